@@ -1,0 +1,1 @@
+"""Fovea's API types (`v1alpha1`) and the contracts between its parts (`contract`)."""

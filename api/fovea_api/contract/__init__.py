@@ -1,0 +1,1 @@
+"""What passes between the parts of Fovea, named once. Standard library only, so that every image can import it."""

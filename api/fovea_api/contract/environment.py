@@ -1,0 +1,69 @@
+"""What a trainer sees: directories and files, never credentials. Names of its environment variables and where they point."""
+
+INPUT_DIR = "FOVEA_INPUT_DIR"
+"""Inputs, one folder (or file) per name: `$FOVEA_INPUT_DIR/<name>`."""
+CHECKPOINT_DIR = "FOVEA_CHECKPOINT_DIR"
+"""A checkpoint is a sub-folder `<step>/` that appeared here by rename; it is published while training goes on."""
+MODEL_DIR = "FOVEA_MODEL_DIR"
+"""The final SavedModel (`saved_model.pb` directly in it)."""
+OUTPUT_DIR = "FOVEA_OUTPUT_DIR"
+"""evaluation.json, pictures, anything worth keeping."""
+CACHE_DIR = "FOVEA_CACHE_DIR"
+"""Restored at start and published at success, shared by the jobs of a namespace."""
+LOG_DIR = "FOVEA_LOG_DIR"
+"""TensorBoard event files."""
+PROGRESS_FILE = "FOVEA_PROGRESS_FILE"
+"""JSON lines, appended; see `fovea_api.contract.progress`."""
+
+CHECKPOINT_EVERY_STEPS = "FOVEA_CHECKPOINT_EVERY_STEPS"
+"""Steps between checkpoints (`spec.checkpoint.everySteps`); absent: the program's own default."""
+CHECKPOINT_KEEP = "FOVEA_CHECKPOINT_KEEP"
+"""How many checkpoints to keep (`spec.checkpoint.keep`)."""
+
+TF_CONFIG = "TF_CONFIG"
+CLOUD_ML_JOB = "CLOUD_ML_JOB"
+CLOUD_ML_TRIAL_ID = "CLOUD_ML_TRIAL_ID"
+CLOUD_ML_HP_METRIC_FILE = "CLOUD_ML_HP_METRIC_FILE"
+
+PLAN = "FOVEA_PLAN"
+"""Agent containers only: the JSON of `fovea_api.contract.plan`."""
+
+WORK_MOUNT = "/fovea"
+"""Mount path of the pod's working volume, in every container of a training pod."""
+OBJECT_STORE_MOUNT = "/var/run/secrets/fovea/object-store"
+"""Agent containers only: the keys of the Secret `fovea-object-store`, one file each."""
+REPORT_TOKEN_MOUNT = "/var/run/secrets/fovea/report"  # noqa: S105 - a path
+"""`sync` only: projected ServiceAccount token with its own audience, file `token`."""
+MODELS_MOUNT = "/models"
+"""Serving pods: `/models/<name>/<N>`."""
+
+SUCCESS_MARKER = "_SUCCESS"
+"""An empty file `$FOVEA_OUTPUT_DIR/_SUCCESS` written last says that the program finished. Fovea's recipes write it; any program may.
+With it a finished job is recognised even when its pod object was lost before the operator saw it end."""
+
+DIRECTORIES: dict[str, str] = {
+    INPUT_DIR: f"{WORK_MOUNT}/inputs",
+    CHECKPOINT_DIR: f"{WORK_MOUNT}/checkpoints",
+    MODEL_DIR: f"{WORK_MOUNT}/model",
+    OUTPUT_DIR: f"{WORK_MOUNT}/output",
+    CACHE_DIR: f"{WORK_MOUNT}/cache",
+    LOG_DIR: f"{WORK_MOUNT}/logs",
+}
+PROGRESS_PATH = f"{WORK_MOUNT}/progress/progress.jsonl"
+
+
+def of_trainer(
+    job: str, *, checkpoint_every_steps: int | None = None, checkpoint_keep: int | None = None, trial: str = ""
+) -> dict[str, str]:
+    """Environment of the trainer container, beyond what the user's own `env` adds."""
+    variables = dict(DIRECTORIES)
+    variables[PROGRESS_FILE] = PROGRESS_PATH
+    variables[CLOUD_ML_JOB] = job
+    if trial:
+        variables[CLOUD_ML_TRIAL_ID] = trial
+    variables[CLOUD_ML_HP_METRIC_FILE] = f"{WORK_MOUNT}/progress/metrics.json"
+    if checkpoint_every_steps is not None:
+        variables[CHECKPOINT_EVERY_STEPS] = str(checkpoint_every_steps)
+    if checkpoint_keep is not None:
+        variables[CHECKPOINT_KEEP] = str(checkpoint_keep)
+    return variables

@@ -1,0 +1,52 @@
+"""Labels, annotations and the field manager that Fovea puts on what it creates."""
+
+GROUP = "fovea.dev"
+FIELD_MANAGER = "fovea-operator"
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY_VALUE = "fovea"
+NAME = "app.kubernetes.io/name"
+COMPONENT = "app.kubernetes.io/component"
+COMPONENT_TRAINER = "trainer"
+COMPONENT_MODEL_SERVER = "model-server"
+
+JOB = f"{GROUP}/training-job"
+ROLE = f"{GROUP}/role"
+INDEX = f"{GROUP}/index"
+ATTEMPT = f"{GROUP}/attempt"
+MODEL = f"{GROUP}/model"
+VERSION = f"{GROUP}/version"
+DEPLOYMENT = f"{GROUP}/model-deployment"
+REVISION = f"{GROUP}/revision"
+"""On a model server's pods and Deployment: the template hash that is part of the Deployment's name."""
+
+MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGED_BY_VALUE}"
+
+
+def of_training_pod(job: str, role: str, index: int, attempt: int) -> dict[str, str]:
+    """Labels of one training pod."""
+    return {
+        MANAGED_BY: MANAGED_BY_VALUE,
+        COMPONENT: COMPONENT_TRAINER,
+        JOB: job,
+        ROLE: role,
+        INDEX: str(index),
+        ATTEMPT: str(attempt),
+    }
+
+
+def of_model_server(deployment: str, model: str, version: int, revision: str) -> dict[str, str]:
+    """Labels of one version's Deployment and its pods."""
+    return {
+        MANAGED_BY: MANAGED_BY_VALUE,
+        COMPONENT: COMPONENT_MODEL_SERVER,
+        DEPLOYMENT: deployment,
+        MODEL: model,
+        VERSION: str(version),
+        REVISION: revision,
+    }
+
+
+def serving_selector(deployment: str, version: int, revision: str) -> dict[str, str]:
+    """Selector by which a Service reaches exactly one version's pods."""
+    return {DEPLOYMENT: deployment, VERSION: str(version), REVISION: revision}

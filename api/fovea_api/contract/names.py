@@ -1,0 +1,49 @@
+"""Names of derived objects, containers, ports and volumes, and the bounds that make every derived name fit a DNS label."""
+
+import re
+
+MAX_NAME = 40
+"""Longest name of a user's resource: every derived name and DNS label then fits 63 characters."""
+NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+ROLE_CHIEF = "chief"
+
+TRAINER_CONTAINER = "trainer"
+FETCH_CONTAINER = "fovea-fetch"
+SYNC_CONTAINER = "fovea-sync"
+FETCH_MODEL_CONTAINER = "fovea-fetch-model"
+MODEL_SERVER_CONTAINER = "model-server"
+
+OBJECT_STORE_SECRET = "fovea-object-store"  # noqa: S105 - the name of a Secret, not a secret
+REPORT_TOKEN_AUDIENCE = "fovea-operator"  # noqa: S105 - an audience, not a token
+
+GRPC_PORT = 8500
+REST_PORT = 8501
+GRPC_PORT_NAME = "grpc"
+REST_PORT_NAME = "rest"
+
+
+def training_pod(job: str, role: str, index: int, attempt: int) -> str:
+    """Name of a training pod; the attempt is part of it, so a pod stuck on a lost node never blocks its successor."""
+    return f"{job}-{role}-{index}-{attempt}"
+
+
+def training_host(job: str, role: str, index: int) -> str:
+    """Stable hostname of a role's member, whatever the attempt."""
+    return f"{job}-{role}-{index}"
+
+
+def model_version(model: str, number: int) -> str:
+    """Name of the ModelVersion object of a model's version number."""
+    return f"{model}-v{number}"
+
+
+def model_version_number(model: str, name: str) -> int | None:
+    """Number N of a ModelVersion named `<model>-v<N>`, or None when the name is not of that model."""
+    match = re.fullmatch(re.escape(model) + r"-v([1-9][0-9]*)", name)
+    return int(match.group(1)) if match else None
+
+
+def version_deployment(deployment: str, version: int, revision: str) -> str:
+    """Name of the Deployment that serves one version."""
+    return f"{deployment}-v{version}-{revision}"

@@ -1,0 +1,84 @@
+"""What the operator tells an agent container to do: the JSON in `$FOVEA_PLAN`."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+INPUT_STORE = "s3"
+INPUT_PUBLICATION = "publication"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input. `kind` s3: users' data below `uri`, listed once; publication: read through the manifest at `uri`, digest checked."""
+
+    name: str
+    uri: str
+    kind: str = INPUT_STORE
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """For `fetch` and `sync` of one training pod."""
+
+    namespace: str
+    job: str
+    uid: str
+    attempt: int
+    role: str = "chief"
+    index: int = 0
+    inputs: tuple[Input, ...] = ()
+    checkpoint_keep: int = 3
+    checkpoint_from: str = ""
+    """Job prefix (`s3://…`) whose newest checkpoint to start from when this job has none of its own."""
+    cache: str = ""
+    publish: bool = True
+    """Whether this pod's `sync` publishes (only the chief does)."""
+    report_url: str = ""
+    """Where `sync` posts progress reports; empty: nowhere."""
+
+    def to_json(self) -> str:
+        """Serialise for the environment variable; field names are camelCase-free on purpose, this is not an API."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read; raises ValueError naming the field that is missing, unknown or of a wrong type."""
+        document = _object(text)
+        inputs = tuple(Input(**item) for item in document.pop("inputs", ()))
+        try:
+            return cls(**document, inputs=inputs)
+        except TypeError as error:
+            raise ValueError(f"plan is malformed: {error}") from error
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """For `fetch-model` of one serving pod: restore the publication at `uri` to `/models/<model>/<version>`."""
+
+    namespace: str
+    model: str
+    version: int
+    uri: str
+    digest: str
+    target: str = field(default="/models")
+
+    def to_json(self) -> str:
+        """Serialise for the environment variable."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read; raises ValueError naming the field that is missing or unknown."""
+        try:
+            return cls(**_object(text))
+        except TypeError as error:
+            raise ValueError(f"plan is malformed: {error}") from error
+
+
+def _object(text: str) -> dict[str, Any]:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError(f"plan is a JSON {type(document).__name__}, not an object")
+    return document

@@ -1,0 +1,107 @@
+"""What agents say: the termination message of their containers, and the progress report that `sync` posts to the operator."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+MAX_TERMINATION_BYTES = 4096
+"""Kubernetes cuts a termination message here."""
+
+PROGRESS_PATH = "/v1/progress"
+"""Path of the operator's endpoint for progress reports: POST, bearer token of the pod, JSON of `ProgressReport`."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One publication: where it is and what it contains."""
+
+    uri: str
+    digest: str
+    size: int
+    files: int
+
+
+@dataclass(frozen=True)
+class Termination:
+    """Termination message of `fetch`, `sync` and `fetch-model`.
+
+    `reason` is CamelCase (it becomes a condition's reason), `message` one plain sentence with the remedy.
+    """
+
+    reason: str
+    message: str
+    output: Published | None = None
+    model: Published | None = None
+    checkpoint_step: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """From `evaluation.json` of the output folder: what a ModelVersion records."""
+
+    def to_json(self) -> str:
+        """Serialise within the limit: metrics are dropped and then the message is cut, digests never."""
+        document = {key: value for key, value in asdict(self).items() if value not in (None, {})}
+        text = json.dumps(document, sort_keys=True)
+        if len(text.encode()) > MAX_TERMINATION_BYTES:
+            document.pop("metrics", None)
+            text = json.dumps(document, sort_keys=True)
+        excess = len(text.encode()) - MAX_TERMINATION_BYTES
+        if excess > 0:
+            # json.dumps is ASCII: a character of the message may stand for up to 12 bytes, so cut generously.
+            message = str(document["message"])
+            document["message"] = message[: max(0, len(message) - excess - 16)] + " …"
+            text = json.dumps(document, sort_keys=True)
+        return text
+
+    @classmethod
+    def from_json(cls, text: str) -> Self | None:
+        """Read; None when the text is not one of ours (an empty message, a crash's stack trace)."""
+        try:
+            document = json.loads(text)
+        except ValueError:
+            return None
+        if not isinstance(document, dict) or not {"reason", "message"} <= document.keys():
+            return None
+        try:
+            return cls(
+                reason=str(document["reason"]),
+                message=str(document["message"]),
+                output=_published(document.get("output")),
+                model=_published(document.get("model")),
+                checkpoint_step=document.get("checkpoint_step"),
+                metrics={str(k): float(v) for k, v in document.get("metrics", {}).items()},
+            )
+        except (TypeError, ValueError, AttributeError):
+            return None
+
+
+def _published(document: Any) -> Published | None:
+    return None if document is None else Published(**document)
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """Latest progress of a pod: what the trainer's progress file said last and which checkpoint was published last."""
+
+    step: int | None = None
+    steps: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    checkpoint_step: int | None = None
+    checkpoint_digest: str = ""
+    checkpoint_time: str = ""
+    """RFC 3339, when that checkpoint's manifest was written."""
+
+    def to_json(self) -> str:
+        """Serialise for the POST body."""
+        return json.dumps({k: v for k, v in asdict(self).items() if v not in (None, "", {})}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read; raises ValueError naming what is wrong."""
+        document = json.loads(text)
+        if not isinstance(document, dict):
+            raise ValueError("a progress report is a JSON object")
+        try:
+            return cls(**document)
+        except TypeError as error:
+            raise ValueError(f"progress report is malformed: {error}") from error

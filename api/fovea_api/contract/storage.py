@@ -1,0 +1,102 @@
+"""Layout of the object store (layout version 1): functions from names to keys. No key is spelled anywhere else.
+
+One bucket; `<namespace>/` is the border of a team. Everything that Fovea publishes is a *publication*: payload objects below a
+prefix and, written last, `<prefix>/manifest.json`; without the manifest it does not exist.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+LAYOUT_VERSION = 1
+BUCKET = "fovea"
+MANIFEST = "manifest.json"
+SCHEME = "s3"
+
+SECRET_ENDPOINT = "endpoint"  # noqa: S105 - keys of a Secret's data, not secrets
+SECRET_BUCKET = "bucket"  # noqa: S105
+SECRET_REGION = "region"  # noqa: S105
+SECRET_ACCESS_KEY = "accessKey"  # noqa: S105
+SECRET_SECRET_KEY = "secretKey"  # noqa: S105
+SECRET_CA_BUNDLE = "ca.crt"  # noqa: S105
+"""Keys of the Secret `fovea-object-store`: endpoint is a URL (http or https), region and ca.crt are optional."""
+
+
+def job(namespace: str, name: str, uid: str) -> str:
+    """Prefix of everything a TrainingJob publishes."""
+    return f"{namespace}/jobs/{name}/{uid}"
+
+
+def checkpoints(job_prefix: str) -> str:
+    """Prefix under which each checkpoint is a publication named by its step."""
+    return f"{job_prefix}/checkpoints"
+
+
+def checkpoint(job_prefix: str, step: int) -> str:
+    """Prefix of one checkpoint's publication."""
+    return f"{checkpoints(job_prefix)}/{step}"
+
+
+def model(job_prefix: str, attempt: int) -> str:
+    """Prefix of the SavedModel that an attempt published."""
+    return f"{job_prefix}/model/{attempt}"
+
+
+def output(job_prefix: str, attempt: int) -> str:
+    """Prefix of the output folder that an attempt published."""
+    return f"{job_prefix}/output/{attempt}"
+
+
+def tensorboard(job_prefix: str, attempt: int) -> str:
+    """Prefix of an attempt's TensorBoard event files."""
+    return f"{job_prefix}/tensorboard/{attempt}"
+
+
+def fence(job_prefix: str, attempt: int) -> str:
+    """Key of the empty object by which an attempt says that it has started; older attempts then stop writing."""
+    return f"{fences(job_prefix)}{attempt}"
+
+
+def fences(job_prefix: str) -> str:
+    """Prefix (with a closing slash) of the fence objects."""
+    return f"{job_prefix}/fence/"
+
+
+def cache(namespace: str, name: str) -> str:
+    """Prefix under which each published generation of a named cache is a publication."""
+    return f"{namespace}/cache/{name}"
+
+
+def dataset(namespace: str, name: str) -> str:
+    """Prefix of a data set that `fovea data upload` wrote (users' own data: no manifest)."""
+    return f"{namespace}/datasets/{name}"
+
+
+def registered_model(namespace: str, name: str, digest: str) -> str:
+    """Prefix of a SavedModel that was registered from outside (`fovea versions create`)."""
+    return f"{namespace}/models/{name}/{digest.removeprefix('sha256:')[:16]}"
+
+
+def manifest(prefix: str) -> str:
+    """Key of a publication's manifest."""
+    return f"{prefix.rstrip('/')}/{MANIFEST}"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in the store: bucket and key or prefix, without a leading or trailing slash."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, uri: str) -> "Location":
+        """Read `s3://bucket/key`; raises ValueError naming the URI and what is wrong with it."""
+        parts = urlsplit(uri)
+        if parts.scheme != SCHEME or not parts.netloc:
+            raise ValueError(f"{uri!r} is not a store address: write s3://<bucket>/<path>")
+        if parts.query or parts.fragment:
+            raise ValueError(f"{uri!r} has a query or fragment: write s3://<bucket>/<path>")
+        return cls(parts.netloc, parts.path.strip("/"))
+
+    def __str__(self) -> str:
+        return f"{SCHEME}://{self.bucket}/{self.key}"
