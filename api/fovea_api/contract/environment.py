@@ -37,6 +37,9 @@ REPORT_TOKEN_MOUNT = "/var/run/secrets/fovea/report"  # noqa: S105 - a path
 MODELS_MOUNT = "/models"
 """Serving pods: `/models/<name>/<N>`."""
 
+EVALUATION_FILE = "evaluation.json"
+"""`$FOVEA_OUTPUT_DIR/evaluation.json`: a JSON object; the numbers of its `metrics` object are what a ModelVersion records."""
+
 SUCCESS_MARKER = "_SUCCESS"
 """An empty file `$FOVEA_OUTPUT_DIR/_SUCCESS` written last says that the program finished. Fovea's recipes write it; any program may.
 With it a finished job is recognised even when its pod object was lost before the operator saw it end."""

@@ -1,0 +1,21 @@
+"""What a recipe's SavedModel answers to: names of its signatures, their inputs and the outputs of a classifier."""
+
+SERVING_DEFAULT = "serving_default"
+"""Encoded image files (JPEG, PNG, BMP, GIF), decoded in the graph."""
+IMAGE_INPUT = "image"
+"""Input of `serving_default`: string [n], the bytes of n image files of any size."""
+
+PIXELS = "pixels"
+"""Decoded images."""
+PIXELS_INPUT = "pixels"
+"""Input of `pixels`: float32 [n, height, width, 3], RGB in 0..255, of any size."""
+
+LABEL_OUTPUT = "label"
+"""string [n]: name of the most probable class."""
+CLASSES_OUTPUT = "classes"
+"""string [n, k]: names of all classes, in the order of `scores`."""
+SCORES_OUTPUT = "scores"
+"""float32 [n, k]: probability of each class; a row sums to 1."""
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+"""TFRecords of PredictionLog inside a SavedModel, which a server replays before it opens its ports."""
