@@ -10,6 +10,10 @@ DATA_CORRUPT = 65
 """A digest did not match: what the store holds is not what was published."""
 INPUT_MISSING = 66
 """An input, checkpoint or model named by the resource is not in the store."""
+INTERNAL = 70
+"""An agent met an error it has no word for: a defect, with a traceback in its log."""
+VOLUME = 74
+"""The pod's working volume is full, or a file in it cannot be read."""
 RESTART = 75
 """A trainer asks for a restart from its last checkpoint (preemption, lost peer); an agent could not reach the store."""
 FENCED = 76

@@ -9,6 +9,23 @@ MAX_TERMINATION_BYTES = 4096
 
 PROGRESS_PATH = "/v1/progress"
 """Path of the operator's endpoint for progress reports: POST, bearer token of the pod, JSON of `ProgressReport`."""
+REPORT_TOKEN_FILE = "token"  # noqa: S105 - a file's name
+"""The bearer token, below `environment.REPORT_TOKEN_MOUNT`; it is renewed in place."""
+TERMINATION_LOG = "/dev/termination-log"
+"""Where a container leaves its termination message."""
+
+REASON_FETCHED = "Fetched"
+"""`fetch` and `fetch-model`: everything is in place."""
+REASON_ALREADY_COMPLETE = "AlreadyComplete"
+"""`fetch`, with exit code ALREADY_COMPLETE: output (and model) of an earlier attempt, as that attempt published them."""
+REASON_PUBLISHED = "Published"
+"""`sync`: output (and model) are in the store; the operator believes success only with this reason and `output`."""
+REASON_NOTHING_TO_PUBLISH = "NothingToPublish"
+"""`sync` of a pod that does not publish (`TrainingPlan.publish` is false)."""
+REASON_MODEL_CORRUPT = "ModelCorrupt"
+"""`fetch-model`, with exit code DATA_CORRUPT: the message names the object, the digest expected and the digest found."""
+REASON_MODEL_MISSING = "ModelMissing"
+"""`fetch-model`, with exit code INPUT_MISSING."""
 
 
 @dataclass(frozen=True)

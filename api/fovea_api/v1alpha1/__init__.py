@@ -1,0 +1,33 @@
+"""Fovea's kinds, version v1alpha1."""
+
+from . import machine_type, model_deployment, model_version, training_job
+from .common import API_VERSION, GROUP, VERSION, Condition, Kind, Metadata, Model, Resource
+from .machine_type import MachineType
+from .model_deployment import ModelDeployment
+from .model_version import ModelVersion
+from .training_job import JobState, TrainingJob
+
+KINDS: tuple[Kind, ...] = (
+    training_job.KIND,
+    model_version.KIND,
+    model_deployment.KIND,
+    machine_type.KIND,
+)
+"""Every kind, in the order in which a newcomer meets them."""
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "KINDS",
+    "VERSION",
+    "Condition",
+    "JobState",
+    "Kind",
+    "MachineType",
+    "Metadata",
+    "Model",
+    "ModelDeployment",
+    "ModelVersion",
+    "Resource",
+    "TrainingJob",
+]

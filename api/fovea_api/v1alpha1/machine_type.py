@@ -1,0 +1,67 @@
+"""MachineType: what the platform team calls a kind of machine: resources, GPUs, where it is. Cluster-scoped."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from .common import Column, Kind, LabelKey, LabelValue, Model, Quantity, Resource, Toleration, rule, rules
+
+
+class Gpus(Model):
+    """Accelerators."""
+
+    count: Annotated[int, Field(ge=1, le=64)]
+    """How many."""
+    resource: Annotated[
+        str, Field(min_length=3, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[-A-Za-z0-9_.]+$")
+    ] = "nvidia.com/gpu"
+    """Extended resource that a device plugin advertises."""
+
+
+class MachineTypeSpec(Model):
+    """Resources of one pod of this type, and the nodes it may run on."""
+
+    cpu: Quantity
+    """CPU request, for example 500m or 4."""
+    cpu_limit: Quantity | None = None
+    """CPU limit; absent: none, so that idle cores of the node may be used."""
+    memory: Quantity
+    """Memory request and limit, for example 4Gi."""
+    ephemeral_storage: Quantity | None = None
+    """Request and limit of local disk: inputs, checkpoints and outputs of a job live there."""
+    shared_memory: Quantity | None = None
+    """Size of /dev/shm; counts against memory. Absent: the container runtime's 64Mi."""
+    gpus: Gpus | None = None
+    """Accelerators; absent: none."""
+    node_selector: Annotated[dict[LabelKey, LabelValue] | None, Field(max_length=16)] = None
+    """Labels that a node must have."""
+    tolerations: Annotated[list[Toleration] | None, Field(max_length=16)] = None
+    """Taints of nodes that are accepted."""
+    default: bool = False
+    """Whether jobs and deployments that name no machine type get this one. At most one should say so; of several, the first by name wins."""
+
+
+class MachineType(Resource):
+    """A kind of machine that jobs and deployments name: resources, GPUs, node selector, tolerations. Made by the platform team."""
+
+    KIND: ClassVar[str] = "MachineType"
+    model_config = ConfigDict(json_schema_extra=rules(rule("self.metadata.name.size() <= 40", "metadata.name has at most 40 characters: choose a shorter name")))
+    kind: Literal["MachineType"] = "MachineType"
+    spec: MachineTypeSpec
+    """What a machine of this type has."""
+
+
+KIND = Kind(
+    kind="MachineType",
+    plural="machinetypes",
+    short="mt",
+    scope="Cluster",
+    model=MachineType,
+    columns=(
+        Column(name="CPU", type="string", json_path=".spec.cpu"),
+        Column(name="Memory", type="string", json_path=".spec.memory"),
+        Column(name="GPUs", type="integer", json_path=".spec.gpus.count"),
+        Column(name="Default", type="boolean", json_path=".spec.default"),
+        Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
+    ),
+)

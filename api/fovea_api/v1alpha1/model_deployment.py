@@ -1,0 +1,154 @@
+"""ModelDeployment: serve a version of a model behind one Service, and move to the next version without a failed request."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from .common import Column, Conditions, Kind, Model, Name, Resource, rule
+from .training_job import _NAME_RULE
+
+
+class Scaling(Model):
+    """How many pods serve."""
+
+    min_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Pods of the serving version."""
+
+
+class Rollout(Model):
+    """How a new version takes over."""
+
+    progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 600
+    """A version whose pods are not ready within this time is given up; the old one keeps serving."""
+    drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
+    """Seconds that the old version's pods live on after the Service was switched; must outlast the clients' connections (30 s by default)."""
+
+
+class Exposure(Model):
+    """How clients reach the Service."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    """Type of the Service."""
+
+
+class ModelDeploymentSpec(Model):
+    """Which model is served, and how."""
+
+    model: Name
+    """Name of the model."""
+    version: Annotated[
+        int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})
+    ] = "Latest"
+    """Latest (the newest approved version) or a number."""
+    scaling: Scaling = Field(default_factory=Scaling)
+    """How many pods serve."""
+    machine_type: Name | None = None
+    """MachineType of the pods; absent: the default one."""
+    rollout: Rollout = Field(default_factory=Rollout)
+    """How a new version takes over."""
+    service: Exposure = Field(default_factory=Exposure)
+    """How clients reach it."""
+
+
+class VersionStatus(Model):
+    """A version and the Deployment that serves it."""
+
+    version: int
+    """Number of the version."""
+    digest: str = ""
+    """Digest of its files."""
+    deployment: str
+    """Name of its Deployment."""
+    ready_replicas: int = 0
+    """Pods that answer."""
+    since: str | None = None
+    """When it entered this place of the status."""
+
+
+class Endpoint(Model):
+    """Where clients call."""
+
+    grpc: str = ""
+    """host:port of PredictionService."""
+    rest: str = ""
+    """URL of the model's REST API."""
+    node_port_grpc: int | None = None
+    """Port on every node, for service.type NodePort."""
+    node_port_rest: int | None = None
+    """Port on every node, for service.type NodePort."""
+
+
+class ModelDeploymentStatus(Model):
+    """What is being served."""
+
+    conditions: Conditions | None = None
+    """Serving, Progressing."""
+    message: Annotated[str | None, Field(max_length=32_768)] = None
+    """One sentence on where it stands and what to do."""
+    stable: VersionStatus | None = None
+    """The version that the Service points at."""
+    candidate: VersionStatus | None = None
+    """The version that is being brought up."""
+    draining: Annotated[list[VersionStatus] | None, Field(max_length=16)] = None
+    """Old versions that finish their connections."""
+    failed: VersionStatus | None = None
+    """The version that was given up; it is not tried again until the spec or the wanted version changes."""
+    endpoint: Endpoint | None = None
+    """Where clients call."""
+    replicas: int | None = None
+    """Ready pods of the stable version."""
+    selector: str | None = None
+    """Label selector of the stable version's pods, for the scale subresource."""
+    observed_generation: int | None = None
+    """Generation of the spec that this status is about."""
+
+
+class ModelDeployment(Resource):
+    """Serves a model: one Deployment per version behind one Service, switched when the new version answers."""
+
+    KIND: ClassVar[str] = "ModelDeployment"
+    kind: Literal["ModelDeployment"] = "ModelDeployment"
+    spec: ModelDeploymentSpec
+    """Which model is served, and how."""
+    status: ModelDeploymentStatus = Field(default_factory=ModelDeploymentStatus)
+    """What is being served."""
+
+
+KIND = Kind(
+    kind="ModelDeployment",
+    plural="modeldeployments",
+    short="md",
+    scope="Namespaced",
+    model=ModelDeployment,
+    subresources={
+        "status": {},
+        "scale": {
+            "specReplicasPath": ".spec.scaling.minReplicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        },
+    },
+    root_rules=(
+        _NAME_RULE,
+        rule(
+            "type(self.spec.version) == string ? self.spec.version == 'Latest' : "
+            "(self.spec.version >= 1 && self.spec.version <= 999999999)",
+            "spec.version must be Latest or a version number (1, 2, …)",
+            field=".spec.version",
+        ),
+        rule(
+            "self.spec.model == oldSelf.spec.model",
+            "spec.model is immutable: make another ModelDeployment for another model",
+            field=".spec.model",
+        ),
+    ),
+    columns=(
+        Column(name="Model", type="string", json_path=".spec.model"),
+        Column(name="Serving", type="integer", json_path=".status.stable.version"),
+        Column(name="Ready", type="integer", json_path=".status.replicas"),
+        Column(name="Candidate", type="integer", json_path=".status.candidate.version"),
+        Column(name="Endpoint", type="string", json_path=".status.endpoint.grpc"),
+        Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
+        Column(name="Message", type="string", json_path=".status.message", priority=1),
+    ),
+)

@@ -1,0 +1,88 @@
+"""ModelVersion: the immutable record of one trained model: where it is, what it contains, how good it is, where it comes from."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from .common import Column, Kind, Model, Name, Resource, StoreUri, immutable, rule, rules
+
+_FIXED = "register a new version instead (only approval can be changed)"
+
+
+class Lineage(Model):
+    """Where a model comes from."""
+
+    job: Annotated[str, Field(max_length=253)] = ""
+    """Name of the TrainingJob."""
+    job_uid: Annotated[str, Field(max_length=64)] = ""
+    """Its uid: a job registers one version, however often it is tried."""
+    attempt: Annotated[int | None, Field(ge=0)] = None
+    """The attempt that published it."""
+    source: Annotated[str, Field(max_length=1024)] = ""
+    """For a model registered from outside: where it was taken from, in the user's words."""
+
+
+class ModelVersionSpec(Model):
+    """The record; immutable but for approval."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            immutable("model", optional=False, why=_FIXED),
+            immutable("version", optional=False, why=_FIXED),
+            immutable("uri", optional=False, why=_FIXED),
+            immutable("digest", optional=False, why=_FIXED),
+            immutable("bytes", optional=True, why=_FIXED),
+            immutable("metrics", optional=True, why=_FIXED),
+            immutable("lineage", optional=True, why=_FIXED),
+        )
+    )
+
+    model: Name
+    """Name of the model."""
+    version: Annotated[int, Field(ge=1, le=999_999_999)]
+    """Number of the version: 1, 2, …"""
+    uri: StoreUri
+    """Prefix of its publication in the object store."""
+    digest: Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
+    """Digest of its files; what a server fetches must match it."""
+    bytes: Annotated[int | None, Field(ge=0)] = None
+    """Size of its files."""
+    metrics: Annotated[dict[Annotated[str, Field(max_length=128)], float] | None, Field(max_length=64)] = None
+    """Evaluation metrics by name."""
+    lineage: Lineage | None = None
+    """Where it comes from."""
+    approval: Literal["Approved", "Rejected"] = "Approved"
+    """A ModelDeployment with version Latest serves the newest Approved version; Rejected takes it out."""
+
+
+class ModelVersion(Resource):
+    """One version of a model: an immutable record of where its files are, their digest, its metrics and lineage."""
+
+    KIND: ClassVar[str] = "ModelVersion"
+    kind: Literal["ModelVersion"] = "ModelVersion"
+    spec: ModelVersionSpec
+    """The record."""
+
+
+KIND = Kind(
+    kind="ModelVersion",
+    plural="modelversions",
+    short="mv",
+    scope="Namespaced",
+    model=ModelVersion,
+    root_rules=(
+        rule(
+            "self.metadata.name == self.spec.model + '-v' + string(self.spec.version)",
+            "metadata.name must be <spec.model>-v<spec.version>, for example digits-v3: correct the name",
+            field=".metadata.name",
+        ),
+    ),
+    columns=(
+        Column(name="Model", type="string", json_path=".spec.model"),
+        Column(name="Version", type="integer", json_path=".spec.version"),
+        Column(name="Accuracy", type="number", json_path=".spec.metrics.accuracy"),
+        Column(name="Approval", type="string", json_path=".spec.approval"),
+        Column(name="Job", type="string", json_path=".spec.lineage.job"),
+        Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
+    ),
+)

@@ -1,0 +1,386 @@
+"""TrainingJob: a program, its arguments and inputs, the machine it runs on, and what becomes of its model."""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from .common import (
+    Column,
+    Conditions,
+    EnvFrom,
+    EnvVar,
+    Kind,
+    LocalReference,
+    Model,
+    Name,
+    ObjectName,
+    Quantity,
+    Resource,
+    Volume,
+    VolumeMount,
+    immutable,
+    rule,
+    rules,
+)
+
+
+class JobState(StrEnum):
+    """States of a job, named as Cloud ML's."""
+
+    QUEUED = "QUEUED"
+    PREPARING = "PREPARING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to a job in this state."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+Word = Annotated[str, Field(max_length=4096)]
+
+
+class Container(Model):
+    """Any program of any framework, in an image of the user's own. It reads the directories named by the FOVEA_ environment variables."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && "
+                "self.volumes.exists(v, v.name == m.name))",
+                "every volumeMounts[].name must be the name of one of volumes: add the volume or correct the name",
+                field=".volumeMounts",
+            )
+        )
+    )
+
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+    """Image reference, with a tag or digest."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """When the kubelet pulls; absent: Kubernetes' default for the tag."""
+    image_pull_secrets: Annotated[list[LocalReference] | None, Field(max_length=8)] = None
+    """Secrets with registry credentials."""
+    command: Annotated[list[Word] | None, Field(max_length=64)] = None
+    """Entry point; absent: the image's."""
+    args: Annotated[list[Word] | None, Field(max_length=128)] = None
+    """Arguments; those of spec.args follow as --name=value."""
+    working_dir: Annotated[str | None, Field(max_length=1024)] = None
+    """Working folder; absent: the image's."""
+    env: Annotated[list[EnvVar] | None, Field(max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})] = None
+    """Environment variables."""
+    env_from: Annotated[list[EnvFrom] | None, Field(max_length=16)] = None
+    """Environment variables from whole Secrets and ConfigMaps."""
+    volumes: Annotated[list[Volume] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})] = None
+    """Volumes of the pod."""
+    volume_mounts: Annotated[list[VolumeMount] | None, Field(max_length=32)] = None
+    """Where the volumes appear."""
+    shared_memory: Quantity | None = None
+    """Size of /dev/shm; absent: the machine type's."""
+    run_as_user: Annotated[int | None, Field(ge=1, le=2_147_483_647)] = None
+    """User id of the program; absent: the image's, which must not be root."""
+
+
+class Trainer(Model):
+    """What runs: a recipe of the fovea-tensorflow image, or a container of the user's own."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.recipe) != has(self.container)",
+                "spec.trainer needs exactly one of recipe (a recipe of the fovea-tensorflow image) and container (your own image)",
+            )
+        )
+    )
+
+    recipe: Name | None = None
+    """Name of a recipe, for example image-classifier; its flags go into spec.args."""
+    container: Container | None = None
+    """A program of your own."""
+
+
+class Role(Model):
+    """Size of one role."""
+
+    machine_type: Name | None = None
+    """MachineType of its pods; absent: the default one."""
+
+
+class Roles(Model):
+    """Roles of the job."""
+
+    chief: Role
+    """The pod that trains, checkpoints and publishes."""
+
+
+class Checkpoint(Model):
+    """Checkpoints: how often, how many, and where to start from. A job always resumes from its own newest checkpoint."""
+
+    every_steps: Annotated[int | None, Field(ge=1, le=1_000_000_000)] = None
+    """Steps between checkpoints ($FOVEA_CHECKPOINT_EVERY_STEPS); absent: the program's own default."""
+    keep: Annotated[int, Field(ge=1, le=100)] = 3
+    """How many of the newest are kept."""
+    from_: Annotated[
+        str | None, Field(alias="from", max_length=256, pattern=r"^job://[a-z]([-a-z0-9]*[a-z0-9])?$")
+    ] = None
+    """job://NAME: begin with the newest checkpoint of another job of this namespace (online learning), while there is no own one."""
+
+
+class Cache(Model):
+    """A folder shared by the jobs of a namespace, restored at start and published at success ($FOVEA_CACHE_DIR)."""
+
+    name: Name
+    """Name of the cache."""
+
+
+class ModelRegistration(Model):
+    """What becomes of the SavedModel in $FOVEA_MODEL_DIR when the job succeeds."""
+
+    name: Name
+    """Model to register a new ModelVersion of."""
+    deploy: bool = False
+    """Whether to keep a ModelDeployment of the same name that serves the newest version."""
+
+
+class RunPolicy(Model):
+    """Retries, deadlines and what is left when the job has ended."""
+
+    backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
+    """How many times a retryable failure (exit code 75 or >= 128, a lost node) is retried."""
+    max_running_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
+    """The job fails when its program has run longer, all attempts together; absent: no limit."""
+    max_wait_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
+    """The job is cancelled when it waited longer for a node; absent: no limit."""
+    clean_pod_policy: Literal["None", "Running", "All"] = "Running"
+    """Which pods are deleted when the job ends: None keeps all (logs stay), Running deletes those still running, All deletes every one."""
+    ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, le=315_360_000)] = None
+    """Seconds after which an ended job is deleted; its model and output stay. Absent: never."""
+
+
+InputUri = Annotated[
+    str,
+    Field(
+        min_length=6,
+        max_length=1024,
+        pattern=r"^(s3://[^/?#]+/[^?#]*|job://[a-z]([-a-z0-9]*[a-z0-9])?/(output|model)|model://[a-z]([-a-z0-9]*[a-z0-9])?(/[1-9][0-9]{0,8})?)$",
+    ),
+]
+"""s3://bucket/path, job://NAME/output, job://NAME/model, model://NAME (newest approved) or model://NAME/VERSION."""
+
+_FIXED = "submit a new job instead (only suspend, cancel and runPolicy.ttlSecondsAfterFinished can be changed)"
+_POLICY_FIXED = " && ".join(
+    [
+        "self.runPolicy.backoffLimit == oldSelf.runPolicy.backoffLimit",
+        "self.runPolicy.cleanPodPolicy == oldSelf.runPolicy.cleanPodPolicy",
+        *(
+            f"has(self.runPolicy.{f}) == has(oldSelf.runPolicy.{f}) && "
+            f"(!has(self.runPolicy.{f}) || self.runPolicy.{f} == oldSelf.runPolicy.{f})"
+            for f in ("maxRunningSeconds", "maxWaitSeconds")
+        ),
+    ]
+)
+
+
+class TrainingJobSpec(Model):
+    """What to train. Immutable but for suspend, cancel and runPolicy.ttlSecondsAfterFinished."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            immutable("trainer", optional=False, why=_FIXED),
+            immutable("inputs", optional=True, why=_FIXED),
+            immutable("scaleTier", optional=True, why=_FIXED),
+            immutable("distribution", optional=False, why=_FIXED),
+            immutable("roles", optional=True, why=_FIXED),
+            immutable("checkpoint", optional=True, why=_FIXED),
+            immutable("cache", optional=True, why=_FIXED),
+            immutable("model", optional=True, why=_FIXED),
+            rule(_POLICY_FIXED, f"spec.runPolicy is immutable but for ttlSecondsAfterFinished: {_FIXED}", field=".runPolicy"),
+            rule("!oldSelf.cancel || self.cancel", "spec.cancel cannot be taken back: submit a new job instead", field=".cancel"),
+            rule(
+                "!has(self.roles) || !has(self.scaleTier) || self.scaleTier == 'CUSTOM'",
+                "spec.roles goes with scaleTier CUSTOM only: remove roles or set scaleTier: CUSTOM",
+                field=".roles",
+            ),
+            rule(
+                "!has(self.scaleTier) || self.scaleTier != 'CUSTOM' || has(self.roles)",
+                "scaleTier CUSTOM needs spec.roles: add roles.chief.machineType",
+                field=".scaleTier",
+            ),
+        )
+    )
+
+    trainer: Trainer
+    """The program: exactly one of recipe and container."""
+    args: Annotated[
+        dict[str, str | int | float | bool] | None,
+        Field(max_length=128, json_schema_extra={"x-fovea-scalars": True}),
+    ] = None
+    """Flags of the program: `epochs: 10` becomes --epochs=10. Immutable."""
+    inputs: Annotated[dict[Name, InputUri] | None, Field(max_length=32)] = None
+    """Data to fetch before the program starts: name -> URI (s3://…, job://NAME/output, model://NAME/3); it appears at $FOVEA_INPUT_DIR/<name>."""
+    scale_tier: Literal["BASIC", "BASIC_GPU", "CUSTOM"] | None = None
+    """BASIC: one pod on the default machine type. BASIC_GPU: one pod on machine type standard-gpu. CUSTOM: roles say. Absent: CUSTOM with roles, else BASIC."""
+    distribution: Literal["Single"] = "Single"
+    """How training is spread over pods. Single: one pod."""
+    roles: Roles | None = None
+    """Machine types by role, for scaleTier CUSTOM."""
+    checkpoint: Checkpoint | None = None
+    """Checkpoints."""
+    cache: Cache | None = None
+    """A cache shared with other jobs."""
+    model: ModelRegistration | None = None
+    """What becomes of the trained model; absent: it stays the job's output."""
+    run_policy: RunPolicy = Field(default_factory=RunPolicy)
+    """Retries, deadlines, clean-up."""
+    suspend: bool = False
+    """While true no pod runs: a running one checkpoints and ends; false goes on from the checkpoint."""
+    cancel: bool = False
+    """Set to true to cancel the job; one way."""
+
+
+class RoleStatus(Model):
+    """Pods of a role by phase."""
+
+    pending: int = 0
+    """Waiting for a node or an image."""
+    active: int = 0
+    """Running."""
+    succeeded: int = 0
+    """Ended with success."""
+    failed: int = 0
+    """Failed attempts."""
+
+
+class ProgressStatus(Model):
+    """How far the program is, by its own word."""
+
+    step: int | None = None
+    """Steps done."""
+    steps: int | None = None
+    """Steps planned."""
+    epoch: int | None = None
+    """Epochs done."""
+    epochs: int | None = None
+    """Epochs planned."""
+    metrics: dict[str, float] | None = None
+    """Latest values by name."""
+
+
+class CheckpointStatus(Model):
+    """The newest published checkpoint."""
+
+    step: int
+    """Its step."""
+    digest: str = ""
+    """Its digest."""
+    time: str | None = None
+    """When it was published."""
+
+
+class PublicationStatus(Model):
+    """Something that was published."""
+
+    uri: str
+    """Where it is."""
+    digest: str
+    """What it contains."""
+    bytes: int = 0
+    """Size of its files."""
+    files: int = 0
+    """How many files."""
+
+
+class FailureStatus(Model):
+    """Why the last failed attempt ended."""
+
+    attempt: int
+    """Which attempt."""
+    exit_code: int | None = None
+    """Exit code of the container that decided; absent when the pod was lost."""
+    reason: str
+    """CamelCase word for programs."""
+    message: str
+    """Sentence for people."""
+
+
+class TrainingJobStatus(Model):
+    """What became of the job."""
+
+    state: JobState | None = None
+    """QUEUED, PREPARING, RUNNING, SUCCEEDED, FAILED, CANCELLING or CANCELLED."""
+    message: Annotated[str | None, Field(max_length=32_768)] = None
+    """One sentence on where it stands and what to do."""
+    conditions: Conditions | None = None
+    """Admitted, Running, Suspended, Complete, Failed."""
+    roles: dict[str, RoleStatus] | None = None
+    """Pods by role."""
+    attempts: dict[str, int] | None = None
+    """Number of the current attempt by member (<role>-<index>), from 0; written before a failed pod is replaced."""
+    retries: int | None = None
+    """Failures counted against runPolicy.backoffLimit."""
+    next_attempt_time: str | None = None
+    """Before this the next attempt is not started."""
+    last_failure: FailureStatus | None = None
+    """The last failed attempt."""
+    progress: ProgressStatus | None = None
+    """How far the program is."""
+    checkpoint: CheckpointStatus | None = None
+    """Newest published checkpoint."""
+    output: PublicationStatus | None = None
+    """Published output folder."""
+    model: PublicationStatus | None = None
+    """Published SavedModel."""
+    metrics: dict[str, float] | None = None
+    """Final metrics (evaluation.json)."""
+    model_version: str | None = None
+    """Name of the ModelVersion that was registered."""
+    queue_time: str | None = None
+    """When the job began to wait for a node, last."""
+    start_time: str | None = None
+    """When a program started first."""
+    running_seconds: int | None = None
+    """Seconds that programs of ended attempts ran; runPolicy.maxRunningSeconds counts these and the current attempt."""
+    end_time: str | None = None
+    """When the job ended."""
+    observed_generation: int | None = None
+    """Generation of the spec that this status is about."""
+
+
+class TrainingJob(Resource):
+    """A training job: a recipe or a container, its arguments, inputs and machine; its checkpoints are kept, its model can be registered and deployed."""
+
+    KIND: ClassVar[str] = "TrainingJob"
+    kind: Literal["TrainingJob"] = "TrainingJob"
+    spec: TrainingJobSpec
+    """What to train."""
+    status: TrainingJobStatus = Field(default_factory=TrainingJobStatus)
+    """What became of it."""
+
+
+_NAME_RULE = rule(
+    "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+    "metadata.name must start with a letter, hold only a-z, 0-9 and '-', and have at most 40 characters: choose a shorter or plainer name",
+    field=".metadata.name",
+)
+
+KIND = Kind(
+    kind="TrainingJob",
+    plural="trainingjobs",
+    short="tj",
+    scope="Namespaced",
+    model=TrainingJob,
+    subresources={"status": {}},
+    root_rules=(_NAME_RULE,),
+    columns=(
+        Column(name="State", type="string", json_path=".status.state"),
+        Column(name="Step", type="integer", json_path=".status.progress.step"),
+        Column(name="Of", type="integer", json_path=".status.progress.steps"),
+        Column(name="Version", type="string", json_path=".status.modelVersion"),
+        Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
+        Column(name="Message", type="string", json_path=".status.message", priority=1),
+    ),
+)

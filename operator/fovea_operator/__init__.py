@@ -1,0 +1,1 @@
+"""Fovea's operator: level-triggered reconcilers behind Kopf's watches."""

@@ -1,0 +1,57 @@
+"""What a reconciler answers: children to make, one status, deletions, events, and when to look again. Data only."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal
+
+
+class Write(Enum):
+    """How a child is written."""
+
+    CREATE = "create"
+    """POST; 409 AlreadyExists means that it is there. For what is never edited: pods, ModelVersions."""
+    APPLY = "apply"
+    """Server-side apply of the whole intent with our field manager. For what is edited: Services, Deployments, ModelDeployments."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """One object to write; `manifest` has apiVersion, kind, metadata.name, metadata.namespace and ownerReferences."""
+
+    write: Write
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """One object to delete, with its uid as precondition, so that a successor of the same name is never hit."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    grace_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """A Kubernetes Event on the reconciled object, sent only after the status write went through."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Carried out in this order: children, one status write if it changed, deletions, events."""
+
+    children: tuple[Child, ...] = ()
+    status: dict[str, Any] | None = None
+    """The whole wanted status as JSON (camelCase); None: leave it alone. The edge compares it with the current one and writes only a change."""
+    deletions: tuple[Deletion, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_at: datetime | None = None
+    """Earliest time at which the answer may differ without a new event (deadline, back-off, TTL, drain)."""

@@ -1,0 +1,115 @@
+"""What a reconciler may know: slim, frozen records, made by `cluster/` from watch events. No bodies, no clients."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fovea_api.contract.report import ProgressReport
+from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
+
+
+@dataclass(frozen=True)
+class ContainerRecord:
+    """One container of a pod: exactly one of waiting, running, terminated, or none of them yet."""
+
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    running_since: datetime | None = None
+    exit_code: int | None = None
+    """Set when terminated."""
+    terminated_reason: str = ""
+    """OOMKilled, Error, Completed, …"""
+    termination_message: str = ""
+    started: datetime | None = None
+    finished: datetime | None = None
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class PodRecord:
+    """One pod of ours."""
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    phase: str
+    """Pending, Running, Succeeded, Failed or Unknown."""
+    created: datetime
+    deleting: bool = False
+    node: str = ""
+    reason: str = ""
+    """status.reason: Evicted, NodeLost, Shutdown, …"""
+    message: str = ""
+    ready: bool = False
+    unschedulable: str = ""
+    """Message of PodScheduled=False/Unschedulable, else empty."""
+    disrupted: str = ""
+    """Message of DisruptionTarget=True, else empty."""
+    containers: Mapping[str, ContainerRecord] = field(default_factory=dict)
+    """By name, init containers included."""
+
+
+@dataclass(frozen=True)
+class DeploymentRecord:
+    """One Deployment of ours."""
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    generation: int
+    observed_generation: int
+    replicas: int
+    ready_replicas: int
+    available_replicas: int
+    created: datetime
+    deleting: bool = False
+    replica_failure: str = ""
+    """Message of ReplicaFailure=True (quota, policy), else empty."""
+
+
+@dataclass(frozen=True)
+class ServiceRecord:
+    """One Service of ours."""
+
+    namespace: str
+    name: str
+    uid: str
+    type: str
+    selector: Mapping[str, str]
+    node_ports: Mapping[str, int]
+    """By port name; empty for ClusterIP."""
+
+
+@dataclass(frozen=True)
+class JobObserved:
+    """Everything that a decision on a TrainingJob may depend on."""
+
+    job: TrainingJob
+    pods: tuple[PodRecord, ...]
+    machine_types: Mapping[str, MachineType]
+    jobs: Mapping[str, TrainingJob]
+    """Other jobs of the namespace that this one names (inputs, checkpoint.from), by name; absent: no such job."""
+    versions: tuple[ModelVersion, ...]
+    """ModelVersions of every model that this job names (registration and inputs)."""
+    deployments: Mapping[str, ModelDeployment]
+    """ModelDeployments of the namespace with the name of the job's model."""
+    progress: ProgressReport | None = None
+    """Latest report of the current pod's agent."""
+    refused: str = ""
+    """The API server's message when it refused (4xx) a child of the previous decision, else empty."""
+
+
+@dataclass(frozen=True)
+class DeploymentObserved:
+    """Everything that a decision on a ModelDeployment may depend on."""
+
+    deployment: ModelDeployment
+    versions: tuple[ModelVersion, ...]
+    """All ModelVersions of the model."""
+    workloads: tuple[DeploymentRecord, ...]
+    pods: tuple[PodRecord, ...]
+    service: ServiceRecord | None
+    machine_types: Mapping[str, MachineType]
+    refused: str = ""
