@@ -52,7 +52,8 @@ class Flag:
         if result is None:
             raise ValueError(f"must be {_WORDS[self.type]}, not {json.dumps(value)}")
         if self.choices and result not in self.choices:
-            raise ValueError(f"must be one of {', '.join(self.choices)}, not {json.dumps(value)}{_hint(str(value), self.choices)}")
+            hint = _hint(str(value), self.choices)
+            raise ValueError(f"must be one of {', '.join(self.choices)}, not {json.dumps(value)}{hint}")
         if isinstance(result, (int, float)) and not isinstance(result, bool) and not self._within(result):
             raise ValueError(f"must be {self._range()}, not {value}")
         return result
@@ -81,8 +82,7 @@ class Recipe:
 
     def unknown(self, flag: str, recipe: str) -> str:
         """The sentence that refuses a flag which this recipe does not have."""
-        candidates = {name: f"--{name}" for name in self.flags}
-        return f"unknown flag --{flag} for {recipe}{_hint(flag, candidates)}"
+        return f"unknown flag --{flag} for {recipe}{_hint(flag, self.flags, '--')}"
 
     def check(self, recipe: str, args: Mapping[str, Value]) -> list[str]:
         """Plain-worded errors, one per argument that is wrong, in the order given."""
@@ -158,6 +158,8 @@ def _convert(kind: str, value: object) -> Value | None:
     if kind == "str":
         return value if isinstance(value, str) else str(value)
     try:
+        if kind == "int" and "." not in str(value) and "e" not in str(value).lower():
+            return int(str(value))
         number = float(str(value))
     except ValueError:
         return None
@@ -165,15 +167,10 @@ def _convert(kind: str, value: object) -> Value | None:
         return None
     if kind == "float":
         return number
-    return int(number) if number.is_integer() else None
+    return int(number) if number.is_integer() else None  # YAML writers say 10.0 and 1e3 for whole numbers too
 
 
-def _hint(word: str, candidates: Iterable[str]) -> str:
-    """`; did you mean …?` with the nearest of the candidates (as a mapping: with the text it maps to), or nothing."""
-    plain = word.lower().replace("_", "-")
-    shown = candidates if isinstance(candidates, Mapping) else {}
-    near = difflib.get_close_matches(plain, list(candidates), n=1, cutoff=0.6)
-    if not near:
-        return ""
-    text = shown.get(near[0], near[0])
-    return f"; did you mean {text if isinstance(text, str) else near[0]}?"
+def _hint(word: str, candidates: Iterable[str], dashes: str = "") -> str:
+    """`; did you mean …?` with the nearest of the candidates, or nothing."""
+    near = difflib.get_close_matches(word.lower().replace("_", "-"), list(candidates), n=1, cutoff=0.6)
+    return f"; did you mean {dashes}{near[0]}?" if near else ""

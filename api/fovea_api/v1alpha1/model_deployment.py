@@ -40,13 +40,13 @@ class ModelDeploymentSpec(Model):
         int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})
     ] = "Latest"
     """Latest (the newest approved version) or a number."""
-    scaling: Scaling = Field(default_factory=Scaling)
+    scaling: Scaling = Field(default_factory=Scaling, json_schema_extra={"default": {}})
     """How many pods serve."""
     machine_type: Name | None = None
     """MachineType of the pods; absent: the default one."""
-    rollout: Rollout = Field(default_factory=Rollout)
+    rollout: Rollout = Field(default_factory=Rollout, json_schema_extra={"default": {}})
     """How a new version takes over."""
-    service: Exposure = Field(default_factory=Exposure)
+    service: Exposure = Field(default_factory=Exposure, json_schema_extra={"default": {}})
     """How clients reach it."""
 
 

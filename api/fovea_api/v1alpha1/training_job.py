@@ -234,7 +234,7 @@ class TrainingJobSpec(Model):
     """A cache shared with other jobs."""
     model: ModelRegistration | None = None
     """What becomes of the trained model; absent: it stays the job's output."""
-    run_policy: RunPolicy = Field(default_factory=RunPolicy)
+    run_policy: RunPolicy = Field(default_factory=RunPolicy, json_schema_extra={"default": {}})
     """Retries, deadlines, clean-up."""
     suspend: bool = False
     """While true no pod runs: a running one checkpoints and ends; false goes on from the checkpoint."""
