@@ -14,6 +14,7 @@ _NAME = f"trainingjob-args.{GROUP}"
 def policies() -> list[dict[str, Any]]:
     """The policy and its binding."""
     args = "object.spec.args"
+    scalar = " || ".join(f"type({args}[k]) == {name}" for name in ("string", "int", "double", "bool"))
     return [
         {
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -33,7 +34,7 @@ def policies() -> list[dict[str, Any]]:
                 },
                 "validations": [
                     {
-                        "expression": f"!has({args}) || {args}.all(k, type({args}[k]) in [string, int, uint, double, bool])",
+                        "expression": f"!has({args}) || {args}.all(k, {scalar})",
                         "message": "spec.args: every value must be a string, a number or a boolean; write a list as one string, "
                         'for example hidden: "128 32"',
                     },

@@ -51,7 +51,8 @@ def definition(kind: Kind) -> dict[str, Any]:
         "description": f"Group and version of this schema: {GROUP}/{VERSION}.",
     }
     properties["kind"] = {"type": "string", "description": f"The kind: {kind.kind}."}
-    properties["metadata"] = {"type": "object"}
+    # The bound lets CEL estimate the cost of rules on the name.
+    properties["metadata"] = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 63}}}
     schema["required"] = ["spec"]
     own_rules = schema.pop("x-kubernetes-validations", [])
     if validations := [*own_rules, *kind.root_rules]:

@@ -364,7 +364,6 @@ class TrainingJob(Resource):
 _NAME_RULE = rule(
     "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
     "metadata.name must start with a letter, hold only a-z, 0-9 and '-', and have at most 40 characters: choose a shorter or plainer name",
-    field=".metadata.name",
 )
 
 KIND = Kind(
