@@ -41,9 +41,14 @@ def model(job_prefix: str, attempt: int) -> str:
     return f"{job_prefix}/model/{attempt}"
 
 
+def outputs(job_prefix: str) -> str:
+    """Prefix under which each attempt's output folder is a publication."""
+    return f"{job_prefix}/output"
+
+
 def output(job_prefix: str, attempt: int) -> str:
     """Prefix of the output folder that an attempt published."""
-    return f"{job_prefix}/output/{attempt}"
+    return f"{outputs(job_prefix)}/{attempt}"
 
 
 def tensorboard(job_prefix: str, attempt: int) -> str:
