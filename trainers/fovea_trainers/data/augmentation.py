@@ -1,0 +1,55 @@
+"""Random distortion of pictures: shear, zoom and flip in one resampling. Every number follows from (seed, epoch, index of the picture)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+Array = np.ndarray[Any, Any]
+ORDER, DISTORTION = 1, 2
+"""Streams of random numbers, so that the order of an epoch and its distortions are independent."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Greatest shear (radians), greatest change of scale (0.2: 0.8 to 1.2, each axis for itself), and mirroring left to right."""
+
+    shear: float
+    zoom: float
+    flip: bool
+
+
+def _seed(seed: int, epoch: int, stream: int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(tf.constant([seed, epoch], tf.int64), stream)
+
+
+def order(count: int, *, seed: int, epoch: int) -> Array:
+    """A permutation of range(count): the order in which an epoch sees its pictures."""
+    keys = tf.random.stateless_uniform([count], _seed(seed, epoch, ORDER), minval=None, maxval=None, dtype=tf.int64)
+    return np.argsort(keys.numpy(), kind="stable")
+
+
+def transforms(augmentation: Augmentation, count: int, size: int, *, seed: int, epoch: int) -> Array:
+    """float32 [count, 8]: for each picture the map from an output pixel to the input pixel it shows, about the centre."""
+    draws = tf.random.stateless_uniform([count, 4], _seed(seed, epoch, DISTORTION)).numpy()
+    shear = augmentation.shear * (2 * draws[:, 0] - 1)
+    zoom_x, zoom_y = 1 + augmentation.zoom * (2 * draws[:, 1:3].T - 1)
+    mirror = np.where(augmentation.flip & (draws[:, 3] < 0.5), -1.0, 1.0)  # noqa: PLR2004
+    a, b = mirror * zoom_x, -mirror * np.sin(shear) * zoom_y
+    d = np.cos(shear) * zoom_y
+    centre, zero = (size - 1) / 2, np.zeros(count)
+    rows = [a, b, centre * (1 - a - b), zero, d, centre * (1 - d), zero, zero]
+    return np.stack(rows, axis=1).astype(np.float32)
+
+
+def apply(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+    """Distort float32 [n, h, w, 3] by [n, 8]; what lies outside is filled with the nearest pixel."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=maps,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )

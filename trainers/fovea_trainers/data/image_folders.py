@@ -1,0 +1,145 @@
+"""Labelled pictures in a folder: which layouts are understood, and a split that depends on names and seed only. No TensorFlow.
+
+1. Class folders: `<class>/*.jpg`.
+2. Flat names as Kaggle's: `cat.0.jpg`.
+3. Already split: `train/`, `validation/` (or `val/`, `valid/`) and `test/`, each of them as 1 or 2.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fovea_trainers.errors import DataError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif"})
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+_ALIASES = {TRAIN: ("train", "training"), VALIDATION: ("validation", "valid", "val"), TEST: ("test", "testing")}
+_FLAT_NAME = re.compile(r"(?P<label>[^.]+)\.\d+\.[^.]+")
+_EXPECTED = "expected one folder per class (cats/1.jpg, dogs/1.jpg), or flat names (cat.0.jpg, dog.0.jpg)"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One labelled file. `part` is the set it was put into by its folder, or empty where that is left to the split."""
+
+    path: Path
+    label: str
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds, sorted by path."""
+
+    root: Path
+    pictures: tuple[Picture, ...]
+    ignored: tuple[Path, ...]
+    """Files that are no pictures, or have no label."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Names in the order of the class numbers."""
+        return sorted({picture.label for picture in self.pictures})
+
+
+def scan(root: Path) -> Listing:
+    """List a folder; raises DataError when it cannot be a training set for a classifier."""
+    if not root.is_dir():
+        raise DataError(f"data folder {root} does not exist; give --data=DIR")
+    parts = {part: folder for part in _ALIASES if (folder := _first_folder(root, _ALIASES[part]))}
+    if TRAIN in parts:
+        found = [(part, *_labelled(folder)) for part, folder in parts.items()]
+    else:
+        found = [("", *_labelled(root))]
+    pictures = tuple(Picture(path, label, part) for part, labelled, _ in found for path, label in labelled)
+    ignored = tuple(path for _, _, rest in found for path in rest)
+    listing = Listing(root, pictures, ignored)
+    _check(listing, split=TRAIN in parts)
+    return listing
+
+
+def split(
+    pictures: Sequence[Picture], *, validation_ratio: float, test_ratio: float, seed: int
+) -> dict[str, list[int]]:
+    """Indices of the pictures of each set, the same share of every class; sets given by folders stay as they are.
+
+    A picture's place is decided by a hash of its name: it stays in its set when others are added. At least one picture of each
+    class is left for training.
+    """
+    sets: dict[str, list[int]] = {TRAIN: [], VALIDATION: [], TEST: []}
+    given = {picture.part for picture in pictures}
+    ratios = {VALIDATION: validation_ratio, TEST: test_ratio}
+    open_by_class: dict[str, list[int]] = {}
+    for index, picture in enumerate(pictures):
+        if picture.part in (VALIDATION, TEST):
+            sets[picture.part].append(index)
+        else:
+            open_by_class.setdefault(picture.label, []).append(index)
+    for indices in open_by_class.values():
+        rest = sorted(indices, key=lambda i: _draw(pictures[i], seed))
+        size = len(rest)
+        for part, ratio in ratios.items():
+            count = 0 if part in given else min(round(size * ratio), len(rest) - 1)
+            sets[part] += rest[:count]
+            rest = rest[count:]
+        sets[TRAIN] += rest
+    return {part: sorted(indices) for part, indices in sets.items()}
+
+
+def some(paths: Iterable[Path | str], limit: int = 5) -> str:
+    """The first few of many names, for a message."""
+    names = [str(path) for path in paths]
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _draw(picture: Picture, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}/{picture.label}/{picture.path.name}".encode()).digest()
+
+
+def _first_folder(root: Path, names: Iterable[str]) -> Path | None:
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _labelled(folder: Path) -> tuple[list[tuple[Path, str]], list[Path]]:
+    """(path, class) of the pictures in one folder, and the files that have no class or are no pictures."""
+    labelled: list[tuple[Path, str]] = []
+    ignored: list[Path] = []
+    loose = [path for path in _visible(folder) if path.is_file()]
+    for class_folder in (path for path in _visible(folder) if path.is_dir()):
+        for path in sorted(class_folder.rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                picture = path.suffix.lower() in SUFFIXES
+                labelled.append((path, class_folder.name)) if picture else ignored.append(path)
+    flat = not labelled
+    for path in loose:
+        match = _FLAT_NAME.fullmatch(path.name) if flat and path.suffix.lower() in SUFFIXES else None
+        labelled.append((path, match["label"])) if match else ignored.append(path)
+    return labelled, ignored
+
+
+def _check(listing: Listing, *, split: bool) -> None:
+    root, classes = listing.root, listing.classes
+    if not listing.pictures:
+        what = f"holds no labelled pictures (found: {some(p.name for p in listing.ignored)})" if listing.ignored else "is empty"
+        raise DataError(f"data folder {root} {what}: {_EXPECTED}; formats are {', '.join(sorted(SUFFIXES))}")
+    trained = {picture.label for picture in listing.pictures if picture.part in ("", TRAIN)}
+    if len(trained) < 2:
+        inner = root / classes[0]
+        nested = sorted({p.path.relative_to(inner).parts[0] for p in listing.pictures if inner in p.path.parent.parents})
+        hint = f"; did you mean --data={inner}, with {some(nested)}?" if len(nested) > 1 else ""
+        where = f"{root}/{TRAIN}" if split else f"{root}"
+        raise DataError(f"data folder {where} has the single class {some(sorted(trained)) or '(none)'}: {_EXPECTED}{hint}")
+    if untrained := sorted(set(classes) - trained):
+        raise DataError(f"data folder {root}: class {some(untrained)} is in validation or test but not in train")
+
+
+def count_by_class(pictures: Sequence[Picture]) -> Mapping[str, int]:
+    """Pictures per class, in the order of the names."""
+    labels = [picture.label for picture in pictures]
+    return {label: labels.count(label) for label in sorted(set(labels))}

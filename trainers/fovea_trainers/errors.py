@@ -1,0 +1,41 @@
+"""Why a trainer stops early, and the exit code by which the operator decides about a retry.
+
+    TrainerError            1   permanent: the same run would fail again
+    ├── FlagError           2   the command line
+    ├── DataError           1   the pictures, tables or texts that were given
+    ├── CheckpointError     1   a checkpoint that does not fit this run
+    ├── NonFiniteLoss       1   the training diverged
+    └── Interrupted        75   SIGTERM: a checkpoint is written, start me again
+"""
+
+from fovea_api.contract import exit_codes
+
+
+class TrainerError(Exception):
+    """Ends the program with its message and `exit_code`, without a stack trace."""
+
+    exit_code = 1
+
+
+class FlagError(TrainerError):
+    """An unknown recipe or flag, or a value that a flag does not take."""
+
+    exit_code = 2
+
+
+class DataError(TrainerError):
+    """The data cannot be trained on; the message names folder or file and the next step."""
+
+
+class CheckpointError(TrainerError):
+    """A checkpoint that cannot be restored into this run."""
+
+
+class NonFiniteLoss(TrainerError):
+    """Loss became NaN or infinite."""
+
+
+class Interrupted(TrainerError):
+    """Asked to stop; everything up to the last step is in a checkpoint."""
+
+    exit_code = exit_codes.RESTART

@@ -1,0 +1,81 @@
+"""`fovea-train`: runs a recipe.
+
+fovea-train <recipe> [--flag=value …]     train, evaluate, export
+fovea-train <recipe> --help               the recipe's flags
+fovea-train --catalogue                   flags of all recipes as JSON (see fovea_api.catalogue)
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from fovea_api.catalogue import Catalogue, Recipe
+from fovea_api.contract import exit_codes
+
+from fovea_trainers import flags
+from fovea_trainers.errors import FlagError, TrainerError
+from fovea_trainers.runtime.interruption import Interruption
+from fovea_trainers.runtime.workspace import Workspace
+
+DISTRIBUTION = "fovea-trainers"
+RECIPES = {"image-classifier": "fovea_trainers.recipes.image_classifier"}
+"""Name -> module with HELP, Config and run(config, workspace, interruption). A module imports TensorFlow only when it runs."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recipe's module, as far as the command line needs it."""
+
+    recipe: Recipe
+    config_type: type
+    run: Callable[[Any, Workspace, Interruption], None]
+
+
+def entry(name: str) -> Entry:
+    """Load a recipe by name; raises FlagError for an unknown one."""
+    if name not in RECIPES:
+        raise FlagError(Catalogue(version(DISTRIBUTION), dict.fromkeys(RECIPES, Recipe("", {}))).unknown(name))
+    module = importlib.import_module(RECIPES[name])
+    return Entry(flags.recipe_of(module.HELP, module.Config), module.Config, module.run)
+
+
+def catalogue() -> Catalogue:
+    """Flags of all recipes, stamped with this distribution's version."""
+    return Catalogue(version(DISTRIBUTION), {name: entry(name).recipe for name in RECIPES})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program; returns the exit code of `fovea_api.contract.exit_codes`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--catalogue"]:
+        sys.stdout.write(catalogue().to_json())
+        return exit_codes.OK
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        print("Recipes:\n" + "\n".join(f"  {name:<20}{entry(name).recipe.help}" for name in RECIPES))
+        return exit_codes.OK if arguments else FlagError.exit_code
+    try:
+        return _run(arguments[0], arguments[1:])
+    except TrainerError as error:
+        print(f"fovea-train: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _run(name: str, argv: Sequence[str]) -> int:
+    chosen = entry(name)
+    if "--help" in argv or "-h" in argv:
+        print(flags.describe(name, chosen.recipe))
+        return exit_codes.OK
+    config = flags.parse(name, chosen.recipe, chosen.config_type, argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: its start-up chatter hides our lines
+    with Interruption() as interruption:  # from here on SIGTERM means: checkpoint, then exit
+        chosen.run(config, Workspace.from_environment(os.environ), interruption)
+    return exit_codes.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

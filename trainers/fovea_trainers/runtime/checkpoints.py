@@ -1,0 +1,157 @@
+"""Checkpoints: `$FOVEA_CHECKPOINT_DIR/<step>/` appears by rename, complete and flushed, and is never changed afterwards.
+
+Resume policy, in this order:
+1. own checkpoint: the newest one was written by this run (same job, same data, same order of batches) → go on, bit by bit as if
+   nothing had happened;
+2. given checkpoint: the newest one comes from another run (the agent places it here for `checkpoint.from`; or the data has changed)
+   → keep weights, optimizer state and step count, begin with epoch 0 (online learning);
+3. scratch: there is none.
+
+A folder holds `variables.*` (tf.train.Checkpoint over plain lists of variables: that takes in the seeds of Dropout, which tracking
+the Keras model would miss) and `state.json` (position, identity of the run, flags).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from fovea_trainers.errors import CheckpointError
+from fovea_trainers.runtime.position import Position
+
+STATE = "state.json"
+VARIABLES = "variables"
+STAGING_PREFIX = ".staging-"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run a checkpoint belongs to, and what its variables are."""
+
+    identity: Mapping[str, Any]
+    """Equal for two processes exactly when one can go on where the other stopped: job, data, seed, batch size, split."""
+    shape: Mapping[str, Any]
+    """What the weights were made for (recipe, classes, image size): must be equal to restore them at all."""
+    optimizer: str
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where a run begins, and a line for the log that says why."""
+
+    position: Position
+    message: str
+
+
+class Checkpoints:
+    """Writes and restores the checkpoints of one run in one directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        run: Run,
+        keep: int,
+        model: Sequence[tf.Variable],
+        optimizer: Sequence[tf.Variable],
+        running: Sequence[tf.Variable],
+    ) -> None:
+        """`running` are the sums of the current epoch."""
+        self.directory = directory
+        self._run = run
+        self._keep = keep
+        self._variables = {"model": list(model), "optimizer": list(optimizer), "running": list(running)}
+
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdecimal() and p.is_dir())
+
+    def save(self, position: Position) -> Path:
+        """Write a checkpoint unless this step has one; drop the oldest beyond `keep`."""
+        target = self.directory / str(position.step)
+        if not target.exists():
+            staging = self.directory / f"{STAGING_PREFIX}{position.step}-{os.getpid()}"
+            staging.mkdir(parents=True)
+            tf.train.Checkpoint(**self._variables).write(str(staging / VARIABLES))
+            state = {"format": 1, "position": position.to_json(), "run": _plain(self._run)}
+            (staging / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+            for path in (*staging.iterdir(), staging):
+                _flush(path)
+            staging.rename(target)
+            _flush(self.directory)
+        for step in self.steps()[: -self._keep]:
+            # Renamed first: whoever lists the directory sees a whole checkpoint or none.
+            doomed = self.directory / f"{STAGING_PREFIX}old-{step}"
+            (self.directory / str(step)).rename(doomed)
+            shutil.rmtree(doomed)
+        return target
+
+    def resume(self) -> Resumed:
+        """Restore by the policy above; raises CheckpointError when the newest checkpoint cannot be used."""
+        for leftover in self.directory.glob(f"{STAGING_PREFIX}*"):  # of a process that was killed while writing
+            shutil.rmtree(leftover)
+        steps = self.steps()
+        if not steps:
+            return Resumed(Position(), "training from scratch")
+        path = self.directory / str(steps[-1])
+        state = self._read_state(path)
+        position = Position.from_json(state["position"])
+        theirs, ours = state["run"], _plain(self._run)
+        if differences := _differences(theirs["shape"], ours["shape"]):
+            raise CheckpointError(
+                f"checkpoint {path} does not fit this run: {differences}; train with the old values, or remove {self.directory}"
+            )
+        same_optimizer = theirs["optimizer"] == ours["optimizer"]
+        differences = _differences(theirs["identity"], ours["identity"])
+        own = same_optimizer and not differences
+        names = ("model", "optimizer", "running") if own else ("model", "optimizer") if same_optimizer else ("model",)
+        self._restore(path, names)
+        if own:
+            where = f"epoch {position.epoch + 1}, batch {position.batch}"
+            return Resumed(position, f"resumed own checkpoint {path.name} ({where})")
+        reason = differences or f"optimizer was {theirs['optimizer']}, is {ours['optimizer']}"
+        message = f"continuing from given checkpoint {path.name} with new epochs ({reason})"
+        return Resumed(Position(step=position.step, start=position.step), message)
+
+    def _read_state(self, path: Path) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+            if state["format"] != 1:
+                raise CheckpointError(f"checkpoint {path} has format {state['format']}, known is 1: use a newer fovea-trainers")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"checkpoint {path} was not written by a recipe of Fovea: {error}; remove it") from error
+        return state
+
+    def _restore(self, path: Path, names: Sequence[str]) -> None:
+        status = tf.train.Checkpoint(**{name: self._variables[name] for name in names}).read(str(path / VARIABLES))
+        try:
+            status.assert_existing_objects_matched()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            raise CheckpointError(f"checkpoint {path} cannot be restored: {error}; remove it") from error
+        status.expect_partial()
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    return ", ".join(f"{name} was {theirs.get(name)}, is {ours.get(name)}" for name in names)
+
+
+def _plain(run: Run) -> dict[str, Any]:
+    """As it comes back from JSON, so that tuples and lists compare equal."""
+    document: dict[str, Any] = json.loads(
+        json.dumps({"identity": dict(run.identity), "shape": dict(run.shape), "optimizer": run.optimizer})
+    )
+    return document
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""The final SavedModel of a classifier: names in `fovea_api.contract.signatures`, warm-up records inside."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from fovea_api.contract import signatures
+
+from fovea_trainers.data.images import decode, fit_size
+from fovea_trainers.runtime import warmup
+
+STAGING = ".staging"
+PICTURE = tf.TensorSpec([None], tf.string, name=signatures.IMAGE_INPUT)
+PIXELS = tf.TensorSpec([None, None, None, 3], tf.float32, name=signatures.PIXELS_INPUT)
+
+
+def export_classifier(model: keras.Model, classes: Sequence[str], size: int, directory: Path) -> None:
+    """Write the SavedModel into `directory` (emptied first), `saved_model.pb` last. `model` gives logits for [n, size, size, 3]."""
+    module = _classifier(model, classes, size)
+    shutil.rmtree(directory / STAGING, ignore_errors=True)
+    staging = directory / STAGING
+    tf.saved_model.save(
+        module, str(staging), signatures={signatures.SERVING_DEFAULT: module.serve, signatures.PIXELS: module.classify}
+    )
+    warmup.write(staging, size)
+    for path in directory.iterdir():
+        if path.name != STAGING:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in sorted(staging.iterdir(), key=lambda path: path.name == "saved_model.pb"):
+        path.rename(directory / path.name)
+    staging.rmdir()
+
+
+def _classifier(model: keras.Model, classes: Sequence[str], size: int) -> tf.Module:
+    # The model stays in this closure. As an attribute it would be tracked beside its variables and every weight stored twice.
+    def scores(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = tf.nn.softmax(model(images, training=False))
+        names = tf.constant(list(classes))
+        return {
+            signatures.LABEL_OUTPUT: tf.gather(names, tf.argmax(probabilities, axis=1)),
+            signatures.CLASSES_OUTPUT: tf.repeat(names[tf.newaxis], tf.shape(probabilities)[0], axis=0),
+            signatures.SCORES_OUTPUT: probabilities,
+        }
+
+    class Classifier(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = [variable.value for variable in model.variables]
+
+        @tf.function(input_signature=[PICTURE])
+        def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+            spec = tf.TensorSpec([size, size, 3], tf.float32)
+            return scores(tf.map_fn(lambda file: fit_size(decode(file), size), image, fn_output_signature=spec))
+
+        @tf.function(input_signature=[PIXELS])
+        def classify(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+            return scores(fit_size(pixels, size))
+
+    return Classifier()

@@ -1,0 +1,27 @@
+"""SIGTERM (and Ctrl-C): a request that the loop honours at its next step, not an exception in the middle of one."""
+
+import signal
+from types import FrameType
+from typing import Any, Self
+
+
+class Interruption:
+    """Context manager that turns the first SIGTERM or SIGINT into `requested`; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,95 @@
+"""The training loop of every recipe: steps, epochs, validation, early stopping, checkpoints, progress. In the order things happen."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fovea_trainers.errors import Interrupted
+from fovea_trainers.runtime.checkpoints import Checkpoints
+from fovea_trainers.runtime.interruption import Interruption
+from fovea_trainers.runtime.metrics import Running
+from fovea_trainers.runtime.position import Position
+from fovea_trainers.runtime.progress import Reporter
+from fovea_trainers.runtime.strategy import Step, Strategy
+from fovea_trainers.runtime.summaries import Summaries
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train and how often to save."""
+
+    epochs: int
+    steps_per_epoch: int
+    checkpoint_every_steps: int
+    max_steps: int | None = None
+    patience: int | None = None
+    """None: no early stopping."""
+    min_delta: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """Most steps this run takes."""
+        steps = self.epochs * self.steps_per_epoch
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def finished(self, position: Position) -> bool:
+        """Whether there is nothing left to train."""
+        return position.stopped_early or position.done >= self.steps
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a recipe hands to the loop."""
+
+    batches: Callable[[int, int], Iterable[tuple[Any, ...]]]
+    """(epoch, first batch) -> the batches of that epoch from there on, in an order that depends on nothing else."""
+    step: Step
+    running: Running
+    validate: Callable[[], dict[str, float]]
+    """Metrics with the prefix `val_`; empty when there is no validation set."""
+
+
+def fit(
+    training: Training,
+    schedule: Schedule,
+    position: Position,
+    *,
+    strategy: Strategy,
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+    summaries: Summaries,
+    interruption: Interruption,
+) -> None:
+    """Train from `position` (advanced in place) to the end; raises Interrupted after a checkpoint when asked to stop."""
+    started = time.monotonic() - position.seconds
+
+    def save() -> None:
+        strategy.join()
+        training.running.read()  # never a checkpoint of diverged weights
+        position.seconds = time.monotonic() - started
+        checkpoints.save(position)
+
+    while not schedule.finished(position):
+        for batch in training.batches(position.epoch, position.batch):
+            if interruption.requested:
+                save()
+                raise Interrupted(f"asked to stop: checkpoint written at step {position.step}; the same command goes on from there")
+            strategy.schedule(training.step, batch)
+            position.advance()
+            if position.batch == schedule.steps_per_epoch:
+                strategy.join()
+                metrics = training.running.read() | training.validate()
+                training.running.reset()
+                position.close_epoch(metrics)
+                if schedule.patience is not None and "val_loss" in metrics:
+                    position.watch(metrics["val_loss"], min_delta=schedule.min_delta, patience=schedule.patience)
+                summaries.write(position.step, metrics)
+                reporter.epoch(position, metrics)
+            else:
+                reporter.step(position, training.running.read)
+            if position.done % schedule.checkpoint_every_steps == 0 or schedule.finished(position):
+                save()
+            if schedule.finished(position):
+                break
+    position.seconds = time.monotonic() - started

@@ -1,0 +1,89 @@
+"""Numbers of a run: the running sums of an epoch, and the evaluation of a classifier on a whole set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fovea_trainers.errors import NonFiniteLoss
+
+
+class Running:
+    """Sums of loss and hits over the current epoch, kept in TensorFlow variables: no step waits for a number.
+
+    The variables belong to the checkpoint, so a resumed epoch reports what an undisturbed one would. No Keras metric: under a
+    parameter server those lose updates.
+    """
+
+    def __init__(self) -> None:
+        self._loss = tf.Variable(0.0, name="loss_sum")
+        self._hits = tf.Variable(0, dtype=tf.int64, name="hits")
+        self._count = tf.Variable(0, dtype=tf.int64, name="count")
+        self._bad = tf.Variable(-1, dtype=tf.int64, name="first_bad_step")
+        self.variables = [self._loss, self._hits, self._count, self._bad]
+
+    def add(self, losses: tf.Tensor, hits: tf.Tensor, step: tf.Tensor) -> None:
+        """Take in one batch: loss and 0/1 hit of every example. Called inside the step's graph."""
+        batch_loss = tf.reduce_sum(losses)
+        first_bad = tf.logical_and(self._bad < 0, tf.logical_not(tf.math.is_finite(batch_loss)))
+        self._bad.assign(tf.where(first_bad, tf.cast(step, tf.int64), self._bad))
+        self._loss.assign_add(batch_loss)
+        self._hits.assign_add(tf.reduce_sum(tf.cast(hits, tf.int64)))
+        self._count.assign_add(tf.size(losses, out_type=tf.int64))
+
+    def read(self) -> dict[str, float]:
+        """Means over the epoch so far; raises NonFiniteLoss with the first step at which the loss was not a number."""
+        if (bad := int(self._bad)) >= 0:
+            raise NonFiniteLoss(
+                f"the loss became non-finite at step {bad}: the training diverged. Lower --learning-rate "
+                "(a tenth is a good first try) or choose --optimizer=adam; the checkpoints before this step are intact"
+            )
+        count = max(int(self._count), 1)
+        return {"loss": float(self._loss) / count, "accuracy": int(self._hits) / count}
+
+    def reset(self) -> None:
+        """A new epoch begins."""
+        self._loss.assign(0.0)
+        self._hits.assign(0)
+        self._count.assign(0)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A classifier on one set: mean loss and the confusion matrix (rows: true class, columns: predicted)."""
+
+    loss: float
+    confusion: np.ndarray[Any, np.dtype[np.int64]]
+
+    @property
+    def images(self) -> int:
+        """Size of the set."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of hits, 0 for an empty set."""
+        return float(np.trace(self.confusion)) / max(self.images, 1)
+
+    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
+        """For evaluation.json."""
+        hits = np.diag(self.confusion)
+        true, predicted = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        per_class = {
+            name: {
+                "images": int(true[i]),
+                "precision": float(hits[i] / max(predicted[i], 1)),
+                "recall": float(hits[i] / max(true[i], 1)),
+                "f1": float(2 * hits[i] / max(true[i] + predicted[i], 1)),
+            }
+            for i, name in enumerate(classes)
+        }
+        return {
+            "images": self.images,
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+            "perClass": per_class,
+            "confusionMatrix": {"rows": "true class", "columns": "predicted class", "counts": self.confusion.tolist()},
+        }

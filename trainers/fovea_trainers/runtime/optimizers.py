@@ -1,0 +1,19 @@
+"""Optimizers by the names of the flags."""
+
+import keras
+
+from fovea_trainers.errors import FlagError
+
+NAMES = ("sgd", "adadelta", "adagrad", "adam", "adamw", "ftrl", "rmsprop")
+WITH_MOMENTUM = ("sgd", "rmsprop")
+
+
+def build(name: str, *, learning_rate: float, decay: float, momentum: float) -> keras.optimizers.Optimizer:
+    """The optimizer with the time-based schedule learning_rate / (1 + decay · step); momentum only where there is one."""
+    if name not in NAMES:
+        raise FlagError(f"unknown optimizer {name}: one of {', '.join(NAMES)}")
+    schedule: float | keras.optimizers.schedules.LearningRateSchedule = learning_rate
+    if decay:
+        schedule = keras.optimizers.schedules.InverseTimeDecay(learning_rate, decay_steps=1, decay_rate=decay)
+    extra = {"momentum": momentum} if name in WITH_MOMENTUM else {}
+    return keras.optimizers.get({"class_name": name, "config": {"learning_rate": schedule, **extra}})

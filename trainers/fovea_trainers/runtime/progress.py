@@ -1,0 +1,105 @@
+"""Says how far a run is: JSON lines for the platform, a bar on a terminal, plain lines in a log."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from fovea_api.contract.progress import Progress
+
+from fovea_trainers.runtime.position import Position
+
+FILE_SECONDS = 1.0
+"""Least time between two lines of the progress file, the last line excepted."""
+BAR_SECONDS = 0.1
+LINE_SECONDS = 10.0
+
+
+class Reporter:
+    """Writes progress at a bounded rate; metrics are read only when something is written."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        steps: int,
+        steps_per_epoch: int,
+        epochs: int,
+        batch_size: int,
+        stream: TextIO = sys.stderr,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._steps = steps
+        self._steps_per_epoch = steps_per_epoch
+        self._epochs = epochs
+        self._batch_size = batch_size
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._clock = clock
+        self._file_due = self._shown_due = clock()
+        self._rate_from = (clock(), 0)
+        self._validation: dict[str, float] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def begin(self, position: Position) -> None:
+        """The run starts, or resumes, here."""
+        self._rate_from = (self._clock(), position.step)
+        if position.history:
+            self._remember(position.history[-1])
+        self._write(position, self._validation)
+
+    def step(self, position: Position, metrics: Callable[[], dict[str, float]]) -> None:
+        """A step inside an epoch."""
+        now = self._clock()
+        if now < self._file_due and now < self._shown_due:
+            return
+        values = metrics() | self._validation
+        if now >= self._file_due:
+            self._write(position, values)
+        if now >= self._shown_due:
+            self._show(position, values, position.epoch + 1, position.batch)
+
+    def epoch(self, position: Position, metrics: dict[str, float]) -> None:
+        """An epoch has ended; always shown, written unless the file had a line just now."""
+        self._remember(metrics)
+        if self._clock() >= self._file_due:
+            self._write(position, metrics)
+        self._show(position, metrics, position.epoch, self._steps_per_epoch)
+        if self._terminal:
+            self._stream.write("\n")
+
+    def end(self, position: Position, metrics: dict[str, float]) -> None:
+        """The last line, whatever the rate."""
+        self._write(position, metrics)
+
+    def say(self, text: str) -> None:
+        """One line of plain text."""
+        print(text, file=self._stream, flush=True)
+
+    def _remember(self, metrics: dict[str, float]) -> None:
+        self._validation = {name: value for name, value in metrics.items() if name.startswith("val_")}
+
+    def _write(self, position: Position, metrics: dict[str, float]) -> None:
+        line = Progress(position.done, self._steps, position.epoch, self._epochs, metrics).to_json()
+        with self._path.open("a", encoding="utf-8") as file:  # one write per line: a reader never sees half of one
+            file.write(line + "\n")
+        self._file_due = self._clock() + FILE_SECONDS
+
+    def _show(self, position: Position, metrics: dict[str, float], epoch: int, batch: int) -> None:
+        now = self._clock()
+        since, step = self._rate_from
+        rate = (position.step - step) * self._batch_size / (now - since) if now > since else 0.0
+        self._rate_from = (now, position.step)
+        numbers = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        text = f"epoch {epoch}/{self._epochs} step {batch}/{self._steps_per_epoch} {numbers} {rate:.0f} img/s"
+        self._shown_due = now + (BAR_SECONDS if self._terminal else LINE_SECONDS)
+        if not self._terminal:
+            self.say(text)
+            return
+        width = shutil.get_terminal_size().columns
+        filled = round(24 * batch / self._steps_per_epoch)
+        self._stream.write("\r\x1b[K" + f"{'█' * filled}{'░' * (24 - filled)} {text}"[: width - 1])
+        self._stream.flush()

@@ -1,0 +1,55 @@
+"""Where steps run. The loop schedules steps and joins before it looks at any number; it never asks where the variables live.
+
+`Single` runs a step where the loop runs. A parameter-server strategy hands it to a coordinator's workers instead: `schedule` then
+returns at once, and `join` waits until every scheduled step is applied.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+from fovea_api.contract.cluster_spec import ClusterSpec
+
+from fovea_trainers.errors import TrainerError
+
+Step = Callable[..., None]
+
+
+class Strategy(Protocol):
+    """Places variables and runs steps."""
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Variables are made in here."""
+
+    def schedule(self, step: Step, batch: tuple[Any, ...]) -> None:
+        """Run one step on a batch, now or soon."""
+
+    def join(self) -> None:
+        """Return when every scheduled step is applied."""
+
+
+class Single:
+    """One process, its own devices."""
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """No placement of its own."""
+        return nullcontext()
+
+    def schedule(self, step: Step, batch: tuple[Any, ...]) -> None:
+        """Run the step now."""
+        step(*batch)
+
+    def join(self) -> None:
+        """Every step was applied when `schedule` returned."""
+
+
+def select(tf_config: str | None) -> Strategy:
+    """The strategy for the value of TF_CONFIG; raises TrainerError for a cluster, which this version does not train in."""
+    try:
+        spec = ClusterSpec.from_env(tf_config)
+    except ValueError as error:
+        raise TrainerError(f"environment variable TF_CONFIG: {error}; unset it to train in one process") from error
+    tasks = sum(len(addresses) for addresses in spec.cluster.values()) if spec else 1
+    if tasks > 1:
+        raise TrainerError(f"TF_CONFIG names {tasks} tasks, but recipes train in one process: set distribution: Single")
+    return Single()

@@ -1,0 +1,71 @@
+"""Where a trainer reads and writes: the directories of the contract, or `./fovea-out/` on a laptop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from fovea_api.contract import environment
+
+from fovea_trainers.errors import DataError, FlagError
+
+LOCAL = Path("fovea-out")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Directories of one run; `job` is empty outside a cluster."""
+
+    inputs: Path
+    checkpoints: Path
+    model: Path
+    output: Path
+    logs: Path
+    progress: Path
+    job: str = ""
+    checkpoint_every_steps: int | None = None
+    checkpoint_keep: int = 3
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str]) -> Self:
+        """Read the contract's variables; an absent one falls back to a folder of `./fovea-out/`."""
+
+        def place(name: str, local: str) -> Path:
+            return Path(variables.get(name) or LOCAL / local)
+
+        return cls(
+            inputs=place(environment.INPUT_DIR, "inputs"),
+            checkpoints=place(environment.CHECKPOINT_DIR, "checkpoints"),
+            model=place(environment.MODEL_DIR, "model"),
+            output=place(environment.OUTPUT_DIR, "output"),
+            logs=place(environment.LOG_DIR, "logs"),
+            progress=place(environment.PROGRESS_FILE, "progress.jsonl"),
+            job=variables.get(environment.CLOUD_ML_JOB, ""),
+            checkpoint_every_steps=_count(variables, environment.CHECKPOINT_EVERY_STEPS),
+            checkpoint_keep=_count(variables, environment.CHECKPOINT_KEEP) or 3,
+        )
+
+    def prepare(self) -> None:
+        """Make the directories and take an earlier run's success marker away."""
+        for folder in (self.checkpoints, self.model, self.output, self.logs, self.progress.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        (self.output / environment.SUCCESS_MARKER).unlink(missing_ok=True)
+
+    def data(self, given: str) -> Path:
+        """The training data: what `--data` says, else the input named `data`, else the only input."""
+        if given:
+            return Path(given)
+        names = sorted(p.name for p in self.inputs.iterdir() if not p.name.startswith(".")) if self.inputs.is_dir() else []
+        if "data" in names or len(names) == 1:
+            return self.inputs / ("data" if "data" in names else names[0])
+        found = f"has several inputs and none is named data: {', '.join(names)}" if names else "has no inputs"
+        raise DataError(f"no training data: {self.inputs} {found}; give --data=DIR, or the job an input named data")
+
+
+def _count(variables: Mapping[str, str], name: str) -> int | None:
+    text = variables.get(name)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise FlagError(f"environment variable {name} is {text!r}: it must be a whole number of at least 1")
+    return int(text)
