@@ -12,10 +12,25 @@ from pathlib import Path
 from fovea_dev.commands import output
 
 DAYS = "3650"
-_EXTENSIONS = """
+# A configuration of our own: what the machine's openssl.cnf adds differs from one distribution to the next.
+_REQUEST = """\
+[req]
+distinguished_name = name
+x509_extensions = authority
+prompt = no
+[name]
+CN = fovea
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign, digitalSignature
+subjectKeyIdentifier = hash
+"""
+_EXTENSIONS = """\
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature, keyEncipherment
 extendedKeyUsage = {usage}
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
 """
 
 
@@ -67,8 +82,8 @@ class Pki:
         self._write(
             self.certificate(name),
             output(
-                ["openssl", "req", "-x509", "-new", "-key", self.key(name), "-sha256", "-days", DAYS]
-                + ["-subj", f"/CN=fovea-{name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
+                ["openssl", "req", "-x509", "-new", "-config", self._request(), "-key", self.key(name)]
+                + ["-sha256", "-days", DAYS, "-subj", f"/CN=fovea-{name}"]
             ),
         )
 
@@ -100,7 +115,8 @@ class Pki:
         extensions = self.folder / f"{subject.file}.ext"
         self._write(extensions, subject.extensions())
         request = output(
-            ["openssl", "req", "-new", "-key", self.key(subject.file), "-sha256", "-subj", subject.distinguished_name]
+            ["openssl", "req", "-new", "-config", self._request(), "-key", self.key(subject.file)]
+            + ["-sha256", "-subj", subject.distinguished_name]
         )
         certificate = output(
             ["openssl", "x509", "-req", "-sha256", "-days", DAYS, "-extfile", extensions]
@@ -109,6 +125,12 @@ class Pki:
             stdin=request,
         )
         self._write(self.certificate(subject.file), certificate)
+
+    def _request(self) -> Path:
+        path = self.folder / "request.cnf"
+        if not path.exists():
+            self._write(path, _REQUEST)
+        return path
 
     def _new_key(self, name: str) -> None:
         self._write(self.key(name), output(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"]))

@@ -1,0 +1,197 @@
+"""What runs inside the cluster from the start: DNS, the storage class, and the rights of the API server and the node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fovea_dev.api import Api
+from fovea_dev.layout import CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, Cluster
+from fovea_dev.progress import StepFailed
+from fovea_dev.volumes import PROVISIONER, STORAGE_CLASS
+
+Object = dict[str, Any]
+DNS_PORT = 5353
+_LABELS = {"k8s-app": "kube-dns"}
+_SYSTEM = "/api/v1/namespaces/kube-system"
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+
+
+def host_name_servers(resolv_conf: str) -> list[str]:
+    """The host's IPv4 name servers that a pod can reach too (those on loopback it can't)."""
+    words = [line.split() for line in resolv_conf.splitlines()]
+    servers = [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
+    return [server for server in servers if "." in server and not server.startswith("127.")]
+
+
+def corefile(name_servers: list[str]) -> str:
+    """CoreDNS's configuration: the cluster's names, and the host's name servers (or nothing) for all others."""
+    cluster = f"""\
+{CLUSTER_DOMAIN}:{DNS_PORT} in-addr.arpa:{DNS_PORT} ip6.arpa:{DNS_PORT} {{
+    errors
+    health :8080
+    ready :8181
+    kubernetes {CLUSTER_DOMAIN} in-addr.arpa ip6.arpa {{
+        pods insecure
+        ttl 5
+    }}
+}}
+"""
+    # In the cluster's own server block a catch-all would answer before the cluster's names are looked up.
+    if name_servers:
+        answer = f"    forward . {' '.join(name_servers)}\n    cache 30"
+    else:
+        answer = "    template ANY ANY . {\n        rcode NXDOMAIN\n    }"
+    return f"{cluster}.:{DNS_PORT} {{\n    errors\n{answer}\n}}\n"
+
+
+def dns_objects(image: str, configuration: str) -> list[tuple[str, Object]]:
+    """CoreDNS as (API path, object) pairs."""
+    return [
+        (f"{_SYSTEM}/serviceaccounts/coredns", _object("v1", "ServiceAccount", "coredns")),
+        (f"{_RBAC}/clusterroles/system:coredns", _dns_role()),
+        (f"{_RBAC}/clusterrolebindings/system:coredns", _dns_binding()),
+        (
+            f"{_SYSTEM}/configmaps/coredns",
+            {**_object("v1", "ConfigMap", "coredns"), "data": {"Corefile": configuration}},
+        ),
+        (f"/apis/apps/v1/namespaces/kube-system/deployments/coredns", _dns_deployment(image, configuration)),
+        (f"{_SYSTEM}/services/kube-dns", _dns_service()),
+    ]
+
+
+def node_access_objects() -> list[tuple[str, Object]]:
+    """The API server's right to use kubelet's API (logs, exec, port-forward) and kube-proxy's to watch Services."""
+    bindings = {
+        "fovea:apiserver-kubelet": ("system:kubelet-api-admin", "kube-apiserver-kubelet-client"),
+    }
+    return [
+        (f"{_RBAC}/clusterrolebindings/{name}", _binding(name, role, {"kind": "User", "name": user}))
+        for name, (role, user) in bindings.items()
+    ]
+
+
+def storage_objects() -> list[tuple[str, Object]]:
+    """The default StorageClass, served by `fovea_dev.volumes`."""
+    storage_class = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {
+            "name": STORAGE_CLASS,
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+    }
+    return [(f"/apis/storage.k8s.io/v1/storageclasses/{STORAGE_CLASS}", storage_class)]
+
+
+def bring_up(cluster: Cluster, client: Api, dns_image: str, notes: list[str]) -> None:
+    """Apply the objects and wait until pods can be created, scheduled and resolve names."""
+    for path, body in node_access_objects() + storage_objects():
+        client.apply(path, body)
+    name_servers = host_name_servers(Path("/etc/resolv.conf").read_text())
+    for path, body in dns_objects(dns_image, corefile(name_servers)):
+        client.apply(path, body)
+    _wait(lambda: client.exists("/api/v1/namespaces/default/serviceaccounts/default"), 90, "the default ServiceAccount")
+    _wait(lambda: _condition(client, f"/api/v1/nodes/{cluster.node_name}", "Ready"), 120, "the node being Ready")
+    deployment = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
+    _wait(lambda: _condition(client, deployment, "Available"), 180, "CoreDNS being Available")
+    notes.append("node Ready, DNS answers")
+
+
+def _wait(ready: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise StepFailed(f"{what} did not happen within {seconds:.0f} s; look at `fovea_dev status` and the logs")
+        time.sleep(0.2)
+
+
+def _condition(client: Api, path: str, kind: str) -> bool:
+    if not client.exists(path):
+        return False
+    conditions = client.get(path).get("status", {}).get("conditions", [])
+    return any(condition["type"] == kind and condition["status"] == "True" for condition in conditions)
+
+
+def _object(api: str, kind: str, name: str) -> Object:
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "kube-system", "labels": _LABELS}}
+
+
+def _binding(name: str, role: str, subject: Object) -> Object:
+    group = "rbac.authorization.k8s.io"
+    if subject["kind"] == "User":
+        subject = {**subject, "apiGroup": group}
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [subject],
+    }
+
+
+def _dns_role() -> Object:
+    def rule(group: str, *resources: str) -> Object:
+        return {"apiGroups": [group], "resources": list(resources), "verbs": ["list", "watch"]}
+
+    rules = [rule("", "services", "pods", "namespaces"), rule("discovery.k8s.io", "endpointslices")]
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "system:coredns"},
+        "rules": rules,
+    }
+
+
+def _dns_binding() -> Object:
+    account = {"kind": "ServiceAccount", "name": "coredns", "namespace": "kube-system"}
+    return _binding("system:coredns", "system:coredns", account)
+
+
+def _dns_deployment(image: str, configuration: str) -> Object:
+    container = {
+        "name": "coredns",
+        "image": image,
+        "args": ["-conf", "/etc/coredns/Corefile"],
+        # Changes with the configuration, so that a new one is rolled out.
+        "env": [{"name": "COREFILE_LENGTH", "value": str(len(configuration))}],
+        "ports": [{"name": "dns", "containerPort": DNS_PORT, "protocol": "UDP"}],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
+        "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "periodSeconds": 10, "timeoutSeconds": 5},
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "configuration", "mountPath": "/etc/coredns", "readOnly": True}],
+    }
+    pod = {
+        "serviceAccountName": "coredns",
+        "dnsPolicy": "Default",
+        "priorityClassName": "system-cluster-critical",
+        "terminationGracePeriodSeconds": 5,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [{"name": "configuration", "configMap": {"name": "coredns"}}],
+    }
+    spec = {
+        "replicas": 1,
+        "selector": {"matchLabels": _LABELS},
+        "template": {"metadata": {"labels": _LABELS}, "spec": pod},
+    }
+    return {**_object("apps/v1", "Deployment", "coredns"), "spec": spec}
+
+
+def _dns_service() -> Object:
+    ports = [
+        {"name": f"dns-{protocol.lower()}", "port": 53, "targetPort": DNS_PORT, "protocol": protocol}
+        for protocol in ("UDP", "TCP")
+    ]
+    spec = {"clusterIP": DNS_SERVICE_ADDRESS, "selector": _LABELS, "ports": ports}
+    return {**_object("v1", "Service", "kube-dns"), "spec": spec}

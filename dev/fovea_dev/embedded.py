@@ -1,0 +1,187 @@
+"""The embedded cluster as a whole: `up` as a list of steps, `down`, and what `status` shows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from fovea_dev import addons, control_plane, network, packages, prerequisites, registry, teardown
+from fovea_dev.builder import Buildah
+from fovea_dev.images import CLUSTER_IMAGES, PLATFORM_IMAGES, Image, Images
+from fovea_dev.layout import REPOSITORY_ROOT, Cluster
+from fovea_dev.locks import locked
+from fovea_dev.node import Node
+from fovea_dev.processes import Processes, Program
+from fovea_dev.progress import Progress
+from fovea_dev.steps import Step, Work, run_steps
+from fovea_dev.tools import TOOLS, Module, Tools
+
+DAEMONS = (
+    "registry",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "containerd",
+    "kubelet",
+    "kube-proxy",
+    "volumes",
+)
+
+
+class EmbeddedCluster:
+    """Brings one embedded cluster up and down."""
+
+    def __init__(self, cluster: Cluster, progress: Progress) -> None:
+        self.cluster = cluster
+        self.progress = progress
+        self.processes = Processes(cluster.state / "pids", cluster.logs)
+        self.tools = Tools(cluster.cache)
+        self.builder = Buildah(cluster.cache)
+        self.images = Images(cluster.cache, self.tools, self.builder, cluster.registry)
+        self.plane = control_plane.of_cluster(cluster, self.tools.path)
+        self.node = Node(cluster, self.plane, self.processes, self.tools)
+
+    def up(self, *, bare: bool = False) -> None:
+        """Bring up what does not run. `bare`: without the images of Fovea and its object store."""
+        prerequisites.demand(prerequisites.for_embedded_cluster(self.cluster.cache))
+        with self._locked():
+            self.builder.clear_unfinished()
+            run_steps(self._steps(() if bare else PLATFORM_IMAGES), self.progress)
+        self.progress.say(f"Cluster {self.cluster.name!r} is up after {self.progress.seconds:.0f} s.")
+        self.progress.say(f"  export KUBECONFIG={self.cluster.kubeconfig}")
+
+    def down(self, *, keep_images: bool = True) -> None:
+        """Take the cluster down; nothing of it is left but caches."""
+        with self._locked():
+            teardown.take_down(self.cluster, self.processes, self.progress, keep_images=keep_images)
+
+    def build_images(self, chosen: Sequence[Image]) -> None:
+        """Build and push those of the chosen images that changed."""
+        needed = {name for image in chosen for name in image.programs}
+        modules = [module for module in TOOLS if needed & set(module.programs)]
+        steps = [
+            Step("packages", lambda notes: packages.install(packages.IMAGE_PACKAGES, self.cluster.cache, notes)),
+            *self._tool_steps(modules),
+            Step("registry", self._registry, after=("packages",)),
+            *self._image_steps(chosen, [module.name for module in modules]),
+        ]
+        with self._locked():
+            self.builder.clear_unfinished()
+            run_steps(steps, self.progress)
+
+    def status(self) -> list[tuple[str, str]]:
+        """Each process of the cluster and its state, the API server's readiness last."""
+        lines: list[tuple[str, str]] = []
+        for name in DAEMONS:
+            identity = self.processes.identity(name)
+            lines.append((name, f"running, pid {identity.pid}" if identity else "not running"))
+        if not self.plane.pki.certificate("admin").exists():
+            ready = "was never started"
+        else:
+            ready = "ready" if self.plane.client().is_ready() else "not ready"
+        return [*lines, ("API server", f"{self.cluster.api_url} {ready}")]
+
+    def is_up(self) -> bool:
+        """Whether every process runs and the API server is ready."""
+        return all(self.processes.identity(name) for name in DAEMONS) and self.plane.client().is_ready()
+
+    def _steps(self, platform_images: Sequence[Image]) -> list[Step]:
+        all_packages = packages.NODE_PACKAGES + packages.IMAGE_PACKAGES
+        modules = [module for module in TOOLS if platform_images or module.name != "minio"]
+        return [
+            Step("packages", lambda notes: packages.install(all_packages, self.cluster.cache, notes)),
+            Step("keys", self._keys),
+            *self._tool_steps(modules),
+            Step("registry", self._registry, after=("packages",)),
+            Step("network", lambda notes: network.bring_up(self.cluster, notes), after=("packages",)),
+            Step("control plane", self._control_plane, after=("tool kubernetes", "keys", "network")),
+            *self._image_steps([*CLUSTER_IMAGES, *platform_images], [module.name for module in modules]),
+            Step("node", self._node, after=("control plane", "image pause")),
+            Step("cluster services", self._addons, after=("node", "image coredns")),
+        ]
+
+    def _tool_steps(self, modules: Sequence[Module]) -> list[Step]:
+        # One after the other: `go build` uses all cores by itself.
+        steps: list[Step] = []
+        for module in modules:
+            after = (steps[-1].name,) if steps else ()
+            steps.append(Step(f"tool {module.name}", self._build_tool(module), after))
+        return steps
+
+    def _build_tool(self, module: Module) -> Work:
+        def work(notes: list[str]) -> None:
+            with locked(self.cluster.cache.tools / f".{module.name}.lock"):
+                self.tools.build(module, notes=notes)
+
+        return work
+
+    def _image_steps(self, images: Sequence[Image], modules: Sequence[str]) -> list[Step]:
+        steps: list[Step] = []
+        if any(image.members for image in images):
+            steps.append(Step("base image", self.builder.prepare, after=("packages",)))
+        previous = ""
+        for image in images:
+            after = ["registry", *(f"tool {name}" for name in modules if name in image.programs)]
+            if image.members:
+                after.append("base image")
+                # Two large builds at once would only fight for the two cores.
+                if previous:
+                    after.append(previous)
+                previous = f"image {image.name}"
+            steps.append(Step(f"image {image.name}", self._build_image(image), tuple(after)))
+        return steps
+
+    def _build_image(self, image: Image) -> Work:
+        def work(notes: list[str]) -> None:
+            with locked(self.cluster.cache.images / f".{image.name}.lock"):
+                self.images.ensure(image, notes)
+
+        return work
+
+    def _registry(self, notes: list[str]) -> None:
+        registry.bring_up(self.cluster, self.processes, notes)
+
+    def _keys(self, notes: list[str]) -> None:
+        existed = self.plane.pki.certificate("kube-proxy").exists()
+        self.plane.make_keys()
+        self.node.make_keys()
+        notes.append("already there" if existed else "made")
+
+    def _control_plane(self, notes: list[str]) -> None:
+        control_plane.bring_up(self.cluster, self.plane, self.processes, notes)
+
+    def _node(self, notes: list[str]) -> None:
+        self.node.bring_up(self._reference("pause"), notes)
+
+    def _addons(self, notes: list[str]) -> None:
+        self._volumes()
+        addons.bring_up(self.cluster, self.plane.client(), self._reference("coredns"), notes)
+
+    def _volumes(self) -> None:
+        pki, api = self.plane.pki, self.plane.api
+        flags: dict[str, object] = {
+            "host": api.host,
+            "port": api.port,
+            "authority": pki.certificate("ca"),
+            "certificate": pki.certificate("admin"),
+            "key": pki.key("admin"),
+            "folder": self.cluster.volumes,
+            "node": self.cluster.node_name,
+        }
+        command = [sys.executable, "-m", "fovea_dev.volumes", *(f"--{name}={value}" for name, value in flags.items())]
+        environment = {"PYTHONPATH": str(REPOSITORY_ROOT / "dev"), "PYTHONDONTWRITEBYTECODE": "1"}
+        source = (Path(__file__).parent / "volumes.py").read_text()
+        self.processes.ensure(Program("volumes", command, environment), configuration=source)
+
+    def _reference(self, name: str) -> str:
+        image = next(image for image in CLUSTER_IMAGES if image.name == name)
+        return self.images.pushed(image).reference
+
+    def _locked(self) -> AbstractContextManager[None]:
+        def waiting() -> None:
+            self.progress.say(f"     ... another run works on cluster {self.cluster.name!r}; waiting for it to end")
+
+        return locked(self.cluster.cache.root / "locks" / f"{self.cluster.name}.lock", waiting)

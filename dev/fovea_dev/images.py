@@ -1,0 +1,198 @@
+"""Which images there are, what each is made of, and building and pushing those whose sources changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fovea_dev import registry
+from fovea_dev.builder import Builder
+from fovea_dev.layout import DEV_FOLDER, REPOSITORY_ROOT, Cache
+from fovea_dev.pki import write_private
+from fovea_dev.progress import StepFailed
+from fovea_dev.tools import Tools
+
+IMAGES = DEV_FOLDER / "images"
+_WORKSPACE = ("pyproject.toml", "uv.lock")
+_MEMBERS = ("api", "operator", "agent", "trainers", "serving", "client")
+# What a package client inside a build may need to find its index.
+_PACKAGE_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_VERSION")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: programs to copy into an otherwise empty one, or parts of the repository on a base with Python."""
+
+    name: str
+    programs: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    dockerfile: str = ""
+
+    @property
+    def folder(self) -> Path:
+        return IMAGES / (self.dockerfile or self.name)
+
+    def source_files(self) -> list[Path]:
+        """Every file of the repository that the image is made of, in a fixed order."""
+        files = [path for path in sorted(self.folder.iterdir()) if path.is_file()]
+        if self.members:
+            files += [REPOSITORY_ROOT / name for name in _WORKSPACE]
+            files += [REPOSITORY_ROOT / member / "pyproject.toml" for member in _MEMBERS]
+            for member in self.members:
+                files += python_sources(REPOSITORY_ROOT / member)
+        return files
+
+
+# The cluster itself can't do without the first two.
+CLUSTER_IMAGES = (Image("pause", programs=("catatonit",)), Image("coredns", programs=("coredns",)))
+PLATFORM_IMAGES = (
+    Image("minio", programs=("minio",)),
+    Image("fovea", members=("api", "operator", "agent")),
+    Image("fovea-tensorflow", members=("api", "trainers", "serving"), arguments={"VARIANT": "cpu"}),
+)
+OPTIONAL_IMAGES = (
+    Image(
+        "fovea-tensorflow-gpu",
+        members=("api", "trainers", "serving"),
+        arguments={"VARIANT": "gpu"},
+        dockerfile="fovea-tensorflow",
+    ),
+)
+ALL_IMAGES = CLUSTER_IMAGES + PLATFORM_IMAGES + OPTIONAL_IMAGES
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """An image in a registry. `tag` is made of what went in: another tag means another content."""
+
+    repository: str
+    tag: str
+
+    @property
+    def reference(self) -> str:
+        """What a pod names as its image."""
+        return f"{self.repository}:{self.tag}"
+
+
+def named(name: str) -> Image:
+    """The image of that name. Raises StepFailed naming those there are."""
+    for image in ALL_IMAGES:
+        if image.name == name:
+            return image
+    raise StepFailed(f"no such image: {name} (there are: {', '.join(image.name for image in ALL_IMAGES)})")
+
+
+def python_sources(folder: Path) -> list[Path]:
+    """The files of a folder that go into an image: no caches, nothing hidden, no build results."""
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(n for n in folders if n not in ("__pycache__", "dist", "build") and not n.startswith("."))
+        found += [Path(parent) / n for n in sorted(files) if not n.endswith(".pyc") and not n.startswith(".")]
+    return found
+
+
+def digest(files: Iterable[tuple[str, Path]], settings: Iterable[str]) -> str:
+    """A short name for a content: of files (by the name they go by) and settings."""
+    total = hashlib.sha256()
+    for name, path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{name}\0{content}\0".encode())
+    for setting in settings:
+        total.update(f"{setting}\0".encode())
+    return total.hexdigest()[:12]
+
+
+class Images:
+    """Builds images and pushes them to one registry."""
+
+    def __init__(self, cache: Cache, tools: Tools, builder: Builder, registry_address: str) -> None:
+        self._cache = cache
+        self._tools = tools
+        self._builder = builder
+        self._registry = registry_address
+
+    def pushed(self, image: Image) -> Pushed:
+        """Where the image is or will be, by its present sources."""
+        return Pushed(f"{self._registry}/{image.name}", self._tag(image))
+
+    def ensure(self, image: Image, notes: list[str]) -> Pushed:
+        """Build and push an image unless the registry has exactly this one."""
+        pushed = self.pushed(image)
+        notes.append(pushed.tag)
+        if registry.has_image(self._registry, image.name, pushed.tag):
+            notes.append("unchanged")
+        else:
+            log = self._cache.logs / f"image-{image.name}.log"
+            with self._context(image) as context:
+                self._builder.build(
+                    dockerfile=image.folder / "Dockerfile",
+                    context=Path(context),
+                    reference=pushed.reference,
+                    arguments=self._arguments(image),
+                    log=log,
+                )
+            self._builder.push(pushed.reference, log)
+        self._record(image, pushed)
+        return pushed
+
+    def recorded(self) -> dict[str, dict[str, str]]:
+        """Repository, tag and reference of each image pushed last to this registry."""
+        found: dict[str, dict[str, str]] = {}
+        for path in sorted(self._record_folder().glob("*.json")):
+            found[path.stem] = json.loads(path.read_text())
+        return found
+
+    def _tag(self, image: Image) -> str:
+        files = [(str(path.relative_to(REPOSITORY_ROOT)), path) for path in image.source_files()]
+        files += [(name, self._program(name)) for name in image.programs]
+        settings = [f"{name}={value}" for name, value in sorted(image.arguments.items())]
+        if image.members:
+            settings.append(self._builder.base_image)
+        return digest(files, settings)
+
+    def _arguments(self, image: Image) -> dict[str, str]:
+        if not image.members:
+            return {}
+        settings = {name: os.environ[name] for name in _PACKAGE_SETTINGS if name in os.environ}
+        return {"BASE": self._builder.base_image, **settings, **image.arguments}
+
+    def _program(self, name: str) -> Path:
+        if name == "catatonit":
+            found = shutil.which(name)
+            if found is None:
+                raise StepFailed("catatonit is not installed; `fovea_dev up` installs it")
+            return Path(found)
+        return self._tools.path(name)
+
+    def _context(self, image: Image) -> AbstractContextManager[str | Path]:
+        if image.members:
+            return nullcontext(REPOSITORY_ROOT)
+        return _ProgramFolder({name: self._program(name) for name in image.programs})
+
+    def _record_folder(self) -> Path:
+        return self._cache.images / self._registry.replace(":", "-").replace("/", "-")
+
+    def _record(self, image: Image, pushed: Pushed) -> None:
+        text = json.dumps({**asdict(pushed), "reference": pushed.reference}, indent=2) + "\n"
+        write_private(self._record_folder() / f"{image.name}.json", text)
+
+
+class _ProgramFolder(TemporaryDirectory[str]):
+    """A build context that holds copies of some programs."""
+
+    def __init__(self, programs: Mapping[str, Path]) -> None:
+        super().__init__(prefix="fovea-image-")
+        for name, path in programs.items():
+            shutil.copy2(path, Path(self.name) / name)
+
+
+Ensure = Callable[[Image, list[str]], Pushed]

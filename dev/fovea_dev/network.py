@@ -1,0 +1,113 @@
+"""The node's network: a bridge that carries its address, forwarding, and masquerading of pods that talk to the outside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from fovea_dev.commands import output, succeeds
+from fovea_dev.layout import NODE_ADDRESS, POD_NETWORK, Cluster
+from fovea_dev.pki import write_private
+from fovea_dev.progress import StepFailed
+
+# Everything that we, kubelet or kube-proxy set: remembered before, put back by `down`.
+KERNEL_SETTINGS = (
+    "net/ipv4/ip_forward",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/bridge/bridge-nf-call-ip6tables",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
+_WANTED = {
+    "net/ipv4/ip_forward": "1",
+    # A pod's answer to a service's caller on the same bridge must pass the rules that gave the caller the service's address.
+    "net/bridge/bridge-nf-call-iptables": "1",
+}
+_MODULES = {"br_netfilter": Path("/proc/sys/net/bridge"), "overlay": Path("/sys/module/overlay")}
+
+
+def nft_rules(table: str) -> str:
+    """Our table as nft source: pods that leave the pod network appear under the node's address."""
+    return f"""\
+table ip {table} {{}}
+delete table ip {table}
+table ip {table} {{
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+        ip saddr {POD_NETWORK} ip daddr != {POD_NETWORK} oifname != "lo" masquerade
+    }}
+}}
+"""
+
+
+def bring_up(cluster: Cluster, notes: list[str]) -> None:
+    """Make the bridge, the kernel settings and the nft table; nothing changes when they are there."""
+    _load_modules()
+    _remember_settings(cluster)
+    for name, value in _WANTED.items():
+        write_setting(name, value)
+    link = cluster.node_link
+    if not succeeds(["ip", "link", "show", link]):
+        output(["ip", "link", "add", link, "type", "bridge"])
+    output(["ip", "address", "replace", f"{NODE_ADDRESS}/32", "dev", link])
+    output(["ip", "link", "set", link, "up"])
+    output(["nft", "-f", "-"], stdin=nft_rules(cluster.nft_table))
+    notes.append(f"{link} {NODE_ADDRESS}")
+
+
+def take_down(cluster: Cluster) -> None:
+    """Delete our links and tables and kube-proxy's, and put the kernel settings back."""
+    for link in (cluster.pod_bridge, cluster.node_link):
+        if succeeds(["ip", "link", "show", link]):
+            output(["ip", "link", "delete", link])
+    # In its nftables mode kube-proxy owns these two tables and no other rule.
+    for family, table in (("ip", cluster.nft_table), ("ip", "kube-proxy"), ("ip6", "kube-proxy")):
+        if shutil.which("nft") and succeeds(["nft", "list", "table", family, table]):
+            output(["nft", "delete", "table", family, table])
+    _restore_settings(cluster)
+
+
+def setting_file(name: str) -> Path:
+    """The file of a kernel setting."""
+    return Path("/proc/sys") / name
+
+
+def write_setting(name: str, value: str) -> None:
+    """Set a kernel setting if it differs."""
+    file = setting_file(name)
+    if file.read_text().strip() != value:
+        file.write_text(value + "\n")
+
+
+def _load_modules() -> None:
+    for module, sign in _MODULES.items():
+        if not sign.exists():
+            succeeds(["modprobe", module])
+    if not _MODULES["br_netfilter"].exists():
+        raise StepFailed("the kernel has no br_netfilter (services between pods need it): try `modprobe br_netfilter`")
+
+
+def _memory_file(cluster: Cluster) -> Path:
+    return cluster.state / "kernel-settings.json"
+
+
+def _remember_settings(cluster: Cluster) -> None:
+    if _memory_file(cluster).exists():
+        return
+    values = {name: setting_file(name).read_text().strip() for name in KERNEL_SETTINGS if setting_file(name).exists()}
+    write_private(_memory_file(cluster), json.dumps(values, indent=2) + "\n")
+
+
+def _restore_settings(cluster: Cluster) -> None:
+    try:
+        values = json.loads(_memory_file(cluster).read_text())
+    except FileNotFoundError:
+        return
+    for name, value in values.items():
+        if name in KERNEL_SETTINGS and setting_file(name).exists():
+            write_setting(name, value)

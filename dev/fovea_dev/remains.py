@@ -1,0 +1,87 @@
+"""Find and clear what pods leave behind when nobody ends them properly: processes, mounts, namespaces, addresses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from fovea_dev import cgroups
+from fovea_dev.commands import output, succeeds
+from fovea_dev.layout import Cluster
+from fovea_dev.processes import end
+
+_CONTAINER_LOG_LINKS = Path("/var/log/containers")
+
+
+def clear_pods(cluster: Cluster) -> None:
+    """End every pod and forget its network and mounts. Only for a cluster whose containerd and kubelet do not run."""
+    end(shims(cluster.containerd_socket), grace=0)
+    end(cgroups.pids(cluster.cgroup), grace=0)
+    for socket in _shim_sockets(cluster.containerd_state):
+        socket.unlink(missing_ok=True)
+    unmount_below(cluster.kubelet_root, cluster.run)
+    for folder in (cluster.containerd_state, cluster.runc_root, cluster.cni_state):
+        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+    cluster.containerd_socket.unlink(missing_ok=True)
+    if succeeds(["ip", "link", "show", cluster.pod_bridge]):
+        output(["ip", "link", "delete", cluster.pod_bridge])
+    cgroups.remove(cluster.cgroup)
+
+
+def shims(socket: Path) -> list[int]:
+    """Pids of the containerd shims that belong to this containerd socket."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if is_shim(words, socket):
+            found.append(int(entry.name))
+    return found
+
+
+def is_shim(words: list[bytes], socket: Path) -> bool:
+    """Whether a command line is that of a shim of this containerd socket."""
+    if not words or not os.path.basename(words[0]).startswith(b"containerd-shim"):
+        return False
+    return any(flag == b"-address" and value == os.fsencode(socket) for flag, value in zip(words, words[1:], strict=False))
+
+
+def mounts_below(*folders: Path, table: str | None = None) -> list[str]:
+    """Mount points at or below the folders, the innermost and latest first."""
+    text = Path("/proc/self/mounts").read_text() if table is None else table
+    found: list[str] = []
+    for line in text.splitlines():
+        point = line.split(" ")[1].encode().decode("unicode_escape")
+        if any(point == str(folder) or point.startswith(f"{folder}/") for folder in folders):
+            found.append(point)
+    return found[::-1]
+
+
+def unmount_below(*folders: Path) -> None:
+    """Unmount everything at or below the folders, lazily: a process that is still ending must not hold us up."""
+    for point in mounts_below(*folders):
+        output(["umount", "--lazy", point])
+
+
+def remove_log_links(cluster: Cluster) -> None:
+    """Remove kubelet's links in /var/log/containers that lead to our pods' logs."""
+    if not _CONTAINER_LOG_LINKS.is_dir():
+        return
+    for link in _CONTAINER_LOG_LINKS.iterdir():
+        if link.is_symlink() and os.readlink(link).startswith(f"{cluster.pod_logs}/"):
+            link.unlink()
+
+
+def _shim_sockets(state: Path) -> list[Path]:
+    # containerd puts them into a folder of its own choice and notes the address in each task's folder.
+    sockets: list[Path] = []
+    for note in state.glob("io.containerd.runtime.v2.task/*/*/address"):
+        address = note.read_text().strip().removeprefix("unix://")
+        if address:
+            sockets.append(Path(address))
+    return sockets

@@ -1,0 +1,76 @@
+"""Take the cluster down so that nothing of it is left: also when everything of it was killed before."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fovea_dev import cgroups, network
+from fovea_dev.builder import Buildah
+from fovea_dev.commands import output, succeeds
+from fovea_dev.layout import Cluster
+from fovea_dev.processes import Processes, end
+from fovea_dev.progress import Progress
+from fovea_dev.remains import clear_pods, remove_log_links, shims, unmount_below
+
+_NAMESPACE = "k8s.io"
+# Who gives orders ends before who follows them.
+_FIRST = ("kubelet", "kube-proxy", "volumes", "kube-scheduler", "kube-controller-manager")
+_LAST = ("kube-apiserver", "etcd", "registry")
+
+
+def take_down(cluster: Cluster, processes: Processes, progress: Progress, *, keep_images: bool = True) -> None:
+    """End and remove the cluster. Caches stay: tools, image layers, the registry's images, and containerd's own images
+    unless `keep_images` is off or its containers could not be removed properly."""
+    with progress.step("node agents and controllers"):
+        for name in _FIRST:
+            processes.stop(name)
+    with progress.step("pods") as notes:
+        clean = _remove_containers(cluster, processes, notes)
+        processes.stop("containerd")
+        clear_pods(cluster)
+        remove_log_links(cluster)
+    with progress.step("control plane and registry"):
+        for name in _LAST:
+            processes.stop(name)
+        for name in processes.names():
+            processes.stop(name)
+    with progress.step("network"):
+        network.take_down(cluster)
+    with progress.step("files"):
+        Buildah(cluster.cache).clear_unfinished()
+        _remove_files(cluster, keep_images=keep_images and clean)
+
+
+def _remove_containers(cluster: Cluster, processes: Processes, notes: list[str]) -> bool:
+    """End all containers and forget them. Returns whether containerd's image store can be used again."""
+    end(cgroups.pids(cluster.cgroup), grace=0)
+    if processes.identity("containerd") is None:
+        return not (cluster.containerd_root / "io.containerd.metadata.v1.bolt").exists() and not shims(
+            cluster.containerd_socket
+        )
+    ctr = ["ctr", "--address", str(cluster.containerd_socket), "--namespace", _NAMESPACE]
+    clean = True
+    if not succeeds([*ctr, "containers", "list", "--quiet"]):
+        return False
+    for task in output([*ctr, "tasks", "list", "--quiet"]).split():
+        clean = succeeds([*ctr, "tasks", "delete", "--force", task]) and clean
+    containers = output([*ctr, "containers", "list", "--quiet"]).split()
+    for container in containers:
+        clean = succeeds([*ctr, "containers", "delete", container]) and clean
+    notes.append(f"{len(containers)} containers removed")
+    return clean
+
+
+def _remove_files(cluster: Cluster, *, keep_images: bool) -> None:
+    unmount_below(cluster.state, cluster.run)
+    folders = [cluster.state, cluster.run]
+    if not keep_images:
+        folders.append(cluster.containerd_root)
+    for folder in folders:
+        _remove_tree(folder)
+
+
+def _remove_tree(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
