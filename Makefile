@@ -1,0 +1,84 @@
+# Fovea's commands. `make help` lists them. Everything cached lives in $(FOVEA_CACHE), nothing in the repository but .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+XDG_CACHE_HOME ?= $(HOME)/.cache
+export FOVEA_CACHE ?= $(XDG_CACHE_HOME)/fovea
+export UV_CACHE_DIR ?= $(FOVEA_CACHE)/uv
+export UV_PROJECT_ENVIRONMENT ?= $(CURDIR)/.venv
+# uv follows the system's certificates, as pip and git do.
+export UV_SYSTEM_CERTS ?= true
+
+PYTHON ?= python3
+UV := $(FOVEA_CACHE)/uv-tool/bin/uv
+RUN := $(UV) run --frozen --no-sync
+DEV := PYTHONPATH=dev $(PYTHON) -m fovea_dev
+ARGS ?=
+
+.PHONY: help setup check format test test-all generate verify prerequisites up down status images deploy undeploy demo bench
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  FOVEA_CACHE       where everything cached lives (now: $(FOVEA_CACHE))"
+	@echo "  FOVEA_KUBECONFIG  use this cluster instead of the embedded one"
+
+prerequisites: ## check what has to be on the machine, each with its remedy
+	@$(DEV) prerequisites
+
+$(UV): | prerequisites
+	@echo "installing uv into $(FOVEA_CACHE)"
+	@$(PYTHON) -m venv $(FOVEA_CACHE)/uv-tool
+	@$(FOVEA_CACHE)/uv-tool/bin/python -m pip install --quiet 'uv>=0.9,<1'
+
+setup: $(UV) ## make .venv with everything that checks and tests need
+	@echo "installing the workspace into .venv (the first time this fetches TensorFlow)"
+	@$(UV) sync --quiet --frozen --group dev
+
+check: setup ## format, lint, types, import borders
+	@$(RUN) ruff format --check .
+	@$(RUN) ruff check .
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+
+format: setup ## format and mend what ruff can mend
+	@$(RUN) ruff format .
+	@$(RUN) ruff check --fix .
+
+generate: setup ## write the CRDs, the chart's copies, the flag catalogue, the wire code, the reference pages
+	@PYTHONPATH=dev $(RUN) python -m fovea_dev.generate
+
+verify: generate ## generate and fail when that changed a file
+	@git diff --exit-code || { echo "generated files are stale: commit what make generate wrote"; exit 1; }
+
+test: setup ## all tests: unit, contract, cluster, chart, e2e
+	@$(PYTHON) dev/run_tests.py $(ARGS)
+
+test-all: setup ## all tests and the wide matrices
+	@$(PYTHON) dev/run_tests.py --wide $(ARGS)
+
+up: ## start the cluster (a real one-node Kubernetes; FOVEA_KUBECONFIG uses another)
+	@$(DEV) up
+
+down: ## stop the cluster and leave nothing behind
+	@$(DEV) down
+
+status: ## what of the cluster runs
+	@$(DEV) status
+
+images: up ## build and push the images that changed
+	@$(DEV) images
+
+deploy: setup images ## install or upgrade Fovea in the cluster by its Helm chart
+	@$(RUN) python dev/deploy.py
+
+undeploy: setup ## uninstall Fovea from the cluster
+	@$(RUN) python dev/deploy.py --remove
+
+demo: setup ## the main job: train on real images, roll out, classify over gRPC and REST
+	@$(RUN) python dev/demo.py
+
+bench: setup images ## measure; figures and commands are explained in benchmarks/README.md
+	@$(RUN) python benchmarks/run.py $(ARGS)
