@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from fovea_api.contract import storage
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,6 +25,10 @@ class Settings:
     """Image of model servers; its entry point takes TensorFlow Serving's flags."""
     server_command: tuple[str, ...] = ("tensorflow_model_server",)
     """Command of the model server's container."""
+    bucket: str = storage.BUCKET
+    """Bucket of the object store, where it cannot be learnt from a job's status (a job that left checkpoints only)."""
+    model_service_type: str = "ClusterIP"
+    """Type of the Service of a ModelDeployment that a job makes (spec.model.deploy): ClusterIP, NodePort or LoadBalancer."""
     image_pull_secrets: tuple[str, ...] = ()
     """Pull secrets put on every pod of ours."""
     image_pull_policy: str = "IfNotPresent"

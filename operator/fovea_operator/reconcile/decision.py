@@ -10,9 +10,10 @@ class Write(Enum):
     """How a child is written."""
 
     CREATE = "create"
-    """POST; 409 AlreadyExists means that it is there. For what is never edited: pods, ModelVersions."""
+    """POST; 409 AlreadyExists means that it is there. For what is never edited (pods, ModelVersions), for the Deployment of a
+    model version, whose template is never edited, and for the ModelDeployment of a job, which is its users' from then on."""
     APPLY = "apply"
-    """Server-side apply of the whole intent with our field manager. For what is edited: Services, Deployments, ModelDeployments."""
+    """Server-side apply with our field manager, by force: whole Services, and the replicas of version Deployments."""
 
 
 @dataclass(frozen=True)

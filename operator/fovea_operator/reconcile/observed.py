@@ -23,6 +23,11 @@ class ContainerRecord:
     started: datetime | None = None
     finished: datetime | None = None
     restarts: int = 0
+    last_exit_code: int | None = None
+    """Of the run before this one (lastState): set while a container that ended waits to be started again."""
+    last_reason: str = ""
+    last_message: str = ""
+    """Termination message of the run before this one."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class PodRecord:
     """Pending, Running, Succeeded, Failed or Unknown."""
     created: datetime
     deleting: bool = False
+    deletion_deadline: datetime | None = None
+    """When the grace period of a deletion ends (metadata.deletionTimestamp); later than that the pod's node is lost."""
     node: str = ""
     reason: str = ""
     """status.reason: Evicted, NodeLost, Shutdown, …"""
