@@ -48,7 +48,7 @@ format: setup ## format and mend what ruff can mend
 	@$(RUN) ruff check --fix .
 
 generate: setup ## write the CRDs, the chart's copies, the flag catalogue, the wire code, the reference pages
-	@PYTHONPATH=dev $(RUN) python -m fovea_dev.generate
+	@$(RUN) python dev/generate.py
 
 verify: generate ## generate and fail when that changed a file
 	@git diff --exit-code || { echo "generated files are stale: commit what make generate wrote"; exit 1; }
