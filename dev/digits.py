@@ -1,7 +1,7 @@
 """Writes scikit-learn's 1,797 handwritten digits as PNG class folders: `python dev/digits.py OUT`.
 
-OUT/train/<digit>/<number>.png are all pictures but three; OUT/held-out/<digit>-<number>.png are those three, to ask the model about.
-The originals are 8x8 with 17 shades of grey; they are written as 64x64.
+OUT/train/<digit>/<number>.png are all pictures but three; OUT/held-out/<digit>-<number>.png are those three, to ask the
+model about. The originals are 8x8 with 17 shades of grey; they are written as 64x64.
 """
 
 import sys
@@ -24,7 +24,7 @@ def write(out: Path) -> None:
         else:
             path = out / "train" / str(label) / f"{index:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = Image.fromarray((shades * 255 / 16).round().astype("uint8"), mode=None)
+        picture = Image.fromarray((shades * 255 / 16).round().astype("uint8"))
         picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR).save(path)
 
 

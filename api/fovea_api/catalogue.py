@@ -1,6 +1,6 @@
-"""The flag catalogue of the recipes: what `spec.args` may say. Generated from the trainers, read by operator and client.
+"""The flag catalogue of the recipes: what `spec.args` may say. Made from the trainers, read by operator and client.
 
-`catalogue.json` beside this module is written by `fovea-train --catalogue`, which takes it from the recipes' typed configs:
+`catalogue.json` beside this module is what `fovea-train --catalogue` prints, taken from the recipes' typed configs:
 
     {"version": "0.1.0",                      # version of the fovea-trainers distribution it was made from
      "recipes": {
@@ -14,7 +14,8 @@
              "minimum": 0.0, "maximum": 1.0,  # both inclusive, only where there is a bound
              "choices": ["sgd", "adam"]}}}}}  # only where the value is one of a few
 
-An argument becomes `--<flag>=<value>` on the trainer's command line, so a text that reads as the flag's type is as good as the type.
+An argument becomes `--<flag>=<value>` on the trainer's command line, so a text that reads as the flag's type is as good
+as the type.
 """
 
 import difflib
@@ -47,7 +48,7 @@ class Flag:
     choices: tuple[str, ...] = ()
 
     def read(self, value: Value) -> Value:
-        """Bring a value, or a text that stands for one, to the flag's type; raises ValueError saying what is expected."""
+        """Bring a value, or a text for one, to the flag's type; raises ValueError saying what is expected."""
         result = _convert(self.type, value)
         if result is None:
             raise ValueError(f"must be {_WORDS[self.type]}, not {json.dumps(value)}")
@@ -145,7 +146,7 @@ def load() -> Catalogue:
 
 
 def check(recipe: str, args: Mapping[str, Value]) -> list[str]:
-    """Plain-worded errors for a recipe and its arguments, by the catalogue that this version of Fovea was built with."""
+    """Plain-worded errors for a recipe and its arguments, by the catalogue of this version of Fovea."""
     return load().check(recipe, args)
 
 

@@ -1,11 +1,11 @@
 """Why a trainer stops early, and the exit code by which the operator decides about a retry.
 
-    TrainerError            1   permanent: the same run would fail again
-    ├── FlagError           2   the command line
-    ├── DataError           1   the pictures, tables or texts that were given
-    ├── CheckpointError     1   a checkpoint that does not fit this run
-    ├── NonFiniteLoss       1   the training diverged
-    └── Interrupted        75   SIGTERM: a checkpoint is written, start me again
+TrainerError            1   permanent: the same run would fail again
+├── FlagError           2   the command line
+├── DataError           1   the pictures, tables or texts that were given
+├── CheckpointError     1   a checkpoint that does not fit this run
+├── NonFiniteLoss       1   the training diverged
+└── Interrupted        75   SIGTERM: a checkpoint is written, start me again
 """
 
 from fovea_api.contract import exit_codes
@@ -31,11 +31,11 @@ class CheckpointError(TrainerError):
     """A checkpoint that cannot be restored into this run."""
 
 
-class NonFiniteLoss(TrainerError):
+class NonFiniteLoss(TrainerError):  # noqa: N818 - what happened, in the field's words
     """Loss became NaN or infinite."""
 
 
-class Interrupted(TrainerError):
+class Interrupted(TrainerError):  # noqa: N818 - no error of anybody
     """Asked to stop; everything up to the last step is in a checkpoint."""
 
     exit_code = exit_codes.RESTART

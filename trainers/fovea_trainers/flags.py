@@ -1,6 +1,7 @@
 """Flags of a recipe, derived from its frozen config dataclass; no TensorFlow here, so the catalogue is made without it.
 
-`learning_rate: float = flag(0.01, "…", minimum=0)` is the flag `--learning-rate`; booleans take `--x`, `--x=true|false` and `--no-x`.
+`learning_rate: float = flag(0.01, "…", minimum=0)` is the flag `--learning-rate`; booleans take `--x`,
+`--x=true|false` and `--no-x`.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ def recipe_of(help_line: str, config_type: type) -> Recipe:
     return Recipe(
         help_line,
         {
-            field.name.replace("_", "-"): Flag(_type_name(hints[field.name]), field.default, **field.metadata)
+            field.name.replace("_", "-"): Flag(_type_name(hints[field.name]), _default(field), **field.metadata)
             for field in dataclasses.fields(config_type)
         },
     )
@@ -84,10 +85,16 @@ def describe(name: str, recipe: Recipe) -> str:
     return "\n".join(lines)
 
 
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default
+
+
 def _bounds(known: Flag) -> str:
     if known.choices:
         return ", ".join(known.choices)
-    return ", ".join(f"{word} {value}" for word, value in (("≥", known.minimum), ("≤", known.maximum)) if value is not None)
+    return ", ".join(
+        f"{word} {value}" for word, value in (("≥", known.minimum), ("≤", known.maximum)) if value is not None
+    )
 
 
 def _type_name(hint: Any) -> str:

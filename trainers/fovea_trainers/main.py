@@ -23,7 +23,7 @@ from fovea_trainers.runtime.workspace import Workspace
 
 DISTRIBUTION = "fovea-trainers"
 RECIPES = {"image-classifier": "fovea_trainers.recipes.image_classifier"}
-"""Name -> module with HELP, Config and run(config, workspace, interruption). A module imports TensorFlow only when it runs."""
+"""Name -> module with HELP, Config and run(config, workspace, interruption); only `run` imports TensorFlow."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,10 @@ def _run(name: str, argv: Sequence[str]) -> int:
     if "--help" in argv or "-h" in argv:
         print(flags.describe(name, chosen.recipe))
         return exit_codes.OK
-    config = flags.parse(name, chosen.recipe, chosen.config_type, argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: its start-up chatter hides our lines
+    config: Any = flags.parse(name, chosen.recipe, chosen.config_type, argv)
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "2"
+    )  # before TensorFlow is imported: its start-up chatter hides our lines
     with Interruption() as interruption:  # from here on SIGTERM means: checkpoint, then exit
         chosen.run(config, Workspace.from_environment(os.environ), interruption)
     return exit_codes.OK

@@ -1,4 +1,7 @@
-"""Random distortion of pictures: shear, zoom and flip in one resampling. Every number follows from (seed, epoch, index of the picture)."""
+"""Random distortion of pictures: shear, zoom and flip in one resampling.
+
+Every number follows from (seed, epoch, index of the picture), so a resumed run distorts as an undisturbed one would.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +16,7 @@ ORDER, DISTORTION = 1, 2
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Greatest shear (radians), greatest change of scale (0.2: 0.8 to 1.2, each axis for itself), and mirroring left to right."""
+    """Greatest shear (radians), greatest change of scale (0.2: 0.8 to 1.2, each axis for itself), mirroring or not."""
 
     shear: float
     zoom: float
@@ -31,11 +34,11 @@ def order(count: int, *, seed: int, epoch: int) -> Array:
 
 
 def transforms(augmentation: Augmentation, count: int, size: int, *, seed: int, epoch: int) -> Array:
-    """float32 [count, 8]: for each picture the map from an output pixel to the input pixel it shows, about the centre."""
+    """float32 [count, 8]: for each picture the map from an output pixel to the input pixel it shows."""
     draws = tf.random.stateless_uniform([count, 4], _seed(seed, epoch, DISTORTION)).numpy()
     shear = augmentation.shear * (2 * draws[:, 0] - 1)
     zoom_x, zoom_y = 1 + augmentation.zoom * (2 * draws[:, 1:3].T - 1)
-    mirror = np.where(augmentation.flip & (draws[:, 3] < 0.5), -1.0, 1.0)  # noqa: PLR2004
+    mirror = np.where(augmentation.flip & (draws[:, 3] < 0.5), -1.0, 1.0)
     a, b = mirror * zoom_x, -mirror * np.sin(shear) * zoom_y
     d = np.cos(shear) * zoom_y
     centre, zero = (size - 1) / 2, np.zeros(count)

@@ -1,4 +1,4 @@
-"""Labelled pictures in a folder: which layouts are understood, and a split that depends on names and seed only. No TensorFlow.
+"""Labelled pictures in a folder: the layouts that are understood, and a split that depends on names and seed only.
 
 1. Class folders: `<class>/*.jpg`.
 2. Flat names as Kaggle's: `cat.0.jpg`.
@@ -65,7 +65,7 @@ def split(
 ) -> dict[str, list[int]]:
     """Indices of the pictures of each set, the same share of every class; sets given by folders stay as they are.
 
-    A picture's place is decided by a hash of its name: it stays in its set when others are added. At least one picture of each
+    A picture's place is decided by a hash of its name: adding others hardly moves it. At least one picture of each
     class is left for training.
     """
     sets: dict[str, list[int]] = {TRAIN: [], VALIDATION: [], TEST: []}
@@ -126,15 +126,18 @@ def _labelled(folder: Path) -> tuple[list[tuple[Path, str]], list[Path]]:
 def _check(listing: Listing, *, split: bool) -> None:
     root, classes = listing.root, listing.classes
     if not listing.pictures:
-        what = f"holds no labelled pictures (found: {some(p.name for p in listing.ignored)})" if listing.ignored else "is empty"
+        names = some(path.name for path in listing.ignored)
+        what = f"holds no labelled pictures (found: {names})" if names else "is empty"
         raise DataError(f"data folder {root} {what}: {_EXPECTED}; formats are {', '.join(sorted(SUFFIXES))}")
     trained = {picture.label for picture in listing.pictures if picture.part in ("", TRAIN)}
     if len(trained) < 2:
         inner = root / classes[0]
-        nested = sorted({p.path.relative_to(inner).parts[0] for p in listing.pictures if inner in p.path.parent.parents})
+        below = [p.path.relative_to(inner) for p in listing.pictures if inner in p.path.parent.parents]
+        nested = sorted({path.parts[0] for path in below})
         hint = f"; did you mean --data={inner}, with {some(nested)}?" if len(nested) > 1 else ""
         where = f"{root}/{TRAIN}" if split else f"{root}"
-        raise DataError(f"data folder {where} has the single class {some(sorted(trained)) or '(none)'}: {_EXPECTED}{hint}")
+        what = f"has the single class {some(trained)}" if trained else "has no class"
+        raise DataError(f"data folder {where} {what}: {_EXPECTED}{hint}")
     if untrained := sorted(set(classes) - trained):
         raise DataError(f"data folder {root}: class {some(untrained)} is in validation or test but not in train")
 

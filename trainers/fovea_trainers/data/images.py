@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
 from fovea_trainers.data import augmentation
 from fovea_trainers.data.image_folders import Listing, Picture, some
 from fovea_trainers.errors import DataError
@@ -27,13 +26,13 @@ def decode(file: tf.Tensor) -> tf.Tensor:
 
 
 def fit_size(images: tf.Tensor, size: int) -> tf.Tensor:
-    """float32 [..., size, size, 3] in 0..255, in whole numbers: what the uint8 cache holds, so a served picture is a trained one."""
+    """float32 [..., size, size, 3] in 0..255, rounded as in the uint8 cache: a picture is served as it was trained."""
     return tf.round(tf.image.resize(tf.cast(images, tf.float32), [size, size]))
 
 
 @dataclass(frozen=True)
 class Images:
-    """Readable pictures with their class numbers; `pixels` is uint8 [n, size, size, 3] or None where they don't fit in memory."""
+    """Readable pictures with their class numbers; `pixels` is uint8 [n, size, size, 3], or None if too large."""
 
     pictures: Sequence[Picture]
     labels: Array
@@ -72,7 +71,7 @@ class Images:
 
 
 def read(listing: Listing, size: int, *, cache_bytes: int, max_unreadable: float, say: Callable[[str], None]) -> Images:
-    """Decode every file once: unreadable ones are named and left out (DataError above the given share), the rest is cached if it fits."""
+    """Decode every file once, and cache it if all fit; unreadable ones are left out (DataError if too many)."""
     count = len(listing.pictures)
     cached = count * size * size * 3 <= cache_bytes
     store = np.empty((count, size, size, 3), np.uint8) if cached else None
@@ -96,7 +95,7 @@ def read(listing: Listing, size: int, *, cache_bytes: int, max_unreadable: float
     pictures = [listing.pictures[i] for i in kept]
     classes = listing.classes
     if missing := sorted(set(classes) - {p.label for p in pictures if p.part in ("", "train")}):
-        raise DataError(f"data folder {listing.root}: no picture of class {some(missing)} could be read; remove or replace it")
+        raise DataError(f"data folder {listing.root}: no picture of class {some(missing)} could be read; replace it")
     contents = [f"{p.path.relative_to(listing.root)} {results[i][0]}" for i, p in zip(kept, pictures, strict=True)]
     with tf.device("/CPU:0"):
         pixels = None if store is None else tf.constant(store if len(kept) == count else store[kept])
@@ -112,7 +111,8 @@ def read(listing: Listing, size: int, *, cache_bytes: int, max_unreadable: float
 
 def _report(listing: Listing, problems: dict[Path, str], max_unreadable: float, say: Callable[[str], None]) -> None:
     if listing.ignored:
-        say(f"ignored {len(listing.ignored)} files that are no labelled pictures: {some(p.name for p in listing.ignored)}")
+        names = some(path.name for path in listing.ignored)
+        say(f"ignored {len(listing.ignored)} files that are no labelled pictures: {names}")
     if not problems:
         return
     named = some(f"{path.relative_to(listing.root)} ({problem})" for path, problem in problems.items())

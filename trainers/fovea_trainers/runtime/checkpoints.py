@@ -1,14 +1,14 @@
-"""Checkpoints: `$FOVEA_CHECKPOINT_DIR/<step>/` appears by rename, complete and flushed, and is never changed afterwards.
+"""Checkpoints: `$FOVEA_CHECKPOINT_DIR/<step>/` appears by rename, complete and flushed, and is never changed again.
 
 Resume policy, in this order:
-1. own checkpoint: the newest one was written by this run (same job, same data, same order of batches) → go on, bit by bit as if
-   nothing had happened;
-2. given checkpoint: the newest one comes from another run (the agent places it here for `checkpoint.from`; or the data has changed)
-   → keep weights, optimizer state and step count, begin with epoch 0 (online learning);
+1. own checkpoint: the newest one was written by this run (same job, same data, same order of batches)
+   → go on, bit by bit as if nothing had happened;
+2. given checkpoint: the newest one comes from another run (the agent places it here for `checkpoint.from`; or the data
+   has changed) → keep weights, optimizer state and step count, begin with epoch 0 (online learning);
 3. scratch: there is none.
 
-A folder holds `variables.*` (tf.train.Checkpoint over plain lists of variables: that takes in the seeds of Dropout, which tracking
-the Keras model would miss) and `state.json` (position, identity of the run, flags).
+A folder holds `variables.*` (tf.train.Checkpoint over plain lists of variables: that takes in the seeds of Dropout,
+which tracking the Keras model would miss) and `state.json` (position and identity of the run).
 """
 
 import json
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-
 from fovea_trainers.errors import CheckpointError
 from fovea_trainers.runtime.position import Position
 
@@ -34,7 +33,7 @@ class Run:
     """Which run a checkpoint belongs to, and what its variables are."""
 
     identity: Mapping[str, Any]
-    """Equal for two processes exactly when one can go on where the other stopped: job, data, seed, batch size, split."""
+    """Equal exactly when one process can go on where the other stopped: job, data, seed, batch size, split."""
     shape: Mapping[str, Any]
     """What the weights were made for (recipe, classes, image size): must be equal to restore them at all."""
     optimizer: str
@@ -104,7 +103,8 @@ class Checkpoints:
         theirs, ours = state["run"], _plain(self._run)
         if differences := _differences(theirs["shape"], ours["shape"]):
             raise CheckpointError(
-                f"checkpoint {path} does not fit this run: {differences}; train with the old values, or remove {self.directory}"
+                f"checkpoint {path} does not fit this run: {differences}; "
+                f"train with the old values, or remove {self.directory}"
             )
         same_optimizer = theirs["optimizer"] == ours["optimizer"]
         differences = _differences(theirs["identity"], ours["identity"])
@@ -122,14 +122,19 @@ class Checkpoints:
         try:
             state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
             if state["format"] != 1:
-                raise CheckpointError(f"checkpoint {path} has format {state['format']}, known is 1: use a newer fovea-trainers")
+                raise CheckpointError(
+                    f"checkpoint {path} has format {state['format']}, known is 1: use a newer fovea-trainers"
+                )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"checkpoint {path} was not written by a recipe of Fovea: {error}; remove it") from error
+            raise CheckpointError(
+                f"checkpoint {path} was not written by a recipe of Fovea: {error}; remove it"
+            ) from error
         return state
 
     def _restore(self, path: Path, names: Sequence[str]) -> None:
-        status = tf.train.Checkpoint(**{name: self._variables[name] for name in names}).read(str(path / VARIABLES))
+        checkpoint = tf.train.Checkpoint(**{name: self._variables[name] for name in names})
         try:
+            status = checkpoint.read(str(path / VARIABLES))
             status.assert_existing_objects_matched()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise CheckpointError(f"checkpoint {path} cannot be restored: {error}; remove it") from error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 import tensorflow as tf
-
+from fovea_trainers.runtime.graph import traced
 from fovea_trainers.runtime.metrics import Evaluation, Running
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
@@ -17,7 +17,7 @@ def train_step(
 ) -> Callable[[tf.Tensor, tf.Tensor], None]:
     """One update by cross-entropy on a batch of images [n, h, w, 3] in 0..255 and class numbers [n]."""
 
-    @tf.function(input_signature=[IMAGES, LABELS])  # one trace, whatever the size of the last batch
+    @traced(IMAGES, LABELS)
     def step(images: tf.Tensor, labels: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             logits = model(images, training=True)
@@ -25,15 +25,17 @@ def train_step(
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        running.add(losses, tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels), optimizer.iterations.value)
+        running.add(
+            losses, tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels), optimizer.iterations.value
+        )
 
-    return step  # type: ignore[no-any-return]
+    return step
 
 
 def evaluator(model: keras.Model, classes: int) -> Callable[[Iterable[tuple[tf.Tensor, tf.Tensor]]], Evaluation]:
     """A function that evaluates the model, as it is then, on batches of images and class numbers."""
 
-    @tf.function(input_signature=[IMAGES, LABELS])
+    @traced(IMAGES, LABELS)
     def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = model(images, training=False)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -7,9 +7,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 from fovea_api.contract import signatures
-
 from fovea_trainers.data.images import decode, fit_size
 from fovea_trainers.runtime import warmup
+from fovea_trainers.runtime.graph import traced
 
 STAGING = ".staging"
 PICTURE = tf.TensorSpec([None], tf.string, name=signatures.IMAGE_INPUT)
@@ -17,7 +17,10 @@ PIXELS = tf.TensorSpec([None, None, None, 3], tf.float32, name=signatures.PIXELS
 
 
 def export_classifier(model: keras.Model, classes: Sequence[str], size: int, directory: Path) -> None:
-    """Write the SavedModel into `directory` (emptied first), `saved_model.pb` last. `model` gives logits for [n, size, size, 3]."""
+    """Write the SavedModel into `directory`, `saved_model.pb` last; `model` gives logits for [n, size, size, 3].
+
+    What the directory held before is removed once the new model is written.
+    """
     module = _classifier(model, classes, size)
     shutil.rmtree(directory / STAGING, ignore_errors=True)
     staging = directory / STAGING
@@ -34,7 +37,7 @@ def export_classifier(model: keras.Model, classes: Sequence[str], size: int, dir
 
 
 def _classifier(model: keras.Model, classes: Sequence[str], size: int) -> tf.Module:
-    # The model stays in this closure. As an attribute it would be tracked beside its variables and every weight stored twice.
+    # The model stays in this closure: as an attribute it would be tracked beside its variables, every weight twice.
     def scores(images: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = tf.nn.softmax(model(images, training=False))
         names = tf.constant(list(classes))
@@ -49,12 +52,12 @@ def _classifier(model: keras.Model, classes: Sequence[str], size: int) -> tf.Mod
             super().__init__()
             self.weights = [variable.value for variable in model.variables]
 
-        @tf.function(input_signature=[PICTURE])
+        @traced(PICTURE)
         def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
             spec = tf.TensorSpec([size, size, 3], tf.float32)
             return scores(tf.map_fn(lambda file: fit_size(decode(file), size), image, fn_output_signature=spec))
 
-        @tf.function(input_signature=[PIXELS])
+        @traced(PIXELS)
         def classify(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
             return scores(fit_size(pixels, size))
 

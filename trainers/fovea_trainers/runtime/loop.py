@@ -1,4 +1,4 @@
-"""The training loop of every recipe: steps, epochs, validation, early stopping, checkpoints, progress. In the order things happen."""
+"""The training loop of every recipe: steps, validation, early stopping, checkpoints, progress, as they happen."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -61,7 +61,7 @@ def fit(
     summaries: Summaries,
     interruption: Interruption,
 ) -> None:
-    """Train from `position` (advanced in place) to the end; raises Interrupted after a checkpoint when asked to stop."""
+    """Train from `position` (advanced in place) to the end; when asked to stop, save and raise Interrupted."""
     started = time.monotonic() - position.seconds
 
     def save() -> None:
@@ -74,7 +74,9 @@ def fit(
         for batch in training.batches(position.epoch, position.batch):
             if interruption.requested:
                 save()
-                raise Interrupted(f"asked to stop: checkpoint written at step {position.step}; the same command goes on from there")
+                raise Interrupted(
+                    f"asked to stop; checkpoint {position.step} is written, the same command resumes from it"
+                )
             strategy.schedule(training.step, batch)
             position.advance()
             if position.batch == schedule.steps_per_epoch:

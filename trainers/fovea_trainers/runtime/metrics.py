@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
 from fovea_trainers.errors import NonFiniteLoss
 
 
 class Running:
     """Sums of loss and hits over the current epoch, kept in TensorFlow variables: no step waits for a number.
 
-    The variables belong to the checkpoint, so a resumed epoch reports what an undisturbed one would. No Keras metric: under a
-    parameter server those lose updates.
+    The variables belong to the checkpoint, so a resumed epoch reports what an undisturbed one would. No Keras metric:
+    under a parameter server those lose updates.
     """
 
     def __init__(self) -> None:

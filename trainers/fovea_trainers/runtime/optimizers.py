@@ -1,7 +1,6 @@
 """Optimizers by the names of the flags."""
 
 import keras
-
 from fovea_trainers.errors import FlagError
 
 NAMES = ("sgd", "adadelta", "adagrad", "adam", "adamw", "ftrl", "rmsprop")
@@ -9,7 +8,7 @@ WITH_MOMENTUM = ("sgd", "rmsprop")
 
 
 def build(name: str, *, learning_rate: float, decay: float, momentum: float) -> keras.optimizers.Optimizer:
-    """The optimizer with the time-based schedule learning_rate / (1 + decay · step); momentum only where there is one."""
+    """The optimizer with the schedule learning_rate / (1 + decay · step); momentum only where it has one."""
     if name not in NAMES:
         raise FlagError(f"unknown optimizer {name}: one of {', '.join(NAMES)}")
     schedule: float | keras.optimizers.schedules.LearningRateSchedule = learning_rate

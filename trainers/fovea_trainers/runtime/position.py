@@ -9,7 +9,7 @@ from typing import Any, Self
 class Position:
     """Step, place in the epoch, early-stopping state and the curves so far.
 
-    Shuffle order and augmentation are functions of (seed, epoch, place), so `epoch` and `batch` are the whole state of the input.
+    Order and distortion are functions of (seed, epoch, place), so `epoch` and `batch` are the whole state of the input.
     """
 
     step: int = 0

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TextIO
 
 from fovea_api.contract.progress import Progress
-
 from fovea_trainers.runtime.position import Position
 
 FILE_SECONDS = 1.0

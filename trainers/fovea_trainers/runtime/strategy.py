@@ -1,7 +1,7 @@
-"""Where steps run. The loop schedules steps and joins before it looks at any number; it never asks where the variables live.
+"""Where steps run. The loop schedules steps and joins before it saves; it never asks where the variables live.
 
-`Single` runs a step where the loop runs. A parameter-server strategy hands it to a coordinator's workers instead: `schedule` then
-returns at once, and `join` waits until every scheduled step is applied.
+`Single` runs a step where the loop runs. A parameter-server strategy hands it to a coordinator's workers instead:
+`schedule` then returns at once, and `join` waits until every scheduled step is applied.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from fovea_api.contract.cluster_spec import ClusterSpec
-
 from fovea_trainers.errors import TrainerError
 
 Step = Callable[..., None]
@@ -44,7 +43,7 @@ class Single:
 
 
 def select(tf_config: str | None) -> Strategy:
-    """The strategy for the value of TF_CONFIG; raises TrainerError for a cluster, which this version does not train in."""
+    """The strategy for the value of TF_CONFIG; raises TrainerError for a cluster: recipes train in one process."""
     try:
         spec = ClusterSpec.from_env(tf_config)
     except ValueError as error:

@@ -18,8 +18,9 @@ class Summaries:
         """Write and flush the metrics of an epoch that ended at a step."""
         for name, value in metrics.items():
             writer = self._validation if name.startswith(VALIDATION_PREFIX) else self._train
+            scalar = tf.constant(value, tf.float32)
             with writer.as_default(step=step):
-                tf.summary.write(name.removeprefix(VALIDATION_PREFIX), tf.constant(value, tf.float32), metadata=_scalar())
+                tf.summary.write(name.removeprefix(VALIDATION_PREFIX), scalar, metadata=_scalar())
         self._train.flush()
         self._validation.flush()
 
@@ -30,7 +31,7 @@ class Summaries:
 
 
 def _scalar() -> tf.compat.v1.SummaryMetadata:
-    # What tf.summary.scalar writes; that function needs the tensorboard package, with its web server, in the training image.
+    # What tf.summary.scalar writes; that function wants the tensorboard package, with its web server, in the image.
     metadata = tf.compat.v1.SummaryMetadata()
     metadata.plugin_data.plugin_name = "scalars"
     metadata.data_class = 1  # DATA_CLASS_SCALAR

@@ -1,8 +1,8 @@
-"""Warm-up records of a SavedModel: TFRecords of tensorflow.serving.PredictionLog, which a server replays before it opens its ports.
+"""Warm-up records of a SavedModel: TFRecords of tensorflow.serving.PredictionLog.
 
-Four nested messages with five fields in all; written by hand, since the package that defines them would bring a second TensorFlow.
-Field numbers: PredictionLog.predict_log 6, PredictLog.request 1, PredictRequest.model_spec 1 and .inputs 2 (a map: key 1, value 2),
-ModelSpec.signature_name 3.
+A server replays them before it opens its ports. Four nested messages with five fields in all, written by hand: the
+package that defines them would bring a second TensorFlow. Field numbers: PredictionLog.predict_log 6, PredictLog.request 1,
+PredictRequest.model_spec 1 and .inputs 2 (a map: key 1, value 2), ModelSpec.signature_name 3.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from fovea_api.contract import signatures
 
 
 def write(model: Path, size: int) -> None:
-    """Write one request per signature and batch size into a SavedModel's folder, with a grey picture of the model's size."""
+    """Write one request per signature and batch size into a SavedModel's folder, showing grey pictures of its size."""
     grey = tf.fill([size, size, 3], tf.constant(128, tf.uint8))
     file = tf.io.encode_png(grey)
     path = model / signatures.WARMUP_FILE

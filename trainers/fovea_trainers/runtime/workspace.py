@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Self
 
 from fovea_api.contract import environment
-
 from fovea_trainers.errors import DataError, FlagError
 
 LOCAL = Path("fovea-out")
@@ -55,7 +54,8 @@ class Workspace:
         """The training data: what `--data` says, else the input named `data`, else the only input."""
         if given:
             return Path(given)
-        names = sorted(p.name for p in self.inputs.iterdir() if not p.name.startswith(".")) if self.inputs.is_dir() else []
+        inputs = self.inputs.iterdir() if self.inputs.is_dir() else ()
+        names = sorted(path.name for path in inputs if not path.name.startswith("."))
         if "data" in names or len(names) == 1:
             return self.inputs / ("data" if "data" in names else names[0])
         found = f"has several inputs and none is named data: {', '.join(names)}" if names else "has no inputs"
