@@ -1,0 +1,138 @@
+"""What a training pod needs before its trainer starts: `fovea-agent fetch`, the init container."""
+
+import json
+from dataclasses import dataclass
+
+from fovea_api.contract import environment, exit_codes, report, storage
+from fovea_api.contract.manifest import Manifest
+from fovea_api.contract.plan import TrainingPlan
+from fovea_api.contract.report import Published, Termination
+
+from fovea_agent import log
+from fovea_agent.errors import Corrupt, Missing
+from fovea_agent.evaluation import metrics_of
+from fovea_agent.fence import raise_fence
+from fovea_agent.inputs import fetch_input
+from fovea_agent.parallel import DEFAULT_TRANSFERS
+from fovea_agent.publish import describe
+from fovea_agent.restore import Restored, newest_first, published_numbers, read_manifest, restore_newest
+from fovea_agent.settings import WorkVolume
+from fovea_agent.store import Store
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """One run of `fetch`."""
+
+    plan: TrainingPlan
+    store: Store
+    work: WorkVolume
+    transfers: int = DEFAULT_TRANSFERS
+
+    @property
+    def job(self) -> str:
+        """Prefix of everything the job publishes."""
+        return storage.job(self.plan.namespace, self.plan.job, self.plan.uid)
+
+    def run(self) -> tuple[Termination, int]:
+        """Fetch everything; returns what to say and the exit code. Raises AgentError."""
+        self.work.prepare()
+        complete = self.find_complete()
+        if complete is not None:
+            return complete, exit_codes.ALREADY_COMPLETE
+        if self.plan.publish:
+            # Only who publishes is fenced: the attempts of the other members are counted for themselves.
+            raise_fence(self.store, self.job, self.plan.attempt)
+        restored, says = self.restore_checkpoint()
+        for item in self.plan.inputs:
+            fetch_input(self.store, item, self.work.directory(environment.INPUT_DIR), self.work.staging, self.transfers)
+        self.restore_cache()
+        step = restored.number if restored else None
+        return Termination(report.REASON_FETCHED, says, checkpoint_step=step), exit_codes.OK
+
+    def find_complete(self) -> Termination | None:
+        """The output that an attempt of this job published as complete, if there is one."""
+        outputs = storage.outputs(self.job)
+        for attempt in newest_first(published_numbers(self.store.objects(f"{outputs}/"), outputs)):
+            prefix = storage.output(self.job, attempt)
+            manifest = read_manifest(self.store, prefix)
+            if not manifest.complete:
+                continue
+            log.info("already complete", publication=prefix, digest=manifest.digest)
+            return Termination(
+                report.REASON_ALREADY_COMPLETE,
+                f"attempt {attempt} of this job finished and published its output: nothing is run again",
+                output=describe(self.store, prefix, manifest),
+                model=self._published_model(attempt),
+                metrics=self._metrics(prefix, manifest),
+            )
+        return None
+
+    def _published_model(self, attempt: int) -> Published | None:
+        prefix = storage.model(self.job, attempt)
+        try:
+            return describe(self.store, prefix, read_manifest(self.store, prefix))
+        except Missing:
+            return None
+
+    def _metrics(self, prefix: str, manifest: Manifest) -> dict[str, float]:
+        for entry in manifest.entries:
+            if entry.path == environment.EVALUATION_FILE:
+                return metrics_of(self.store.read(f"{prefix}/{entry.key}"))
+        return {}
+
+    def restore_checkpoint(self) -> tuple[Restored | None, str]:
+        """The newest valid checkpoint of this job, else of the job it continues; and a sentence about it."""
+        own = self._newest(self.store, storage.checkpoints(self.job))
+        if own is not None:
+            self._remember(own)
+            return own, f"resumed from this job's checkpoint {own.number}{_passed_over(own)}"
+        if not self.plan.checkpoint_from:
+            return None, "started from the beginning"
+        location = storage.Location.parse(self.plan.checkpoint_from)
+        other = self._newest(self.store.at(location.bucket), storage.checkpoints(location.key))
+        if other is None:
+            raise Missing(
+                f"no checkpoint is at {self.plan.checkpoint_from}: spec.checkpoint.from must name a job that has "
+                "published one",
+                reason="CheckpointMissing",
+            )
+        self._remember(other)
+        return other, f"continues from checkpoint {other.number} of {self.plan.checkpoint_from}{_passed_over(other)}"
+
+    def _newest(self, store: Store, parent: str) -> Restored | None:
+        folder = self.work.directory(environment.CHECKPOINT_DIR)
+        try:
+            return restore_newest(store, parent, folder, self.work.staging, self.transfers)
+        except Corrupt as error:
+            raise Corrupt(
+                f"{error.message}; delete {storage.Location(store.bucket, parent)} to start from the beginning",
+                reason="CheckpointCorrupt",
+            ) from error
+
+    def _remember(self, restored: Restored) -> None:
+        self.work.restored.write_text(json.dumps({"step": restored.number, "digest": restored.manifest.digest}))
+
+    def restore_cache(self) -> None:
+        """The newest generation of the job's cache, if it has one; a cache that does not verify is an empty one."""
+        if not self.plan.cache:
+            return
+        parent = storage.cache(self.plan.namespace, self.plan.cache)
+        generations = self.work.staging / "cache"
+        try:
+            found = restore_newest(self.store, parent, generations, self.work.staging, self.transfers)
+        except Corrupt as error:
+            log.warning("the cache starts empty: no generation of it verifies", cache=parent, error=error.message)
+            return
+        if found is None:
+            return
+        target = self.work.directory(environment.CACHE_DIR)
+        for item in (generations / str(found.number)).iterdir():
+            item.rename(target / item.name)
+
+
+def _passed_over(restored: Restored) -> str:
+    if not restored.passed_over:
+        return ""
+    steps = ", ".join(map(str, restored.passed_over))
+    return f" (passed over {steps}, which does not verify: {'; '.join(restored.passed_over.values())})"

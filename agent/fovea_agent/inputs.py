@@ -1,0 +1,132 @@
+"""Inputs of a job: users' own data (listed once, pinned by ETag) and publications (through their manifest)."""
+
+import difflib
+import shutil
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from fovea_api.contract import storage
+from fovea_api.contract.plan import INPUT_PUBLICATION, INPUT_STORE, Input
+
+from fovea_agent import log
+from fovea_agent.download import Wanted, download
+from fovea_agent.errors import Changed, Corrupt, KeyRefused, Misconfigured, Missing
+from fovea_agent.parallel import DEFAULT_TRANSFERS, run_all
+from fovea_agent.restore import place, read_manifest, restore
+from fovea_agent.store import Store, StoredObject
+
+NEAR_MATCHES = 3
+
+
+def fetch_input(store: Store, item: Input, directory: Path, staging: Path, transfers: int = DEFAULT_TRANSFERS) -> None:
+    """Fetch one input to `<directory>/<name>`; one that is in its place is whole and stays."""
+    try:
+        location = storage.Location.parse(item.uri)
+    except ValueError as error:
+        raise Misconfigured(f"input {item.name!r}: {error}") from error
+    target = directory / item.name
+    if target.exists():
+        log.info("input is in its place already", input=item.name)
+        return
+    source = store.at(location.bucket)
+    if item.kind == INPUT_PUBLICATION:
+        _fetch_publication(source, item, location, target, staging, transfers)
+    elif item.kind == INPUT_STORE:
+        _fetch_listed(source, item, location, target, staging, transfers)
+    else:
+        raise Misconfigured(
+            f"input {item.name!r} is of kind {item.kind!r}: is the agent's image older than the operator?"
+        )
+
+
+def plan_listing(prefix: str, objects: Iterable[StoredObject]) -> list[Wanted]:
+    """What to fetch of a listing below `prefix`; raises Misconfigured for a key that cannot be a file's path."""
+    wanted: list[Wanted] = []
+    folders: set[str] = set()
+    base = f"{prefix}/" if prefix else ""
+    for item in objects:
+        path = item.key.removeprefix(base)
+        if path.endswith("/") or not path:
+            continue  # a console's placeholder for an empty folder
+        if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
+            raise Misconfigured(
+                f"the object {item.key!r} cannot become a file: rename it without empty or dotted parts"
+            )
+        folders.update(str(parent) for parent in PurePosixPath(path).parents)
+        wanted.append(Wanted(item.key, path, item.size, etag=item.etag))
+    for file in wanted:
+        if file.path in folders:
+            raise Misconfigured(f"the object {file.key!r} is a file and a folder at once: rename one of the two")
+    return wanted
+
+
+def near_matches(name: str, siblings: Iterable[str]) -> list[str]:
+    """Siblings that somebody may have meant by `name`, most similar first."""
+    names = {sibling.rstrip("/").rpartition("/")[2]: sibling for sibling in siblings}
+    return [names[match] for match in difflib.get_close_matches(name, names, n=NEAR_MATCHES, cutoff=0.5)]
+
+
+def missing_input(store: Store, item: Input, location: storage.Location) -> Missing:
+    """Say that an input is not there, and what there is with a similar name."""
+    parent, _, name = location.key.rpartition("/")
+    try:
+        found = near_matches(name, store.children(f"{parent}/" if parent else ""))
+    except (KeyRefused, Misconfigured):
+        found = []  # the key may read the place itself, not what is around it
+    hint = ", ".join(str(storage.Location(location.bucket, key)) for key in found)
+    return Missing(
+        f"input {item.name!r}: nothing is at {item.uri}; "
+        + (f"did you mean {hint}? " if hint else "")
+        + f"Correct spec.inputs.{item.name} or upload the data"
+    )
+
+
+def _fetch_listed(
+    store: Store, item: Input, location: storage.Location, target: Path, staging: Path, transfers: int
+) -> None:
+    listing = store.objects(f"{location.key}/" if location.key else "")
+    wanted = plan_listing(location.key, listing)
+    work = staging / f"input-{item.name}"
+    tree, partials = work / "tree", work / "partials"
+    if tree.exists():
+        # Left over from an earlier run of this container. What was listed then may have changed since; partial files
+        # carry their ETag in their names and go on.
+        shutil.rmtree(tree)
+    for folder in (tree, partials):
+        folder.mkdir(parents=True, exist_ok=True)
+    single = None if wanted or item.uri.endswith("/") else store.find(location.key)
+    if single is not None:
+        wanted = [Wanted(single.key, "file", single.size, etag=single.etag)]
+    if not wanted:
+        raise missing_input(store, item, location)
+    try:
+        # The volume lives and dies with the pod: no fsync for what can be fetched again.
+        run_all([partial(download, store, one, tree, partials, durable=False) for one in wanted], transfers)
+    except (Changed, Missing, Corrupt) as error:
+        raise Changed(
+            f"input {item.name!r} changed while it was fetched ({error.message}): the next attempt takes it as it is "
+            "then; don't write to data that a job reads"
+        ) from error
+    place(tree / "file" if single is not None else tree, target)
+    shutil.rmtree(work)
+    log.info("input fetched", input=item.name, uri=item.uri, files=len(wanted), bytes=sum(one.size for one in wanted))
+
+
+def _fetch_publication(
+    store: Store, item: Input, location: storage.Location, target: Path, staging: Path, transfers: int
+) -> None:
+    try:
+        manifest = read_manifest(store, location.key)
+    except Missing:
+        raise missing_input(store, item, location) from None
+    if item.digest and manifest.digest != item.digest:
+        raise Corrupt(
+            f"input {item.name!r}: {item.uri} has digest {manifest.digest}, expected is {item.digest}: it is not what "
+            "was published"
+        )
+    try:
+        restore(store, location.key, manifest, target, staging, transfers)
+    except (Corrupt, Missing) as error:
+        raise Corrupt(f"input {item.name!r}: {error.message}") from error
+    log.info("input fetched", input=item.name, uri=item.uri, files=len(manifest.entries), bytes=manifest.size)

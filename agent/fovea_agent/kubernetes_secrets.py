@@ -1,0 +1,92 @@
+"""The Secret with a namespace's key, read and applied through the API server of the cluster the agent runs in."""
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from fovea_api.contract import labels, names
+
+from fovea_agent.errors import AgentError, KeyRefused, Misconfigured
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+FIELD_MANAGER = "fovea-provision"
+
+
+def secret_manifest(namespace: str, data: Mapping[str, str]) -> dict[str, Any]:
+    """The Secret `fovea-object-store` of a namespace."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": names.OBJECT_STORE_SECRET,
+            "namespace": namespace,
+            "labels": {labels.MANAGED_BY: labels.MANAGED_BY_VALUE},
+        },
+        "type": "Opaque",
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in sorted(data.items())},
+    }
+
+
+class ClusterSecrets:
+    """Secrets of a cluster, by server-side apply."""
+
+    def __init__(self, server: str, token: str, ca_bundle: Path | None) -> None:
+        self._server = server
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._http = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=5, read=30),
+            retries=urllib3.Retry(
+                5, backoff_factor=0.5, status_forcelist=[429, 500, 502, 503, 504], allowed_methods=None
+            ),
+            ca_certs=str(ca_bundle) if ca_bundle else None,
+        )
+
+    @classmethod
+    def in_cluster(cls, env: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> "ClusterSecrets":
+        """By the pod's own service account."""
+        host, port = env.get("KUBERNETES_SERVICE_HOST", ""), env.get("KUBERNETES_SERVICE_PORT", "443")
+        token = directory / "token"
+        if not host or not token.is_file():
+            raise Misconfigured("--apply needs to run in a pod with a service account token; use --print elsewhere")
+        address = f"[{host}]" if ":" in host else host
+        return cls(f"https://{address}:{port}", token.read_text().strip(), directory / "ca.crt")
+
+    def read(self, namespace: str) -> dict[str, str] | None:
+        """The namespace's Secret, None when it has none."""
+        answer = self._request("GET", namespace)
+        if answer.status == 404:
+            return None
+        self._check(answer, namespace)
+        data = json.loads(answer.data).get("data") or {}
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def write(self, namespace: str, data: Mapping[str, str]) -> None:
+        """Create or replace it."""
+        body = json.dumps(secret_manifest(namespace, data)).encode()
+        self._check(self._request("PATCH", namespace, body), namespace)
+
+    def _request(self, method: str, namespace: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
+        url = f"{self._server}/api/v1/namespaces/{namespace}/secrets/{names.OBJECT_STORE_SECRET}"
+        if body is not None:
+            url += f"?fieldManager={FIELD_MANAGER}&force=true"
+        headers = {**self._headers, "Content-Type": "application/apply-patch+yaml"} if body else self._headers
+        try:
+            return self._http.request(method, url, body=body, headers=headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise AgentError(
+                f"the API server at {self._server} does not answer: {error}", reason="ApiServer"
+            ) from error
+
+    def _check(self, answer: urllib3.BaseHTTPResponse, namespace: str) -> None:
+        if answer.status < 300:
+            return
+        said = answer.data[:300].decode(errors="replace")
+        what = f"Secret {names.OBJECT_STORE_SECRET} in namespace {namespace!r}"
+        if answer.status in (401, 403):
+            raise KeyRefused(f"the API server does not let provision reach the {what}: {said}", reason="Forbidden")
+        if answer.status == 404:
+            raise Misconfigured(f"the {what} cannot be made: create the namespace first ({said})")
+        raise AgentError(f"the {what} was refused with status {answer.status}: {said}", reason="ApiServer")

@@ -1,0 +1,222 @@
+"""The command line: `fovea-agent fetch | sync | fetch-model | provision`."""
+
+import argparse
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+from fovea_api.contract import environment, exit_codes
+from fovea_api.contract.plan import ModelPlan, TrainingPlan
+from fovea_api.contract.report import TERMINATION_LOG, Termination
+
+from fovea_agent import log
+from fovea_agent.errors import AgentError, VolumeProblem
+from fovea_agent.fetch import Fetch
+from fovea_agent.fetch_model import fetch_model
+from fovea_agent.parallel import DEFAULT_TRANSFERS
+from fovea_agent.patience import Patience
+from fovea_agent.report import INTERVAL, Reporter
+from fovea_agent.settings import StoreAccess, WorkVolume, read_plan
+from fovea_agent.store import Store
+from fovea_agent.sync import POLL, Sync
+
+PATIENCE = 300.0
+GRACE = 600.0
+GRACE_MARGIN = 10.0
+"""Seconds of the grace period kept for the termination message."""
+
+Result = tuple[Termination, int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    log.configure(options.log_level)
+    run: Callable[[argparse.Namespace], Result] = options.run
+    try:
+        termination, code = run(options)
+    except AgentError as error:
+        termination, code = error.termination(), error.exit_code
+    except OSError as error:
+        problem = _volume_problem(error)
+        termination, code = problem.termination(), problem.exit_code
+    except Exception as error:  # noqa: BLE001 - the last resort: said with its traceback, and to the operator
+        log.error("defect", with_traceback=True)
+        failure = AgentError(f"the agent failed on {error!r}: its log has the traceback; please report it")
+        termination, code = failure.termination(), failure.exit_code
+    say = log.info if code in (exit_codes.OK, exit_codes.ALREADY_COMPLETE) else log.error
+    say("ended", reason=termination.reason, message=termination.message, exit_code=code)
+    if options.termination_log:
+        try:
+            Path(options.termination_log).write_text(termination.to_json())
+        except OSError as error:
+            log.error("termination message not written", path=options.termination_log, error=str(error))
+    return code
+
+
+def _volume_problem(error: OSError) -> VolumeProblem:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return VolumeProblem("the pod's working volume is full: request more ephemeral storage, or fetch and keep less")
+    return VolumeProblem(f"the pod's working volume cannot be used: {error}")
+
+
+def _fetch(options: argparse.Namespace) -> Result:
+    _exit_at_sigterm()
+    plan = read_plan(TrainingPlan.from_json, os.environ)
+    return Fetch(plan, _store(options, options.patience), WorkVolume(options.work), options.transfers).run()
+
+
+def _sync(options: argparse.Namespace) -> Result:
+    # Blocked in every thread and waited for by one: a handler could interrupt the main thread while it holds a lock.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    plan = read_plan(TrainingPlan.from_json, os.environ)
+    work = WorkVolume(options.work)
+    os.umask(0o002)
+    reporter = Reporter(
+        plan.report_url, options.report_token, work.root, work.progress, interval=options.report_interval
+    )
+    # While training goes on there is no reason to give up: it would only lose checkpoints.
+    sync = Sync(plan, _store(options, None), work, reporter, options.poll, options.transfers)
+    grace = max(options.grace_period - GRACE_MARGIN, options.grace_period / 2)
+
+    def wait_for_the_end() -> None:
+        signal.sigwait(signals)
+        sync.trainer_ended(grace)
+
+    threading.Thread(target=wait_for_the_end, name="signals", daemon=True).start()
+    return sync.run(), exit_codes.OK
+
+
+def _fetch_model(options: argparse.Namespace) -> Result:
+    _exit_at_sigterm()
+    plan = read_plan(ModelPlan.from_json, os.environ)
+    return fetch_model(plan, _store(options, options.patience), options.transfers), exit_codes.OK
+
+
+def _provision(options: argparse.Namespace) -> Result:
+    from fovea_agent.provision import provision_from_command_line
+
+    _exit_at_sigterm()
+    return provision_from_command_line(options, os.environ), exit_codes.OK
+
+
+def _store(options: argparse.Namespace, patience: float | None) -> Store:
+    access = StoreAccess.from_directory(options.object_store)
+    return Store(access, Patience(patience), connections=options.transfers + 2)
+
+
+def _exit_at_sigterm() -> None:
+    """As process 1 of a container a program without a handler would not hear SIGTERM at all."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        os._exit(128 + number)  # threads that wait for the store would hold up an orderly exit
+
+    signal.signal(signal.SIGTERM, leave)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fovea-agent", description="Moves what a pod needs and makes between its volume and the object store."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('fovea-agent')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add(
+        commands,
+        "fetch",
+        _fetch,
+        "init container of a training pod: checkpoint, inputs and cache to the working volume",
+        (_common, _transfer, _patience, _work),
+    )
+    sync = _add(
+        commands,
+        "sync",
+        _sync,
+        "sidecar of a training pod: publishes checkpoints as they appear and, at SIGTERM, everything else",
+        (_common, _transfer, _work),
+    )
+    sync.add_argument("--grace-period", type=float, default=GRACE, metavar="SECONDS", help="the pod's (%(default)s)")
+    sync.add_argument("--poll", type=float, default=POLL, metavar="SECONDS", help="look for checkpoints (%(default)s)")
+    sync.add_argument("--report-interval", type=float, default=INTERVAL, metavar="SECONDS", help="(%(default)s)")
+    sync.add_argument("--report-token", type=Path, default=Path(environment.REPORT_TOKEN_MOUNT), metavar="FOLDER")
+    _add(
+        commands,
+        "fetch-model",
+        _fetch_model,
+        "init container of a serving pod: a model version, verified",
+        (_common, _transfer, _patience),
+    )
+    provision = _add(
+        commands,
+        "provision",
+        _provision,
+        "makes the bucket of a MinIO and a key per namespace, each for its own prefix",
+        (_common, _patience),
+    )
+    _provision_arguments(provision)
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], Result],
+    summary: str,
+    groups: tuple[Callable[[argparse.ArgumentParser], None], ...],
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary, description=summary)
+    command.set_defaults(run=run)
+    for group in groups:
+        group(command)
+    return command
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    command.add_argument(
+        "--termination-log", default=TERMINATION_LOG, metavar="FILE", help="(%(default)s; empty: none)"
+    )
+
+
+def _transfer(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--object-store", type=Path, default=Path(environment.OBJECT_STORE_MOUNT), metavar="FOLDER", help="its keys"
+    )
+    command.add_argument("--transfers", type=int, default=DEFAULT_TRANSFERS, metavar="N", help="at once (%(default)s)")
+
+
+def _patience(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--patience", type=float, default=PATIENCE, metavar="SECONDS", help="for an unreachable store (%(default)s)"
+    )
+
+
+def _work(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--work", type=Path, default=Path(environment.WORK_MOUNT), metavar="FOLDER", help="(%(default)s)"
+    )
+
+
+def _provision_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--endpoint", required=True, metavar="URL", help="of the MinIO; root keys from the environment"
+    )
+    command.add_argument("--bucket", default="", help="(the contract's)")
+    command.add_argument("--region", default="", help="(us-east-1)")
+    command.add_argument("--ca-bundle", type=Path, metavar="FILE", help="certificate authority of the endpoint")
+    command.add_argument("--namespace", action="append", default=[], metavar="NAME", help="repeatable")
+    command.add_argument("--shared-prefix", action="append", default=[], metavar="PREFIX", help="readable for all")
+    target = command.add_mutually_exclusive_group(required=True)
+    target.add_argument("--apply", action="store_true", help="apply the Secrets through the API server of this cluster")
+    target.add_argument("--print", action="store_true", help="write the Secrets to standard output as YAML")
+    target.add_argument("--directory", type=Path, metavar="FOLDER", help="write key files to FOLDER/<namespace>/")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""How long to try again: exponential back-off with jitter, until a limit per outage or an absolute deadline."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from fovea_agent import log
+from fovea_agent.errors import GraceExceeded, StoreUnreachable
+
+T = TypeVar("T")
+
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 5.0
+
+
+def wait_before(retry: int, jitter: float) -> float:
+    """Seconds to wait before the given retry (1, 2, …); `jitter` in 0..1 takes up to half of it away."""
+    return float(min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(retry - 1, 16)) * (1 - jitter / 2))
+
+
+class Patience:
+    """Repeats an operation while the store is unreachable. Shared by the threads of one agent.
+
+    `limit`: seconds that one outage may last, None for as long as it takes. `end_at` sets a deadline for everything,
+    also for operations that wait already: the pod's grace period, once its trainer has ended.
+    """
+
+    def __init__(
+        self,
+        limit: float | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._limit = limit
+        self._clock, self._sleep, self._jitter = clock, sleep, jitter
+        self._deadline: float | None = None
+        self._lock = threading.Lock()
+        self._outage_since: float | None = None
+
+    def end_at(self, deadline: float) -> None:
+        """From now on the deadline (on the clock given, monotonic by default) counts, not the limit per outage."""
+        self._limit, self._deadline = None, deadline
+
+    def check(self, what: str) -> None:
+        """Raise GraceExceeded when the deadline has passed: what is started now would be cut off in the middle."""
+        if self._deadline is not None and self._clock() >= self._deadline:
+            raise GraceExceeded(
+                f"the pod's grace period ended before everything was published (next: {what}): the store is too slow "
+                "for this much data; raise the grace period or publish less"
+            )
+
+    def run(self, operation: Callable[[], T], what: str, progress: Callable[[], object] = lambda: None) -> T:
+        """Do it, again and again while it raises StoreUnreachable; re-raises when patience ends.
+
+        An interruption after which `progress` has another value begins a new outage, with the whole limit again.
+        """
+        since: float | None = None
+        retry = 0
+        reached = progress()
+        while True:
+            self.check(what)
+            try:
+                result = operation()
+            except StoreUnreachable as failure:
+                now = self._clock()
+                if since is None or progress() != reached:
+                    since, retry, reached = now, 0, progress()
+                retry += 1
+                pause = wait_before(retry, self._jitter())
+                self._outage_began(now, failure, what)
+                if self._over(since, now + pause):
+                    raise StoreUnreachable(
+                        f"{failure.message} (tried {retry} times in {now - since:.0f} s)"
+                    ) from failure
+                self._sleep(pause)
+            else:
+                self._outage_ended()
+                return result
+
+    def _over(self, since: float, then: float) -> bool:
+        if self._deadline is not None:
+            return then >= self._deadline
+        return self._limit is not None and then - since > self._limit
+
+    def _outage_began(self, now: float, failure: StoreUnreachable, what: str) -> None:
+        with self._lock:
+            if self._outage_since is not None:
+                return
+            self._outage_since = now
+        log.warning("store unreachable, trying again", during=what, error=failure.message)
+
+    def _outage_ended(self) -> None:
+        if self._outage_since is None:
+            return
+        with self._lock:
+            since, self._outage_since = self._outage_since, None
+        if since is not None:
+            log.info("store reachable again", seconds=round(self._clock() - since, 1))

@@ -1,0 +1,137 @@
+"""What the operator hears while training goes on: the trainer's last progress line, the last checkpoint."""
+
+import math
+import os
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import urllib3
+from fovea_api.contract.progress import Progress
+from fovea_api.contract.report import PROGRESS_PATH, REPORT_TOKEN_FILE, ProgressReport
+
+from fovea_agent import log
+from fovea_agent.errors import VolumeProblem
+from fovea_agent.folder import Folder
+
+INTERVAL = 5.0
+TAIL = 64 * 1024
+TIMEOUT = urllib3.Timeout(connect=3, read=5)
+
+
+def last_progress(tail: bytes) -> Progress | None:
+    """The last complete line that is a progress line; a line that is still being written has no newline yet."""
+    *lines, _unfinished = tail.split(b"\n")
+    for line in reversed(lines):
+        if not line.strip():
+            continue
+        try:
+            return Progress.from_json(line.decode())
+        except (ValueError, TypeError):
+            continue  # any program may write here; the line before it still holds
+    return None
+
+
+@dataclass(frozen=True)
+class Checkpointed:
+    """The checkpoint that was published last; `time` is RFC 3339."""
+
+    step: int
+    digest: str
+    time: str
+
+
+def build_report(progress: Progress | None, checkpoint: Checkpointed | None) -> ProgressReport:
+    """Put both together."""
+    built = ProgressReport()
+    if progress is not None:
+        built = replace(
+            built,
+            step=progress.step,
+            steps=progress.steps,
+            epoch=progress.epoch,
+            epochs=progress.epochs,
+            metrics={name: value for name, value in progress.metrics.items() if math.isfinite(value)},
+        )
+    if checkpoint is not None:
+        built = replace(
+            built,
+            checkpoint_step=checkpoint.step,
+            checkpoint_digest=checkpoint.digest,
+            checkpoint_time=checkpoint.time,
+        )
+    return built
+
+
+class Reporter:
+    """Posts a report when it changed, at most every `interval` seconds, on a thread of its own.
+
+    A report that cannot be posted is logged once per streak and never stops anything: the next one says it all again.
+    """
+
+    def __init__(
+        self, url: str, token_directory: Path, volume: Path, progress_file: str, *, interval: float = INTERVAL
+    ) -> None:
+        self._url = url.rstrip("/") + PROGRESS_PATH if url else ""
+        self._token = token_directory / REPORT_TOKEN_FILE
+        directory, _, self._file = progress_file.rpartition("/")
+        self._folder = Folder(volume, directory)
+        self._interval = interval
+        self._http = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
+        self._checkpoint: Checkpointed | None = None
+        self._posted = ProgressReport()
+        self._failing = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="report", daemon=True)
+
+    def checkpointed(self, checkpoint: Checkpointed) -> None:
+        """Remember the checkpoint that was published last."""
+        self._checkpoint = checkpoint
+
+    def start(self) -> None:
+        """Begin, when there is somebody to report to."""
+        if self._url:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Post what is new and end."""
+        if self._url:
+            self._stop.set()
+            self._thread.join()
+            self.post_if_changed()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(self._interval):
+            self.post_if_changed()
+
+    def post_if_changed(self) -> None:
+        """Post the present report unless it was posted already."""
+        try:
+            current = build_report(self._read_progress(), self._checkpoint)
+            if current == self._posted:
+                return
+            self._post(current)
+        except (OSError, urllib3.exceptions.HTTPError, VolumeProblem) as error:
+            if not self._failing:
+                log.warning("progress report failed; trying on quietly", url=self._url, error=str(error))
+            self._failing = True
+            return
+        if self._failing:
+            log.info("progress reports are accepted again", url=self._url)
+        self._failing, self._posted = False, current
+
+    def _post(self, current: ProgressReport) -> None:
+        token = self._token.read_text().strip()  # every time: it is renewed in place
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        # No redirect is followed: the token is for this address alone.
+        answer = self._http.request("POST", self._url, body=current.to_json(), headers=headers, redirect=False)
+        if answer.status >= 300:
+            raise urllib3.exceptions.HTTPError(f"status {answer.status}: {answer.data[:200].decode(errors='replace')}")
+
+    def _read_progress(self) -> Progress | None:
+        if not (self._folder.root / self._folder.relative / self._file).exists():
+            return None
+        with self._folder.open(self._file) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL))
+            return last_progress(file.read())

@@ -1,0 +1,123 @@
+"""How a publication becomes a folder again, and which of several is restored.
+
+Only through its manifest, into a staging folder on the same volume, verified, fsynced, renamed: a folder that is in its
+place is whole.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fovea_api.contract import storage
+from fovea_api.contract.manifest import Manifest, ManifestError
+
+from fovea_agent import log
+from fovea_agent.download import Wanted, download
+from fovea_agent.errors import Corrupt, Missing
+from fovea_agent.folder import Folder
+from fovea_agent.parallel import DEFAULT_TRANSFERS, run_all
+from fovea_agent.store import Store, StoredObject
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored, and what had to be passed over because it did not verify (step -> why)."""
+
+    number: int
+    manifest: Manifest
+    passed_over: dict[int, str]
+
+
+def published_numbers(objects: Iterable[StoredObject], parent: str) -> dict[int, StoredObject]:
+    """Publications `<parent>/<number>` in a listing: those with a manifest, number -> its object."""
+    found: dict[int, StoredObject] = {}
+    for item in objects:
+        number, _, rest = item.key.removeprefix(f"{parent}/").partition("/")
+        if item.key.startswith(f"{parent}/") and number.isdecimal() and rest == storage.MANIFEST:
+            found[int(number)] = item
+    return found
+
+
+def newest_first(numbers: Iterable[int]) -> list[int]:
+    """The order in which checkpoints (by step) or generations of a cache are tried."""
+    return sorted(numbers, reverse=True)
+
+
+def read_manifest(store: Store, prefix: str) -> Manifest:
+    """Manifest of a publication; Missing when there is none, Corrupt when it cannot be read."""
+    key = storage.manifest(prefix)
+    try:
+        return Manifest.from_json(store.read(key))
+    except ManifestError as error:
+        raise Corrupt(f"s3://{store.bucket}/{key} is corrupt: {error}") from error
+
+
+def restore(
+    store: Store, prefix: str, manifest: Manifest, target: Path, staging: Path, transfers: int = DEFAULT_TRANSFERS
+) -> None:
+    """Put a publication's files into the new folder `target`; Corrupt or Missing names the object that is to blame."""
+    work = staging / f"{target.name}-{manifest.digest.removeprefix('sha256:')[:16]}"
+    tree, partials = work / "tree", work / "partials"
+    for folder in (tree, partials):
+        folder.mkdir(parents=True, exist_ok=True)
+    wanted = [Wanted(f"{prefix}/{e.key}", e.path, e.size, sha256=e.sha256) for e in manifest.entries]
+    run_all([partial(download, store, item, tree, partials) for item in wanted], transfers)
+    for directory, _, _ in os.walk(tree, topdown=False):
+        _fsync(Path(directory))
+    place(tree, target)
+    shutil.rmtree(work)
+
+
+def place(tree: Path, target: Path) -> None:
+    """Let a finished folder (or file) appear as `target` by rename, writable for the group."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tree.rename(target)
+    _fsync(target.parent)
+
+
+def matches(folder: Folder, manifest: Manifest, transfers: int = DEFAULT_TRANSFERS) -> bool:
+    """Whether a folder holds exactly a manifest's files."""
+    files = sorted(folder.files())
+    if files != sorted(entry.path for entry in manifest.entries):
+        return False
+    contents = run_all([partial(folder.fingerprint, path) for path in files], transfers)
+    expected = {entry.path: entry.sha256 for entry in manifest.entries}
+    return all(expected[path] == content.sha256 for path, content in zip(files, contents, strict=True))
+
+
+def restore_newest(
+    store: Store, parent: str, destination: Path, staging: Path, transfers: int = DEFAULT_TRANSFERS
+) -> Restored | None:
+    """Restore the newest publication `<parent>/<number>` that verifies to `<destination>/<number>`; None if none is.
+
+    One that does not verify is passed over for the next older; raises Corrupt when none is left.
+    """
+    numbers = newest_first(published_numbers(store.objects(f"{parent}/"), parent))
+    passed_over: dict[int, str] = {}
+    for number in numbers:
+        prefix = f"{parent}/{number}"
+        try:
+            manifest = read_manifest(store, prefix)
+            target = destination / str(number)
+            if not target.is_dir():
+                restore(store, prefix, manifest, target, staging, transfers)
+        except (Corrupt, Missing) as error:
+            log.warning("passed over: it does not verify", publication=prefix, error=error.message)
+            passed_over[number] = error.message
+            continue
+        log.info("restored", publication=prefix, digest=manifest.digest, bytes=manifest.size)
+        return Restored(number, manifest, passed_over)
+    if passed_over:
+        raise Corrupt(f"nothing below s3://{store.bucket}/{parent} verifies: {'; '.join(passed_over.values())}")
+    return None
+
+
+def _fsync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,135 @@
+"""What an agent container was given: its plan, the keys of the object store and the folders of the working volume."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from fovea_api.contract import environment, names, storage
+
+from fovea_agent.errors import Misconfigured
+
+DEFAULT_REGION = "us-east-1"
+"""Signed into every request when the Secret names no region; stores without regions accept it."""
+
+P = TypeVar("P")
+
+
+def read_plan(parse: Callable[[str], P], env: Mapping[str, str]) -> P:
+    """Read `$FOVEA_PLAN` with a plan's `from_json`."""
+    text = env.get(environment.PLAN, "")
+    if not text:
+        raise Misconfigured(f"the environment variable {environment.PLAN} is not set: the operator fills it in")
+    try:
+        return parse(text)
+    except (ValueError, TypeError) as error:
+        raise Misconfigured(f"{environment.PLAN}: {error}; is the agent's image older than the operator?") from error
+
+
+@dataclass(frozen=True)
+class StoreAccess:
+    """Where the object store is and the key to it. `endpoint` is a URL."""
+
+    endpoint: str
+    bucket: str
+    access_key: str
+    secret_key: str
+    region: str = DEFAULT_REGION
+    ca_bundle: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an endpoint that is not an http(s) URL."""
+        parts = urlsplit(self.endpoint)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+            raise Misconfigured(
+                f"Secret {names.OBJECT_STORE_SECRET}, key {storage.SECRET_ENDPOINT}: {self.endpoint!r} is not a URL "
+                "like https://minio.example.com:9000"
+            )
+
+    @property
+    def secure(self) -> bool:
+        """Whether the endpoint speaks TLS."""
+        return urlsplit(self.endpoint).scheme == "https"
+
+    @property
+    def host(self) -> str:
+        """Host and port of the endpoint."""
+        return urlsplit(self.endpoint).netloc
+
+    @classmethod
+    def from_directory(cls, directory: Path) -> "StoreAccess":
+        """Read the mounted Secret, one file per key; raises Misconfigured naming the key."""
+
+        def optional(key: str) -> str:
+            try:
+                return (directory / key).read_text().strip()
+            except FileNotFoundError:
+                return ""
+            except OSError as error:
+                raise Misconfigured(f"Secret {names.OBJECT_STORE_SECRET}, key {key}: {error}") from error
+
+        def required(key: str) -> str:
+            value = optional(key)
+            if not value:
+                raise Misconfigured(
+                    f"the Secret {names.OBJECT_STORE_SECRET} has no value for {key!r}: add it in the pod's namespace"
+                )
+            return value
+
+        return cls(
+            endpoint=required(storage.SECRET_ENDPOINT).rstrip("/"),
+            bucket=required(storage.SECRET_BUCKET),
+            access_key=required(storage.SECRET_ACCESS_KEY),
+            secret_key=required(storage.SECRET_SECRET_KEY),
+            region=optional(storage.SECRET_REGION) or DEFAULT_REGION,
+            ca_bundle=directory / storage.SECRET_CA_BUNDLE if optional(storage.SECRET_CA_BUNDLE) else None,
+        )
+
+
+class WorkVolume:
+    """The pod's working volume: the folders of `fovea_api.contract.environment` and the agent's own."""
+
+    def __init__(self, root: Path = Path(environment.WORK_MOUNT)) -> None:
+        self.root = root
+
+    def directory(self, name: str) -> Path:
+        """Folder that the trainer knows by the environment variable `name`."""
+        return self.root / self.relative(name)
+
+    @staticmethod
+    def relative(name: str) -> str:
+        """The same, relative to the volume's root."""
+        return str(PurePosixPath(environment.DIRECTORIES[name]).relative_to(environment.WORK_MOUNT))
+
+    @property
+    def progress(self) -> str:
+        """The progress file, relative to the volume's root."""
+        return str(PurePosixPath(environment.PROGRESS_PATH).relative_to(environment.WORK_MOUNT))
+
+    @property
+    def staging(self) -> Path:
+        """What is being fetched; on the same volume, so that it appears in its place by rename."""
+        return self.root / ".agent" / "staging"
+
+    @property
+    def uploads(self) -> Path:
+        """Records of multipart uploads that have begun."""
+        return self.root / ".agent" / "uploads"
+
+    @property
+    def restored(self) -> Path:
+        """What `fetch` restored, for `sync`."""
+        return self.root / ".agent" / "restored.json"
+
+    def prepare(self) -> None:
+        """Make the folders, writable for a trainer that runs as another user (of the same fsGroup or not)."""
+        folders = [self.directory(name) for name in environment.DIRECTORIES]
+        for folder in [*folders, (self.root / self.progress).parent]:
+            folder.mkdir(parents=True, exist_ok=True)
+            # The volume belongs to this pod alone. setgid: what appears here stays the group's.
+            folder.chmod(0o2777)
+        for own in (self.staging, self.uploads):
+            own.mkdir(parents=True, exist_ok=True)
+        os.umask(0o002)

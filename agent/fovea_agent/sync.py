@@ -1,0 +1,213 @@
+"""What a training pod leaves behind: `fovea-agent sync`, the native sidecar.
+
+Publishes checkpoints as they appear; SIGTERM says that the trainer has ended, and then publishes everything else. The
+output comes last: its manifest is what tells the operator, and the next attempt's `fetch`, that all is there.
+"""
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from fovea_api.contract import environment, report, storage
+from fovea_api.contract.plan import TrainingPlan
+from fovea_api.contract.report import Published, Termination
+
+from fovea_agent import log
+from fovea_agent.checkpoints import local_steps, stored_steps, to_prune, to_publish
+from fovea_agent.errors import Conflict, Corrupt, Missing, Vanished
+from fovea_agent.evaluation import metrics_of
+from fovea_agent.fence import check_fence
+from fovea_agent.folder import Folder
+from fovea_agent.parallel import DEFAULT_TRANSFERS
+from fovea_agent.publish import Publication, Sending, publish
+from fovea_agent.report import Checkpointed, Reporter
+from fovea_agent.restore import matches, published_numbers, read_manifest
+from fovea_agent.settings import WorkVolume
+from fovea_agent.store import Store
+
+POLL = 1.0
+TRIES = 3
+KEPT_GENERATIONS = 2
+"""Of a cache: the newest, and the one before it, which somebody may be restoring."""
+
+
+@dataclass
+class Sync:
+    """One run of `sync`."""
+
+    plan: TrainingPlan
+    store: Store
+    work: WorkVolume
+    reporter: Reporter
+    poll: float = POLL
+    transfers: int = DEFAULT_TRANSFERS
+    ended: threading.Event = field(default_factory=threading.Event)
+    _settled: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.job = storage.job(self.plan.namespace, self.plan.job, self.plan.uid)
+        self.sending = Sending(self.store, self.work.uploads, self._check_fence, self.transfers)
+
+    def trainer_ended(self, grace: float) -> None:
+        """The trainer has ended: publish the rest within `grace` seconds. Safe to call from a signal handler."""
+        self.store.patience.end_at(time.monotonic() + grace)
+        self.ended.set()
+
+    def run(self) -> Termination:
+        """Publish until the trainer has ended, then the rest; returns what to say. Raises AgentError."""
+        self.work.uploads.mkdir(parents=True, exist_ok=True)
+        self.reporter.start()
+        try:
+            if not self.plan.publish:
+                self.ended.wait()
+                return Termination(report.REASON_NOTHING_TO_PUBLISH, "this pod publishes nothing: the chief does")
+            self._check_fence()
+            self._find_published()
+            while not self.ended.is_set():
+                self.publish_checkpoints()
+                self.ended.wait(self.poll)
+            return self._publish_rest()
+        finally:
+            self.reporter.stop()
+
+    def _check_fence(self) -> None:
+        check_fence(self.store, self.job, self.plan.attempt)
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------
+
+    def _find_published(self) -> None:
+        """What is published already: of earlier attempts, or of this one before the sidecar was restarted."""
+        parent = storage.checkpoints(self.job)
+        published = published_numbers(self.store.objects(f"{parent}/"), parent)
+        self._settled.update(published)
+        if self.work.restored.exists():
+            self._settled.add(int(json.loads(self.work.restored.read_text())["step"]))
+        if published:
+            newest = max(published)
+            digest = read_manifest(self.store, storage.checkpoint(self.job, newest)).digest
+            self.reporter.checkpointed(Checkpointed(newest, digest, _rfc3339(published[newest].modified)))
+
+    def publish_checkpoints(self) -> None:
+        """Publish what has appeared, newest first, then prune."""
+        steps = to_publish(
+            local_steps(self.work.directory(environment.CHECKPOINT_DIR)), self._settled, self.plan.checkpoint_keep
+        )
+        for step in steps:
+            self._publish_checkpoint(step)
+        if steps:
+            self.prune_checkpoints()
+
+    def _publish_checkpoint(self, step: int) -> None:
+        publication = Publication(
+            storage.checkpoint(self.job, step), str(self.plan.attempt), self.plan.attempt, step=step
+        )
+        folder = Folder(self.work.root, f"{self.work.relative(environment.CHECKPOINT_DIR)}/{step}")
+        try:
+            published = publish(self.sending, folder, publication)
+        except Vanished as error:
+            log.warning("checkpoint not published: the trainer removed or changed it", step=step, error=error.message)
+            return  # if it is still there, the next round tries again
+        except Conflict as error:
+            # An earlier attempt came as far; its checkpoint is as good as ours, and there is only one per step.
+            log.warning("checkpoint not published: this step has one", step=step, error=error.message)
+            self._settled.add(step)
+            return
+        if step > max(self._settled, default=-1):
+            self.reporter.checkpointed(Checkpointed(step, published.digest, _rfc3339(datetime.now(UTC))))
+        self._settled.add(step)
+
+    def prune_checkpoints(self) -> None:
+        """Delete published checkpoints beyond the plan's number: manifest first, so that no reader starts on one."""
+        parent = storage.checkpoints(self.job)
+        _prune(self.store, parent, self.plan.checkpoint_keep)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _publish_rest(self) -> Termination:
+        log.info("the trainer has ended: publishing the rest")
+        self.publish_checkpoints()
+        complete = (self.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER).is_file()
+        attempt = self.plan.attempt
+        model = self._publish_folder(environment.MODEL_DIR, storage.model(self.job, attempt))
+        self._publish_folder(environment.LOG_DIR, storage.tensorboard(self.job, attempt))
+        if complete and self.plan.cache:
+            self.publish_cache()
+        output = self._publish_folder(
+            environment.OUTPUT_DIR, storage.output(self.job, attempt), complete=complete, empty=True
+        )
+        marker = "complete" if complete else f"without {environment.SUCCESS_MARKER}"
+        return Termination(
+            report.REASON_PUBLISHED,
+            f"published the output ({marker})" + (" and the model" if model else ""),
+            output=output,
+            model=model,
+            checkpoint_step=max(self._settled, default=None),
+            metrics=self._metrics(),
+        )
+
+    def _publish_folder(
+        self, name: str, prefix: str, *, complete: bool = False, empty: bool = False
+    ) -> Published | None:
+        folder = Folder(self.work.root, self.work.relative(name))
+        if not empty and not folder.files():
+            return None
+        return self._publish_settled(folder, Publication(prefix, "files", self.plan.attempt, complete))
+
+    def _publish_settled(self, folder: Folder, publication: Publication) -> Published:
+        """Publish a folder that nobody should write to any more; a straggler of the trainer may, for a moment."""
+        for _ in range(TRIES - 1):
+            try:
+                return publish(self.sending, folder, publication)
+            except Vanished as error:
+                log.warning("a file changed while it was published: trying again", error=error.message)
+        return publish(self.sending, folder, publication)
+
+    def publish_cache(self) -> None:
+        """Publish the cache as its next generation, unless the newest holds the same. Never worth failing for."""
+        folder = Folder(self.work.root, self.work.relative(environment.CACHE_DIR))
+        parent = storage.cache(self.plan.namespace, self.plan.cache)
+        if not folder.files():
+            return
+        for _ in range(TRIES):
+            newest = max(published_numbers(self.store.objects(f"{parent}/"), parent), default=0)
+            # Two jobs may publish the same generation at once: payload folders of their own, and one manifest wins.
+            payload = f"{self.plan.uid}-{self.plan.attempt}"
+            try:
+                if not newest or not self._is_generation(folder, f"{parent}/{newest}"):
+                    publish(self.sending, folder, Publication(f"{parent}/{newest + 1}", payload, self.plan.attempt))
+                break
+            except (Conflict, Vanished) as error:
+                log.warning("cache not published: trying again", error=error.message)
+        _prune(self.store, parent, KEPT_GENERATIONS)
+
+    def _is_generation(self, folder: Folder, prefix: str) -> bool:
+        try:
+            return matches(folder, read_manifest(self.store, prefix), self.transfers)
+        except (Corrupt, Missing):
+            return False
+
+    def _metrics(self) -> dict[str, float]:
+        folder = Folder(self.work.root, self.work.relative(environment.OUTPUT_DIR))
+        if environment.EVALUATION_FILE not in folder.files():
+            return {}
+        with folder.open(environment.EVALUATION_FILE) as file:
+            return metrics_of(file.read())
+
+
+def _prune(store: Store, parent: str, keep: int) -> None:
+    objects = store.objects(f"{parent}/")
+    published = published_numbers(objects, parent)
+    for number in to_prune(published, stored_steps(objects, parent), keep):
+        prefix = f"{parent}/{number}/"
+        manifest = storage.manifest(prefix)
+        keys = [item.key for item in objects if item.key.startswith(prefix) and item.key != manifest]
+        if number in published:
+            store.remove([manifest])
+        store.remove(keys)
+        log.info("pruned", publication=prefix.rstrip("/"), objects=len(keys))
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
