@@ -25,7 +25,7 @@ class Progress:
         document = json.loads(line)
         if not isinstance(document, dict) or not isinstance(document.get("step"), int):
             raise ValueError(f"progress line {line[:200]!r} is not an object with an integer step")
-        metrics = document.get("metrics") or {}
+        metrics = document.get("metrics", {})
         if not isinstance(metrics, dict):
             raise ValueError(f"progress line {line[:200]!r}: metrics is not an object")
         return cls(
