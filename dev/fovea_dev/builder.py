@@ -120,7 +120,7 @@ class Buildah:
                 command += ["--volume", f"{folder}:{_AUTHORITIES}:ro"]
         for name, value in sorted(all_arguments.items()):
             command += ["--build-arg", f"{name}={value}"]
-        run([*command, context], log=log, environment=extended({"BUILDAH_ISOLATION": "chroot"}), nice=2)
+        run([*command, context], log=log, environment=self._environment(), nice=2)
 
     def push(self, reference: str, log: Path) -> None:
         """Push without compressing: between two programs on one machine that only costs time."""
@@ -136,6 +136,12 @@ class Buildah:
             for point in mounts_below(self._cache.buildah):
                 output(["umount", "--lazy", point])
             succeeds([*self._buildah(), "rm", "--all"])
+
+    def _environment(self) -> dict[str, str]:
+        # The caches that Dockerfiles mount live below the folder for temporary files.
+        temporary = self._cache.buildah / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        return extended({"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(temporary)})
 
     def _buildah(self) -> list[str | Path]:
         storage = self._cache.buildah / "storage"

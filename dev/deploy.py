@@ -1,0 +1,108 @@
+"""Install Fovea in the cluster of `make up` (embedded, kind or FOVEA_KUBECONFIG) by its Helm chart, as a user would, with the images built here."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fovea_dev.layout import Cache
+
+ROOT = Path(__file__).resolve().parents[1]
+CACHE = Cache.from_environment().root
+RELEASE = "fovea"
+NAMESPACE = "fovea-system"
+NAMESPACE_OF_TEAM = "vision"
+"""The team of the examples and the demo: its namespace gets a key of the object store."""
+
+
+class Deployment:
+    """The cluster, its images and the chart."""
+
+    def __init__(self) -> None:
+        self.kubeconfig = Path(self._dev("kubeconfig", capture=True).strip())
+
+    def environment(self) -> dict[str, str]:
+        """Environment in which kubectl, helm and fovea reach the cluster."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), str(CACHE / "tools/bin"), os.environ["PATH"]])
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
+
+    def cluster(self) -> None:
+        """Bring the cluster up and build the images that changed."""
+        self._dev("up")
+
+    def install(self, *settings: str, namespaces: tuple[str, ...] = (NAMESPACE_OF_TEAM,)) -> None:
+        """Install or upgrade the chart and wait until it is ready; `settings` are further --set values."""
+        for namespace in namespaces:
+            self._ensure_namespace(namespace)
+        images = json.loads(self._dev("images", "--json", "--recorded", capture=True))
+        values = [
+            f"images.fovea={images['fovea']['reference']}",
+            f"images.trainer={images['fovea-tensorflow']['reference']}",
+            f"images.modelServer={images['fovea-tensorflow']['reference']}",
+            f"objectStore.embedded.image={images['minio']['reference']}",
+            f"objectStore.namespaces={{{','.join(namespaces)}}}",
+            *settings,
+        ]
+        chosen = [word for value in values for word in ("--set", value)]
+        chart = str(ROOT / "charts/fovea")
+        profile = str(ROOT / "dev/values-embedded.yaml")
+        self.run(
+            *("helm", "upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--create-namespace"),
+            *("--values", profile, *chosen, "--wait", "--wait-for-jobs", "--timeout", "5m", "--hide-notes"),
+        )
+
+    def remove(self) -> None:
+        """Uninstall the chart."""
+        self.run("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
+
+    def run(self, *command: str, stdin: str | None = None, capture: bool = False) -> str:
+        """Run a command against the cluster; ends the program with its output when it fails."""
+        done = subprocess.run(
+            command,
+            env=self.environment(),
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE if capture else None,
+        )
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command[:3])} … ended with exit code {done.returncode}")
+        return done.stdout or ""
+
+    def _ensure_namespace(self, name: str) -> None:
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        self.run("kubectl", "apply", "-f", "-", stdin=json.dumps(manifest), capture=True)
+
+    def _dev(self, *arguments: str, capture: bool = False) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "dev")}
+        done = subprocess.run(
+            [sys.executable, "-m", "fovea_dev", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if capture else None,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            sys.exit(done.returncode)
+        return done.stdout or ""
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--remove", action="store_true", help="uninstall instead")
+    options = parser.parse_args()
+    deployment = Deployment()
+    if options.remove:
+        deployment.remove()
+        return
+    deployment.install()
+    print(f"Fovea is installed. Next: export KUBECONFIG={deployment.kubeconfig}; kubectl apply -f examples/digits.yaml")
+
+
+if __name__ == "__main__":
+    main()
