@@ -75,8 +75,6 @@ class Demo:
     def serve(self, version: str) -> None:
         """Wait until that version serves, reachable from outside of the cluster."""
         number = int(version.rsplit("-v", 1)[1])
-        patch = json.dumps({"spec": {"service": {"type": "NodePort"}}})
-        self.type("kubectl", "patch", "modeldeployment", JOB, "-n", NAMESPACE_OF_TEAM, "--type", "merge", "-p", patch)
         print(f"waiting until version {number} answers and the Service points at it", flush=True)
         deadline, said = time.monotonic() + DEADLINE_SECONDS, ""
         while time.monotonic() < deadline:

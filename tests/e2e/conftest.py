@@ -1,0 +1,106 @@
+"""The local cluster with Fovea installed by its chart, as `make deploy` does it; one installation for the whole tier."""
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.polling import until
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "dev"))
+
+from deploy import Deployment  # noqa: E402 - dev/ is no package
+
+TEAM, OTHER_TEAM = "vision", "speech"
+
+
+class Cluster:
+    """What a user has: kubectl, fovea, and YAML."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment, self.environment = deployment, deployment.environment()
+
+    def run(self, *command: str, stdin: str | None = None, check: bool = True, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run a command; a failure shows its output."""
+        done = subprocess.run(
+            command,
+            env=self.environment,
+            cwd=ROOT,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Standard output of kubectl."""
+        return self.run("kubectl", *arguments, stdin=stdin, check=check).stdout
+
+    def fovea(self, *arguments: str, check: bool = True, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run the command line."""
+        return self.run("fovea", *arguments, check=check, seconds=seconds)
+
+    def get(self, kind: str, name: str, namespace: str = TEAM) -> dict[str, Any]:
+        """An object, empty when there is none."""
+        text = self.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found")
+        found: dict[str, Any] = json.loads(text) if text.strip() else {}
+        return found
+
+    def list(self, kind: str, namespace: str = TEAM, selector: str = "") -> list[dict[str, Any]]:
+        """Objects of a kind."""
+        items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-n", namespace, "-l", selector, "-o", "json"))["items"]
+        return items
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        """kubectl apply."""
+        self.kubectl("apply", "--validate=strict", "-f", "-", stdin=json.dumps(manifest))
+
+    def status(self, job: str, namespace: str = TEAM) -> dict[str, Any]:
+        """Status of a job."""
+        found: dict[str, Any] = self.get("trainingjob", job, namespace).get("status", {})
+        return found
+
+    def wait_for_state(self, job: str, *states: str, seconds: float = 300, namespace: str = TEAM) -> dict[str, Any]:
+        """Status of a job once it is in one of the states."""
+        seen: dict[str, Any] = {}
+
+        def probe() -> dict[str, Any] | None:
+            seen.clear()
+            seen.update(self.status(job, namespace))
+            return dict(seen) if seen.get("state") in states else None
+
+        try:
+            return until(probe, seconds=seconds, what=f"job {job} in state {' or '.join(states)}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nstatus: {json.dumps(seen, indent=1)}\n{self.diagnosis(job, namespace)}") from None
+
+    def diagnosis(self, job: str, namespace: str = TEAM) -> str:
+        """What a person would look at."""
+        selector = f"fovea.dev/training-job={job}"
+        pods = self.kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "wide", check=False)
+        logs = self.kubectl("logs", "-n", namespace, "-l", selector, "--all-containers", "--prefix", "--tail=20", check=False)
+        return f"{pods}\n{logs}"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster, up and with Fovea installed; two teams have a key of the object store."""
+    deployment = Deployment()
+    deployment.cluster()
+    deployment.install(namespaces=(TEAM, OTHER_TEAM))
+    yield Cluster(deployment)
+
+
+@pytest.fixture
+def unique() -> str:
+    """A short name for one test's objects."""
+    return f"t{uuid.uuid4().hex[:8]}"
