@@ -37,6 +37,11 @@ REPORT_TOKEN_MOUNT = "/var/run/secrets/fovea/report"  # noqa: S105 - a path
 MODELS_MOUNT = "/models"
 """Serving pods: `/models/<name>/<N>`."""
 
+MODEL_SERVER_DRAIN_SECONDS = "FOVEA_MODEL_SERVER_DRAIN_SECONDS"
+"""Fovea's model server only: how long requests under way may take to end after SIGTERM (default 30)."""
+MODEL_SERVER_LINGER_SECONDS = "FOVEA_MODEL_SERVER_LINGER_SECONDS"
+"""Fovea's model server only: how long it still takes new connections after SIGTERM, for clients that have not heard yet (default 0)."""
+
 EVALUATION_FILE = "evaluation.json"
 """`$FOVEA_OUTPUT_DIR/evaluation.json`: a JSON object; the numbers of its `metrics` object are what a ModelVersion records."""
 

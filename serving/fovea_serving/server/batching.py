@@ -1,0 +1,220 @@
+"""Micro-batching: a few runners share the calls that are waiting, and one bad input never fails its neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import numpy as np
+
+from fovea_serving.server.errors import ServingError, deadline_exceeded, from_tensorflow, unavailable
+from fovea_serving.server.signatures import Signature
+from fovea_serving.server.tensors import Array
+from fovea_serving.server.waiting import WaitingCalls
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Values of one call's outputs, and how long the run took that made them."""
+
+    values: list[Array]
+    seconds: float
+
+
+Outcome = Ran | ServingError
+
+QUEUE_FULL: Final = "The batch scheduling queue to which this task was submitted is full"
+EXPIRED: Final = "Run() timeout exceeded while waiting in batching queue"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingSettings:
+    """Limits of batching; `wait_seconds` is how long a batch that is not full may wait for more calls."""
+
+    enabled: bool = True
+    most_rows: int = 32
+    runners: int = 2
+    most_waiting_rows: int = 32 * 64
+    wait_seconds: float = 0.0
+    pool_name: str = "model_server_batch_threads"
+
+
+class Runnable(Protocol):
+    """What can run a signature (a `Servable`)."""
+
+    def run(
+        self, signature: Signature, feeds: Sequence[Array], outputs: Sequence[str], timeout: float | None = None
+    ) -> list[Array]:
+        """Values of the outputs; blocks."""
+
+
+class Observer(Protocol):
+    """Who wants to know how batches went."""
+
+    def batch_ran(self, pool: str, waited: Sequence[float], seconds: float) -> None:
+        """A run of `len(waited)` calls that had waited so many seconds each."""
+
+
+@dataclass(slots=True, eq=False)
+class PendingCall:
+    """One request's share of a run. `deadline` is on the clock of time.monotonic."""
+
+    servable: Runnable
+    signature: Signature
+    feeds: list[Array]
+    outputs: tuple[str, ...]
+    key: Hashable
+    rows: int
+    deadline: float | None
+    answer: asyncio.Future[Ran]
+    arrived: float = field(default_factory=time.monotonic)
+
+    @property
+    def abandoned(self) -> bool:
+        """The caller has gone, or its time is up (it is told so here)."""
+        if self.answer.done():
+            return True
+        if self.deadline is not None and self.deadline <= time.monotonic():
+            self.answer.set_exception(deadline_exceeded(EXPIRED))
+            return True
+        return False
+
+
+class Batcher:
+    """Runs calls on a fixed number of threads, as many rows at once as are waiting."""
+
+    def __init__(self, settings: BatchingSettings, observer: Observer | None = None) -> None:
+        self.settings = settings
+        self._observer = observer
+        self._waiting: WaitingCalls[PendingCall] = WaitingCalls()
+        self._executor = ThreadPoolExecutor(settings.runners, thread_name_prefix=settings.pool_name)
+        self._idle = settings.runners
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unbatchable: set[tuple[int, str]] = set()
+
+    async def run(
+        self,
+        servable: Runnable,
+        signature: Signature,
+        feeds: list[Array],
+        outputs: tuple[str, ...],
+        deadline: float | None = None,
+    ) -> Ran:
+        """Values of the outputs for one request; raises ServingError."""
+        loop = asyncio.get_running_loop()
+        batchable = (
+            self.settings.enabled and signature.batchable and (id(servable), signature.name) not in self._unbatchable
+        )
+        rows = feeds[0].shape[0] if batchable else 1
+        if batchable and any(feed.shape[0] != rows for feed in feeds):
+            batchable, rows = False, 1
+        if self._waiting.rows + rows > self.settings.most_waiting_rows and self._waiting:
+            raise unavailable(QUEUE_FULL)
+        key: Hashable = (
+            (id(servable), signature.name, outputs, tuple((f.dtype, f.shape[1:]) for f in feeds))
+            if batchable
+            else object()
+        )
+        answer: asyncio.Future[Ran] = loop.create_future()
+        call = PendingCall(servable, signature, feeds, outputs, key, rows, deadline, answer)
+        self._waiting.add(call)
+        if self._idle:
+            self._idle -= 1
+            task = loop.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await answer
+
+    async def _work(self) -> None:
+        """One runner: takes batches until nothing is waiting."""
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                if self.settings.wait_seconds and self._waiting.rows < self.settings.most_rows:
+                    await asyncio.sleep(self.settings.wait_seconds)
+                batch = self._waiting.take(self.settings.most_rows)
+                if batch:
+                    await loop.run_in_executor(self._executor, self._run_batch, batch, loop)
+        finally:
+            self._idle += 1
+
+    def _run_batch(self, batch: list[PendingCall], loop: asyncio.AbstractEventLoop) -> None:
+        """Runs on a runner's thread and hands each caller its own rows or its own error."""
+        started = time.monotonic()
+        outcomes = [self._alone(batch[0])] if len(batch) == 1 else self._together(batch)
+        if outcomes is not None:
+            loop.call_soon_threadsafe(_deliver, batch, outcomes)
+        else:
+            for call in batch:
+                loop.call_soon_threadsafe(_deliver, [call], [self._alone(call)])
+        if self._observer is not None:
+            waited = [started - call.arrived for call in batch]
+            self._observer.batch_ran(self.settings.pool_name, waited, time.monotonic() - started)
+
+    def _alone(self, call: PendingCall) -> Outcome:
+        remaining = None if call.deadline is None else call.deadline - time.monotonic()
+        if remaining is not None and remaining <= 0:
+            return deadline_exceeded(EXPIRED)
+        started = time.monotonic()
+        try:
+            values = call.servable.run(call.signature, call.feeds, call.outputs, remaining)
+            return Ran(values, time.monotonic() - started)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is this caller's answer
+            return error if isinstance(error, ServingError) else from_tensorflow(error)
+
+    def _together(self, batch: list[PendingCall]) -> list[Outcome] | None:
+        """Each call's share of one run, or None when the calls have to run alone."""
+        first = batch[0]
+        feeds = [np.concatenate(parts) for parts in zip(*(call.feeds for call in batch), strict=True)]
+        deadlines = [call.deadline for call in batch]
+        timeout = None
+        if all(deadline is not None for deadline in deadlines):
+            timeout = max(0.001, max(d for d in deadlines if d is not None) - time.monotonic())
+        started = time.monotonic()
+        try:
+            values = first.servable.run(first.signature, feeds, first.outputs, timeout)
+        except Exception as error:  # noqa: BLE001 - the calls are run again one by one, where each error has its caller
+            log.debug("A batch of %d calls failed, running them one by one: %s", len(batch), error)
+            return None
+        seconds = time.monotonic() - started
+        total = sum(call.rows for call in batch)
+        if any(value.ndim == 0 or value.shape[0] != total for value in values):
+            self._unbatchable.add((id(first.servable), first.signature.name))
+            log.warning(
+                "Signature %r gave outputs of shapes %s for %d rows: its requests are not batched from now on",
+                first.signature.name,
+                [value.shape for value in values],
+                total,
+            )
+            return None
+        outcomes: list[Outcome] = []
+        offset = 0
+        for call in batch:
+            outcomes.append(Ran([value[offset : offset + call.rows] for value in values], seconds))
+            offset += call.rows
+        return outcomes
+
+    def forget(self, servable: Runnable) -> None:
+        """A servable was closed: what was learned of it does not hold for the next object at its address."""
+        self._unbatchable = {known for known in self._unbatchable if known[0] != id(servable)}
+
+    def close(self) -> None:
+        """Take no further work; runs under way are not waited for."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _deliver(batch: Sequence[PendingCall], outcomes: Sequence[Outcome]) -> None:
+    for call, outcome in zip(batch, outcomes, strict=True):
+        if call.answer.done():
+            continue
+        if isinstance(outcome, ServingError):
+            call.answer.set_exception(outcome)
+        else:
+            call.answer.set_result(outcome)

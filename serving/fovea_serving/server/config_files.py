@@ -1,0 +1,153 @@
+"""The text protos the command line may name: models, batching, monitoring, TLS."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from fovea_serving.server.batching import BatchingSettings
+from fovea_serving.server.errors import invalid_argument
+from fovea_serving.server.flags import UsageError
+from fovea_serving.server.lifecycle import ModelSettings
+from fovea_serving.server.metrics import PATH
+from fovea_serving.server.versions import Every, Latest, Policy, Specific
+
+PLATFORM: Final = "tensorflow"
+
+_Field = descriptor_pb2.FieldDescriptorProto
+# Messages whose generated code the published API does not have; only the names matter to a text proto.
+_MESSAGES: Final[dict[str, list[tuple[str, str, bool]]]] = {
+    "PrometheusConfig": [("enable", "bool", False), ("path", "string", False)],
+    "MonitoringConfig": [("prometheus_config", "PrometheusConfig", False)],
+    "SSLConfig": [
+        ("server_key", "string", False),
+        ("server_cert", "string", False),
+        ("custom_ca", "string", False),
+        ("client_verify", "bool", False),
+    ],
+    "BatchingParameters": [
+        ("max_batch_size", ".google.protobuf.Int64Value", False),
+        ("batch_timeout_micros", ".google.protobuf.Int64Value", False),
+        ("max_enqueued_batches", ".google.protobuf.Int64Value", False),
+        ("num_batch_threads", ".google.protobuf.Int64Value", False),
+        ("thread_pool_name", ".google.protobuf.StringValue", False),
+        ("allowed_batch_sizes", "int64", True),
+        ("pad_variable_length_inputs", "bool", False),
+    ],
+}
+_PRIMITIVES: Final = {"bool": _Field.TYPE_BOOL, "string": _Field.TYPE_STRING, "int64": _Field.TYPE_INT64}
+
+
+@cache
+def _message(name: str) -> Any:
+    package = "fovea.serving.config"
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    file = descriptor_pb2.FileDescriptorProto(name="fovea/serving/config.proto", package=package, syntax="proto3")
+    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
+    for message, fields in _MESSAGES.items():
+        described = file.message_type.add(name=message)
+        for number, (field, kind, repeated) in enumerate(fields, start=1):
+            label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+            added = described.field.add(name=field, number=number, label=label)
+            if kind in _PRIMITIVES:
+                added.type = _PRIMITIVES[kind]
+            else:
+                added.type = _Field.TYPE_MESSAGE
+                added.type_name = kind if kind.startswith(".") else f".{package}.{kind}"
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+
+
+def _read(flag: str, path: str, message: Any) -> Any:
+    try:
+        return text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--{flag}={path}: {error}") from error
+    except text_format.ParseError as error:
+        raise UsageError(f"--{flag}={path}: Invalid protobuf file: {error}") from error
+
+
+def models_of(config: Any) -> list[ModelSettings]:
+    """Models of a ModelServerConfig; raises ServingError naming the entry that cannot be served."""
+    if config.WhichOneof("config") != "model_config_list":
+        raise invalid_argument(
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+            "Only ModelConfigList is currently supported"
+        )
+    found: dict[str, ModelSettings] = {}
+    for entry in config.model_config_list.config:
+        if entry.name in found:
+            raise invalid_argument(f"Illegal to list model {entry.name} multiple times in config list")
+        if not Path(entry.base_path).is_absolute():
+            raise invalid_argument(
+                f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
+            )
+        if entry.model_platform not in ("", PLATFORM):
+            raise invalid_argument(f"Model {entry.name} has platform {entry.model_platform}: only {PLATFORM} is served")
+        labels = tuple(sorted(entry.version_labels.items()))
+        found[entry.name] = ModelSettings(entry.name, Path(entry.base_path), _policy(entry), labels)
+    return list(found.values())
+
+
+def _policy(entry: Any) -> Policy:
+    policy = entry.model_version_policy
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return Every()
+    if choice == "specific":
+        if not policy.specific.versions:
+            raise invalid_argument(f"Model {entry.name}: the policy specific must list at least one version")
+        return Specific(frozenset(policy.specific.versions))
+    return Latest(policy.latest.num_versions or 1)
+
+
+def read_models(path: str) -> list[ModelSettings]:
+    """Models of --model_config_file; raises UsageError or ServingError."""
+    return models_of(_read("model_config_file", path, model_server_config_pb2.ModelServerConfig()))
+
+
+def read_batching(path: str, cores: int) -> BatchingSettings:
+    """--batching_parameters_file on top of the defaults."""
+    default = BatchingSettings(runners=default_runners(cores))
+    if not path:
+        return default
+    message = _read("batching_parameters_file", path, _message("BatchingParameters")())
+
+    def number(field: str, otherwise: int) -> int:
+        value = int(getattr(message, field).value) if message.HasField(field) else otherwise
+        if value < (0 if field == "batch_timeout_micros" else 1):
+            raise UsageError(f"--batching_parameters_file={path}: {field} is {value}, too small")
+        return value
+
+    rows = number("max_batch_size", default.most_rows)
+    batches = number("max_enqueued_batches", default.most_waiting_rows // default.most_rows)
+    return BatchingSettings(
+        most_rows=rows,
+        runners=number("num_batch_threads", default.runners),
+        most_waiting_rows=rows * batches,
+        wait_seconds=number("batch_timeout_micros", 0) / 1e6,
+        pool_name=message.thread_pool_name.value or default.pool_name,
+    )
+
+
+def default_runners(cores: int) -> int:
+    """Runs at once: two keep the runtime busy while one of them hands over; more only where there are more cores."""
+    return max(2, cores // 2)
+
+
+def read_metrics_path(path: str) -> str | None:
+    """Where metrics are served: the usual path, the path of --monitoring_config_file, or None when it says no."""
+    if not path:
+        return PATH
+    config = _read("monitoring_config_file", path, _message("MonitoringConfig")()).prometheus_config
+    return (config.path or PATH) if config.enable else None
+
+
+def read_tls(path: str) -> Any:
+    """SSLConfig of --ssl_config_file (server_key, server_cert, custom_ca, client_verify), or None."""
+    return _read("ssl_config_file", path, _message("SSLConfig")()) if path else None

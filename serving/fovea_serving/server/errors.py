@@ -1,0 +1,101 @@
+"""Errors that reach a client: a canonical code and a text, the same over gRPC and REST.
+
+ServingError(code, message)        everything the services answer with
+  made by the functions below      not_found(...), invalid_argument(...), ...
+  made by from_tensorflow(error)   what the TensorFlow runtime raised while it ran a model
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+
+LONGEST_MESSAGE: Final = 1024
+"""Characters of a gRPC status message; a longer one is cut, for it travels in an HTTP/2 header."""
+
+_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+_HTTP_STATUS: Final = {
+    grpc.StatusCode.OK: 200,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+
+
+class ServingError(Exception):
+    """An answer other than success."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.message}"
+
+
+def invalid_argument(message: str) -> ServingError:
+    """The request is wrong, whatever the state of the server."""
+    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def failed_precondition(message: str) -> ServingError:
+    """The request does not fit the model or configuration that is there."""
+    return ServingError(grpc.StatusCode.FAILED_PRECONDITION, message)
+
+
+def not_found(message: str) -> ServingError:
+    """No such model or version is there."""
+    return ServingError(grpc.StatusCode.NOT_FOUND, message)
+
+
+def unimplemented(message: str) -> ServingError:
+    """The protocol knows the request, this server does not."""
+    return ServingError(grpc.StatusCode.UNIMPLEMENTED, message)
+
+
+def unavailable(message: str) -> ServingError:
+    """Worth another attempt, here later or at another server now."""
+    return ServingError(grpc.StatusCode.UNAVAILABLE, message)
+
+
+def deadline_exceeded(message: str) -> ServingError:
+    """The caller's time was up."""
+    return ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, message)
+
+
+def internal(message: str) -> ServingError:
+    """A fault of the server or of the model."""
+    return ServingError(grpc.StatusCode.INTERNAL, message)
+
+
+def http_status(code: grpc.StatusCode) -> int:
+    """HTTP status by which REST answers a canonical code."""
+    return _HTTP_STATUS.get(code, 500)
+
+
+def from_tensorflow(error: Exception) -> ServingError:
+    """What the runtime raised, as the answer to a client.
+
+    `Session.run` raises a copy of the runtime's error whose message carries a Python stack trace of the graph's
+    construction; the runtime's own words are in the error it was raised from.
+    """
+    original = error.__context__ if hasattr(error.__context__, "error_code") else error
+    number = getattr(original, "error_code", None)
+    if number is None:
+        kind = grpc.StatusCode.INVALID_ARGUMENT if isinstance(error, (TypeError, ValueError)) else None
+        return ServingError(kind or grpc.StatusCode.INTERNAL, str(error))
+    code = _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN)
+    return ServingError(code, str(getattr(original, "message", original)))

@@ -1,0 +1,166 @@
+"""PredictionService, ModelService and grpc.health.v1 over grpc.aio."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import (
+    model_management_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+
+from fovea_serving.server import config_files
+from fovea_serving.server.errors import LONGEST_MESSAGE, ServingError, internal
+from fovea_serving.server.inference import Inference, deadline_in
+from fovea_serving.server.models import Models
+
+log = logging.getLogger(__name__)
+
+ENTRYPOINT: Final = "GRPC"
+LARGEST_MESSAGE: Final = 2**31 - 1
+
+HEALTH_NAMES: Final = (
+    "",
+    "ModelService",
+    "PredictionService",
+    "tensorflow.serving.ModelService",
+    "tensorflow.serving.PredictionService",
+)
+"""Names asked for in health checks: TensorFlow Serving's short ones and the services' full ones."""
+
+Reply = TypeVar("Reply")
+
+
+async def _abort(context: Any, error: ServingError) -> NoReturn:
+    await context.abort(error.code, error.message[:LONGEST_MESSAGE])
+    raise error
+
+
+async def _answered(context: Any, answer: Awaitable[Reply]) -> Reply:
+    try:
+        return await answer
+    except ServingError as error:
+        await _abort(context, error)
+    except Exception as error:
+        log.exception("A request failed in the server itself")
+        await _abort(context, internal(f"{type(error).__name__}: {error}"))
+
+
+async def _now(make: Callable[[Any], Reply], request: Any) -> Reply:
+    return make(request)
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
+    """Inference over gRPC; the client's deadline is the call's."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    async def Predict(self, request: Any, context: Any) -> Any:
+        """Tensors in, tensors out."""
+        deadline = deadline_in(context.time_remaining())
+        return await _answered(context, self._inference.predict(request, deadline, ENTRYPOINT))
+
+    async def Classify(self, request: Any, context: Any) -> Any:
+        """Examples in, classes and scores out."""
+        deadline = deadline_in(context.time_remaining())
+        return await _answered(context, self._inference.classify(request, deadline, ENTRYPOINT))
+
+    async def Regress(self, request: Any, context: Any) -> Any:
+        """Examples in, values out."""
+        deadline = deadline_in(context.time_remaining())
+        return await _answered(context, self._inference.regress(request, deadline, ENTRYPOINT))
+
+    async def MultiInference(self, request: Any, context: Any) -> Any:
+        """The same examples through several signatures of one model."""
+        deadline = deadline_in(context.time_remaining())
+        return await _answered(context, self._inference.multi_inference(request, deadline))
+
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:
+        """Signatures of a loaded version."""
+        return await _answered(context, _now(self._inference.metadata, request))
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
+    """States of versions, and another set of models."""
+
+    def __init__(self, inference: Inference, models: Models) -> None:
+        self._inference = inference
+        self._models = models
+
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:
+        """States of one or all versions of a model."""
+        return await _answered(context, _now(self._inference.status, request))
+
+    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
+        """Serve exactly the models of the request's config, from now on."""
+        return await _answered(context, self._reload(request))
+
+    async def _reload(self, request: Any) -> Any:
+        try:
+            await self._models.configure(config_files.models_of(request.config))
+        except ServingError as error:
+            log.error("ReloadConfig failed: %s", error)  # noqa: TRY400 - the text says it
+            raise
+        return model_management_pb2.ReloadConfigResponse()
+
+
+class GrpcServer:
+    """The gRPC port."""
+
+    def __init__(
+        self,
+        inference: Inference,
+        models: Models,
+        *,
+        arguments: Sequence[tuple[str, int | str]],
+        with_health: bool,
+    ) -> None:
+        options: list[tuple[str, int | str]] = [
+            ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+            ("grpc.max_send_message_length", LARGEST_MESSAGE),
+            ("grpc.so_reuseport", 0),
+            *arguments,
+        ]
+        self._server = grpc.aio.server(options=options)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(inference), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(inference, models), self._server)
+        self._health = health.aio.HealthServicer() if with_health else None
+        if self._health is not None:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    async def start(self, *, port: int, socket_path: str, tls: Any) -> None:
+        """Open the port and say SERVING; raises RuntimeError when the address is taken."""
+        if port and tls is None:
+            self._server.add_insecure_port(f"0.0.0.0:{port}")
+        elif port:
+            self._server.add_secure_port(f"0.0.0.0:{port}", _credentials(tls))
+        if socket_path:
+            self._server.add_insecure_port(f"unix:{socket_path}")
+        await self._server.start()
+        if self._health is not None:
+            for name in HEALTH_NAMES:
+                await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def say_not_serving(self) -> None:
+        """Tell health checks that this server is about to go."""
+        if self._health is not None:
+            await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace: float) -> None:
+        """GOAWAY to every client, no new calls; calls under way have so many seconds to end."""
+        await self._server.stop(grace)
+
+
+def _credentials(tls: Any) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(tls.server_key.encode(), tls.server_cert.encode())],
+        root_certificates=tls.custom_ca.encode() or None,
+        require_client_auth=tls.client_verify,
+    )

@@ -1,0 +1,135 @@
+"""The answers themselves, the same for gRPC and REST: find the version, check the request, run it, write the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    regression_pb2,
+)
+
+from fovea_serving.server import examples, predict
+from fovea_serving.server.batching import Batcher
+from fovea_serving.server.errors import invalid_argument
+from fovea_serving.server.examples import LENIENT, ExampleCall, ExampleRules
+from fovea_serving.server.metrics import Metrics
+from fovea_serving.server.models import Models
+from fovea_serving.server.servable import Servable
+
+SIGNATURE_DEFINITIONS: Final = "signature_def"
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Answers requests. Deadlines are on the clock of time.monotonic; `entrypoint` is GRPC or REST."""
+
+    models: Models
+    batcher: Batcher
+    metrics: Metrics
+    as_content: bool = False
+    rules: ExampleRules = LENIENT
+
+    async def predict(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
+        """PredictResponse; raises ServingError."""
+        name = request.model_spec.name
+        with self.metrics.request(name, "Predict", entrypoint), self.models.use(request.model_spec) as found:
+            version, servable = found
+            call = predict.prepare(servable, request)
+            ran = await self.batcher.run(servable, call.signature, call.feeds, call.outputs, deadline)
+            self.metrics.ran(name, "Predict", ran.seconds)
+            return predict.reply(name, version, call, ran.values, as_content=self.as_content)
+
+    async def classify(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
+        """ClassificationResponse; raises ServingError."""
+        name = request.model_spec.name
+        with self.metrics.request(name, "Classify", entrypoint), self.models.use(request.model_spec) as found:
+            version, servable = found
+            call = examples.prepare_classify(servable, request, self.rules)
+            values = await self._run_examples(name, "Classify", servable, call, deadline)
+            response = classification_pb2.ClassificationResponse(result=examples.classification(call, values))
+            _fill_spec(response.model_spec, name, version, call)
+            return response
+
+    async def regress(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
+        """RegressionResponse; raises ServingError."""
+        name = request.model_spec.name
+        with self.metrics.request(name, "Regress", entrypoint), self.models.use(request.model_spec) as found:
+            version, servable = found
+            call = examples.prepare_regress(servable, request, self.rules)
+            values = await self._run_examples(name, "Regress", servable, call, deadline)
+            response = regression_pb2.RegressionResponse(result=examples.regression(call, values))
+            _fill_spec(response.model_spec, name, version, call)
+            return response
+
+    async def multi_inference(self, request: Any, deadline: float | None) -> Any:
+        """MultiInferenceResponse, one result for each task; raises ServingError."""
+        spec = examples.multi_inference_spec(request)
+        with self.models.use(spec) as (version, servable):
+            calls = examples.prepare_multi(servable, request, self.rules)
+            answers = await asyncio.gather(
+                *(self._run_examples(spec.name, "MultiInference", servable, call, deadline) for call in calls)
+            )
+            response = inference_pb2.MultiInferenceResponse()
+            for call, values in zip(calls, answers, strict=True):
+                result = response.results.add()
+                result.CopyFrom(examples.result_of(call, values))
+                _fill_spec(result.model_spec, spec.name, version, call)
+            return response
+
+    async def _run_examples(
+        self, name: str, api: str, servable: Servable, call: ExampleCall, deadline: float | None
+    ) -> list[Any]:
+        ran = await self.batcher.run(servable, call.signature, call.feeds, call.outputs, deadline)
+        self.metrics.ran(name, api, ran.seconds)
+        self.metrics.examples(name, call.examples)
+        return ran.values
+
+    def metadata(self, request: Any) -> Any:
+        """GetModelMetadataResponse; raises ServingError, also while no version is loaded."""
+        if not request.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
+        if not request.metadata_field:
+            raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
+        for name in request.metadata_field:
+            if name != SIGNATURE_DEFINITIONS:
+                raise invalid_argument(f"Metadata field {name} is not supported")
+        with self.models.use(request.model_spec) as (version, servable):
+            signature_map = get_model_metadata_pb2.SignatureDefMap()
+            for key, definition in servable.definitions.items():
+                signature_map.signature_def[key].CopyFrom(definition)
+            response = get_model_metadata_pb2.GetModelMetadataResponse()
+            response.model_spec.name = request.model_spec.name
+            response.model_spec.version.value = version
+            response.metadata[SIGNATURE_DEFINITIONS].Pack(signature_map)
+            return response
+
+    def status(self, request: Any) -> Any:
+        """GetModelStatusResponse; raises ServingError. A label in the request is ignored, as in TensorFlow Serving."""
+        if not request.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
+        spec = request.model_spec
+        version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for record in self.models.states(spec.name, version):
+            entry = response.model_version_status.add(version=record.version, state=int(record.state))
+            entry.status.error_code = 0 if record.error is None else record.error.code.value[0]
+            entry.status.error_message = "" if record.error is None else record.error.message
+        return response
+
+
+def _fill_spec(spec: Any, name: str, version: int, call: ExampleCall) -> None:
+    spec.name = name
+    spec.signature_name = call.signature.name
+    spec.version.value = version
+
+
+def deadline_in(seconds: float | None) -> float | None:
+    """A moment so many seconds from now."""
+    return None if seconds is None else time.monotonic() + seconds

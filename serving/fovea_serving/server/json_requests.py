@@ -1,0 +1,295 @@
+"""REST bodies: JSON to requests, replies to JSON. Texts of errors are TensorFlow Serving's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from tensorflow.core.example import example_pb2, feature_pb2
+
+from fovea_serving.server import json_tensors
+from fovea_serving.server.errors import ServingError, invalid_argument
+from fovea_serving.server.json_tensors import decode_base64, is_base64, quoted
+from fovea_serving.server.signatures import Signature
+from fovea_serving.server.tensors import Array
+
+DEEPEST_JSON: Final = 64
+"""Levels of nesting of a body. Parsers recurse; without a bound, one request of brackets could end the process."""
+
+_PARSE_ERRORS: Final = (
+    ("Expecting property name", "Missing a name for object member."),
+    ("Illegal trailing comma", "Missing a name for object member."),
+    ("Expecting ':' delimiter", "Missing a colon after a name of object member."),
+    ("Expecting ',' delimiter", "Missing a comma or } after an object member, or a comma or ] after an array element."),
+    ("Unterminated string", "Missing a closing quotation mark in string."),
+    ("Invalid \\", "Invalid escape character in string."),
+    ("Invalid control character", "Invalid encoding in string."),
+    ("Extra data", "The document root must not be followed by other values."),
+)
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The object of a body; raises INVALID_ARGUMENT, also for JSON nested deeper than DEEPEST_JSON."""
+    if not body:
+        raise invalid_argument("JSON Parse error: The document is empty")
+    try:
+        document = json.loads(body)
+    except json.JSONDecodeError as error:
+        text = next((words for found, words in _PARSE_ERRORS if error.msg.startswith(found)), "Invalid value.")
+        raise invalid_argument(f"JSON Parse error: {text} at offset: {error.pos}") from error
+    except RecursionError as error:
+        raise _too_deep() from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise invalid_argument(f"JSON Parse error: {error} at offset: 0") from error
+    if not isinstance(document, dict):
+        raise invalid_argument(f"JSON Value: {quoted(document)} Is not object")
+    _check_depth(document)
+    return document
+
+
+def _too_deep() -> ServingError:
+    return invalid_argument(f"JSON Parse error: nested deeper than {DEEPEST_JSON} levels")
+
+
+def _check_depth(document: Any) -> None:
+    level: list[Any] = [document]
+    for _ in range(DEEPEST_JSON):
+        deeper: list[Any] = []
+        for value in level:
+            inner = value.values() if type(value) is dict else value
+            deeper.extend(v for v in inner if type(v) is list or type(v) is dict)
+        if not deeper:
+            return
+        level = deeper
+    raise _too_deep()
+
+
+def signature_name(document: Mapping[str, Any]) -> str:
+    """The optional `signature_name` of a body."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid_argument(
+            f"JSON Value: {quoted(document)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    return name
+
+
+def predict_inputs(document: Mapping[str, Any], signature: Signature) -> tuple[dict[str, Array], bool]:
+    """Arrays by input, and whether the body is in row format (`instances`); raises INVALID_ARGUMENT."""
+    if not signature.inputs:
+        raise invalid_argument(f"Failed to get input map for signature: {signature.name}")
+    has_rows, has_columns = "instances" in document, "inputs" in document
+    if has_rows and has_columns:
+        raise invalid_argument(
+            f"JSON Value: {quoted(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
+            "keys to exist "
+        )
+    if has_rows:
+        return _rows(document, signature), True
+    if has_columns:
+        return _columns(document["inputs"], signature), False
+    raise invalid_argument("Missing 'inputs' or 'instances' key")
+
+
+def _rows(document: Mapping[str, Any], signature: Signature) -> dict[str, Array]:
+    instances = document["instances"]
+    if not isinstance(instances, list):
+        raise invalid_argument(f"JSON Value: {quoted(document)} Excepting 'instances' to be an list/array")
+    if not instances:
+        raise invalid_argument(f"JSON Value: {quoted(document)} No values in 'instances' array")
+    if not isinstance(instances[0], dict) and len(signature.inputs) > 1:
+        raise invalid_argument(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            "tensorinfo_map"
+        )
+    named = _is_named(instances[0])
+    for number, item in enumerate(instances):
+        if _is_named(item) != named:
+            wanted = "object but got list" if named else "value/list but got object"
+            raise invalid_argument(f"Expecting {wanted} at item {number} of input list")
+    if not named:
+        alias, slot = next(iter(signature.inputs.items()))
+        return {alias: _stack(instances, slot, "")}
+    for number, item in enumerate(instances):
+        _check_keys(item, number, signature)
+    return {
+        alias: _stack([item[alias] for item in instances], slot, f" key: {alias}")
+        for alias, slot in signature.inputs.items()
+    }
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, dict) and not is_base64(value)
+
+
+def _check_keys(item: dict[str, Any], number: int, signature: Signature) -> None:
+    for key in item:
+        if key not in signature.inputs:
+            raise invalid_argument(
+                f"Failed to process element: {number} key: {key} of 'instances' list. "
+                f"Error: INVALID_ARGUMENT: JSON object: does not have named input: {key}"
+            )
+    if len(item) != len(signature.inputs):
+        raise invalid_argument(
+            f"Failed to process element: {number} of 'instances' list. JSON object: {quoted(item)} keys must be equal "
+            f"to: {','.join(signature.inputs)}"
+        )
+
+
+def _stack(items: list[Any], slot: Any, key: str) -> Array:
+    """One array of the items; an error says which item it is in."""
+    try:
+        return json_tensors.to_array(items, slot)
+    except ServingError as whole:
+        for number, item in enumerate(items):
+            try:
+                shape = json_tensors.to_array(item, slot).shape
+                if number == 0:
+                    first = shape
+                elif shape != first:
+                    raise invalid_argument(_different(first, shape))
+            except ServingError as error:
+                raise invalid_argument(
+                    f"Failed to process element: {number}{key} of 'instances' list. Error: {error}"
+                ) from whole
+        raise
+
+
+def _different(first: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    sizes = int(np.prod(first)), int(np.prod(shape))
+    if sizes[0] != sizes[1]:
+        return f"Expecting tensor size: {sizes[0]} but got: {sizes[1]}"
+    return f"Expecting shape {_brackets(first)} but got: {_brackets(shape)}"
+
+
+def _brackets(shape: Sequence[int]) -> str:
+    return "[" + ",".join(map(str, shape)) + "]"
+
+
+def _columns(value: Any, signature: Signature) -> dict[str, Array]:
+    if not isinstance(value, dict) or is_base64(value):
+        if len(signature.inputs) > 1:
+            raise invalid_argument(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+                "tensorinfo_map"
+            )
+        alias, slot = next(iter(signature.inputs.items()))
+        return {alias: json_tensors.to_array(value, slot)}
+    found = {}
+    for alias, slot in signature.inputs.items():
+        if alias not in value:
+            raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
+        found[alias] = json_tensors.to_array(value[alias], slot)
+    return found
+
+
+def predict_reply(outputs: Mapping[str, Array], *, rows: bool) -> str:
+    """`predictions` (row format) or `outputs` (column format); raises INVALID_ARGUMENT."""
+    if not outputs:
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
+    if rows:
+        _check_rows(outputs)
+    values = {name: json_tensors.from_array(name, array) for name, array in outputs.items()}
+    if len(values) == 1:
+        only = next(iter(values.values()))
+        return _text({"predictions" if rows else "outputs": only})
+    if not rows:
+        return _text({"outputs": values})
+    return _text({"predictions": [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]})
+
+
+def _check_rows(outputs: Mapping[str, Array]) -> None:
+    size = None
+    for name, array in outputs.items():
+        if array.ndim == 0:
+            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+        if size is not None and array.shape[0] != size:
+            raise invalid_argument(
+                f"Tensor name: {name} has inconsistent batch size: {array.shape[0]} expecting: {size}"
+            )
+        size = array.shape[0]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) + "\n"
+
+
+def fill_examples(document: Mapping[str, Any], request: Any) -> None:
+    """Examples and context of a classify or regress body into the request; raises INVALID_ARGUMENT."""
+    request.model_spec.signature_name = signature_name(document)
+    if "context" in document:
+        target = request.input.example_list_with_context
+        target.context.CopyFrom(_example(document["context"]))
+    else:
+        target = request.input.example_list
+    if "examples" not in document:
+        raise invalid_argument(
+            f"JSON Value: {quoted(document)} When method is classify, key 'examples' is expected and was not found"
+        )
+    examples = document["examples"]
+    if not isinstance(examples, list):
+        raise invalid_argument(f"JSON Value: {quoted(document)} Expecting 'examples' value to be an list/array")
+    if not examples:
+        raise invalid_argument(f"JSON Value: {quoted(document)} 'examples' value is an empty array")
+    target.examples.extend(_example(item) for item in examples)
+
+
+def _example(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise invalid_argument(f"Example must be JSON object but got JSON {json_tensors.json_type(value)}")
+    example = example_pb2.Example()
+    for name, content in value.items():
+        feature = _feature(name, content if isinstance(content, list) else [content])
+        example.features.feature[name].CopyFrom(feature)
+    return example
+
+
+def _feature(name: str, values: list[Any]) -> Any:
+    feature = feature_pb2.Feature()
+    for value in values:
+        kind, converted = _element(name, value)
+        now = feature.WhichOneof("kind")
+        if now not in (None, kind):
+            word = now.removesuffix("_list")
+            raise invalid_argument(f"Unexpected element type in feature: {name} expecting type: {word}")
+        getattr(feature, kind).value.append(converted)
+    return feature
+
+
+def _element(name: str, value: Any) -> tuple[str, Any]:
+    if isinstance(value, bool):
+        return "int64_list", int(value)
+    if isinstance(value, str):
+        return "bytes_list", value.encode()
+    if is_base64(value):
+        return "bytes_list", decode_base64(value)
+    if isinstance(value, float):
+        return "float_list", value
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise invalid_argument(f"Feature: {name} has uint64 element. Only int64 is supported.")
+        return "int64_list", value
+    raise invalid_argument(f"Feature: {name} has element with unexpected JSON type: {json_tensors.json_type(value)}")
+
+
+def classify_reply(result: Any) -> str:
+    """`results`: for each example a list of [label, score]."""
+    rows = [[[one.label, _float(one.score)] for one in entry.classes] for entry in result.classifications]
+    return _text({"results": rows})
+
+
+def regress_reply(result: Any) -> str:
+    """`results`: a value for each example."""
+    return _text({"results": [_float(entry.value) for entry in result.regressions]})
+
+
+def _float(value: float) -> float:
+    shortest = json_tensors.from_array("", np.array(value, dtype=np.float32))
+    return float(shortest)
+
+
+def error_reply(message: str) -> str:
+    """The body of an answer other than success."""
+    return _text({"error": message})

@@ -1,0 +1,225 @@
+"""JSON values to arrays and back, by the rules and with the words of TensorFlow Serving's REST API.
+
+A well-formed value is converted level by level at the speed of C; only a value that is not is walked again, to say
+where it is wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import json
+import math
+from typing import Any, Final
+
+import numpy as np
+from tensorflow.core.framework import types_pb2
+
+from fovea_serving.server.errors import invalid_argument, unimplemented
+from fovea_serving.server.signatures import Slot
+from fovea_serving.server.tensors import Array, bytes_of, dtype_name, numpy_dtype
+
+DEEPEST_TENSOR: Final = 32
+"""Dimensions of an array; a value nested deeper is no tensor."""
+LONGEST_QUOTE: Final = 256
+"""Characters of a value that an error message repeats."""
+
+_INTEGERS: Final = frozenset({
+    types_pb2.DT_INT32, types_pb2.DT_INT16, types_pb2.DT_INT8, types_pb2.DT_UINT8, types_pb2.DT_UINT16,
+    types_pb2.DT_INT64, types_pb2.DT_UINT32, types_pb2.DT_UINT64,
+})  # fmt: skip
+_FLOATS: Final = frozenset({types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16})
+_LARGEST_EXACT: Final = {
+    types_pb2.DT_FLOAT: 2**24 - 1,
+    types_pb2.DT_DOUBLE: 2**53 - 1,
+    types_pb2.DT_HALF: 2**11 - 1,
+    types_pb2.DT_BFLOAT16: 2**8 - 1,
+}
+_LARGEST: Final = {
+    types_pb2.DT_FLOAT: float(np.finfo(np.float32).max),
+    types_pb2.DT_DOUBLE: float(np.finfo(np.float64).max),
+    types_pb2.DT_HALF: float(np.finfo(np.float16).max),
+    types_pb2.DT_BFLOAT16: 3.3895313892515355e38,
+}
+
+
+class _Walk(Exception):
+    """The fast way found something wrong."""
+
+
+def quoted(value: Any) -> str:
+    """A value as JSON, short enough for a message."""
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        text = str(type(value))
+    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."
+
+
+def is_base64(value: Any) -> bool:
+    """Whether a value is `{"b64": "..."}`."""
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def decode_base64(value: Any) -> bytes:
+    """Bytes of `{"b64": "..."}`; raises INVALID_ARGUMENT."""
+    if not is_base64(value):
+        raise invalid_argument(f"JSON Value: {quoted(value)} not formatted correctly for base64 data")
+    text = value["b64"].translate(_URL_SAFE)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid_argument("Unable to base64 decode") from error
+
+
+_URL_SAFE: Final = str.maketrans("-_", "+/")
+
+
+def to_array(value: Any, slot: Slot) -> Array:
+    """The array of a JSON value (a scalar, or lists of lists of equal lengths); raises INVALID_ARGUMENT."""
+    try:
+        return _fast(value, slot.dtype)
+    except _Walk:
+        _explain(value, slot.dtype)
+        raise invalid_argument(
+            f"JSON Value: {quoted(value)} is not of expected type: {dtype_name(slot.dtype)}"
+        ) from None
+
+
+def _fast(value: Any, dtype: int) -> Array:
+    shape: list[int] = []
+    level: list[Any] = [value]
+    while level and type(level[0]) is list:
+        if len(shape) >= DEEPEST_TENSOR or set(map(type, level)) != {list}:
+            raise _Walk
+        sizes = set(map(len, level))
+        if len(sizes) != 1:
+            raise _Walk
+        shape.append(sizes.pop())
+        level = list(itertools.chain.from_iterable(level))
+    return _leaves(level, dtype).reshape(shape)
+
+
+def _leaves(values: list[Any], dtype: int) -> Array:
+    kinds = set(map(type, values))
+    if dtype == types_pb2.DT_STRING:
+        if kinds - {str, dict}:
+            raise _Walk
+        array = np.empty(len(values), dtype=object)
+        array[:] = [v.encode() if type(v) is str else decode_base64(v) for v in values]
+        return array
+    if dtype in _FLOATS:
+        return _floats(values, kinds, dtype)
+    if dtype in _INTEGERS:
+        return _whole(values, kinds, dtype)
+    if dtype == types_pb2.DT_BOOL and not kinds - {bool}:
+        return np.array(values, dtype=bool)
+    raise _Walk
+
+
+def _floats(values: list[Any], kinds: set[type], dtype: int) -> Array:
+    if kinds - {int, float}:
+        raise _Walk
+    largest = _LARGEST_EXACT[dtype]
+    if int in kinds and any(type(v) is int and abs(v) > largest for v in values):
+        raise _Walk
+    array = np.array(values, dtype=np.float64)
+    finite = array[np.isfinite(array)]
+    if finite.size and np.abs(finite).max() > _LARGEST[dtype]:
+        raise _Walk
+    return array.astype(numpy_dtype(dtype))
+
+
+def _whole(values: list[Any], kinds: set[type], dtype: int) -> Array:
+    if kinds - {int}:
+        raise _Walk
+    limits = np.iinfo(numpy_dtype(dtype))
+    if values and (min(values) < limits.min or max(values) > limits.max):
+        raise _Walk
+    return np.array(values, dtype=numpy_dtype(dtype))
+
+
+def _explain(value: Any, dtype: int) -> None:
+    """Find what the fast way stumbled over and raise it in words."""
+    shape = []
+    first = value
+    while isinstance(first, list):
+        shape.append(len(first))
+        first = first[0] if first else None
+        if len(shape) > DEEPEST_TENSOR:
+            raise invalid_argument(f"Encountered list at unexpected level: {len(shape)} expected < {DEEPEST_TENSOR}")
+    _explain_level(value, 0, shape, dtype)
+
+
+def _explain_level(value: Any, level: int, shape: list[int], dtype: int) -> None:
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise invalid_argument(
+                f"JSON Value: {quoted(value)} found at incorrect level: {level + 1} in the JSON DOM. "
+                f"Expected at level: {len(shape)}"
+            )
+        _explain_leaf(value, dtype)
+        return
+    if level >= len(shape):
+        raise invalid_argument(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+    if len(value) != shape[level]:
+        raise invalid_argument(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+        )
+    for item in value:
+        _explain_level(item, level + 1, shape, dtype)
+
+
+def _explain_leaf(value: Any, dtype: int) -> None:
+    name = dtype_name(dtype)
+    if dtype not in _FLOATS | _INTEGERS | {types_pb2.DT_STRING, types_pb2.DT_BOOL}:
+        raise unimplemented(f"Conversion of JSON Value: {quoted(value)} to type: {name}")
+    if dtype == types_pb2.DT_STRING and isinstance(value, dict):
+        decode_base64(value)
+        return
+    try:
+        _leaves([value], dtype)
+    except _Walk:
+        if dtype in _FLOATS and type(value) in (int, float):
+            raise invalid_argument(
+                f"Cannot convert JSON value: {quoted(value)} to {name} without loss of precision."
+            ) from None
+        raise invalid_argument(
+            f"JSON Value: {quoted(value)} Type: {json_type(value)} is not of expected type: {name}"
+        ) from None
+
+
+def json_type(value: Any) -> str:
+    """Word for a JSON value in messages."""
+    if isinstance(value, bool):
+        return str(value)
+    kinds = {type(None): "Null", dict: "Object", list: "Array", str: "String"}
+    return kinds.get(type(value), "Number")
+
+
+def from_array(name: str, array: Array) -> Any:
+    """A JSON value for an output; strings of outputs named `..._bytes` become `{"b64": ...}`."""
+    if array.dtype == object:
+        return _strings(array.tolist(), as_base64=name.endswith("_bytes"))
+    if array.dtype == np.float64 or array.dtype.kind in "iub":
+        return array.tolist()
+    if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+        return _shortest(array)
+    raise invalid_argument(f"Failed to write JSON value for tensor type: {array.dtype}")
+
+
+def _shortest(array: Array) -> Any:
+    """Floats with the fewest digits that give the same 32-bit value back: 0.2, not 0.20000000298."""
+    flat = array.astype(np.float32).ravel()
+    digits = [float(np.format_float_positional(v, unique=True)) if math.isfinite(v) else float(v) for v in flat]
+    nested = np.empty(flat.shape, dtype=object)
+    nested[:] = digits
+    return nested.reshape(array.shape).tolist()
+
+
+def _strings(value: Any, *, as_base64: bool) -> Any:
+    if isinstance(value, list):
+        return [_strings(item, as_base64=as_base64) for item in value]
+    data = bytes_of(value)
+    return {"b64": base64.b64encode(data).decode()} if as_base64 else data.decode(errors="replace")

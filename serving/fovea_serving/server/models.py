@@ -1,0 +1,134 @@
+"""The models this server knows: which version a request means, what their states are, and how the set changes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from fovea_serving.server.errors import failed_precondition, invalid_argument, not_found
+from fovea_serving.server.lifecycle import Load, LoadSettings, ModelLifecycle, ModelSettings
+from fovea_serving.server.servable import Servable
+from fovea_serving.server.versions import State, VersionRecord
+
+log = logging.getLogger(__name__)
+
+
+class Models:
+    """Configured models by name, and the labels that point at their versions."""
+
+    def __init__(
+        self,
+        *,
+        load: Load,
+        executor: Executor,
+        settings: LoadSettings,
+        closed: Callable[[Servable], None],
+        labels_may_wait: bool = False,
+    ) -> None:
+        self._lifecycles: dict[str, ModelLifecycle] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._labels: dict[str, dict[str, int]] = {}
+        self._labels_may_wait = labels_may_wait
+        self._new: Callable[[ModelSettings], ModelLifecycle] = lambda model: ModelLifecycle(
+            model, load=load, executor=executor, settings=settings, closed=closed
+        )
+        self._changing = asyncio.Lock()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._lifecycles
+
+    @contextlib.contextmanager
+    def use(self, spec: Any) -> Iterator[tuple[int, Servable]]:
+        """The version a ModelSpec means, kept loaded as long as the block lasts; raises ServingError."""
+        if not spec.name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        choice = spec.WhichOneof("version_choice")
+        if choice == "version_label":
+            version: int | None = self._labelled(spec.name, spec.version_label)
+        else:
+            version = spec.version.value if choice == "version" else None
+        lifecycle = self._lifecycles.get(spec.name)
+        available = lifecycle.available if lifecycle is not None else []
+        if lifecycle is None or not available or (version is not None and version not in available):
+            asked = f"Latest({spec.name})" if version is None else f"Specific({spec.name}, {version})"
+            raise not_found(f"Servable not found for request: {asked}")
+        found = available[-1] if version is None else version
+        with lifecycle.use(found) as servable:
+            yield found, servable
+
+    def _labelled(self, name: str, label: str) -> int:
+        version = self._labels.get(name, {}).get(label)
+        if version is None:
+            raise invalid_argument(f"Unrecognized servable version label: {label}")
+        return version
+
+    def states(self, name: str, version: int | None) -> list[VersionRecord]:
+        """States of one or all versions of a model, lowest first; raises NOT_FOUND. Old versions stay listed."""
+        lifecycle = self._lifecycles.get(name)
+        records = {} if lifecycle is None else lifecycle.records
+        if version is not None:
+            if version not in records:
+                raise not_found(f"Could not find version {version} of model {name}")
+            return [records[version]]
+        if not records:
+            raise not_found(f"Could not find any versions of model {name}")
+        return [records[number] for number in sorted(records)]
+
+    async def configure(self, models: Sequence[ModelSettings], *, wait_for_versions: bool = False) -> None:
+        """Serve exactly these models; returns when each is available, raises ServingError when one will not be.
+
+        At start a directory without versions is waited for; at a reload it is an error, else one wrong path would
+        keep every later reload from happening.
+        """
+        async with self._changing:
+            labels = self._checked_labels(models)
+            named = {model.name: model for model in models}
+            for name in set(self._lifecycles) - set(named):
+                self._lifecycles.pop(name).remove()
+            for name, model in named.items():
+                log.info("(Re-)adding model: %s", name)
+                if name in self._lifecycles:
+                    self._lifecycles[name].change(model)
+                else:
+                    self._lifecycles[name] = self._new(model)
+                    self._following[name] = asyncio.get_running_loop().create_task(self._lifecycles[name].follow())
+            await self._wait(list(named), wait_for_versions=wait_for_versions)
+            self._labels = labels if self._labels_may_wait else self._checked_labels(models)
+
+    async def _wait(self, names: list[str], *, wait_for_versions: bool) -> None:
+        errors = await asyncio.gather(
+            *(self._lifecycles[name].settled(wait_for_versions=wait_for_versions) for name in names)
+        )
+        failed = [f"{name}: {error}" for name, error in zip(names, errors, strict=True) if error is not None]
+        if failed:
+            message = "; ".join(failed)
+            raise failed_precondition(f"Some models did not become available: {{{message}}}")
+
+    def _checked_labels(self, models: Sequence[ModelSettings]) -> dict[str, dict[str, int]]:
+        labels: dict[str, dict[str, int]] = {}
+        for model in models:
+            lifecycle = self._lifecycles.get(model.name)
+            for label, version in model.labels:
+                record = lifecycle.records.get(version) if lifecycle is not None else None
+                is_new = label not in self._labels.get(model.name, {})
+                ready = record is not None and record.state is State.AVAILABLE
+                if not ready and not (self._labels_may_wait and is_new):
+                    raise failed_precondition(
+                        f"Request to assign label to version {version} of model {model.name}, "
+                        "which is not currently available for inference"
+                    )
+                labels.setdefault(model.name, {})[label] = version
+        return labels
+
+    def states_of_all(self) -> dict[str, dict[int, State]]:
+        """States by model and version, for logs and metrics."""
+        return {name: {v: r.state for v, r in lc.records.items()} for name, lc in self._lifecycles.items()}
+
+    def close(self) -> None:
+        """Stop following directories; loaded versions stay as they are."""
+        for task in self._following.values():
+            task.cancel()

@@ -1,0 +1,222 @@
+"""The server's life: load every model, open the ports, serve, and on SIGTERM drain and leave."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import tensorflow as tf
+
+from fovea_serving.server import config_files, flags, servable, warmup
+from fovea_serving.server.batching import Batcher, BatchingSettings
+from fovea_serving.server.errors import ServingError
+from fovea_serving.server.examples import ExampleRules
+from fovea_serving.server.flags import Settings
+from fovea_serving.server.grpc_services import GrpcServer
+from fovea_serving.server.inference import Inference
+from fovea_serving.server.lifecycle import LoadSettings, ModelSettings
+from fovea_serving.server.metrics import Metrics
+from fovea_serving.server.models import Models
+from fovea_serving.server.rest import RestServer, RestSettings
+from fovea_serving.server.servable import Servable, SessionSettings
+
+log = logging.getLogger(__name__)
+
+FAILED = 1
+
+
+def versions_text() -> str:
+    """Answer to --version."""
+    own = importlib.metadata.version("fovea-serving")
+    return f"TensorFlow ModelServer: {own} (Fovea)\nTensorFlow Library: {tf.__version__}"
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal; the exit code. Ends the process itself when a load is still under way."""
+    try:
+        code = asyncio.run(_serve(settings))
+    except (flags.UsageError, ServingError) as error:
+        log.error("Failed to start server. Error: %s", error)  # noqa: TRY400 - an error of the user's, not of ours
+        code = FAILED
+    except RuntimeError as error:
+        log.error("Failed to start server: %s", error)  # noqa: TRY400
+        code = FAILED
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A load or a run in a thread cannot be interrupted, and the interpreter would wait for it: leave at once.
+    os._exit(code)
+
+
+class _Loader:
+    """Loads a version and warms it up, on a thread."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        both = settings.tensorflow_session_parallelism
+        self._session = SessionSettings(
+            intra_op_threads=settings.tensorflow_intra_op_parallelism or both,
+            inter_op_threads=settings.tensorflow_inter_op_parallelism or both,
+            tags=tuple(filter(None, settings.saved_model_tags.split(","))),
+            gpu_memory_fraction=settings.per_process_gpu_memory_fraction,
+        )
+        self._warm_up = settings.enable_model_warmup
+        self._iterations = settings.num_request_iterations_for_warmup
+        self._metrics = metrics
+
+    def __call__(self, model: str, version: int, path: Path) -> Servable:
+        started = time.monotonic()
+        log.info("Loading servable version {name: %s version: %d} from %s", model, version, path)
+        try:
+            loaded = servable.load(path, self._session)
+        except Exception:
+            self._metrics.loaded(str(path), time.monotonic() - started, ok=False)
+            raise
+        self._metrics.loaded(str(path), time.monotonic() - started, ok=True)
+        if self._warm_up:
+            self._warm(loaded)
+        gc.collect()
+        gc.freeze()
+        return loaded
+
+    def _warm(self, loaded: Servable) -> None:
+        started = time.monotonic()
+        path = str(loaded.path)
+        try:
+            records = warmup.warm_up(loaded, iterations=self._iterations)
+        except ServingError as error:
+            self._metrics.warmed_up(path, 0, time.monotonic() - started, status=error.code.name)
+            loaded.close()
+            raise
+        if records:
+            self._metrics.warmed_up(path, records, time.monotonic() - started, status="OK")
+
+
+def _model_settings(settings: Settings) -> list[ModelSettings]:
+    if settings.model_config_file:
+        return config_files.read_models(settings.model_config_file)
+    return [ModelSettings(settings.model_name, Path(settings.model_base_path).absolute())]
+
+
+def _batching(settings: Settings) -> BatchingSettings:
+    cores = len(os.sched_getaffinity(0))
+    if not settings.enable_batching:
+        return BatchingSettings(enabled=False, runners=config_files.default_runners(cores))
+    return config_files.read_batching(settings.batching_parameters_file, cores)
+
+
+async def _serve(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, stop)
+    metrics_path = config_files.read_metrics_path(settings.monitoring_config_file)
+    tls = config_files.read_tls(settings.ssl_config_file)
+    configured = _model_settings(settings)
+    metrics = Metrics(known=lambda name: name in models)
+    batcher = Batcher(_batching(settings), metrics)
+    models = Models(
+        load=_Loader(settings, metrics),
+        executor=ThreadPoolExecutor(settings.num_load_threads or os.cpu_count() or 1, thread_name_prefix="load"),
+        settings=LoadSettings(
+            retries=settings.max_num_load_retries,
+            retry_seconds=settings.load_retry_interval_micros / 1e6,
+            poll_seconds=settings.file_system_poll_wait_seconds,
+        ),
+        closed=batcher.forget,
+        labels_may_wait=settings.allow_version_labels_for_unavailable_models,
+    )
+    inference = Inference(
+        models=models,
+        batcher=batcher,
+        metrics=metrics,
+        as_content=settings.enable_serialization_as_tensor_content,
+        rules=ExampleRules(check_method_name=settings.enable_signature_method_name_check),
+    )
+    loading = loop.create_task(models.configure(configured, wait_for_versions=True))
+    if not await _unless_stopped(loading, stop):
+        log.info("Asked to stop before every model was loaded")
+        return 0
+    grpc_server = GrpcServer(
+        inference,
+        models,
+        arguments=flags.channel_arguments(settings.grpc_channel_arguments),
+        with_health=settings.enable_grpc_healthcheck_service,
+    )
+    rest_server = RestServer(inference, metrics, _rest(settings, metrics_path)) if settings.rest_api_port else None
+    if rest_server is not None:
+        await rest_server.start(settings.rest_api_port)
+        log.info("Exporting HTTP/REST API at:localhost:%d ...", settings.rest_api_port)
+    await grpc_server.start(port=settings.port, socket_path=settings.grpc_socket_path, tls=tls)
+    log.info("Running ModelServer at 0.0.0.0:%d ...", settings.port)
+    reloading = loop.create_task(_reload_from_file(settings, models))
+    await stop.wait()
+    reloading.cancel()
+    await _drain(settings, grpc_server, rest_server)
+    models.close()
+    batcher.close()
+    return 0
+
+
+def _rest(settings: Settings, metrics_path: str | None) -> RestSettings:
+    return RestSettings(
+        timeout=settings.rest_api_timeout_in_ms / 1000,
+        max_body_bytes=settings.rest_api_max_body_bytes,
+        cors=settings.rest_api_enable_cors_support,
+        metrics_path=metrics_path,
+    )
+
+
+def _on_signal(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        log.warning("Asked to stop a second time: leaving without waiting for requests")
+        os._exit(FAILED)
+    stop.set()
+
+
+async def _unless_stopped(task: asyncio.Task[None], stop: asyncio.Event) -> bool:
+    """Wait for the task; False when the server was asked to stop first."""
+    stopping = asyncio.get_running_loop().create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        return False
+    stopping.cancel()
+    await task
+    return True
+
+
+async def _drain(settings: Settings, grpc_server: GrpcServer, rest_server: RestServer | None) -> None:
+    """Say NOT_SERVING, take no new connections, let requests under way end."""
+    log.info("Draining: at most %.0f s for requests under way", settings.drain_seconds)
+    await grpc_server.say_not_serving()
+    if settings.linger_seconds > 0:
+        await asyncio.sleep(settings.linger_seconds)
+    stops = [grpc_server.stop(settings.drain_seconds)]
+    if rest_server is not None:
+        stops.append(rest_server.stop(settings.drain_seconds))
+    await asyncio.gather(*stops)
+    log.info("Drained")
+
+
+async def _reload_from_file(settings: Settings, models: Models) -> None:
+    """Follow changes of the model config file, when asked to; a bad file leaves everything as it is."""
+    seconds = settings.model_config_file_poll_wait_seconds
+    if not settings.model_config_file or seconds <= 0:
+        return
+    current = _model_settings(settings)
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            wanted = _model_settings(settings)
+            if wanted != current:
+                await models.configure(wanted)
+                current = wanted
+        except (ServingError, flags.UsageError) as error:
+            log.error("Keeping the old model config: %s", error)  # noqa: TRY400 - the text says it

@@ -1,0 +1,93 @@
+"""One loaded version of a model: the only module that runs TensorFlow graphs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from fovea_serving.server import signatures
+from fovea_serving.server.errors import ServingError, from_tensorflow
+from fovea_serving.server.signatures import Signature
+from fovea_serving.server.tensors import Array
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How TensorFlow runs a model: thread counts (0: as many as there are cores), tags of the graph, share of a GPU."""
+
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
+    tags: tuple[str, ...] = ("serve",)
+    gpu_memory_fraction: float = 0.0
+
+
+class Servable:
+    """A SavedModel in a session of its own, so that closing it gives its memory back."""
+
+    def __init__(self, *, session: Any, definitions: Mapping[str, meta_graph_pb2.SignatureDef], path: Path) -> None:
+        self._session = session
+        self.path = path
+        self.definitions = definitions
+        self.signatures: dict[str, Signature] = {
+            name: signatures.from_definition(name, definition) for name, definition in definitions.items()
+        }
+
+    def run(
+        self,
+        signature: Signature,
+        feeds: Sequence[Array],
+        outputs: Sequence[str],
+        timeout: float | None = None,
+    ) -> list[Array]:
+        """Fetch the outputs (aliases) for feeds in the signature's order; timeout in seconds. Blocks the thread."""
+        feed = {slot.tensor: array for slot, array in zip(signature.inputs.values(), feeds, strict=True)}
+        fetch = [signature.outputs[alias].tensor for alias in outputs]
+        return self.fetch(fetch, feed, timeout)
+
+    def fetch(self, tensors: Sequence[str], feed: Mapping[str, Array], timeout: float | None = None) -> list[Array]:
+        """Values of tensors of the graph."""
+        options = None if timeout is None else tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout * 1000)))
+        try:
+            found: list[Array] = self._session.run(list(tensors), feed, options=options)
+        except (tf.errors.OpError, TypeError, ValueError, RuntimeError) as error:
+            raise from_tensorflow(error) from error
+        return found
+
+    def close(self) -> None:
+        """Give the session's memory back; no call may be under way."""
+        self._session.close()
+
+
+def load(path: Path, settings: SessionSettings) -> Servable:
+    """Load a SavedModel; raises ServingError with the runtime's words. Blocks the thread."""
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=settings.intra_op_threads,
+        inter_op_parallelism_threads=settings.inter_op_threads,
+        allow_soft_placement=True,
+    )
+    config.gpu_options.per_process_gpu_memory_fraction = settings.gpu_memory_fraction
+    graph = tf.Graph()
+    session = tf.compat.v1.Session(graph=graph, config=config)
+    try:
+        with graph.as_default():
+            meta_graph = tf.compat.v1.saved_model.load(session, list(settings.tags), str(path))
+        graph.finalize()
+    except Exception as error:
+        session.close()
+        if isinstance(error, ServingError):
+            raise
+        raise from_tensorflow(error) from error
+    definitions = {
+        name: definition
+        for name, definition in meta_graph.signature_def.items()
+        if not name.startswith("__saved_model_init_op")
+    }
+    return Servable(session=session, definitions=definitions, path=path)
