@@ -32,16 +32,21 @@ class Deployment:
         """Bring the cluster up and build the images that changed."""
         self._dev("up")
 
+    def images(self) -> dict[str, str]:
+        """References of the images that were pushed last, by name."""
+        recorded = json.loads(self._dev("images", "--json", "--recorded", capture=True))
+        return {name: image["reference"] for name, image in recorded.items()}
+
     def install(self, *settings: str, namespaces: tuple[str, ...] = (NAMESPACE_OF_TEAM,)) -> None:
         """Install or upgrade the chart and wait until it is ready; `settings` are further --set values."""
         for namespace in namespaces:
             self._ensure_namespace(namespace)
-        images = json.loads(self._dev("images", "--json", "--recorded", capture=True))
+        images = self.images()
         values = [
-            f"images.fovea={images['fovea']['reference']}",
-            f"images.trainer={images['fovea-tensorflow']['reference']}",
-            f"images.modelServer={images['fovea-tensorflow']['reference']}",
-            f"objectStore.embedded.image={images['minio']['reference']}",
+            f"images.fovea={images['fovea']}",
+            f"images.trainer={images['fovea-tensorflow']}",
+            f"images.modelServer={images['fovea-tensorflow']}",
+            f"objectStore.embedded.image={images['minio']}",
             f"objectStore.namespaces={{{','.join(namespaces)}}}",
             *settings,
         ]

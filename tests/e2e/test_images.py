@@ -1,6 +1,5 @@
 """What is in the images, and what must not be: each program runs in a pod of the cluster, as a tenant's would."""
 
-import json
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ IMAGES = ("fovea", "fovea-tensorflow")
 
 def run_in(cluster: Any, image: str, name: str, *command: str) -> tuple[int, str]:
     """Exit code and log of a command in one of our images, run without root and with a read-only root file system."""
-    references = json.loads(cluster.deployment._dev("images", "--json", "--recorded", capture=True))
     manifest = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -23,7 +21,7 @@ def run_in(cluster: Any, image: str, name: str, *command: str) -> tuple[int, str
             "containers": [
                 {
                     "name": "main",
-                    "image": references[image]["reference"],
+                    "image": cluster.deployment.images()[image],
                     "command": list(command),
                     "securityContext": {"runAsNonRoot": True, "readOnlyRootFilesystem": True},
                 }

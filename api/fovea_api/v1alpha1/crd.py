@@ -34,6 +34,7 @@ _KEPT = (
     "x-kubernetes-list-map-keys",
 )
 _STATUS_ITEMS = 64
+_DEEPEST = 20
 
 
 class SchemaError(ValueError):
@@ -104,6 +105,8 @@ def definition(kind: Kind) -> dict[str, Any]:
 
 def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) -> dict[str, Any]:
     """One schema node, inlined and reduced to what Kubernetes allows."""
+    if path.count(".") > _DEEPEST:
+        raise SchemaError(f"{path}: refers to itself; structural schemas end somewhere")
     node = _resolved(node, definitions, path)
     if node.get("x-fovea-scalars"):
         return _scalars(node)
@@ -166,19 +169,17 @@ def _object(node: dict[str, Any], result: dict[str, Any], definitions: dict[str,
             )
 
 
-def _resolved(node: dict[str, Any], definitions: dict[str, Any], path: str, depth: int = 0) -> dict[str, Any]:
+def _resolved(node: dict[str, Any], definitions: dict[str, Any], path: str) -> dict[str, Any]:
     """Follow $ref, drop the null branch of an optional field; what stands beside wins (description, default)."""
-    if depth > 12:
-        raise SchemaError(f"{path}: refers to itself")
     beside = {key: value for key, value in node.items() if key not in ("$ref", "anyOf", "allOf")}
     if "$ref" in node:
         target = definitions[node["$ref"].rsplit("/", 1)[-1]]
-        return {**_resolved(target, definitions, path, depth + 1), **beside}
+        return {**_resolved(target, definitions, path), **beside}
     if "x-kubernetes-int-or-string" in node or "x-fovea-scalars" in node:
         return node
     branches = [branch for branch in node.get("anyOf", ()) if branch.get("type") != "null"]
     if len(branches) == 1:
-        return {**_resolved(branches[0], definitions, path, depth + 1), **beside}
+        return {**_resolved(branches[0], definitions, path), **beside}
     if branches:
         raise SchemaError(f"{path}: is a union of {len(branches)} types; structural schemas have none")
     return node
