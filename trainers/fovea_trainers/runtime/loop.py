@@ -35,7 +35,7 @@ class Schedule:
 
     def finished(self, position: Position) -> bool:
         """Whether there is nothing left to train."""
-        return position.stopped_early or position.done >= self.steps
+        return (position.stopped_early and self.patience is not None) or position.done >= self.steps
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Warm-up records of a SavedModel: TFRecords of tensorflow.serving.PredictionLog.
+"""Warm-up records of a SavedModel: TFRecords of tensorflow.serving.PredictionLog, which a server replays when it loads.
 
-A server replays them before it opens its ports. Four nested messages with five fields in all, written by hand: the
-package that defines them would bring a second TensorFlow. Field numbers: PredictionLog.predict_log 6, PredictLog.request 1,
-PredictRequest.model_spec 1 and .inputs 2 (a map: key 1, value 2), ModelSpec.signature_name 3.
+Four nested messages with five fields in all, written by hand: the package that defines them would bring a second
+TensorFlow. Field numbers: PredictionLog.predict_log 6, PredictLog.request 1, PredictRequest.model_spec 1 and .inputs 2
+(a map: key 1, value 2), ModelSpec.signature_name 3.
 """
 
 from pathlib import Path

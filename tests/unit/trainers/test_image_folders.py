@@ -1,0 +1,130 @@
+"""Layouts of labelled pictures, what is said about those that are none, and the split."""
+
+from pathlib import Path
+
+import pytest
+from fovea_trainers.data import image_folders
+from fovea_trainers.data.image_folders import Picture
+from fovea_trainers.errors import DataError
+
+
+def folder(root: Path, *names: str) -> Path:
+    root.mkdir(exist_ok=True)
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+UNDERSTOOD = {
+    "class folders": (
+        ("cats/1.jpg", "cats/2.JPEG", "dogs/a/1.png"),
+        {("cats/1.jpg", "cats", ""), ("cats/2.JPEG", "cats", ""), ("dogs/a/1.png", "dogs", "")},
+        set(),
+    ),
+    "flat names": (
+        ("cat.0.jpg", "cat.1.jpg", "dog.0.jpg"),
+        {("cat.0.jpg", "cat", ""), ("cat.1.jpg", "cat", ""), ("dog.0.jpg", "dog", "")},
+        set(),
+    ),
+    "Kaggle's two folders, of which the second has no labels": (
+        ("train/cat.0.jpg", "train/dog.0.jpg", "test/1.jpg"),
+        {("train/cat.0.jpg", "cat", "train"), ("train/dog.0.jpg", "dog", "train")},
+        {"test/1.jpg"},
+    ),
+    "already split": (
+        ("train/a/1.png", "train/b/1.png", "val/a/2.png", "test/b/3.png", "held-out/a-1.png"),
+        {
+            ("train/a/1.png", "a", "train"),
+            ("train/b/1.png", "b", "train"),
+            ("val/a/2.png", "a", "validation"),
+            ("test/b/3.png", "b", "test"),
+        },
+        set(),
+    ),
+    "class folders among other files": (
+        ("a/1.png", "a/Thumbs.db", "b/1.gif", "labels.csv", "cat.1.jpg", ".DS_Store", "a/.hidden.png"),
+        {("a/1.png", "a", ""), ("b/1.gif", "b", "")},
+        {"a/Thumbs.db", "labels.csv", "cat.1.jpg"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("names", "pictures", "ignored"), UNDERSTOOD.values(), ids=UNDERSTOOD.keys())
+def test_a_layout_is_understood(tmp_path, names, pictures, ignored):
+    listing = image_folders.scan(folder(tmp_path, *names))
+    assert {(str(p.path.relative_to(tmp_path)), p.label, p.part) for p in listing.pictures} == pictures
+    assert {str(path.relative_to(tmp_path)) for path in listing.ignored} == ignored
+
+
+REFUSED = {
+    "an empty folder": ((), "is empty: expected one folder per class"),
+    "no pictures at all": (("a/notes.txt", "b/table.csv"), "holds no labelled pictures (found: notes.txt, table.csv)"),
+    "names that say no class": (("1.jpg", "2.jpg"), "holds no labelled pictures (found: 1.jpg, 2.jpg)"),
+    "a single class": (("cats/1.jpg", "cats/2.jpg"), "has the single class cats"),
+    "one folder too far up": (
+        ("pets/cats/1.jpg", "pets/dogs/1.jpg"),
+        "has the single class pets: expected one folder per class (cats/1.jpg, dogs/1.jpg), or flat names "
+        "(cat.0.jpg, dog.0.jpg); did you mean --data={root}/pets, with cats, dogs?",
+    ),
+    "a class that is only validated": (
+        ("train/a/1.png", "train/b/1.png", "validation/c/1.png"),
+        "class c is in validation or test but not in train",
+    ),
+    "a split without training pictures": (("train/x.txt", "test/a/1.png", "test/b/1.png"), "/train has no class"),
+}
+
+
+@pytest.mark.parametrize(("names", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_folder_that_cannot_be_trained_on_is_refused_in_plain_words(tmp_path, names, words):
+    with pytest.raises(DataError) as refusal:
+        image_folders.scan(folder(tmp_path, *names))
+    assert str(refusal.value).startswith(f"data folder {tmp_path}")
+    assert words.format(root=tmp_path) in str(refusal.value)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere does not exist; give --data=DIR"):
+        image_folders.scan(tmp_path / "nowhere")
+
+
+def pictures(**sizes: int) -> list[Picture]:
+    return [Picture(Path(f"{label}/{i}.png"), label) for label, size in sizes.items() for i in range(size)]
+
+
+def test_the_split_takes_the_same_share_of_every_class():
+    given = pictures(cats=20_000, dogs=5_000)
+    sets = image_folders.split(given, validation_ratio=0.2, test_ratio=0.1, seed=1)
+    counts = {part: image_folders.count_by_class([given[i] for i in chosen]) for part, chosen in sets.items()}
+    assert counts == {
+        "train": {"cats": 14_000, "dogs": 3_500},
+        "validation": {"cats": 4_000, "dogs": 1_000},
+        "test": {"cats": 2_000, "dogs": 500},
+    }
+    assert sorted(i for chosen in sets.values() for i in chosen) == list(range(25_000))
+
+
+def test_the_split_depends_on_names_and_seed_only():
+    given = pictures(a=50, b=50)
+    first = image_folders.split(given, validation_ratio=0.2, test_ratio=0.2, seed=1)
+    assert first == image_folders.split(given, validation_ratio=0.2, test_ratio=0.2, seed=1)
+    assert first != image_folders.split(given, validation_ratio=0.2, test_ratio=0.2, seed=2)
+    moved = [Picture(Path("/elsewhere") / p.path, p.label) for p in given]
+    assert first == image_folders.split(moved, validation_ratio=0.2, test_ratio=0.2, seed=1)
+
+
+def test_every_class_keeps_a_training_picture():
+    sets = image_folders.split(pictures(a=1, b=2, c=3), validation_ratio=0.9, test_ratio=0.9, seed=1)
+    assert len(sets["train"]) == 3
+
+
+def test_sets_given_by_folders_stay_as_they_are():
+    given = [
+        *(Picture(Path(f"train/a/{i}.png"), "a", "train") for i in range(10)),
+        *(Picture(Path(f"train/b/{i}.png"), "b", "train") for i in range(10)),
+        Picture(Path("test/a/x.png"), "a", "test"),
+    ]
+    sets = image_folders.split(given, validation_ratio=0.2, test_ratio=0.5, seed=1)
+    assert sets["test"] == [20]
+    assert (len(sets["train"]), len(sets["validation"])) == (16, 4)

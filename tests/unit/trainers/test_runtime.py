@@ -1,0 +1,117 @@
+"""Parts of the runtime that need no TensorFlow: directories, strategy, position, signals."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from fovea_api.contract import environment
+from fovea_api.contract.cluster_spec import ClusterSpec
+from fovea_trainers.errors import DataError, FlagError, TrainerError
+from fovea_trainers.runtime import strategy
+from fovea_trainers.runtime.interruption import Interruption
+from fovea_trainers.runtime.position import Position
+from fovea_trainers.runtime.workspace import Workspace
+
+
+def test_a_pod_s_directories_come_from_the_contract():
+    workspace = Workspace.from_environment(
+        environment.of_trainer("digits", checkpoint_every_steps=200, checkpoint_keep=5)
+    )
+    assert workspace == Workspace(
+        inputs=Path("/fovea/inputs"),
+        checkpoints=Path("/fovea/checkpoints"),
+        model=Path("/fovea/model"),
+        output=Path("/fovea/output"),
+        logs=Path("/fovea/logs"),
+        progress=Path("/fovea/progress/progress.jsonl"),
+        job="digits",
+        checkpoint_every_steps=200,
+        checkpoint_keep=5,
+    )
+
+
+def test_a_laptop_needs_no_variables():
+    workspace = Workspace.from_environment({})
+    assert (workspace.checkpoints, workspace.model) == (Path("fovea-out/checkpoints"), Path("fovea-out/model"))
+    assert (workspace.job, workspace.checkpoint_every_steps, workspace.checkpoint_keep) == ("", None, 3)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5"])
+def test_a_malformed_number_in_the_environment_names_its_variable(text):
+    with pytest.raises(FlagError, match=environment.CHECKPOINT_KEEP):
+        Workspace.from_environment({environment.CHECKPOINT_KEEP: text})
+
+
+INPUTS = {
+    "the flag wins": ("given", ["data"], "given"),
+    "the input named data": ("", ["data", "vocabulary"], "inputs/data"),
+    "the only input": ("", ["digits"], "inputs/digits"),
+}
+
+
+@pytest.mark.parametrize(("flag", "names", "expected"), INPUTS.values(), ids=INPUTS.keys())
+def test_training_data_is_found(tmp_path, monkeypatch, flag, names, expected):
+    monkeypatch.chdir(tmp_path)
+    for name in names:
+        (tmp_path / "inputs" / name).mkdir(parents=True)
+    assert Workspace.from_environment({environment.INPUT_DIR: "inputs"}).data(flag) == Path(expected)
+
+
+@pytest.mark.parametrize(("names", "words"), [([], "has no inputs"), (["a", "b"], "several inputs .* data: a, b")])
+def test_missing_training_data_is_refused_with_the_remedy(tmp_path, names, words):
+    for name in names:
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=f"{words}; give --data=DIR"):
+        Workspace.from_environment({environment.INPUT_DIR: str(tmp_path)}).data("")
+
+
+def test_a_cluster_is_refused_until_there_is_a_strategy_for_it():
+    spec = ClusterSpec({"chief": ("a:1",), "worker": ("b:1", "c:1")}, "chief", 0)
+    with pytest.raises(TrainerError, match="names 3 tasks"):
+        strategy.select(spec.to_env())
+    with pytest.raises(TrainerError, match="TF_CONFIG"):
+        strategy.select("not json")
+    alone = ClusterSpec({"chief": ("a:1",)}, "chief", 0)
+    assert isinstance(strategy.select(alone.to_env()), strategy.Single)
+    assert isinstance(strategy.select(None), strategy.Single)
+
+
+STOPPING = {
+    "a loss that falls": ([3.0, 2.0, 1.0, 0.5], False),
+    "one bad epoch": ([1.0, 2.0, 0.5, 0.6], False),
+    "two bad epochs in a row": ([1.0, 2.0, 1.5], True),
+    "standing still": ([1.0, 1.0, 1.0], True),
+    "falling by less than min_delta": ([1.0, 0.95, 0.91], True),
+}
+
+
+@pytest.mark.parametrize(("losses", "stops"), STOPPING.values(), ids=STOPPING.keys())
+def test_early_stopping_waits_for_patience(losses, stops):
+    position = Position()
+    for loss in losses:
+        position.watch(loss, min_delta=0.1 if "0.95" in str(losses) else 0.0, patience=2)
+    assert position.stopped_early is stops
+
+
+def test_a_position_keeps_every_bit_through_json():
+    position = Position(step=7, start=3, epoch=1, batch=2, best=0.1 + 0.2, waited=1, seconds=1 / 3)
+    position.history.append({"epoch": 1, "step": 5, "loss": 2 / 3})
+    assert Position.from_json(json.loads(json.dumps(position.to_json()))) == position
+
+
+def test_a_signal_is_a_request_and_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with Interruption() as interruption:
+        assert not interruption.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.requested
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_ctrl_c_interrupts_at_once():
+    with Interruption():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
