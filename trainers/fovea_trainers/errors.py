@@ -31,11 +31,11 @@ class CheckpointError(TrainerError):
     """A checkpoint that cannot be restored into this run."""
 
 
-class NonFiniteLoss(TrainerError):  # noqa: N818 - what happened, in the field's words
+class NonFiniteLoss(TrainerError):
     """Loss became NaN or infinite."""
 
 
-class Interrupted(TrainerError):  # noqa: N818 - no error of anybody
+class Interrupted(TrainerError):
     """Asked to stop; everything up to the last step is in a checkpoint."""
 
     exit_code = exit_codes.RESTART

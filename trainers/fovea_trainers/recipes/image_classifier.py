@@ -94,7 +94,7 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
     from fovea_trainers.runtime import classification, curves, export, loop, optimizers, results, strategy
     from fovea_trainers.runtime.checkpoints import Checkpoints, Run
     from fovea_trainers.runtime.metrics import Running
-    from fovea_trainers.runtime.progress import Reporter
+    from fovea_trainers.runtime.progress import Reporter, say
     from fovea_trainers.runtime.summaries import Summaries
 
     workspace.prepare()
@@ -106,7 +106,7 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
     listing = image_folders.scan(workspace.data(config.data))
     cache_bytes = config.cache_mib * 2**20 if config.cache_images else 0
     data = images.read(
-        listing, config.image_size, cache_bytes=cache_bytes, max_unreadable=config.max_unreadable, say=print
+        listing, config.image_size, cache_bytes=cache_bytes, max_unreadable=config.max_unreadable, say=say
     )
     sets = image_folders.split(
         data.pictures, validation_ratio=config.validation_ratio, test_ratio=config.test_ratio, seed=config.seed
@@ -166,10 +166,10 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
         epochs=config.epochs,
         batch_size=config.batch_size,
     )
-    reporter.say(
+    say(
         f"{len(train)} training, {len(validation)} validation, {len(test)} test pictures of {len(data.classes)} classes"
     )
-    reporter.say(resumed.message)
+    say(resumed.message)
     reporter.begin(position)
 
     # 4. Train
@@ -215,5 +215,5 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
         },
     )
     reporter.end(position, metrics)
-    reporter.say("done: " + " ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    say("done: " + " ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     results.mark_success(workspace.output)

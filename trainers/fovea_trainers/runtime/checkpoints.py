@@ -112,8 +112,8 @@ class Checkpoints:
         names = ("model", "optimizer", "running") if own else ("model", "optimizer") if same_optimizer else ("model",)
         self._restore(path, names)
         if own:
-            where = f"epoch {position.epoch + 1}, batch {position.batch}"
-            return Resumed(position, f"resumed own checkpoint {path.name} ({where})")
+            done = f"{position.epoch} epochs and {position.batch} batches are done"
+            return Resumed(position, f"resumed own checkpoint {path.name}: {done}")
         reason = differences or f"optimizer was {theirs['optimizer']}, is {ours['optimizer']}"
         message = f"continuing from given checkpoint {path.name} with new epochs ({reason})"
         return Resumed(Position(step=position.step, start=position.step), message)

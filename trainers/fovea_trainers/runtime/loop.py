@@ -94,4 +94,3 @@ def fit(
                 save()
             if schedule.finished(position):
                 break
-    position.seconds = time.monotonic() - started

@@ -16,6 +16,11 @@ BAR_SECONDS = 0.1
 LINE_SECONDS = 10.0
 
 
+def say(text: str, stream: TextIO | None = None) -> None:
+    """One line of plain text, at once: standard error is what a pod's log and a terminal show in order."""
+    print(text, file=sys.stderr if stream is None else stream, flush=True)
+
+
 class Reporter:
     """Writes progress at a bounded rate; metrics are read only when something is written."""
 
@@ -27,7 +32,7 @@ class Reporter:
         steps_per_epoch: int,
         epochs: int,
         batch_size: int,
-        stream: TextIO = sys.stderr,
+        stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
@@ -35,8 +40,8 @@ class Reporter:
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
         self._batch_size = batch_size
-        self._stream = stream
-        self._terminal = stream.isatty()
+        self._stream = sys.stderr if stream is None else stream
+        self._terminal = self._stream.isatty()
         self._clock = clock
         self._file_due = self._shown_due = clock()
         self._rate_from = (clock(), 0)
@@ -74,10 +79,6 @@ class Reporter:
         """The last line, whatever the rate."""
         self._write(position, metrics)
 
-    def say(self, text: str) -> None:
-        """One line of plain text."""
-        print(text, file=self._stream, flush=True)
-
     def _remember(self, metrics: dict[str, float]) -> None:
         self._validation = {name: value for name, value in metrics.items() if name.startswith("val_")}
 
@@ -96,7 +97,7 @@ class Reporter:
         text = f"epoch {epoch}/{self._epochs} step {batch}/{self._steps_per_epoch} {numbers} {rate:.0f} img/s"
         self._shown_due = now + (BAR_SECONDS if self._terminal else LINE_SECONDS)
         if not self._terminal:
-            self.say(text)
+            say(text, self._stream)
             return
         width = shutil.get_terminal_size().columns
         filled = round(24 * batch / self._steps_per_epoch)

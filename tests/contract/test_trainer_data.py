@@ -1,0 +1,100 @@
+"""What training does with bad pictures, bad luck and little memory."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from fovea_api.contract import environment, exit_codes
+from fovea_trainers.data import augmentation
+from fovea_trainers.data.augmentation import Augmentation
+from support import training
+
+QUICK = ("--max-steps=2", "--no-augment")
+
+
+@pytest.fixture
+def data(tmp_path):
+    return training.write_pictures(tmp_path / "data", per_class=10)
+
+
+def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd):
+    good = (data / "class-0" / "001.png").read_bytes()
+    (data / "class-0" / "000.png").write_bytes(good[: len(good) // 2])
+    (data / "class-1" / "000.png").write_bytes(b"")
+    (data / "class-1" / "notes.txt").write_text("no picture")
+    assert training.train(tmp_path, data, *QUICK) == exit_codes.OK
+    said = capfd.readouterr().err
+    assert f"2 of 30 pictures in {data} cannot be read: class-0/000.png (" in said
+    assert "class-1/000.png (the file is empty)" in said
+    assert "ignored 1 files that are no labelled pictures: notes.txt" in said
+    document = training.evaluation(tmp_path)
+    assert (document["unreadable"], document["images"]["train"] + document["images"]["val"]) == (2, 28)
+
+
+def test_too_many_unreadable_pictures_end_the_run(tmp_path, data, capfd):
+    for number in range(4):
+        (data / "class-0" / f"{number:03d}.png").write_text("<html>404</html>")
+    assert training.train(tmp_path, data, *QUICK) == 1
+    said = capfd.readouterr().err
+    assert f"fovea-train: 4 of 30 pictures in {data} cannot be read: class-0/000.png" in said
+    assert "repair or remove them, or allow more by --max-unreadable (now 0.1)" in said
+    assert not (tmp_path / environment.OUTPUT_DIR.lower() / environment.SUCCESS_MARKER).exists()
+
+
+def test_a_class_without_a_readable_picture_ends_the_run(tmp_path, data, capfd):
+    for path in (data / "class-2").iterdir():
+        path.write_text("broken")
+    assert training.train(tmp_path, data, *QUICK, "--max-unreadable=1") == 1
+    assert "no picture of class class-2 could be read" in capfd.readouterr().err
+
+
+def test_a_diverged_run_ends_with_the_step_and_the_remedy(tmp_path, data, capfd):
+    diverging = ("--epochs=3", "--learning-rate=100", "--no-augment", "--checkpoint-every-steps=1000")
+    assert training.train(tmp_path, data, *diverging, "--momentum=1") == 1
+    said = capfd.readouterr().err
+    assert "the loss became non-finite at step " in said
+    assert "Lower --learning-rate" in said
+    assert training.checkpoints(tmp_path) == []
+
+
+def test_pictures_that_do_not_fit_in_memory_are_decoded_on_the_way_with_equal_results(tmp_path, data):
+    flags = ("--epochs=2",)
+    assert training.train(tmp_path / "cached", data, *flags) == exit_codes.OK
+    assert training.train(tmp_path / "streamed", data, *flags, "--no-cache-images") == exit_codes.OK
+    assert training.trained_bytes(tmp_path / "cached") == training.trained_bytes(tmp_path / "streamed")
+
+
+@pytest.mark.parametrize("optimizer", ["adadelta", "adagrad", "adam", "adamw", "ftrl", "rmsprop"])
+def test_every_optimizer_trains(tmp_path, data, optimizer):
+    """Weights move in two steps."""
+    assert training.train(tmp_path, data, *QUICK, f"--optimizer={optimizer}", "--learning-rate=0.001") == exit_codes.OK
+    assert training.checkpoints(tmp_path) == [2]
+
+
+def test_every_epoch_has_an_order_and_distortions_of_its_own():
+    orders = [augmentation.order(100, seed=1, epoch=epoch).tolist() for epoch in (0, 1, 0)]
+    assert orders[0] == orders[2] != orders[1]
+    assert sorted(orders[1]) == list(range(100))
+    full = Augmentation(shear=0.2, zoom=0.2, flip=True)
+    maps = [augmentation.transforms(full, 100, 16, seed=1, epoch=epoch) for epoch in (0, 1, 0)]
+    assert np.array_equal(maps[0], maps[2])
+    assert not np.array_equal(maps[0], maps[1])
+
+
+def test_a_flip_mirrors_half_of_the_pictures_and_nothing_else_changes():
+    images = tf.reshape(tf.range(6 * 6 * 3, dtype=tf.float32), [1, 6, 6, 3])
+    maps = augmentation.transforms(Augmentation(shear=0, zoom=0, flip=True), 200, 6, seed=1, epoch=0)
+    outcomes = [augmentation.apply(images, m[np.newaxis]).numpy() for m in maps]
+    mirrored = sum(np.allclose(o, tf.image.flip_left_right(images), atol=1e-3) for o in outcomes)
+    same = sum(np.allclose(o, images, atol=1e-3) for o in outcomes)
+    assert mirrored + same == 200
+    assert 70 < mirrored < 130
+
+
+def test_zoom_and_shear_stay_within_their_bounds():
+    maps = augmentation.transforms(Augmentation(shear=0.3, zoom=0.2, flip=False), 1000, 16, seed=1, epoch=0)
+    assert 0.8 <= maps[:, 0].min() < 0.82
+    assert 1.18 < maps[:, 0].max() <= 1.2
+    angles = np.arctan2(-maps[:, 1], maps[:, 4])
+    assert 0.29 < np.abs(angles).max() <= 0.3001
+    centre = maps[:, [0, 3]] * 7.5 + maps[:, [1, 4]] * 7.5 + maps[:, [2, 5]]
+    assert np.allclose(centre, 7.5, atol=1e-4), "the centre stays where it is"

@@ -1,0 +1,99 @@
+"""Small pictures, runs of the image classifier in this process or in one of its own, and the bytes of what they trained."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from fovea_api.contract import environment
+from fovea_trainers.main import main
+
+FLAGS = ("--image-size=16", "--batch-size=4", "--validation-ratio=0.2", "--no-early-stopping")
+
+
+def write_pictures(root: Path, *, per_class: int, classes: int = 3, size: int = 20) -> Path:
+    """Class folders of PNGs: each class a colour, each picture with noise of its own."""
+    noise = np.random.default_rng(7)
+    for label in range(classes):
+        colour = np.eye(3)[label % 3] * 160
+        for number in range(per_class):
+            pixels = np.clip(colour + noise.integers(0, 96, (size, size, 3)), 0, 255).astype(np.uint8)
+            path = root / f"class-{label}" / f"{number:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(tf.io.encode_png(pixels).numpy())
+    return root
+
+
+def variables(root: Path, **more: str) -> dict[str, str]:
+    """The contract's environment for a run below a folder."""
+    names = (environment.CHECKPOINT_DIR, environment.MODEL_DIR, environment.OUTPUT_DIR, environment.LOG_DIR)
+    directories = {name: str(root / name.lower()) for name in names}
+    return {**directories, environment.PROGRESS_FILE: str(root / "progress.jsonl"), **more}
+
+
+def checkpoints(root: Path) -> list[int]:
+    """Steps of the checkpoints of a run below a folder, ascending."""
+    folder = root / environment.CHECKPOINT_DIR.lower()
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
+
+
+def model_folder(root: Path) -> Path:
+    """Where a run below a folder exports to."""
+    return root / environment.MODEL_DIR.lower()
+
+
+def evaluation(root: Path) -> dict[str, Any]:
+    """evaluation.json of a run below a folder."""
+    text = (root / environment.OUTPUT_DIR.lower() / environment.EVALUATION_FILE).read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def trained_bytes(root: Path) -> dict[str, bytes]:
+    """Bytes of every variable (weights, optimizer, seeds) in the newest checkpoint of a run below a folder."""
+    newest = root / environment.CHECKPOINT_DIR.lower() / str(checkpoints(root)[-1])
+    reader = tf.train.load_checkpoint(str(newest / "variables"))
+    names = [name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    return {name: reader.get_tensor(name).tobytes() for name in sorted(names)}
+
+
+@contextmanager
+def environ(values: dict[str, str]) -> Iterator[None]:
+    """The process's environment with these variables, for a while."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def train(root: Path, data: Path, *flags: str, **more: str) -> int:
+    """Run the recipe in this process; returns its exit code."""
+    with environ(variables(root, **more)):
+        return main(["image-classifier", f"--data={data}", *FLAGS, *flags])
+
+
+def start(root: Path, data: Path, *flags: str) -> subprocess.Popen[str]:
+    """Run the recipe in a process of its own."""
+    command = [sys.executable, "-m", "fovea_trainers.main", "image-classifier", f"--data={data}", *FLAGS, *flags]
+    return subprocess.Popen(
+        command, env={**os.environ, **variables(root)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], *, seconds: float = 180) -> None:
+    """Poll until the condition holds; fails when the process ends first or the time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"ended with {process.returncode} too early: {process.communicate()[0]}"
+        assert time.monotonic() < deadline, f"nothing within {seconds} s"
+        time.sleep(0.005)
