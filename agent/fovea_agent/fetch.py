@@ -13,10 +13,9 @@ from fovea_agent.errors import Corrupt, Missing
 from fovea_agent.evaluation import metrics_of
 from fovea_agent.fence import raise_fence
 from fovea_agent.inputs import fetch_input
-from fovea_agent.parallel import DEFAULT_TRANSFERS
 from fovea_agent.publish import describe
 from fovea_agent.restore import Restored, newest_first, published_numbers, read_manifest, restore_newest
-from fovea_agent.settings import WorkVolume
+from fovea_agent.settings import DEFAULT_TRANSFERS, WorkVolume
 from fovea_agent.store import Store
 
 

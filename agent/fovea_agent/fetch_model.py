@@ -11,8 +11,8 @@ from fovea_api.contract.report import Termination
 from fovea_agent import log
 from fovea_agent.errors import Corrupt, Misconfigured, Missing
 from fovea_agent.folder import Folder
-from fovea_agent.parallel import DEFAULT_TRANSFERS
 from fovea_agent.restore import matches, read_manifest, restore
+from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Store
 
 STAGING = ".staging"

@@ -12,8 +12,9 @@ from fovea_api.contract.plan import INPUT_PUBLICATION, INPUT_STORE, Input
 from fovea_agent import log
 from fovea_agent.download import Wanted, download
 from fovea_agent.errors import Changed, Corrupt, KeyRefused, Misconfigured, Missing
-from fovea_agent.parallel import DEFAULT_TRANSFERS, run_all
+from fovea_agent.parallel import run_all
 from fovea_agent.restore import place, read_manifest, restore
+from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Store, StoredObject
 
 NEAR_MATCHES = 3

@@ -1,4 +1,8 @@
-"""The command line: `fovea-agent fetch | sync | fetch-model | provision`."""
+"""The command line: `fovea-agent fetch | sync | fetch-model | provision`.
+
+A command imports what it needs once it hears signals: as process 1 of a container it would not be sent those that it
+does not handle yet.
+"""
 
 import argparse
 import errno
@@ -7,9 +11,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.plan import ModelPlan, TrainingPlan
@@ -17,14 +21,17 @@ from fovea_api.contract.report import TERMINATION_LOG, Termination
 
 from fovea_agent import log
 from fovea_agent.errors import AgentError, VolumeProblem
-from fovea_agent.fetch import Fetch
-from fovea_agent.fetch_model import fetch_model
-from fovea_agent.parallel import DEFAULT_TRANSFERS
-from fovea_agent.patience import Patience
-from fovea_agent.report import INTERVAL, Reporter
-from fovea_agent.settings import StoreAccess, WorkVolume, read_plan
-from fovea_agent.store import Store
-from fovea_agent.sync import POLL, Sync
+from fovea_agent.settings import (
+    DEFAULT_TRANSFERS,
+    POLL,
+    REPORT_INTERVAL,
+    StoreAccess,
+    WorkVolume,
+    read_plan,
+)
+
+if TYPE_CHECKING:
+    from fovea_agent.store import Store
 
 PATIENCE = 300.0
 GRACE = 600.0
@@ -68,6 +75,8 @@ def _volume_problem(error: OSError) -> VolumeProblem:
 
 def _fetch(options: argparse.Namespace) -> Result:
     _exit_at_sigterm()
+    from fovea_agent.fetch import Fetch
+
     plan = read_plan(TrainingPlan.from_json, os.environ)
     return Fetch(plan, _store(options, options.patience), WorkVolume(options.work), options.transfers).run()
 
@@ -76,8 +85,13 @@ def _sync(options: argparse.Namespace) -> Result:
     # Blocked in every thread and waited for by one: a handler could interrupt the main thread while it holds a lock.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    plan = read_plan(TrainingPlan.from_json, os.environ)
     work = WorkVolume(options.work)
+    work.sync_ready.parent.mkdir(parents=True, exist_ok=True)
+    work.sync_ready.touch()
+    from fovea_agent.report import Reporter
+    from fovea_agent.sync import Sync
+
+    plan = read_plan(TrainingPlan.from_json, os.environ)
     os.umask(0o002)
     reporter = Reporter(
         plan.report_url, options.report_token, work.root, work.progress, interval=options.report_interval
@@ -96,18 +110,23 @@ def _sync(options: argparse.Namespace) -> Result:
 
 def _fetch_model(options: argparse.Namespace) -> Result:
     _exit_at_sigterm()
+    from fovea_agent.fetch_model import fetch_model
+
     plan = read_plan(ModelPlan.from_json, os.environ)
     return fetch_model(plan, _store(options, options.patience), options.transfers), exit_codes.OK
 
 
 def _provision(options: argparse.Namespace) -> Result:
+    _exit_at_sigterm()
     from fovea_agent.provision import provision_from_command_line
 
-    _exit_at_sigterm()
     return provision_from_command_line(options, os.environ), exit_codes.OK
 
 
-def _store(options: argparse.Namespace, patience: float | None) -> Store:
+def _store(options: argparse.Namespace, patience: float | None) -> "Store":
+    from fovea_agent.patience import Patience
+    from fovea_agent.store import Store
+
     access = StoreAccess.from_directory(options.object_store)
     return Store(access, Patience(patience), connections=options.transfers + 2)
 
@@ -121,11 +140,18 @@ def _exit_at_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"fovea-agent {version('fovea-agent')}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fovea-agent", description="Moves what a pod needs and makes between its volume and the object store."
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('fovea-agent')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add(
         commands,
@@ -143,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sync.add_argument("--grace-period", type=float, default=GRACE, metavar="SECONDS", help="the pod's (%(default)s)")
     sync.add_argument("--poll", type=float, default=POLL, metavar="SECONDS", help="look for checkpoints (%(default)s)")
-    sync.add_argument("--report-interval", type=float, default=INTERVAL, metavar="SECONDS", help="(%(default)s)")
+    sync.add_argument("--report-interval", type=float, default=REPORT_INTERVAL, metavar="SECONDS", help="(%(default)s)")
     sync.add_argument("--report-token", type=Path, default=Path(environment.REPORT_TOKEN_MOUNT), metavar="FOLDER")
     _add(
         commands,

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-T = TypeVar("T")
+from fovea_agent.settings import DEFAULT_TRANSFERS
 
-DEFAULT_TRANSFERS = 8
+T = TypeVar("T")
 
 
 def run_all(tasks: Iterable[Callable[[], T]], transfers: int = DEFAULT_TRANSFERS) -> list[T]:

@@ -19,7 +19,8 @@ from fovea_api.contract.report import Published
 from fovea_agent import log
 from fovea_agent.errors import Changed, Conflict, Missing, Vanished
 from fovea_agent.folder import Fingerprint, Folder, Window
-from fovea_agent.parallel import DEFAULT_TRANSFERS, run_all
+from fovea_agent.parallel import run_all
+from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Part, Store, StoredObject
 
 

@@ -13,8 +13,8 @@ from fovea_api.contract.report import PROGRESS_PATH, REPORT_TOKEN_FILE, Progress
 from fovea_agent import log
 from fovea_agent.errors import VolumeProblem
 from fovea_agent.folder import Folder
+from fovea_agent.settings import REPORT_INTERVAL
 
-INTERVAL = 5.0
 TAIL = 64 * 1024
 TIMEOUT = urllib3.Timeout(connect=3, read=5)
 
@@ -70,7 +70,7 @@ class Reporter:
     """
 
     def __init__(
-        self, url: str, token_directory: Path, volume: Path, progress_file: str, *, interval: float = INTERVAL
+        self, url: str, token_directory: Path, volume: Path, progress_file: str, *, interval: float = REPORT_INTERVAL
     ) -> None:
         self._url = url.rstrip("/") + PROGRESS_PATH if url else ""
         self._token = token_directory / REPORT_TOKEN_FILE

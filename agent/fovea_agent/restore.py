@@ -18,7 +18,8 @@ from fovea_agent import log
 from fovea_agent.download import Wanted, download
 from fovea_agent.errors import Corrupt, Missing
 from fovea_agent.folder import Folder
-from fovea_agent.parallel import DEFAULT_TRANSFERS, run_all
+from fovea_agent.parallel import run_all
+from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Store, StoredObject
 
 

@@ -14,6 +14,13 @@ from fovea_agent.errors import Misconfigured
 DEFAULT_REGION = "us-east-1"
 """Signed into every request when the Secret names no region; stores without regions accept it."""
 
+DEFAULT_TRANSFERS = 8
+"""Objects on their way at once."""
+POLL = 1.0
+"""Seconds between looks for new checkpoints."""
+REPORT_INTERVAL = 5.0
+"""Seconds between progress reports, at least."""
+
 P = TypeVar("P")
 
 
@@ -117,6 +124,11 @@ class WorkVolume:
     def uploads(self) -> Path:
         """Records of multipart uploads that have begun."""
         return self.root / ".agent" / "uploads"
+
+    @property
+    def sync_ready(self) -> Path:
+        """Says that `sync` hears signals."""
+        return self.root / PurePosixPath(environment.SYNC_READY).relative_to(environment.WORK_MOUNT)
 
     @property
     def restored(self) -> Path:

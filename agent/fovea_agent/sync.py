@@ -20,14 +20,12 @@ from fovea_agent.errors import Conflict, Corrupt, Missing, Vanished
 from fovea_agent.evaluation import metrics_of
 from fovea_agent.fence import check_fence
 from fovea_agent.folder import Folder
-from fovea_agent.parallel import DEFAULT_TRANSFERS
 from fovea_agent.publish import Publication, Sending, publish
 from fovea_agent.report import Checkpointed, Reporter
 from fovea_agent.restore import matches, published_numbers, read_manifest
-from fovea_agent.settings import WorkVolume
+from fovea_agent.settings import DEFAULT_TRANSFERS, POLL, WorkVolume
 from fovea_agent.store import Store
 
-POLL = 1.0
 TRIES = 3
 KEPT_GENERATIONS = 2
 """Of a cache: the newest, and the one before it, which somebody may be restoring."""

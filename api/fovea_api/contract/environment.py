@@ -59,6 +59,10 @@ DIRECTORIES: dict[str, str] = {
 }
 PROGRESS_PATH = f"{WORK_MOUNT}/progress/progress.jsonl"
 
+SYNC_READY = f"{WORK_MOUNT}/.agent/sync-ready"
+"""Appears when `sync` hears signals. A SIGTERM before that would be lost (as process 1 a program without a handler is not
+sent it): the trainer starts only once this file is there."""
+
 
 def of_trainer(
     job: str, *, checkpoint_every_steps: int | None = None, checkpoint_keep: int | None = None, trial: str = ""

@@ -1,0 +1,79 @@
+"""A serving pod's init container: a version appears only when every byte of it is what was registered."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fovea_agent.folder import Folder
+from fovea_agent.publish import Publication, Sending, publish
+from fovea_api.contract import exit_codes, report, storage
+from fovea_api.contract.plan import ModelPlan
+from support.object_store import ObjectStore
+from support.training_pod import fetch_model
+
+NAMESPACE = "serving"
+FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index"}
+
+
+@pytest.fixture
+def plan(object_store: ObjectStore, tmp_path: Path) -> ModelPlan:
+    prefix = storage.model(storage.job(NAMESPACE, "digits", tmp_path.name), 1)
+    (tmp_path / "model" / "variables").mkdir(parents=True)
+    for name, data in FILES.items():
+        (tmp_path / "model" / name).write_bytes(data)
+    published = publish(
+        Sending(object_store.store(), tmp_path), Folder(tmp_path, "model"), Publication(prefix, "files", 1)
+    )
+    return ModelPlan(NAMESPACE, "digits", 3, published.uri, published.digest, str(tmp_path / "models"))
+
+
+@pytest.fixture
+def keys(object_store: ObjectStore, tmp_path: Path) -> Path:
+    return object_store.keys(NAMESPACE, tmp_path / "keys")
+
+
+def served(plan: ModelPlan) -> dict[str, bytes]:
+    root = Path(plan.target) / plan.model
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_version_is_put_where_the_model_server_looks(plan: ModelPlan, keys: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # a restarted pod finds it in its place
+        ended = fetch_model(plan, tmp_path, keys)
+        assert (ended.code, ended.termination.reason) == (exit_codes.OK, report.REASON_FETCHED)
+        assert served(plan) == {f"3/{name}": data for name, data in FILES.items()}
+
+
+def test_a_version_that_was_damaged_on_the_node_is_fetched_again(plan: ModelPlan, keys: Path, tmp_path: Path) -> None:
+    fetch_model(plan, tmp_path, keys)
+    (Path(plan.target) / plan.model / "3" / "saved_model.pb").write_bytes(b"graqh")
+    assert fetch_model(plan, tmp_path, keys).code == exit_codes.OK
+    assert served(plan) == {f"3/{name}": data for name, data in FILES.items()}
+
+
+def test_a_corrupted_object_is_never_served_and_said_where(
+    object_store: ObjectStore, plan: ModelPlan, keys: Path, tmp_path: Path
+) -> None:
+    key = f"{storage.Location.parse(plan.uri).key}/files/saved_model.pb"
+    object_store.put(key, b"graqh")
+    ended = fetch_model(plan, tmp_path, keys)
+    assert (ended.code, ended.termination.reason) == (exit_codes.DATA_CORRUPT, report.REASON_MODEL_CORRUPT)
+    assert f"s3://fovea/{key} is corrupt" in ended.termination.message
+    for data in FILES["saved_model.pb"], b"graqh":
+        assert f"sha256:{hashlib.sha256(data).hexdigest()}" in ended.termination.message
+    assert served(plan) == {}
+
+
+def test_another_model_in_its_place_is_refused(plan: ModelPlan, keys: Path, tmp_path: Path) -> None:
+    ended = fetch_model(replace(plan, digest="sha256:0"), tmp_path, keys)
+    assert (ended.code, ended.termination.reason) == (exit_codes.DATA_CORRUPT, report.REASON_MODEL_CORRUPT)
+    assert plan.digest in ended.termination.message
+    assert served(plan) == {}
+
+
+def test_a_deleted_model_is_missing(object_store: ObjectStore, plan: ModelPlan, keys: Path, tmp_path: Path) -> None:
+    object_store.store().remove([storage.manifest(storage.Location.parse(plan.uri).key)])
+    ended = fetch_model(plan, tmp_path, keys)
+    assert (ended.code, ended.termination.reason) == (exit_codes.INPUT_MISSING, report.REASON_MODEL_MISSING)
+    assert served(plan) == {}

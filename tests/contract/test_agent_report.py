@@ -1,0 +1,140 @@
+"""Progress reports as the operator receives them."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from fovea_api.contract import exit_codes, storage
+from fovea_api.contract.plan import TrainingPlan
+from fovea_api.contract.report import PROGRESS_PATH, REPORT_TOKEN_FILE, ProgressReport
+from support.object_store import ObjectStore
+from support.training_pod import TrainingPod, eventually
+
+NAMESPACE = "vision"
+
+
+@dataclass
+class Operator:
+    """Stands where the operator's endpoint is."""
+
+    url: str = ""
+    status: int = 204
+    posts: list[tuple[str, str, ProgressReport]] = field(default_factory=list)
+
+    def reports(self) -> list[ProgressReport]:
+        return [report for _, _, report in self.posts]
+
+
+@contextmanager
+def listening() -> Iterator[Operator]:
+    operator = Operator()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            authorization = self.headers["Authorization"]
+            operator.posts.append((self.path, authorization, ProgressReport.from_json(body)))
+            self.send_response(operator.status)
+            self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    operator.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield operator
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def operator() -> Iterator[Operator]:
+    with listening() as operator:
+        yield operator
+
+
+@pytest.fixture
+def pod(object_store: ObjectStore, operator: Operator, tmp_path: Path) -> Iterator[TrainingPod]:
+    keys = object_store.keys(NAMESPACE, tmp_path / "keys")
+    (tmp_path / "token").mkdir()
+    (tmp_path / "token" / REPORT_TOKEN_FILE).write_text("token-of-the-pod\n")
+    plan = TrainingPlan(namespace=NAMESPACE, job="digits", uid=tmp_path.name, attempt=1, report_url=operator.url)
+    pod = TrainingPod(plan, tmp_path, keys)
+    assert pod.fetch().code == exit_codes.OK
+    yield pod
+    pod.kill_sync()
+
+
+def test_progress_and_the_last_published_checkpoint_are_posted_with_the_pods_token(
+    object_store: ObjectStore, operator: Operator, pod: TrainingPod
+) -> None:
+    pod.start_sync("--report-token", str(pod.folder / "token"))
+    pod.progress(json.dumps({"step": 10, "steps": 100, "epoch": 1, "epochs": 10, "metrics": {"loss": 0.5}}) + "\n")
+    pod.progress("a print of the program's own\n")
+    pod.progress('{"step": 11, "met')  # still being written
+    eventually(operator.reports, "a first report")
+    assert operator.posts[0][:2] == (PROGRESS_PATH, "Bearer token-of-the-pod")
+    first = ProgressReport(step=10, steps=100, epoch=1, epochs=10, metrics={"loss": 0.5})
+    assert operator.reports() == [first]
+
+    pod.checkpoint(10, {"weights": b"w10"})
+    report = eventually(lambda: [r for r in operator.reports() if r.checkpoint_step == 10], "the checkpoint")[0]
+    manifest = json.loads(object_store.get(storage.manifest(storage.checkpoint(pod.job, 10))))
+    assert report == replace(
+        first, checkpoint_step=10, checkpoint_digest=manifest["digest"], checkpoint_time=report.checkpoint_time
+    )
+    assert report.checkpoint_time.endswith("Z")
+
+    pod.progress('rics": {"loss": NaN, "accuracy": 0.9}}\n')
+    pod.sync_ended()
+    assert operator.reports()[-1] == replace(
+        report, step=11, steps=None, epoch=None, epochs=None, metrics={"accuracy": 0.9}
+    )
+    assert len(operator.reports()) == 3, "only what changed is posted"
+
+
+@pytest.mark.parametrize("status", [403, 503, 307])
+def test_a_report_that_is_refused_is_logged_once_and_stops_nothing(
+    operator: Operator, pod: TrainingPod, status: int
+) -> None:
+    operator.status = status
+    pod.start_sync("--report-token", str(pod.folder / "token"))
+    pod.progress('{"step": 1}\n')
+    eventually(lambda: len(operator.posts) >= 3, "it is tried again")
+    assert pod.sync_log().count("progress report failed") == 1
+    operator.status = 204
+    eventually(lambda: "progress reports are accepted again" in pod.sync_log(), "it is accepted")
+    assert pod.sync_ended().code == exit_codes.OK
+
+
+def test_an_operator_that_is_away_and_a_missing_token_stop_nothing(pod: TrainingPod) -> None:
+    pod.plan = replace(pod.plan, report_url="http://127.0.0.1:9")
+    pod.start_sync("--report-token", str(pod.folder / "no-token"))
+    pod.progress('{"step": 1}\n')
+    eventually(lambda: "progress report failed" in pod.sync_log(), "it is logged")
+    assert pod.sync_ended().code == exit_codes.OK
+
+
+def test_a_restarted_sidecar_reports_the_checkpoint_that_is_published_already(
+    operator: Operator, pod: TrainingPod
+) -> None:
+    pod.start_sync("--report-token", str(pod.folder / "token"))
+    pod.checkpoint(5, {"weights": b"w5"})
+    before = eventually(operator.reports, "the checkpoint is reported")[0]
+    pod.kill_sync()
+    operator.posts.clear()
+    pod.start_sync("--report-token", str(pod.folder / "token"))
+    after = eventually(operator.reports, "it is reported again")[0]
+    assert (after.checkpoint_step, after.checkpoint_digest) == (5, before.checkpoint_digest)

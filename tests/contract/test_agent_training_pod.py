@@ -1,0 +1,301 @@
+"""A training pod's data path against a real object store: fetch, sync, the next attempt's fetch."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fovea_api.contract import environment, exit_codes, report, storage
+from fovea_api.contract.manifest import Manifest
+from fovea_api.contract.plan import INPUT_PUBLICATION, Input, TrainingPlan
+from support.object_store import ObjectStore
+from support.training_pod import TrainingPod, eventually
+
+NAMESPACE = "vision"
+
+
+@pytest.fixture
+def pod(object_store: ObjectStore, tmp_path: Path) -> Iterator[TrainingPod]:
+    keys = object_store.keys(NAMESPACE, tmp_path / "keys", ["shared"])
+    plan = TrainingPlan(namespace=NAMESPACE, job="digits", uid=tmp_path.name, attempt=1)
+    pod = TrainingPod(plan, tmp_path, keys)
+    yield pod
+    pod.kill_sync()
+
+
+def manifest(object_store: ObjectStore, prefix: str) -> Manifest:
+    return Manifest.from_json(object_store.get(storage.manifest(prefix)))
+
+
+def published(object_store: ObjectStore, pod: TrainingPod) -> set[int]:
+    parent = storage.checkpoints(pod.job)
+    names = object_store.names(f"{parent}/")
+    return {int(name.partition("/")[0]) for name in names if name.endswith(f"/{storage.MANIFEST}")}
+
+
+def finish(pod: TrainingPod) -> None:
+    pod.write(environment.MODEL_DIR, {"saved_model.pb": b"graph", "variables/variables.index": b"index"})
+    pod.write(environment.LOG_DIR, {"events.out.tfevents.1": b"loss"})
+    evaluation = json.dumps({"metrics": {"accuracy": 0.975, "loss": 0.1}}).encode()
+    pod.write(environment.OUTPUT_DIR, {environment.EVALUATION_FILE: evaluation, "loss.png": b"picture"})
+    pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})
+
+
+def test_what_a_trainer_wrote_is_published_and_the_next_attempt_finds_the_job_complete(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    pod.checkpoint(200, {"weights": b"w200", "optimizer/slots": b"s200"})
+    eventually(lambda: published(object_store, pod) == {200}, "checkpoint 200 is published")
+    finish(pod)
+
+    ended = pod.sync_ended()
+
+    assert ended.code == exit_codes.OK
+    told = ended.termination
+    assert told.reason == report.REASON_PUBLISHED
+    assert told.metrics == {"accuracy": 0.975, "loss": 0.1}
+    assert told.checkpoint_step == 200
+    output = manifest(object_store, storage.output(pod.job, 1))
+    assert output.complete
+    assert told.output is not None
+    assert (told.output.digest, told.output.size, told.output.files) == (output.digest, output.size, 3)
+    assert told.output.uri == f"s3://{object_store.bucket}/{storage.output(pod.job, 1)}"
+    assert told.model is not None
+    assert told.model.digest == manifest(object_store, storage.model(pod.job, 1)).digest
+    assert [e.path for e in manifest(object_store, storage.tensorboard(pod.job, 1)).entries] == [
+        "events.out.tfevents.1"
+    ]
+
+    again = pod.next_attempt().fetch()
+    assert again.code == exit_codes.ALREADY_COMPLETE
+    assert again.termination.reason == report.REASON_ALREADY_COMPLETE
+    assert (again.termination.output, again.termination.model) == (told.output, told.model)
+    assert again.termination.metrics == told.metrics
+
+
+def test_without_the_success_marker_the_output_is_published_but_the_job_is_not_complete(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    ended = pod.sync_ended()
+    assert ended.code == exit_codes.OK
+    assert ended.termination.output is not None
+    assert ended.termination.output.files == 0
+    assert ended.termination.model is None
+    assert not manifest(object_store, storage.output(pod.job, 1)).complete
+    assert pod.next_attempt().fetch().code == exit_codes.OK
+
+
+def test_fetch_resumes_at_the_newest_checkpoint_and_passes_over_one_that_does_not_verify(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    for step in (200, 400):
+        pod.checkpoint(step, {"weights": b"w%d" % step})
+        eventually(lambda step=step: step in published(object_store, pod), f"checkpoint {step} is published")
+    pod.kill_sync()
+
+    second = pod.next_attempt()
+    ended = second.fetch()
+    assert (ended.code, ended.termination.checkpoint_step) == (exit_codes.OK, 400)
+    assert (second.directory(environment.CHECKPOINT_DIR) / "400" / "weights").read_bytes() == b"w400"
+
+    prefix = storage.checkpoint(pod.job, 400)
+    object_store.put(f"{prefix}/{manifest(object_store, prefix).entries[0].key}", b"rot!")
+    third = second.next_attempt()
+    ended = third.fetch()
+    assert (ended.code, ended.termination.checkpoint_step) == (exit_codes.OK, 200)
+    assert "passed over 400" in ended.termination.message
+    assert [p.name for p in third.directory(environment.CHECKPOINT_DIR).iterdir()] == ["200"]
+
+
+def test_a_job_continues_from_another_jobs_checkpoint_and_publishes_only_its_own(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    pod.checkpoint(300, {"weights": b"monday"})
+    eventually(lambda: published(object_store, pod) == {300}, "checkpoint 300 is published")
+    pod.kill_sync()
+
+    monday = str(storage.Location(object_store.bucket, pod.job))
+    tuesday = replace(pod, plan=replace(pod.plan, job="tuesday", checkpoint_from=monday), folder=pod.folder / "tuesday")
+    tuesday.folder.mkdir()
+    ended = tuesday.fetch()
+    assert ended.termination.checkpoint_step == 300
+    tuesday.start_sync()
+    tuesday.checkpoint(350, {"weights": b"tuesday"})
+    assert tuesday.sync_ended().code == exit_codes.OK
+    assert published(object_store, tuesday) == {350}
+
+    nobody = replace(tuesday, plan=replace(tuesday.plan, job="wednesday", checkpoint_from=monday + "-of-nobody"))
+    ended = nobody.fetch()
+    assert (ended.code, ended.termination.reason) == (exit_codes.INPUT_MISSING, "CheckpointMissing")
+
+
+def test_checkpoints_beyond_the_number_kept_are_pruned_in_the_store(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    pod.plan = replace(pod.plan, checkpoint_keep=2)
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    for step in (1, 2, 3, 10):
+        pod.checkpoint(step, {"weights": b"%d" % step})
+        eventually(lambda step=step: step in published(object_store, pod), f"checkpoint {step} is published")
+    pod.sync_ended()
+    assert published(object_store, pod) == {3, 10}
+    left = object_store.names(f"{storage.checkpoints(pod.job)}/")
+    assert left == ["10/1/weights", "10/manifest.json", "3/1/weights", "3/manifest.json"]
+
+
+def test_inputs_of_every_kind_are_in_their_places(object_store: ObjectStore, pod: TrainingPod) -> None:
+    folder = storage.dataset(NAMESPACE, "digits")
+    for key in ("train/0/a.png", "train/1/b.png", "labels.csv"):
+        object_store.put(f"{folder}/{key}", key.encode())
+    object_store.put(f"{folder}/empty/", b"")
+    object_store.put("shared/vocabulary.txt", b"words")
+    pod.fetch()
+    pod.start_sync()
+    pod.write(environment.OUTPUT_DIR, {"features/x.npy": b"123"})
+    output = pod.sync_ended().termination.output
+    assert output is not None
+
+    inputs = (
+        Input("data", f"s3://fovea/{folder}/"),
+        Input("words", "s3://fovea/shared/vocabulary.txt"),
+        Input("before", output.uri, INPUT_PUBLICATION, output.digest),
+    )
+    job = replace(pod, plan=replace(pod.plan, job="other", inputs=inputs), folder=pod.folder / "other")
+    job.folder.mkdir()
+    for _ in range(2):  # a restarted init container finds its work done
+        ended = job.fetch()
+        assert ended.code == exit_codes.OK, ended.termination
+        root = job.directory(environment.INPUT_DIR)
+        files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        assert files == {
+            "data/train/0/a.png": b"train/0/a.png",
+            "data/train/1/b.png": b"train/1/b.png",
+            "data/labels.csv": b"labels.csv",
+            "words": b"words",
+            "before/features/x.npy": b"123",
+        }
+
+
+def test_a_missing_input_is_named_with_what_may_have_been_meant(object_store: ObjectStore, pod: TrainingPod) -> None:
+    object_store.put("vision/datasets/of-one-test/digits-big/0/a.png", b"x")
+    object_store.put("vision/datasets/of-one-test/quite-different/0/a.png", b"x")
+    pod.plan = replace(pod.plan, inputs=(Input("data", "s3://fovea/vision/datasets/of-one-test/digit-big"),))
+    ended = pod.fetch()
+    assert (ended.code, ended.termination.reason) == (exit_codes.INPUT_MISSING, "InputMissing")
+    assert ended.termination.message == (
+        "input 'data': nothing is at s3://fovea/vision/datasets/of-one-test/digit-big; did you mean "
+        "s3://fovea/vision/datasets/of-one-test/digits-big/? Correct spec.inputs.data or upload the data"
+    )
+
+
+def test_a_publication_that_is_not_what_was_asked_for_is_refused(object_store: ObjectStore, pod: TrainingPod) -> None:
+    pod.fetch()
+    pod.start_sync()
+    output = pod.sync_ended().termination.output
+    assert output is not None
+    job = replace(
+        pod, plan=replace(pod.plan, job="other", inputs=(Input("x", output.uri, INPUT_PUBLICATION, "sha256:0"),))
+    )
+    ended = job.fetch()
+    assert (ended.code, ended.termination.reason) == (exit_codes.DATA_CORRUPT, "InputCorrupt")
+    assert output.digest in ended.termination.message
+
+
+def test_another_namespaces_prefix_is_denied_and_shared_data_is_read_only(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    object_store.put("medical/datasets/scans/a.png", b"secret")
+    pod.plan = replace(pod.plan, inputs=(Input("data", "s3://fovea/medical/datasets/scans"),))
+    ended = pod.fetch()
+    assert (ended.code, ended.termination.reason) == (exit_codes.KEY_REFUSED, "KeyRefused")
+    assert "s3://fovea/medical/datasets/scans" in ended.termination.message
+    assert "fovea-object-store" in ended.termination.message
+
+    intruder = replace(pod, plan=replace(pod.plan, namespace="shared", inputs=()))
+    assert intruder.fetch().code == exit_codes.KEY_REFUSED
+    assert object_store.names("shared/jobs/") == []
+
+
+def test_a_refused_key_is_said_in_plain_words(object_store: ObjectStore, pod: TrainingPod) -> None:
+    (pod.keys / storage.SECRET_SECRET_KEY).write_text("not-the-key-at-all")
+    ended = pod.fetch()
+    assert (ended.code, ended.termination.reason) == (exit_codes.KEY_REFUSED, "KeyRefused")
+    assert "SignatureDoesNotMatch" in ended.termination.message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        (storage.SECRET_BUCKET, None, "has no value for 'bucket'"),
+        (storage.SECRET_ENDPOINT, "minio:9000", "is not a URL"),
+    ],
+    ids=["a key of the Secret is missing", "the endpoint is no URL"],
+)
+def test_a_secret_that_cannot_be_used_is_a_matter_of_configuration(
+    pod: TrainingPod, key: str, value: str | None, words: str
+) -> None:
+    (pod.keys / key).unlink()
+    if value is not None:
+        (pod.keys / key).write_text(value)
+    ended = pod.fetch()
+    assert (ended.code, ended.termination.reason) == (exit_codes.CONFIGURATION, "Misconfigured")
+    assert words in ended.termination.message
+
+
+def test_a_store_that_does_not_answer_ends_fetch_as_retryable_when_patience_ends(pod: TrainingPod) -> None:
+    (pod.keys / storage.SECRET_ENDPOINT).write_text("http://127.0.0.1:9")
+    ended = pod.fetch("--patience", "1")
+    assert (ended.code, ended.termination.reason) == (exit_codes.RESTART, "StoreUnreachable")
+    assert "http://127.0.0.1:9" in ended.termination.message
+    assert exit_codes.outcome(ended.code) is exit_codes.Outcome.RETRYABLE
+
+
+def test_a_cache_is_shared_by_the_jobs_of_a_namespace_and_published_at_success_only(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    parent = storage.cache(NAMESPACE, f"features-{pod.plan.uid}")
+    pod.plan = replace(pod.plan, cache=f"features-{pod.plan.uid}")
+    for name, success in (("failed", False), ("first", True), ("same", True), ("grown", True)):
+        job = replace(pod, plan=replace(pod.plan, job=name), folder=pod.folder / name)
+        job.folder.mkdir()
+        assert job.fetch().code == exit_codes.OK
+        cached = sorted(p.name for p in job.directory(environment.CACHE_DIR).iterdir())
+        assert cached == {"failed": [], "first": [], "same": ["vgg"], "grown": ["vgg"]}[name]
+        job.write(environment.CACHE_DIR, {"vgg": b"features"} if name != "grown" else {"more": b"features"})
+        if success:
+            job.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})
+        job.start_sync()
+        assert job.sync_ended().code == exit_codes.OK
+    manifests = [name for name in object_store.names(f"{parent}/") if name.endswith(storage.MANIFEST)]
+    assert manifests == [f"1/{storage.MANIFEST}", f"2/{storage.MANIFEST}"]
+    assert [e.path for e in manifest(object_store, f"{parent}/2").entries] == ["more", "vgg"]
+
+
+def test_a_link_out_of_the_output_never_publishes_what_only_the_agent_may_read(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    secret = pod.keys / storage.SECRET_SECRET_KEY
+    output = pod.directory(environment.OUTPUT_DIR)
+    (output / "stolen").symlink_to(secret)
+    (output / "folder").symlink_to(pod.keys)
+    (output / "blob").write_bytes(b"mine")
+    (output / "alias").symlink_to("blob")
+    pod.checkpoint(1, {"weights": b"w"})
+    (pod.directory(environment.CHECKPOINT_DIR) / "2").symlink_to(pod.keys)
+    pod.start_sync()
+    assert pod.sync_ended().code == exit_codes.OK
+    assert [e.path for e in manifest(object_store, storage.output(pod.job, 1)).entries] == ["alias", "blob"]
+    assert published(object_store, pod) == {1}
+    words = secret.read_bytes()
+    assert not any(words in object_store.get(f"{pod.job}/{name}") for name in object_store.names(f"{pod.job}/"))

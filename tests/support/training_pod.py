@@ -1,0 +1,148 @@
+"""A training pod without a cluster: the agent's containers as processes, and a test in the part of the trainer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fovea_api.contract import environment, storage
+from fovea_api.contract.plan import ModelPlan, TrainingPlan
+from fovea_api.contract.report import Termination
+
+AGENT = [sys.executable, "-m", "fovea_agent.main"]
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """Poll until the condition holds; returns its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+    return value
+
+
+@dataclass
+class Ended:
+    """How a container of the agent ended."""
+
+    code: int
+    termination: Termination
+    log: list[dict[str, Any]]
+
+
+@dataclass
+class TrainingPod:
+    """One attempt of a job. `folder` is the node: the pod's volume and its containers' messages are below it."""
+
+    plan: TrainingPlan
+    folder: Path
+    keys: Path
+    flags: list[str] = field(default_factory=list)
+    sidecar: subprocess.Popen[bytes] | None = None
+
+    @property
+    def job(self) -> str:
+        return storage.job(self.plan.namespace, self.plan.job, self.plan.uid)
+
+    @property
+    def work(self) -> Path:
+        return self.folder / f"work-{self.plan.attempt}"
+
+    def next_attempt(self) -> "TrainingPod":
+        """The pod that takes over, with an empty volume."""
+        return replace(self, plan=replace(self.plan, attempt=self.plan.attempt + 1), sidecar=None)
+
+    def directory(self, name: str) -> Path:
+        """A folder that the trainer knows by an environment variable."""
+        return self.work / Path(environment.DIRECTORIES[name]).relative_to(environment.WORK_MOUNT)
+
+    def write(self, directory: str, files: dict[str, bytes]) -> None:
+        """Write files as the trainer would."""
+        for name, data in files.items():
+            path = self.directory(directory) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    def checkpoint(self, step: int, files: dict[str, bytes]) -> None:
+        """Let a checkpoint appear by rename."""
+        unfinished = self.directory(environment.CHECKPOINT_DIR) / f".{step}"
+        for name, data in files.items():
+            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / name).write_bytes(data)
+        unfinished.rename(unfinished.parent / str(step))
+
+    def progress(self, line: str) -> None:
+        """Append to the progress file."""
+        path = self.work / Path(environment.PROGRESS_PATH).relative_to(environment.WORK_MOUNT)
+        with path.open("a") as file:
+            file.write(line)
+
+    def _start(self, command: str, *flags: str) -> subprocess.Popen[bytes]:
+        self.work.mkdir(exist_ok=True)
+        arguments = ["--object-store", str(self.keys), "--work", str(self.work)]
+        message = ["--termination-log", str(self.folder / f"{command}.message")]
+        with (self.folder / f"{command}.log").open("wb") as log:
+            return subprocess.Popen(
+                [*AGENT, command, *arguments, *message, *self.flags, *flags],
+                env={**os.environ, environment.PLAN: self.plan.to_json()},
+                stderr=log,
+            )
+
+    def _ended(self, command: str, process: subprocess.Popen[bytes], seconds: float) -> Ended:
+        code = process.wait(timeout=seconds)
+        return ended(code, self.folder / f"{command}.message", self.folder / f"{command}.log")
+
+    def fetch(self, *flags: str, seconds: float = 120) -> Ended:
+        """Run the init container."""
+        return self._ended("fetch", self._start("fetch", *flags), seconds)
+
+    def start_sync(self, *flags: str) -> None:
+        """Start the sidecar; the trainer may run once this returns."""
+        ready = self.work / Path(environment.SYNC_READY).relative_to(environment.WORK_MOUNT)
+        ready.unlink(missing_ok=True)
+        self.sidecar = self._start("sync", "--poll", "0.1", "--report-interval", "0.2", *flags)
+        eventually(ready.exists, "sync hears signals")
+
+    def sync_ended(self, *, sigterm: bool = True, seconds: float = 120) -> Ended:
+        """The trainer has ended: wait for the sidecar."""
+        assert self.sidecar is not None
+        if sigterm:
+            self.sidecar.send_signal(signal.SIGTERM)
+        return self._ended("sync", self.sidecar, seconds)
+
+    def kill_sync(self) -> None:
+        """The node is lost."""
+        if self.sidecar is not None and self.sidecar.poll() is None:
+            self.sidecar.kill()
+            self.sidecar.wait()
+
+    def sync_log(self) -> str:
+        """What the sidecar has logged so far."""
+        return (self.folder / "sync.log").read_text()
+
+
+def ended(code: int, message: Path, log: Path) -> Ended:
+    """Read what a container left."""
+    termination = Termination.from_json(message.read_text())
+    assert termination is not None, f"no termination message; log:\n{log.read_text()}"
+    return Ended(code, termination, [json.loads(line) for line in log.read_text().splitlines()])
+
+
+def fetch_model(plan: ModelPlan, folder: Path, keys: Path, *flags: str) -> Ended:
+    """Run the init container of a serving pod."""
+    message, log = folder / "fetch-model.message", folder / "fetch-model.log"
+    with log.open("wb") as stderr:
+        done = subprocess.run(
+            [*AGENT, "fetch-model", "--object-store", keys, "--termination-log", message, *flags],
+            env={**os.environ, environment.PLAN: plan.to_json()},
+            stderr=stderr,
+            timeout=120,
+            check=False,
+        )
+    return ended(done.returncode, message, log)
