@@ -58,8 +58,18 @@ class Settings:
     lease_renew_seconds: int = 5
     log_format: str = "json"
     """json or text."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
     events: bool = True
     """Whether Kubernetes Events are written."""
+    event_rate: float = 20
+    """Kubernetes Events written per second at most; the rest waits, and the oldest goes when too many wait."""
+    retry_base_seconds: float = 0.5
+    """First back-off of a reconcile that failed or whose child was refused; doubled each time."""
+    retry_max_seconds: float = 60
+    """Longest back-off of a reconcile."""
+    relist_seconds: float = 10
+    """After a watch began anew, a list is compared with the cache after this: it finds what went while nobody watched."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -1,0 +1,198 @@
+"""The watch cache: the newest known record of every object, whoever told of it first: watch, list or our own write.
+
+An answer to our own write goes in at once, so a decision always sees what the one before it did, and the watch's echo
+of it (same resourceVersion) costs one comparison. Versions decide what is newer; a removal leaves its uid behind for a
+while, so that a list that began earlier cannot bring the object back.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
+
+from fovea_operator.errors import InvalidSpec
+from fovea_operator.reconcile.observed import DeploymentRecord, PodRecord, ServiceRecord
+
+from . import records, resources
+from .resources import Resource
+
+T = TypeVar("T")
+Name = tuple[str, str]
+"""Namespace (empty for cluster-scoped kinds) and name."""
+
+_REMEMBER_REMOVED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """One cached object."""
+
+    record: T
+    uid: str
+    version: int
+    owner: tuple[str, str, str]
+    """Kind, name and uid of the controlling owner."""
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An object that exists and could not be read."""
+
+    uid: str
+    version: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[T]):
+    """What an update did: before and after; at least one of them is there, and they differ in what is decided on."""
+
+    name: Name
+    before: Entry[T] | None
+    after: Entry[T] | None
+
+
+class Store(Generic[T]):
+    """All known objects of one kind."""
+
+    def __init__(self, resource: Resource, read: Callable[[records.Raw], T]) -> None:
+        self.resource = resource
+        self._read = read
+        self._entries: dict[Name, Entry[T]] = {}
+        self._removed: dict[str, None] = {}  # uids, oldest first
+        self._groups: dict[str, dict[Any, dict[Name, Entry[T]]]] = {}
+        self._grouping: dict[str, Callable[[Entry[T]], Any]] = {}
+        self._by_name: dict[str, T] | None = None
+        self.unreadable: dict[Name, Unreadable] = {}
+        """Objects that could not be read. They exist, but nothing is decided on them."""
+
+    def group_by(self, index: str, of: Callable[[Entry[T]], Any]) -> None:
+        """Keep an index: entries by what `of` says (None: not in the index)."""
+        self._grouping[index] = of
+        self._groups[index] = {}
+
+    def get(self, namespace: str, name: str) -> Entry[T] | None:
+        """The object of that name."""
+        return self._entries.get((namespace, name))
+
+    def group(self, index: str, value: Any) -> Iterable[Entry[T]]:
+        """Entries of an index with that value."""
+        return self._groups[index].get(value, {}).values()
+
+    @property
+    def by_name(self) -> Mapping[str, T]:
+        """Records by name, for cluster-scoped kinds."""
+        if self._by_name is None:
+            self._by_name = {name: entry.record for (_, name), entry in self._entries.items()}
+        return self._by_name
+
+    def __iter__(self) -> Iterator[tuple[Name, Entry[T]]]:
+        return iter(list(self._entries.items()))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, raw: records.Raw) -> Change[T] | None:
+        """Take in an object as a watch event, a list or an answer tells it. None: nothing new for a decision.
+
+        Raises InvalidSpec when the object cannot be read; it is then remembered in `unreadable`.
+        """
+        metadata = raw["metadata"]
+        name = (metadata.get("namespace") or "", metadata["name"])
+        version, uid = records.version(raw), metadata["uid"]
+        before = self._entries.get(name)
+        if (before is not None and version <= before.version) or uid in self._removed:
+            return None
+        try:
+            record = self._read(raw)
+        except InvalidSpec as error:
+            self.unreadable[name] = Unreadable(uid, version, str(error))
+            if before is not None:
+                self._replace(name, before, None)
+            raise
+        self.unreadable.pop(name, None)
+        entry = Entry(record, uid, version, records.owner(raw), metadata.get("labels") or {})
+        self._replace(name, before, entry)
+        if before is not None and before.uid == uid and before.record == record:
+            return None
+        return Change(name, before, entry)
+
+    def remove(self, name: Name, uid: str, version: int | None = None) -> Change[T] | None:
+        """The object with that uid is gone; with a version, only if nothing newer was heard of it."""
+        before = self._entries.get(name)
+        unreadable = self.unreadable.get(name)
+        if unreadable is not None and unreadable.uid == uid and (version is None or unreadable.version <= version):
+            del self.unreadable[name]
+        if version is not None and before is not None and before.uid == uid and before.version > version:
+            return None
+        self._removed[uid] = None
+        if len(self._removed) > _REMEMBER_REMOVED:
+            del self._removed[next(iter(self._removed))]
+        if before is None or before.uid != uid:
+            return None
+        self._replace(name, before, None)
+        return Change(name, before, None)
+
+    def missing(self, listed: set[str], version: int) -> list[tuple[Name, str]]:
+        """Names and uids of objects known at `version` or before that a list taken at that version does not have."""
+        known = [(name, entry.uid, entry.version) for name, entry in self._entries.items()]
+        known += [(name, item.uid, item.version) for name, item in self.unreadable.items()]
+        return [(name, uid) for name, uid, seen in known if seen <= version and uid not in listed]
+
+    def _replace(self, name: Name, before: Entry[T] | None, after: Entry[T] | None) -> None:
+        self._by_name = None
+        for index, of in self._grouping.items():
+            groups = self._groups[index]
+            if before is not None and (value := of(before)) is not None and value in groups:
+                groups[value].pop(name, None)
+                if not groups[value]:
+                    del groups[value]
+            if after is not None and (value := of(after)) is not None:
+                groups.setdefault(value, {})[name] = after
+        if after is None:
+            del self._entries[name]
+        else:
+            self._entries[name] = after
+
+
+BY_OWNER = "owner"
+"""Children by (namespace, kind, name) of their controlling owner; whether it is the owner of today its uid says."""
+BY_LABEL = "label"
+BY_MODEL = "model"
+
+
+class Cache:
+    """The stores of all watched kinds, and the indexes that decisions need."""
+
+    def __init__(self, label: str) -> None:
+        """`label`: the label by which a ModelDeployment's pods are found (they are owned by ReplicaSets)."""
+        self.jobs: Store[TrainingJob] = Store(resources.TRAINING_JOB, records.job)
+        self.versions: Store[ModelVersion] = Store(resources.MODEL_VERSION, records.model_version)
+        self.deployments: Store[ModelDeployment] = Store(resources.MODEL_DEPLOYMENT, records.model_deployment)
+        self.machine_types: Store[MachineType] = Store(resources.MACHINE_TYPE, records.machine_type)
+        self.pods: Store[PodRecord] = Store(resources.POD, records.pod)
+        self.workloads: Store[DeploymentRecord] = Store(resources.DEPLOYMENT, records.workload)
+        self.services: Store[ServiceRecord] = Store(resources.SERVICE, records.service)
+        self.versions.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
+        self.deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
+        self.pods.group_by(BY_OWNER, lambda e: (e.record.namespace, *e.owner[:2]) if e.owner[2] else None)
+        self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)
+        self.workloads.group_by(BY_OWNER, lambda e: (e.record.namespace, *e.owner[:2]) if e.owner[2] else None)
+        self._stores: dict[str, Store[Any]] = {
+            store.resource.kind: store
+            for store in (
+                self.jobs,
+                self.versions,
+                self.deployments,
+                self.machine_types,
+                self.pods,
+                self.workloads,
+                self.services,
+            )
+        }
+
+    def store(self, kind: str) -> Store[Any] | None:
+        """The store of a kind, None for kinds that are not watched."""
+        return self._stores.get(kind)

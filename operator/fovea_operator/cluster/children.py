@@ -1,0 +1,174 @@
+"""Writing and deleting children: what is there is not written again, what is someone else's is never touched."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fovea_api.contract import labels
+
+from fovea_operator.errors import AlreadyExists, Conflict, Gone, NotOurs
+from fovea_operator.reconcile.decision import Child, Deletion, Write
+
+from . import records, resources
+from .cache import Cache, Entry
+from .client import ApiClient, Object
+from .intake import Intake
+from .metrics import Metrics
+
+Manifest = Mapping[str, Any]
+
+
+class Children:
+    """Carries out the children and deletions of decisions."""
+
+    def __init__(
+        self, client: ApiClient, cache: Cache, intake: Intake, reapply_seconds: float, metrics: Metrics
+    ) -> None:
+        """`reapply_seconds`: an unchanged intent is applied again after this, whatever the cache says."""
+        self._client = client
+        self._cache = cache
+        self._intake = intake
+        self._reapply_seconds = reapply_seconds
+        self._metrics = metrics
+        self._applied: dict[tuple[str, str, str], _Applied] = {}
+
+    async def write(self, child: Child) -> None:
+        """Make a child exist as its manifest says. Raises Refused: quota, policy, a stranger's name."""
+        if child.write is Write.CREATE:
+            await self._create(child.manifest)
+        else:
+            await self._apply(child.manifest)
+
+    async def delete(self, item: Deletion) -> None:
+        """Delete exactly that object; not being there any more is fine."""
+        try:
+            answer = await self._client.delete(item)
+        except (Gone, Conflict):
+            # Gone, or a namesake stands in its place: either way this one does not exist.
+            self._intake.gone(item.kind, item.namespace, item.name, item.uid)
+            return
+        # The answer is the object itself while it ends, and a Status (or the last of it) when it ended at once.
+        if answer.get("kind") == item.kind and answer["metadata"].get("deletionTimestamp"):
+            self._intake.seen(item.kind, answer)
+
+    async def _create(self, manifest: Manifest) -> None:
+        known = self._known(manifest)
+        if known is not None and known.owner[2] == _owner_uid(manifest) and _owner_uid(manifest):
+            return
+        try:
+            answer = await self._client.create(manifest)
+        except AlreadyExists:
+            await self._meet(manifest)
+            return
+        self._intake.seen(manifest["kind"], answer)
+        self._note_first_pod(manifest)
+
+    async def _meet(self, manifest: Manifest) -> None:
+        """The name is taken: fine when it is our own object, made by a decision that we did not live to remember."""
+        existing = await self._existing(manifest)
+        if existing is None:
+            raise Conflict(f"{_title(manifest)} existed and is gone again")
+        self._intake.seen(manifest["kind"], existing)
+        if _owner_uid(manifest):
+            if records.owner(existing)[2] != _owner_uid(manifest):
+                raise NotOurs(_taken(manifest, existing))
+        elif not _says(manifest.get("spec"), existing.get("spec")):
+            raise Conflict(f"{_title(manifest)} exists with another content")
+
+    async def _apply(self, manifest: Manifest) -> None:
+        place = _place(manifest)
+        known = self._known(manifest)
+        digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).digest()
+        applied = self._applied.get(place)
+        if known is not None and applied is not None and applied.holds(digest, known, self._reapply_seconds):
+            return
+        if known is None and _owner_uid(manifest):
+            # Apply would take over what someone else has under this name: look before the first time.
+            existing = await self._existing(manifest)
+            if existing is not None and records.owner(existing)[2] != _owner_uid(manifest):
+                raise NotOurs(_taken(manifest, existing))
+        elif known is not None and _owner_uid(manifest) and known.owner[2] != _owner_uid(manifest):
+            raise NotOurs(f"{_title(manifest)} belongs to another owner: delete it or choose another name", code=409)
+        answer = await self._client.apply(manifest)
+        self._intake.seen(manifest["kind"], answer)
+        entry = self._known(manifest)
+        if entry is not None:
+            self._applied[place] = _Applied(digest, entry.uid, _intent(entry), time.monotonic())
+
+    def _known(self, manifest: Manifest) -> Entry[Any] | None:
+        store = self._cache.store(manifest["kind"])
+        return None if store is None else store.get(*_place(manifest)[1:])
+
+    async def _existing(self, manifest: Manifest) -> Object | None:
+        _, namespace, name = _place(manifest)
+        try:
+            return await self._client.get(resources.of_kind(manifest["kind"]), namespace, name)
+        except Gone:
+            return None
+
+    def _note_first_pod(self, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        if manifest["kind"] != resources.POD.kind or metadata["labels"].get(labels.ATTEMPT) != "0":
+            return
+        job = self._cache.jobs.get(metadata["namespace"], records.owner(manifest)[1])
+        if job is not None:
+            created = records.moment(job.record.metadata.creation_timestamp)
+            self._metrics.first_pod.observe(max(0.0, (datetime.now(UTC) - created).total_seconds()))
+
+
+class _Applied:
+    """What was applied last to one object."""
+
+    __slots__ = ("_at", "_digest", "_intent", "_uid")
+
+    def __init__(self, digest: bytes, uid: str, intent: Any, at: float) -> None:
+        self._digest, self._uid, self._intent, self._at = digest, uid, intent, at
+
+    def holds(self, digest: bytes, known: Entry[Any], seconds: float) -> bool:
+        """Whether the same intent was applied lately and nobody changed the object's spec since."""
+        return (
+            self._digest == digest
+            and self._uid == known.uid
+            and self._intent == _intent(known)
+            and time.monotonic() - self._at < seconds
+        )
+
+
+def _intent(entry: Entry[Any]) -> Any:
+    """What of a record changes when, and only when, somebody edits the object's spec."""
+    record = entry.record
+    if hasattr(record, "generation"):
+        return record.generation
+    if hasattr(record, "metadata"):
+        return record.metadata.generation
+    return record  # a Service: it has no status that changes by itself
+
+
+def _place(manifest: Manifest) -> tuple[str, str, str]:
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata.get("namespace") or "", metadata["name"]
+
+
+def _title(manifest: Manifest) -> str:
+    kind, namespace, name = _place(manifest)
+    return f"{kind} {namespace}/{name}"
+
+
+def _owner_uid(manifest: Manifest) -> str:
+    return records.owner(manifest)[2]
+
+
+def _taken(manifest: Manifest, existing: Object) -> str:
+    kind, name, _ = records.owner(existing)
+    whose = f"is owned by {kind} {name}" if kind else "was not made by Fovea"
+    return f"{_title(manifest)} exists and {whose}: delete it, or choose another name for what needs it"
+
+
+def _says(wanted: Any, found: Any) -> bool:
+    """Whether everything wanted stands in what was found (which may have defaults besides)."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(_says(value, found.get(key)) for key, value in wanted.items())
+    return bool(wanted == found)

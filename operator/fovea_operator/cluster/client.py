@@ -1,0 +1,199 @@
+"""The API server by one aiohttp session: the few verbs that are used, every answer mapped to `errors` in one place."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from fovea_api.contract.labels import FIELD_MANAGER
+
+from fovea_operator import errors
+from fovea_operator.reconcile.decision import Deletion
+
+from . import resources
+from .credentials import Credentials
+from .resources import Resource
+
+Object = dict[str, Any]
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+_PAGE = 500
+_TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
+_RELOAD_SECONDS = 60.0
+
+
+class ApiClient:
+    """A client of one API server. Whatever server or network do, it raises an `ApiError`."""
+
+    def __init__(
+        self,
+        load: Callable[[], Credentials],
+        *,
+        count: Callable[[str, str, int], None] = lambda _verb, _plural, _code: None,
+        connections: int = 64,
+    ) -> None:
+        """`load` reads the credentials anew; `count` is told verb, resource and code (0: no answer) of every call."""
+        self._load = load
+        self._count = count
+        self._connections = connections
+        self._credentials: Credentials | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._read_at = 0.0
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def create(self, manifest: Mapping[str, Any]) -> Object:
+        """POST an object. AlreadyExists when the name is taken."""
+        resource = resources.of_kind(manifest["kind"])
+        path = resource.path(manifest["metadata"].get("namespace", ""))
+        return await self.request("create", resource, "POST", f"{path}?fieldManager={FIELD_MANAGER}", manifest)
+
+    async def apply(self, manifest: Mapping[str, Any], subresource: str = "") -> Object:
+        """Server-side apply of the whole intent, taking over fields that others set."""
+        resource = resources.of_kind(manifest["kind"])
+        metadata = manifest["metadata"]
+        path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
+        query = f"?fieldManager={FIELD_MANAGER}&force=true"
+        return await self.request("apply", resource, "PATCH", path + query, manifest, APPLY)
+
+    async def merge_status(self, resource: Resource, namespace: str, name: str, status: Object) -> Object:
+        """Merge-patch the status: for objects that cannot be read whole."""
+        path = resource.path(namespace, name, "status") + f"?fieldManager={FIELD_MANAGER}"
+        return await self.request("patch", resource, "PATCH", path, {"status": status}, MERGE)
+
+    async def delete(self, item: Deletion) -> Object:
+        """Delete exactly the object with that uid. Gone when it is not there, Conflict when it is another one."""
+        resource = resources.of_kind(item.kind)
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": item.uid},
+            "propagationPolicy": "Background",
+        }
+        if item.grace_seconds is not None:
+            options["gracePeriodSeconds"] = item.grace_seconds
+        return await self.request("delete", resource, "DELETE", resource.path(item.namespace, item.name), options)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """Read one object."""
+        return await self.request("get", resource, "GET", resource.path(namespace, name))
+
+    async def replace(self, manifest: Mapping[str, Any]) -> Object:
+        """PUT an object; its resourceVersion is the precondition (Conflict when it is out of date)."""
+        resource = resources.of_kind(manifest["kind"])
+        metadata = manifest["metadata"]
+        path = resource.path(metadata.get("namespace", ""), metadata["name"])
+        return await self.request("update", resource, "PUT", path, manifest)
+
+    async def pages(
+        self, resource: Resource, namespace: str = "", label: str = ""
+    ) -> AsyncIterator[tuple[list[Object], int]]:
+        """Every object of a kind in chunks, each chunk with the resourceVersion of the list as a number."""
+        token = ""
+        while True:
+            query = f"?limit={_PAGE}" + (f"&labelSelector={quote(label)}" if label else "")
+            query += f"&continue={quote(token)}" if token else ""
+            page = await self.request("list", resource, "GET", resource.path(namespace) + query)
+            yield page["items"], int(page["metadata"]["resourceVersion"])
+            token = page["metadata"].get("continue") or ""
+            if not token:
+                return
+
+    async def is_served(self, resource: Resource) -> bool:
+        """Whether the API server knows a resource (its CRD is installed and established)."""
+        try:
+            group = await self._send("get", "apis", "GET", f"/apis/{resource.api_version}", None, JSON)
+        except errors.Gone:
+            return False
+        return any(item["name"] == resource.plural for item in group["resources"])
+
+    async def review_token(self, token: str, audience: str) -> Object:
+        """The API server's verdict on a service account's token: the status of a TokenReview."""
+        review = {
+            "apiVersion": resources.TOKEN_REVIEW.api_version,
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [audience]},
+        }
+        resource = resources.TOKEN_REVIEW
+        answer = await self.request("create", resource, "POST", resource.path(), review)
+        return dict(answer.get("status") or {})
+
+    async def request(
+        self,
+        verb: str,
+        resource: Resource,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = JSON,
+    ) -> Object:
+        """One call, counted. A 401 reads the credentials anew and is tried once more: tokens are rotated."""
+        try:
+            return await self._send(verb, resource.plural, method, path, body, content_type)
+        except errors.Transient as error:
+            if error.code != errors.HTTP_UNAUTHORIZED:
+                raise
+            await self.close()
+        return await self._send(verb, resource.plural, method, path, body, content_type)
+
+    async def _send(
+        self, verb: str, plural: str, method: str, path: str, body: Mapping[str, Any] | None, content_type: str
+    ) -> Object:
+        session, credentials = await self._open()
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        headers = {"Content-Type": content_type} if data is not None else {}
+        if credentials.token:
+            headers["Authorization"] = f"Bearer {credentials.token}"
+        code = 0
+        try:
+            async with session.request(method, credentials.server + path, data=data, headers=headers) as answer:
+                payload = await answer.read()
+                code = answer.status
+                retry_after = answer.headers.get("Retry-After", "0")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.Transient(f"{method} {_plain(path)}: {type(error).__name__}: {error}") from error
+        finally:
+            self._count(verb, plural, code)
+        if code < 400:
+            document: Object = json.loads(payload)
+            return document
+        raise _error(method, path, code, payload, retry_after)
+
+    async def _open(self) -> tuple[aiohttp.ClientSession, Credentials]:
+        now = asyncio.get_running_loop().time()
+        if self._credentials is None or self._session is None or now - self._read_at > _RELOAD_SECONDS:
+            fresh = self._load()
+            self._read_at = now
+            if self._credentials is not None and replace(fresh, token="") != replace(self._credentials, token=""):
+                await self.close()  # another server or certificate; a new token alone needs no new connections
+            if self._session is None:
+                connector = aiohttp.TCPConnector(ssl=fresh.context() or True, limit=self._connections, ttl_dns_cache=60)
+                self._session = aiohttp.ClientSession(
+                    connector=connector, timeout=_TIMEOUT, headers={"Accept": JSON, "User-Agent": "fovea-operator"}
+                )
+            self._credentials = fresh
+        return self._session, self._credentials
+
+
+def _plain(path: str) -> str:
+    return path.partition("?")[0]
+
+
+def _error(method: str, path: str, code: int, payload: bytes, retry_after: str) -> errors.ApiError:
+    reason, message = "", payload[:500].decode(errors="replace").strip()
+    try:
+        status = json.loads(payload)
+        reason, message = str(status.get("reason") or ""), str(status.get("message") or message)
+    except (ValueError, AttributeError):
+        message = message or "no message"
+    seconds = float(retry_after) if retry_after.isdecimal() else 0.0
+    return errors.of_answer(code, reason, f"{message} ({method} {_plain(path)}: {code})", seconds)

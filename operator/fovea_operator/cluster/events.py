@@ -1,0 +1,122 @@
+"""Kubernetes Events: posted in the background, deduplicated and rate-limited, so that telling never slows a burst."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fovea_api.contract.labels import FIELD_MANAGER
+from fovea_api.v1alpha1 import API_VERSION
+
+from fovea_operator.errors import ApiError
+from fovea_operator.reconcile.decision import Event
+
+log = logging.getLogger(__name__)
+
+_MAX_MESSAGE = 1024  # the API server's limit
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The object that an event is about."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+class Dedupe:
+    """Says whether an event is worth writing: the same reason and message of one object only once in a while. Pure."""
+
+    def __init__(self, seconds: float = 600.0, remembered: int = _REMEMBERED) -> None:
+        self._seconds = seconds
+        self._remembered = remembered
+        self._written: dict[tuple[str, str, str], float] = {}
+
+    def is_new(self, subject: Subject, event: Event, now: float) -> bool:
+        """Whether it was not written lately; remembers it."""
+        place = (subject.uid, event.reason, event.message)
+        last = self._written.pop(place, None)
+        self._written[place] = now if last is None or now - last >= self._seconds else last
+        if len(self._written) > self._remembered:
+            del self._written[next(iter(self._written))]
+        return last is None or now - last >= self._seconds
+
+
+class Announcer:
+    """Writes events one after the other, at most `rate` per second on average."""
+
+    def __init__(
+        self,
+        create: Callable[[dict[str, Any]], Awaitable[Any]],
+        dropped: Callable[[], None],
+        *,
+        instance: str,
+        rate: float,
+        backlog: int = 2000,
+    ) -> None:
+        """`dropped` is told of every event that the backlog has no room for: the oldest goes."""
+        self._create = create
+        self._dropped = dropped
+        self._instance = instance
+        self._pause = 1.0 / rate
+        self._backlog: deque[dict[str, Any]] = deque()
+        self._limit = backlog
+        self._dedupe = Dedupe()
+        self._arrived = asyncio.Event()
+
+    def announce(self, subject: Subject, event: Event) -> None:
+        """Queue an event unless it was written lately."""
+        if not self._dedupe.is_new(subject, event, time.monotonic()):
+            return
+        if len(self._backlog) >= self._limit:
+            self._backlog.popleft()
+            self._dropped()
+        self._backlog.append(manifest(subject, event, self._instance, datetime.now(UTC)))
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Write what is queued, for ever."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._backlog:
+                body = self._backlog.popleft()
+                try:
+                    await self._create(body)
+                except ApiError as error:
+                    # An event is a courtesy: its object may be gone, its namespace ending.
+                    log.info("event not written", extra={"event": body["metadata"]["name"], "error": str(error)})
+                await asyncio.sleep(self._pause)
+
+
+def manifest(subject: Subject, event: Event, instance: str, now: datetime) -> dict[str, Any]:
+    """The Event object."""
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{subject.name}.{time.time_ns():x}", "namespace": subject.namespace},
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": subject.kind,
+            "namespace": subject.namespace,
+            "name": subject.name,
+            "uid": subject.uid,
+        },
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message[:_MAX_MESSAGE],
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
+        "reportingInstance": instance[:128],
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+    }

@@ -1,0 +1,97 @@
+"""Where news comes in: events, lists and answers to own writes change the cache; the keys they concern are queued."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from fovea_api.contract import labels
+
+from fovea_operator.errors import InvalidSpec
+from fovea_operator.settings import Settings
+
+from . import records, resources
+from .cache import Cache, Change
+from .client import ApiClient
+from .keys import Key
+from .resources import Resource
+from .routing import Routes
+
+log = logging.getLogger(__name__)
+DELETED = "DELETED"
+
+
+class Intake:
+    """The only writer of the cache."""
+
+    def __init__(self, cache: Cache, routes: Routes, enqueue: Callable[[Key], None]) -> None:
+        self._cache = cache
+        self._routes = routes
+        self._enqueue = enqueue
+        self.relisted: Callable[[str], None] = lambda _kind: None
+        """Told the kind of an object that came by a list of the watcher: events may have been missed before it."""
+
+    def event(self, kind: str, event_type: str | None, raw: records.Raw) -> None:
+        """A watch event; type None: from the list that a watch begins with."""
+        if event_type == DELETED:
+            metadata = raw["metadata"]
+            self.gone(kind, metadata.get("namespace") or "", metadata["name"], metadata["uid"])
+            return
+        if event_type is None:
+            self.relisted(kind)
+        self.seen(kind, raw)
+
+    def seen(self, kind: str, raw: records.Raw) -> None:
+        """An object as it is now: from an event, a list or an answer to a write of our own."""
+        store = self._cache.store(kind)
+        if store is None:
+            return
+        try:
+            change = store.put(raw)
+        except InvalidSpec as error:
+            metadata = raw["metadata"]
+            namespace, name = metadata.get("namespace") or "", metadata["name"]
+            log.warning("cannot read an object", extra={"object": f"{kind} {namespace}/{name}", "error": str(error)})
+            if kind in (resources.TRAINING_JOB.kind, resources.MODEL_DEPLOYMENT.kind):
+                self._enqueue(Key(kind, namespace, name))
+            return
+        if change is not None:
+            self._route(kind, change)
+
+    def gone(self, kind: str, namespace: str, name: str, uid: str, version: int | None = None) -> None:
+        """The object with that uid does not exist any more (as of `version`, if one is given)."""
+        store = self._cache.store(kind)
+        if store is not None and (change := store.remove((namespace, name), uid, version)) is not None:
+            self._route(kind, change)
+
+    def _route(self, kind: str, change: Change[Any]) -> None:
+        for key in self._routes.keys(kind, change):
+            self._enqueue(key)
+
+
+async def list_all(client: ApiClient, cache: Cache, intake: Intake, settings: Settings) -> None:
+    """Compare the cache with lists of every watched kind: what is new or changed comes in, what is missing goes.
+
+    Kinds are listed owners first, so that a child is never seen without the owner that exists.
+    """
+    for resource in resources.WATCHED:
+        await list_kind(client, cache, intake, settings, resource)
+
+
+async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: Settings, resource: Resource) -> None:
+    """Compare the cache with a list of one kind."""
+    store = cache.store(resource.kind)
+    if store is None:
+        return
+    label = labels.MANAGED_SELECTOR if resource in resources.CHILDREN else ""
+    scopes = settings.watch_namespaces if resource.namespaced and settings.watch_namespaces else ("",)
+    for namespace in scopes:
+        listed: set[str] = set()
+        as_of = 0
+        async for items, version in client.pages(resource, namespace, label):
+            as_of = as_of or version
+            for item in items:
+                listed.add(records.uid(item))
+                intake.seen(resource.kind, item)
+        for (where, name), uid in store.missing(listed, as_of):
+            if not namespace or where == namespace:
+                intake.gone(resource.kind, where, name, uid, as_of)

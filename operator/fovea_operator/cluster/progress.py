@@ -1,0 +1,136 @@
+"""Progress reports of agents: the pod-bound token says who posts; the newest report per pod is kept in memory."""
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from fovea_api.contract import names
+from fovea_api.contract.report import PROGRESS_PATH, ProgressReport
+
+from fovea_operator.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 64 * 1024
+_VERDICT_SECONDS = 300.0
+_REFUSAL_SECONDS = 10.0
+_MAX_VERDICTS = 20_000
+_POD_NAME = "authentication.kubernetes.io/pod-name"
+_POD_UID = "authentication.kubernetes.io/pod-uid"
+_USER = re.compile(r"system:serviceaccount:([^:]+):[^:]+")
+
+
+@dataclass(frozen=True)
+class Sender:
+    """The pod that a token is bound to."""
+
+    namespace: str
+    pod: str
+    uid: str
+
+
+class Reports:
+    """Newest report per pod; a job is looked at again at most once per period, with the newest report there is."""
+
+    def __init__(self, period: float, wake: Callable[[str, str, float], None]) -> None:
+        """`wake` is told namespace, pod and the seconds after which its job shall be looked at."""
+        self._period = period
+        self._wake = wake
+        self._latest: dict[tuple[str, str], ProgressReport] = {}
+        self._looked: dict[tuple[str, str], float] = {}  # when the pod's job is (or was) looked at for a report
+
+    def latest(self, namespace: str, pod: str) -> ProgressReport | None:
+        """The newest report of a pod."""
+        return self._latest.get((namespace, pod))
+
+    def put(self, sender: Sender, report: ProgressReport, now: float) -> None:
+        """Take in a report at `now` (seconds of a monotonic clock)."""
+        place = (sender.namespace, sender.pod)
+        if self._latest.get(place) == report:
+            return
+        self._latest[place] = report
+        looked = self._looked.get(place)
+        if looked is not None and looked > now:
+            return  # its job will be looked at then anyway
+        due = now if looked is None else max(now, looked + self._period)
+        self._looked[place] = due
+        self._wake(sender.namespace, sender.pod, due - now)
+
+    def forget(self, namespace: str, pod: str) -> None:
+        """The pod is gone."""
+        self._latest.pop((namespace, pod), None)
+        self._looked.pop((namespace, pod), None)
+
+
+class Doorkeeper:
+    """Tells which pod a token is bound to; asks the API server once per token and remembers the verdict for a while."""
+
+    def __init__(self, review: Callable[[str, str], Awaitable[dict[str, Any]]]) -> None:
+        self._review = review
+        self._verdicts: dict[bytes, tuple[float, Sender | None]] = {}
+
+    async def sender(self, token: str, now: float) -> Sender | None:
+        """The pod, or None when the token is not one of a pod for our audience. Raises ApiError."""
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._verdicts.get(digest)
+        if known is not None and known[0] > now:
+            return known[1]
+        status = await self._review(token, names.REPORT_TOKEN_AUDIENCE)
+        sender = _sender(status)
+        if len(self._verdicts) >= _MAX_VERDICTS:
+            self._verdicts.clear()
+        self._verdicts[digest] = (now + (_VERDICT_SECONDS if sender else _REFUSAL_SECONDS), sender)
+        return sender
+
+
+def _sender(status: dict[str, Any]) -> Sender | None:
+    if not status.get("authenticated") or names.REPORT_TOKEN_AUDIENCE not in (status.get("audiences") or ()):
+        return None
+    user = status.get("user") or {}
+    match = _USER.fullmatch(user.get("username") or "")
+    extra = user.get("extra") or {}
+    pod, uid = extra.get(_POD_NAME) or [], extra.get(_POD_UID) or []
+    if match is None or not pod or not uid:
+        return None
+    return Sender(match.group(1), pod[0], uid[0])
+
+
+class Desk:
+    """The HTTP endpoint that agents post to."""
+
+    def __init__(self, reports: Reports, doorkeeper: Doorkeeper, is_ours: Callable[[Sender], bool]) -> None:
+        """`is_ours`: whether a sender is a training pod that the operator knows."""
+        self._reports = reports
+        self._doorkeeper = doorkeeper
+        self._is_ours = is_ours
+
+    def application(self) -> web.Application:
+        """An application with the one route."""
+        application = web.Application(client_max_size=MAX_BODY)
+        application.router.add_post(PROGRESS_PATH, self.post)
+        return application
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Take in a report: 204; 401 no token, 403 a stranger, 400 malformed, 503 when the API server is away."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return web.Response(status=401, text="a bearer token of the pod is needed\n")
+        now = asyncio.get_running_loop().time()
+        try:
+            sender = await self._doorkeeper.sender(token.strip(), now)
+        except ApiError as error:
+            log.warning("cannot review a token", extra={"error": str(error)})
+            return web.Response(status=503, text="the API server did not answer; try again\n")
+        if sender is None or not self._is_ours(sender):
+            return web.Response(status=403, text="the token is not one of a training pod of Fovea\n")
+        try:
+            report = ProgressReport.from_json(await request.text())
+        except ValueError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        self._reports.put(sender, report, now)
+        return web.Response(status=204)

@@ -1,0 +1,207 @@
+"""The keyed queue: every key at most once, one worker per key, back-off, and a time at which to look again.
+
+`Schedule` is the pure core: the caller says what time it is (seconds of any monotonic clock). `WorkQueue` runs it.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Delays after failures of one key: base, doubled each time up to the cap."""
+
+    base: float = 0.5
+    cap: float = 60.0
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after the n-th failure in a row (n from 1)."""
+        return min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
+
+
+class Schedule(Generic[K]):
+    """Which key is to be worked on next. Not a word of I/O; not thread-safe."""
+
+    def __init__(self, backoff: Backoff | None = None) -> None:
+        self._backoff = backoff or Backoff()
+        self._ready: deque[K] = deque()
+        self._since: dict[K, float] = {}  # keys in `_ready`, since when
+        self._working: dict[K, bool] = {}  # keys being worked on; True: added again meanwhile
+        self._timers: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._sequence = 0
+        self._failures: dict[K, int] = {}
+
+    def add(self, key: K, now: float) -> None:
+        """Work on a key as soon as possible: once if it waits already, once more if it is worked on now."""
+        if key in self._working:
+            self._working[key] = True
+        elif key not in self._since:
+            self._since[key] = now
+            self._ready.append(key)
+
+    def add_at(self, key: K, when: float | None) -> None:
+        """Look at a key again at this time: replaces the time set before; None takes it back."""
+        if when is None:
+            self._timers.pop(key, None)
+            return
+        if self._timers.get(key) == when:
+            return
+        self._timers[key] = when
+        self._sequence += 1
+        heapq.heappush(self._heap, (when, self._sequence, key))
+
+    def take(self, now: float) -> tuple[K, float] | None:
+        """The next key to work on and the seconds that it waited; None when there is none yet."""
+        self._ripen(now)
+        if not self._ready:
+            return None
+        key = self._ready.popleft()
+        waited = now - self._since.pop(key)
+        self._working[key] = False
+        return key, waited
+
+    def done(self, key: K, now: float) -> None:
+        """The work succeeded: its failures are forgotten."""
+        self._failures.pop(key, None)
+        if self._working.pop(key):
+            self.add(key, now)
+
+    def failed(self, key: K, now: float, *, at_least: float = 0.0) -> float:
+        """The work failed: the key comes back after its back-off, sooner if it is added. Returns that delay."""
+        failures = self._failures.get(key, 0) + 1
+        self._failures[key] = failures
+        delay = max(at_least, self._backoff.delay(failures))
+        again = self._working.pop(key)
+        self.add_at(key, now + delay)
+        if again:
+            self.add(key, now)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """Drop timer and failures of a key whose object is gone."""
+        self._timers.pop(key, None)
+        self._failures.pop(key, None)
+
+    def next_due(self) -> float | None:
+        """Time of the earliest timer."""
+        while self._heap and self._timers.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    @property
+    def depth(self) -> int:
+        """Keys that wait for a worker."""
+        return len(self._ready)
+
+    @property
+    def active(self) -> int:
+        """Keys being worked on."""
+        return len(self._working)
+
+    def _ripen(self, now: float) -> None:
+        while (due := self.next_due()) is not None and due <= now:
+            _, _, key = heapq.heappop(self._heap)
+            del self._timers[key]
+            self.add(key, due if key not in self._working else now)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a worker answers when the key shall come back after its back-off."""
+
+    at_least: float = 0.0
+    """Seconds that the API server asked to wait."""
+
+
+class WorkQueue(Generic[K]):
+    """Runs a `Schedule`: at most `workers` keys at the same time, each key never twice at once."""
+
+    def __init__(
+        self,
+        work: Callable[[K, float], Awaitable[Failure | None]],
+        *,
+        workers: int,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """`work` gets a key and the seconds that it waited; it must not raise."""
+        self.schedule: Schedule[K] = Schedule(backoff)
+        self._work = work
+        self._workers = workers
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._pumping = False
+        self._open = False
+
+    def start(self) -> None:
+        """Begin to work; what was added before waits until then."""
+        self._open = True
+        self._pump_soon()
+
+    async def stop(self) -> None:
+        """Take no more keys and wait for those being worked on."""
+        self._open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def abandon(self) -> None:
+        """Stop at once, in the middle of the work."""
+        self._open = False
+        for task in self._tasks:
+            task.cancel()
+
+    def add(self, key: K) -> None:
+        """Work on a key as soon as possible."""
+        self.schedule.add(key, _now())
+        self._pump_soon()
+
+    def add_after(self, key: K, seconds: float | None) -> None:
+        """Look at a key again after that many seconds; None takes the time back."""
+        self.schedule.add_at(key, None if seconds is None else _now() + max(0.0, seconds))
+        self._pump_soon()
+
+    def _pump_soon(self) -> None:
+        if self._open and not self._pumping:
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        if not self._open:
+            return
+        now = _now()
+        while len(self._tasks) < self._workers and (item := self.schedule.take(now)) is not None:
+            task = asyncio.create_task(self._run(*item))
+            self._tasks.add(task)
+            task.add_done_callback(self._finished)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.schedule.next_due()
+        if due is not None and len(self._tasks) < self._workers:
+            self._timer = asyncio.get_running_loop().call_at(due, self._pump)
+
+    async def _run(self, key: K, waited: float) -> None:
+        failure = await self._work(key, waited)
+        if failure is None:
+            self.schedule.done(key, _now())
+        else:
+            self.schedule.failed(key, _now(), at_least=failure.at_least)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.result()  # an exception here is a defect of the queue itself: the loop's handler reports it
+        self._pump_soon()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

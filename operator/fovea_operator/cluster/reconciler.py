@@ -1,0 +1,226 @@
+"""One reconcile: observe → decide → children → one status write if it changed → deletions → events."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from fovea_api.v1alpha1 import Condition, ModelDeployment, TrainingJob
+from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason, JobCondition, JobReason
+
+from fovea_operator.errors import ApiError, Conflict, Gone, Refused
+from fovea_operator.reconcile.decision import Decision, Deletion
+from fovea_operator.reconcile.observed import DeploymentObserved, JobObserved
+from fovea_operator.settings import Settings
+
+from . import observe, resources
+from .cache import Cache, Entry
+from .children import Children
+from .client import ApiClient
+from .events import Subject
+from .intake import Intake
+from .keys import Key
+from .metrics import Metrics
+from .progress import Reports
+from .queue import Failure
+from .routing import Routes
+
+log = logging.getLogger(__name__)
+
+DecideJob = Callable[[JobObserved, datetime, Settings], Decision]
+DecideDeployment = Callable[[DeploymentObserved, datetime, Settings], Decision]
+Announce = Callable[[Subject, Any], None]
+
+
+class Reconciler:
+    """Works on keys; `work` never raises."""
+
+    def __init__(
+        self,
+        *,
+        client: ApiClient,
+        cache: Cache,
+        routes: Routes,
+        intake: Intake,
+        reports: Reports,
+        settings: Settings,
+        metrics: Metrics,
+        announce: Announce,
+        requeue: Callable[[Key, float | None], None],
+        decide_job: DecideJob,
+        decide_deployment: DecideDeployment,
+    ) -> None:
+        """`requeue` is told the seconds after which a key shall be looked at again, or None."""
+        self._client = client
+        self._cache = cache
+        self._routes = routes
+        self._intake = intake
+        self._reports = reports
+        self._settings = settings
+        self._metrics = metrics
+        self._announce = announce
+        self._requeue = requeue
+        self._decide_job = decide_job
+        self._decide_deployment = decide_deployment
+        self._children = Children(client, cache, intake, settings.resync_seconds, metrics)
+
+    async def work(self, key: Key, waited: float) -> Failure | None:
+        """Reconcile one key: the boundary at which every error ends, in the way that `errors` says."""
+        self._metrics.waited.observe(waited)
+        begun = time.perf_counter()
+        failure: Failure | None = None
+        outcome = "done"
+        try:
+            failure = await self._reconcile(key)
+            outcome = "done" if failure is None else "refused"
+        except Gone as error:
+            outcome = "gone"
+            log.info("an object went away under a reconcile", extra={"key": str(key), "error": str(error)})
+        except Conflict as error:
+            outcome, failure = "conflict", Failure()
+            log.info("decided on something out of date; deciding anew", extra={"key": str(key), "error": str(error)})
+        except ApiError as error:
+            outcome, failure = "transient", Failure(error.retry_after)
+            log.warning("the API server did not do it; trying again", extra={"key": str(key), "error": str(error)})
+        except Exception as error:
+            outcome, failure = "internal-error", Failure()
+            log.exception("internal error: a defect of Fovea", extra={"key": str(key)})
+            await self._tell_internal_error(key, error)
+        self._metrics.reconciled.labels(key.kind, outcome).observe(time.perf_counter() - begun)
+        return failure
+
+    async def _reconcile(self, key: Key) -> Failure | None:
+        entry = self._entry(key)
+        if entry is None:
+            await self._without_object(key)
+            return None
+        now = datetime.now(UTC)
+        decision = self._decide(key, now, "")
+        refused: Refused | None = None
+        try:
+            for child in decision.children:
+                await self._children.write(child)
+        except Refused as error:
+            refused = error
+            log.warning("a child was refused", extra={"key": str(key), "error": str(error)})
+            decision = self._decide(key, now, str(error))
+        await self._write_status(key, entry, decision)
+        for deletion in decision.deletions:
+            await self._children.delete(deletion)
+        subject = Subject(key.kind, key.namespace, key.name, entry.uid)
+        for event in decision.events:
+            self._announce(subject, event)
+        if refused is not None:
+            return Failure(refused.retry_after)
+        self._requeue(key, None if decision.requeue_at is None else (decision.requeue_at - now).total_seconds())
+        return None
+
+    def _entry(self, key: Key) -> Entry[Any] | None:
+        store = self._cache.jobs if key.kind == resources.TRAINING_JOB.kind else self._cache.deployments
+        return store.get(key.namespace, key.name)
+
+    def _decide(self, key: Key, now: datetime, refused: str) -> Decision:
+        if key.kind == resources.TRAINING_JOB.kind:
+            job = observe.job(self._cache, self._routes, self._reports, key, refused)
+            return self._decide_job(job, now, self._settings) if job is not None else Decision()
+        deployment = observe.deployment(self._cache, key, refused)
+        return self._decide_deployment(deployment, now, self._settings) if deployment is not None else Decision()
+
+    async def _write_status(self, key: Key, entry: Entry[Any], decision: Decision) -> None:
+        # The newest entry: creating children may have brought news of the object itself.
+        current = self._entry(key)
+        if decision.status is None or current is None or current.uid != entry.uid:
+            return
+        if decision.status != current.record.status.dump():
+            await self._apply_status(key, entry.uid, decision.status)
+
+    async def _apply_status(self, key: Key, uid: str, status: dict[str, Any]) -> None:
+        resource = resources.of_kind(key.kind)
+        answer = await self._client.apply(
+            {
+                "apiVersion": resource.api_version,
+                "kind": key.kind,
+                # The uid is a precondition: a namesake that came after is never hit.
+                "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+                "status": status,
+            },
+            "status",
+        )
+        self._intake.seen(key.kind, answer)
+
+    async def _without_object(self, key: Key) -> None:
+        store = self._cache.jobs if key.kind == resources.TRAINING_JOB.kind else self._cache.deployments
+        unreadable = store.unreadable.get((key.namespace, key.name))
+        if unreadable is not None:
+            await self._tell_unreadable(key, unreadable.message)
+            return
+        self._requeue(key, None)
+        # The garbage collector would give the pods of a deleted job their own, long grace period.
+        for pod in observe.orphans(self._cache, key, ""):
+            if not pod.deleting:
+                await self._children.delete(
+                    Deletion("v1", "Pod", pod.namespace, pod.name, pod.uid, self._settings.cancel_grace_seconds)
+                )
+
+    async def _tell_unreadable(self, key: Key, message: str) -> None:
+        """Say on the object itself that it cannot be read."""
+        resource = resources.of_kind(key.kind)
+        raw = await self._client.get(resource, key.namespace, key.name)
+        status = raw.get("status") or {}
+        kind, reason = (
+            (JobCondition.ADMITTED, JobReason.INVALID_SPEC)
+            if key.kind == resources.TRAINING_JOB.kind
+            else (DeploymentCondition.PROGRESSING, JobReason.INVALID_SPEC)
+        )
+        generation = int(raw["metadata"].get("generation") or 0)
+        conditions = status.get("conditions") or []
+        told = _with_condition(conditions, kind.value, "False", reason.value, message, generation)
+        if told != conditions:
+            await self._client.merge_status(resource, key.namespace, key.name, {"conditions": told, "message": message})
+
+    async def _tell_internal_error(self, key: Key, error: Exception) -> None:
+        """Say on the object that Fovea failed; what goes wrong here as well is logged."""
+        entry = self._entry(key)
+        if entry is None:
+            return
+        record: TrainingJob | ModelDeployment = entry.record
+        kind, reason = (
+            (JobCondition.ADMITTED.value, JobReason.INTERNAL_ERROR.value)
+            if isinstance(record, TrainingJob)
+            else (DeploymentCondition.PROGRESSING.value, DeploymentReason.INTERNAL_ERROR.value)
+        )
+        message = (
+            f"Fovea failed at something it did not expect ({type(error).__name__}); it is tried again. "
+            "The operator's log says at what: please report it"
+        )
+        status = record.status.dump()
+        conditions = status.get("conditions") or []
+        told = _with_condition(conditions, kind, "Unknown", reason, message, record.metadata.generation)
+        if told == conditions:
+            return
+        try:
+            await self._apply_status(key, entry.uid, {**status, "conditions": told, "message": message})
+        except ApiError as second:
+            log.warning("cannot tell of an internal error", extra={"key": str(key), "error": str(second)})
+
+
+def _with_condition(
+    conditions: list[dict[str, Any]], kind: str, status: str, reason: str, message: str, generation: int
+) -> list[dict[str, Any]]:
+    """The conditions with that one set; its transition time changes only with its status."""
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for condition in conditions:
+        if condition["type"] == kind and condition["status"] == status:
+            since = condition["lastTransitionTime"]
+    new = Condition(
+        type=kind,
+        status=status,  # type: ignore[arg-type]
+        reason=reason,
+        message=message,
+        last_transition_time=since,
+        observed_generation=generation,
+    ).dump()
+    if kind not in [condition["type"] for condition in conditions]:
+        return [*conditions, new]
+    return [new if condition["type"] == kind else condition for condition in conditions]

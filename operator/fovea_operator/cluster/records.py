@@ -1,0 +1,181 @@
+"""Raw JSON of watch events and answers → slim records. Pure: bodies are dropped here, nothing else keeps them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, Resource, TrainingJob
+from pydantic import ValidationError
+
+from fovea_operator.errors import InvalidSpec
+from fovea_operator.reconcile.observed import ContainerRecord, DeploymentRecord, PodRecord, ServiceRecord
+
+Raw = Mapping[str, Any]
+R = TypeVar("R", bound=Resource)
+
+_NO_ANNOTATIONS: dict[str, str] = {}
+
+
+def version(raw: Raw) -> int:
+    """The resourceVersion as the ordered number that it is (Kubernetes ≥ 1.35 guarantees the order)."""
+    return int(raw["metadata"].get("resourceVersion") or 0)
+
+
+def uid(raw: Raw) -> str:
+    """The object's uid."""
+    return str(raw["metadata"].get("uid") or "")
+
+
+def owner(raw: Raw) -> tuple[str, str, str]:
+    """Kind, name and uid of the controlling owner; three empty strings when there is none."""
+    for reference in raw["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            return reference["kind"], reference["name"], reference["uid"]
+    return "", "", ""
+
+
+@lru_cache(maxsize=4096)
+def moment(text: str) -> datetime:
+    """A Kubernetes timestamp, aware, UTC."""
+    return datetime.fromisoformat(text)
+
+
+def job(raw: Raw) -> TrainingJob:
+    """A TrainingJob; raises InvalidSpec."""
+    return _read(TrainingJob, raw)
+
+
+def model_version(raw: Raw) -> ModelVersion:
+    """A ModelVersion; raises InvalidSpec."""
+    return _read(ModelVersion, raw)
+
+
+def model_deployment(raw: Raw) -> ModelDeployment:
+    """A ModelDeployment; raises InvalidSpec."""
+    return _read(ModelDeployment, raw)
+
+
+def machine_type(raw: Raw) -> MachineType:
+    """A MachineType; raises InvalidSpec."""
+    return _read(MachineType, raw)
+
+
+def _read(model: type[R], raw: Raw) -> R:
+    # Annotations (kubectl's copy of the whole manifest among them) are nothing that is decided on.
+    document = {**raw, "metadata": {**raw["metadata"], "annotations": _NO_ANNOTATIONS}}
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidSpec(
+            f"{field}: {first['msg']} (found {str(first['input'])[:200]!r}); correct the field, "
+            f"or submit the {model.KIND} anew if the field cannot be changed"
+        ) from error
+
+
+def pod(raw: Raw) -> PodRecord:
+    """A pod."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    unschedulable = disrupted = ""
+    ready = False
+    for condition in status.get("conditions") or ():
+        kind, value = condition["type"], condition["status"]
+        if kind == "PodScheduled" and value == "False" and condition.get("reason") == "Unschedulable":
+            unschedulable = condition.get("message") or "Unschedulable"
+        elif kind == "DisruptionTarget" and value == "True":
+            disrupted = condition.get("message") or condition.get("reason") or "DisruptionTarget"
+        elif kind == "Ready":
+            ready = value == "True"
+    return PodRecord(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid(raw),
+        labels=metadata.get("labels") or {},
+        phase=status.get("phase") or "Pending",
+        created=moment(metadata["creationTimestamp"]),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        deletion_deadline=_optional(metadata.get("deletionTimestamp")),
+        node=(raw.get("spec") or {}).get("nodeName") or "",
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        ready=ready,
+        unschedulable=unschedulable,
+        disrupted=disrupted,
+        containers=_containers(status),
+    )
+
+
+def _containers(status: Raw) -> dict[str, ContainerRecord]:
+    return {
+        item["name"]: _container(item)
+        for part in ("initContainerStatuses", "containerStatuses")
+        for item in status.get(part) or ()
+    }
+
+
+def _container(item: Raw) -> ContainerRecord:
+    state = item.get("state") or {}
+    waiting, running, terminated = state.get("waiting"), state.get("running"), state.get("terminated")
+    last = (item.get("lastState") or {}).get("terminated") or {}
+    past: dict[str, Any] = {"restarts": int(item.get("restartCount") or 0)}
+    if last:
+        past["last_exit_code"] = int(last["exitCode"])
+        past["last_reason"] = last.get("reason") or ""
+        past["last_message"] = last.get("message") or ""
+    if terminated is not None:
+        return ContainerRecord(
+            exit_code=int(terminated["exitCode"]),
+            terminated_reason=terminated.get("reason") or "",
+            termination_message=terminated.get("message") or "",
+            started=_optional(terminated.get("startedAt")),
+            finished=_optional(terminated.get("finishedAt")),
+            **past,
+        )
+    if running is not None:
+        return ContainerRecord(running_since=_optional(running.get("startedAt")), **past)
+    waiting = waiting or {}
+    return ContainerRecord(
+        waiting_reason=waiting.get("reason") or "", waiting_message=waiting.get("message") or "", **past
+    )
+
+
+def _optional(text: str | None) -> datetime | None:
+    return moment(text) if text else None
+
+
+def workload(raw: Raw) -> DeploymentRecord:
+    """A Deployment."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    failure = ""
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            failure = condition.get("message") or condition.get("reason") or "ReplicaFailure"
+    return DeploymentRecord(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid(raw),
+        labels=metadata.get("labels") or {},
+        generation=int(metadata.get("generation") or 0),
+        observed_generation=int(status.get("observedGeneration") or 0),
+        replicas=int(status.get("replicas") or 0),
+        ready_replicas=int(status.get("readyReplicas") or 0),
+        available_replicas=int(status.get("availableReplicas") or 0),
+        created=moment(metadata["creationTimestamp"]),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        replica_failure=failure,
+    )
+
+
+def service(raw: Raw) -> ServiceRecord:
+    """A Service."""
+    metadata, spec = raw["metadata"], raw.get("spec") or {}
+    return ServiceRecord(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid(raw),
+        type=spec.get("type") or "ClusterIP",
+        selector=spec.get("selector") or {},
+        node_ports={p.get("name") or "": int(p["nodePort"]) for p in spec.get("ports") or () if p.get("nodePort")},
+    )

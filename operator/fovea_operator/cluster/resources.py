@@ -1,0 +1,65 @@
+"""The resources that the operator reads and writes: where the API server keeps each kind."""
+
+from dataclasses import dataclass
+
+from fovea_api.v1alpha1 import API_VERSION, KINDS
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of object and its place in the API."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """API group, empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """API version without the group."""
+        return self.api_version.rpartition("/")[2]
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """URL path of the collection, the object or its subresource."""
+        root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+        parts = [root]
+        if self.namespaced and namespace:
+            parts.append(f"namespaces/{namespace}")
+        parts.append(self.plural)
+        if name:
+            parts.append(name)
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+OURS: dict[str, Resource] = {
+    kind.kind: Resource(API_VERSION, kind.kind, kind.plural, kind.scope == "Namespaced") for kind in KINDS
+}
+POD = Resource("v1", "Pod", "pods")
+SERVICE = Resource("v1", "Service", "services")
+EVENT = Resource("v1", "Event", "events")
+DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
+LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
+TOKEN_REVIEW = Resource("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False)
+
+TRAINING_JOB = OURS["TrainingJob"]
+MODEL_VERSION = OURS["ModelVersion"]
+MODEL_DEPLOYMENT = OURS["ModelDeployment"]
+MACHINE_TYPE = OURS["MachineType"]
+
+CHILDREN = (POD, DEPLOYMENT, SERVICE)
+"""Watched by label only: those of ours."""
+WATCHED = (MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB, *CHILDREN)
+
+_BY_KIND = {item.kind: item for item in (*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, LEASE, TOKEN_REVIEW)}
+
+
+def of_kind(kind: str) -> Resource:
+    """The resource of a kind."""
+    return _BY_KIND[kind]

@@ -1,0 +1,84 @@
+"""Everything that goes wrong has a name here, and what the queue's boundary does with it.
+
+FoveaError
+├── InvalidSpec          an object cannot be read or can never work  → condition on it, no retry until it changes
+├── LeaseLost            another instance leads                      → the process ends
+└── ApiError             the API server's answer
+    ├── Transient        no answer, 401, 408, 429, 5xx               → back-off (`retry_after` at least)
+    ├── Conflict         409: a precondition (uid, version) failed   → the decision is dropped, decided anew
+    ├── AlreadyExists    409: the name is taken                      → ours: fine; otherwise `NotOurs`
+    ├── Gone             404, 410: the object or its namespace is not there any more
+    └── Refused          other 4xx: quota, policy, schema            → `observed.refused`, back-off
+        └── NotOurs      the name is taken by an object that is not ours
+
+Anything else at the boundary is a defect: logged with its traceback, condition reason InternalError, back-off.
+"""
+
+HTTP_UNAUTHORIZED = 401
+HTTP_NOT_FOUND = 404
+HTTP_TIMEOUT = 408
+HTTP_CONFLICT = 409
+HTTP_GONE = 410
+HTTP_TOO_MANY = 429
+HTTP_SERVER_ERRORS = 500
+
+
+class FoveaError(Exception):
+    """Root of the tree."""
+
+
+class InvalidSpec(FoveaError):
+    """An object cannot be read: names the field, the value and the remedy."""
+
+
+class LeaseLost(FoveaError):
+    """This instance led and does not any more: it must not write again."""
+
+
+class ApiError(FoveaError):
+    """An answer of the API server that is no success."""
+
+    def __init__(self, message: str, *, code: int = 0, reason: str = "", retry_after: float = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        """HTTP status; 0 when no answer came."""
+        self.reason = reason
+        """The Status object's reason, e.g. AlreadyExists."""
+        self.retry_after = retry_after
+        """Seconds that the server asks to wait."""
+
+
+class Transient(ApiError):
+    """It may work the next time: no answer, too many requests, the server's own failure."""
+
+
+class Conflict(ApiError):
+    """What was decided on is out of date."""
+
+
+class AlreadyExists(ApiError):
+    """An object of this name is there."""
+
+
+class Gone(ApiError):
+    """The object, or the namespace around it, is not there."""
+
+
+class Refused(ApiError):
+    """The API server understood and said no."""
+
+
+class NotOurs(Refused):
+    """The name of a child is taken by an object of someone else."""
+
+
+def of_answer(code: int, reason: str, message: str, retry_after: float = 0) -> ApiError:
+    """The error that an HTTP answer stands for: the one place that maps codes."""
+    kind: type[ApiError] = Refused
+    if code in (HTTP_UNAUTHORIZED, HTTP_TIMEOUT, HTTP_TOO_MANY) or code >= HTTP_SERVER_ERRORS or code == 0:
+        kind = Transient
+    elif code in (HTTP_NOT_FOUND, HTTP_GONE):
+        kind = Gone
+    elif code == HTTP_CONFLICT:
+        kind = AlreadyExists if reason == "AlreadyExists" else Conflict
+    return kind(message, code=code, reason=reason, retry_after=retry_after)

@@ -1,0 +1,74 @@
+"""How Kopf is set: it watches, nothing else. No peering, finalizers, annotations, Events or scanning."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import kopf
+from fovea_api.contract import labels
+
+from fovea_operator.cluster import resources
+from fovea_operator.settings import Settings
+
+
+class _NothingHandled(kopf.DiffBaseStorage):
+    """No object's last handled state is kept or compared: computing it would copy every body of every event."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No handler's progress is kept on objects."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+def of_kopf(settings: Settings) -> kopf.OperatorSettings:
+    """Kopf's settings: worker_limit stays unset (a limited worker keeps its slot for seconds after each object)."""
+    kopf_settings = kopf.OperatorSettings()
+    kopf_settings.peering.standalone = True
+    kopf_settings.posting.enabled = False
+    kopf_settings.scanning.disabled = True
+    kopf_settings.persistence.diffbase_storage = _NothingHandled()
+    kopf_settings.persistence.progress_storage = _NoProgress()
+    kopf_settings.networking.connect_timeout = 10
+    kopf_settings.networking.request_timeout = 60
+    kopf_settings.watching.server_timeout = 600
+    kopf_settings.watching.connect_timeout = 10
+    kopf_settings.watching.chunk_size = 500
+    for resource in resources.CHILDREN:
+        kopf_settings.watching.label_selectors[resource.group, resource.version, resource.plural] = (
+            labels.MANAGED_SELECTOR
+        )
+    lease = resources.LEASE
+    kopf_settings.watching.field_selectors[lease.group, lease.version, lease.plural] = (
+        f"metadata.name={settings.lease_name}"
+    )
+    return kopf_settings
+
+
+def scopes(settings: Settings) -> dict[str, Any]:
+    """Where Kopf watches: everywhere, or the given namespaces and the operator's own (its Lease is there)."""
+    if not settings.watch_namespaces:
+        return {"clusterwide": True}
+    names: Iterable[str] = {*settings.watch_namespaces, settings.namespace}
+    return {"namespaces": sorted(names)}

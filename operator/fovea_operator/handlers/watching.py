@@ -1,0 +1,28 @@
+"""What is watched, and where the events go: each handler hands over the raw object and returns."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import kopf
+
+from fovea_operator.cluster import resources
+from fovea_operator.cluster.resources import Resource
+
+OnEvent = Callable[[str, str | None, Mapping[str, Any]], None]
+"""Told kind, type (ADDED, MODIFIED, DELETED; None from a list) and the raw object."""
+
+
+def register(registry: kopf.OperatorRegistry, on_event: OnEvent, on_lease: Callable[[Mapping[str, Any]], None]) -> None:
+    """Add a handler for every watched kind, and one for the Lease of the operator."""
+    for resource in resources.WATCHED:
+        _watch(registry, resource, on_event)
+
+    @kopf.on.event(resources.LEASE.group, resources.LEASE.version, resources.LEASE.plural, registry=registry)
+    async def lease(event: kopf.RawEvent, **_: Any) -> None:
+        on_lease(event["object"])
+
+
+def _watch(registry: kopf.OperatorRegistry, resource: Resource, on_event: OnEvent) -> None:
+    @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)
+    async def watched(event: kopf.RawEvent, **_: Any) -> None:
+        on_event(resource.kind, event["type"], event["object"])

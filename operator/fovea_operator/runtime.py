@@ -1,0 +1,266 @@
+"""The running operator: leadership first, then the cache, then work; everything is taken down in the reverse order."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+from fovea_api.contract import labels
+
+from .cluster import endpoints, keys, resources
+from .cluster.cache import Cache
+from .cluster.client import ApiClient
+from .cluster.credentials import load
+from .cluster.events import Announcer, Subject
+from .cluster.intake import Intake, list_all
+from .cluster.keys import Key
+from .cluster.lease import Leadership
+from .cluster.liveness import Liveness
+from .cluster.metrics import Metrics
+from .cluster.progress import Desk, Doorkeeper, Reports, Sender
+from .cluster.queue import Backoff, WorkQueue
+from .cluster.reconciler import Reconciler
+from .cluster.routing import Routes
+from .errors import ApiError, FoveaError
+from .handlers import running
+from .reconcile import model_deployment, references, training_job
+from .reconcile.decision import Event
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 2.0
+
+
+class Operator:
+    """One instance: builds the parts, joins them, runs them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self._cache = Cache(labels.DEPLOYMENT)
+        self._queue: WorkQueue[Key] = WorkQueue(
+            self._work,
+            workers=settings.workers,
+            backoff=Backoff(settings.retry_base_seconds, settings.retry_max_seconds),
+        )
+        self._metrics = Metrics(self._cache, lambda: self._queue.schedule.depth)
+        self._client = ApiClient(load, count=self._metrics.count_call)
+        self._routes = Routes(self._cache, references.needs)
+        self._intake = Intake(self._cache, self._routes, self._queue.add)
+        self._intake.relisted = self._relisted
+        self._reports = Reports(settings.progress_seconds, self._wake_for_report)
+        self._leadership = Leadership(self._client, settings, self._identity)
+        self._announcer = Announcer(
+            self._client.create, self._metrics.events_dropped.inc, instance=self._identity, rate=settings.event_rate
+        )
+        self._reconciler = Reconciler(
+            client=self._client,
+            cache=self._cache,
+            routes=self._routes,
+            intake=self._intake,
+            reports=self._reports,
+            settings=settings,
+            metrics=self._metrics,
+            announce=self._announce,
+            requeue=self._queue.add_after,
+            decide_job=training_job.decide,
+            decide_deployment=model_deployment.decide,
+        )
+        self._liveness = Liveness(started=0.0, lease_seconds=settings.lease_seconds)
+        self._relist = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._runners: list[web.AppRunner] = []
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT. Raises LeaseLost, or what else ended it."""
+        self._liveness.started = _now()
+        self._catch_signals()
+        desk = Desk(self._reports, Doorkeeper(self._client.review_token), self._is_training_pod)
+        try:
+            self._runners.append(
+                await endpoints.serve(endpoints.application(self._metrics, self._alive), self._settings.metrics_port)
+            )
+            self._runners.append(await endpoints.serve(desk.application(), self._settings.report_port))
+            if await self._until_stopped(self._stand_by()):
+                await self._lead()
+        finally:
+            for runner in self._runners:
+                await runner.cleanup()
+            await self._client.close()
+        log.info("stopped")
+
+    async def _stand_by(self) -> None:
+        await self._wait_for_kinds()
+        await self._leadership.acquire()
+
+    async def _lead(self) -> None:
+        self._liveness.leading_since = _now()
+        self._metrics.leading.set(1)
+        keeping = asyncio.create_task(self._leadership.keep(), name="lease")
+        watching: asyncio.Task[None] | None = None
+        try:
+            # The cache must be complete before the first decision: a pod not yet listed is not a pod that vanished.
+            listing = asyncio.create_task(self._list_until_done(), name="first list")
+            if not await self._until_stopped(_first_of(keeping, listing)):
+                return
+            self._all_again()
+            watching = await running.start(self._settings, self._intake.event, self._lease_seen)
+            self._catch_signals()
+            self._queue.start()
+            self._liveness.ready = True
+            log.info("working", extra={"jobs": len(self._cache.jobs), "pods": len(self._cache.pods)})
+            others = [
+                asyncio.create_task(self._resync(), name="resync"),
+                asyncio.create_task(self._announcer.run(), name="events"),
+            ]
+            if await self._until_stopped(_first_of(keeping, watching, *others)):
+                raise FoveaError("the watch ended by itself: starting anew is the remedy")
+        finally:
+            await self._stand_down(keeping, watching)
+
+    async def _stand_down(self, keeping: "asyncio.Task[None]", watching: "asyncio.Task[None] | None") -> None:
+        self._liveness.ready = False
+        if keeping.done():
+            self._queue.abandon()
+        else:
+            # Reconciles in flight end while the Lease is still renewed; only then may a standby begin.
+            await self._queue.stop()
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+            await self._leadership.release()
+        self._metrics.leading.set(0)
+        if watching is not None and not watching.done():
+            watching.cancel()
+            await asyncio.wait([watching], timeout=3)
+
+    async def _until_stopped(self, work: Any) -> bool:
+        """Do something until it is done (True) or a signal arrives (False). Raises what the work raises."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+                return True
+            return False
+        finally:
+            stop.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=3)
+
+    async def _wait_for_kinds(self) -> None:
+        told = False
+        while True:
+            try:
+                missing = [kind for kind, item in resources.OURS.items() if not await self._client.is_served(item)]
+            except ApiError as error:
+                log.warning("the API server does not answer; waiting", extra={"error": str(error)})
+                missing = []
+            else:
+                if not missing:
+                    return
+                if not told:
+                    log.warning("CRDs are missing; waiting for them to be installed", extra={"kinds": missing})
+                    told = True
+            self._liveness.heard = _now()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _list_until_done(self) -> None:
+        while True:
+            try:
+                await list_all(self._client, self._cache, self._intake, self._settings)
+            except ApiError as error:
+                log.warning("cannot list; trying again", extra={"error": str(error)})
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                return
+
+    async def _resync(self) -> None:
+        """Compare lists with the cache: soon after a watch began anew, and every now and then anyway."""
+        regular = _now() + self._settings.resync_seconds
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._relist.wait(), max(0.0, regular - _now()))
+                # Let the new watch deliver first what it began with.
+                await asyncio.sleep(self._settings.relist_seconds)
+            self._relist.clear()
+            await self._list_until_done()
+            if _now() >= regular:
+                self._all_again()
+                regular = _now() + self._settings.resync_seconds
+
+    def _all_again(self) -> None:
+        for name, _ in self._cache.deployments:
+            self._queue.add(keys.deployment(*name))
+        for name, _ in self._cache.jobs:
+            self._queue.add(keys.job(*name))
+
+    def _relisted(self, _kind: str) -> None:
+        self._relist.set()
+
+    async def _work(self, key: Key, waited: float) -> Any:
+        return await self._reconciler.work(key, waited)
+
+    def _announce(self, subject: Subject, event: Event) -> None:
+        if self._settings.events:
+            self._announcer.announce(subject, event)
+
+    def _wake_for_report(self, namespace: str, pod: str, seconds: float) -> None:
+        entry = self._cache.pods.get(namespace, pod)
+        if entry is not None:
+            asyncio.get_running_loop().call_later(seconds, self._queue.add, keys.job(namespace, entry.owner[1]))
+
+    def _is_training_pod(self, sender: Sender) -> bool:
+        entry = self._cache.pods.get(sender.namespace, sender.pod)
+        return entry is not None and entry.uid == sender.uid and entry.owner[0] == resources.TRAINING_JOB.kind
+
+    def _lease_seen(self, raw: Mapping[str, Any]) -> None:
+        spec = raw.get("spec") or {}
+        if (
+            raw["metadata"].get("namespace") == self._settings.namespace
+            and spec.get("holderIdentity") == self._identity
+        ):
+            self._liveness.renewal_seen = _now()
+
+    def _alive(self) -> Liveness:
+        if self._leadership.heard_at is not None:
+            self._liveness.heard = max(self._liveness.heard or 0.0, self._leadership.heard_at)
+        return self._liveness
+
+    def _catch_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+
+
+async def _first_of(*tasks: "asyncio.Task[None]") -> None:
+    """Wait until one of the tasks ends; raises what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def run(settings: Settings) -> int:
+    """Run an operator in an event loop of its own. Returns the process' exit code."""
+
+    async def main() -> None:
+        await Operator(settings).run()
+
+    try:
+        asyncio.run(main())
+    except FoveaError as error:
+        log.error("ending", extra={"error": str(error), "pid": os.getpid()})  # noqa: TRY400 - told, not a defect
+        return 1
+    return 0

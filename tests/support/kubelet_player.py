@@ -1,0 +1,176 @@
+"""Plays the kubelet (and the Deployment controller): steps the status of pods as a node would, by the real status subresource."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from fovea_api.contract import names
+from fovea_api.contract.report import REASON_FETCHED, REASON_PUBLISHED, Published, Termination
+
+from support.kube_apiserver import Cluster
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def now() -> str:
+    """This second, as Kubernetes writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def published(bucket_path: str, *, digest: str = DIGEST) -> Published:
+    """A publication of a megabyte in three files."""
+    return Published(uri=f"s3://fovea/{bucket_path}", digest=digest, size=1 << 20, files=3)
+
+
+def terminated(code: int, message: str = "", reason: str = "") -> dict[str, Any]:
+    """State of a container that ended."""
+    state = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error"), "startedAt": now()}
+    return {"terminated": {**state, "finishedAt": now(), "message": message}}
+
+
+RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+WAITING = {"waiting": {"reason": "PodInitializing"}}
+
+
+class Kubelet:
+    """Steps pods of one namespace."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def bind(self, pod: str, node: str = "node-1") -> None:
+        """Give the pod a node, as the scheduler does."""
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        self._cluster.api.request("POST", self._cluster.path("Pod", pod) + "/binding", binding)
+
+    def unschedulable(self, pod: str, message: str) -> None:
+        """The scheduler finds no node."""
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        self._status(pod, {"phase": "Pending", "conditions": [condition]})
+
+    def preparing(self, pod: str) -> None:
+        """`fovea-fetch` runs."""
+        self._status(pod, self._containers(pod, "Pending", fetch=_running(), sync=WAITING, trainer=WAITING))
+
+    def running(self, pod: str) -> None:
+        """Inputs are there; the sidecar and the trainer run."""
+        fetched = Termination(REASON_FETCHED, "everything is in place").to_json()
+        status = self._containers(
+            pod, "Running", fetch=terminated(0, fetched), sync=_running(), trainer=_running(), ready=True
+        )
+        self._status(pod, status)
+
+    def succeeded(self, pod: str, *, model: bool = True, metrics: dict[str, float] | None = None) -> None:
+        """The trainer ended with 0, the sidecar published and ended."""
+        job = pod.rsplit("-", 3)[0]
+        place = f"{self._cluster.namespace}/jobs/{job}/uid"
+        message = Termination(
+            REASON_PUBLISHED,
+            "output and model are in the store",
+            output=published(f"{place}/output"),
+            model=published(f"{place}/model") if model else None,
+            metrics=metrics or {},
+        )
+        self.ended(pod, 0, sync=message)
+
+    def ended(self, pod: str, code: int, *, sync: Termination | None = None, reason: str = "") -> None:
+        """The trainer ended with a code; the sidecar said `sync`."""
+        said = sync or Termination(REASON_PUBLISHED, "the logs are in the store")
+        status = self._containers(
+            pod,
+            "Succeeded" if code == 0 else "Failed",
+            fetch=terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json()),
+            sync=terminated(0, said.to_json()),
+            trainer=terminated(code, reason=reason),
+        )
+        self._status(pod, status)
+
+    def fetch_failed(self, pod: str, code: int, said: Termination) -> None:
+        """`fovea-fetch` ended the pod."""
+        status = self._containers(pod, "Failed", fetch=terminated(code, said.to_json()), sync=WAITING, trainer=WAITING)
+        self._status(pod, status)
+
+    def vanish(self, pod: str) -> None:
+        """The pod object is deleted at once, as when its node is removed."""
+        self._cluster.delete("Pod", pod, grace=0)
+
+    def finish_deletions(self) -> list[str]:
+        """Pods with a deletionTimestamp end, as a kubelet would end them; their names."""
+        ending = [pod for pod in self._cluster.list("Pod") if pod["metadata"].get("deletionTimestamp")]
+        for pod in ending:
+            self._cluster.delete("Pod", pod["metadata"]["name"], grace=0)
+        return [pod["metadata"]["name"] for pod in ending]
+
+    def deployment_available(self, name: str) -> None:
+        """The Deployment's controller says that all its replicas answer."""
+        deployment = self._cluster.get("Deployment", name)
+        assert deployment is not None
+        replicas = deployment["spec"]["replicas"]
+        self._cluster.patch(
+            "Deployment",
+            name,
+            {
+                "status": {
+                    "observedGeneration": deployment["metadata"]["generation"],
+                    "replicas": replicas,
+                    "updatedReplicas": replicas,
+                    "readyReplicas": replicas,
+                    "availableReplicas": replicas,
+                }
+            },
+            "status",
+        )
+
+    def _containers(
+        self,
+        pod: str,
+        phase: str,
+        *,
+        fetch: dict[str, Any],
+        sync: dict[str, Any],
+        trainer: dict[str, Any],
+        ready: bool = False,
+    ) -> dict[str, Any]:
+        return {
+            "phase": phase,
+            "startTime": now(),
+            "conditions": [
+                {"type": "PodScheduled", "status": "True"},
+                {"type": "Ready", "status": "True" if ready else "False"},
+            ],
+            "initContainerStatuses": [
+                _status_of(names.FETCH_CONTAINER, fetch),
+                _status_of(names.SYNC_CONTAINER, sync),
+            ],
+            "containerStatuses": [_status_of(names.TRAINER_CONTAINER, trainer)],
+        }
+
+    def _status(self, pod: str, status: dict[str, Any]) -> None:
+        self._cluster.patch("Pod", pod, {"status": status}, "status")
+
+
+def _running() -> dict[str, Any]:
+    return {"running": {"startedAt": now()}}
+
+
+def _status_of(name: str, state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": state,
+        "lastState": {},
+        "ready": "running" in state,
+        "restartCount": 0,
+        "image": "test",
+        "imageID": "",
+    }
+
+
+def said(text: str) -> dict[str, Any]:
+    """A termination message as an object."""
+    document: dict[str, Any] = json.loads(text)
+    return document
