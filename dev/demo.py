@@ -52,7 +52,7 @@ class Demo:
 
     def data(self) -> Path:
         """Write the pictures and upload them."""
-        folder = CACHE / "demo/digits"
+        folder = self.deployment.demo_pictures()
         self.type(sys.executable, str(ROOT / "dev/digits.py"), str(folder))
         self.type("fovea", "data", "upload", str(folder / "train"), "digits", "-n", NAMESPACE_OF_TEAM)
         return folder / "held-out"

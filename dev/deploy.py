@@ -37,6 +37,10 @@ class Deployment:
         recorded = json.loads(self._dev("images", "--json", "--recorded", capture=True))
         return {name: image["reference"] for name, image in recorded.items()}
 
+    def demo_pictures(self) -> Path:
+        """Folder with the demo's pictures: `train/<digit>/`, `held-out/`."""
+        return CACHE / "demo/digits"
+
     def install(self, *settings: str, namespaces: tuple[str, ...] = (NAMESPACE_OF_TEAM,)) -> None:
         """Install or upgrade the chart and wait until it is ready; `settings` are further --set values."""
         for namespace in namespaces:
