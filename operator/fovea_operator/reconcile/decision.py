@@ -10,8 +10,11 @@ class Write(Enum):
     """How a child is written."""
 
     CREATE = "create"
-    """POST; 409 AlreadyExists means that it is there. For what is never edited (pods, ModelVersions), for the Deployment of a
-    model version, whose template is never edited, and for the ModelDeployment of a job, which is its users' from then on."""
+    """POST; 409 AlreadyExists means that it is there.
+
+    For what is never edited (pods, ModelVersions), for the Deployment of a model version, whose template is never
+    edited, and for a job's ModelDeployment, which is its users' from then on.
+    """
     APPLY = "apply"
     """Server-side apply with our field manager, by force: whole Services, and the replicas of version Deployments."""
 
@@ -51,7 +54,10 @@ class Decision:
 
     children: tuple[Child, ...] = ()
     status: dict[str, Any] | None = None
-    """The whole wanted status as JSON (camelCase); None: leave it alone. The edge compares it with the current one and writes only a change."""
+    """The whole wanted status as JSON (camelCase); None: leave it alone.
+
+    The edge compares it with the current one and writes only a change.
+    """
     deletions: tuple[Deletion, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_at: datetime | None = None

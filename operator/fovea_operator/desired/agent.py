@@ -1,0 +1,35 @@
+"""The agent's containers: the only ones that hold the object store's key."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fovea_api.contract import environment, names
+
+from fovea_operator.desired import security
+from fovea_operator.settings import Settings
+
+STORE_VOLUME = "fovea-object-store"
+
+
+def container(
+    name: str, command: Sequence[str], plan: str, mounts: Sequence[dict[str, Any]], settings: Settings
+) -> dict[str, Any]:
+    """A container that runs `fovea-agent <command>` on a plan (JSON), with the store's key and further mounts."""
+    return {
+        "name": name,
+        "image": settings.agent_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["fovea-agent", *command],
+        "env": [{"name": environment.PLAN, "value": plan}],
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": security.own_container(),
+        "volumeMounts": [
+            *(dict(mount) for mount in mounts),
+            {"name": STORE_VOLUME, "mountPath": environment.OBJECT_STORE_MOUNT, "readOnly": True},
+        ],
+    }
+
+
+def store_volume() -> dict[str, Any]:
+    """The volume with the key of the pod's namespace; readable by the agent's group only."""
+    return {"name": STORE_VOLUME, "secret": {"secretName": names.OBJECT_STORE_SECRET, "defaultMode": 0o440}}

@@ -1,0 +1,14 @@
+"""`spec.args` as a command line."""
+
+from collections.abc import Mapping
+
+Value = str | int | float | bool
+
+
+def flags(args: Mapping[str, Value] | None) -> list[str]:
+    """`{"epochs": 10, "augment": False}` -> `["--epochs=10", "--augment=false"]`, in the order given."""
+    return [f"--{name}={_text(value)}" for name, value in (args or {}).items()]
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

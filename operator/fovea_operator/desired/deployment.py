@@ -1,0 +1,141 @@
+"""The Deployment that serves one version of a model. Its template is written once and never changed."""
+
+import hashlib
+from typing import Any
+
+from fovea_api.contract import environment, labels, names
+from fovea_api.contract.plan import ModelPlan
+from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
+
+from fovea_operator.desired import agent, machine, owner, security
+from fovea_operator.settings import Settings
+
+_MODELS = {"name": "fovea-models", "mountPath": environment.MODELS_MOUNT}
+_TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
+_GRACE_SECONDS = 60
+"""Longer than a connection lives (30 s) and may take to end (10 s): TensorFlow Serving answers until it is killed."""
+_LEAVE_SECONDS = 5
+"""Endpoints are withdrawn while the pod ends: it waits this long before it is told to stop."""
+_CONNECTIONS = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
+
+
+def revision(deployment: ModelDeployment, version: ModelVersion) -> str:
+    """Hash of what the users decide of a template: the version's content and the machine type they name.
+
+    Images and settings of the platform are left out on purpose: an upgrade of Fovea rolls nobody's model by itself.
+    """
+    parts = (version.spec.uri, version.spec.digest, deployment.spec.machine_type or "")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+def version_deployment(
+    deployment: ModelDeployment, version: ModelVersion, revision: str, machine_type: MachineType, settings: Settings
+) -> dict[str, Any]:
+    """The whole Deployment, for its creation."""
+    name = deployment.metadata.name
+    number = version.spec.version
+    of_pods = labels.of_model_server(name, version.spec.model, number, revision)
+    manifest = scale(deployment, number, revision)
+    manifest["metadata"]["labels"] = of_pods
+    manifest["spec"] |= {
+        "selector": {"matchLabels": labels.serving_selector(name, number, revision)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "progressDeadlineSeconds": deployment.spec.rollout.progress_deadline_seconds,
+        "revisionHistoryLimit": 1,
+        "template": {
+            "metadata": {
+                "labels": dict(of_pods),
+                "annotations": {"kubectl.kubernetes.io/default-container": names.MODEL_SERVER_CONTAINER},
+            },
+            "spec": _pod(version, machine_type, settings),
+        },
+    }
+    return manifest
+
+
+def scale(deployment: ModelDeployment, number: int, revision: str) -> dict[str, Any]:
+    """Only the replicas: applied to a Deployment that exists, it leaves the template alone."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": names.version_deployment(deployment.metadata.name, number, revision),
+            "namespace": deployment.metadata.namespace,
+            "ownerReferences": [owner.reference(deployment)],
+        },
+        "spec": {"replicas": deployment.spec.scaling.min_replicas},
+    }
+
+
+def _pod(version: ModelVersion, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
+    plan = ModelPlan(
+        namespace=version.metadata.namespace,
+        model=version.spec.model,
+        version=version.spec.version,
+        uri=version.spec.uri,
+        digest=version.spec.digest,
+        target=environment.MODELS_MOUNT,
+    ).to_json()
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "securityContext": security.pod(),
+        "initContainers": [
+            agent.container(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [_MODELS], settings),
+        ],
+        "containers": [_server(version, machine_type, settings)],
+        "volumes": [
+            {"name": _MODELS["name"], "emptyDir": {}},
+            {"name": _TMP["name"], "emptyDir": {}},
+            agent.store_volume(),
+        ],
+        **machine.placement(machine_type),
+    }
+    if settings.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": secret} for secret in settings.image_pull_secrets]
+    return spec
+
+
+def _server(version: ModelVersion, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
+    model, number = version.spec.model, version.spec.version
+    ready = {"path": f"/v1/models/{model}/versions/{number}/metadata", "port": names.REST_PORT_NAME}
+    return {
+        "name": names.MODEL_SERVER_CONTAINER,
+        "image": settings.server_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": list(settings.server_command),
+        "args": [
+            f"--port={names.GRPC_PORT}",
+            f"--rest_api_port={names.REST_PORT}",
+            f"--model_name={model}",
+            f"--model_base_path={environment.MODELS_MOUNT}/{model}",
+            # One version for life: nothing else is looked for, and one that cannot be loaded ends the pod at once.
+            "--file_system_poll_wait_seconds=0",
+            "--max_num_load_retries=0",
+            "--enable_grpc_healthcheck_service=true",
+            "--enable_profiler=false",
+            f"--grpc_channel_arguments={_CONNECTIONS}",
+        ],
+        "env": [
+            {"name": "HOME", "value": _TMP["mountPath"]},
+            {"name": "TF_FORCE_GPU_ALLOW_GROWTH", "value": "true"},
+        ],
+        "ports": [
+            {"name": names.GRPC_PORT_NAME, "containerPort": names.GRPC_PORT},
+            {"name": names.REST_PORT_NAME, "containerPort": names.REST_PORT},
+        ],
+        "resources": machine.resources(machine_type),
+        "securityContext": security.own_container(),
+        # How long a start may take is the rollout's progressDeadlineSeconds; the kubelet must not restart a slow load.
+        "startupProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 43_200},
+        "readinessProbe": {"httpGet": ready, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": {
+            "grpc": {"port": names.GRPC_PORT},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
+        "volumeMounts": [_MODELS | {"readOnly": True}, dict(_TMP)],
+    }

@@ -1,0 +1,40 @@
+"""The ModelVersion that records what a job trained. It is not owned by the job: a model outlives its job."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fovea_api.contract import labels, names
+from fovea_api.contract.report import Published
+from fovea_api.v1alpha1 import API_VERSION, ModelVersion, TrainingJob
+
+
+def model_version(
+    job: TrainingJob, model: str, number: int, attempt: int, published: Published, metrics: Mapping[str, float]
+) -> dict[str, Any]:
+    """Version `number` of the model: where the attempt published it and what the evaluation said."""
+    spec: dict[str, Any] = {
+        "model": model,
+        "version": number,
+        "uri": published.uri,
+        "digest": published.digest,
+        "bytes": published.size,
+        "lineage": {"job": job.metadata.name, "jobUid": job.metadata.uid, "attempt": attempt},
+        "approval": "Approved",
+    }
+    if metrics:
+        spec["metrics"] = dict(metrics)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": ModelVersion.KIND,
+        "metadata": {
+            "name": names.model_version(model, number),
+            "namespace": job.metadata.namespace,
+            "labels": {
+                labels.MANAGED_BY: labels.MANAGED_BY_VALUE,
+                labels.MODEL: model,
+                labels.VERSION: str(number),
+                labels.JOB: job.metadata.name,
+            },
+        },
+        "spec": spec,
+    }

@@ -1,0 +1,165 @@
+"""The training pod: `fovea-fetch` (init container) -> `fovea-sync` (native sidecar) -> `trainer`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fovea_api.contract import environment, labels, names, report
+from fovea_api.contract.plan import Input, TrainingPlan
+from fovea_api.v1alpha1 import MachineType, TrainingJob
+from fovea_api.v1alpha1.training_job import Container
+
+from fovea_operator.desired import agent, args, machine, owner, security
+from fovea_operator.settings import Settings
+
+RECIPE_COMMAND = "fovea-train"
+
+_WORK = {"name": "fovea-work", "mountPath": environment.WORK_MOUNT}
+_TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
+_SHARED_MEMORY = {"name": "fovea-shared-memory", "mountPath": "/dev/shm"}  # noqa: S108 - a mount path
+_REPORT = {"name": "fovea-report", "mountPath": environment.REPORT_TOKEN_MOUNT, "readOnly": True}
+_TOKEN_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Member:
+    """One pod's place in a job: a role and an index in it."""
+
+    role: str = names.ROLE_CHIEF
+    index: int = 0
+
+    @property
+    def key(self) -> str:
+        """Its key in the job's status."""
+        return f"{self.role}-{self.index}"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the agent fetches from: inputs and the job whose newest checkpoint to begin with, as store addresses."""
+
+    inputs: tuple[Input, ...] = ()
+    checkpoint_from: str = ""
+
+
+def training_pod(
+    job: TrainingJob, member: Member, attempt: int, machine_type: MachineType, sources: Sources, settings: Settings
+) -> dict[str, Any]:
+    """The pod of one attempt of a job's member."""
+    container = job.spec.trainer.container
+    name = job.metadata.name
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "hostname": names.training_host(name, member.role, member.index),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.grace_seconds,
+        "securityContext": security.pod(),
+        "initContainers": _agents(job, member, attempt, sources, settings),
+        "containers": [_trainer(job, machine_type, settings)],
+        "volumes": _volumes(container, machine_type, settings),
+        **machine.placement(machine_type),
+    }
+    secrets = [{"name": secret} for secret in settings.image_pull_secrets]
+    secrets += [secret.dump() for secret in (container.image_pull_secrets if container else None) or ()]
+    if secrets:
+        spec["imagePullSecrets"] = secrets
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": names.training_pod(name, member.role, member.index, attempt),
+            "namespace": job.metadata.namespace,
+            "labels": labels.of_training_pod(name, member.role, member.index, attempt),
+            "annotations": {"kubectl.kubernetes.io/default-container": names.TRAINER_CONTAINER},
+            "ownerReferences": [owner.reference(job)],
+        },
+        "spec": spec,
+    }
+
+
+def _agents(
+    job: TrainingJob, member: Member, attempt: int, sources: Sources, settings: Settings
+) -> list[dict[str, Any]]:
+    checkpoint = job.spec.checkpoint
+    plan = TrainingPlan(
+        namespace=job.metadata.namespace,
+        job=job.metadata.name,
+        uid=job.metadata.uid,
+        attempt=attempt,
+        role=member.role,
+        index=member.index,
+        inputs=sources.inputs,
+        checkpoint_from=sources.checkpoint_from,
+        cache=job.spec.cache.name if job.spec.cache else "",
+        publish=member.role == names.ROLE_CHIEF,
+        report_url=settings.report_url,
+        **({"checkpoint_keep": checkpoint.keep} if checkpoint else {}),
+    ).to_json()
+    fetch = agent.container(names.FETCH_CONTAINER, ["fetch"], plan, [_WORK], settings)
+    mounts: list[dict[str, Any]] = [_WORK, _REPORT] if settings.report_url else [_WORK]
+    command = ["sync", f"--grace-period={settings.grace_seconds}"]
+    sync = agent.container(names.SYNC_CONTAINER, command, plan, mounts, settings)
+    return [fetch, sync | {"restartPolicy": "Always"}]
+
+
+def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
+    container = job.spec.trainer.container
+    built = _recipe(job, machine_type, settings) if container is None else _own(container, job)
+    checkpoint = job.spec.checkpoint
+    variables = environment.of_trainer(
+        job.metadata.name,
+        checkpoint_every_steps=checkpoint.every_steps if checkpoint else None,
+        checkpoint_keep=checkpoint.keep if checkpoint else None,
+    )
+    own = [variable.dump() for variable in (container.env if container else None) or ()]
+    taken = {variable["name"] for variable in own}
+    built["env"] = [{"name": n, "value": v} for n, v in variables.items() if n not in taken] + own
+    built["resources"] = machine.resources(machine_type)
+    built["volumeMounts"] = [dict(_WORK), *built.pop("volumeMounts", ())]
+    if _shared_memory(container, machine_type):
+        built["volumeMounts"].append(dict(_SHARED_MEMORY))
+    return {"name": names.TRAINER_CONTAINER, **built}
+
+
+def _recipe(job: TrainingJob, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
+    gpu_image = settings.trainer_gpu_image if machine_type.spec.gpus else ""
+    return {
+        "image": gpu_image or settings.trainer_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": [RECIPE_COMMAND],
+        "args": [str(job.spec.trainer.recipe), *args.flags(job.spec.args)],
+        "securityContext": security.own_container(),
+        "volumeMounts": [dict(_TMP)],
+    }
+
+
+def _own(container: Container, job: TrainingJob) -> dict[str, Any]:
+    built: dict[str, Any] = {
+        "image": container.image,
+        "securityContext": security.user_container(container.run_as_user),
+        "volumeMounts": [mount.dump() for mount in container.volume_mounts or ()],
+    }
+    given = container.dump()
+    built |= {key: given[key] for key in ("imagePullPolicy", "command", "workingDir", "envFrom") if key in given}
+    arguments = [*(container.args or ()), *args.flags(job.spec.args)]
+    return built | ({"args": arguments} if arguments else {})
+
+
+def _shared_memory(container: Container | None, machine_type: MachineType) -> str | None:
+    return (container.shared_memory if container else None) or machine_type.spec.shared_memory
+
+
+def _volumes(container: Container | None, machine_type: MachineType, settings: Settings) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [{"name": _WORK["name"], "emptyDir": {}}, agent.store_volume()]
+    if settings.report_url:
+        token = {
+            "audience": names.REPORT_TOKEN_AUDIENCE,
+            "expirationSeconds": _TOKEN_SECONDS,
+            "path": report.REPORT_TOKEN_FILE,
+        }
+        volumes.append({"name": _REPORT["name"], "projected": {"sources": [{"serviceAccountToken": token}]}})
+    if container is None:
+        volumes.append({"name": _TMP["name"], "emptyDir": {}})
+    if size := _shared_memory(container, machine_type):
+        volumes.append({"name": _SHARED_MEMORY["name"], "emptyDir": {"medium": "Memory", "sizeLimit": size}})
+    return volumes + [volume.dump() for volume in (container.volumes if container else None) or ()]

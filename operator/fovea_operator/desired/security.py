@@ -1,0 +1,22 @@
+"""Security contexts: every pod of ours passes the `restricted` Pod Security Standard."""
+
+from typing import Any
+
+USER = 1000
+"""User and group id of our own images."""
+
+
+def pod() -> dict[str, Any]:
+    """Of the pod: the group owns the volumes, so that the agent reads what a program of another user id wrote."""
+    return {"runAsNonRoot": True, "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def own_container() -> dict[str, Any]:
+    """Of a container of our own images: fixed user, read-only root."""
+    return user_container(USER) | {"runAsGroup": USER, "readOnlyRootFilesystem": True}
+
+
+def user_container(user: int | None) -> dict[str, Any]:
+    """Of a user's container: it may write to its own root, and runs as its image says unless the job says otherwise."""
+    context: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    return context | ({"runAsUser": user} if user is not None else {})

@@ -1,0 +1,115 @@
+"""Inputs by name (job://…, model://…) become addresses in the store, with the digest that the agent checks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fovea_api.contract import storage
+from fovea_api.contract.plan import INPUT_PUBLICATION, Input
+from fovea_api.v1alpha1 import ModelVersion, TrainingJob
+from fovea_api.v1alpha1.conditions import JobReason
+from fovea_api.v1alpha1.training_job import JobState
+
+from fovea_operator.desired.pod import Sources
+from fovea_operator.reconcile import references, versions
+from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.reconcile.references import JobOutput, ModelFiles
+from fovea_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """An input that is not there: `final` when it will never be."""
+
+    reason: JobReason
+    message: str
+    final: bool
+
+
+def resolve(observed: JobObserved, settings: Settings) -> Sources | Unresolved:
+    """All inputs and the checkpoint to begin with, or the first of them that is not there."""
+    resolved: list[Input] = []
+    for name, uri in (observed.job.spec.inputs or {}).items():
+        reference = references.parse(uri)
+        found: Input | Unresolved
+        if isinstance(reference, JobOutput):
+            found = _of_job(f"spec.inputs.{name}", name, uri, reference, observed)
+        elif isinstance(reference, ModelFiles):
+            found = _of_model(f"spec.inputs.{name}", name, uri, reference, observed.versions)
+        else:
+            found = Input(name, uri)
+        if isinstance(found, Unresolved):
+            return found
+        resolved.append(found)
+    begin = _checkpoint(observed, settings)
+    return begin if isinstance(begin, Unresolved) else Sources(tuple(resolved), begin)
+
+
+def _of_job(field: str, name: str, uri: str, reference: JobOutput, observed: JobObserved) -> Input | Unresolved:
+    other = _other(field, uri, reference.job, observed)
+    if isinstance(other, Unresolved):
+        return other
+    if other.status.state != JobState.SUCCEEDED:
+        return _missing(
+            f"{field}: {uri} does not exist, since job {reference.job} ended {other.status.state}; "
+            "correct that job and submit both again."
+        )
+    published = other.status.model if reference.part == "model" else other.status.output
+    if published is None:
+        return _missing(f"{field}: job {reference.job} published no {reference.part}; name another input.")
+    return Input(name, published.uri, INPUT_PUBLICATION, published.digest)
+
+
+def _other(field: str, uri: str, name: str, observed: JobObserved) -> TrainingJob | Unresolved:
+    """The other job, ended."""
+    if name == observed.job.metadata.name:
+        return Unresolved(
+            JobReason.INVALID_SPEC, f"{field}: {uri} is this job itself; name another job and submit again.", final=True
+        )
+    other = observed.jobs.get(name)
+    if other is None:
+        return _pending(f"{field}: waiting for job {name}, which does not exist yet: submit it, or cancel this job.")
+    if other.status.state is None or not other.status.state.ended:
+        return _pending(f"{field}: waiting for job {name} to end; it is {other.status.state or JobState.QUEUED} now.")
+    return other
+
+
+def _of_model(
+    field: str, name: str, uri: str, reference: ModelFiles, registered: Iterable[ModelVersion]
+) -> Input | Unresolved:
+    found = versions.find(reference.model, registered, reference.version)
+    if found is None:
+        what = f"version {reference.version}" if reference.version else "an approved version"
+        return _pending(
+            f"{field}: waiting for {what} of model {reference.model} ({uri}): register it, or cancel this job."
+        )
+    return Input(name, found.spec.uri, INPUT_PUBLICATION, found.spec.digest)
+
+
+def _checkpoint(observed: JobObserved, settings: Settings) -> str | Unresolved:
+    """Address of the job whose checkpoints are to be continued; empty: none."""
+    name = references.checkpoint_job(observed.job)
+    if name is None:
+        return ""
+    other = _other("spec.checkpoint.from", f"job://{name}", name, observed)
+    if isinstance(other, Unresolved):
+        return other
+    prefix = storage.job(other.metadata.namespace, name, other.metadata.uid)
+    return str(storage.Location(_bucket(other, settings), prefix))
+
+
+def _bucket(job: TrainingJob, settings: Settings) -> str:
+    for published in (job.status.output, job.status.model):
+        try:
+            if published is not None:
+                return storage.Location.parse(published.uri).bucket
+        except ValueError:
+            continue
+    return settings.bucket
+
+
+def _pending(message: str) -> Unresolved:
+    return Unresolved(JobReason.INPUT_PENDING, message, final=False)
+
+
+def _missing(message: str) -> Unresolved:
+    return Unresolved(JobReason.INPUT_MISSING, message, final=True)

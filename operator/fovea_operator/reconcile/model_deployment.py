@@ -1,0 +1,177 @@
+"""What to do about a ModelDeployment. Total, synchronous, no clock, no I/O.
+
+1. places     which version is stable, candidate, draining, given up (`rollout`)
+2. children   a Deployment per version that serves or is to serve, at its scale; the Service, at the stable version
+3. deletions  Deployments that have no place any more
+4. status     conditions Serving and Progressing, places, endpoint
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from fovea_api.contract import labels
+from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
+from fovea_api.v1alpha1.model_deployment import ModelDeploymentStatus, VersionStatus
+
+from fovea_operator.desired import deployment as desired
+from fovea_operator.desired.service import service
+from fovea_operator.reconcile import conditions, endpoint, events, rollout, serving_health, times
+from fovea_operator.reconcile.decision import Child, Decision, Deletion, Write
+from fovea_operator.reconcile.events import EventType
+from fovea_operator.reconcile.observed import DeploymentObserved
+from fovea_operator.reconcile.rollout import Places
+from fovea_operator.reconcile.serving_view import ServingView, revision_of
+from fovea_operator.settings import Settings
+
+RETRY = timedelta(seconds=30)
+"""Pause before something that the API server refused is tried again."""
+
+NOTABLE: Mapping[str, EventType] = {
+    DeploymentReason.AVAILABLE: "Normal",
+    DeploymentReason.NO_VERSION: "Warning",
+    DeploymentReason.STARTING: "Normal",
+    DeploymentReason.DRAINING: "Normal",
+    DeploymentReason.MODEL_CORRUPT: "Warning",
+    DeploymentReason.MODEL_MISSING: "Warning",
+    DeploymentReason.DEADLINE_EXCEEDED: "Warning",
+    DeploymentReason.MACHINE_TYPE_MISSING: "Warning",
+    DeploymentReason.POD_REFUSED: "Warning",
+    DeploymentReason.UNSCHEDULABLE: "Warning",
+    DeploymentReason.IMAGE_PULL_FAILED: "Warning",
+    DeploymentReason.KEY_REFUSED: "Warning",
+    DeploymentReason.STORE_UNREACHABLE: "Warning",
+    DeploymentReason.SERVER_FAILED: "Warning",
+}
+
+
+def decide(observed: DeploymentObserved, now: datetime, settings: Settings) -> Decision:
+    """The answer to what is observed of a ModelDeployment. Never raises on an observed state, never changes it."""
+    if observed.deployment.metadata.deletion_timestamp is not None:
+        return Decision()  # its Deployments and its Service go by their owner references
+    view = ServingView.of(observed, now, settings)
+    places = rollout.advance(view)
+    status = _status(view, places)
+    return Decision(
+        children=tuple(_children(view, places)),
+        status=status.dump(),
+        deletions=tuple(_deletions(view, places)),
+        events=events.of_change(view.status.conditions, status.conditions, NOTABLE),
+        requeue_at=times.earliest(rollout.wake(view, places), now + RETRY if observed.refused else None),
+    )
+
+
+def _children(view: ServingView, places: Places) -> Iterator[Child]:
+    for place in (places.stable, places.candidate):
+        if place is not None:
+            yield from _workload(view, place)
+    # The first version of all gets the Service at once: its pods are in it as soon as they answer.
+    pointed_at = places.stable or places.candidate
+    if pointed_at is not None:
+        manifest = service(view.deployment, pointed_at.version, revision_of(pointed_at))
+        record = view.observed.service
+        same = record is not None and (record.type, dict(record.selector)) == (
+            manifest["spec"]["type"],
+            manifest["spec"]["selector"],
+        )
+        if not same:
+            yield Child(Write.APPLY, manifest)
+
+
+def _workload(view: ServingView, place: VersionStatus) -> Iterator[Child]:
+    """The Deployment of a version: made when absent, scaled when its size is wrong, otherwise never touched."""
+    record = view.workloads.get(place.deployment)
+    revision = revision_of(place)
+    if record is None:
+        version, machine_type = view.version(place.version), view.machine_type
+        if version is not None and machine_type is not None:
+            manifest = desired.version_deployment(view.deployment, version, revision, machine_type, view.settings)
+            yield Child(Write.CREATE, manifest)
+    elif not record.deleting and record.replicas != view.spec.scaling.min_replicas:
+        yield Child(Write.APPLY, desired.scale(view.deployment, place.version, revision))
+
+
+def _deletions(view: ServingView, places: Places) -> Iterator[Deletion]:
+    for workload in view.observed.workloads:
+        if workload.name not in places.kept and not workload.deleting:
+            yield Deletion("apps/v1", "Deployment", workload.namespace, workload.name, workload.uid)
+
+
+def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:
+    serving = _serving(view, places)
+    progressing = _progressing(view, places)
+    held = view.status.conditions
+    for type_, (value, reason, message) in (
+        (DeploymentCondition.SERVING, serving),
+        (DeploymentCondition.PROGRESSING, progressing),
+    ):
+        held = conditions.put(
+            held, type_, conditions.truth(value), reason, message, now=view.now, generation=view.generation
+        )
+    stable = _counted(view, places.stable)
+    return view.status.model_copy(
+        update={
+            "conditions": held,
+            "message": serving[2] if progressing[1] == DeploymentReason.IDLE else f"{serving[2]} {progressing[2]}",
+            "stable": stable,
+            "candidate": _counted(view, places.candidate),
+            "draining": [_counted(view, place) for place in places.draining] or None,
+            "failed": places.failed,
+            "endpoint": endpoint.of(view.deployment, view.observed.service),
+            "replicas": stable.ready_replicas if stable else 0,
+            "selector": _selector(view, places),
+            "observed_generation": view.generation,
+        }
+    )
+
+
+Said = tuple[bool, DeploymentReason, str]
+
+
+def _serving(view: ServingView, places: Places) -> Said:
+    model, stable = view.spec.model, places.stable
+    if stable is None:
+        reason = places.problem.reason if places.problem else DeploymentReason.STARTING
+        return False, reason, f"No version of model {model} answers yet."
+    ready, wanted = view.ready(stable), view.spec.scaling.min_replicas
+    if ready > 0:
+        message = f"Version {stable.version} of model {model} answers on {ready} of {wanted} pods."
+        return True, DeploymentReason.AVAILABLE, message
+    problem = serving_health.problem(view, stable)
+    reason = problem.reason if problem else DeploymentReason.STARTING
+    why = f": {problem.message}" if problem else ""
+    return False, reason, f"No pod of version {stable.version} of model {model} answers{why}."
+
+
+def _progressing(view: ServingView, places: Places) -> Said:
+    if places.failed is not None and places.problem is not None:
+        return False, places.problem.reason, places.problem.message
+    if view.observed.refused:
+        said = f"The API server refuses a Deployment or Service, it is tried again: {view.observed.refused}"
+        return places.candidate is not None, DeploymentReason.POD_REFUSED, said
+    if places.candidate is not None:
+        number = places.candidate.version
+        if places.problem is not None:
+            return True, places.problem.reason, f"Version {number} is not ready: {places.problem.message}."
+        return (
+            True,
+            DeploymentReason.STARTING,
+            f"Version {number} is starting; the Service moves to it when it answers.",
+        )
+    if places.problem is not None:
+        return False, places.problem.reason, places.problem.message
+    if places.draining:
+        old = ", ".join(str(place.version) for place in places.draining)
+        return True, DeploymentReason.DRAINING, f"Version {old} finishes its connections."
+    return False, DeploymentReason.IDLE, "Nothing is being brought up and nothing is being drained."
+
+
+def _counted(view: ServingView, place: VersionStatus | None) -> VersionStatus | None:
+    return None if place is None else place.model_copy(update={"ready_replicas": view.ready(place)})
+
+
+def _selector(view: ServingView, places: Places) -> str | None:
+    place = places.stable or places.candidate
+    if place is None:
+        return None
+    selector = labels.serving_selector(view.deployment.metadata.name, place.version, revision_of(place))
+    return ",".join(f"{label}={value}" for label, value in selector.items())

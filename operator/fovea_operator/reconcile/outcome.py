@@ -1,0 +1,170 @@
+"""How a training pod ended: by its containers' exit codes and the agents' termination messages.
+
+Success is believed only with the digest of the published output.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fovea_api.contract import exit_codes, names
+from fovea_api.contract.exit_codes import Outcome
+from fovea_api.contract.report import REASON_ALREADY_COMPLETE, REASON_PUBLISHED, Published, Termination
+from fovea_api.v1alpha1.conditions import JobReason
+
+from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.view import ended
+
+_SPOILT = ("StartError", "ContainerCannotRun")
+"""The container runtime could not start the program: its code (127 or 128) is the runtime's own."""
+
+_FROM_OUTSIDE = ("Evicted", "Preempting", "NodeLost", "Shutdown", "Terminated")
+"""status.reason of a pod that its node ended."""
+
+_AGENT_REASONS = {
+    exit_codes.DATA_CORRUPT: JobReason.DATA_CORRUPT,
+    exit_codes.INPUT_MISSING: JobReason.INPUT_MISSING,
+    exit_codes.RESTART: JobReason.STORE_UNREACHABLE,
+    exit_codes.KEY_REFUSED: JobReason.KEY_REFUSED,
+}
+
+
+@dataclass(frozen=True)
+class Success:
+    """The output is published; `termination` says where."""
+
+    output: Published
+    termination: Termination
+    already: bool
+    """Whether an earlier attempt did it, and this one found it."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The attempt failed."""
+
+    reason: str
+    message: str
+    retryable: bool
+    exit_code: int | None = None
+    at: datetime | None = None
+
+
+def of(pod: PodRecord) -> Success | Failure | None:
+    """How the pod ended; None while it has not."""
+    if not ended(pod):
+        return None
+    fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
+    trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
+    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    if fetch.exit_code not in (None, exit_codes.OK):
+        return _of_fetch(pod, fetch)
+    if trainer.exit_code == exit_codes.OK:
+        return _of_sync(pod, sync)
+    if trainer.exit_code is None:
+        return _without_program(pod, sync)
+    return _of_trainer(pod, trainer)
+
+
+def lost(pod: PodRecord | None) -> Failure:
+    """The pod is gone, or its node is."""
+    if pod is None:
+        return Failure(
+            JobReason.POD_LOST,
+            "the pod is gone without a word on how it ended (deleted by hand, or its node was lost)",
+            retryable=True,
+        )
+    return Failure(
+        JobReason.POD_LOST,
+        f"pod {pod.name} did not end in its grace period: node {pod.node or '(none)'} does not answer",
+        retryable=True,
+    )
+
+
+def _of_fetch(pod: PodRecord, fetch: ContainerRecord) -> Success | Failure:
+    said = Termination.from_json(fetch.termination_message)
+    if (
+        fetch.exit_code == exit_codes.ALREADY_COMPLETE
+        and said is not None
+        and said.reason == REASON_ALREADY_COMPLETE
+        and said.output is not None
+    ):
+        return Success(said.output, said, already=True)
+    return _of_agent(pod, names.FETCH_CONTAINER, fetch, said)
+
+
+def _of_sync(pod: PodRecord, sync: ContainerRecord) -> Success | Failure:
+    said = Termination.from_json(sync.termination_message)
+    if said is not None and said.reason == REASON_PUBLISHED and said.output is not None:
+        return Success(said.output, said, already=False)
+    if sync.exit_code not in (None, exit_codes.OK):
+        return _of_agent(pod, names.SYNC_CONTAINER, sync, said)
+    return Failure(
+        JobReason.OUTPUT_MISSING,
+        f"the program of pod {pod.name} ended with 0, but no digest of its output arrived",
+        retryable=True,
+        exit_code=sync.exit_code,
+        at=sync.finished,
+    )
+
+
+def _of_agent(pod: PodRecord, name: str, record: ContainerRecord, said: Termination | None) -> Failure:
+    code = record.exit_code if record.exit_code is not None else exit_codes.INTERNAL
+    # Fenced: a newer attempt has started, so this one's failure says nothing about the job.
+    retryable = exit_codes.outcome(code) is not Outcome.PERMANENT or code == exit_codes.FENCED
+    reason = said.reason if said and said.reason else _AGENT_REASONS.get(code, JobReason.AGENT_FAILED)
+    message = said.message if said and said.message else f"container {name} of pod {pod.name} ended with {code}"
+    if record.terminated_reason == "OOMKilled":
+        reason, message = JobReason.OUT_OF_MEMORY, f"container {name} of pod {pod.name} ran out of memory"
+    return Failure(reason, message, retryable or _disturbed(pod), code, record.finished)
+
+
+def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
+    code = trainer.exit_code if trainer.exit_code is not None else exit_codes.INTERNAL
+    at = trainer.finished
+    if trainer.terminated_reason in _SPOILT:
+        text = _shortened(trainer.termination_message)
+        return Failure(
+            JobReason.PROGRAM_FAILED, f"the program cannot be started: {text}", retryable=False, exit_code=code, at=at
+        )
+    if _disturbed(pod):
+        return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True, exit_code=code, at=at)
+    if trainer.terminated_reason == "OOMKilled":
+        return Failure(
+            JobReason.OUT_OF_MEMORY,
+            "the program used more memory than its machine type has",
+            retryable=True,
+            exit_code=code,
+            at=at,
+        )
+    text = _shortened(trainer.termination_message)
+    message = f"the program ended with exit code {code}" + (f": {text}" if text else "")
+    retryable = exit_codes.outcome(code) is Outcome.RETRYABLE
+    return Failure(JobReason.PROGRAM_FAILED, message, retryable, code, at)
+
+
+def _without_program(pod: PodRecord, sync: ContainerRecord) -> Failure:
+    """The pod ended and its program never did: evicted, refused by its kubelet, or the sidecar could not start."""
+    said = Termination.from_json(sync.termination_message)
+    if sync.exit_code not in (None, exit_codes.OK) and said is not None:
+        return _of_agent(pod, names.SYNC_CONTAINER, sync, said)
+    if _disturbed(pod):
+        return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True)
+    why = pod.message or pod.reason or "it does not say why"
+    return Failure(
+        pod.reason or JobReason.POD_LOST, f"pod {pod.name} ended before its program did: {why}", retryable=True
+    )
+
+
+def _disturbed(pod: PodRecord) -> bool:
+    """Whether the pod was ended from outside: then its exit codes say nothing about the program."""
+    return pod.deleting or bool(pod.disrupted) or pod.reason in _FROM_OUTSIDE
+
+
+def _disturbance(pod: PodRecord) -> str:
+    why = pod.disrupted or pod.message or ("it was deleted" if pod.deleting else pod.reason)
+    return f"pod {pod.name} was ended from outside: {why}"
+
+
+def _shortened(text: str, limit: int = 500) -> str:
+    text = text.strip()
+    return text if len(text) <= limit else f"…{text[-limit:]}"

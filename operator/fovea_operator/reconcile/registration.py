@@ -1,0 +1,52 @@
+"""What becomes of a trained model: a ModelVersion, and a ModelDeployment that serves it.
+
+The number is the newest plus one, and the name is made of it, so two jobs that choose the same number meet in the API
+server: one of them sees the other's version and chooses again. A version remembers its job's uid, so a crash never
+makes two.
+"""
+
+from dataclasses import dataclass
+
+from fovea_api.contract import names
+from fovea_api.contract.report import Published
+from fovea_api.v1alpha1 import ModelVersion
+
+from fovea_operator.desired.model_deployment import model_deployment
+from fovea_operator.desired.model_version import model_version
+from fovea_operator.reconcile.decision import Child, Write
+from fovea_operator.reconcile.outcome import Success
+from fovea_operator.reconcile.progress import finite
+from fovea_operator.reconcile.view import View
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Name of the version, and what has to be created for it."""
+
+    name: str
+    children: tuple[Child, ...]
+
+
+def register(view: View, success: Success, model: str, published: Published) -> Registration:
+    """Reuse this job's version, or make the next one; make the deployment if it is asked for and absent."""
+    versions = [version for version in view.observed.versions if version.spec.model == model]
+    own = _own(view, versions)
+    children: list[Child] = []
+    if own is not None:
+        name = own.metadata.name
+    else:
+        number = max((version.spec.version for version in versions), default=0) + 1
+        name = names.model_version(model, number)
+        metrics = finite(success.termination.metrics)
+        manifest = model_version(view.job, model, number, view.attempt, published, metrics)
+        children.append(Child(Write.CREATE, manifest))
+    registration = view.spec.model
+    if registration is not None and registration.deploy and model not in view.observed.deployments:
+        children.append(Child(Write.CREATE, model_deployment(view.job, model, view.settings)))
+    return Registration(name, tuple(children))
+
+
+def _own(view: View, versions: list[ModelVersion]) -> ModelVersion | None:
+    uid = view.job.metadata.uid
+    mine = (version for version in versions if version.spec.lineage and version.spec.lineage.job_uid == uid)
+    return next(mine, None) if uid else None

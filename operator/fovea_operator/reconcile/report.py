@@ -1,0 +1,149 @@
+"""A job's next status: one function through which every policy writes, so that state, conditions and message agree."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1.conditions import JobCondition, JobReason
+from fovea_api.v1alpha1.training_job import RoleStatus, TrainingJobStatus
+
+from fovea_operator.reconcile import conditions, events, times
+from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event
+from fovea_operator.reconcile.events import EventType
+from fovea_operator.reconcile.view import CHIEF, View, ended, trainer_started
+
+MAX_MESSAGE = 4096
+
+Admission = tuple[JobReason, str]
+"""Reason and message of the condition Admitted."""
+ACCEPTED: Admission = (JobReason.ACCEPTED, "The spec is valid; the job may have pods.")
+
+NOTABLE: Mapping[str, EventType] = {
+    JobReason.INVALID_SPEC: "Warning",
+    JobReason.ARGUMENTS_UNCHECKED: "Warning",
+    JobReason.MACHINE_TYPE_MISSING: "Warning",
+    JobReason.INPUT_PENDING: "Normal",
+    JobReason.SUSPENDED: "Normal",
+    JobReason.RESUMED: "Normal",
+    JobReason.UNSCHEDULABLE: "Warning",
+    JobReason.IMAGE_PULL_FAILED: "Warning",
+    JobReason.POD_REFUSED: "Warning",
+    JobReason.CONTAINER_CONFIG_ERROR: "Warning",
+    JobReason.RETRYING: "Warning",
+    JobReason.PUBLISHED: "Normal",
+    JobReason.ALREADY_COMPLETE: "Normal",
+    JobReason.REGISTRATION_REFUSED: "Warning",
+    JobReason.CANCELLED: "Normal",
+    JobReason.MAX_WAIT_SECONDS: "Warning",
+}
+"""Reasons that become an event when a condition takes them; a failure's reason always does."""
+
+
+def status(
+    view: View,
+    state: JobState,
+    reason: str,
+    message: str,
+    *,
+    running: bool = False,
+    admitted: Admission | None = ACCEPTED,
+    **fields: Any,
+) -> TrainingJobStatus:
+    """The status of a job that has not ended. `admitted` None: not admitted, for the same reason."""
+    said = message[:MAX_MESSAGE]
+    held = view.status.conditions
+    known = conditions.find(held, JobCondition.ADMITTED)
+    if admitted is None:
+        held = _put(view, held, JobCondition.ADMITTED, False, reason, said)
+    elif known is None or known.status != "True":
+        held = _put(view, held, JobCondition.ADMITTED, True, *admitted)
+    held = _put(view, held, JobCondition.RUNNING, running, reason, said)
+    update = {
+        "state": state,
+        "message": said,
+        "conditions": held,
+        "roles": roles(view),
+        "observed_generation": view.job.metadata.generation,
+    }
+    if view.status.queue_time is None and admitted is not None:
+        update["queue_time"] = times.text(view.queued_since)
+    return view.status.model_copy(update=update | fields)
+
+
+def over(
+    view: View, state: JobState, reason: str, message: str, *, refused: bool = False, **fields: Any
+) -> TrainingJobStatus:
+    """The status of a job that ends now; `refused`: since its spec can never work."""
+    said = message[:MAX_MESSAGE]
+    completed = state == JobState.SUCCEEDED
+    final = JobCondition.COMPLETE if completed else JobCondition.FAILED
+    held = view.status.conditions
+    if refused:
+        held = _put(view, held, JobCondition.ADMITTED, False, reason, said)
+    held = _put(view, held, JobCondition.RUNNING, False, reason, said)
+    if conditions.is_true(held, JobCondition.SUSPENDED):
+        held = _put(view, held, JobCondition.SUSPENDED, False, reason, said)
+    held = _put(view, held, final, True, reason, said)
+    attempts = {"attempts": view.attempts(view.attempt)} if view.begun else {}
+    started = view.status.start_time or (times.text(view.program_started) if view.program_started else None)
+    update = {
+        "state": state,
+        "message": said,
+        "conditions": held,
+        "roles": roles(view),
+        "start_time": started,
+        "running_seconds": view.seconds_run if started else view.status.running_seconds,
+        "next_attempt_time": None,
+        "end_time": times.text(view.now),
+        "observed_generation": view.job.metadata.generation,
+    }
+    return view.status.model_copy(update=update | attempts | fields)
+
+
+def roles(view: View) -> dict[str, RoleStatus]:
+    """The chief's pods, counted."""
+    counts = {"pending": 0, "active": 0, "succeeded": 0, "failed": 0}
+    for pod in view.observed.pods:
+        if ended(pod):
+            counts["succeeded" if pod.phase == "Succeeded" else "failed"] += 1
+        else:
+            counts["active" if trainer_started(pod) else "pending"] += 1
+    return {CHIEF.role: RoleStatus(**counts)}
+
+
+def decision(
+    view: View,
+    new: TrainingJobStatus,
+    *,
+    children: tuple[Child, ...] = (),
+    deletions: tuple[Deletion, ...] = (),
+    requeue_at: Any = None,
+) -> Decision:
+    """A decision with this status and the events that its change is worth."""
+    return Decision(
+        children=children,
+        status=new.dump(),
+        deletions=deletions,
+        events=_events(view, new),
+        requeue_at=requeue_at,
+    )
+
+
+def _events(view: View, new: TrainingJobStatus) -> tuple[Event, ...]:
+    notable = dict(NOTABLE)
+    failed = conditions.find(new.conditions, JobCondition.FAILED)
+    if failed is not None:
+        notable.setdefault(failed.reason, "Warning")
+    return events.of_change(view.job.status.conditions, new.conditions, notable)
+
+
+def _put(view: View, held: Any, type_: str, value: bool, reason: str, message: str) -> Any:
+    return conditions.put(
+        held,
+        type_,
+        conditions.truth(value),
+        reason,
+        message,
+        now=view.now,
+        generation=view.job.metadata.generation,
+    )

@@ -1,0 +1,110 @@
+"""Retries: by exit code, counted against backoffLimit, with a growing pause.
+
+The next attempt is written to the status before the failed pod is replaced or deleted, so that a crash never runs an
+attempt twice and never forgets one.
+"""
+
+from datetime import datetime, timedelta
+
+from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1.conditions import JobReason
+from fovea_api.v1alpha1.training_job import FailureStatus, TrainingJobStatus
+
+from fovea_operator.reconcile import outcome, report, times
+from fovea_operator.reconcile.decision import Decision
+from fovea_operator.reconcile.outcome import Failure
+from fovea_operator.reconcile.view import View, lost
+from fovea_operator.settings import Settings
+
+_LARGEST_EXPONENT = 30
+
+
+def back_off(retries: int, settings: Settings) -> timedelta:
+    """Pause before the next attempt after so many retries: 10 s, 20 s, 40 s, … 360 s."""
+    seconds = settings.backoff_base_seconds * 2 ** min(max(retries, 0), _LARGEST_EXPONENT)
+    return timedelta(seconds=min(seconds, settings.backoff_max_seconds))
+
+
+def failure_of(view: View) -> Failure | None:
+    """Why the current attempt failed; None when it did not."""
+    if view.pod is None:
+        return outcome.lost(None) if view.seen else None
+    if lost(view.pod, view.now):
+        return outcome.lost(view.pod)
+    result = outcome.of(view.pod)
+    return result if isinstance(result, Failure) else None
+
+
+def decide(view: View, failure: Failure) -> Decision:
+    """The next attempt, or the end."""
+    if view.stopping:
+        return report.decision(view, _interrupted(view))
+    retries = view.status.retries or 0
+    limit = view.spec.run_policy.backoff_limit
+    if not failure.retryable:
+        return _fail(view, failure, failure.reason, f"Failed: {_sentence(failure)} {_remedy(view, failure)}")
+    if retries >= limit:
+        message = f"Failed after {retries} of {limit} retries (runPolicy.backoffLimit): {_sentence(failure)}"
+        return _fail(view, failure, JobReason.BACKOFF_LIMIT_EXCEEDED, f"{message} {_remedy(view, failure)}")
+    return _again(view, failure, retries + 1)
+
+
+def _again(view: View, failure: Failure, retry: int) -> Decision:
+    # From the time of the failure where it is known: deciding twice then says the same thing twice.
+    begin = (failure.at or view.now) + back_off(retry - 1, view.settings)
+    message = (
+        f"Attempt {view.attempt} failed: {_sentence(failure)} "
+        f"Retry {retry} of {view.spec.run_policy.backoff_limit} starts at {times.text(begin)}."
+    )
+    new = _next_attempt(view, begin, message, JobReason.RETRYING)
+    new = new.model_copy(update={"retries": retry, "last_failure": _record(view, failure)})
+    return report.decision(view, new, requeue_at=begin)
+
+
+def _interrupted(view: View) -> TrainingJobStatus:
+    """The pod ended since the job was suspended, and the suspension was taken back meanwhile: no retry is counted."""
+    return _next_attempt(view, view.now, "Resumed: the next pod goes on from the newest checkpoint.", JobReason.RESUMED)
+
+
+def _next_attempt(view: View, begin: datetime, message: str, reason: JobReason) -> TrainingJobStatus:
+    return report.status(
+        view,
+        JobState.QUEUED,
+        reason,
+        message,
+        attempts=view.attempts(view.attempt + 1),
+        next_attempt_time=times.text(begin),
+        queue_time=times.text(begin),
+        start_time=start_time(view),
+        running_seconds=view.seconds_run,
+    )
+
+
+def _fail(view: View, failure: Failure, reason: str, message: str) -> Decision:
+    return report.decision(
+        view, report.over(view, JobState.FAILED, reason, message, last_failure=_record(view, failure))
+    )
+
+
+def _record(view: View, failure: Failure) -> FailureStatus:
+    return FailureStatus(
+        attempt=view.attempt, exit_code=failure.exit_code, reason=failure.reason, message=failure.message
+    )
+
+
+def start_time(view: View) -> str | None:
+    """When a program of this job started first."""
+    started = view.program_started
+    return view.status.start_time or (times.text(started) if started else None)
+
+
+def _sentence(failure: Failure) -> str:
+    return failure.message.rstrip(".") + "."
+
+
+def _remedy(view: View, failure: Failure) -> str:
+    if failure.reason in (JobReason.PROGRAM_FAILED, JobReason.OUTPUT_MISSING):
+        return f"See its log with: fovea jobs stream-logs {view.job.metadata.name}; correct it and submit a new job."
+    if failure.reason == JobReason.OUT_OF_MEMORY:
+        return "Submit a new job with a machine type that has more memory, or use less."
+    return "Correct this and submit a new job."

@@ -1,0 +1,158 @@
+"""The way of a version: candidate -> stable -> draining -> gone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from fovea_api.contract import labels
+from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
+from fovea_api.v1alpha1.model_deployment import VersionStatus
+
+from fovea_operator.reconcile import conditions, machine, serving_health, times
+from fovea_operator.reconcile.serving_health import Problem
+from fovea_operator.reconcile.serving_view import ServingView
+
+MAX_DRAINING = 16
+
+
+@dataclass(frozen=True)
+class Places:
+    """Which version stands where.
+
+    `problem`: what is wrong with the candidate (a clause), or why there is none or it was given up (a sentence).
+    """
+
+    stable: VersionStatus | None = None
+    candidate: VersionStatus | None = None
+    draining: tuple[VersionStatus, ...] = ()
+    failed: VersionStatus | None = None
+    problem: Problem | None = None
+    switched: bool = False
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """Names of the Deployments that stay."""
+        placed = (self.stable, self.candidate, *self.draining)
+        return frozenset(place.deployment for place in placed if place is not None)
+
+
+def advance(view: ServingView) -> Places:
+    """Where every version stands now."""
+    places = Places(stable=_stable(view), draining=tuple(view.status.draining or ()))
+    wanted = view.wanted()
+    if wanted is None:
+        places = replace(places, problem=_no_version(view))
+    else:
+        places = _towards(view, places, view.place(wanted))
+    return replace(places, draining=_still_draining(view, places))
+
+
+def _stable(view: ServingView) -> VersionStatus | None:
+    """The status's word; without one, the version that the Service points at: a lost status must not stop a model."""
+    if view.status.stable is not None or view.observed.service is None:
+        return view.status.stable
+    selector = view.observed.service.selector
+    number, revision = selector.get(labels.VERSION, ""), selector.get(labels.REVISION, "")
+    for workload in view.observed.workloads:
+        has = (workload.labels.get(labels.VERSION), workload.labels.get(labels.REVISION))
+        if has == (number, revision) and number.isascii() and number.isdigit() and workload.available_replicas > 0:
+            version = view.version(int(number))
+            digest = version.spec.digest if version else ""
+            since = times.text(view.now)
+            return VersionStatus(version=int(number), digest=digest, deployment=workload.name, since=since)
+    return None
+
+
+def _no_version(view: ServingView) -> Problem:
+    model = view.spec.model
+    if isinstance(view.spec.version, int):
+        what = f"Model {model} has no version {view.spec.version}: register it, or correct spec.version."
+    else:
+        what = f"Model {model} has no approved version: train one (spec.model of a TrainingJob) or approve one."
+    return Problem(DeploymentReason.NO_VERSION, what)
+
+
+def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places:
+    if places.stable is not None and places.stable.deployment == target.deployment:
+        return places
+    given_up = _given_up(view, target)
+    if given_up is not None:
+        return replace(places, failed=view.status.failed, problem=given_up)
+    known = view.status.candidate
+    candidate = known if known is not None and known.deployment == target.deployment else target
+    if view.available(candidate):
+        return _switch(view, places, candidate)
+    if candidate.deployment not in view.workloads and view.machine_type is None:
+        message = machine.missing(view.spec.machine_type, view.observed.machine_types)
+        return replace(places, problem=Problem(DeploymentReason.MACHINE_TYPE_MISSING, message))
+    problem = serving_health.problem(view, candidate)
+    if problem is not None and problem.final:
+        return _give_up(places, candidate, problem)
+    if view.now >= deadline(view, candidate):
+        return _give_up(places, candidate, _too_late(view, problem))
+    return replace(places, candidate=candidate, problem=problem)
+
+
+def _given_up(view: ServingView, target: VersionStatus) -> Problem | None:
+    """Why this target was given up; None when it was not, or when the spec has changed since."""
+    failed = view.status.failed
+    said = conditions.find(view.status.conditions, DeploymentCondition.PROGRESSING)
+    if failed is None or said is None or failed.deployment != target.deployment:
+        return None
+    if said.observed_generation != view.generation or said.reason not in DeploymentReason:
+        return None
+    return Problem(DeploymentReason(said.reason), said.message, final=True)
+
+
+def _give_up(places: Places, candidate: VersionStatus, problem: Problem) -> Places:
+    rest = f"version {places.stable.version} keeps serving" if places.stable else "nothing is served"
+    message = (
+        f"Version {candidate.version} is given up: {problem.message}; {rest}. "
+        "It is tried again when the spec or the wanted version changes."
+    )
+    return replace(places, failed=candidate, problem=replace(problem, message=message))
+
+
+def _too_late(view: ServingView, problem: Problem | None) -> Problem:
+    seconds = view.spec.rollout.progress_deadline_seconds
+    why = f": {problem.message}" if problem else ""
+    message = f"its pods were not ready within {seconds} s (rollout.progressDeadlineSeconds){why}"
+    return Problem(DeploymentReason.DEADLINE_EXCEEDED, message, final=True)
+
+
+def _switch(view: ServingView, places: Places, candidate: VersionStatus) -> Places:
+    now = times.text(view.now)
+    draining = [place for place in places.draining if place.deployment != candidate.deployment]
+    if places.stable is not None:
+        draining.append(places.stable.model_copy(update={"since": now}))
+    stable = candidate.model_copy(update={"since": now})
+    return replace(places, stable=stable, candidate=None, draining=tuple(draining), switched=True)
+
+
+def _still_draining(view: ServingView, places: Places) -> tuple[VersionStatus, ...]:
+    """Without those that have drained, are gone, or serve again."""
+    serving = {place.deployment for place in (places.stable, places.candidate) if place is not None}
+    left = [
+        place
+        for place in places.draining
+        if place.deployment in view.workloads and place.deployment not in serving and view.now < drained_at(view, place)
+    ]
+    return tuple(left[-MAX_DRAINING:])
+
+
+def deadline(view: ServingView, candidate: VersionStatus) -> datetime:
+    """When the candidate is given up."""
+    since = times.parse(candidate.since) or view.now
+    return since + timedelta(seconds=view.spec.rollout.progress_deadline_seconds)
+
+
+def drained_at(view: ServingView, place: VersionStatus) -> datetime:
+    """When an old version's pods go."""
+    since = times.parse(place.since) or view.now
+    return since + timedelta(seconds=view.spec.rollout.drain_seconds)
+
+
+def wake(view: ServingView, places: Places) -> datetime | None:
+    """When time alone changes something."""
+    ends: Sequence[datetime] = [drained_at(view, place) for place in places.draining]
+    return times.earliest(deadline(view, places.candidate) if places.candidate else None, *ends)

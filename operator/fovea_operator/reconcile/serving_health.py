@@ -1,0 +1,76 @@
+"""Why a version's pods do not answer, by the word of the agent, the scheduler, the kubelet and the Deployment."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fovea_api.contract import exit_codes, names
+from fovea_api.contract.report import Termination
+from fovea_api.v1alpha1.conditions import DeploymentReason
+from fovea_api.v1alpha1.model_deployment import VersionStatus
+
+from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.serving_view import ServingView
+from fovea_operator.reconcile.stage import CONFIG_PROBLEMS, PULL_PROBLEMS
+
+_FETCH_REASONS = {
+    exit_codes.DATA_CORRUPT: DeploymentReason.MODEL_CORRUPT,
+    exit_codes.INPUT_MISSING: DeploymentReason.MODEL_MISSING,
+    exit_codes.KEY_REFUSED: DeploymentReason.KEY_REFUSED,
+    exit_codes.RESTART: DeploymentReason.STORE_UNREACHABLE,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Reason and sentence; `final`: the version can never be served as it is."""
+
+    reason: DeploymentReason
+    message: str
+    final: bool = False
+
+
+def problem(view: ServingView, place: VersionStatus) -> Problem | None:
+    """The gravest problem of a version, or None while nothing is known to be wrong."""
+    found = [problem for pod in view.pods(place) for problem in _of_pod(pod)]
+    workload = view.workloads.get(place.deployment)
+    if workload is not None and workload.replica_failure:
+        found.append(Problem(DeploymentReason.POD_REFUSED, f"pods are refused: {workload.replica_failure}"))
+    return min(found, key=lambda problem: not problem.final, default=None)
+
+
+def _of_pod(pod: PodRecord) -> Iterator[Problem]:
+    fetch = pod.containers.get(names.FETCH_MODEL_CONTAINER, ContainerRecord())
+    server = pod.containers.get(names.MODEL_SERVER_CONTAINER, ContainerRecord())
+    yield from _of_fetch(fetch)
+    for name, record in ((names.FETCH_MODEL_CONTAINER, fetch), (names.MODEL_SERVER_CONTAINER, server)):
+        said = (record.waiting_message or record.waiting_reason).rstrip(".")
+        if record.waiting_reason in PULL_PROBLEMS:
+            yield Problem(DeploymentReason.IMAGE_PULL_FAILED, f"the image of {name} cannot be pulled: {said}")
+        if record.waiting_reason in CONFIG_PROBLEMS:
+            yield Problem(DeploymentReason.SERVER_FAILED, f"container {name} cannot be made: {said}")
+    if not pod.ready:
+        yield from _of_server(pod, server)
+    if pod.unschedulable and not pod.node:
+        yield Problem(DeploymentReason.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable.rstrip('.')}")
+
+
+def _of_fetch(fetch: ContainerRecord) -> Iterator[Problem]:
+    """An init container is started again and again, so its last run counts too, until one has ended well."""
+    code = fetch.exit_code if fetch.exit_code is not None else fetch.last_exit_code
+    if code in (None, exit_codes.OK):
+        return
+    said = Termination.from_json(fetch.termination_message) or Termination.from_json(fetch.last_message)
+    message = said.message if said else f"container {names.FETCH_MODEL_CONTAINER} ended with {code}"
+    reason = _FETCH_REASONS.get(code or 0, DeploymentReason.SERVER_FAILED)
+    final = reason in (DeploymentReason.MODEL_CORRUPT, DeploymentReason.MODEL_MISSING)
+    yield Problem(reason, message.rstrip("."), final)
+
+
+def _of_server(pod: PodRecord, server: ContainerRecord) -> Iterator[Problem]:
+    code = server.exit_code if server.exit_code is not None else server.last_exit_code
+    if code is None:
+        return
+    reason = server.terminated_reason or server.last_reason
+    said = (server.termination_message or server.last_message).strip()[-500:]
+    message = f"the model server of pod {pod.name} ended with {code}{f' ({reason})' if reason else ''}"
+    yield Problem(DeploymentReason.SERVER_FAILED, f"{message}: {said}" if said else message)

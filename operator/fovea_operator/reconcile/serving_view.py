@@ -1,0 +1,104 @@
+"""Bucket first: what is observed of a ModelDeployment, sorted for the policies."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fovea_api.contract import labels, names
+from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
+from fovea_api.v1alpha1.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus, VersionStatus
+
+from fovea_operator.desired import deployment as desired
+from fovea_operator.reconcile import machine, times, versions
+from fovea_operator.reconcile.observed import DeploymentObserved, DeploymentRecord, PodRecord
+from fovea_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class ServingView:
+    """A ModelDeployment with the Deployments of its versions by name."""
+
+    observed: DeploymentObserved
+    now: datetime
+    settings: Settings
+    workloads: dict[str, DeploymentRecord]
+
+    @classmethod
+    def of(cls, observed: DeploymentObserved, now: datetime, settings: Settings) -> "ServingView":
+        """Sort the Deployments."""
+        return cls(observed, now, settings, {workload.name: workload for workload in observed.workloads})
+
+    @property
+    def deployment(self) -> ModelDeployment:
+        """The ModelDeployment."""
+        return self.observed.deployment
+
+    @property
+    def spec(self) -> ModelDeploymentSpec:
+        """What is wanted."""
+        return self.deployment.spec
+
+    @property
+    def status(self) -> ModelDeploymentStatus:
+        """What was said last."""
+        return self.deployment.status
+
+    @property
+    def generation(self) -> int:
+        """The generation of what is wanted."""
+        return self.deployment.metadata.generation
+
+    @property
+    def machine_type(self) -> MachineType | None:
+        """The machine type of new pods; None when there is none of that name."""
+        return machine.select(self.spec.machine_type, self.observed.machine_types)
+
+    def version(self, number: int) -> ModelVersion | None:
+        """The record of a version."""
+        return versions.find(self.spec.model, self.observed.versions, number)
+
+    def wanted(self) -> ModelVersion | None:
+        """The version that is to be served."""
+        number = self.spec.version if isinstance(self.spec.version, int) else None
+        return versions.find(self.spec.model, self.observed.versions, number)
+
+    def place(self, version: ModelVersion) -> VersionStatus:
+        """The version as it would enter the status now."""
+        revision = desired.revision(self.deployment, version)
+        name = names.version_deployment(self.deployment.metadata.name, version.spec.version, revision)
+        return VersionStatus(
+            version=version.spec.version,
+            digest=version.spec.digest,
+            deployment=name,
+            since=times.text(self.now),
+        )
+
+    def ready(self, place: VersionStatus) -> int:
+        """Pods of a version that answer."""
+        workload = self.workloads.get(place.deployment)
+        return workload.ready_replicas if workload else 0
+
+    def available(self, place: VersionStatus) -> bool:
+        """Whether all wanted pods of a version answer, and the Deployment's word on it is about its present spec."""
+        workload = self.workloads.get(place.deployment)
+        wanted = self.spec.scaling.min_replicas
+        return (
+            workload is not None
+            and not workload.deleting
+            and workload.observed_generation >= workload.generation
+            and workload.replicas >= wanted
+            and workload.available_replicas >= wanted
+        )
+
+    def pods(self, place: VersionStatus) -> list[PodRecord]:
+        """The version's pods, but for those that are ending."""
+        selector = labels.serving_selector(self.deployment.metadata.name, place.version, revision_of(place))
+        return [
+            pod
+            for pod in self.observed.pods
+            if not pod.deleting and all(pod.labels.get(label) == value for label, value in selector.items())
+        ]
+
+
+def revision_of(place: VersionStatus) -> str:
+    """The revision that a version's Deployment has in its name."""
+    return place.deployment.rpartition("-")[2]

@@ -1,0 +1,81 @@
+"""Where a training pod that has not ended stands, in the words of a job's state."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from fovea_api.contract import names
+from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1.conditions import JobReason
+
+from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
+
+PULL_PROBLEMS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+CONFIG_PROBLEMS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+CONTAINERS = (names.FETCH_CONTAINER, names.SYNC_CONTAINER, names.TRAINER_CONTAINER)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """State, reason and sentence.
+
+    `waiting` counts against maxWaitSeconds. `quiet_since` is set for an ordinary stage: it is told only when it lasts.
+    """
+
+    state: JobState
+    reason: JobReason
+    message: str
+    running: bool = False
+    waiting: bool = False
+    quiet_since: datetime | None = None
+
+
+def of(pod: PodRecord, job: str) -> Stage:
+    """The stage of a live pod of a job."""
+    trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
+    if pod.deleting:
+        state = JobState.RUNNING if trainer.running_since else JobState.PREPARING
+        running = trainer.running_since is not None
+        why = f" ({pod.disrupted})" if pod.disrupted else ""
+        message = f"Pod {pod.name} was told to end{why}: it saves a checkpoint, then the job goes on in a new pod."
+        return Stage(state, JobReason.STOPPING, message, running=running)
+    if trainer.exit_code is not None:
+        message = f"The program ended with exit code {trainer.exit_code}; what it wrote is being published."
+        return Stage(JobState.RUNNING, JobReason.PUBLISHING, message, running=True, quiet_since=trainer.finished)
+    if trainer.running_since is not None:
+        message = f"The program runs in pod {pod.name}; follow it with: fovea jobs stream-logs {job}"
+        return Stage(JobState.RUNNING, JobReason.STARTED, message, running=True)
+    if problem := next(_problems(pod), None):
+        return problem
+    if pod.unschedulable and not pod.node:
+        message = (
+            f"No node takes the pod: {pod.unschedulable.rstrip('.')}. "
+            "Free a node or add one, or submit the job with another machine type."
+        )
+        return Stage(JobState.QUEUED, JobReason.UNSCHEDULABLE, message, waiting=True)
+    if not pod.node:
+        message = f"Pod {pod.name} waits for a node; if this takes long, see: kubectl describe pod {pod.name}"
+        return Stage(JobState.QUEUED, JobReason.POD_CREATED, message, waiting=True, quiet_since=pod.created)
+    message = (
+        f"Pod {pod.name} pulls images and fetches inputs on node {pod.node}; if this takes long, see: "
+        f"kubectl describe pod {pod.name}"
+    )
+    return Stage(JobState.PREPARING, JobReason.FETCHING, message, quiet_since=pod.created)
+
+
+def _problems(pod: PodRecord) -> Iterator[Stage]:
+    """What keeps a container from starting, by the kubelet's word."""
+    for name in CONTAINERS:
+        record = pod.containers.get(name, ContainerRecord())
+        said = (record.waiting_message or record.waiting_reason).rstrip(".")
+        who = (
+            "correct spec.trainer.container and submit again"
+            if name == names.TRAINER_CONTAINER
+            else "this is for the platform team: the image and settings of Fovea's agent"
+        )
+        if record.waiting_reason in PULL_PROBLEMS:
+            message = f"The image of container {name} cannot be pulled: {said}; {who}."
+            yield Stage(JobState.PREPARING, JobReason.IMAGE_PULL_FAILED, message, waiting=True)
+        if record.waiting_reason in CONFIG_PROBLEMS:
+            message = f"Container {name} cannot be made: {said}; {who}, or make what is missing."
+            yield Stage(JobState.PREPARING, JobReason.CONTAINER_CONFIG_ERROR, message, waiting=True)

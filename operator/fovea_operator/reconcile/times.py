@@ -1,0 +1,29 @@
+"""Times as Kubernetes writes them: RFC 3339, UTC, whole seconds."""
+
+from datetime import UTC, datetime
+
+
+def parse(text: str | None) -> datetime | None:
+    """Read a time; None when there is none or it is not one (a status may hold anything)."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def text(time: datetime) -> str:
+    """Write a time."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> int:
+    """Whole seconds from start to end; 0 when either is unknown or the clocks disagree."""
+    return max(0, round((end - start).total_seconds())) if start and end else 0
+
+
+def earliest(*times: datetime | None) -> datetime | None:
+    """The first of the times that are known."""
+    return min((time for time in times if time is not None), default=None)

@@ -1,0 +1,319 @@
+"""What to do about a TrainingJob: bucket first (`view`), decide second. Total, synchronous, no clock, no I/O.
+
+The phases, in order; the first that has an answer decides:
+
+1. ended            a job that has ended keeps its status; its pods are cleaned up, and at its TTL it goes
+2. success          the output's digest is known: the model is registered, then the job is SUCCEEDED
+3. refused          the spec can never work: FAILED, and never a pod
+4. cancelled        spec.cancel: CANCELLING while pods end, then CANCELLED
+5. suspended        spec.suspend: the pod saves a checkpoint and ends
+6. ran too long     runPolicy.maxRunningSeconds over all attempts
+7. failed attempt   the next attempt is written to the status, or the job is FAILED
+8. live pod         QUEUED, PREPARING or RUNNING, as the pod says
+9. next pod         machine type, inputs, back-off, and then the pod
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from fovea_api.contract.report import Published
+from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1.conditions import JobReason
+from fovea_api.v1alpha1.training_job import CheckpointStatus, PublicationStatus, TrainingJobStatus
+
+from fovea_operator.desired.pod import Sources, training_pod
+from fovea_operator.reconcile import (
+    arguments,
+    cancellation,
+    cleanup,
+    deadlines,
+    inputs,
+    machine,
+    outcome,
+    progress,
+    registration,
+    report,
+    retry,
+    stage,
+    suspension,
+    times,
+    ttl,
+)
+from fovea_operator.reconcile.decision import Child, Decision, Write
+from fovea_operator.reconcile.inputs import Unresolved
+from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.reconcile.outcome import Success
+from fovea_operator.reconcile.view import CHIEF, SLACK, View, is_over
+from fovea_operator.settings import Settings
+
+QUIET = timedelta(seconds=2)
+"""A stage that every job passes through is told only when it lasts: a short job costs two status writes, not four."""
+REGISTRATION_PAUSE = timedelta(seconds=30)
+
+
+def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
+    """The answer to what is observed of a job. Never raises on an observed state, never changes it."""
+    if observed.job.metadata.deletion_timestamp is not None:
+        return Decision()  # its pods go by their owner references, its model stays
+    view = View.of(observed, now, settings)
+    if view.suspended and not view.spec.suspend and not is_over(view.status):
+        view = suspension.resume(view)
+    for phase in PHASES:
+        decision = phase(view)
+        if decision is not None:
+            return _cleaned(view, decision)
+    raise AssertionError("the last phase always answers")  # pragma: no cover
+
+
+def _ended(view: View) -> Decision | None:
+    if not is_over(view.status):
+        return None
+    expiry = ttl.expires_at(view.job)
+    if expiry is not None and view.now >= expiry:
+        return Decision(deletions=(ttl.deletion(view.job),))
+    return Decision(deletions=cleanup.at_end(view), requeue_at=expiry)
+
+
+def _success(view: View) -> Decision | None:
+    success = outcome.of(view.pod) if view.pod is not None else None
+    if not isinstance(success, Success):
+        return None
+    told_to_end = view.stopping or view.status.state == JobState.CANCELLING
+    if told_to_end and not success.already:
+        # A program may answer SIGTERM with 0 long before it is done. If it is done, the next attempt finds its output.
+        return None
+    published = _published_fields(view, success)
+    if view.spec.model is None:
+        return _succeed(view, success, "Succeeded: the output is published.", published)
+    model, files = view.spec.model.name, success.termination.model
+    if files is None:
+        message = (
+            f"Failed: the program ended with 0 but left no SavedModel in $FOVEA_MODEL_DIR to be model {model}. "
+            "Write it there, or remove spec.model, and submit a new job."
+        )
+        new = report.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
+        return report.decision(view, new, deletions=cleanup.at_end(view))
+    if view.observed.refused:
+        return _registration_refused(view)
+    registered = registration.register(view, success, model, files)
+    message = f"Succeeded: model version {registered.name} is registered. " + (
+        f"Ask it with: fovea predict --model {model} IMAGE"
+        if view.spec.model.deploy
+        else f"Serve it with a ModelDeployment of model {model}."
+    )
+    decision = _succeed(view, success, message, published | {"model_version": registered.name})
+    return replace(decision, children=registered.children)
+
+
+def _succeed(view: View, success: Success, message: str, fields: dict[str, Any]) -> Decision:
+    reason = JobReason.ALREADY_COMPLETE if success.already else JobReason.PUBLISHED
+    new = report.over(view, JobState.SUCCEEDED, reason, message, **fields)
+    return report.decision(view, new, deletions=cleanup.at_end(view), requeue_at=_expiry(view, new))
+
+
+def _expiry(view: View, new: TrainingJobStatus) -> datetime | None:
+    return ttl.expires_at(view.job.model_copy(update={"status": new}))
+
+
+def _registration_refused(view: View) -> Decision:
+    message = (
+        "The program has succeeded, but the API server refuses to register its model; it is tried again. "
+        f"It says: {view.observed.refused}"
+    )
+    new = report.status(
+        view,
+        JobState.RUNNING,
+        JobReason.REGISTRATION_REFUSED,
+        message,
+        attempts=view.attempts(view.attempt),
+        next_attempt_time=None,
+        start_time=retry.start_time(view),
+    )
+    return report.decision(view, new, requeue_at=view.now + REGISTRATION_PAUSE)
+
+
+def _published_fields(view: View, success: Success) -> dict[str, Any]:
+    said = success.termination
+    fields = progress.fields(view.observed.progress)
+    fields["output"] = _publication(success.output)
+    fields["model"] = _publication(said.model) if said.model else None
+    fields["metrics"] = progress.finite(said.metrics) or None
+    newest = fields.get("checkpoint", view.status.checkpoint)
+    if said.checkpoint_step is not None and (newest is None or newest.step != said.checkpoint_step):
+        fields["checkpoint"] = CheckpointStatus(step=said.checkpoint_step)
+    return fields
+
+
+def _publication(published: Published) -> PublicationStatus:
+    return PublicationStatus(uri=published.uri, digest=published.digest, bytes=published.size, files=published.files)
+
+
+def _refused(view: View) -> Decision | None:
+    if view.begun:
+        return None  # what once was accepted is not taken back by an upgrade of the catalogue
+    problems = arguments.problems(view.job)
+    if not problems or not _binding(view):
+        return None
+    message = "; ".join(problems)
+    return report.decision(view, report.over(view, JobState.FAILED, JobReason.INVALID_SPEC, message, refused=True))
+
+
+def _binding(view: View) -> bool:
+    chosen = machine.select(machine.wanted_by(view.job), view.observed.machine_types)
+    return arguments.binding(view.settings, chosen)
+
+
+def _cancelled(view: View) -> Decision | None:
+    return cancellation.cancel(view) if cancellation.wanted(view) else None
+
+
+def _suspended(view: View) -> Decision | None:
+    if not view.spec.suspend:
+        return None
+    failure = retry.failure_of(view) if view.pod is not None else None
+    if failure is not None and not view.stopping and not view.suspended:
+        return None  # it failed by itself: that counts, and then there is nothing left to suspend but the next attempt
+    return suspension.suspend(view)
+
+
+def _ran_too_long(view: View) -> Decision | None:
+    return deadlines.ran_too_long(view)
+
+
+def _failed_attempt(view: View) -> Decision | None:
+    if view.suspended:
+        return None
+    failure = retry.failure_of(view)
+    if failure is None:
+        # A success that was not believed, since the program had been told to end.
+        unfinished = view.pod is not None and isinstance(outcome.of(view.pod), Success)
+        failure = outcome.lost(None) if unfinished else None
+    return None if failure is None else retry.decide(view, failure)
+
+
+def _live_pod(view: View) -> Decision | None:
+    pod = view.pod
+    if pod is None:
+        return None
+    where = stage.of(pod, view.job.metadata.name)
+    if where.waiting and (late := deadlines.waited_too_long(view, where.message)):
+        return late
+    told = where.quiet_since + QUIET if where.quiet_since else view.now
+    wake = times.earliest(
+        deadlines.running_deadline(view),
+        deadlines.waiting_deadline(view) if where.waiting else None,
+        pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
+    )
+    if told > view.now:
+        return Decision(requeue_at=times.earliest(told, wake))
+    new = report.status(
+        view,
+        where.state,
+        where.reason,
+        where.message,
+        running=where.running,
+        admitted=_admission(view),
+        attempts=view.attempts(view.attempt),
+        next_attempt_time=None,
+        start_time=retry.start_time(view),
+        **progress.fields(view.observed.progress),
+    )
+    return report.decision(view, new, requeue_at=wake)
+
+
+def _admission(view: View) -> report.Admission:
+    problems = arguments.problems(view.job)
+    if not problems:
+        return report.ACCEPTED
+    message = (
+        f"The flag catalogue is of another version than the trainer image, so only a warning: {'; '.join(problems)}. "
+        "The program decides."
+    )
+    return JobReason.ARGUMENTS_UNCHECKED, message
+
+
+def _next_pod(view: View) -> Decision:
+    begin = times.parse(view.status.next_attempt_time)
+    if begin is not None and begin > view.now:
+        return Decision(requeue_at=begin)
+    name = machine.wanted_by(view.job)
+    machine_type = machine.select(name, view.observed.machine_types)
+    if machine_type is None:
+        return _wait(view, JobReason.MACHINE_TYPE_MISSING, machine.missing(name, view.observed.machine_types))
+    sources = inputs.resolve(view.observed, view.settings)
+    if isinstance(sources, Unresolved):
+        return _unresolved(view, sources)
+    if view.observed.refused:
+        return _pod_refused(view)
+    manifest = training_pod(view.job, CHIEF, view.attempt, machine_type, sources, view.settings)
+    return _create(view, Child(Write.CREATE, manifest), sources)
+
+
+def _create(view: View, pod: Child, sources: Sources) -> Decision:
+    name = pod.manifest["metadata"]["name"]
+    begin = times.parse(view.status.next_attempt_time)
+    ordinary = view.status.state is None or (begin is not None and not view.resumed)
+    if ordinary and (begin or view.queued_since) + QUIET > view.now:
+        return Decision(children=(pod,), requeue_at=view.now + QUIET)
+    fetches = f" It fetches {len(sources.inputs)} inputs first." if sources.inputs else ""
+    message = f"Pod {name} is created and waits for a node.{fetches}"
+    # Without `attempts` or with `nextAttemptTime` the status does not claim that the pod was seen.
+    new = report.status(view, JobState.QUEUED, JobReason.POD_CREATED, message, admitted=_admission(view))
+    return report.decision(view, new, children=(pod,), requeue_at=deadlines.waiting_deadline(view))
+
+
+def _unresolved(view: View, why: Unresolved) -> Decision:
+    if why.final:
+        refused = why.reason == JobReason.INVALID_SPEC
+        return report.decision(view, report.over(view, JobState.FAILED, why.reason, why.message, refused=refused))
+    # Waiting for an input is not waiting for a node: the queue time starts when all is there.
+    new = report.status(view, JobState.QUEUED, why.reason, why.message, admitted=None, queue_time=None)
+    return report.decision(view, new)
+
+
+def _wait(view: View, reason: JobReason, message: str) -> Decision:
+    if late := deadlines.waited_too_long(view, message):
+        return late
+    new = report.status(view, JobState.QUEUED, reason, message, admitted=None, queue_time=times.text(view.queued_since))
+    return report.decision(view, new, requeue_at=deadlines.waiting_deadline(view))
+
+
+def _pod_refused(view: View) -> Decision:
+    message = (
+        f"The API server refuses the pod: {view.observed.refused.rstrip('.')}. It is tried again; free the quota or "
+        "correct the policy, or cancel the job."
+    )
+    if late := deadlines.waited_too_long(view, message):
+        return late
+    new = report.status(view, JobState.QUEUED, JobReason.POD_REFUSED, message)
+    # The longer it waits the rarer it is tried, without a counter: every quarter of the time waited so far.
+    pause = min(max((view.now - view.queued_since).total_seconds() / 4, 10.0), 300.0)
+    again = view.now + timedelta(seconds=pause)
+    return report.decision(view, new, requeue_at=times.earliest(again, deadlines.waiting_deadline(view)))
+
+
+def _cleaned(view: View, decision: Decision) -> Decision:
+    """The decision with the deletions of earlier attempts' pods, as far as the status records a later attempt."""
+    if is_over(view.status):
+        return decision
+    recorded = view.recorded_attempt
+    if decision.status is not None:
+        recorded = (decision.status.get("attempts") or {}).get(CHIEF.key, recorded)
+    named = {deletion.name for deletion in decision.deletions}
+    old = tuple(d for d in cleanup.of_earlier_attempts(view, recorded) if d.name not in named)
+    return replace(decision, deletions=decision.deletions + old) if old else decision
+
+
+PHASES: tuple[Callable[[View], Decision | None], ...] = (
+    _ended,
+    _success,
+    _refused,
+    _cancelled,
+    _suspended,
+    _ran_too_long,
+    _failed_attempt,
+    _live_pod,
+    _next_pod,
+)
