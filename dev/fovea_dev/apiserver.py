@@ -22,7 +22,7 @@ from fovea_dev.api import Api
 from fovea_dev.control_plane import Address, ControlPlane
 from fovea_dev.pki import Pki, Subject, token_kubeconfig_text, write_private
 from fovea_dev.processes import Processes
-from fovea_dev.tools import Tools, module_of
+from fovea_dev.tools import TOOLS, Tools
 
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
@@ -31,8 +31,9 @@ PROGRAMS = ("kube-apiserver", "etcd", "kubectl")
 
 def build_tools(tools: Tools) -> None:
     """Build what an ApiServer needs (seconds when it is built already, minutes otherwise)."""
-    for module in dict.fromkeys(module_of(name) for name in PROGRAMS):
-        tools.build(module, [name for name in PROGRAMS if name in module.programs])
+    for module in TOOLS:
+        if wanted := [name for name in PROGRAMS if name in module.programs]:
+            tools.build(module, wanted)
 
 
 def audit_policy() -> dict[str, Any]:
