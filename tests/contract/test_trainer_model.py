@@ -1,4 +1,4 @@
-"""The exported model answers to the contract's signatures in a process that has only TensorFlow, and warms up a server."""
+"""The exported model answers to the contract's signatures in a process with only TensorFlow, and warms up a server."""
 
 import json
 import subprocess

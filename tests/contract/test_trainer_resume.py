@@ -1,7 +1,6 @@
 """A run that was interrupted, however, ends with the bytes of one that was not."""
 
 import json
-import os
 import signal
 
 import pytest
@@ -124,7 +123,7 @@ def test_checkpoints_appear_by_rename_complete_and_only_the_newest_stay(tmp_path
     def look():
         for step in training.checkpoints(tmp_path):
             try:
-                names = set(os.listdir(folder / str(step)))
+                names = {path.name for path in (folder / str(step)).iterdir()}
             except FileNotFoundError:  # pruned between the two listings
                 continue
             assert names == {"state.json", "variables.index", "variables.data-00000-of-00001"}

@@ -1,4 +1,4 @@
-"""Small pictures, runs of the image classifier in this process or in one of its own, and the bytes of what they trained."""
+"""Small pictures, runs of the image classifier in this process or another, and the bytes of what they trained."""
 
 import json
 import os

@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING
 
 from fovea_api.contract import environment
 from fovea_trainers.flags import flag
+from fovea_trainers.runtime import optimizers
 
 if TYPE_CHECKING:
     import keras
+    from fovea_trainers.data.sets import Sets
+    from fovea_trainers.runtime.checkpoints import Checkpoints
     from fovea_trainers.runtime.interruption import Interruption
+    from fovea_trainers.runtime.metrics import Evaluation, Running
     from fovea_trainers.runtime.workspace import Workspace
 
 NAME = "image-classifier"
 HELP = "Train a small convolutional network on pictures in class folders (cats/1.jpg) or with flat names (cat.1.jpg)."
-OPTIMIZERS = ("sgd", "adadelta", "adagrad", "adam", "adamw", "ftrl", "rmsprop")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Config:
     epochs: int = flag(50, "Most passes over the training pictures.", minimum=1, maximum=100000)
     batch_size: int = flag(32, "Pictures per step.", minimum=1, maximum=65536)
     max_steps: int | None = flag(None, "Stop after this many steps; none: after the epochs.", minimum=1)
-    optimizer: str = flag("sgd", "How weights are updated.", choices=OPTIMIZERS)
+    optimizer: str = flag("sgd", "How weights are updated.", choices=optimizers.NAMES)
     learning_rate: float = flag(0.01, "Step size at the start; adam likes 0.001, adadelta 1.", minimum=0, maximum=100)
     momentum: float = flag(0.9, "Momentum of sgd and rmsprop.", minimum=0, maximum=1)
     decay: float | None = flag(
@@ -88,14 +91,12 @@ def build_model(classes: int, size: int) -> keras.Model:
 def run(config: Config, workspace: Workspace, interruption: Interruption) -> None:
     """Train, evaluate, export. Raises TrainerError."""
     import keras
-    import numpy as np
     import tensorflow as tf
-    from fovea_trainers.data import augmentation, image_folders, images
-    from fovea_trainers.runtime import classification, curves, export, loop, optimizers, results, strategy
-    from fovea_trainers.runtime.checkpoints import Checkpoints, Run
+    from fovea_trainers.data import sets
+    from fovea_trainers.data.augmentation import Augmentation
+    from fovea_trainers.runtime import classification, export, loop, results, strategy
     from fovea_trainers.runtime.metrics import Running
     from fovea_trainers.runtime.progress import Reporter, say
-    from fovea_trainers.runtime.summaries import Summaries
 
     workspace.prepare()
     tf.config.experimental.enable_op_determinism()  # a resumed run ends with the bytes of an undisturbed one
@@ -103,117 +104,91 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
     place = strategy.select(os.environ.get(environment.TF_CONFIG))
 
     # 1. Data
-    listing = image_folders.scan(workspace.data(config.data))
-    cache_bytes = config.cache_mib * 2**20 if config.cache_images else 0
-    data = images.read(
-        listing, config.image_size, cache_bytes=cache_bytes, max_unreadable=config.max_unreadable, say=say
+    data = sets.read(
+        workspace.data(config.data),
+        size=config.image_size,
+        validation_ratio=config.validation_ratio,
+        test_ratio=config.test_ratio,
+        seed=config.seed,
+        cache_bytes=config.cache_mib * 2**20 if config.cache_images else 0,
+        max_unreadable=config.max_unreadable,
+        say=say,
     )
-    sets = image_folders.split(
-        data.pictures, validation_ratio=config.validation_ratio, test_ratio=config.test_ratio, seed=config.seed
-    )
-    train, validation, test = (np.array(sets[part], np.int64) for part in ("train", "validation", "test"))
-    distortion = augmentation.Augmentation(config.shear, config.zoom, config.flip) if config.augment else None
+    classes = data.images.classes
+    distortion = Augmentation(config.shear, config.zoom, config.flip) if config.augment else None
 
     def batches(epoch: int, first: int) -> tf.data.Dataset:
-        order = augmentation.order(len(train), seed=config.seed, epoch=epoch)
-        order = order[first * config.batch_size :]
-        if distortion is None:
-            return data.batches(train[order], config.batch_size)
-        maps = augmentation.transforms(distortion, len(train), data.size, seed=config.seed, epoch=epoch)
-        return data.batches(train[order], config.batch_size, maps[order])
+        return data.training_batches(epoch, first, config.batch_size, seed=config.seed, distortion=distortion)
 
     # 2. Model, optimizer, steps
     with place.scope():
-        model = build_model(len(data.classes), config.image_size)
+        model = build_model(len(classes), config.image_size)
         decay = config.learning_rate / config.epochs if config.decay is None else config.decay
-        optimizer = optimizers.build(
-            config.optimizer, learning_rate=config.learning_rate, decay=decay, momentum=config.momentum
-        )
+        optimizer = optimizers.build(config.optimizer, config.learning_rate, decay=decay, momentum=config.momentum)
         optimizer.build(model.trainable_variables)
         running = Running()
-    evaluate = classification.evaluator(model, len(data.classes))
+    evaluate = classification.evaluator(model, len(classes))
+    measured = {name: part for name, part in (("val", data.validation), ("test", data.test)) if len(part)}
 
-    def validate() -> dict[str, float]:
-        if not len(validation):
-            return {}
-        result = evaluate(data.batches(validation, config.batch_size))
-        return {"val_loss": result.loss, "val_accuracy": result.accuracy}
+    def evaluation(name: str) -> Evaluation:
+        return evaluate(data.images.batches(measured[name], config.batch_size))
 
-    # 3. Where to begin (the policy is in checkpoints.py) and how far to go
-    steps_per_epoch = -(-len(train) // config.batch_size)
-    every = config.checkpoint_every_steps or workspace.checkpoint_every_steps or steps_per_epoch
-    patience = config.patience if config.early_stopping else None
-    schedule = loop.Schedule(config.epochs, steps_per_epoch, every, config.max_steps, patience, config.min_delta)
-    ordering = {name: getattr(config, name) for name in ("seed", "batch_size", "validation_ratio", "test_ratio")}
-    checkpoints = Checkpoints(
-        workspace.checkpoints,
-        run=Run(
-            identity={"job": workspace.job, "data": data.fingerprint, **ordering},
-            shape={"recipe": NAME, "classes": list(data.classes), "image_size": config.image_size},
-            optimizer=config.optimizer,
+    # 3. Train, from where checkpoints.py says
+    steps_per_epoch = -(-len(data.train) // config.batch_size)
+    schedule = loop.Schedule(
+        epochs=config.epochs,
+        steps_per_epoch=steps_per_epoch,
+        checkpoint_every_steps=config.checkpoint_every_steps or workspace.checkpoint_every_steps or steps_per_epoch,
+        max_steps=config.max_steps,
+        patience=config.patience if config.early_stopping else None,
+        min_delta=config.min_delta,
+    )
+    reporter = Reporter(workspace.progress, schedule.steps, steps_per_epoch, config.epochs, config.batch_size)
+    position = loop.train(
+        loop.Training(
+            batches=batches,
+            step=classification.train_step(model, optimizer, running),
+            running=running,
+            validate=lambda: evaluation("val").metrics("val_") if "val" in measured else {},
         ),
+        schedule,
+        strategy=place,
+        checkpoints=_checkpoints(config, workspace, data, model, optimizer, running),
+        reporter=reporter,
+        logs=workspace.logs,
+        interruption=interruption,
+    )
+
+    # 4. Evaluate, export, and say that it is done
+    evaluations = {name: evaluation(name) for name in measured}
+    export.export_classifier(model, classes, config.image_size, workspace.model)
+    flags = dataclasses.asdict(config)
+    results.write_classifier(workspace, recipe=NAME, sets=data, evaluations=evaluations, position=position, flags=flags)
+    reporter.end(position, results.headline(evaluations))
+    results.mark_success(workspace)
+
+
+def _checkpoints(
+    config: Config,
+    workspace: Workspace,
+    data: Sets,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    running: Running,
+) -> Checkpoints:
+    from fovea_trainers.runtime.checkpoints import Checkpoints, Run
+
+    order = {name: getattr(config, name) for name in ("seed", "batch_size", "validation_ratio", "test_ratio")}
+    run = Run(
+        identity={"job": workspace.job, "data": data.images.fingerprint, **order},
+        shape={"recipe": NAME, "classes": list(data.images.classes), "image_size": config.image_size},
+        optimizer=config.optimizer,
+    )
+    return Checkpoints(
+        workspace.checkpoints,
+        run=run,
         keep=workspace.checkpoint_keep,
         model=[variable.value for variable in model.variables],
         optimizer=[variable.value for variable in optimizer.variables],
         running=running.variables,
     )
-    resumed = checkpoints.resume()
-    position = resumed.position
-    reporter = Reporter(
-        workspace.progress,
-        steps=schedule.steps,
-        steps_per_epoch=steps_per_epoch,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-    )
-    say(
-        f"{len(train)} training, {len(validation)} validation, {len(test)} test pictures of {len(data.classes)} classes"
-    )
-    say(resumed.message)
-    reporter.begin(position)
-
-    # 4. Train
-    summaries = Summaries(workspace.logs)
-    training = loop.Training(batches, classification.train_step(model, optimizer, running), running, validate)
-    loop.fit(
-        training,
-        schedule,
-        position,
-        strategy=place,
-        checkpoints=checkpoints,
-        reporter=reporter,
-        summaries=summaries,
-        interruption=interruption,
-    )
-    summaries.close()
-
-    # 5. Evaluate, export, and say that it is done
-    parts = {"val": validation, "test": test}
-    evaluations = {name: evaluate(data.batches(part, config.batch_size)) for name, part in parts.items() if len(part)}
-    metrics = {f"{name}_{key}": getattr(e, key) for name, e in evaluations.items() for key in ("loss", "accuracy")}
-    if evaluations:  # the headline is the test's, else the validation's
-        headline = list(evaluations.values())[-1]
-        metrics |= {"loss": headline.loss, "accuracy": headline.accuracy}
-    export.export_classifier(model, data.classes, config.image_size, workspace.model)
-    for metric in ("loss", "accuracy"):
-        curves.draw(position.history, metric, workspace.output / f"{metric}.png")
-    results.write_evaluation(
-        workspace.output,
-        {
-            "recipe": NAME,
-            "metrics": metrics,
-            "classes": list(data.classes),
-            "images": {"train": len(train), **{name: len(part) for name, part in parts.items()}},
-            "unreadable": len(listing.pictures) - len(data.pictures),
-            "epochs": position.epoch,
-            "steps": position.done,
-            "seconds": round(position.seconds, 3),
-            "stoppedEarly": position.stopped_early,
-            "sets": {name: e.to_json(data.classes) for name, e in evaluations.items()},
-            "history": position.history,
-            "flags": dataclasses.asdict(config),
-        },
-    )
-    reporter.end(position, metrics)
-    say("done: " + " ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    results.mark_success(workspace.output)

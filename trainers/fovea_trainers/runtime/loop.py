@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fovea_trainers.errors import Interrupted
@@ -10,7 +11,7 @@ from fovea_trainers.runtime.checkpoints import Checkpoints
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.metrics import Running
 from fovea_trainers.runtime.position import Position
-from fovea_trainers.runtime.progress import Reporter
+from fovea_trainers.runtime.progress import Reporter, say
 from fovea_trainers.runtime.strategy import Step, Strategy
 from fovea_trainers.runtime.summaries import Summaries
 
@@ -50,18 +51,21 @@ class Training:
     """Metrics with the prefix `val_`; empty when there is no validation set."""
 
 
-def fit(
+def train(
     training: Training,
     schedule: Schedule,
-    position: Position,
     *,
     strategy: Strategy,
     checkpoints: Checkpoints,
     reporter: Reporter,
-    summaries: Summaries,
+    logs: Path,
     interruption: Interruption,
-) -> None:
-    """Train from `position` (advanced in place) to the end; when asked to stop, save and raise Interrupted."""
+) -> Position:
+    """Train from the newest checkpoint, or from scratch, to the end; when asked to stop, save and raise Interrupted."""
+    resumed = checkpoints.resume()
+    say(resumed.message)
+    position = resumed.position
+    reporter.begin(position)
     started = time.monotonic() - position.seconds
 
     def save() -> None:
@@ -70,27 +74,34 @@ def fit(
         position.seconds = time.monotonic() - started
         checkpoints.save(position)
 
-    while not schedule.finished(position):
-        for batch in training.batches(position.epoch, position.batch):
-            if interruption.requested:
-                save()
-                raise Interrupted(
-                    f"asked to stop; checkpoint {position.step} is written, the same command resumes from it"
-                )
-            strategy.schedule(training.step, batch)
-            position.advance()
-            if position.batch == schedule.steps_per_epoch:
-                strategy.join()
-                metrics = training.running.read() | training.validate()
-                training.running.reset()
-                position.close_epoch(metrics)
-                if schedule.patience is not None and "val_loss" in metrics:
-                    position.watch(metrics["val_loss"], min_delta=schedule.min_delta, patience=schedule.patience)
-                summaries.write(position.step, metrics)
-                reporter.epoch(position, metrics)
-            else:
-                reporter.step(position, training.running.read)
-            if position.done % schedule.checkpoint_every_steps == 0 or schedule.finished(position):
-                save()
-            if schedule.finished(position):
-                break
+    with Summaries(logs) as summaries:
+        while not schedule.finished(position):
+            for batch in training.batches(position.epoch, position.batch):
+                if interruption.requested:
+                    save()
+                    raise Interrupted(
+                        f"asked to stop; checkpoint {position.step} is written, the same command resumes from it"
+                    )
+                strategy.schedule(training.step, batch)
+                position.advance()
+                if position.batch == schedule.steps_per_epoch:
+                    strategy.join()
+                    metrics = _close_epoch(training, schedule, position)
+                    summaries.write(position.step, metrics)
+                    reporter.epoch(position, metrics)
+                else:
+                    reporter.step(position, training.running.read)
+                if position.done % schedule.checkpoint_every_steps == 0 or schedule.finished(position):
+                    save()
+                if schedule.finished(position):
+                    break
+    return position
+
+
+def _close_epoch(training: Training, schedule: Schedule, position: Position) -> dict[str, float]:
+    metrics = training.running.read() | training.validate()
+    training.running.reset()
+    position.close_epoch(metrics)
+    if schedule.patience is not None and "val_loss" in metrics:
+        position.watch(metrics["val_loss"], min_delta=schedule.min_delta, patience=schedule.patience)
+    return metrics

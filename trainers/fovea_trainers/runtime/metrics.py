@@ -66,6 +66,10 @@ class Evaluation:
         """Share of hits, 0 for an empty set."""
         return float(np.trace(self.confusion)) / max(self.images, 1)
 
+    def metrics(self, prefix: str = "") -> dict[str, float]:
+        """Loss and accuracy by name."""
+        return {f"{prefix}loss": self.loss, f"{prefix}accuracy": self.accuracy}
+
     def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
         """For evaluation.json."""
         hits = np.diag(self.confusion)

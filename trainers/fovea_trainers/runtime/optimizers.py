@@ -1,14 +1,22 @@
-"""Optimizers by the names of the flags."""
+"""Optimizers by the names of the flags; only `build` imports Keras, so that a recipe's flags may name them without it."""
 
-import keras
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fovea_trainers.errors import FlagError
+
+if TYPE_CHECKING:
+    import keras
 
 NAMES = ("sgd", "adadelta", "adagrad", "adam", "adamw", "ftrl", "rmsprop")
 WITH_MOMENTUM = ("sgd", "rmsprop")
 
 
-def build(name: str, *, learning_rate: float, decay: float, momentum: float) -> keras.optimizers.Optimizer:
+def build(name: str, learning_rate: float, *, decay: float, momentum: float) -> keras.optimizers.Optimizer:
     """The optimizer with the schedule learning_rate / (1 + decay · step); momentum only where it has one."""
+    import keras
+
     if name not in NAMES:
         raise FlagError(f"unknown optimizer {name}: one of {', '.join(NAMES)}")
     schedule: float | keras.optimizers.schedules.LearningRateSchedule = learning_rate

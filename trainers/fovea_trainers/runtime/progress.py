@@ -27,11 +27,11 @@ class Reporter:
     def __init__(
         self,
         path: Path,
-        *,
         steps: int,
         steps_per_epoch: int,
         epochs: int,
         batch_size: int,
+        *,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +78,7 @@ class Reporter:
     def end(self, position: Position, metrics: dict[str, float]) -> None:
         """The last line, whatever the rate."""
         self._write(position, metrics)
+        say("done: " + _numbers(metrics), self._stream)
 
     def _remember(self, metrics: dict[str, float]) -> None:
         self._validation = {name: value for name, value in metrics.items() if name.startswith("val_")}
@@ -93,8 +94,8 @@ class Reporter:
         since, step = self._rate_from
         rate = (position.step - step) * self._batch_size / (now - since) if now > since else 0.0
         self._rate_from = (now, position.step)
-        numbers = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        text = f"epoch {epoch}/{self._epochs} step {batch}/{self._steps_per_epoch} {numbers} {rate:.0f} img/s"
+        where = f"epoch {epoch}/{self._epochs} step {batch}/{self._steps_per_epoch}"
+        text = f"{where} {_numbers(metrics)} {rate:.0f} img/s"
         self._shown_due = now + (BAR_SECONDS if self._terminal else LINE_SECONDS)
         if not self._terminal:
             say(text, self._stream)
@@ -103,3 +104,7 @@ class Reporter:
         filled = round(24 * batch / self._steps_per_epoch)
         self._stream.write("\r\x1b[K" + f"{'█' * filled}{'░' * (24 - filled)} {text}"[: width - 1])
         self._stream.flush()
+
+
+def _numbers(metrics: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.4f}" for name, value in metrics.items())

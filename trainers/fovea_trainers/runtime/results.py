@@ -2,17 +2,55 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from fovea_api.contract import environment
+from fovea_trainers.data.sets import Sets
+from fovea_trainers.runtime import curves
+from fovea_trainers.runtime.metrics import Evaluation
+from fovea_trainers.runtime.position import Position
+from fovea_trainers.runtime.workspace import Workspace
 
 
-def write_evaluation(output: Path, document: Mapping[str, Any]) -> None:
-    """Write evaluation.json; its `metrics` (name -> number) is what a ModelVersion records."""
-    (output / environment.EVALUATION_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+def headline(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """Metrics by name: those of each set with its prefix, and `loss` and `accuracy` of the last set."""
+    metrics: dict[str, float] = {}
+    for name, evaluation in evaluations.items():
+        metrics |= evaluation.metrics(f"{name}_") | evaluation.metrics()
+    return metrics
 
 
-def mark_success(output: Path) -> None:
+def write_classifier(
+    workspace: Workspace,
+    *,
+    recipe: str,
+    sets: Sets,
+    evaluations: Mapping[str, Evaluation],
+    position: Position,
+    flags: Mapping[str, Any],
+) -> None:
+    """Write evaluation.json, whose `metrics` a ModelVersion records, and the learning curves."""
+    classes = list(sets.images.classes)
+    document = {
+        "recipe": recipe,
+        "metrics": headline(evaluations),
+        "classes": classes,
+        "images": {"train": len(sets.train), "val": len(sets.validation), "test": len(sets.test)},
+        "unreadable": sets.unreadable,
+        "epochs": position.epoch,
+        "steps": position.done,
+        "seconds": round(position.seconds, 3),
+        "stoppedEarly": position.stopped_early,
+        "sets": {name: evaluation.to_json(classes) for name, evaluation in evaluations.items()},
+        "history": position.history,
+        "flags": dict(flags),
+    }
+    text = json.dumps(document, indent=2) + "\n"
+    (workspace.output / environment.EVALUATION_FILE).write_text(text, encoding="utf-8")
+    for metric in ("loss", "accuracy"):
+        curves.draw(position.history, metric, workspace.output / f"{metric}.png")
+
+
+def mark_success(workspace: Workspace) -> None:
     """The run is finished: the last thing it does."""
-    (output / environment.SUCCESS_MARKER).touch()
+    (workspace.output / environment.SUCCESS_MARKER).touch()

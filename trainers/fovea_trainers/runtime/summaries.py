@@ -1,6 +1,7 @@
 """TensorBoard: one event folder for training, one for validation, so that both lines of a metric share a chart."""
 
 from pathlib import Path
+from typing import Self
 
 import tensorflow as tf
 
@@ -24,8 +25,10 @@ class Summaries:
         self._train.flush()
         self._validation.flush()
 
-    def close(self) -> None:
-        """Flush and close the files."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._train.close()
         self._validation.close()
 
