@@ -213,7 +213,7 @@ class Store:
 
         def once() -> str:
             answer = ET.fromstring(self._send("POST", key, query={"uploads": ""}).data)  # noqa: S314 - our own store
-            return str(answer.findtext("{*}UploadId") or answer.findtext("UploadId"))
+            return answer.findtext("{*}UploadId") or ""
 
         return self.patience.run(once, f"begin {key}")
 
@@ -293,8 +293,8 @@ class Store:
         code, text = "", data[:200].decode(errors="replace")
         try:
             answer = ET.fromstring(data)  # noqa: S314 - our own store
-            code = answer.findtext("{*}Code") or answer.findtext("Code") or ""
-            text = answer.findtext("{*}Message") or answer.findtext("Message") or text
+            code = answer.findtext("{*}Code") or ""
+            text = answer.findtext("{*}Message") or text
         except ET.ParseError:
             pass  # a proxy in between answers in its own words
         return _failure(self.access, self.bucket, key, status, code, text)

@@ -1,0 +1,46 @@
+"""What a progress report says, and which numbers of an evaluation are recorded."""
+
+import pytest
+from fovea_agent.evaluation import metrics_of
+from fovea_agent.report import Checkpointed, build_report, last_progress
+from fovea_api.contract.progress import Progress
+from fovea_api.contract.report import ProgressReport
+
+
+@pytest.mark.parametrize(
+    ("tail", "step"),
+    [
+        pytest.param(b"", None, id="nothing"),
+        pytest.param(b'{"step": 1}', None, id="a line that is still being written"),
+        pytest.param(b'{"step": 1}\n{"step": 2}\n', 2, id="the last line"),
+        pytest.param(b'{"step": 1}\n{"step": 2}\n{"st', 2, id="the last complete line"),
+        pytest.param(b'ep": 0}\n{"step": 1}\nnoise\n\n', 1, id="the last progress line, whatever else is printed"),
+        pytest.param(b'\xff\xfe\n{"step": "x"}\n[1]\n', None, id="no progress line at all"),
+    ],
+)
+def test_the_last_complete_progress_line_counts(tail: bytes, step: int | None) -> None:
+    found = last_progress(tail)
+    assert (found.step if found else None) == step
+
+
+def test_a_report_puts_progress_and_checkpoint_together() -> None:
+    progress = Progress(10, 100, 1, 5, {"loss": 0.5, "bad": float("nan")})
+    checkpoint = Checkpointed(5, "sha256:x", "2026-01-01T00:00:00Z")
+    assert build_report(progress, checkpoint) == ProgressReport(
+        10, 100, 1, 5, {"loss": 0.5}, 5, "sha256:x", "2026-01-01T00:00:00Z"
+    )
+    assert build_report(None, None) == ProgressReport()
+
+
+@pytest.mark.parametrize(
+    ("data", "metrics"),
+    [
+        pytest.param(b'{"metrics": {"accuracy": 1, "name": "x"}, "n": 3}', {"accuracy": 1.0}, id="the metrics object"),
+        pytest.param(b'{"accuracy": 0.5, "ok": true, "deep": {"a": 1}}', {"accuracy": 0.5}, id="or top-level numbers"),
+        pytest.param(b'{"loss": NaN, "other": Infinity}', {}, id="finite ones"),
+        pytest.param(b"not json", {}, id="malformed"),
+        pytest.param(b"[1]", {}, id="not an object"),
+    ],
+)
+def test_metrics_are_the_finite_numbers(data: bytes, metrics: dict[str, float]) -> None:
+    assert metrics_of(data) == metrics
