@@ -1,0 +1,195 @@
+"""How jobs read: a table of many, a description of one, a line of progress. Pure; golden files hold them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from fovea_api.v1alpha1 import JobState, TrainingJob
+from fovea_api.v1alpha1.conditions import JobReason
+from fovea_api.v1alpha1.training_job import PublicationStatus
+
+from fovea.sdk.pods import Pod
+
+from .output import age, duration, fields, indented, number, parse_time, size, table, when
+
+
+def state(job: TrainingJob) -> JobState:
+    """Its state; QUEUED while the operator has not looked at it."""
+    return job.status.state or JobState.QUEUED
+
+
+def jobs_table(jobs: Sequence[TrainingJob], now: datetime) -> str:
+    """One row per job."""
+    headers = ("NAME", "STATE", "QUEUED", "RUNNING", "PROGRESS", "VERSION", "AGE")
+    rows = [
+        (
+            job.metadata.name,
+            state(job),
+            _queued(job, now),
+            _running(job, now),
+            progress(job),
+            job.status.model_version,
+            age(job.metadata.creation_timestamp, now),
+        )
+        for job in jobs
+    ]
+    return table(headers, rows)
+
+
+def progress(job: TrainingJob) -> str:
+    """`epoch 2/10, step 90/450`; empty before the first report."""
+    seen = job.status.progress
+    if seen is None:
+        return ""
+    counts = [("epoch", seen.epoch, seen.epochs), ("step", seen.step, seen.steps)]
+    return ", ".join(
+        f"{word} {done}" + (f"/{total}" if total else "") for word, done, total in counts if done is not None
+    )
+
+
+def metrics(job: TrainingJob) -> str:
+    """`loss 0.31, accuracy 0.91`: the final ones, else the latest."""
+    values = job.status.metrics or (job.status.progress.metrics if job.status.progress else None) or {}
+    return ", ".join(f"{name} {number(value)}" for name, value in values.items())
+
+
+def line(job: TrainingJob) -> str:
+    """One line on where the job stands."""
+    now_known = [part for part in (progress(job), metrics(job)) if part]
+    text = ": " + "; ".join(now_known) if now_known else ""
+    if not now_known or state(job) != JobState.RUNNING:
+        text += f" - {job.status.message}" if job.status.message else ""
+    return f"{state(job)}{text}"
+
+
+def description(job: TrainingJob, pods: Sequence[Pod] | str, now: datetime) -> str:
+    """Everything about one job. `pods` may be a sentence on why they are not known."""
+    parts = [fields(_facts(job, now))]
+    if job.status.conditions:
+        rows = [
+            (c.type, c.status, c.reason, age(c.last_transition_time, now), c.message) for c in job.status.conditions
+        ]
+        parts.append("Conditions:\n" + indented(table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)))
+    if isinstance(pods, str):
+        parts.append(f"Pods: {pods}")
+    elif pods:
+        members = [(pod.name, pod.task, pod.attempt, pod.summary, pod.node, age(pod.created, now)) for pod in pods]
+        parts.append("Pods:\n" + indented(table(("NAME", "TASK", "ATTEMPT", "STATUS", "NODE", "AGE"), members)))
+    parts.append("Next:\n" + "\n".join(f"  {step}" for step in next_steps(job)))
+    return "\n\n".join(parts)
+
+
+def next_steps(job: TrainingJob) -> list[str]:
+    """What to try next, by state and reason."""
+    name = job.metadata.name
+    flag = f" -n {job.metadata.namespace}" if job.metadata.namespace else ""
+    logs, wait = f"fovea jobs stream-logs {name}{flag}", f"fovea jobs wait {name}{flag}"
+    cancel = f"fovea jobs cancel {name}{flag}"
+    if job.status.state is None:
+        return [
+            "the operator has not looked at it yet; if that lasts: kubectl get pods -A -l app.kubernetes.io/name=fovea",
+            wait,
+        ]
+    match state(job):
+        case JobState.SUCCEEDED:
+            model = job.spec.model
+            if model is None:
+                return [f"the output is at {job.status.output.uri}" if job.status.output else logs]
+            described = f"fovea models describe {model.name}{flag}"
+            return [described, f"fovea predict --model {model.name}{flag} IMAGE…"] if model.deploy else [described]
+        case JobState.FAILED:
+            return [_remedy(job), logs]
+        case JobState.CANCELLED | JobState.CANCELLING:
+            return [
+                f"submit it anew under another name; checkpoint.from: job://{name} goes on from its last checkpoint"
+            ]
+        case JobState.RUNNING:
+            return [logs, wait]
+        case _ if job.spec.suspend:
+            return [f"fovea jobs resume {name}{flag}", cancel]
+        case _:
+            return [wait, cancel]
+
+
+_REMEDIES = {
+    JobReason.INVALID_SPEC: "correct what the message names and submit it anew (a spec cannot be changed)",
+    JobReason.PROGRAM_FAILED: "the program itself failed: its last lines say why",
+    JobReason.BACKOFF_LIMIT_EXCEEDED: "the last failure is the cause; a higher --backoff-limit gives it more attempts",
+    JobReason.INPUT_MISSING: "upload the input (`fovea data upload DIR NAME`) or correct its URI, then submit anew",
+    JobReason.KEY_REFUSED: "ask the platform team to renew the Secret fovea-object-store of this namespace",
+    JobReason.STORE_UNREACHABLE: "ask the platform team whether the object store is up, then submit anew",
+    JobReason.MAX_RUNNING_SECONDS: "submit it anew with a higher --max-running and --checkpoint-from this job",
+    JobReason.MAX_WAIT_SECONDS: "submit it anew with a smaller --machine-type or a higher --max-wait",
+    JobReason.OUTPUT_MISSING: "the program ended well but nothing was published: see the log of --container fovea-sync",
+}
+
+
+def _remedy(job: TrainingJob) -> str:
+    reason = next((c.reason for c in job.status.conditions or [] if c.type == "Failed" and c.status == "True"), "")
+    return (
+        _REMEDIES.get(JobReason(reason), "the message says why")
+        if reason in list(JobReason)
+        else "the message says why"
+    )
+
+
+def _facts(job: TrainingJob, now: datetime) -> list[tuple[str, object]]:
+    spec, status = job.spec, job.status
+    trainer = f"recipe {spec.trainer.recipe}" if spec.trainer.recipe else ""
+    if spec.trainer.container:
+        trainer = f"image {spec.trainer.container.image}"
+    machine = spec.roles.chief.machine_type if spec.roles else None
+    failure = status.last_failure
+    checkpoint = status.checkpoint
+    return [
+        ("Name", job.metadata.name),
+        ("Namespace", job.metadata.namespace),
+        ("State", f"{state(job)} (suspended)" if spec.suspend and not state(job).ended else state(job)),
+        ("Message", status.message),
+        ("Trainer", trainer),
+        ("Arguments", " ".join(f"--{name}={_word(value)}" for name, value in (spec.args or {}).items())),
+        ("Inputs", "\n".join(f"{name}={uri}" for name, uri in (spec.inputs or {}).items())),
+        ("Machine", machine or spec.scale_tier or "the default machine type"),
+        ("Created", when(job.metadata.creation_timestamp, now)),
+        ("Started", when(status.start_time, now)),
+        ("Ended", when(status.end_time, now)),
+        ("Queued for", _queued(job, now)),
+        ("Running for", _running(job, now)),
+        ("Progress", progress(job)),
+        ("Metrics", metrics(job)),
+        ("Checkpoint", f"step {checkpoint.step} {when(checkpoint.time, now)}".rstrip() if checkpoint else ""),
+        ("Output", _publication(status.output)),
+        ("Model", _publication(status.model)),
+        ("Version", status.model_version),
+        ("Retries", f"{status.retries} of {spec.run_policy.backoff_limit}" if status.retries else ""),
+        ("Last failure", f"attempt {failure.attempt}: {failure.reason}: {failure.message}" if failure else ""),
+    ]
+
+
+def _publication(published: PublicationStatus | None) -> str:
+    if published is None:
+        return ""
+    return f"{published.uri} ({published.files} files, {size(published.bytes)})"
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _queued(job: TrainingJob, now: datetime) -> str:
+    """How long it waits or waited for its program to start."""
+    since = parse_time(job.status.queue_time or job.metadata.creation_timestamp or None)
+    if since is None:
+        return ""
+    started = parse_time(job.status.start_time)
+    if started and started < since:
+        return ""  # It runs again after a suspension: the first wait is history.
+    until = started or parse_time(job.status.end_time) or now
+    return duration((until - since).total_seconds())
+
+
+def _running(job: TrainingJob, now: datetime) -> str:
+    started = parse_time(job.status.start_time)
+    if started is None:
+        return ""
+    until = parse_time(job.status.end_time) or now
+    return duration((until - started).total_seconds())

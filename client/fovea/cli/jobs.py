@@ -1,0 +1,388 @@
+"""`fovea jobs`: submit, list, describe, wait, stream-logs, cancel, suspend, resume, delete."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import exit_codes
+from .options import Where, cluster_options, complete_job, examples, format_option, pairs, seconds
+from .output import document, show, utc_now
+
+if TYPE_CHECKING:
+    from fovea.sdk.jobs import Job, Jobs
+
+STATES = ("QUEUED", "PREPARING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED")
+
+
+@click.group()
+def jobs() -> None:
+    """Submit and follow training jobs."""
+
+
+class _UserArguments(click.Command):
+    """Keeps the words after `--` apart from the command's own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            split = args.index("--")
+            args, ctx.meta["user_args"] = args[:split], args[split + 1 :]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- USER_ARGS]"]
+
+
+def submit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Flags that make or change a job's spec."""
+    options = (
+        click.option("--recipe", metavar="NAME", default="", help="Recipe of the fovea-tensorflow image."),
+        click.option("--image", metavar="IMAGE", default="", help="Your own image instead of a recipe."),
+        click.option("--command", metavar="WORD", multiple=True, help="Entry point in --image. Repeatable."),
+        click.option(
+            "-f",
+            "--config",
+            metavar="FILE",
+            default="",
+            help="Job to start from; the other flags override what it says.",
+        ),
+        click.option(
+            "--arg",
+            "args",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=pairs,
+            help="Flag of the program. Repeatable.",
+        ),
+        click.option(
+            "--input",
+            "inputs",
+            metavar="NAME=URI",
+            multiple=True,
+            callback=pairs,
+            help="Input: s3://bucket/path, job://JOB/output, model://MODEL[/VERSION]. Repeatable.",
+        ),
+        click.option(
+            "--scale-tier",
+            type=click.Choice(("BASIC", "BASIC_GPU", "CUSTOM")),
+            help="Size of the job; CUSTOM with --machine-type.",
+        ),
+        click.option("--machine-type", metavar="NAME", default="", help="MachineType of the job's pod."),
+        click.option("--model", metavar="NAME", default="", help="Register the trained model as its next version."),
+        click.option("--deploy", is_flag=True, help="Serve the newest version of --model."),
+        click.option("--cache", metavar="NAME", default="", help="Cache shared with other jobs of the namespace."),
+        click.option(
+            "--checkpoint-from", metavar="JOB", default="", help="Begin with another job's newest checkpoint."
+        ),
+        click.option(
+            "--checkpoint-every", metavar="STEPS", type=click.IntRange(min=1), help="Steps between checkpoints."
+        ),
+        click.option("--backoff-limit", metavar="N", type=click.IntRange(min=0), help="How many failures are retried."),
+        click.option("--max-running", metavar="TIME", callback=seconds, help="Longest running time, for example 2h."),
+        click.option("--max-wait", metavar="TIME", callback=seconds, help="Longest wait for a node, for example 30m."),
+        click.option(
+            "--labels",
+            "labels",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=pairs,
+            help="Label of the job. Repeatable.",
+        ),
+        click.option("--suspend", is_flag=True, help="Create it suspended; `fovea jobs resume` starts it."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@jobs.command(
+    cls=_UserArguments,
+    epilog=examples(
+        "fovea jobs submit examples/digits.yaml --wait",
+        "fovea jobs submit digits --recipe image-classifier \\",
+        "    --input data=s3://fovea/vision/datasets/digits --model digits --deploy -- --epochs=10 --optimizer=sgd",
+        "fovea jobs submit digits-2 --config examples/digits.yaml --arg learning-rate=0.02",
+        "fovea jobs submit my-job --image registry.example.com/train:3 --machine-type standard-gpu --stream-logs",
+    ),
+)
+@click.argument("names", metavar="NAME|FILE…", nargs=-1, required=True)
+@submit_options
+@click.option("--wait", is_flag=True, help="Show progress until the job has ended; the exit code then says how.")
+@click.option(
+    "--stream-logs", is_flag=True, help="Print the job's log until it has ended; the exit code then says how."
+)
+@click.option("--dry-run", is_flag=True, help="Have the cluster check the job and print it; nothing is created.")
+@click.option("--print", "print_", is_flag=True, help="Print the job as it would be sent; no cluster is asked.")
+@click.option("--timeout", metavar="TIME", callback=seconds, help="With --wait: give up waiting, the job goes on.")
+@format_option
+@cluster_options
+@click.pass_context
+def submit(
+    ctx: click.Context,
+    /,
+    names: tuple[str, ...],
+    wait: bool,
+    stream_logs: bool,
+    dry_run: bool,
+    print_: bool,
+    timeout: float | None,
+    format_: str,
+    **flags: Any,
+) -> None:
+    """Submit jobs from files, or one from flags.
+
+    With --recipe, --image or --config the first word is the new job's NAME; otherwise every word is a FILE of YAML (-
+    reads standard input). Words after -- are flags of the program itself. Ctrl-C during --wait or --stream-logs leaves
+    the job running.
+    """
+    from fovea.sdk import submission
+
+    if wait and stream_logs:
+        raise click.UsageError("--wait and --stream-logs exclude each other: both go on until the job has ended")
+    manifests = _manifests(ctx, names, flags)
+    if (wait or stream_logs) and len(manifests) != 1:
+        raise click.UsageError(f"--wait and --stream-logs follow one job, these are {len(manifests)}")
+    for manifest in manifests:
+        for warning in submission.warnings(manifest):
+            click.echo(f"WARNING: {manifest['metadata']['name']}: {warning}", err=True)
+    if print_:
+        click.echo(
+            "\n---\n".join(document(manifest, "json" if format_ == "json" else "yaml") for manifest in manifests)
+        )
+        return
+    client = _client(ctx)
+    submitted = [client.jobs.submit(manifest, dry_run=dry_run) for manifest in manifests]
+    for job in submitted:
+        _submitted(job, dry_run=dry_run, format_=format_)
+    if not dry_run and (wait or stream_logs):
+        job = submitted[0]
+        source = client.jobs.within(job.namespace)
+        _print_logs(source, job.name) if stream_logs else None
+        ctx.exit(_wait(source, job.name, timeout=timeout, quiet=stream_logs))
+
+
+@jobs.command("list", epilog=examples("fovea jobs list", "fovea jobs list --state RUNNING --state QUEUED -n vision"))
+@click.option(
+    "--state", "states", type=click.Choice(STATES, case_sensitive=False), multiple=True, help="Only these. Repeatable."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N, the newest.")
+@format_option
+@cluster_options
+@click.pass_context
+def list_(ctx: click.Context, states: tuple[str, ...], limit: int | None, format_: str) -> None:
+    """List jobs, newest first."""
+    from fovea_api.v1alpha1 import JobState
+
+    from . import job_text
+
+    client = _client(ctx)
+    found = client.jobs.list(states=frozenset(JobState(state) for state in states))[:limit]
+    if not found and format_ == "table":
+        click.echo(f"No jobs in namespace {client.namespace}.", err=True)
+        return
+    show([job.raw for job in found], job_text.jobs_table([job.resource for job in found], utc_now()), format_)
+
+
+@jobs.command(epilog=examples("fovea jobs describe digits", "fovea jobs describe digits --format yaml"))
+@click.argument("name", shell_complete=complete_job)
+@format_option
+@cluster_options
+@click.pass_context
+def describe(ctx: click.Context, name: str, format_: str) -> None:
+    """Say all about one job: state, message, conditions, progress, pods, output, what to try next."""
+    from fovea.sdk.errors import ForbiddenError
+
+    from . import job_text
+
+    job = _client(ctx).jobs.get(name)
+    if format_ != "table":
+        click.echo(document(job.raw, format_))
+        return
+    try:
+        pods: Any = job.pods()
+    except ForbiddenError:
+        pods = "you may not list pods in this namespace"
+    click.echo(job_text.description(job.resource, pods, utc_now()))
+
+
+@jobs.command(
+    epilog=examples(
+        "fovea jobs wait digits", "fovea jobs wait digits --timeout 2h && fovea predict --model digits 7.png"
+    )
+)
+@click.argument("names", metavar="NAME…", nargs=-1, required=True, shell_complete=complete_job)
+@click.option(
+    "--timeout", metavar="TIME", callback=seconds, help="Give up waiting, for example 90s, 15m or 2h; the jobs go on."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@cluster_options
+@click.pass_context
+def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet: bool) -> None:
+    """Wait until the jobs have ended, showing progress.
+
+    Exit code: 0 SUCCEEDED, 1 FAILED, 3 CANCELLED, 124 not ended within --timeout, 130 Ctrl-C (the job goes on). Of
+    several jobs, the first that did not succeed decides.
+    """
+    import time
+
+    deadline = None if timeout is None else time.monotonic() + timeout
+    source = _client(ctx).jobs
+    codes = []
+    for name in names:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        codes.append(_wait(source, name, timeout=left, quiet=quiet))
+    ctx.exit(next((code for code in codes if code), exit_codes.OK))
+
+
+@jobs.command(
+    "stream-logs",
+    epilog=examples(
+        "fovea jobs stream-logs digits", "fovea jobs stream-logs digits --no-follow --container fovea-fetch"
+    ),
+)
+@click.argument("name", shell_complete=complete_job)
+@click.option("--task-name", "task", metavar="TASK", default="", help="Only this task, for example chief-0.")
+@click.option(
+    "--container", metavar="NAME", default="trainer", show_default=True, help="trainer, fovea-fetch or fovea-sync."
+)
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Go on until the job has ended.")
+@cluster_options
+@click.pass_context
+def stream_logs(ctx: click.Context, name: str, task: str, container: str, follow: bool) -> None:
+    """Print a job's log across its attempts: each line begins with task and attempt, [chief-0/1]."""
+    source = _client(ctx).jobs
+    _print_logs(source, name, follow=follow, container=container, task=task)
+
+
+@jobs.command(epilog=examples("fovea jobs cancel digits"))
+@click.argument("names", metavar="NAME…", nargs=-1, required=True, shell_complete=complete_job)
+@cluster_options
+@click.pass_context
+def cancel(ctx: click.Context, names: Sequence[str]) -> None:
+    """Cancel jobs: their programs are stopped, records and checkpoints stay. One way."""
+    source = _client(ctx).jobs
+    for name in names:
+        source.cancel(name)
+        click.echo(f"Cancelling job {name}.")
+
+
+@jobs.command(epilog=examples("fovea jobs suspend digits"))
+@click.argument("names", metavar="NAME…", nargs=-1, required=True, shell_complete=complete_job)
+@cluster_options
+@click.pass_context
+def suspend(ctx: click.Context, names: Sequence[str]) -> None:
+    """Suspend jobs: their pods end after a checkpoint; resume goes on from there."""
+    source = _client(ctx).jobs
+    for name in names:
+        source.suspend(name)
+        click.echo(f"Suspended job {name}: `fovea jobs resume {name}` goes on from its last checkpoint.")
+
+
+@jobs.command(epilog=examples("fovea jobs resume digits"))
+@click.argument("names", metavar="NAME…", nargs=-1, required=True, shell_complete=complete_job)
+@cluster_options
+@click.pass_context
+def resume(ctx: click.Context, names: Sequence[str]) -> None:
+    """Resume suspended jobs from their last checkpoints."""
+    source = _client(ctx).jobs
+    for name in names:
+        source.resume(name)
+        click.echo(f"Resumed job {name}.")
+
+
+@jobs.command(epilog=examples("fovea jobs delete digits --yes"))
+@click.argument("names", metavar="NAME…", nargs=-1, required=True, shell_complete=complete_job)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@cluster_options
+@click.pass_context
+def delete(ctx: click.Context, names: Sequence[str], yes: bool) -> None:
+    """Delete jobs with their pods and logs. Published output, model versions and deployments stay."""
+    if not yes:
+        click.confirm(f"Delete {', '.join(names)}?", abort=True, err=True)
+    source = _client(ctx).jobs
+    for name in names:
+        source.delete(name)
+        click.echo(f"Deleted job {name}.")
+
+
+def _client(ctx: click.Context) -> Any:
+    return (ctx.find_object(Where) or Where()).client()
+
+
+def _manifests(ctx: click.Context, names: tuple[str, ...], flags: dict[str, Any]) -> list[dict[str, Any]]:
+    from fovea.sdk import submission
+
+    words = submission.arguments(ctx.meta.get("user_args", ()))
+    if not (flags["recipe"] or flags["image"] or flags["config"]):
+        given = [
+            f"--{name.replace('_', '-')}" for name, value in flags.items() if value not in (None, "", {}, (), False)
+        ]
+        if given or words:
+            raise click.UsageError(
+                f"{', '.join(given) or 'arguments after --'}: a job from flags needs --recipe, --image or --config too"
+            )
+        return [manifest for name in names for manifest in submission.load(name)]
+    if flags["recipe"] and flags["image"]:
+        raise click.UsageError("--recipe and --image exclude each other: a recipe has its own image")
+    if len(names) != 1:
+        raise click.UsageError(
+            f"with --recipe, --image or --config exactly one NAME is expected, not {' '.join(names)}"
+        )
+    base: dict[str, Any] = {}
+    if flags["config"]:
+        base, *more = submission.load(flags["config"])
+        if more:
+            raise click.UsageError(f"--config {flags['config']} holds {len(more) + 1} jobs, one is expected")
+    checkpoint_from = flags["checkpoint_from"]
+    return [
+        submission.Submission(
+            name=names[0],
+            base=base,
+            recipe=flags["recipe"],
+            image=flags["image"],
+            command=flags["command"],
+            args={**{name: submission.scalar(value) for name, value in flags["args"].items()}, **words},
+            inputs=flags["inputs"],
+            scale_tier=flags["scale_tier"] or "",
+            machine_type=flags["machine_type"],
+            model=flags["model"],
+            deploy=flags["deploy"],
+            cache=flags["cache"],
+            checkpoint_from=f"job://{checkpoint_from.removeprefix('job://')}" if checkpoint_from else "",
+            checkpoint_every_steps=flags["checkpoint_every"],
+            backoff_limit=flags["backoff_limit"],
+            max_running_seconds=None if flags["max_running"] is None else int(flags["max_running"]),
+            max_wait_seconds=None if flags["max_wait"] is None else int(flags["max_wait"]),
+            labels=flags["labels"],
+            suspend=flags["suspend"],
+        ).manifest()
+    ]
+
+
+def _submitted(job: "Job", *, dry_run: bool, format_: str) -> None:
+    if dry_run or format_ != "table":
+        click.echo(document(job.raw, "yaml" if format_ == "table" else format_))
+        return
+    click.echo(f"Job {job.name} submitted to namespace {job.namespace}.")
+    click.echo(f"See it: fovea jobs describe {job.name} -n {job.namespace}", err=True)
+
+
+def _wait(source: "Jobs", name: str, *, timeout: float | None, quiet: bool) -> int:
+    from fovea.sdk.errors import WaitTimeoutError
+
+    from . import follow
+
+    try:
+        job = follow.watch(source.follow(name, timeout=timeout), quiet=quiet)
+    except WaitTimeoutError as error:
+        click.echo(f"TIMEOUT: {error}", err=True)
+        return exit_codes.TIMEOUT
+    click.echo(f"Job {name} {job.state}." + (f" Model version {job.model_version}." if job.model_version else ""))
+    if job.state != "SUCCEEDED" and job.status.message:
+        click.echo(job.status.message, err=True)
+    return exit_codes.of_state(job.state)
+
+
+def _print_logs(source: "Jobs", name: str, *, follow: bool = True, container: str = "trainer", task: str = "") -> None:
+    for line in source.stream_logs(name, follow=follow, container=container, task=task):
+        click.echo(f"[{line.task}/{line.attempt}] {line.text}")

@@ -1,0 +1,129 @@
+"""How models and versions read. Pure; golden files hold them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
+
+from fovea.sdk.models import Model
+
+from .output import age, fields, indented, number, size, table, when
+
+
+def models_table(models: Sequence[Model], now: datetime) -> str:
+    """One row per model."""
+    rows = []
+    for model in models:
+        serving = [d for d in model.deployments if d.status.stable]
+        rows.append(
+            (
+                model.name,
+                len(model.versions),
+                f"v{model.latest.spec.version}" if model.latest else "",
+                ", ".join(f"v{d.status.stable.version}" for d in serving if d.status.stable),
+                ", ".join(str(d.status.replicas or 0) for d in serving),
+                ", ".join(d.status.endpoint.grpc for d in serving if d.status.endpoint),
+                age(model.versions[0].metadata.creation_timestamp, now) if model.versions else "",
+            )
+        )
+    return table(("MODEL", "VERSIONS", "LATEST", "SERVING", "READY", "ENDPOINT", "UPDATED"), rows)
+
+
+def model_description(model: Model, now: datetime) -> str:
+    """Everything about one model."""
+    parts = [
+        fields([("Model", model.name), ("Latest", model.latest.metadata.name if model.latest else "none approved")])
+    ]
+    parts.append("Versions:\n" + indented(versions_table(model.versions, now)) if model.versions else "Versions: none")
+    parts += [_deployment(deployment, now) for deployment in model.deployments]
+    parts.append("Next:\n" + "\n".join(f"  {step}" for step in _next_steps(model)))
+    return "\n\n".join(parts)
+
+
+def versions_table(versions: Sequence[ModelVersion], now: datetime) -> str:
+    """One row per version."""
+    rows = [
+        (
+            version.metadata.name,
+            version.spec.model,
+            version.spec.version,
+            version.spec.approval,
+            ", ".join(f"{name} {number(value)}" for name, value in (version.spec.metrics or {}).items()),
+            _origin(version),
+            age(version.metadata.creation_timestamp, now),
+        )
+        for version in versions
+    ]
+    return table(("NAME", "MODEL", "VERSION", "APPROVAL", "METRICS", "FROM", "AGE"), rows)
+
+
+def version_description(version: ModelVersion, now: datetime) -> str:
+    """Everything about one version."""
+    spec = version.spec
+    facts = fields(
+        [
+            ("Name", version.metadata.name),
+            ("Namespace", version.metadata.namespace),
+            ("Model", spec.model),
+            ("Version", spec.version),
+            ("Approval", spec.approval),
+            ("From", _origin(version)),
+            ("Created", when(version.metadata.creation_timestamp, now)),
+            ("Files", f"{spec.uri}" + (f" ({size(spec.bytes)})" if spec.bytes is not None else "")),
+            ("Digest", spec.digest),
+            ("Metrics", "\n".join(f"{name} {number(value)}" for name, value in (spec.metrics or {}).items())),
+        ]
+    )
+    flag = f" -n {version.metadata.namespace}" if version.metadata.namespace else ""
+    steps = [f"fovea models describe {spec.model}{flag}"]
+    if spec.approval == "Rejected":
+        steps.append(f"fovea versions approve {version.metadata.name}{flag}")
+    return facts + "\n\nNext:\n" + "\n".join(f"  {step}" for step in steps)
+
+
+def _origin(version: ModelVersion) -> str:
+    lineage = version.spec.lineage
+    if lineage is None:
+        return ""
+    return f"job {lineage.job}" if lineage.job else lineage.source
+
+
+def _deployment(deployment: ModelDeployment, now: datetime) -> str:
+    status = deployment.status
+    facts: list[tuple[str, object]] = [
+        ("Wanted", deployment.spec.version if deployment.spec.version == "Latest" else f"v{deployment.spec.version}"),
+        ("Serving", f"v{status.stable.version} ({status.replicas or 0} ready)" if status.stable else "nothing yet"),
+        ("Candidate", f"v{status.candidate.version}" if status.candidate else ""),
+        ("Draining", ", ".join(f"v{version.version}" for version in status.draining or [])),
+        ("Given up", f"v{status.failed.version}" if status.failed else ""),
+        ("Message", status.message),
+    ]
+    if status.endpoint:
+        facts += [
+            ("gRPC", status.endpoint.grpc),
+            ("REST", status.endpoint.rest),
+            ("Node ports", _node_ports(deployment)),
+        ]
+    text = f"Deployment {deployment.metadata.name}:\n" + indented(fields(facts))
+    if status.conditions:
+        rows = [(c.type, c.status, c.reason, age(c.last_transition_time, now), c.message) for c in status.conditions]
+        text += "\n" + indented(table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows))
+    return text
+
+
+def _node_ports(deployment: ModelDeployment) -> str:
+    endpoint = deployment.status.endpoint
+    ports = [("gRPC", endpoint.node_port_grpc), ("REST", endpoint.node_port_rest)] if endpoint else []
+    return ", ".join(f"{name} {port}" for name, port in ports if port)
+
+
+def _next_steps(model: Model) -> list[str]:
+    objects = [*model.deployments, *model.versions]
+    flag = f" -n {objects[0].metadata.namespace}" if objects and objects[0].metadata.namespace else ""
+    if any(deployment.status.stable for deployment in model.deployments):
+        return [f"fovea predict --model {model.name}{flag} IMAGE…"]
+    if model.deployments:
+        return [f"kubectl describe modeldeployment {model.deployments[0].metadata.name}{flag}"]
+    return [
+        f"serve it: a ModelDeployment with spec.model: {model.name}, or submit a job with --model {model.name} --deploy"
+    ]

@@ -1,0 +1,104 @@
+"""`fovea predict`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from . import exit_codes
+from .options import Where, cluster_options, complete_model, examples, format_option, seconds
+from .output import document, number, table
+
+if TYPE_CHECKING:
+    from fovea.sdk.images import Prediction
+
+
+@click.command(
+    epilog=examples(
+        "fovea predict --model digits 7.png 3.png",
+        "fovea predict --model digits --version 2 --format json 7.png",
+        "fovea predict --model digits --endpoint 10.0.0.7:31000 *.png",
+        "fovea predict --model digits --rest 7.png",
+    )
+)
+@click.argument("images", metavar="IMAGE…", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--model", required=True, metavar="NAME", shell_complete=complete_model, help="The model.")
+@click.option(
+    "--version", type=click.IntRange(min=1), metavar="N", help="This version. Default: the one that is serving."
+)
+@click.option(
+    "--endpoint",
+    metavar="HOST:PORT",
+    help="The model server. Default: found through the ModelDeployment, by a port-forward if nothing else leads there.",
+)
+@click.option("--rest", is_flag=True, help="Over REST instead of gRPC.")
+@click.option("--signature", metavar="NAME", default="", help="Signature of the model. Default: serving_default.")
+@click.option(
+    "--input-name", metavar="NAME", default="image", show_default=True, help="Input that takes the image's bytes."
+)
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes shown per image.")
+@click.option("--timeout", metavar="TIME", default="30s", show_default=True, callback=seconds, help="For each image.")
+@format_option
+@cluster_options
+@click.pass_context
+def predict(
+    ctx: click.Context,
+    images: Sequence[str],
+    model: str,
+    version: int | None,
+    endpoint: str | None,
+    rest: bool,
+    signature: str,
+    input_name: str,
+    top: int,
+    timeout: float,
+    format_: str,
+) -> None:
+    """Classify image files with a served model.
+
+    Each image is sent as it is; the model decodes and scales it. The exit code is 1 when any image failed.
+    """
+    cluster = (ctx.find_object(Where) or Where()).client().cluster
+    if rest:
+        from fovea.sdk.rest import classify
+
+        found = classify(
+            model,
+            images,
+            endpoint=endpoint,
+            version=version,
+            cluster=cluster,
+            signature=signature,
+            input_name=input_name,
+            timeout=timeout,
+        )
+    else:
+        from fovea.sdk.predictor import Predictor
+
+        with Predictor(model, endpoint=endpoint, version=version, cluster=cluster, timeout=timeout) as predictor:
+            found = predictor.classify(images, signature=signature, input_name=input_name)
+    if format_ == "table":
+        click.echo(predictions_table([prediction for prediction in found if not prediction.error], top))
+    else:
+        click.echo(document([prediction.document() for prediction in found], format_))
+    failed = [prediction for prediction in found if prediction.error]
+    for prediction in failed:
+        click.echo(f"ERROR: {prediction.source}: {prediction.error}", err=True)
+    ctx.exit(exit_codes.FAILED if failed else exit_codes.OK)
+
+
+def predictions_table(predictions: "Sequence[Prediction]", top: int) -> str:
+    """One row per image: label, score, the next best classes; for other models their outputs."""
+    if any(not prediction.scores for prediction in predictions):
+        rows: list[tuple[object, ...]] = [
+            (p.source, p.version, "; ".join(f"{name}={value}" for name, value in p.outputs.items()))
+            for p in predictions
+        ]
+        return table(("IMAGE", "VERSION", "OUTPUTS"), rows)
+    rows = []
+    for prediction in predictions:
+        best = sorted(prediction.scores.items(), key=lambda item: -item[1])
+        others = [f"{name} {number(score)}" for name, score in best if name != prediction.label]
+        score = "" if prediction.score is None else number(prediction.score)
+        rows.append((prediction.source, prediction.label, score, ", ".join(others[: top - 1]), prediction.version))
+    return table(("IMAGE", "LABEL", "SCORE", "NEXT", "VERSION"), rows)

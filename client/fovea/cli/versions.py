@@ -1,0 +1,145 @@
+"""`fovea versions`: list, describe, create, approve, reject."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import Where, cluster_options, complete_model, examples, format_option, pairs, store_options
+from .output import document, show, utc_now
+from .transfer import shown
+
+if TYPE_CHECKING:
+    from fovea_api.v1alpha1 import ModelVersion
+
+
+@click.group()
+def versions() -> None:
+    """See, register and review versions of models."""
+
+
+@versions.command("list", epilog=examples("fovea versions list", "fovea versions list --model digits"))
+@click.option("--model", metavar="NAME", shell_complete=complete_model, help="Only this model's.")
+@format_option
+@cluster_options
+@click.pass_context
+def list_(ctx: click.Context, model: str | None, format_: str) -> None:
+    """List versions, newest first."""
+    from . import model_text
+
+    client = (ctx.find_object(Where) or Where()).client()
+    found = client.versions.list(model)
+    if not found and format_ == "table":
+        click.echo(f"No versions{f' of model {model}' if model else ''} in namespace {client.namespace}.", err=True)
+        return
+    show([version.dump() for version in found], model_text.versions_table(found, utc_now()), format_)
+
+
+@versions.command(epilog=examples("fovea versions describe digits-v3"))
+@click.argument("name", metavar="MODEL-vN")
+@format_option
+@cluster_options
+@click.pass_context
+def describe(ctx: click.Context, name: str, format_: str) -> None:
+    """Say all about one version: files, digest, metrics, where it comes from."""
+    from . import model_text
+
+    source = (ctx.find_object(Where) or Where()).client().versions
+    if format_ == "table":
+        click.echo(model_text.version_description(source.get(name), utc_now()))
+    else:
+        click.echo(document(source.raw(name), format_))
+
+
+def _numbers(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in pairs(ctx, parameter, values).items()}
+    except ValueError as error:
+        raise click.BadParameter(f"{error}: metrics are numbers", param=parameter) from None
+
+
+@versions.command(
+    epilog=examples(
+        "fovea versions create --model digits --origin ./exported",
+        "fovea versions create --model digits --origin ./exported --metric accuracy=0.97 --source 'notebook of 3 May'",
+    )
+)
+@click.option(
+    "--model", required=True, metavar="NAME", shell_complete=complete_model, help="The model to add a version to."
+)
+@click.option(
+    "--origin",
+    required=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the SavedModel (saved_model.pb directly in it).",
+)
+@click.option(
+    "--metric", "metrics", metavar="NAME=NUMBER", multiple=True, callback=_numbers, help="Metric to record. Repeatable."
+)
+@click.option(
+    "--source", metavar="TEXT", default="", help="Where it comes from, in your words. Default: the folder's path."
+)
+@click.option(
+    "--rejected", is_flag=True, help="Register it unapproved: it is served only after `fovea versions approve`."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@format_option
+@store_options
+@cluster_options
+@click.pass_context
+def create(
+    ctx: click.Context,
+    model: str,
+    origin: Path,
+    metrics: dict[str, float],
+    source: str,
+    rejected: bool,
+    quiet: bool,
+    format_: str,
+) -> None:
+    """Register an existing SavedModel as the model's next version.
+
+    The files are uploaded, and verified by digest when they are served. Repeating the command is safe: it goes on where
+    it stopped and does not register the same files twice.
+    """
+    client = (ctx.find_object(Where) or Where()).client()
+
+    def register(progress: Callable[[Any], None]) -> "ModelVersion":
+        return client.versions.create(
+            model,
+            origin,
+            metrics=metrics,
+            source=source,
+            approval="Rejected" if rejected else "Approved",
+            progress=progress,
+            notice=lambda text: click.echo(text, err=True),
+        )
+
+    version = shown(register, quiet=quiet)
+    if format_ == "table":
+        click.echo(f"Model {model} has version {version.spec.version}: {version.metadata.name}.")
+        click.echo(f"See it: fovea models describe {model} -n {client.namespace}", err=True)
+    else:
+        click.echo(document(version.dump(), format_))
+
+
+@versions.command(epilog=examples("fovea versions approve digits-v3"))
+@click.argument("name", metavar="MODEL-vN")
+@cluster_options
+@click.pass_context
+def approve(ctx: click.Context, name: str) -> None:
+    """Approve a version: deployments of version Latest may serve it."""
+    (ctx.find_object(Where) or Where()).client().versions.review(name, "Approved")
+    click.echo(f"Approved {name}.")
+
+
+@versions.command(epilog=examples("fovea versions reject digits-v3"))
+@click.argument("name", metavar="MODEL-vN")
+@cluster_options
+@click.pass_context
+def reject(ctx: click.Context, name: str) -> None:
+    """Reject a version: deployments of version Latest go back to the newest approved one."""
+    (ctx.find_object(Where) or Where()).client().versions.review(name, "Rejected")
+    click.echo(f"Rejected {name}.")

@@ -1,0 +1,69 @@
+"""The way in: `Client(namespace=…).jobs.submit(…).wait()`."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from .cluster import Cluster
+from .jobs import Jobs
+
+if TYPE_CHECKING:
+    from .data import Data
+    from .models import Models
+    from .predictor import Predictor
+    from .versions import Versions
+
+
+class Client:
+    """Fovea in one namespace of one cluster, as one user sees it.
+
+    Without arguments: the kubeconfig's current context and its namespace, or inside a pod its own namespace. Nothing is
+    connected before the first verb.
+    """
+
+    def __init__(
+        self,
+        *,
+        namespace: str | None = None,
+        context: str | None = None,
+        kubeconfig: str | None = None,
+        store_endpoint: str | None = None,
+    ) -> None:
+        self.cluster = Cluster(context=context, kubeconfig=kubeconfig, namespace=namespace)
+        self._store_endpoint = store_endpoint
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the verbs act on."""
+        return self.cluster.namespace
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Training jobs."""
+        return Jobs(self.cluster)
+
+    @cached_property
+    def versions(self) -> "Versions":
+        """Model versions."""
+        from .versions import Versions
+
+        return Versions(self.cluster, store_endpoint=self._store_endpoint)
+
+    @cached_property
+    def models(self) -> "Models":
+        """Models: their versions and what serves them."""
+        from .models import Models
+
+        return Models(self.cluster)
+
+    @cached_property
+    def data(self) -> "Data":
+        """Data sets in the object store."""
+        from .data import Data
+
+        return Data(self.cluster, store_endpoint=self._store_endpoint)
+
+    def predictor(self, model: str, *, endpoint: str | None = None) -> "Predictor":
+        """A channel to the model's server, found through its ModelDeployment unless `endpoint` (host:port) is given."""
+        from .predictor import Predictor
+
+        return Predictor(model, endpoint=endpoint, cluster=self.cluster)

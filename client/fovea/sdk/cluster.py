@@ -1,0 +1,217 @@
+"""The connection to a cluster's API server: the usual kubeconfig, JSON in and out, one error mapping.
+
+The `kubernetes` package reads kubeconfigs (exec plugins, certificates, in-cluster tokens) and authenticates requests;
+it is imported on the first request only, because that takes half a second.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .api_errors import Target, from_failure, from_response
+from .errors import FoveaError, InvalidError
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_TIMEOUT = (5.0, 60.0)
+"""Seconds to connect and between two pieces of an answer."""
+_WATCH_SECONDS = 240
+
+
+class Cluster:
+    """One cluster as one user sees it. Opened lazily; safe to share between threads."""
+
+    def __init__(
+        self, *, context: str | None = None, kubeconfig: str | None = None, namespace: str | None = None
+    ) -> None:
+        self._context, self._kubeconfig, self._namespace = context, kubeconfig, namespace
+        self._api: Any = None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace asked for, else the context's, else the pod's own, else default."""
+        if self._namespace is None:
+            self._namespace = self._own_namespace()
+        return self._namespace
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return str(self.api.configuration.host)
+
+    @property
+    def in_cluster(self) -> bool:
+        """Whether this process runs in a pod of the cluster it talks to."""
+        return self._pod_credentials()
+
+    @property
+    def api(self) -> Any:
+        """The kubernetes.client.ApiClient of this connection."""
+        if self._api is None:
+            self._api = self._connect()
+        return self._api
+
+    def get(self, target: Target, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """GET a JSON document."""
+        return self._json(target, "GET", path, query)
+
+    def create(self, target: Target, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """POST an object with strict field validation: a misspelt field is an error, not ignored."""
+        query = {"fieldValidation": "Strict", "fieldManager": "fovea-client"}
+        if dry_run:
+            query["dryRun"] = "All"
+        return self._json(target, "POST", path, query, body)
+
+    def patch(self, target: Target, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge-patch an object."""
+        query = {"fieldManager": "fovea-client"}
+        return self._json(target, "PATCH", path, query, body, "application/merge-patch+json")
+
+    def delete(self, target: Target, path: str, *, uid: str = "") -> None:
+        """DELETE an object, in the background; with `uid` only that one, not a successor of the same name."""
+        options: dict[str, Any] = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        self._json(target, "DELETE", path, None, options)
+
+    def watch(self, target: Target, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Events {type, object} of one watch request until the server ends it, after some minutes. Raises as `get`."""
+        seconds = int(query.get("timeoutSeconds", _WATCH_SECONDS))
+        query = {**query, "watch": "true", "timeoutSeconds": seconds}
+        with self.stream(target, path, query, read_timeout=seconds + 10.0) as response, self._answered(target):
+            for line in _lines(response):
+                event = json.loads(line)
+                if event.get("type") == "ERROR":
+                    status = event.get("object", {})
+                    raise from_response(target, int(status.get("code", 500)), json.dumps(status).encode())
+                yield event
+
+    def lines(self, target: Target, path: str, query: Mapping[str, Any]) -> Iterator[str]:
+        """Lines of a text as they come, for example a log that is followed. Raises as `get` does."""
+        with self.stream(target, path, query) as response, self._answered(target):
+            for line in _lines(response, keep_empty=True):
+                yield line.decode(errors="replace")
+
+    @contextmanager
+    def stream(
+        self, target: Target, path: str, query: Mapping[str, Any] | None = None, *, read_timeout: float | None = None
+    ) -> Iterator[Any]:
+        """The raw urllib3 response of a GET, to be read as it comes; closed at the end."""
+        response = self._request(target, "GET", path, query, timeout=(_TIMEOUT[0], read_timeout or 3600.0))
+        try:
+            yield response
+        finally:
+            # Not drained: the rest of a followed stream may never come.
+            response.close()
+
+    @contextmanager
+    def _answered(self, target: Target) -> Iterator[None]:
+        import urllib3
+        from kubernetes.client.rest import ApiException
+
+        try:
+            yield
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise from_failure(self.server, error) from error
+        except ApiException as error:
+            if not error.status:
+                raise from_failure(self.server, error) from error
+            raise from_response(target, int(error.status), (error.body or "").encode()) from error
+
+    def _json(
+        self,
+        target: Target,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        response = self._request(target, method, path, query, body, content_type, _TIMEOUT)
+        with self._answered(target):
+            document = json.loads(response.data)
+        if not isinstance(document, dict):
+            raise FoveaError(
+                f"the API server answered {target.verb} {target} with {type(document).__name__}, not an object"
+            )
+        return document
+
+    def _request(
+        self,
+        target: Target,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        timeout: tuple[float, float] = _TIMEOUT,
+    ) -> Any:
+        api = self.api
+        with self._answered(target):
+            request = api.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json", "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = api.call_api(*request, _request_timeout=timeout).response
+            if response.status >= 400:
+                raise from_response(target, response.status, response.data)
+        return response
+
+    def _connect(self) -> Any:
+        from kubernetes import client, config
+
+        try:
+            if self._pod_credentials():
+                configuration = client.Configuration()
+                config.load_incluster_config(client_configuration=configuration)
+                api = client.ApiClient(configuration)
+            else:
+                api = config.new_client_from_config(config_file=self._config_file(), context=self._context)
+        except config.ConfigException as error:
+            raise InvalidError(self._config_problem(error)) from error
+        api.user_agent = "fovea-client"
+        return api
+
+    def _pod_credentials(self) -> bool:
+        asked = self._context or self._kubeconfig or os.environ.get("KUBECONFIG")
+        return not asked and "KUBERNETES_SERVICE_HOST" in os.environ and (_SERVICE_ACCOUNT / "token").exists()
+
+    def _config_file(self) -> str:
+        return self._kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+
+    def _config_problem(self, error: Exception) -> str:
+        where = f"kubeconfig {self._config_file()}"
+        if self._context and "context" in str(error).lower():
+            return f"{where} has no usable context {self._context}: `kubectl config get-contexts` lists them ({error})"
+        return (
+            f"{where} cannot be used ({error}): set KUBECONFIG or pass --kubeconfig; "
+            "on the embedded cluster `make up` says where its kubeconfig is"
+        )
+
+    def _own_namespace(self) -> str:
+        from kubernetes import config
+
+        if self._pod_credentials():
+            return (_SERVICE_ACCOUNT / "namespace").read_text().strip() or "default"
+        try:
+            contexts, active = config.list_kube_config_contexts(self._config_file())
+        except config.ConfigException as error:
+            raise InvalidError(self._config_problem(error)) from error
+        chosen = next((c for c in contexts if c["name"] == self._context), active) if self._context else active
+        return str((chosen or {}).get("context", {}).get("namespace") or "default")
+
+
+def _lines(response: Any, *, keep_empty: bool = False) -> Iterator[bytes]:
+    buffer = b""
+    for chunk in response.stream(amt=None, decode_content=True):
+        buffer += chunk
+        *lines, buffer = buffer.split(b"\n")
+        yield from (line for line in lines if keep_empty or line.strip())
+    if buffer.strip():
+        yield buffer

@@ -1,0 +1,65 @@
+"""Data sets: a folder of a user's own, brought to the namespace's place in the object store."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fovea_api.contract import names, storage
+
+from . import upload as uploading
+from .cluster import Cluster
+from .errors import InvalidError
+from .store import open_store
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """An uploaded data set: its address for `inputs`, and what was done."""
+
+    uri: str
+    files: int
+    sent: int
+    skipped: int
+    bytes: int
+    foreign: tuple[str, ...]
+    """Keys that the data set holds and the folder does not."""
+    deleted: int = 0
+
+
+class Data:
+    """The data sets of one namespace."""
+
+    def __init__(self, cluster: Cluster, *, store_endpoint: str | None = None) -> None:
+        self._cluster, self._endpoint = cluster, store_endpoint
+
+    def upload(
+        self,
+        folder: str | Path,
+        name: str,
+        *,
+        delete: bool = False,
+        exclude: Iterable[str] = (),
+        parallel: int = uploading.PARALLEL,
+        progress: Callable[[uploading.Progress], None] = lambda _: None,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> Uploaded:
+        """Upload a folder as the data set `name`; call it again to go on after a failure or to bring changes.
+
+        `delete` removes objects of the data set that the folder does not have. `progress` is called from several
+        threads, one at a time.
+        """
+        if not re.fullmatch(names.NAME_PATTERN, name) or len(name) > names.MAX_NAME:
+            raise InvalidError(
+                f"data set name {name!r}: use at most {names.MAX_NAME} of a-z, 0-9 and '-', beginning with a letter"
+            )
+        files = uploading.scan(Path(folder), exclude)
+        prefix = storage.dataset(self._cluster.namespace, name)
+        with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
+            result = uploading.upload(store, files, prefix, parallel=parallel, progress=progress)
+            if delete and result.foreign:
+                store.delete(list(result.foreign))
+            uri = str(storage.Location(store.bucket, prefix))
+        deleted = len(result.foreign) if delete else 0
+        foreign = () if delete else result.foreign
+        return Uploaded(uri, len(files), result.sent, result.skipped, result.bytes, foreign, deleted)

@@ -1,0 +1,114 @@
+"""Where a model answers: an address given, the Service inside the cluster, a node port, or a port-forward."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from fovea_api.contract import labels, names
+from fovea_api.v1alpha1 import ModelDeployment
+from fovea_api.v1alpha1.model_deployment import KIND
+
+from .api_errors import Target
+from .cluster import Cluster
+from .errors import ForbiddenError, NotFoundError, UnreachableError
+from .port_forward import PortForward, to_pods
+from .resources import Kinds
+
+Protocol = Literal["grpc", "rest"]
+_PROBE_SECONDS = 1.5
+
+
+@dataclass
+class Endpoint:
+    """host:port of a model server and how it was found. Close it when done: it may hold a port-forward."""
+
+    address: str
+    how: str
+    forward: PortForward | None = None
+
+    def close(self) -> None:
+        """End the port-forward, if there is one."""
+        if self.forward:
+            self.forward.close()
+
+
+def resolve(cluster: Cluster, model: str, *, protocol: Protocol = "grpc", version: int | None = None) -> Endpoint:
+    """Find the model's server through its ModelDeployment; NotFoundError and UnreachableError say the next step."""
+    deployment = find(cluster, model)
+    if version is not None and not _stable(deployment, version):
+        return _forward(cluster, deployment, protocol, version)
+    status = deployment.status
+    if status.endpoint is None or status.stable is None:
+        raise UnreachableError(
+            f"ModelDeployment {deployment.metadata.name} serves nothing yet"
+            f"{f' ({status.message})' if status.message else ''}: "
+            f"`fovea models describe {model} -n {cluster.namespace}` says where it stands"
+        )
+    for address, how in _addresses(cluster, deployment, protocol):
+        if _reachable(address):
+            return Endpoint(address, how)
+    return _forward(cluster, deployment, protocol, None)
+
+
+def find(cluster: Cluster, model: str) -> ModelDeployment:
+    """The ModelDeployment of the model's own name, else the first that serves it; raises NotFoundError."""
+    kinds: Kinds[ModelDeployment] = Kinds(cluster, KIND, ModelDeployment)
+    found = [kinds.read(item) for item in kinds.list() if item.get("spec", {}).get("model") == model]
+    found.sort(key=lambda deployment: (deployment.metadata.name != model, deployment.metadata.name))
+    if not found:
+        raise NotFoundError(
+            f"model {model} has no ModelDeployment in namespace {cluster.namespace}: serve it with "
+            f"`fovea jobs submit … --model {model} --deploy` or a ModelDeployment with spec.model: {model}; "
+            "`fovea models list` shows what there is"
+        )
+    return found[0]
+
+
+def _stable(deployment: ModelDeployment, version: int) -> bool:
+    return deployment.status.stable is not None and deployment.status.stable.version == version
+
+
+def _addresses(cluster: Cluster, deployment: ModelDeployment, protocol: Protocol) -> Iterator[tuple[str, str]]:
+    endpoint = deployment.status.endpoint
+    assert endpoint is not None  # noqa: S101 - resolve() has looked
+    inside = endpoint.grpc if protocol == "grpc" else urlsplit(endpoint.rest).netloc
+    if inside:
+        yield inside, "the Service"
+    port = endpoint.node_port_grpc if protocol == "grpc" else endpoint.node_port_rest
+    if port:
+        for host in _node_hosts(cluster):
+            yield f"{host}:{port}", "a node port"
+
+
+def _node_hosts(cluster: Cluster) -> list[str]:
+    hosts: list[str] = []
+    try:
+        nodes = cluster.get(Target("list", "nodes", "nodes", ours=False), "/api/v1/nodes").get("items", [])
+    except ForbiddenError:
+        nodes = []  # Most users may not list nodes; on a one-node cluster the API server's host is the node.
+    addresses: list[dict[str, Any]] = [a for node in nodes for a in node.get("status", {}).get("addresses", [])]
+    for kind in ("ExternalIP", "InternalIP"):
+        hosts += [a["address"] for a in addresses if a.get("type") == kind]
+    own = urlsplit(cluster.server).hostname
+    return list(dict.fromkeys([*hosts[:4], *([own] if own else [])]))
+
+
+def _forward(cluster: Cluster, deployment: ModelDeployment, protocol: Protocol, version: int | None) -> Endpoint:
+    name = deployment.metadata.name
+    chosen = version if version is not None else deployment.status.stable and deployment.status.stable.version
+    selector = f"{labels.DEPLOYMENT}={name},{labels.VERSION}={chosen}"
+    port = names.GRPC_PORT if protocol == "grpc" else names.REST_PORT
+    what = f"version {chosen} of ModelDeployment {name}"
+    forward = to_pods(cluster, cluster.namespace, selector, port, what=what)
+    return Endpoint(forward.address, "a port-forward", forward)
+
+
+def _reachable(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+    except (OSError, ValueError):
+        return False
+    return True

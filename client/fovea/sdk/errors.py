@@ -1,0 +1,62 @@
+"""What can go wrong, for people: each message names the object, the field, the value and the next step.
+
+FoveaError
+├── InvalidError            the object or an argument is not acceptable (422, 400, a malformed file)
+├── NotFoundError           no such object
+├── AlreadyExistsError      the name is taken
+├── ConflictError           changed by somebody else meanwhile
+├── ForbiddenError          not allowed, or not logged in
+├── NotInstalledError       the cluster has no Fovea
+├── UnreachableError        no answer from the API server, the store or the model server
+├── StoreError              the object store refused or lost something
+├── PredictionError         the model server answered with an error
+└── WaitTimeoutError        what was waited for did not happen in time
+"""
+
+
+class FoveaError(Exception):
+    """Base of the SDK's errors."""
+
+
+class InvalidError(FoveaError):
+    """An object or an argument is not acceptable."""
+
+
+class NotFoundError(FoveaError):
+    """There is no such object."""
+
+
+class AlreadyExistsError(FoveaError):
+    """An object of that name exists."""
+
+
+class ConflictError(FoveaError):
+    """The object was changed by somebody else meanwhile."""
+
+
+class ForbiddenError(FoveaError):
+    """The user may not do this, or is not logged in."""
+
+
+class NotInstalledError(FoveaError):
+    """The cluster does not know Fovea's kinds."""
+
+
+class UnreachableError(FoveaError):
+    """No answer over the network."""
+
+
+class StoreError(FoveaError):
+    """The object store refused or lost something."""
+
+
+class PredictionError(FoveaError):
+    """The model server answered with an error; `code` is its gRPC status code."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class WaitTimeoutError(FoveaError):
+    """What was waited for did not happen in time."""

@@ -1,0 +1,246 @@
+"""Training jobs: submit, list, wait, follow, cancel."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fovea_api.contract import names
+from fovea_api.v1alpha1 import JobState, TrainingJob
+from fovea_api.v1alpha1.training_job import KIND, TrainingJobStatus
+
+from . import pods, submission
+from .cluster import Cluster
+from .errors import ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
+from .logs import LogLine, LogStream
+from .pods import Pod
+from .resources import Kinds
+
+_WATCH_SECONDS = 240
+_PATIENCE_SECONDS = 60.0
+"""How long an API server that does not answer is asked again while a job is followed."""
+
+
+class Job:
+    """One job as it was read last; the verbs act on the cluster and read it anew."""
+
+    def __init__(self, jobs: "Jobs", document: Mapping[str, Any]) -> None:
+        self._jobs = jobs
+        self.raw = document
+        self.resource: TrainingJob = jobs.kinds.read(document)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.resource.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.resource.metadata.namespace
+
+    @property
+    def uid(self) -> str:
+        """Its uid: a later job of the same name has another one."""
+        return self.resource.metadata.uid
+
+    @property
+    def status(self) -> TrainingJobStatus:
+        """What became of it."""
+        return self.resource.status
+
+    @property
+    def state(self) -> JobState:
+        """Its state; QUEUED while the operator has not looked at it."""
+        return self.status.state or JobState.QUEUED
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.state.ended
+
+    @property
+    def model_version(self) -> str | None:
+        """Name of the ModelVersion that it registered."""
+        return self.status.model_version
+
+    def refresh(self) -> "Job":
+        """Read it again."""
+        return self._jobs.get(self.name)
+
+    def follow(self, timeout: float | None = None) -> Iterator["Job"]:
+        """It now and after each change until it has ended; see `Jobs.follow`."""
+        return self._jobs.follow(self.name, timeout=timeout)
+
+    def wait(self, timeout: float | None = None) -> "Job":
+        """Block until it has ended; see `Jobs.wait`."""
+        return self._jobs.wait(self.name, timeout=timeout)
+
+    def stream_logs(self, *, follow: bool = True) -> Iterator[LogLine]:
+        """Its log; see `Jobs.stream_logs`."""
+        return self._jobs.stream_logs(self.name, follow=follow)
+
+    def pods(self) -> list[Pod]:
+        """Its pods, oldest attempt first."""
+        return pods.of_job(self._jobs.cluster, self.namespace, self.name, self.uid)
+
+    def cancel(self) -> "Job":
+        """Cancel it."""
+        return self._jobs.cancel(self.name)
+
+    def suspend(self) -> "Job":
+        """Suspend it."""
+        return self._jobs.suspend(self.name)
+
+    def resume(self) -> "Job":
+        """Resume it."""
+        return self._jobs.resume(self.name)
+
+    def delete(self) -> None:
+        """Delete it."""
+        self._jobs.delete(self.name)
+
+
+class Jobs:
+    """The jobs of one namespace."""
+
+    def __init__(self, cluster: Cluster, namespace: str = "") -> None:
+        self.cluster = cluster
+        self.kinds: Kinds[TrainingJob] = Kinds(cluster, KIND, TrainingJob, namespace)
+
+    def within(self, namespace: str) -> "Jobs":
+        """The jobs of another namespace."""
+        return Jobs(self.cluster, namespace)
+
+    def submit(self, job: TrainingJob | Mapping[str, Any] | str | Path, *, dry_run: bool = False) -> Job:
+        """Create a job from a typed object, a manifest or the path of a YAML file with one job.
+
+        `dry_run` has the API server check it and creates nothing. Raises InvalidError naming field and value.
+        """
+        manifest = self._manifest(job)
+        namespace = str(manifest.get("metadata", {}).get("namespace") or self.kinds.namespace)
+        jobs = self if namespace == self.kinds.namespace else self.within(namespace)
+        return Job(jobs, jobs.kinds.create(manifest, dry_run=dry_run))
+
+    def get(self, name: str) -> Job:
+        """One job; raises NotFoundError."""
+        return Job(self, self.kinds.get(name))
+
+    def list(self, *, states: frozenset[JobState] = frozenset()) -> "JobList":
+        """All jobs (of these states), newest first."""
+        jobs = [Job(self, document) for document in self.kinds.list()]
+        jobs.sort(key=lambda job: (job.resource.metadata.creation_timestamp, job.name), reverse=True)
+        return [job for job in jobs if not states or job.state in states]
+
+    def cancel(self, name: str) -> Job:
+        """Ask for the job's end: its program is stopped, checkpoints stay. One way; InvalidError when it has ended."""
+        job = self.get(name)
+        if job.ended:
+            raise InvalidError(f"job {name} has ended already ({job.state}): there is nothing to cancel")
+        return self._set(name, "cancel", value=True)
+
+    def suspend(self, name: str) -> Job:
+        """Stop the job's pods after a checkpoint; `resume` goes on from there."""
+        return self._set(name, "suspend", value=True)
+
+    def resume(self, name: str) -> Job:
+        """Take `suspend` back."""
+        return self._set(name, "suspend", value=False)
+
+    def delete(self, name: str) -> None:
+        """Delete the job and its pods; what it published, its model versions and deployments stay."""
+        self.kinds.delete(name)
+
+    def follow(self, name: str, *, timeout: float | None = None) -> Iterator[Job]:
+        """The job now and after each change until it has ended.
+
+        Raises WaitTimeoutError after `timeout` seconds, NotFoundError when the job is deleted meanwhile.
+        """
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        uid = ""
+        while True:
+            try:
+                job = self.get(name)
+                if uid and job.uid != uid:
+                    raise NotFoundError(f"job {name} was deleted and submitted anew while it was waited for")
+                uid = job.uid
+                yield job
+                for seen in self._changes(job, deadline):
+                    job = seen
+                    patience = time.monotonic() + _PATIENCE_SECONDS
+                    yield job
+                if job.ended:
+                    return
+            except ConflictError:
+                continue
+            except UnreachableError:
+                if time.monotonic() > min(patience, deadline):
+                    raise
+                time.sleep(1.0)
+            if time.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"job {name} is still {job.state} after {timeout:g} s: it goes on; "
+                    f"`fovea jobs describe {name}` says where it stands"
+                )
+
+    def wait(self, name: str, *, timeout: float | None = None) -> Job:
+        """Block until the job has ended and return it, whatever its state; WaitTimeoutError after `timeout` seconds."""
+        job = None
+        for job in self.follow(name, timeout=timeout):
+            if job.ended:
+                break
+        assert job is not None  # noqa: S101 - follow() yields at least once or raises
+        return job
+
+    def stream_logs(
+        self, name: str, *, follow: bool = True, container: str = names.TRAINER_CONTAINER, task: str = ""
+    ) -> Iterator[LogLine]:
+        """Lines of the job's log across all attempts; with `follow` until the job has ended."""
+        job = self.get(name)
+        stream = LogStream(self.cluster, job.namespace, name, job.uid, container=container, task=task)
+        if not follow:
+            return stream.read()
+        return stream.follow(lambda: self._over(name))
+
+    def _over(self, name: str) -> bool:
+        try:
+            return self.get(name).ended
+        except NotFoundError:
+            return True
+        except UnreachableError:
+            return False
+
+    def _changes(self, job: Job, deadline: float) -> Iterator[Job]:
+        if job.ended:
+            return
+        seconds = min(_WATCH_SECONDS, max(1.0, deadline - time.monotonic()))
+        for event in self.kinds.watch(job.name, job.resource.metadata.resource_version, math.ceil(seconds)):
+            if event.get("type") == "DELETED":
+                raise NotFoundError(f"job {job.name} was deleted while it was waited for")
+            if event.get("type") in ("ADDED", "MODIFIED"):
+                changed = Job(self, event["object"])
+                yield changed
+                if changed.ended:
+                    return
+
+    def _set(self, name: str, field: str, *, value: bool) -> Job:
+        return Job(self, self.kinds.patch(name, {"spec": {field: value}}))
+
+    def _manifest(self, job: TrainingJob | Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
+        if isinstance(job, (str, Path)):
+            documents = submission.load(job)
+            if len(documents) != 1:
+                raise InvalidError(f"{job} holds {len(documents)} jobs: submit them one by one")
+            return documents[0]
+        if isinstance(job, TrainingJob):
+            manifest = job.dump()
+            given = {key: manifest["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
+            manifest["metadata"] = {key: value for key, value in given.items() if value}
+            manifest.pop("status", None)
+            return manifest
+        return submission.checked(job, "the manifest")
+
+
+JobList = list[Job]

@@ -1,0 +1,131 @@
+"""A job's log as one stream: across attempts and pods, through broken connections, until the job has ended."""
+
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fovea_api.contract import names
+
+from . import pods
+from .api_errors import Target
+from .cluster import Cluster
+from .errors import FoveaError, InvalidError, NotFoundError, UnreachableError
+from .pods import Pod
+from .resources import core_path
+
+_POLL_SECONDS = 1.0
+_PATIENCE_SECONDS = 60.0
+"""How long a broken connection is tried again before the stream gives up."""
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of one container: the task (chief-0), its attempt, the kubelet's time stamp and the text."""
+
+    task: str
+    attempt: int
+    time: str
+    text: str
+
+
+class LogStream:
+    """Reads the logs of one job. `job_state` answers whether the job has ended; it is asked about once a second."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        job: str,
+        uid: str,
+        *,
+        container: str = names.TRAINER_CONTAINER,
+        task: str = "",
+    ) -> None:
+        self._cluster, self._namespace, self._job, self._uid = cluster, namespace, job, uid
+        self._container, self._task = container, task
+        self._lines: queue.SimpleQueue[LogLine | BaseException] = queue.SimpleQueue()
+        self._readers: dict[str, threading.Thread] = {}
+
+    def read(self) -> Iterator[LogLine]:
+        """What there is now, pod after pod."""
+        for pod in self._pods():
+            if self._begun(pod):
+                yield from self._connect(pod, follow=False, since="")
+
+    def follow(self, ended: Callable[[], bool]) -> Iterator[LogLine]:
+        """Lines as they come, from every attempt, until `ended()` says so and all is read."""
+        while True:
+            over = ended()
+            for pod in self._pods():
+                if pod.name not in self._readers and self._begun(pod):
+                    self._readers[pod.name] = threading.Thread(target=self._read_to_end, args=(pod,), daemon=True)
+                    self._readers[pod.name].start()
+            idle_until = time.monotonic() + _POLL_SECONDS
+            yield from self._waiting_lines(idle_until)
+            if over and not any(thread.is_alive() for thread in self._readers.values()):
+                yield from self._waiting_lines(0.0)
+                return
+
+    def _waiting_lines(self, until: float) -> Iterator[LogLine]:
+        while True:
+            try:
+                item = self._lines.get(timeout=max(0.0, until - time.monotonic()) or 0.001)
+            except queue.Empty:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _pods(self) -> list[Pod]:
+        found = pods.of_job(self._cluster, self._namespace, self._job, self._uid)
+        return [pod for pod in found if not self._task or pod.task == self._task]
+
+    def _begun(self, pod: Pod) -> bool:
+        state = pod.containers.get(self._container)
+        return state is not None and state.state != "waiting"
+
+    def _read_to_end(self, pod: Pod) -> None:
+        since = ""
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        try:
+            while True:
+                try:
+                    for line in self._connect(pod, follow=True, since=since):
+                        since = line.time
+                        self._lines.put(line)
+                    patience = time.monotonic() + _PATIENCE_SECONDS
+                    if self._over(pod):
+                        return
+                except UnreachableError:
+                    if time.monotonic() > patience:
+                        raise
+                time.sleep(_POLL_SECONDS)
+        except NotFoundError:
+            return  # The pod was deleted: what there was is read.
+        except FoveaError as error:
+            self._lines.put(error)
+
+    def _over(self, pod: Pod) -> bool:
+        target = Target("get", "pod", "pods", self._namespace, pod.name, ours=False)
+        now = Pod.read(self._cluster.get(target, core_path(self._namespace, "pods", pod.name)))
+        state = now.containers.get(self._container)
+        return now.phase in ("Succeeded", "Failed") or (state is not None and state.state == "terminated")
+
+    def _connect(self, pod: Pod, *, follow: bool, since: str) -> Iterator[LogLine]:
+        """Lines after the time stamp `since`: the server knows whole seconds only, so the rest is skipped here."""
+        query = {"container": self._container, "timestamps": "true", "follow": "true" if follow else "false"}
+        if since:
+            query["sinceTime"] = re.sub(r"\.[0-9]+", "", since)
+        target = Target("read", "log of pod", "pods/log", self._namespace, pod.name, ours=False)
+        path = core_path(self._namespace, "pods", pod.name, "log")
+        try:
+            for raw in self._cluster.lines(target, path, query):
+                stamp, _, text = raw.partition(" ")
+                if not since or stamp > since:
+                    yield LogLine(pod.task, pod.attempt, stamp, text)
+        except InvalidError as error:
+            # The container is about to start: the kubelet says so with a 400.
+            raise UnreachableError(str(error)) from error

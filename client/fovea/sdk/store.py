@@ -1,0 +1,277 @@
+"""The object store as a user reaches it: S3 variables or the namespace's Secret, straight or through a port-forward."""
+
+import base64
+import io
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fovea_api.contract import names, storage
+
+from .api_errors import Target
+from .cluster import Cluster
+from .errors import ForbiddenError, FoveaError, InvalidError, NotFoundError, StoreError, UnreachableError
+from .port_forward import PortForward, to_pods
+from .resources import core_path
+
+PART_SIZE = 16 * 1024 * 1024
+"""Files above this go up in parts of it. It is part of a big object's ETag, so a change sends such files anew."""
+_PROBE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach the store, and where that was read (for messages)."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    source: str
+    bucket: str = storage.BUCKET
+    region: str = "us-east-1"
+    session_token: str = ""
+    ca_pem: str = ""
+
+
+def from_environment(environ: Mapping[str, str], endpoint: str | None) -> Access | None:
+    """Access by the usual S3 variables; None without keys. Its endpoint is empty when none is named."""
+    key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if not key or not secret:
+        return None
+    bundle = environ.get("AWS_CA_BUNDLE")
+    try:
+        pem = Path(bundle).read_text(encoding="ascii") if bundle else ""
+    except OSError as error:
+        raise InvalidError(f"AWS_CA_BUNDLE={bundle} cannot be read: {error.strerror or error}") from error
+    return Access(
+        endpoint=endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or "",
+        access_key=key,
+        secret_key=secret,
+        source="the AWS_ variables",
+        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        session_token=environ.get("AWS_SESSION_TOKEN", ""),
+        ca_pem=pem,
+    )
+
+
+def from_secret(data: Mapping[str, str], namespace: str) -> Access:
+    """Access by the decoded Secret of a namespace; raises InvalidError naming a missing key."""
+    where = f"Secret {names.OBJECT_STORE_SECRET} in namespace {namespace}"
+    for key in (storage.SECRET_ENDPOINT, storage.SECRET_ACCESS_KEY, storage.SECRET_SECRET_KEY):
+        if not data.get(key):
+            raise InvalidError(f"{where} has no key {key}: ask the platform team to renew it")
+    return Access(
+        endpoint=data[storage.SECRET_ENDPOINT],
+        access_key=data[storage.SECRET_ACCESS_KEY],
+        secret_key=data[storage.SECRET_SECRET_KEY],
+        source=where,
+        bucket=data.get(storage.SECRET_BUCKET) or storage.BUCKET,
+        region=data.get(storage.SECRET_REGION) or "us-east-1",
+        ca_pem=data.get(storage.SECRET_CA_BUNDLE, ""),
+    )
+
+
+def find_access(cluster: Cluster, endpoint: str | None) -> Access:
+    """The S3 variables, else the namespace's Secret; raises what kept it from both, with the next step."""
+    given = from_environment(os.environ, endpoint)
+    if given and given.endpoint:
+        return given
+    try:
+        secret = _read_secret(cluster)
+    except (NotFoundError, ForbiddenError) as error:
+        wanted = "AWS_ENDPOINT_URL" if given else "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
+        raise type(error)(
+            f"no way to the object store of namespace {cluster.namespace}: set {wanted}, "
+            f"or have the platform team let you read the Secret {names.OBJECT_STORE_SECRET} ({error})"
+        ) from error
+    access = from_secret(secret, cluster.namespace)
+    if given:
+        return replace(given, endpoint=access.endpoint, bucket=access.bucket, ca_pem=given.ca_pem or access.ca_pem)
+    return replace(access, endpoint=endpoint) if endpoint else access
+
+
+def _read_secret(cluster: Cluster) -> dict[str, str]:
+    name = names.OBJECT_STORE_SECRET
+    target = Target("get", "Secret", "secrets", cluster.namespace, name, ours=False)
+    document = cluster.get(target, core_path(cluster.namespace, "secrets", name))
+    return {key: base64.b64decode(value).decode() for key, value in (document.get("data") or {}).items()}
+
+
+class Store:
+    """One bucket. Errors of S3 and of the network become StoreError and UnreachableError in `_answered`."""
+
+    def __init__(self, access: Access, *, via: str = "", connections: int = 16) -> None:
+        """`via` is host:port of a port-forward that leads to the endpoint."""
+        import urllib3
+        from minio import Minio
+
+        parts = urlsplit(access.endpoint)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidError(
+                f"object store {access.endpoint!r} ({access.source}) is no URL: write https://host[:port]"
+            )
+        self.access, self.bucket = access, access.bucket
+        secure = parts.scheme == "https"
+        tls: dict[str, Any] = {"ssl_context": _trust(access)} if secure else {}
+        if secure and via:
+            tls |= {"server_hostname": parts.hostname, "assert_hostname": parts.hostname}
+        self._http = urllib3.PoolManager(
+            maxsize=connections,
+            timeout=urllib3.Timeout(connect=5, read=120),
+            retries=urllib3.Retry(total=5, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504)),
+            **tls,
+        )
+        self._client = Minio(
+            via or parts.netloc,
+            access_key=access.access_key,
+            secret_key=access.secret_key,
+            session_token=access.session_token or None,
+            secure=secure,
+            # Without it the client asks for the bucket's location, which a key for one prefix may not.
+            region=access.region,
+            http_client=self._http,
+        )
+
+    def objects(self, prefix: str) -> dict[str, tuple[int, str]]:
+        """Size and ETag by key of all objects below a prefix."""
+        with self._answered(prefix):
+            found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
+            return {item.object_name: (item.size or 0, (item.etag or "").strip('"')) for item in found}
+
+    def put_file(self, key: str, path: Path, size: int, sent: Callable[[int], None] = lambda _: None) -> None:
+        """Upload a file; `sent` is called with the bytes taken from it."""
+        with self._answered(key), path.open("rb") as file:
+            self._client.put_object(self.bucket, key, _Counting(file, sent), size, part_size=PART_SIZE)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write an object unless its key exists; False when it does. Of many writers exactly one gets True."""
+        with self._answered(key):
+            # The minio client's put_object has no If-None-Match; a presigned request takes any header.
+            url = self._client.get_presigned_url("PUT", self.bucket, key, expires=timedelta(minutes=15))
+            answer = self._http.request("PUT", url, body=data, headers={"If-None-Match": "*"})
+        if answer.status == 412:
+            return False
+        if answer.status >= 300:
+            raise StoreError(
+                f"{self._at(key)} was not written: HTTP {answer.status}: {answer.data[:300].decode(errors='replace')}"
+            )
+        return True
+
+    def read(self, key: str) -> bytes:
+        """A small object's content."""
+        with self._answered(key):
+            response = self._client.get_object(self.bucket, key)
+            try:
+                return bytes(response.read())
+            finally:
+                response.close()
+                response.release_conn()
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects."""
+        from minio.deleteobjects import DeleteObject
+
+        with self._answered(keys[0] if keys else ""):
+            for error in self._client.remove_objects(self.bucket, [DeleteObject(key) for key in keys]):
+                raise StoreError(f"{self._at(str(error.name))} was not deleted: {error.message}")
+
+    def _at(self, key: str) -> str:
+        return f"s3://{self.bucket}/{key} at {self.access.endpoint}"
+
+    @contextmanager
+    def _answered(self, key: str) -> Iterator[None]:
+        import urllib3
+        from minio.error import MinioException, S3Error
+
+        try:
+            yield
+        except S3Error as error:
+            raise StoreError(self._explain(key, str(error.code), str(error.message))) from error
+        except (urllib3.exceptions.HTTPError, MinioException, ssl.SSLError) as error:
+            raise UnreachableError(
+                f"object store {self.access.endpoint} ({self.access.source}) does not answer ({error}): "
+                "--store-endpoint URL names another address"
+            ) from error
+
+    def _explain(self, key: str, code: str, message: str) -> str:
+        where = f"{self._at(key)}: {code}: {message}"
+        if code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+            return f"{where}; the key comes from {self.access.source}: check that it is this namespace's"
+        if code == "NoSuchBucket":
+            return f"{where}; the bucket comes from {self.access.source}: it is made when Fovea is installed"
+        return where
+
+
+class _Counting(io.RawIOBase):
+    """A file that tells how many bytes were taken from it."""
+
+    def __init__(self, file: Any, sent: Callable[[int], None]) -> None:
+        super().__init__()
+        self._file, self._sent = file, sent
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._file.read(size)
+        self._sent(len(data))
+        return data
+
+
+@contextmanager
+def open_store(
+    cluster: Cluster, *, endpoint: str | None = None, notice: Callable[[str], None] = lambda _: None
+) -> Iterator[Store]:
+    """The store of the cluster's namespace; a store inside the cluster is reached by a port-forward, with a notice."""
+    access = find_access(cluster, endpoint)
+    parts = urlsplit(access.endpoint)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    service = _service(parts.hostname or "")
+    if service is None or _reachable(parts.hostname or "", port):
+        yield Store(access)
+        return
+    notice(f"The object store {access.endpoint} is inside the cluster: reaching it by a port-forward.")
+    try:
+        forward = _forward(cluster, *service, port)
+    except FoveaError as error:
+        raise type(error)(f"{error}; or name an address that is reachable from here with --store-endpoint") from error
+    with forward:
+        yield Store(access, via=forward.address)
+
+
+def _forward(cluster: Cluster, name: str, namespace: str, port: int) -> PortForward:
+    target = Target("get", "Service", "services", namespace, name, ours=False)
+    spec = cluster.get(target, core_path(namespace, "services", name)).get("spec", {})
+    matching = [entry for entry in spec.get("ports", []) if entry.get("port") == port]
+    if not matching or not spec.get("selector"):
+        raise UnreachableError(f"Service {name} in namespace {namespace} leads to no pod on port {port}")
+    selector = ",".join(f"{key}={value}" for key, value in spec["selector"].items())
+    return to_pods(cluster, namespace, selector, matching[0].get("targetPort", port), what=f"Service {name}")
+
+
+def _service(host: str) -> tuple[str, str] | None:
+    """Name and namespace of a Service by its DNS name; None for any other host."""
+    parts = host.split(".")
+    return (parts[0], parts[1]) if len(parts) >= 3 and parts[2] == "svc" else None
+
+
+def _reachable(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _trust(access: Access) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if access.ca_pem:
+        try:
+            context.load_verify_locations(cadata=access.ca_pem)
+        except ssl.SSLError as error:
+            raise InvalidError(f"the CA certificate of {access.source} cannot be read: {error}") from error
+    return context

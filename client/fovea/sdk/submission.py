@@ -1,0 +1,172 @@
+"""A TrainingJob's manifest from a file, a mapping or the command line's words. Pure but for reading the file."""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fovea_api import catalogue
+from fovea_api.contract import names
+from fovea_api.v1alpha1 import API_VERSION, TrainingJob
+
+from .errors import InvalidError
+
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What `fovea jobs submit NAME …` can say. What is left empty is not written; what is set wins over `base`."""
+
+    name: str
+    base: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: Mapping[str, Value] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    scale_tier: str = ""
+    machine_type: str = ""
+    model: str = ""
+    deploy: bool = False
+    cache: str = ""
+    checkpoint_from: str = ""
+    checkpoint_every_steps: int | None = None
+    backoff_limit: int | None = None
+    max_running_seconds: int | None = None
+    max_wait_seconds: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    suspend: bool = False
+
+    def manifest(self) -> dict[str, Any]:
+        """The object to send; the API server checks it."""
+        if not re.fullmatch(names.NAME_PATTERN, self.name) or len(self.name) > names.MAX_NAME:
+            raise InvalidError(
+                f"job name {self.name!r}: use at most {names.MAX_NAME} of a-z, 0-9 and '-', beginning with a letter"
+            )
+        if self.deploy and not self.model:
+            raise InvalidError("--deploy needs --model NAME: the model that is registered and served")
+        document = deepcopy(dict(self.base))
+        metadata = {**document.get("metadata", {}), "name": self.name}
+        if self.labels:
+            metadata["labels"] = {**metadata.get("labels", {}), **self.labels}
+        return {
+            "apiVersion": API_VERSION,
+            "kind": TrainingJob.KIND,
+            "metadata": metadata,
+            "spec": self._spec(dict(document.get("spec", {}))),
+        }
+
+    def _spec(self, spec: dict[str, Any]) -> dict[str, Any]:
+        if self.recipe:
+            spec["trainer"] = {"recipe": self.recipe}
+        if self.image:
+            container: dict[str, Any] = {"image": self.image}
+            if self.command:
+                container["command"] = list(self.command)
+            spec["trainer"] = {"container": container}
+        _merge(spec, "args", self.args)
+        _merge(spec, "inputs", self.inputs)
+        if self.scale_tier:
+            spec["scaleTier"] = self.scale_tier
+        if self.machine_type:
+            spec["roles"] = {"chief": {"machineType": self.machine_type}}
+        _merge(spec, "checkpoint", _given({"from": self.checkpoint_from, "everySteps": self.checkpoint_every_steps}))
+        if self.cache:
+            spec["cache"] = {"name": self.cache}
+        if self.model:
+            spec["model"] = {"name": self.model, **({"deploy": True} if self.deploy else {})}
+        limits = {
+            "backoffLimit": self.backoff_limit,
+            "maxRunningSeconds": self.max_running_seconds,
+            "maxWaitSeconds": self.max_wait_seconds,
+        }
+        _merge(spec, "runPolicy", _given(limits))
+        if self.suspend:
+            spec["suspend"] = True
+        return spec
+
+
+def load(source: str | Path) -> list[dict[str, Any]]:
+    """The TrainingJobs of a YAML or JSON file (`-`: standard input); InvalidError names the file and what is wrong."""
+    import yaml
+
+    try:
+        text = sys.stdin.read() if str(source) == "-" else Path(source).read_text(encoding="utf-8")
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except OSError as error:
+        raise InvalidError(f"cannot read {source}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidError(f"{source} is no YAML: {error}") from error
+    if not documents:
+        raise InvalidError(f"{source} is empty: it must hold a {TrainingJob.KIND}")
+    return [checked(document, str(source)) for document in documents]
+
+
+def checked(document: Any, source: str) -> dict[str, Any]:
+    """The document if it is a TrainingJob with a name; what is in it, the API server checks."""
+    if not isinstance(document, Mapping):
+        raise InvalidError(f"{source} holds a {type(document).__name__}, not a {TrainingJob.KIND}")
+    kind, version = document.get("kind"), document.get("apiVersion")
+    if kind != TrainingJob.KIND:
+        raise InvalidError(
+            f"{source} holds kind {kind}, not {TrainingJob.KIND}: apply other kinds with `kubectl apply -f {source}`"
+        )
+    if version != API_VERSION:
+        raise InvalidError(f"{source} has apiVersion {version}: this client knows {API_VERSION}")
+    name = document.get("metadata", {}).get("name")
+    if not isinstance(name, str) or not name:
+        raise InvalidError(f"{source}: metadata.name is missing: give the job a name")
+    return dict(document)
+
+
+def warnings(manifest: Mapping[str, Any]) -> list[str]:
+    """What this client's flag catalogue has against a recipe's arguments. The cluster's may be newer and decides."""
+    spec = manifest.get("spec", {})
+    recipe, args = spec.get("trainer", {}).get("recipe"), spec.get("args") or {}
+    return catalogue.check(recipe, args) if recipe else []
+
+
+def scalar(text: str) -> Value:
+    """A word of the command line as YAML would hold it: true, 10 and 0.5 typed, else a text."""
+    if text in ("true", "false"):
+        return text == "true"
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,14})", text):
+        return int(text)
+    if re.fullmatch(r"-?[0-9]+\.[0-9]+", text) and str(float(text)) == text:
+        return float(text)
+    return text
+
+
+def arguments(words: Iterable[str]) -> dict[str, Value]:
+    """User arguments after `--`: --epochs=10, --epochs 10, --verbose (true) or epochs=10; else InvalidError."""
+    result: dict[str, Value] = {}
+    pending = ""
+    for word in words:
+        if pending and not word.startswith("--"):
+            result[pending], pending = scalar(word), ""
+            continue
+        if pending:
+            result[pending], pending = True, ""
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not re.fullmatch(r"[A-Za-z0-9][-_.A-Za-z0-9]*", name) or not (equals or word.startswith("--")):
+            raise InvalidError(f"argument {word!r} after -- is not --name=value, --name value or name=value")
+        if equals:
+            result[name] = scalar(value)
+        else:
+            pending = name
+    if pending:
+        result[pending] = True
+    return result
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, "")}
+
+
+def _merge(spec: dict[str, Any], key: str, values: Mapping[str, Any]) -> None:
+    if values:
+        spec[key] = {**spec.get(key, {}), **values}
