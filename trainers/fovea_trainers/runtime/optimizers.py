@@ -1,4 +1,4 @@
-"""Optimizers by the names of the flags; only `build` imports Keras, so that a recipe's flags may name them without it."""
+"""Optimizers by the names of the flags; only `build` imports Keras, so a recipe's flags may name them without it."""
 
 from __future__ import annotations
 
