@@ -1,0 +1,133 @@
+{{/* Names. */}}
+{{- define "fovea.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "fovea.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains (include "fovea.name" .) .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "fovea.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "fovea.operator.name" -}}
+{{ include "fovea.fullname" . }}-operator
+{{- end }}
+
+{{- define "fovea.objectStore.name" -}}
+{{ include "fovea.fullname" . }}-object-store
+{{- end }}
+
+{{- define "fovea.objectStore.endpoint" -}}
+{{- if .Values.objectStore.embedded.enabled -}}
+http://{{ include "fovea.objectStore.name" . }}.{{ .Release.Namespace }}.svc:9000
+{{- else -}}
+{{ required "objectStore.external.endpoint is not set: name the URL of your S3 store, or set objectStore.embedded.enabled to true" .Values.objectStore.external.endpoint }}
+{{- end -}}
+{{- end }}
+
+{{- define "fovea.objectStore.rootSecret" -}}
+{{ .Values.objectStore.embedded.existingSecret | default (printf "%s-root" (include "fovea.objectStore.name" .)) }}
+{{- end }}
+
+{{/* Labels. `component` is given as (list $ "operator"). */}}
+{{- define "fovea.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "fovea.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- define "fovea.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "fovea.selector" . }}
+app.kubernetes.io/part-of: fovea
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* What the restricted Pod Security Standard asks for, and a read-only root. */}}
+{{- define "fovea.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "fovea.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* Where a pod runs: nodeSelector, tolerations, affinity, priorityClassName of a map of values. */}}
+{{- define "fovea.placement" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "fovea.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Hooks: given as (list "pre-install,pre-upgrade" -5). RBAC of a hook lives as long as the hook; a failed Job stays for its log. */}}
+{{- define "fovea.hook" -}}
+helm.sh/hook: {{ index . 0 }}
+helm.sh/hook-weight: {{ index . 1 | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* What the operator does where jobs and models live; tests/chart compares it with what its code does. */}}
+{{- define "fovea.operator.rules" -}}
+- apiGroups: [fovea.dev]
+  resources: [trainingjobs]
+  verbs: [get, list, watch, delete]
+- apiGroups: [fovea.dev]
+  resources: [modelversions, modeldeployments]
+  verbs: [get, list, watch, create]
+- apiGroups: [fovea.dev]
+  resources: [trainingjobs/status, modeldeployments/status]
+  verbs: [patch]
+# Owner references that block deletion need this where OwnerReferencesPermissionEnforcement is on (OpenShift).
+- apiGroups: [fovea.dev]
+  resources: [trainingjobs/finalizers, modeldeployments/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
