@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fovea_dev.api import Api
+from fovea_dev.dns_query import resolves
 from fovea_dev.layout import CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, Cluster
 from fovea_dev.progress import StepFailed
 from fovea_dev.volumes import PROVISIONER, STORAGE_CLASS
 
 Object = dict[str, Any]
 DNS_PORT = 5353
+API_SERVER_NAME = f"kubernetes.default.svc.{CLUSTER_DOMAIN}"
 _LABELS = {"k8s-app": "kube-dns"}
 _SYSTEM = "/api/v1/namespaces/kube-system"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -57,20 +60,16 @@ def dns_objects(image: str, configuration: str) -> list[tuple[str, Object]]:
             f"{_SYSTEM}/configmaps/coredns",
             {**_object("v1", "ConfigMap", "coredns"), "data": {"Corefile": configuration}},
         ),
-        (f"/apis/apps/v1/namespaces/kube-system/deployments/coredns", _dns_deployment(image, configuration)),
+        ("/apis/apps/v1/namespaces/kube-system/deployments/coredns", _dns_deployment(image, configuration)),
         (f"{_SYSTEM}/services/kube-dns", _dns_service()),
     ]
 
 
 def node_access_objects() -> list[tuple[str, Object]]:
-    """The API server's right to use kubelet's API (logs, exec, port-forward) and kube-proxy's to watch Services."""
-    bindings = {
-        "fovea:apiserver-kubelet": ("system:kubelet-api-admin", "kube-apiserver-kubelet-client"),
-    }
-    return [
-        (f"{_RBAC}/clusterrolebindings/{name}", _binding(name, role, {"kind": "User", "name": user}))
-        for name, (role, user) in bindings.items()
-    ]
+    """The API server's right to use kubelet's API (logs, exec, port-forward)."""
+    name = "fovea:apiserver-kubelet"
+    user = {"kind": "User", "name": "kube-apiserver-kubelet-client"}
+    return [(f"{_RBAC}/clusterrolebindings/{name}", _binding(name, "system:kubelet-api-admin", user))]
 
 
 def storage_objects() -> list[tuple[str, Object]]:
@@ -89,7 +88,7 @@ def storage_objects() -> list[tuple[str, Object]]:
     return [(f"/apis/storage.k8s.io/v1/storageclasses/{STORAGE_CLASS}", storage_class)]
 
 
-def bring_up(cluster: Cluster, client: Api, dns_image: str, notes: list[str]) -> None:
+def bring_up(cluster: Cluster, client: Api, dns_image: str, kubelet_start: datetime, notes: list[str]) -> None:
     """Apply the objects and wait until pods can be created, scheduled and resolve names."""
     for path, body in node_access_objects() + storage_objects():
         client.apply(path, body)
@@ -97,10 +96,31 @@ def bring_up(cluster: Cluster, client: Api, dns_image: str, notes: list[str]) ->
     for path, body in dns_objects(dns_image, corefile(name_servers)):
         client.apply(path, body)
     _wait(lambda: client.exists("/api/v1/namespaces/default/serviceaccounts/default"), 90, "the default ServiceAccount")
-    _wait(lambda: _condition(client, f"/api/v1/nodes/{cluster.node_name}", "Ready"), 120, "the node being Ready")
-    deployment = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
-    _wait(lambda: _condition(client, deployment, "Available"), 180, "CoreDNS being Available")
+    _wait(lambda: _node_is_ready(client, cluster.node_name, kubelet_start), 120, "the node being Ready")
+    # Asked in earnest: after a kill the objects still say that all is well.
+    _wait(lambda: resolves(DNS_SERVICE_ADDRESS, API_SERVER_NAME), 180, f"an answer of DNS for {API_SERVER_NAME}")
     notes.append("node Ready, DNS answers")
+
+
+def is_healthy(cluster: Cluster, client: Api, kubelet_start: datetime) -> bool:
+    """Whether the node reports itself Ready and DNS answers."""
+    return _node_is_ready(client, cluster.node_name, kubelet_start) and resolves(DNS_SERVICE_ADDRESS, API_SERVER_NAME)
+
+
+def node_is_ready(node: Object, lease: Object, since: datetime) -> bool:
+    """Whether a node is Ready and its kubelet has renewed the node's lease since a moment (that of its start)."""
+    conditions = node.get("status", {}).get("conditions", [])
+    renewed = lease.get("spec", {}).get("renewTime")
+    if renewed is None or not any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+        return False
+    return datetime.fromisoformat(renewed) >= since
+
+
+def _node_is_ready(client: Api, name: str, since: datetime) -> bool:
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
+    if not client.exists(f"/api/v1/nodes/{name}") or not client.exists(lease):
+        return False
+    return node_is_ready(client.get(f"/api/v1/nodes/{name}"), client.get(lease), since)
 
 
 def _wait(ready: Callable[[], bool], seconds: float, what: str) -> None:
@@ -109,13 +129,6 @@ def _wait(ready: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise StepFailed(f"{what} did not happen within {seconds:.0f} s; look at `fovea_dev status` and the logs")
         time.sleep(0.2)
-
-
-def _condition(client: Api, path: str, kind: str) -> bool:
-    if not client.exists(path):
-        return False
-    conditions = client.get(path).get("status", {}).get("conditions", [])
-    return any(condition["type"] == kind and condition["status"] == "True" for condition in conditions)
 
 
 def _object(api: str, kind: str, name: str) -> Object:

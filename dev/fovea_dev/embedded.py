@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fovea_dev import addons, control_plane, network, packages, prerequisites, registry, teardown
@@ -82,11 +83,17 @@ class EmbeddedCluster:
             ready = "was never started"
         else:
             ready = "ready" if self.plane.client().is_ready() else "not ready"
-        return [*lines, ("API server", f"{self.cluster.api_url} {ready}")]
+        lines.append(("API server", f"{self.cluster.api_url} {ready}"))
+        if ready == "ready":
+            healthy = self._is_healthy()
+            lines.append(("node and DNS", "ready" if healthy else "not ready"))
+        return lines
 
     def is_up(self) -> bool:
-        """Whether every process runs and the API server is ready."""
-        return all(self.processes.identity(name) for name in DAEMONS) and self.plane.client().is_ready()
+        """Whether every process runs, the API server and the node are ready and DNS answers."""
+        if not all(self.processes.identity(name) for name in DAEMONS):
+            return False
+        return self.plane.client().is_ready() and self._is_healthy()
 
     def _steps(self, platform_images: Sequence[Image]) -> list[Step]:
         all_packages = packages.NODE_PACKAGES + packages.IMAGE_PACKAGES
@@ -158,7 +165,14 @@ class EmbeddedCluster:
 
     def _addons(self, notes: list[str]) -> None:
         self._volumes()
-        addons.bring_up(self.cluster, self.plane.client(), self._reference("coredns"), notes)
+        image = self._reference("coredns")
+        addons.bring_up(self.cluster, self.plane.client(), image, self._kubelet_start(), notes)
+
+    def _is_healthy(self) -> bool:
+        return addons.is_healthy(self.cluster, self.plane.client(), self._kubelet_start())
+
+    def _kubelet_start(self) -> datetime:
+        return self.processes.started("kubelet") or datetime.now(UTC)
 
     def _volumes(self) -> None:
         pki, api = self.plane.pki, self.plane.api

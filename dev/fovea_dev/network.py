@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from fovea_dev.commands import output, succeeds
-from fovea_dev.layout import NODE_ADDRESS, POD_NETWORK, Cluster
+from fovea_dev.layout import NODE_ADDRESS, POD_NETWORK, SERVICE_NETWORK, Cluster
 from fovea_dev.pki import write_private
 from fovea_dev.progress import StepFailed
 
@@ -56,6 +56,8 @@ def bring_up(cluster: Cluster, notes: list[str]) -> None:
         output(["ip", "link", "add", link, "type", "bridge"])
     output(["ip", "address", "replace", f"{NODE_ADDRESS}/32", "dev", link])
     output(["ip", "link", "set", link, "up"])
+    # Without it, a machine that has no default route could not even begin to talk to a service's address.
+    output(["ip", "route", "replace", str(SERVICE_NETWORK), "dev", link, "src", NODE_ADDRESS])
     output(["nft", "-f", "-"], stdin=nft_rules(cluster.nft_table))
     notes.append(f"{link} {NODE_ADDRESS}")
 

@@ -169,8 +169,8 @@ class Node:
         cluster = self._cluster
         if self._was_killed():
             self._processes.stop("kubelet")
-            clear_pods(cluster)
-            notes.append("cleared the remains of a killed node")
+            if clear_pods(cluster):
+                notes.append("cleared the remains of a killed node")
         cgroups.make(cluster.cgroup)
         for folder in (cluster.run, cluster.cni_state, cluster.pod_logs, cluster.kubelet_root, cluster.containerd_root):
             folder.mkdir(parents=True, exist_ok=True)

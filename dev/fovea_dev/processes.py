@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fovea_dev.progress import StepFailed
@@ -85,6 +86,12 @@ class Processes:
         except FileNotFoundError:
             return None
         return identity if identity is not None and identity.is_running() else None
+
+    def started(self, name: str) -> datetime | None:
+        """When the process of that name was started, by the wall clock; None if it does not run."""
+        if self.identity(name) is None:
+            return None
+        return datetime.fromtimestamp(self._pid_file(name).stat().st_mtime, UTC)
 
     def names(self) -> list[str]:
         """Names that have a pid file, running or not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,21 +13,29 @@ from fovea_dev.layout import Cluster
 from fovea_dev.processes import end
 
 _CONTAINER_LOG_LINKS = Path("/var/log/containers")
+_CNI_RESULTS = Path("/var/lib/cni/results")
 
 
-def clear_pods(cluster: Cluster) -> None:
-    """End every pod and forget its network and mounts. Only for a cluster whose containerd and kubelet do not run."""
+def clear_pods(cluster: Cluster) -> bool:
+    """End every pod and forget its network and mounts. Only for a cluster whose containerd and kubelet do not run.
+
+    Returns whether there was anything to clear.
+    """
+    found = cluster.containerd_state.exists()
     end(shims(cluster.containerd_socket), grace=0)
     end(cgroups.pids(cluster.cgroup), grace=0)
     for socket in _shim_sockets(cluster.containerd_state):
         socket.unlink(missing_ok=True)
     unmount_below(cluster.kubelet_root, cluster.run)
     for folder in (cluster.containerd_state, cluster.runc_root, cluster.cni_state):
-        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+        if folder.exists():
+            shutil.rmtree(folder)
     cluster.containerd_socket.unlink(missing_ok=True)
+    remove_network_results(cluster.name)
     if succeeds(["ip", "link", "show", cluster.pod_bridge]):
         output(["ip", "link", "delete", cluster.pod_bridge])
     cgroups.remove(cluster.cgroup)
+    return found
 
 
 def shims(socket: Path) -> list[int]:
@@ -66,6 +75,18 @@ def unmount_below(*folders: Path) -> None:
     """Unmount everything at or below the folders, lazily: a process that is still ending must not hold us up."""
     for point in mounts_below(*folders):
         output(["umount", "--lazy", point])
+
+
+def remove_network_results(network: str, folder: Path = _CNI_RESULTS) -> None:
+    """Remove what the CNI library remembers of a network's pods: it caches in one folder for the whole machine."""
+    if not folder.is_dir():
+        return
+    names = [path.name for path in folder.iterdir()]
+    pattern = re.compile(rf"{re.escape(network)}-([0-9a-f]{{64}})-")
+    containers = [match.group(1) for name in names if (match := pattern.match(name))]
+    for name in names:
+        if any(container in name for container in containers):
+            (folder / name).unlink(missing_ok=True)
 
 
 def remove_log_links(cluster: Cluster) -> None:

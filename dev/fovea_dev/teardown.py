@@ -16,6 +16,16 @@ from fovea_dev.remains import clear_pods, remove_log_links, shims, unmount_below
 _NAMESPACE = "k8s.io"
 # Who gives orders ends before who follows them.
 _FIRST = ("kubelet", "kube-proxy", "volumes", "kube-scheduler", "kube-controller-manager")
+_FOREIGN_FOLDERS = tuple(
+    Path(name)
+    for name in (
+        "/run/containerd/s",
+        "/run/containerd",
+        "/var/lib/cni/results",
+        "/var/lib/cni",
+        "/var/log/containers",
+    )
+)
 _LAST = ("kube-apiserver", "etcd", "registry")
 
 
@@ -69,6 +79,14 @@ def _remove_files(cluster: Cluster, *, keep_images: bool) -> None:
         folders.append(cluster.containerd_root)
     for folder in folders:
         _remove_tree(folder)
+    _remove_empty(*_FOREIGN_FOLDERS)
+
+
+def _remove_empty(*folders: Path) -> None:
+    """Remove folders that containerd, CNI and kubelet make outside of ours, if nobody else has anything in them."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _remove_tree(folder: Path) -> None:
