@@ -41,34 +41,34 @@ class Settings:
     """Port of /metrics, /healthz and /readyz."""
     workers: int = 16
     """Reconciles at the same time."""
-    resync_seconds: float = 600
+    resync_seconds: float = 600.0
     """Every key is looked at again after this."""
-    progress_seconds: float = 5
+    progress_seconds: float = 5.0
     """Progress reaches a job's status at most this often."""
     grace_seconds: int = 600
     """Grace period of training pods: time for the last checkpoint and the publication."""
     cancel_grace_seconds: int = 30
     """Grace period when a job is cancelled or deleted."""
-    backoff_base_seconds: float = 10
+    backoff_base_seconds: float = 10.0
     """First back-off between attempts of a job; doubled each time."""
-    backoff_max_seconds: float = 360
+    backoff_max_seconds: float = 360.0
     """Longest back-off between attempts."""
     lease_name: str = "fovea-operator"
     lease_seconds: int = 15
-    lease_renew_seconds: int = 5
+    lease_renew_seconds: float = 5.0
     log_format: str = "json"
     """json or text."""
     log_level: str = "info"
     """debug, info, warning or error."""
     events: bool = True
     """Whether Kubernetes Events are written."""
-    event_rate: float = 20
+    event_rate: float = 20.0
     """Kubernetes Events written per second at most; the rest waits, and the oldest goes when too many wait."""
     retry_base_seconds: float = 0.5
     """First back-off of a reconcile that failed or whose child was refused; doubled each time."""
-    retry_max_seconds: float = 60
+    retry_max_seconds: float = 60.0
     """Longest back-off of a reconcile."""
-    relist_seconds: float = 10
+    relist_seconds: float = 10.0
     """After a watch began anew, a list is compared with the cache after this: it finds what went while nobody watched."""
 
     @classmethod

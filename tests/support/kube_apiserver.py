@@ -1,4 +1,4 @@
-"""A real API server with Fovea's CRDs for the cluster tier: started once per session, every test in a namespace of its own."""
+"""A real API server with Fovea's CRDs for the cluster tier: one per session, a namespace per test."""
 
 import json
 import uuid
@@ -13,7 +13,6 @@ from fovea_dev.api import Api, ApiError
 from fovea_dev.apiserver import ApiServer, build_tools
 from fovea_dev.layout import Cache
 from fovea_dev.tools import Tools
-
 from support.polling import until
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Plays the kubelet (and the Deployment controller): steps the status of pods as a node would, by the real status subresource."""
+"""Plays the kubelet (and the Deployment controller): steps pods as a node would, by the status subresource."""
 
 import json
 from datetime import UTC, datetime
@@ -6,7 +6,6 @@ from typing import Any
 
 from fovea_api.contract import names
 from fovea_api.contract.report import REASON_FETCHED, REASON_PUBLISHED, Published, Termination
-
 from support.kube_apiserver import Cluster
 
 DIGEST = "sha256:" + "a" * 64

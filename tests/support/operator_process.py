@@ -9,11 +9,10 @@ import urllib.request
 from pathlib import Path
 
 from fovea_dev.apiserver import ApiServer, free_ports
-
 from support.polling import until
 
 FAST = {
-    "LEASE_SECONDS": "3",
+    "LEASE_SECONDS": "9",
     "LEASE_RENEW_SECONDS": "1",
     "BACKOFF_BASE_SECONDS": "0.3",
     "BACKOFF_MAX_SECONDS": "1",
@@ -33,7 +32,7 @@ class OperatorProcess:
     def __init__(
         self, server: ApiServer, folder: Path, *, namespace: str, watch: tuple[str, ...] = (), **settings: str
     ) -> None:
-        """`namespace` holds the Lease; `watch`: namespaces that are reconciled (none: all); `settings` in upper case."""
+        """`namespace` holds the Lease; `watch`: namespaces that are reconciled (none: all); `settings` in capitals."""
         self._server = server
         self.log = folder / f"operator-{len(list(folder.glob('operator-*.log')))}.log"
         self.metrics_port, self.report_port = free_ports(2)

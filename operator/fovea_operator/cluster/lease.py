@@ -87,7 +87,7 @@ class Leadership:
             except (Conflict, Gone) as error:
                 raise LeaseLost(f"lease {self._settings.lease_name}: {error}") from error
             except (ApiError, TimeoutError) as error:
-                log.warning("cannot renew the lease", extra={"error": str(error)})
+                log.warning("cannot renew the lease", extra={"error": str(error) or "no answer in time"})
             if _now() - renewed > patience:
                 raise LeaseLost(f"lease {self._settings.lease_name} was not renewed for {patience:.0f} s")
 
