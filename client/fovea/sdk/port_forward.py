@@ -116,7 +116,8 @@ def _ready(pod: dict[str, Any]) -> bool:
 
 def _number(pod: dict[str, Any], port: int | str) -> int:
     ports = [entry for container in pod["spec"]["containers"] for entry in container.get("ports") or []]
-    return next((int(entry["containerPort"]) for entry in ports if entry.get("name") == port), int(port))
+    named = [int(entry["containerPort"]) for entry in ports if entry.get("name") == port]
+    return named[0] if named else int(port)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
