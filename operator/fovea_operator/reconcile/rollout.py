@@ -13,6 +13,7 @@ from fovea_operator.reconcile.serving_health import Problem
 from fovea_operator.reconcile.serving_view import ServingView
 
 MAX_DRAINING = 16
+_REASONS = frozenset(reason.value for reason in DeploymentReason)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def advance(view: ServingView) -> Places:
 
 def _stable(view: ServingView) -> VersionStatus | None:
     """The status's word; without one, the version that the Service points at: a lost status must not stop a model."""
-    if view.status.stable is not None or view.observed.service is None:
+    if view.status.observed_generation is not None or view.observed.service is None:
         return view.status.stable
     selector = view.observed.service.selector
     number, revision = selector.get(labels.VERSION, ""), selector.get(labels.REVISION, "")
@@ -99,7 +100,7 @@ def _given_up(view: ServingView, target: VersionStatus) -> Problem | None:
     said = conditions.find(view.status.conditions, DeploymentCondition.PROGRESSING)
     if failed is None or said is None or failed.deployment != target.deployment:
         return None
-    if said.observed_generation != view.generation or said.reason not in DeploymentReason:
+    if said.observed_generation != view.generation or said.reason not in _REASONS:
         return None
     return Problem(DeploymentReason(said.reason), said.message, final=True)
 

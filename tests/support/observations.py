@@ -1,0 +1,326 @@
+"""What an operator may observe, built for tests: jobs, pods at each stage of their life, versions, deployments."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fovea_api.contract import labels, names
+from fovea_api.contract.report import (
+    REASON_ALREADY_COMPLETE,
+    REASON_FETCHED,
+    REASON_PUBLISHED,
+    Published,
+    Termination,
+)
+from fovea_api.v1alpha1 import API_VERSION, MachineType, ModelDeployment, ModelVersion, TrainingJob
+from fovea_operator.reconcile import times
+from fovea_operator.reconcile.decision import Decision
+from fovea_operator.reconcile.observed import (
+    ContainerRecord,
+    DeploymentObserved,
+    DeploymentRecord,
+    JobObserved,
+    PodRecord,
+    ServiceRecord,
+)
+from fovea_operator.settings import Settings
+
+T0 = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
+"""When every job was created."""
+SETTINGS = Settings(
+    agent_image="registry.example.com/fovea:0.1.0",
+    trainer_image="registry.example.com/fovea-tensorflow:0.1.0",
+    trainer_gpu_image="registry.example.com/fovea-tensorflow:0.1.0-gpu",
+    report_url="http://fovea-operator.fovea-system.svc:8080",
+)
+DIGEST = "sha256:" + "0" * 63
+OUTPUT = Published("s3://fovea/vision/jobs/digits/job-uid/output/0", DIGEST + "a", 2048, 3)
+MODEL = Published("s3://fovea/vision/jobs/digits/job-uid/model/0", DIGEST + "b", 4096, 5)
+
+
+def at(seconds: float) -> datetime:
+    """So many seconds after T0."""
+    return T0 + timedelta(seconds=seconds)
+
+
+def job(
+    status: dict[str, Any] | None = None, *, name: str = "digits", metadata: dict[str, Any] | None = None, **spec: Any
+) -> TrainingJob:
+    """A job of a recipe; keywords are fields of the spec in camelCase."""
+    if "trainer" not in spec:
+        spec["trainer"] = {"recipe": "image-classifier"}
+    meta = {
+        "name": name,
+        "namespace": "vision",
+        "uid": "job-uid" if name == "digits" else f"{name}-uid",
+        "generation": 1,
+        "creationTimestamp": times.text(T0),
+    }
+    return TrainingJob.model_validate(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "TrainingJob",
+            "metadata": meta | (metadata or {}),
+            "spec": spec,
+            "status": status or {},
+        }
+    )
+
+
+def machine(name: str = "standard", *, default: bool = True, **spec: Any) -> MachineType:
+    """A machine type."""
+    full = {"cpu": "1", "memory": "2Gi", "default": default} | spec
+    return MachineType.model_validate(
+        {"apiVersion": API_VERSION, "kind": "MachineType", "metadata": {"name": name}, "spec": full}
+    )
+
+
+GPU = machine(
+    "standard-gpu",
+    default=False,
+    cpu="8",
+    cpuLimit="16",
+    memory="64Gi",
+    ephemeralStorage="200Gi",
+    sharedMemory="16Gi",
+    gpus={"count": 2},
+    nodeSelector={"cloud.example.com/accelerator": "a100-40g"},
+    tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+)
+
+
+def observed(of: TrainingJob, *pods: PodRecord, **seen: Any) -> JobObserved:
+    """A job with its pods, one default machine type, and what else is named."""
+    types = seen.pop("machine_types", (machine(),))
+    jobs = seen.pop("jobs", ())
+    return JobObserved(
+        job=of,
+        pods=pods,
+        machine_types={item.metadata.name: item for item in types},
+        jobs={item.metadata.name: item for item in jobs},
+        versions=tuple(seen.pop("versions", ())),
+        deployments={item.metadata.name: item for item in seen.pop("deployments", ())},
+        **seen,
+    )
+
+
+def after(of: TrainingJob, decision: Decision) -> TrainingJob:
+    """The job with the decided status written."""
+    if decision.status is None:
+        return of
+    document = of.dump()
+    document["status"] = json.loads(json.dumps(decision.status))
+    return TrainingJob.model_validate(document)
+
+
+# -- pods --------------------------------------------------------------------------------------------------------------
+
+
+def pod(attempt: int = 0, *, phase: str = "Pending", created: float = 0, **fields: Any) -> PodRecord:
+    """A training pod of the job `digits`."""
+    name = names.training_pod("digits", names.ROLE_CHIEF, 0, attempt)
+    return PodRecord(
+        namespace="vision",
+        name=name,
+        uid=f"{name}-uid",
+        labels=labels.of_training_pod("digits", names.ROLE_CHIEF, 0, attempt),
+        phase=phase,
+        created=at(created),
+        **fields,
+    )
+
+
+def fetched(at_seconds: float = 5) -> ContainerRecord:
+    """The init container when all is in place."""
+    said = Termination(REASON_FETCHED, "started from the beginning").to_json()
+    return ContainerRecord(
+        exit_code=0, terminated_reason="Completed", termination_message=said, finished=at(at_seconds)
+    )
+
+
+def preparing(attempt: int = 0, **fields: Any) -> PodRecord:
+    """On a node, fetching."""
+    containers = {names.FETCH_CONTAINER: ContainerRecord(running_since=at(3))}
+    return pod(attempt, node="node-1", containers=containers, **fields)
+
+
+def running(attempt: int = 0, *, started: float = 10, **fields: Any) -> PodRecord:
+    """The program runs."""
+    containers = {
+        names.FETCH_CONTAINER: fetched(),
+        names.SYNC_CONTAINER: ContainerRecord(running_since=at(started - 1)),
+        names.TRAINER_CONTAINER: ContainerRecord(running_since=at(started)),
+    }
+    return pod(attempt, phase="Running", node="node-1", ready=True, containers=containers, **fields)
+
+
+def ended(
+    attempt: int = 0,
+    *,
+    code: int = 0,
+    reason: str = "",
+    said: str = "",
+    sync: ContainerRecord | None = None,
+    started: float = 10,
+    finished: float = 70,
+    phase: str = "",
+    **fields: Any,
+) -> PodRecord:
+    """The program has ended with a code, and the sidecar after it."""
+    trainer = ContainerRecord(
+        exit_code=code,
+        terminated_reason=reason or ("Completed" if code == 0 else "Error"),
+        termination_message=said,
+        started=at(started),
+        finished=at(finished),
+    )
+    containers = {
+        names.FETCH_CONTAINER: fetched(),
+        names.SYNC_CONTAINER: sync or published(finished + 2),
+        names.TRAINER_CONTAINER: trainer,
+    }
+    return pod(
+        attempt, phase=phase or ("Failed" if code else "Succeeded"), node="node-1", containers=containers, **fields
+    )
+
+
+def published(at_seconds: float = 72, *, model: Published | None = MODEL, **fields: Any) -> ContainerRecord:
+    """The sidecar when all is published."""
+    said = Termination(
+        REASON_PUBLISHED,
+        "published the output (complete) and the model",
+        output=fields.pop("output", OUTPUT),
+        model=model,
+        checkpoint_step=440,
+        metrics={"accuracy": 0.97, "loss": 0.1},
+    )
+    return ContainerRecord(
+        exit_code=0, terminated_reason="Completed", termination_message=said.to_json(), finished=at(at_seconds)
+    )
+
+
+def agent_failed(container: str, code: int, reason: str, message: str, attempt: int = 0) -> PodRecord:
+    """An agent container ended the pod."""
+    record = ContainerRecord(
+        exit_code=code,
+        terminated_reason="Error",
+        termination_message=Termination(reason, message).to_json(),
+        finished=at(20),
+    )
+    if container == names.SYNC_CONTAINER:
+        return ended(attempt, sync=record)
+    return pod(attempt, phase="Failed", node="node-1", containers={container: record})
+
+
+def already_complete(attempt: int = 1) -> PodRecord:
+    """`fetch` found the finished output of an earlier attempt."""
+    said = Termination(REASON_ALREADY_COMPLETE, "attempt 0 of this job finished", output=OUTPUT, model=MODEL)
+    record = ContainerRecord(exit_code=79, termination_message=said.to_json(), finished=at(20))
+    return pod(attempt, phase="Failed", node="node-1", containers={names.FETCH_CONTAINER: record})
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+def version(number: int, *, model: str = "digits", approval: str = "Approved", job_uid: str = "") -> ModelVersion:
+    """A version of a model."""
+    spec: dict[str, Any] = {
+        "model": model,
+        "version": number,
+        "uri": f"s3://fovea/vision/models/{model}/{number}",
+        "digest": DIGEST + str(number % 10),
+        "approval": approval,
+    }
+    if job_uid:
+        spec["lineage"] = {"job": "digits", "jobUid": job_uid}
+    metadata = {"name": names.model_version(model, number), "namespace": "vision", "uid": f"{model}-{number}-uid"}
+    return ModelVersion.model_validate(
+        {"apiVersion": API_VERSION, "kind": "ModelVersion", "metadata": metadata, "spec": spec}
+    )
+
+
+def deployment(status: dict[str, Any] | None = None, *, generation: int = 1, **spec: Any) -> ModelDeployment:
+    """A ModelDeployment of the model `digits`."""
+    metadata = {
+        "name": "digits",
+        "namespace": "vision",
+        "uid": "deployment-uid",
+        "generation": generation,
+        "creationTimestamp": times.text(T0),
+    }
+    return ModelDeployment.model_validate(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "ModelDeployment",
+            "metadata": metadata,
+            "spec": {"model": "digits"} | spec,
+            "status": status or {},
+        }
+    )
+
+
+def written(of: ModelDeployment, decision: Decision) -> ModelDeployment:
+    """The ModelDeployment with the decided status written."""
+    document = of.dump()
+    document["status"] = json.loads(json.dumps(decision.status))
+    return ModelDeployment.model_validate(document)
+
+
+def workload(name: str, *, ready: int = 0, replicas: int = 1, **fields: Any) -> DeploymentRecord:
+    """The Deployment of a version, by its name `digits-v<N>-<revision>`."""
+    _, number, revision = name.rsplit("-", 2)
+    values: dict[str, Any] = {
+        "generation": 1,
+        "observed_generation": 1,
+        "ready_replicas": ready,
+        "available_replicas": ready,
+        "created": T0,
+    }
+    return DeploymentRecord(
+        namespace="vision",
+        name=name,
+        uid=f"{name}-uid",
+        labels=labels.of_model_server("digits", "digits", int(number[1:]), revision),
+        replicas=replicas,
+        **(values | fields),
+    )
+
+
+def server_pod(name: str, **fields: Any) -> PodRecord:
+    """A pod of the Deployment of that name."""
+    _, number, revision = name.rsplit("-", 2)
+    values: dict[str, Any] = {"phase": "Running", "created": T0, "node": "node-1"}
+    return PodRecord(
+        namespace="vision",
+        name=f"{name}-abcde",
+        uid=f"{name}-abcde-uid",
+        labels=labels.of_model_server("digits", "digits", int(number[1:]), revision),
+        **(values | fields),
+    )
+
+
+def service_at(name: str, *, type_: str = "ClusterIP", node_ports: dict[str, int] | None = None) -> ServiceRecord:
+    """The Service, pointing at the Deployment of that name."""
+    _, number, revision = name.rsplit("-", 2)
+    return ServiceRecord(
+        namespace="vision",
+        name="digits",
+        uid="service-uid",
+        type=type_,
+        selector=labels.serving_selector("digits", int(number[1:]), revision),
+        node_ports=node_ports or {},
+    )
+
+
+def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> DeploymentObserved:
+    """A ModelDeployment with the versions of its model and what else is named."""
+    types = seen.pop("machine_types", (machine(),))
+    return DeploymentObserved(
+        deployment=of,
+        versions=versions,
+        workloads=tuple(seen.pop("workloads", ())),
+        pods=tuple(seen.pop("pods", ())),
+        service=seen.pop("service", None),
+        machine_types={item.metadata.name: item for item in types},
+        **seen,
+    )

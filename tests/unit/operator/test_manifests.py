@@ -1,0 +1,132 @@
+"""What the builders make, whole, against golden YAML."""
+
+import yaml
+from fovea_api.contract import names
+from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, TrainingPlan
+from fovea_api.v1alpha1 import TrainingJob
+from fovea_operator.desired import args
+from fovea_operator.desired.deployment import revision, scale, version_deployment
+from fovea_operator.desired.model_deployment import model_deployment
+from fovea_operator.desired.model_version import model_version
+from fovea_operator.desired.pod import Member, Sources, training_pod
+from fovea_operator.desired.service import service
+from fovea_operator.settings import Settings
+from support.golden import DATA, Golden
+from support.observations import GPU, MODEL, SETTINGS, deployment, job, machine, version
+
+EXAMPLES = DATA.parents[1] / "examples"
+
+
+def example(name: str) -> TrainingJob:
+    document = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
+    document["metadata"]["uid"] = f"{name}-uid"
+    return TrainingJob.model_validate(document)
+
+
+def test_the_pod_of_a_recipe(golden: Golden) -> None:
+    sources = Sources((Input("data", "s3://fovea/vision/datasets/digits"),))
+    golden.check("operator/pod-recipe.yaml", training_pod(example("digits"), Member(), 0, machine(), sources, SETTINGS))
+
+
+def test_the_pod_of_a_container_on_a_gpu_machine(golden: Golden) -> None:
+    sources = Sources(
+        (
+            Input("data", "s3://fovea/vision/datasets/captions"),
+            Input("backbone", "s3://fovea/vision/jobs/digits/u/model/0", INPUT_PUBLICATION, "sha256:b"),
+        ),
+        "s3://fovea/vision/jobs/digits/u",
+    )
+    settings = Settings(image_pull_secrets=("fovea-registry",))
+    golden.check(
+        "operator/pod-container-gpu.yaml", training_pod(example("own-container"), Member(), 2, GPU, sources, settings)
+    )
+
+
+def test_the_deployment_of_a_version(golden: Golden) -> None:
+    of, served = deployment(scaling={"minReplicas": 2}), version(3)
+    made = version_deployment(of, served, revision(of, served), machine(), SETTINGS)
+    golden.check("operator/version-deployment.yaml", made)
+
+
+def test_the_scale_of_a_version_leaves_the_template_out(golden: Golden) -> None:
+    golden.check("operator/version-scale.yaml", scale(deployment(scaling={"minReplicas": 2}), 3, "0a1b2c3d"))
+
+
+def test_the_service(golden: Golden) -> None:
+    golden.check("operator/service.yaml", service(deployment(service={"type": "NodePort"}), 3, "0a1b2c3d"))
+
+
+def test_the_model_version(golden: Golden) -> None:
+    made = model_version(job(), "digits", 3, 1, MODEL, {"accuracy": 0.97})
+    golden.check("operator/model-version.yaml", made)
+
+
+def test_the_model_deployment_of_a_job(golden: Golden) -> None:
+    golden.check("operator/model-deployment.yaml", model_deployment(job(), "digits", SETTINGS))
+
+
+def test_args_become_flags_in_their_order() -> None:
+    assert args.flags({"epochs": 10, "learning-rate": 0.01, "augment": False, "flip": True, "layers": "128 32"}) == [
+        "--epochs=10",
+        "--learning-rate=0.01",
+        "--augment=false",
+        "--flip=true",
+        "--layers=128 32",
+    ]
+    assert args.flags(None) == []
+
+
+def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:
+    pod = training_pod(job(cache={"name": "features"}), Member(), 4, machine(), Sources(), SETTINGS)
+    plan = TrainingPlan.from_json(pod["spec"]["initContainers"][0]["env"][0]["value"])
+    assert plan == TrainingPlan(
+        "vision", "digits", "job-uid", 4, cache="features", report_url=SETTINGS.report_url, publish=True
+    )
+    made = version_deployment(deployment(), version(3), "r", machine(), SETTINGS)
+    served = ModelPlan.from_json(made["spec"]["template"]["spec"]["initContainers"][0]["env"][0]["value"])
+    assert served == ModelPlan("vision", "digits", 3, version(3).spec.uri, version(3).spec.digest)
+
+
+def test_only_agent_containers_hold_the_stores_key_and_only_sync_a_token() -> None:
+    pod = training_pod(example("own-container"), Member(), 0, machine(), Sources(), SETTINGS)
+    mounts = {
+        container["name"]: {mount["name"] for mount in container["volumeMounts"]}
+        for container in [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+    }
+    assert {name for name, held in mounts.items() if names.OBJECT_STORE_SECRET in held} == {
+        names.FETCH_CONTAINER,
+        names.SYNC_CONTAINER,
+    }
+    assert {name for name, held in mounts.items() if "fovea-report" in held} == {names.SYNC_CONTAINER}
+    assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def test_without_a_report_address_there_is_no_token() -> None:
+    pod = training_pod(job(), Member(), 0, machine(), Sources(), Settings())
+    assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume]
+
+
+def test_a_users_own_variables_win_over_cloud_mls() -> None:
+    container = {"image": "a:1", "env": [{"name": "CLOUD_ML_JOB", "value": "mine"}]}
+    pod = training_pod(job(trainer={"container": container}), Member(), 0, machine(), Sources(), SETTINGS)
+    values = [v["value"] for v in pod["spec"]["containers"][0]["env"] if v["name"] == "CLOUD_ML_JOB"]
+    assert values == ["mine"]
+
+
+def test_an_upgrade_of_the_platform_does_not_change_a_versions_name() -> None:
+    of, served = deployment(), version(3)
+    before = version_deployment(of, served, revision(of, served), machine(), SETTINGS)
+    after = version_deployment(of, served, revision(of, served), GPU, Settings(server_image="other:2"))
+    assert before["metadata"]["name"] == after["metadata"]["name"] == f"digits-v3-{revision(of, served)}"
+
+
+def test_another_machine_type_or_content_changes_a_versions_name() -> None:
+    names_ = {revision(deployment(), version(3)), revision(deployment(machineType="large"), version(3))}
+    names_.add(revision(deployment(), version(4)))
+    assert len(names_) == 3
+
+
+def test_every_derived_name_fits_a_label() -> None:
+    longest = "a" * names.MAX_NAME
+    assert len(names.version_deployment(longest, 999_999_999, revision(deployment(), version(1)))) <= 63
+    assert len(names.training_pod(longest, names.ROLE_CHIEF, 0, 9999)) <= 63

@@ -1,0 +1,142 @@
+"""TrainingJobs that are stopped or have ended: deadlines, suspend, cancel, clean-up, TTL."""
+
+import pytest
+from support.decision_table import QUIET, RUNNING, STOPPING, SUCCEEDED, SUSPENDED, Row
+from support.observations import at, ended, job, observed, running
+
+TABLE: dict[str, Row] = {
+    # deadlines, suspend, cancel
+    "a program that ran too long fails the job and is stopped": Row(
+        lambda: observed(job(RUNNING, runPolicy={"maxRunningSeconds": 50}), running()),
+        {
+            "state": "FAILED",
+            "deletes": ["digits-chief-0-0"],
+            "conditions": {
+                "Admitted": "True Accepted",
+                "Running": "False MaxRunningSecondsExceeded",
+                "Failed": "True MaxRunningSecondsExceeded",
+            },
+        },
+        "Failed: the program ran 50 s in all, and runPolicy.maxRunningSeconds is 50.",
+    ),
+    "maxRunningSeconds counts earlier attempts": Row(
+        lambda: observed(job(RUNNING | {"runningSeconds": 30}, runPolicy={"maxRunningSeconds": 75}), running()),
+        {"state": "FAILED"},
+    ),
+    "before maxRunningSeconds the job looks again at that time": Row(
+        lambda: observed(job(RUNNING | {"runningSeconds": 30}, runPolicy={"maxRunningSeconds": 100}), running()),
+        {"state": "RUNNING", "wakes": 80},
+    ),
+    "a suspended job has no pod": Row(
+        lambda: observed(job(suspend=True)),
+        {
+            "state": "QUEUED",
+            "creates": [],
+            "conditions": {"Admitted": "True Accepted", "Running": "False Suspended", "Suspended": "True Suspended"},
+        },
+    ),
+    "suspending stops the pod and says so first": Row(
+        lambda: observed(job(RUNNING, suspend=True), running()),
+        {
+            "state": "RUNNING",
+            "deletes": ["digits-chief-0-0"],
+            "conditions": {"Admitted": "True Accepted", "Running": "True Suspended"},
+        },
+        "Suspending: the program saves a checkpoint and ends.",
+    ),
+    "a pod that is already ending is not deleted again": Row(
+        lambda: observed(job(STOPPING, suspend=True), running(deleting=True, deletion_deadline=at(600))),
+        {"state": "RUNNING", "deletes": []},
+    ),
+    "when the pod has ended the job is suspended, and that is no retry": Row(
+        lambda: observed(job(STOPPING, suspend=True), ended(code=143, deleting=True)),
+        {
+            "state": "QUEUED",
+            "attempts": {"chief-0": 1},
+            "retries": None,
+            "conditions": {"Running": "False Suspended", "Admitted": "True Accepted", "Suspended": "True Suspended"},
+        },
+    ),
+    "when the pod is gone the job is suspended, and that is no retry": Row(
+        lambda: observed(job(STOPPING, suspend=True)), {"state": "QUEUED", "attempts": {"chief-0": 1}, "retries": None}
+    ),
+    "a suspended job stays as it is": Row(lambda: observed(job(SUSPENDED, suspend=True)), QUIET),
+    "a resumed job gets the next attempt's pod": Row(
+        lambda: observed(job(SUSPENDED)),
+        {
+            "state": "QUEUED",
+            "creates": ["digits-chief-0-1"],
+            "attempts": {"chief-0": 1},
+            "conditions": {"Suspended": "False Resumed", "Admitted": "True Accepted", "Running": "False PodCreated"},
+        },
+    ),
+    "a suspension taken back while the pod ends counts as no retry": Row(
+        lambda: observed(job(STOPPING), ended(code=143, deleting=True)),
+        {
+            "state": "QUEUED",
+            "attempts": {"chief-0": 1},
+            "retries": None,
+            "conditions": {"Running": "False Resumed", "Admitted": "True Accepted"},
+        },
+    ),
+    "a program that fails by itself fails a job that is to be suspended": Row(
+        lambda: observed(job(RUNNING, suspend=True), ended(code=1)), {"state": "FAILED"}
+    ),
+    "cancelling a job without pods cancels it": Row(
+        lambda: observed(job(cancel=True)),
+        {"state": "CANCELLED", "creates": [], "conditions": {"Running": "False Cancelled", "Failed": "True Cancelled"}},
+    ),
+    "cancelling stops the pod": Row(
+        lambda: observed(job(RUNNING, cancel=True), running()),
+        {
+            "state": "CANCELLING",
+            "deletes": ["digits-chief-0-0"],
+            "conditions": {"Admitted": "True Accepted", "Running": "True Cancelled"},
+        },
+    ),
+    "a cancel hurries a pod that takes its time to end": Row(
+        lambda: observed(job(RUNNING, cancel=True), running(deleting=True, deletion_deadline=at(600))),
+        {"state": "CANCELLING", "deletes": ["digits-chief-0-0"]},
+    ),
+    "a cancel waits for a pod that ends in time": Row(
+        lambda: observed(
+            job(RUNNING | {"state": "CANCELLING"}, cancel=True), running(deleting=True, deletion_deadline=at(80))
+        ),
+        {"state": "CANCELLING", "deletes": [], "wakes": 110},
+    ),
+    "a pod on a lost node does not hold up a cancel": Row(
+        lambda: observed(
+            job(RUNNING | {"state": "CANCELLING"}, cancel=True), running(deleting=True, deletion_deadline=at(20))
+        ),
+        {"state": "CANCELLED", "deletes": []},
+    ),
+    "when all pods have gone the job is cancelled": Row(
+        lambda: observed(job(RUNNING | {"state": "CANCELLING"}, cancel=True)),
+        {"state": "CANCELLED", "attempts": {"chief-0": 0}},
+    ),
+    # ended
+    "an ended job keeps its status and its ended pods": Row(lambda: observed(job(SUCCEEDED), ended()), QUIET),
+    "an ended job never gets a pod again": Row(lambda: observed(job(SUCCEEDED)), QUIET),
+    "an ended job's running pod is stopped under every policy": Row(
+        lambda: observed(job(SUCCEEDED, runPolicy={"cleanPodPolicy": "None"}), running()),
+        QUIET | {"deletes": ["digits-chief-0-0"]},
+    ),
+    "policy All deletes the ended pods": Row(
+        lambda: observed(job(SUCCEEDED, runPolicy={"cleanPodPolicy": "All"}), ended()),
+        QUIET | {"deletes": ["digits-chief-0-0"]},
+    ),
+    "an ended job waits for its TTL": Row(
+        lambda: observed(job(SUCCEEDED, runPolicy={"ttlSecondsAfterFinished": 60}), ended()), QUIET | {"wakes": 120}
+    ),
+    "at its TTL a job goes": Row(
+        lambda: observed(job(SUCCEEDED, runPolicy={"ttlSecondsAfterFinished": 60}), ended()),
+        QUIET | {"deletes": ["digits"]},
+        now=120,
+    ),
+    "a cancel after the end changes nothing": Row(lambda: observed(job(SUCCEEDED, cancel=True), ended()), QUIET),
+}
+
+
+@pytest.mark.parametrize("sentence", TABLE)
+def test_decision(sentence: str) -> None:
+    TABLE[sentence].check()

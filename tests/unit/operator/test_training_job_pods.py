@@ -1,0 +1,209 @@
+"""TrainingJobs with a pod: its stages, success and registration."""
+
+import pytest
+from fovea_api.contract import names
+from fovea_operator.reconcile.observed import ContainerRecord
+from support.decision_table import QUIET, RETRYING, RUNNING, Row
+from support.observations import (
+    already_complete,
+    at,
+    deployment,
+    ended,
+    job,
+    observed,
+    pod,
+    preparing,
+    published,
+    running,
+    version,
+)
+
+TABLE: dict[str, Row] = {
+    # a live pod
+    "a pod that was just created is not worth a status": Row(
+        lambda: observed(job(), pod()), QUIET | {"wakes": 2}, now=1
+    ),
+    "a pod that waits for a node is QUEUED": Row(
+        lambda: observed(job(), pod()),
+        {
+            "state": "QUEUED",
+            "conditions": {"Admitted": "True Accepted", "Running": "False PodCreated"},
+            "attempts": {"chief-0": 0},
+        },
+    ),
+    "a pod that no node takes is QUEUED at once, with the scheduler's reason": Row(
+        lambda: observed(job(), pod(unschedulable="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")),
+        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False Unschedulable"}},
+        "No node takes the pod: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu. Free a node or add one",
+        now=1,
+    ),
+    "a job whose pod no node takes is cancelled at maxWaitSeconds with the scheduler's reason": Row(
+        lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), pod(unschedulable="3 Insufficient cpu")),
+        {
+            "state": "CANCELLED",
+            "deletes": ["digits-chief-0-0"],
+            "conditions": {"Running": "False MaxWaitSecondsExceeded", "Failed": "True MaxWaitSecondsExceeded"},
+        },
+        "Cancelled: it waited longer than runPolicy.maxWaitSeconds (30). No node takes the pod: 3 Insufficient cpu.",
+    ),
+    "before maxWaitSeconds the job looks again at that time": Row(
+        lambda: observed(job(runPolicy={"maxWaitSeconds": 90}), pod(unschedulable="3 Insufficient cpu")),
+        {"state": "QUEUED", "wakes": 90},
+    ),
+    "a pod on a node that fetches is PREPARING": Row(
+        lambda: observed(job(), preparing()),
+        {"state": "PREPARING", "conditions": {"Admitted": "True Accepted", "Running": "False Fetching"}},
+    ),
+    "a long fetch does not count against maxWaitSeconds": Row(
+        lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), preparing()), {"state": "PREPARING"}, now=600
+    ),
+    "an image that cannot be pulled is told in the kubelet's words": Row(
+        lambda: observed(
+            job(),
+            pod(
+                node="node-1",
+                containers={
+                    names.TRAINER_CONTAINER: ContainerRecord(
+                        waiting_reason="ImagePullBackOff", waiting_message='Back-off pulling image "a:1"'
+                    )
+                },
+            ),
+        ),
+        {"state": "PREPARING", "conditions": {"Admitted": "True Accepted", "Running": "False ImagePullFailed"}},
+        'The image of container trainer cannot be pulled: Back-off pulling image "a:1"; correct spec.trainer.container',
+        now=1,
+    ),
+    "an image that cannot be pulled counts against maxWaitSeconds": Row(
+        lambda: observed(
+            job(runPolicy={"maxWaitSeconds": 30}),
+            pod(node="node-1", containers={names.FETCH_CONTAINER: ContainerRecord(waiting_reason="ErrImagePull")}),
+        ),
+        {"state": "CANCELLED", "deletes": ["digits-chief-0-0"]},
+    ),
+    "a container that cannot be made is told with what is missing": Row(
+        lambda: observed(
+            job(),
+            pod(
+                node="node-1",
+                containers={
+                    names.TRAINER_CONTAINER: ContainerRecord(
+                        waiting_reason="CreateContainerConfigError", waiting_message='secret "team-tokens" not found'
+                    )
+                },
+            ),
+        ),
+        {"state": "PREPARING", "conditions": {"Admitted": "True Accepted", "Running": "False ContainerConfigError"}},
+        'Container trainer cannot be made: secret "team-tokens" not found; correct spec.trainer.container',
+    ),
+    "a program that runs is RUNNING at once": Row(
+        lambda: observed(job(), running(started=1)),
+        {
+            "state": "RUNNING",
+            "conditions": {"Admitted": "True Accepted", "Running": "True Started"},
+            "attempts": {"chief-0": 0},
+        },
+        "The program runs in pod digits-chief-0-0; follow it with: fovea jobs stream-logs digits",
+        now=1,
+    ),
+    "publishing is told when it lasts": Row(
+        lambda: observed(job(RUNNING), ended(phase="Running", sync=ContainerRecord(running_since=at(9)))),
+        {"state": "RUNNING", "conditions": {"Admitted": "True Accepted", "Running": "True Publishing"}},
+        now=75,
+    ),
+    "publishing is not told in its first moment": Row(
+        lambda: observed(job(RUNNING), ended(phase="Running", sync=ContainerRecord(running_since=at(9)))),
+        QUIET | {"wakes": 72},
+        now=71,
+    ),
+    "a pod that is being evicted saves its checkpoint first": Row(
+        lambda: observed(job(RUNNING), running(deleting=True, deletion_deadline=at(600), disrupted="preempted by vip")),
+        {
+            "state": "RUNNING",
+            "creates": [],
+            "deletes": [],
+            "conditions": {"Admitted": "True Accepted", "Running": "True Stopping"},
+            "wakes": 630,
+        },
+        "Pod digits-chief-0-0 was told to end (preempted by vip): it saves a checkpoint",
+    ),
+    # success
+    "success is believed with the output's digest": Row(
+        lambda: observed(job(RUNNING), ended()),
+        {
+            "state": "SUCCEEDED",
+            "creates": [],
+            "deletes": [],
+            "conditions": {"Admitted": "True Accepted", "Running": "False Published", "Complete": "True Published"},
+        },
+        "Succeeded: the output is published.",
+    ),
+    "finished output of an earlier attempt is success": Row(
+        lambda: observed(job(RETRYING), already_complete()),
+        {
+            "state": "SUCCEEDED",
+            "creates": [],
+            "conditions": {"Running": "False AlreadyComplete", "Complete": "True AlreadyComplete"},
+            "attempts": {"chief-0": 1},
+        },
+    ),
+    "success registers the next version of the model": Row(
+        lambda: observed(job(RUNNING, model={"name": "digits"}), ended(), versions=[version(1), version(4)]),
+        {"state": "SUCCEEDED", "creates": ["digits-v5"]},
+        "Succeeded: model version digits-v5 is registered. Serve it with a ModelDeployment of model digits.",
+    ),
+    "the first version of a model has number 1": Row(
+        lambda: observed(job(RUNNING, model={"name": "digits"}), ended()),
+        {"state": "SUCCEEDED", "creates": ["digits-v1"]},
+    ),
+    "a version that this job registered before a crash is reused": Row(
+        lambda: observed(
+            job(RUNNING, model={"name": "digits"}), ended(), versions=[version(1, job_uid="job-uid"), version(2)]
+        ),
+        {"state": "SUCCEEDED", "creates": []},
+        "Succeeded: model version digits-v1 is registered.",
+    ),
+    "deploy makes a ModelDeployment for the model": Row(
+        lambda: observed(job(RUNNING, model={"name": "digits", "deploy": True}), ended()),
+        {"state": "SUCCEEDED", "creates": ["digits-v1", "digits"]},
+        "Ask it with: fovea predict --model digits IMAGE",
+    ),
+    "deploy leaves a ModelDeployment that exists alone": Row(
+        lambda: observed(job(RUNNING, model={"name": "digits", "deploy": True}), ended(), deployments=[deployment()]),
+        {"state": "SUCCEEDED", "creates": ["digits-v1"]},
+    ),
+    "a model that is to be registered and was not written fails the job": Row(
+        lambda: observed(job(RUNNING, model={"name": "digits"}), ended(sync=published(model=None))),
+        {
+            "state": "FAILED",
+            "creates": [],
+            "conditions": {"Admitted": "True Accepted", "Running": "False ModelMissing", "Failed": "True ModelMissing"},
+        },
+        "left no SavedModel in $FOVEA_MODEL_DIR",
+    ),
+    "a job whose registration is refused has not ended": Row(
+        lambda: observed(
+            job(RUNNING, model={"name": "digits"}), ended(), refused="exceeded quota: count/modelversions"
+        ),
+        {
+            "state": "RUNNING",
+            "conditions": {"Admitted": "True Accepted", "Running": "False RegistrationRefused"},
+            "wakes": 90,
+        },
+        "exceeded quota: count/modelversions",
+    ),
+    "success under policy All deletes the pod": Row(
+        lambda: observed(job(RUNNING, runPolicy={"cleanPodPolicy": "All"}), ended()),
+        {"state": "SUCCEEDED", "deletes": ["digits-chief-0-0"]},
+    ),
+    "a cancel that comes after success is too late": Row(
+        lambda: observed(job(RUNNING, cancel=True), ended()), {"state": "SUCCEEDED"}
+    ),
+    "a program that answers a cancel with 0 has not succeeded": Row(
+        lambda: observed(job(RUNNING | {"state": "CANCELLING"}, cancel=True), ended()), {"state": "CANCELLED"}
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", TABLE)
+def test_decision(sentence: str) -> None:
+    TABLE[sentence].check()

@@ -1,0 +1,157 @@
+"""TrainingJobs whose attempt failed."""
+
+import pytest
+from fovea_api.contract import names
+from fovea_operator.reconcile.observed import ContainerRecord
+from support.decision_table import QUIET, RETRYING, RUNNING, SEEN, Row
+from support.observations import agent_failed, at, ended, job, observed, pod, running
+
+TABLE: dict[str, Row] = {
+    # failure
+    "a permanent exit code fails the job": Row(
+        lambda: observed(job(RUNNING), ended(code=1, said="ValueError: no such optimizer")),
+        {
+            "state": "FAILED",
+            "creates": [],
+            "deletes": [],
+            "conditions": {
+                "Admitted": "True Accepted",
+                "Running": "False ProgramFailed",
+                "Failed": "True ProgramFailed",
+            },
+            "attempts": {"chief-0": 0},
+        },
+        "Failed: the program ended with exit code 1: ValueError: no such optimizer. See its log with: fovea jobs "
+        "stream-logs digits",
+    ),
+    "exit code 75 is retried after the back-off, and the attempt is written first": Row(
+        lambda: observed(job(RUNNING), ended(code=75)),
+        {
+            "state": "QUEUED",
+            "creates": [],
+            "deletes": [],
+            "attempts": {"chief-0": 1},
+            "retries": 1,
+            "wakes": 80,
+            "conditions": {"Admitted": "True Accepted", "Running": "False Retrying"},
+        },
+        "Attempt 0 failed: the program ended with exit code 75. Retry 1 of 3 starts at 2026-11-21T10:01:20Z.",
+        now=71,
+    ),
+    "a killed program is retried": Row(
+        lambda: observed(job(RUNNING), ended(code=137)), {"state": "QUEUED", "retries": 1}
+    ),
+    "a program out of memory is retried and told why": Row(
+        lambda: observed(job(RUNNING), ended(code=137, reason="OOMKilled")),
+        {"state": "QUEUED", "retries": 1},
+        "Attempt 0 failed: the program used more memory than its machine type has.",
+    ),
+    "a program that cannot be started is not retried": Row(
+        lambda: observed(job(RUNNING), ended(code=128, reason="StartError", said='exec: "trian": not found')),
+        {"state": "FAILED", "retries": None},
+        'Failed: the program cannot be started: exec: "trian": not found.',
+    ),
+    "an evicted pod is retried whatever its exit code": Row(
+        lambda: observed(job(RUNNING), ended(code=1, reason="Error", disrupted="Evicted by the taint manager")),
+        {"state": "QUEUED", "retries": 1},
+        "Attempt 0 failed: pod digits-chief-0-0 was ended from outside: Evicted by the taint manager.",
+    ),
+    "a pod that its kubelet refused is retried": Row(
+        lambda: observed(
+            job(SEEN), pod(phase="Failed", reason="OutOfcpu", message="Node didn't have enough resource: cpu")
+        ),
+        {"state": "QUEUED", "retries": 1},
+        "Attempt 0 failed: pod digits-chief-0-0 ended before its program did: Node didn't have enough resource: cpu.",
+    ),
+    "success without a digest is retried": Row(
+        lambda: observed(job(RUNNING), ended(sync=ContainerRecord(exit_code=0, finished=at(72)))),
+        {"state": "QUEUED", "retries": 1},
+        "the program of pod digits-chief-0-0 ended with 0, but no digest of its output arrived",
+    ),
+    "a store that did not answer while publishing is retried": Row(
+        lambda: observed(
+            job(RUNNING), agent_failed(names.SYNC_CONTAINER, 75, "StoreUnreachable", "the store at x did not answer")
+        ),
+        {"state": "QUEUED", "retries": 1},
+        "Attempt 0 failed: the store at x did not answer.",
+    ),
+    "a missing input fails the job in the agent's words": Row(
+        lambda: observed(
+            job(SEEN),
+            agent_failed(names.FETCH_CONTAINER, 66, "InputMissing", "nothing is at s3://fovea/vision/x: upload it"),
+        ),
+        {"state": "FAILED", "conditions": {"Running": "False InputMissing", "Failed": "True InputMissing"}},
+        "Failed: nothing is at s3://fovea/vision/x: upload it. Correct this and submit a new job.",
+    ),
+    "a refused key fails the job": Row(
+        lambda: observed(job(SEEN), agent_failed(names.FETCH_CONTAINER, 77, "KeyRefused", "the store refused the key")),
+        {"state": "FAILED", "conditions": {"Running": "False KeyRefused", "Failed": "True KeyRefused"}},
+    ),
+    "an attempt that was fenced is followed by another": Row(
+        lambda: observed(job(SEEN), agent_failed(names.FETCH_CONTAINER, 76, "Fenced", "attempt 3 has started")),
+        {"state": "QUEUED", "attempts": {"chief-0": 1}},
+    ),
+    "one retry too many fails the job": Row(
+        lambda: observed(job(RUNNING | {"retries": 3, "attempts": {"chief-0": 3}}), ended(3, code=75)),
+        {
+            "state": "FAILED",
+            "conditions": {
+                "Admitted": "True Accepted",
+                "Running": "False BackoffLimitExceeded",
+                "Failed": "True BackoffLimitExceeded",
+            },
+            "attempts": {"chief-0": 3},
+        },
+        "Failed after 3 of 3 retries (runPolicy.backoffLimit): the program ended with exit code 75.",
+    ),
+    "backoffLimit 0 means no retry": Row(
+        lambda: observed(job(RUNNING, runPolicy={"backoffLimit": 0}), ended(code=137)), {"state": "FAILED"}
+    ),
+    "a pod that vanished while it ran is retried, the attempt written": Row(
+        lambda: observed(job(RUNNING)),
+        {"state": "QUEUED", "creates": [], "attempts": {"chief-0": 1}, "retries": 1},
+        "Attempt 0 failed: the pod is gone without a word on how it ended",
+    ),
+    "a pod on a lost node does not block its successor": Row(
+        lambda: observed(job(RUNNING), running(deleting=True, deletion_deadline=at(20))),
+        {"state": "QUEUED", "attempts": {"chief-0": 1}, "retries": 1, "deletes": []},
+        "Attempt 0 failed: pod digits-chief-0-0 did not end in its grace period: node node-1 does not answer.",
+    ),
+    "before the back-off is over there is no pod": Row(
+        lambda: observed(job(RETRYING), ended(code=75)), QUIET | {"wakes": 80}, now=79
+    ),
+    "after the back-off the next attempt's pod is made; the failed one stays for its log": Row(
+        lambda: observed(job(RETRYING), ended(code=75)), QUIET | {"creates": ["digits-chief-0-1"]}, now=80
+    ),
+    "the next attempt's pod is made while the old one is stuck on its lost node": Row(
+        lambda: observed(job(RETRYING), running(deleting=True, deletion_deadline=at(20))),
+        QUIET | {"creates": ["digits-chief-0-1"]},
+        now=80,
+    ),
+    "a running pod of an earlier attempt is stopped": Row(
+        lambda: observed(job(RETRYING), running(0), running(1, started=85)),
+        {"state": "RUNNING", "deletes": ["digits-chief-0-0"], "attempts": {"chief-0": 1}},
+        now=86,
+    ),
+    "only the last failed pods are kept for their logs": Row(
+        lambda: observed(
+            job(RETRYING | {"attempts": {"chief-0": 5}, "retries": 5}, runPolicy={"backoffLimit": 9}),
+            *(ended(n, code=75) for n in range(5)),
+        ),
+        QUIET | {"deletes": ["digits-chief-0-0", "digits-chief-0-1"]},
+        now=79,
+    ),
+    "policy None keeps every failed pod": Row(
+        lambda: observed(
+            job(RETRYING | {"attempts": {"chief-0": 5}}, runPolicy={"backoffLimit": 9, "cleanPodPolicy": "None"}),
+            *(ended(n, code=75) for n in range(5)),
+        ),
+        QUIET,
+        now=79,
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", TABLE)
+def test_decision(sentence: str) -> None:
+    TABLE[sentence].check()

@@ -1,0 +1,161 @@
+"""TrainingJobs that have no pod yet: refused specs, machine types, inputs, refused pods."""
+
+import pytest
+from support.decision_table import QUIET, RUNNING, Row
+from support.observations import job, machine, observed, running, version
+
+TABLE: dict[str, Row] = {
+    # before a pod
+    "a new job gets its pod at once, and its status only if that lasts": Row(
+        lambda: observed(job()), QUIET | {"creates": ["digits-chief-0-0"], "wakes": 3}, now=1
+    ),
+    "a job whose pod is still not to be seen after a moment is QUEUED, and the pod is posted again": Row(
+        lambda: observed(job()),
+        {
+            "creates": ["digits-chief-0-0"],
+            "state": "QUEUED",
+            "conditions": {"Admitted": "True Accepted", "Running": "False PodCreated"},
+            "attempts": None,
+        },
+    ),
+    "a job that is being deleted is left alone": Row(
+        lambda: observed(job(metadata={"deletionTimestamp": "2026-11-21T10:00:30Z"})), QUIET
+    ),
+    "an unknown flag fails the job and it never gets a pod": Row(
+        lambda: observed(job(args={"lerning-rate": 0.1})),
+        {
+            "state": "FAILED",
+            "creates": [],
+            "conditions": {
+                "Admitted": "False InvalidSpec",
+                "Running": "False InvalidSpec",
+                "Failed": "True InvalidSpec",
+            },
+        },
+        "unknown flag --lerning-rate for image-classifier; did you mean --learning-rate?",
+    ),
+    "an argument of a wrong type fails the job": Row(
+        lambda: observed(job(args={"epochs": "many"})),
+        {"state": "FAILED", "creates": []},
+        '--epochs of image-classifier must be a whole number, not "many"',
+    ),
+    "an unknown recipe fails the job": Row(
+        lambda: observed(job(trainer={"recipe": "image-clasifier"})),
+        {"state": "FAILED", "creates": []},
+        'unknown recipe "image-clasifier"; did you mean image-classifier?',
+    ),
+    "a container's arguments are nobody's business": Row(
+        lambda: observed(job(trainer={"container": {"image": "a:1"}}, args={"lerning-rate": 0.1})),
+        QUIET | {"creates": ["digits-chief-0-0"]},
+        now=1,
+    ),
+    "a job that has run is not refused by a newer catalogue": Row(
+        lambda: observed(job(RUNNING, args={"gone": 1}), running()), {"state": "RUNNING"}
+    ),
+    "without a default machine type the job waits": Row(
+        lambda: observed(job(), machine_types=[machine(default=False)]),
+        {
+            "state": "QUEUED",
+            "creates": [],
+            "conditions": {"Admitted": "False MachineTypeMissing", "Running": "False MachineTypeMissing"},
+        },
+        "There is no default MachineType: ask the platform team to set spec.default on one (there is: standard).",
+    ),
+    "a machine type that does not exist is named, with those that do": Row(
+        lambda: observed(job(scaleTier="CUSTOM", roles={"chief": {"machineType": "huge"}})),
+        {"state": "QUEUED", "creates": []},
+        "There is no MachineType 'huge': ask the platform team for it, or submit with one that exists (standard).",
+    ),
+    "tier BASIC_GPU waits for the machine type standard-gpu": Row(
+        lambda: observed(job(scaleTier="BASIC_GPU")),
+        {"state": "QUEUED", "creates": []},
+        "There is no MachineType 'standard-gpu'",
+    ),
+    "waiting for a machine type counts against maxWaitSeconds": Row(
+        lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), machine_types=[]),
+        {
+            "state": "CANCELLED",
+            "conditions": {"Running": "False MaxWaitSecondsExceeded", "Failed": "True MaxWaitSecondsExceeded"},
+        },
+        "Cancelled: it waited longer than runPolicy.maxWaitSeconds (30). There is no default MachineType",
+    ),
+    "a refused pod leaves the job QUEUED with the API server's words": Row(
+        lambda: observed(job(), refused="pods digits is forbidden: exceeded quota: team"),
+        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}, "wakes": 75},
+        "The API server refuses the pod: pods digits is forbidden: exceeded quota: team. It is tried again;",
+    ),
+    "a pod that is refused too long cancels the job": Row(
+        lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), refused="exceeded quota"),
+        {
+            "state": "CANCELLED",
+            "conditions": {"Running": "False MaxWaitSecondsExceeded", "Failed": "True MaxWaitSecondsExceeded"},
+        },
+    ),
+    # inputs
+    "an input of a job that does not exist yet is waited for": Row(
+        lambda: observed(job(inputs={"data": "job://prepare/output"})),
+        {
+            "state": "QUEUED",
+            "creates": [],
+            "conditions": {"Admitted": "False InputPending", "Running": "False InputPending"},
+        },
+        "spec.inputs.data: waiting for job prepare, which does not exist yet",
+    ),
+    "an input of a job that runs is waited for": Row(
+        lambda: observed(
+            job(inputs={"data": "job://prepare/output"}), jobs=[job({"state": "RUNNING"}, name="prepare")]
+        ),
+        {"state": "QUEUED", "creates": []},
+        "spec.inputs.data: waiting for job prepare to end; it is RUNNING now.",
+    ),
+    "an input of a job that failed will never be": Row(
+        lambda: observed(job(inputs={"data": "job://prepare/output"}), jobs=[job({"state": "FAILED"}, name="prepare")]),
+        {"state": "FAILED", "conditions": {"Running": "False InputMissing", "Failed": "True InputMissing"}},
+        "spec.inputs.data: job://prepare/output does not exist, since job prepare ended FAILED",
+    ),
+    "an input of a job that published no model will never be": Row(
+        lambda: observed(
+            job(inputs={"base": "job://prepare/model"}), jobs=[job({"state": "SUCCEEDED"}, name="prepare")]
+        ),
+        {"state": "FAILED"},
+        "spec.inputs.base: job prepare published no model; name another input.",
+    ),
+    "a job that names itself as input can never work": Row(
+        lambda: observed(job(inputs={"data": "job://digits/output"})),
+        {
+            "state": "FAILED",
+            "conditions": {
+                "Admitted": "False InvalidSpec",
+                "Running": "False InvalidSpec",
+                "Failed": "True InvalidSpec",
+            },
+        },
+        "spec.inputs.data: job://digits/output is this job itself",
+    ),
+    "an input of a model without an approved version is waited for": Row(
+        lambda: observed(
+            job(inputs={"base": "model://faces"}), versions=[version(1, model="faces", approval="Rejected")]
+        ),
+        {"state": "QUEUED", "creates": []},
+        "spec.inputs.base: waiting for an approved version of model faces (model://faces)",
+    ),
+    "an input of a version that does not exist is waited for": Row(
+        lambda: observed(job(inputs={"base": "model://faces/3"}), versions=[version(1, model="faces")]),
+        {"state": "QUEUED", "creates": []},
+        "spec.inputs.base: waiting for version 3 of model faces (model://faces/3)",
+    ),
+    "a job to continue is waited for until it has ended": Row(
+        lambda: observed(job(checkpoint={"from": "job://monday"}), jobs=[job({"state": "RUNNING"}, name="monday")]),
+        {"state": "QUEUED", "creates": []},
+        "spec.checkpoint.from: waiting for job monday to end",
+    ),
+    "waiting for an input does not count against maxWaitSeconds": Row(
+        lambda: observed(job(inputs={"data": "job://prepare/output"}, runPolicy={"maxWaitSeconds": 30})),
+        {"state": "QUEUED", "conditions": {"Admitted": "False InputPending", "Running": "False InputPending"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", TABLE)
+def test_decision(sentence: str) -> None:
+    TABLE[sentence].check()
