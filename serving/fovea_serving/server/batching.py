@@ -8,14 +8,16 @@ import time
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from fovea_serving.server.errors import ServingError, deadline_exceeded, from_tensorflow, unavailable
-from fovea_serving.server.signatures import Signature
-from fovea_serving.server.tensors import Array
 from fovea_serving.server.waiting import WaitingCalls
+
+if TYPE_CHECKING:
+    from fovea_serving.server.signatures import Signature
+    from fovea_serving.server.tensors import Array
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
-import grpc.aio
+from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     model_management_pb2,
@@ -128,21 +128,24 @@ class GrpcServer:
             ("grpc.so_reuseport", 0),
             *arguments,
         ]
-        self._server = grpc.aio.server(options=options)
+        self._server = aio.server(options=options)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(inference), self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(inference, models), self._server)
-        self._health = health.aio.HealthServicer() if with_health else None
+        self._health = health.aio.HealthServicer() if with_health else None  # type: ignore[attr-defined]
         if self._health is not None:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     async def start(self, *, port: int, socket_path: str, tls: Any) -> None:
-        """Open the port and say SERVING; raises RuntimeError when the address is taken."""
-        if port and tls is None:
-            self._server.add_insecure_port(f"0.0.0.0:{port}")
-        elif port:
-            self._server.add_secure_port(f"0.0.0.0:{port}", _credentials(tls))
-        if socket_path:
-            self._server.add_insecure_port(f"unix:{socket_path}")
+        """Open the port and say SERVING; raises OSError when the address is taken."""
+        try:
+            if port and tls is None:
+                self._server.add_insecure_port(f"0.0.0.0:{port}")
+            elif port:
+                self._server.add_secure_port(f"0.0.0.0:{port}", _credentials(tls))
+            if socket_path:
+                self._server.add_insecure_port(f"unix:{socket_path}")
+        except RuntimeError as error:
+            raise OSError(f"gRPC cannot listen on port {port} or socket {socket_path!r}: {error}") from error
         await self._server.start()
         if self._health is not None:
             for name in HEALTH_NAMES:

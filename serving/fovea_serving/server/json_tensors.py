@@ -36,12 +36,6 @@ _LARGEST_EXACT: Final = {
     types_pb2.DT_HALF: 2**11 - 1,
     types_pb2.DT_BFLOAT16: 2**8 - 1,
 }
-_LARGEST: Final = {
-    types_pb2.DT_FLOAT: float(np.finfo(np.float32).max),
-    types_pb2.DT_DOUBLE: float(np.finfo(np.float64).max),
-    types_pb2.DT_HALF: float(np.finfo(np.float16).max),
-    types_pb2.DT_BFLOAT16: 3.3895313892515355e38,
-}
 
 
 class _Walk(Exception):
@@ -124,11 +118,12 @@ def _floats(values: list[Any], kinds: set[type], dtype: int) -> Array:
     largest = _LARGEST_EXACT[dtype]
     if int in kinds and any(type(v) is int and abs(v) > largest for v in values):
         raise _Walk
-    array = np.array(values, dtype=np.float64)
-    finite = array[np.isfinite(array)]
-    if finite.size and np.abs(finite).max() > _LARGEST[dtype]:
+    wide = np.array(values, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        array = wide.astype(numpy_dtype(dtype))
+    if (np.isinf(array) & np.isfinite(wide)).any():
         raise _Walk
-    return array.astype(numpy_dtype(dtype))
+    return array
 
 
 def _whole(values: list[Any], kinds: set[type], dtype: int) -> Array:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fovea_serving.server import versions
 from fovea_serving.server.errors import ServingError, internal
-from fovea_serving.server.servable import Servable
 from fovea_serving.server.versions import Policy, State, VersionRecord
+
+if TYPE_CHECKING:
+    from fovea_serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class LoadSettings:
     poll_seconds: float = 1.0
 
 
-Load = Callable[[str, int, Path], Servable]
+Load = Callable[[str, int, Path], "Servable"]
 """Loads and warms up a version (model, version, path); blocks; raises ServingError."""
 
 

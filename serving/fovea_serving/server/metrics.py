@@ -113,6 +113,7 @@ class Metrics:
         self._load_latency = _Counter(
             ":tensorflow:cc:saved_model:load_latency", "Microseconds spent on loading.", ("model_path",)
         )
+        self._in_flight = 0
         self._graph_runs = _Counter(":tensorflow:core:graph_runs", "Graph executions.", ())
         self._graph_time = _Counter(":tensorflow:core:graph_run_time_usecs", "Microseconds of graph executions.", ())
 
@@ -122,6 +123,7 @@ class Metrics:
         started = time.monotonic()
         name = model if self._known(model) else UNKNOWN_MODEL
         status = "CANCELLED"
+        self._in_flight += 1
         try:
             yield
             status = "OK"
@@ -132,6 +134,7 @@ class Metrics:
             status = "INTERNAL"
             raise
         finally:
+            self._in_flight -= 1
             with self._lock:
                 self._requests.add((name, status))
                 if status == "OK":
@@ -177,4 +180,12 @@ class Metrics:
                 self._warmup, self._warmup_records, self._queuing, self._runs, self._loads, self._load_latency,
                 self._graph_runs, self._graph_time,
             ]  # fmt: skip
-            return "\n".join(line for metric in metrics for line in metric.lines()) + "\n"
+            lines = [line for metric in metrics for line in metric.lines()]
+        return "\n".join([*lines, *self._own()]) + "\n"
+
+    def _own(self) -> Iterator[str]:
+        """What TensorFlow Serving does not tell: how many requests are being answered right now."""
+        name = ":fovea:serving:requests_in_flight"
+        yield f"# HELP {name} Requests being answered."
+        yield f"# TYPE {name} gauge"
+        yield f"{name}{{}} {self._in_flight}"

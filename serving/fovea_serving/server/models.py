@@ -7,12 +7,14 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fovea_serving.server.errors import failed_precondition, invalid_argument, not_found
 from fovea_serving.server.lifecycle import Load, LoadSettings, ModelLifecycle, ModelSettings
-from fovea_serving.server.servable import Servable
 from fovea_serving.server.versions import State, VersionRecord
+
+if TYPE_CHECKING:
+    from fovea_serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
 

@@ -46,8 +46,8 @@ def run(settings: Settings) -> int:
     except (flags.UsageError, ServingError) as error:
         log.error("Failed to start server. Error: %s", error)  # noqa: TRY400 - an error of the user's, not of ours
         code = FAILED
-    except RuntimeError as error:
-        log.error("Failed to start server: %s", error)  # noqa: TRY400
+    except OSError as error:
+        log.error("Failed to open a port: %s", error)  # noqa: TRY400
         code = FAILED
     logging.shutdown()
     sys.stdout.flush()

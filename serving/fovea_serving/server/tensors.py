@@ -13,8 +13,9 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 
 Array = npt.NDArray[Any]
 
-LARGEST_TENSOR_BYTES: Final = 2**31 - 1
-"""A tensor may be sent as one value and a shape; without a bound a few bytes could ask for any amount of memory."""
+LARGEST_REPETITION: Final = 64 * 2**20
+"""Bytes a tensor may grow to when fewer values are sent than its shape asks for: else a few bytes could ask for any
+amount of memory."""
 
 _VALUE_FIELDS: Final = {
     types_pb2.DT_FLOAT: "float_val",
@@ -63,8 +64,8 @@ def to_array(tensor: tensor_pb2.TensorProto) -> Array:
     size = math.prod(shape)
     if tensor.dtype == types_pb2.DT_STRING:
         strings = _string_content(tensor.tensor_content, size) if tensor.tensor_content else list(tensor.string_val)
+        _bounded(len(strings), size, np.dtype(object))
         array = np.empty(size, dtype=object)
-        _bounded(size * 8)
         array[: len(strings)] = strings[:size]
         if len(strings) < size:
             array[len(strings) :] = strings[-1] if strings else b""
@@ -72,7 +73,6 @@ def to_array(tensor: tensor_pb2.TensorProto) -> Array:
     if tensor.dtype not in _NUMPY:
         raise TensorParsingError(f"data type {tensor.dtype} cannot be fed")
     dtype = _NUMPY[tensor.dtype]
-    _bounded(size * dtype.itemsize)
     if tensor.tensor_content:
         if len(tensor.tensor_content) != size * dtype.itemsize:
             raise TensorParsingError("tensor_content does not have the size of the shape")
@@ -80,9 +80,9 @@ def to_array(tensor: tensor_pb2.TensorProto) -> Array:
     return _typed_values(tensor, dtype, size).reshape(shape)
 
 
-def _bounded(size: int) -> None:
-    if size > LARGEST_TENSOR_BYTES:
-        raise TensorParsingError(f"the tensor would take {size} bytes")
+def _bounded(sent: int, size: int, dtype: np.dtype[Any]) -> None:
+    if sent < size and size * dtype.itemsize > LARGEST_REPETITION:
+        raise TensorParsingError(f"{sent} values were sent, the shape asks for {size}")
 
 
 def _shape(tensor: tensor_pb2.TensorProto) -> tuple[int, ...]:
@@ -101,16 +101,26 @@ def _typed_values(tensor: tensor_pb2.TensorProto, dtype: np.dtype[Any], size: in
             found = np.fromiter(values, dtype=np.uint16, count=len(values)).view(dtype)
         elif tensor.dtype in (types_pb2.DT_COMPLEX64, types_pb2.DT_COMPLEX128):
             found = np.asarray(list(values)[: len(values) // 2 * 2], dtype=dtype.type(0).real.dtype).view(dtype)
+        elif dtype.kind in "iu" and dtype.itemsize < 4:
+            found = _narrowed(np.asarray(values, dtype=np.int32), dtype)
         else:
             found = np.asarray(values, dtype=dtype)
     except OverflowError as error:
         raise TensorParsingError(str(error)) from error
+    _bounded(len(found), size, dtype)
     if len(found) >= size:
         return found[:size]
     array = np.empty(size, dtype=dtype)
     array[: len(found)] = found
     array[len(found) :] = found[-1] if len(found) else dtype.type(0)
     return array
+
+
+def _narrowed(values: Array, dtype: np.dtype[Any]) -> Array:
+    limits = np.iinfo(dtype)
+    if len(values) and (values.min() < limits.min or values.max() > limits.max):
+        raise TensorParsingError(f"a value does not fit {dtype}")
+    return values.astype(dtype)
 
 
 def _string_content(content: bytes, size: int) -> list[bytes]:

@@ -1,0 +1,179 @@
+"""Which calls share a run, and that each caller gets its own rows or its own error."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from fovea_serving.server.batching import Batcher, BatchingSettings
+from fovea_serving.server.errors import ServingError, invalid_argument
+from fovea_serving.server.waiting import WaitingCalls
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@dataclass(eq=False)
+class Call:
+    key: str
+    rows: int = 1
+    abandoned: bool = False
+
+
+def queue_of(*calls: Call) -> WaitingCalls[Call]:
+    queue: WaitingCalls[Call] = WaitingCalls()
+    for call in calls:
+        queue.add(call)
+    return queue
+
+
+def test_calls_of_one_key_run_together_up_to_the_most_rows() -> None:
+    a, b, c, other = Call("x", 2), Call("x", 3), Call("x", 4), Call("y")
+    queue = queue_of(a, other, b, c)
+    assert [queue.take(5), queue.take(5), queue.take(5), queue.take(5)] == [[a, b], [other], [c], []]
+
+
+def test_a_call_with_more_rows_than_a_batch_runs_alone() -> None:
+    big, small = Call("x", 99), Call("x", 1)
+    queue = queue_of(big, small)
+    assert [queue.take(8), queue.take(8)] == [[big], [small]]
+
+
+def test_keys_take_turns() -> None:
+    busy, quiet = [Call("busy") for _ in range(6)], Call("quiet")
+    queue = queue_of(*busy, quiet)
+    assert [queue.take(2), queue.take(2), queue.take(2)] == [busy[:2], [quiet], busy[2:4]]
+
+
+def test_abandoned_calls_are_dropped() -> None:
+    gone, there = Call("x", 4, abandoned=True), Call("x", 1)
+    queue = queue_of(gone, Call("y", 2, abandoned=True), there)
+    assert (queue.rows, queue.take(8), queue.take(8), queue.rows, bool(queue)) == (7, [there], [], 0, False)
+
+
+@given(st.lists(st.builds(Call, st.sampled_from("xyz"), st.integers(1, 9), st.booleans())), st.integers(1, 12))
+def test_every_call_is_taken_once_in_order_and_never_with_another_key(calls: list[Call], most: int) -> None:
+    queue = queue_of(*calls)
+    taken: list[Call] = []
+    while batch := queue.take(most):
+        assert len({call.key for call in batch}) == 1
+        assert len(batch) == 1 or sum(call.rows for call in batch) <= most
+        taken.extend(batch)
+    for key in "xyz":
+        wanted = [call for call in calls if call.key == key and not call.abandoned]
+        assert [call for call in taken if call.key == key] == wanted
+    assert queue.rows == 0
+
+
+@dataclass
+class Doubling:
+    """A model that doubles its input; it cannot work with -1, and `gate` holds every run until it is set."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    runs: list[int] = field(default_factory=list)
+
+    def run(
+        self, signature: Any, feeds: Sequence[Any], outputs: Sequence[str], timeout: float | None = None
+    ) -> list[Any]:
+        assert self.gate.wait(20)
+        self.runs.append(len(feeds[0]))
+        if (feeds[0] == -1).any():
+            raise invalid_argument("-1 is no input")
+        if signature.name == "sum":
+            return [feeds[0].sum(keepdims=True)]
+        return [feeds[0] * 2]
+
+
+@dataclass
+class Signature:
+    name: str = "double"
+    batchable: bool = True
+
+
+DOUBLE, SUM, SINGLE = Signature(), Signature("sum"), Signature("single", batchable=False)
+
+
+def settings(**changes: Any) -> BatchingSettings:
+    return BatchingSettings(**{"runners": 1, "most_rows": 8, "most_waiting_rows": 64, **changes})
+
+
+async def started(
+    batcher: Batcher, model: Doubling, values: Sequence[list[float]], signature: Signature = DOUBLE, **more: Any
+) -> list[Any]:
+    """Calls that wait while a first one occupies the only runner."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(batcher.run(model, DOUBLE, [np.array([0.0])], ("y",)))]  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    for value in values:
+        call = batcher.run(model, signature, [np.array(value)], ("y",), **more)  # type: ignore[arg-type]
+        tasks.append(loop.create_task(call))
+    await asyncio.sleep(0)
+    return tasks[1:]
+
+
+def outcomes(
+    values: Sequence[list[float]], signature: Signature = DOUBLE, **changes: Any
+) -> tuple[list[Any], list[int]]:
+    async def go() -> tuple[list[Any], list[int]]:
+        model, batcher = Doubling(), Batcher(settings(**changes))
+        tasks = await started(batcher, model, values, signature)
+        model.gate.set()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        batcher.close()
+        return [one.values[0].tolist() if not isinstance(one, BaseException) else str(one) for one in done], model.runs
+
+    return asyncio.run(go())
+
+
+def test_what_waits_runs_together_and_each_caller_gets_its_rows() -> None:
+    assert outcomes([[1.0], [2.0, 3.0], [4.0]]) == ([[2.0], [4.0, 6.0], [8.0]], [1, 4])
+
+
+def test_one_bad_input_fails_alone() -> None:
+    found, runs = outcomes([[1.0], [-1.0], [4.0]])
+    assert found == [[2.0], "INVALID_ARGUMENT: -1 is no input", [8.0]]
+    assert runs == [1, 3, 1, 1, 1]
+
+
+def test_calls_of_different_row_shapes_and_types_run_apart() -> None:
+    assert outcomes([[1.0], [[2.0, 3.0]], [4], [5.0]])[0] == [[2.0], [[4.0, 6.0]], [8], [10.0]]
+
+
+def test_a_signature_whose_outputs_do_not_have_the_rows_of_its_inputs_is_run_call_by_call() -> None:
+    assert outcomes([[1.0, 2.0], [3.0, 4.0]], SUM) == ([[3.0], [7.0]], [1, 4, 2, 2])
+
+
+def test_without_a_batch_dimension_or_with_batching_off_every_call_runs_alone() -> None:
+    assert outcomes([[1.0], [2.0]], SINGLE)[1] == [1, 1, 1]
+    assert outcomes([[1.0], [2.0]], enabled=False)[1] == [1, 1, 1]
+
+
+def test_a_full_queue_answers_unavailable() -> None:
+    found, _ = outcomes([[1.0, 2.0], [3.0, 4.0]], most_waiting_rows=3)
+    assert found == [[2.0, 4.0], "UNAVAILABLE: The batch scheduling queue to which this task was submitted is full"]
+
+
+def test_calls_that_expired_or_were_given_up_while_they_waited_are_never_run() -> None:
+    async def go() -> None:
+        model, batcher = Doubling(), Batcher(settings())
+        expired = await started(batcher, model, [[1.0]], deadline=time.monotonic() - 1)
+        cancelled = asyncio.get_running_loop().create_task(
+            batcher.run(model, DOUBLE, [np.array([2.0])], ("y",))  # type: ignore[arg-type]
+        )
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        model.gate.set()
+        with pytest.raises(ServingError) as caught:
+            await expired[0]
+        assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert model.runs == [1]
+        batcher.close()
+
+    asyncio.run(go())

@@ -1,0 +1,111 @@
+"""TensorProto and JSON against arrays: whatever TensorFlow's own converters write is read, and the other way round."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from fovea_serving.server import json_requests, json_tensors, tensors
+from fovea_serving.server.errors import ServingError
+from fovea_serving.server.signatures import Signature, Slot
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from tensorflow.core.framework import tensor_pb2
+
+TYPES = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
+         "float16",         "complex64", "complex128"]  # fmt: skip
+
+
+@given(st.sampled_from(TYPES).flatmap(
+    lambda name: arrays.arrays(name, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))))  # fmt: skip
+def test_numbers_are_what_tensorflow_makes_of_them(array: Any) -> None:
+    for as_content in (True, False):
+        proto = tensor_pb2.TensorProto()
+        tensors.fill(proto, array, as_content=as_content)
+        np.testing.assert_array_equal(tf.make_ndarray(proto), array)
+        np.testing.assert_array_equal(tensors.to_array(proto), array)
+    np.testing.assert_array_equal(tensors.to_array(tf.make_tensor_proto(array, shape=array.shape)), array)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_strings_are_read_from_values_and_from_packed_content(strings: list[bytes]) -> None:
+    array = np.empty(len(strings), dtype=object)
+    array[:] = strings
+    proto = tensor_pb2.TensorProto()
+    tensors.fill(proto, array, as_content=True)
+    assert tensors.to_array(proto).tolist() == strings
+    lengths = b"".join(_varint(len(value)) for value in strings)
+    packed = tensor_pb2.TensorProto(
+        dtype=7, tensor_shape=proto.tensor_shape, tensor_content=lengths + b"".join(strings)
+    )
+    if strings:
+        assert tensors.to_array(packed).tolist() == strings
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def shape(*sizes: int) -> Any:
+    return {"dim": [{"size": size} for size in sizes]}
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        tensor_pb2.TensorProto(dtype=1, tensor_shape={"unknown_rank": True}),
+        tensor_pb2.TensorProto(dtype=1, tensor_shape=shape(-1), float_val=[1]),
+        tensor_pb2.TensorProto(dtype=1, tensor_shape=shape(3), tensor_content=b"1234"),
+        tensor_pb2.TensorProto(dtype=1, tensor_shape=shape(2**40), float_val=[1]),
+        tensor_pb2.TensorProto(dtype=7, tensor_shape=shape(2**40), string_val=[b"a"]),
+        tensor_pb2.TensorProto(dtype=7, tensor_shape=shape(2**40), tensor_content=b"\0"),
+        tensor_pb2.TensorProto(dtype=4, tensor_shape=shape(1), int_val=[300]),
+        tensor_pb2.TensorProto(dtype=7, tensor_shape=shape(1), tensor_content=b"\xff"),
+        tensor_pb2.TensorProto(dtype=7, tensor_shape=shape(1), tensor_content=b"\x05ab"),
+        tensor_pb2.TensorProto(dtype=20, tensor_shape=shape(1)),
+        tensor_pb2.TensorProto(dtype=0),
+    ],
+    ids=str,
+)
+def test_a_tensor_that_contradicts_itself_is_refused(proto: Any) -> None:
+    with pytest.raises(tensors.TensorParsingError):
+        tensors.to_array(proto)
+
+
+@given(
+    arrays.arrays("float32", arrays.array_shapes(min_dims=0, max_dims=3), elements=st.floats(width=32, allow_nan=False))
+)
+def test_floats_survive_json_in_few_digits(array: Any) -> None:
+    text = json.dumps(json_tensors.from_array("y", array))
+    slot = Slot("y:0", 1, None)
+    np.testing.assert_array_equal(json_tensors.to_array(json.loads(text), slot), array)
+
+
+def test_a_float_is_written_as_short_as_it_can_be() -> None:
+    assert json_tensors.from_array("y", np.array([0.2, 1 / 3, 9e6], dtype=np.float32)) == [0.2, 0.33333334, 9e6]
+
+
+def test_not_a_number_is_written_as_tensorflow_serving_writes_it() -> None:
+    values = np.array([np.nan, np.inf, -np.inf], dtype=np.float32)
+    assert json.dumps(json_tensors.from_array("y", values)) == "[NaN, Infinity, -Infinity]"
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just({"b64": "aa"}),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "b64", "q"]), inner, max_size=2),
+    max_leaves=12,
+), st.sampled_from([1, 2, 3, 4, 7, 9, 10, 19]), st.sampled_from(["instances", "inputs"]))  # fmt: skip
+def test_any_json_is_either_read_or_refused_in_words(value: Any, dtype: int, key: str) -> None:
+    signature = Signature("s", "", {"x": Slot("x:0", dtype, None)}, {})
+    with contextlib.suppress(ServingError):
+        found, _ = json_requests.predict_inputs({key: value}, signature)
+        assert found["x"].dtype == tensors.numpy_dtype(dtype)
