@@ -1,4 +1,4 @@
-"""What runs inside the cluster from the start: DNS, the storage class, and the rights of the API server and the node."""
+"""What is inside the cluster from the start: DNS, the storage class, the API server's right to use kubelet."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A real kube-apiserver and etcd in a folder, on free loopback ports, without root and without a node: for tests and benches.
+"""A real kube-apiserver and etcd in a folder, on free loopback ports, without root or a node: for tests and benches.
 
     with ApiServer(Path("/tmp/plane"), tools=Tools(cache), audit=True) as server:
         run_operator(kubeconfig=server.kubeconfig)
 
-No controller manager runs, so nothing makes ServiceAccounts by itself, collects garbage or removes a namespace's content.
+No controller manager runs: nothing makes ServiceAccounts by itself, collects garbage or empties a deleted namespace.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from fovea_dev.api import Api
 from fovea_dev.control_plane import Address, ControlPlane
@@ -58,12 +58,10 @@ def free_ports(count: int) -> list[int]:
 class ApiServer:
     """Starts on entering, ends on leaving. `folder` holds keys, data and logs; its data is thrown away at the end.
 
-    `audit`: write an audit log (level Metadata) to `audit_log`. `flags`: further flags of kube-apiserver, without dashes.
+    `audit`: write an audit log (level Metadata) to `audit_log`. `flags`: more flags of kube-apiserver, without dashes.
     """
 
-    def __init__(
-        self, folder: Path, *, tools: Tools, audit: bool = False, flags: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, tools: Tools, audit: bool = False, flags: dict[str, str] | None = None) -> None:
         self.folder = folder
         self._tools = tools
         self._audit = audit
@@ -100,7 +98,7 @@ class ApiServer:
         return self.plane.client()
 
     def start(self) -> None:
-        """Start etcd and the API server and wait until it is ready; raises StepFailed with the log if it does not become so."""
+        """Start etcd and the API server and wait until it is ready; raises StepFailed with the log if it is not."""
         for name in ("etcd", "kube-apiserver"):
             self.processes.stop(name)
         self.plane.make_keys()
@@ -150,7 +148,7 @@ class ApiServer:
         answer = self.client.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", body)
         return str(answer["status"]["token"])
 
-    def __enter__(self) -> ApiServer:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:

@@ -108,9 +108,6 @@ class Buildah:
         """`buildah bud` with cached layers, in a chroot, on the host's network."""
         command: list[str | Path] = [*self._buildah(), "bud", "--layers", "--isolation", "chroot", "--network", "host"]
         command += ["--file", dockerfile, "--tag", reference]
-        ignore = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
-        if ignore.exists():
-            command += ["--ignorefile", ignore]
         all_arguments = {**arguments}
         if arguments:
             folder = self._authorities()

@@ -28,7 +28,7 @@ API_SERVER_NAMES = (
     "kubernetes.default.svc",
     f"kubernetes.default.svc.{CLUSTER_DOMAIN}",
 )
-# The issuer is the API server's name inside the cluster: an object store there can fetch the keys and check a pod's token.
+# The API server's name inside the cluster: an object store there can fetch the keys and check a pod's token.
 SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc"
 
 
@@ -87,7 +87,7 @@ class ControlPlane:
         self.pki.kubeconfig(path, server=f"https://{self.api.host}:{self.api.port}", authority="ca", client=client)
 
     def etcd(self) -> Program:
-        """etcd for one node. It never waits for the disk: a crash of the machine may cost the cluster, not more."""
+        """One etcd. It never waits for the disk: a crash of the machine may cost the cluster, not more."""
         client = f"https://{self.etcd_client.host}:{self.etcd_client.port}"
         peer = f"https://{self.etcd_peer.host}:{self.etcd_peer.port}"
         flags = {

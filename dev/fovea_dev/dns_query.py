@@ -15,7 +15,12 @@ _HEADER = struct.Struct(">6H")
 def question(identifier: int, name: str) -> bytes:
     """The packet that asks for a name's IPv4 address."""
     labels = b"".join(bytes([len(label)]) + label.encode("ascii") for label in name.rstrip(".").split("."))
-    return _HEADER.pack(identifier, _RECURSION_DESIRED, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", _TYPE_A, _CLASS_IN)
+    return (
+        _HEADER.pack(identifier, _RECURSION_DESIRED, 1, 0, 0, 0)
+        + labels
+        + b"\0"
+        + struct.pack(">2H", _TYPE_A, _CLASS_IN)
+    )
 
 
 def is_answered(packet: bytes, identifier: int) -> bool:
@@ -23,7 +28,7 @@ def is_answered(packet: bytes, identifier: int) -> bool:
     if len(packet) < _HEADER.size:
         return False
     answered, flags, _, answers, _, _ = _HEADER.unpack_from(packet)
-    return answered == identifier and flags & 0x800F == 0x8000 and answers > 0
+    return bool(answered == identifier and flags & 0x800F == 0x8000 and answers > 0)
 
 
 def resolves(server: str, name: str, seconds: float = 1.0) -> bool:

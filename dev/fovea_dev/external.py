@@ -86,7 +86,9 @@ class OtherCluster:
     def build_images(self, chosen: Sequence[Image]) -> None:
         """Build and push (or load) those of the chosen images that changed."""
         if not self._registry:
-            raise StepFailed("FOVEA_REGISTRY is not set: name a registry the cluster can pull from, e.g. registry.example/fovea")
+            raise StepFailed(
+                "FOVEA_REGISTRY is not set: name a registry the cluster can pull from, e.g. registry.example/fovea"
+            )
         for program in sorted({name for image in chosen for name in image.programs}):
             with self._progress.step(f"tool {program}") as notes:
                 self._tools.build(module_of(program), [program], notes)

@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ from fovea_dev.progress import StepFailed
 from fovea_dev.tools import Tools
 
 IMAGES = DEV_FOLDER / "images"
+DOCKERFILE = "Dockerfile"
 _WORKSPACE = ("pyproject.toml", "uv.lock")
 _MEMBERS = ("api", "operator", "agent", "trainers", "serving", "client")
 # What a package client inside a build may need to find its index.
@@ -40,14 +40,14 @@ class Image:
     def folder(self) -> Path:
         return IMAGES / (self.dockerfile or self.name)
 
-    def source_files(self) -> list[Path]:
-        """Every file of the repository that the image is made of, in a fixed order."""
-        files = [path for path in sorted(self.folder.iterdir()) if path.is_file()]
+    def source_files(self, root: Path = REPOSITORY_ROOT) -> dict[str, Path]:
+        """The files of the repository that the image is made of, by their place in the build's context."""
+        files = {DOCKERFILE: self.folder / DOCKERFILE}
         if self.members:
-            files += [REPOSITORY_ROOT / name for name in _WORKSPACE]
-            files += [REPOSITORY_ROOT / member / "pyproject.toml" for member in _MEMBERS]
+            names = [*_WORKSPACE, *(f"{member}/pyproject.toml" for member in _MEMBERS)]
             for member in self.members:
-                files += python_sources(REPOSITORY_ROOT / member)
+                names += [str(path.relative_to(root)) for path in package_files(root / member)]
+            files |= {name: root / name for name in names}
         return files
 
 
@@ -90,7 +90,7 @@ def named(name: str) -> Image:
     raise StepFailed(f"no such image: {name} (there are: {', '.join(image.name for image in ALL_IMAGES)})")
 
 
-def python_sources(folder: Path) -> list[Path]:
+def package_files(folder: Path) -> list[Path]:
     """The files of a folder that go into an image: no caches, nothing hidden, no build results."""
     found: list[Path] = []
     for parent, folders, files in os.walk(folder):
@@ -99,10 +99,20 @@ def python_sources(folder: Path) -> list[Path]:
     return found
 
 
-def digest(files: Iterable[tuple[str, Path]], settings: Iterable[str]) -> str:
+def snapshot(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+    """Copies of files at their places below a folder."""
+    copies: dict[str, Path] = {}
+    for name, path in files.items():
+        copies[name] = folder / name
+        copies[name].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copies[name])
+    return copies
+
+
+def digest(files: Mapping[str, Path], settings: Iterable[str]) -> str:
     """A short name for a content: of files (by the name they go by) and settings."""
     total = hashlib.sha256()
-    for name, path in files:
+    for name, path in sorted(files.items()):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{name}\0{content}\0".encode())
@@ -122,25 +132,19 @@ class Images:
 
     def pushed(self, image: Image) -> Pushed:
         """Where the image is or will be, by its present sources."""
-        return Pushed(f"{self._registry}/{image.name}", self._tag(image))
+        return self._named(image, self._sources(image))
 
     def ensure(self, image: Image, notes: list[str]) -> Pushed:
         """Build and push an image unless the registry has exactly this one."""
-        pushed = self.pushed(image)
-        notes.append(pushed.tag)
-        if registry.has_image(self._registry, image.name, pushed.tag):
-            notes.append("unchanged")
-        else:
-            log = self._cache.logs / f"image-{image.name}.log"
-            with self._context(image) as context:
-                self._builder.build(
-                    dockerfile=image.folder / "Dockerfile",
-                    context=Path(context),
-                    reference=pushed.reference,
-                    arguments=self._arguments(image),
-                    log=log,
-                )
-            self._builder.push(pushed.reference, log)
+        with TemporaryDirectory(prefix="fovea-image-") as scratch:
+            # From a copy: the tag must not name other sources than those that went in, whatever is edited meanwhile.
+            sources = snapshot(self._sources(image), Path(scratch))
+            pushed = self._named(image, sources)
+            notes.append(pushed.tag)
+            if registry.has_image(self._registry, image.name, pushed.tag):
+                notes.append("unchanged")
+            else:
+                self._build(image, Path(scratch), pushed.reference)
         self._record(image, pushed)
         return pushed
 
@@ -151,13 +155,29 @@ class Images:
             found[path.stem] = json.loads(path.read_text())
         return found
 
-    def _tag(self, image: Image) -> str:
-        files = [(str(path.relative_to(REPOSITORY_ROOT)), path) for path in image.source_files()]
-        files += [(name, self._program(name)) for name in image.programs]
+    def _named(self, image: Image, sources: Mapping[str, Path]) -> Pushed:
         settings = [f"{name}={value}" for name, value in sorted(image.arguments.items())]
         if image.members:
             settings.append(self._builder.base_image)
-        return digest(files, settings)
+        return Pushed(f"{self._registry}/{image.name}", digest(sources, settings))
+
+    def _sources(self, image: Image) -> dict[str, Path]:
+        """Every file that the image is made of, by its place in the build's context."""
+        sources = image.source_files()
+        for name in image.programs:
+            sources[name] = self._program(name)
+        return sources
+
+    def _build(self, image: Image, context: Path, reference: str) -> None:
+        log = self._cache.logs / f"image-{image.name}.log"
+        self._builder.build(
+            dockerfile=context / DOCKERFILE,
+            context=context,
+            reference=reference,
+            arguments=self._arguments(image),
+            log=log,
+        )
+        self._builder.push(reference, log)
 
     def _arguments(self, image: Image) -> dict[str, str]:
         if not image.members:
@@ -173,26 +193,9 @@ class Images:
             return Path(found)
         return self._tools.path(name)
 
-    def _context(self, image: Image) -> AbstractContextManager[str | Path]:
-        if image.members:
-            return nullcontext(REPOSITORY_ROOT)
-        return _ProgramFolder({name: self._program(name) for name in image.programs})
-
     def _record_folder(self) -> Path:
         return self._cache.images / self._registry.replace(":", "-").replace("/", "-")
 
     def _record(self, image: Image, pushed: Pushed) -> None:
         text = json.dumps({**asdict(pushed), "reference": pushed.reference}, indent=2) + "\n"
         write_private(self._record_folder() / f"{image.name}.json", text)
-
-
-class _ProgramFolder(TemporaryDirectory[str]):
-    """A build context that holds copies of some programs."""
-
-    def __init__(self, programs: Mapping[str, Path]) -> None:
-        super().__init__(prefix="fovea-image-")
-        for name, path in programs.items():
-            shutil.copy2(path, Path(self.name) / name)
-
-
-Ensure = Callable[[Image, list[str]], Pushed]

@@ -49,7 +49,7 @@ class Cache:
         else:
             home = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
             root = Path(home) / "fovea"
-        return cls(Path(os.path.abspath(root)))
+        return cls(root.absolute())
 
     @property
     def tools(self) -> Path:
@@ -99,7 +99,7 @@ class Cache:
 
 @dataclass(frozen=True)
 class Cluster:
-    """One embedded cluster. Clusters of other names need a network namespace of their own (the addresses are the same)."""
+    """One embedded cluster. One of another name needs a network namespace of its own: the addresses are the same."""
 
     cache: Cache
     name: str = DEFAULT_NAME

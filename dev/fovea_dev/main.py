@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--bare", action="store_true", help="only the cluster: no images of Fovea and its object store")
     up.set_defaults(run=_up)
     down = commands.add_parser("down", help="take the cluster down; caches stay")
-    down.add_argument("--images", action="store_true", help="remove the node's image store too (the next up pulls again)")
+    down.add_argument(
+        "--images", action="store_true", help="remove the node's image store too (the next up pulls again)"
+    )
     down.set_defaults(run=_down)
     status = commands.add_parser("status", help="say what runs; exit code 0 if all of it does")
     status.set_defaults(run=_status)
@@ -143,7 +145,9 @@ def _images(options: argparse.Namespace, progress: Progress) -> int:
 
 def _kubeconfig(_options: argparse.Namespace, progress: Progress) -> int:
     target = choose()
-    path = _embedded(progress).cluster.kubeconfig if isinstance(target, Embedded) else _other(target, progress).kubeconfig
+    path = (
+        _embedded(progress).cluster.kubeconfig if isinstance(target, Embedded) else _other(target, progress).kubeconfig
+    )
     print(path)
     if not path.exists():
         print(f"fovea_dev: {path} does not exist yet; run `make up`", file=sys.stderr)

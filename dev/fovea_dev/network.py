@@ -1,4 +1,4 @@
-"""The node's network: a bridge that carries its address, forwarding, and masquerading of pods that talk to the outside."""
+"""The node's network: a bridge that carries its address, forwarding, masquerading of what pods send outside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KERNEL_SETTINGS = (
 )
 _WANTED = {
     "net/ipv4/ip_forward": "1",
-    # A pod's answer to a service's caller on the same bridge must pass the rules that gave the caller the service's address.
+    # On one bridge too, an answer must pass the rules that gave its asker a service's address.
     "net/bridge/bridge-nf-call-iptables": "1",
 }
 _MODULES = {"br_netfilter": Path("/proc/sys/net/bridge"), "overlay": Path("/sys/module/overlay")}

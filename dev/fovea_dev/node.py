@@ -1,4 +1,4 @@
-"""The node: containerd, kubelet, kube-proxy and the pods' network plugin, and what heals it after everything was killed."""
+"""The node: containerd, kubelet, kube-proxy and the pods' network plugin, and healing after everything was killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_PODS = 300
 
 
 def containerd_configuration(cluster: Cluster, pause_image: str) -> str:
-    """containerd's configuration (TOML)."""
+    """Configuration of containerd (TOML)."""
     return f"""\
 version = 2
 root = "{cluster.containerd_root}"

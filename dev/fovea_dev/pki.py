@@ -81,9 +81,9 @@ class Pki:
         self._new_key(name)
         self._write(
             self.certificate(name),
-            output(
-                ["openssl", "req", "-x509", "-new", "-config", self._request(), "-key", self.key(name)]
-                + ["-sha256", "-days", DAYS, "-subj", f"/CN=fovea-{name}"]
+            _openssl(
+                ["req", "-x509", "-new", "-config", self._request(), "-key", self.key(name)],
+                ["-sha256", "-days", DAYS, "-subj", f"/CN=fovea-{name}"],
             ),
         )
 
@@ -97,7 +97,7 @@ class Pki:
         """The RSA key that signs ServiceAccount tokens."""
         path = self.key(name)
         if not path.exists():
-            self._write(path, output(["openssl", "genrsa", "2048"]))
+            self._write(path, _openssl(["genrsa", "2048"]))
         return path
 
     def kubeconfig(self, path: Path, *, server: str, authority: str, client: str) -> None:
@@ -114,14 +114,14 @@ class Pki:
         self._new_key(subject.file)
         extensions = self.folder / f"{subject.file}.ext"
         self._write(extensions, subject.extensions())
-        request = output(
-            ["openssl", "req", "-new", "-config", self._request(), "-key", self.key(subject.file)]
-            + ["-sha256", "-subj", subject.distinguished_name]
+        request = _openssl(
+            ["req", "-new", "-config", self._request(), "-key", self.key(subject.file)],
+            ["-sha256", "-subj", subject.distinguished_name],
         )
-        certificate = output(
-            ["openssl", "x509", "-req", "-sha256", "-days", DAYS, "-extfile", extensions]
-            + ["-CA", self.certificate(authority), "-CAkey", self.key(authority)]
-            + ["-set_serial", str(int.from_bytes(os.urandom(15), "big"))],
+        certificate = _openssl(
+            ["x509", "-req", "-sha256", "-days", DAYS, "-extfile", extensions],
+            ["-CA", self.certificate(authority), "-CAkey", self.key(authority)],
+            ["-set_serial", str(int.from_bytes(os.urandom(15), "big"))],
             stdin=request,
         )
         self._write(self.certificate(subject.file), certificate)
@@ -133,7 +133,7 @@ class Pki:
         return path
 
     def _new_key(self, name: str) -> None:
-        self._write(self.key(name), output(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"]))
+        self._write(self.key(name), _openssl(["ecparam", "-name", "prime256v1", "-genkey", "-noout"]))
 
     def _complete(self, name: str) -> bool:
         # The certificate is written last: with it, the key is there too.
@@ -142,6 +142,10 @@ class Pki:
     def _write(self, path: Path, text: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path, text)
+
+
+def _openssl(*words: Sequence[str | Path], stdin: str | None = None) -> str:
+    return output(["openssl", *(word for group in words for word in group)], stdin=stdin)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -61,10 +61,9 @@ class Program:
 
     def digest(self) -> str:
         """Changes when the command, its environment or the program file itself changes."""
-        executable = shutil.which(self.command[0]) or self.command[0]
-        real = os.path.realpath(executable)
-        size = os.stat(real).st_size if os.path.exists(real) else 0
-        parts = [real, str(size), *self.command, *sorted(f"{k}={v}" for k, v in (self.environment or {}).items())]
+        real = Path(shutil.which(self.command[0]) or self.command[0]).resolve()
+        size = real.stat().st_size if real.exists() else 0
+        parts = [str(real), str(size), *self.command, *sorted(f"{k}={v}" for k, v in (self.environment or {}).items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 from fovea_dev import cgroups
@@ -55,9 +56,9 @@ def shims(socket: Path) -> list[int]:
 
 def is_shim(words: list[bytes], socket: Path) -> bool:
     """Whether a command line is that of a shim of this containerd socket."""
-    if not words or not os.path.basename(words[0]).startswith(b"containerd-shim"):
+    if not words or not words[0].rpartition(b"/")[2].startswith(b"containerd-shim"):
         return False
-    return any(flag == b"-address" and value == os.fsencode(socket) for flag, value in zip(words, words[1:], strict=False))
+    return any(flag == b"-address" and value == os.fsencode(socket) for flag, value in pairwise(words))
 
 
 def mounts_below(*folders: Path, table: str | None = None) -> list[str]:
@@ -94,7 +95,7 @@ def remove_log_links(cluster: Cluster) -> None:
     if not _CONTAINER_LOG_LINKS.is_dir():
         return
     for link in _CONTAINER_LOG_LINKS.iterdir():
-        if link.is_symlink() and os.readlink(link).startswith(f"{cluster.pod_logs}/"):
+        if link.is_symlink() and link.readlink().is_relative_to(cluster.pod_logs):
             link.unlink()
 
 

@@ -47,7 +47,7 @@ class _Run:
                 return
             with self.progress.step(step.name) as notes:
                 step.work(notes)
-        except BaseException as error:  # handed on to the caller of run_steps
+        except BaseException as error:  # noqa: BLE001 - handed on to the caller of run_steps
             self.failures.append(error)
             self.stopped.set()
         finally:
@@ -55,7 +55,7 @@ class _Run:
 
 
 def run_steps(steps: Sequence[Step], progress: Progress) -> None:
-    """Run all steps, each when its predecessors are done; after a failure nothing new begins. Raises the first failure."""
+    """Run all steps, each when its predecessors are done; after a failure nothing new begins and it is raised."""
     check_order(steps)
     running = _Run(steps, progress)
     threads = [threading.Thread(target=running.one, args=(step,), name=step.name, daemon=True) for step in steps]

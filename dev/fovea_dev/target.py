@@ -40,7 +40,9 @@ def choose(environ: Mapping[str, str] = os.environ, kind_works: Callable[[], boo
     """Choose by FOVEA_TARGET (embedded, kind), FOVEA_KUBECONFIG with FOVEA_REGISTRY, and what the machine has."""
     wanted = environ.get("FOVEA_TARGET", "")
     if wanted not in ("", "embedded", "kind"):
-        raise LayoutError(f"FOVEA_TARGET={wanted!r}: embedded or kind (an existing cluster is named by FOVEA_KUBECONFIG)")
+        raise LayoutError(
+            f"FOVEA_TARGET={wanted!r}: embedded or kind (an existing cluster is named by FOVEA_KUBECONFIG)"
+        )
     if wanted == "embedded":
         return Embedded()
     if wanted == "kind":

@@ -30,8 +30,10 @@ _LAST = ("kube-apiserver", "etcd", "registry")
 
 
 def take_down(cluster: Cluster, processes: Processes, progress: Progress, *, keep_images: bool = True) -> None:
-    """End and remove the cluster. Caches stay: tools, image layers, the registry's images, and containerd's own images
-    unless `keep_images` is off or its containers could not be removed properly."""
+    """End and remove the cluster. Caches stay: tools, image layers, the registry's images.
+
+    Containerd's own images stay too, unless `keep_images` is off or its containers could not be removed properly.
+    """
     with progress.step("node agents and controllers"):
         for name in _FIRST:
             processes.stop(name)

@@ -1,4 +1,4 @@
-"""Build the Go programs of the cluster from their own go.mod files, once: a build is named after everything it is made of."""
+"""Build the cluster's Go programs from their own go.mod files, once: a build is named after all it is made of."""
 
 from __future__ import annotations
 
@@ -49,8 +49,7 @@ class Module:
     def digest(self, go_version: str) -> str:
         """Changes when a rebuild is needed."""
         parts = [go_version, self.link_flags(), repr(sorted(self.programs.items()))]
-        for name in ("go.mod", "go.sum"):
-            parts.append((self.folder / name).read_text())
+        parts += [(self.folder / name).read_text() for name in ("go.mod", "go.sum")]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -154,7 +153,15 @@ class Tools:
         try:
             for name in programs:
                 # One program at a time: the most needed ones are there early, and a killed build keeps what it had.
-                command = ["go", "build", "-ldflags", module.link_flags(), "-o", scratch / name, module.programs[name]]
+                command: list[str | Path] = [
+                    "go",
+                    "build",
+                    "-ldflags",
+                    module.link_flags(),
+                    "-o",
+                    scratch / name,
+                    module.programs[name],
+                ]
                 run(command, log=log, cwd=module.folder, environment=go, nice=5)
                 (scratch / name).replace(target / name)
         finally:

@@ -1,4 +1,4 @@
-"""A volume provisioner for one node: a folder per claim, removed with the claim's volume. Runs as a process of the cluster."""
+"""A volume provisioner for one node: a folder per claim, removed with its volume. A process of the cluster."""
 
 from __future__ import annotations
 
