@@ -1,6 +1,7 @@
 """An object store in memory for the agent's pure parts, whose writer can die at any of its requests."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
@@ -23,6 +24,8 @@ class MemoryStore(Store):
         self.bucket = "fovea"
         self.patience = Patience(0)
         self.content: dict[str, bytes] = {}
+        self.etags: dict[str, str] = {}  # of objects made of parts: not their MD5
+        self.begun = itertools.count()
         self.uploads: dict[str, tuple[str, dict[int, bytes]]] = {}
         self.lives: int | None = None
         self.dies_after_writing = False
@@ -44,7 +47,7 @@ class MemoryStore(Store):
 
     def objects(self, prefix: str) -> list[StoredObject]:
         found = sorted((k, v) for k, v in self.content.items() if k.startswith(prefix))
-        return [StoredObject(k, len(v), md5(v).hex(), datetime.now(UTC)) for k, v in found]
+        return [StoredObject(k, len(v), self.etags.get(k, md5(v).hex()), datetime.now(UTC)) for k, v in found]
 
     def find(self, key: str) -> StoredObject | None:
         return next((item for item in self.objects(key) if item.key == key), None)
@@ -75,7 +78,7 @@ class MemoryStore(Store):
             self._write(f"remove {key}", lambda key=key: self.content.pop(key, None))  # type: ignore[misc]
 
     def begin_multipart(self, key: str) -> str:
-        upload = f"upload-{len(self.uploads)}"
+        upload = f"upload-{next(self.begun)}"
         self._write(f"begin {key}", lambda: self.uploads.update({upload: (key, {})}))
         return upload
 
@@ -97,6 +100,7 @@ class MemoryStore(Store):
             _, parts = self.uploads.pop(upload)
             assert [md5(parts[number]).hex() for number in sorted(parts)] == etags
             self.content[key] = b"".join(parts[number] for number in sorted(parts))
+            self.etags[key] = f"{md5(b''.join(map(bytes.fromhex, etags))).hex()}-{len(etags)}"
 
         self._write(f"finish {key}", effect)
 
