@@ -43,7 +43,7 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self._identity = settings.identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._cache = Cache(labels.DEPLOYMENT)
         self._queue: WorkQueue[Key] = WorkQueue(
             self._work,
@@ -53,7 +53,7 @@ class Operator:
         self._metrics = Metrics(self._cache, lambda: self._queue.schedule.depth)
         self._client = ApiClient(load, count=self._metrics.count_call)
         self._routes = Routes(self._cache, references.needs)
-        self._intake = Intake(self._cache, self._routes, self._queue.add)
+        self._intake = Intake(self._cache, self._routes, self._queue.add, settings.watch_namespaces)
         self._intake.relisted = self._relisted
         self._reports = Reports(settings.progress_seconds, self._wake_for_report)
         self._leadership = Leadership(self._client, settings, self._identity)

@@ -56,6 +56,8 @@ class Settings:
     lease_name: str = "fovea-operator"
     lease_seconds: int = 15
     lease_renew_seconds: float = 5.0
+    identity: str = ""
+    """Holder of the Lease: the pod's name, so that a restarted container leads at once. Empty: host and a random word."""
     log_format: str = "json"
     """json or text."""
     log_level: str = "info"

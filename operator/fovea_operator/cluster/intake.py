@@ -1,7 +1,7 @@
 """Where news comes in: events, lists and answers to own writes change the cache; the keys they concern are queued."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fovea_api.contract import labels
@@ -23,7 +23,11 @@ DELETED = "DELETED"
 class Intake:
     """The only writer of the cache."""
 
-    def __init__(self, cache: Cache, routes: Routes, enqueue: Callable[[Key], None]) -> None:
+    def __init__(
+        self, cache: Cache, routes: Routes, enqueue: Callable[[Key], None], namespaces: Collection[str] = ()
+    ) -> None:
+        """`namespaces`: those whose objects come in; empty: all."""
+        self._namespaces = namespaces
         self._cache = cache
         self._routes = routes
         self._enqueue = enqueue
@@ -32,9 +36,12 @@ class Intake:
 
     def event(self, kind: str, event_type: str | None, raw: records.Raw) -> None:
         """A watch event; type None: from the list that a watch begins with."""
+        metadata = raw["metadata"]
+        namespace = metadata.get("namespace") or ""
+        if namespace and self._namespaces and namespace not in self._namespaces:
+            return  # the operator's own namespace is watched for its Lease
         if event_type == DELETED:
-            metadata = raw["metadata"]
-            self.gone(kind, metadata.get("namespace") or "", metadata["name"], metadata["uid"])
+            self.gone(kind, namespace, metadata["name"], metadata["uid"])
             return
         if event_type is None:
             self.relisted(kind)

@@ -1,0 +1,135 @@
+"""The operator dies: whatever the moment, the same final state; what happened meanwhile is noticed."""
+
+import random
+import time
+from collections.abc import Callable
+
+from support.jobs import of_job, pod_name, training_job
+from support.kube_apiserver import Cluster
+from support.kubelet_player import Kubelet
+from support.operator_process import OperatorProcess
+
+Start = Callable[..., OperatorProcess]
+
+
+def test_ten_kills_at_random_moments_end_in_the_same_final_state(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Start, seed: int
+) -> None:
+    rng = random.Random(seed)
+    first, second = pod_name("digits", 0), pod_name("digits", 1)
+    life: list[tuple[str, Callable[[], object]]] = [
+        ("", lambda: cluster.create(training_job("digits", model={"name": "digits", "deploy": True}))),
+        (first, lambda: kubelet.running(first)),
+        (first, lambda: kubelet.ended(first, 137)),
+        (second, lambda: kubelet.running(second)),
+        (second, lambda: kubelet.succeeded(second)),
+    ]
+    for pod, step in life:
+        operator = start_operator(IDENTITY="the-one")
+        if pod:
+            cluster.wait(f"pod {pod}", lambda pod=pod: cluster.get("Pod", pod))
+        else:
+            operator.wait_ready()
+        step()
+        time.sleep(rng.uniform(0, 0.25))  # a random moment after the step
+        operator.kill()
+        operator = start_operator(IDENTITY="the-one")
+        time.sleep(rng.uniform(0, 2.5))  # a random moment of its start
+        operator.kill()
+    start_operator(IDENTITY="the-one")
+    job = cluster.job_in("digits", "SUCCEEDED")
+    cluster.wait("the ModelDeployment", lambda: cluster.get("ModelDeployment", "digits"))
+    assert job["status"]["attempts"] == {"chief-0": 1}
+    assert job["status"]["retries"] == 1
+    assert job["status"]["modelVersion"] == "digits-v1"
+    assert sorted(pod["metadata"]["name"] for pod in cluster.list("Pod", of_job("digits"))) == [first, second]
+    assert [version["metadata"]["name"] for version in cluster.list("ModelVersion")] == ["digits-v1"]
+    assert [deployment["metadata"]["name"] for deployment in cluster.list("ModelDeployment")] == ["digits"]
+
+
+def test_a_pod_that_vanished_while_the_operator_was_down_is_replaced(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Start
+) -> None:
+    operator = start_operator(IDENTITY="the-one").wait_ready()
+    cluster.create(training_job())
+    first = pod_name("digits")
+    cluster.wait("the pod", lambda: cluster.get("Pod", first))
+    kubelet.running(first)
+    cluster.job_in("digits", "RUNNING")
+    operator.kill()
+    kubelet.vanish(first)
+    start_operator(IDENTITY="the-one")
+    second = pod_name("digits", 1)
+    cluster.wait("the pod of the next attempt", lambda: cluster.get("Pod", second))
+    kubelet.running(second)
+    kubelet.succeeded(second)
+    done = cluster.job_in("digits", "SUCCEEDED")
+    assert done["status"]["retries"] == 1
+
+
+def test_what_ended_while_the_operator_was_down_is_noticed(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Start
+) -> None:
+    operator = start_operator(IDENTITY="the-one").wait_ready()
+    cluster.create(training_job())
+    pod = pod_name("digits")
+    cluster.wait("the pod", lambda: cluster.get("Pod", pod))
+    operator.kill()
+    kubelet.running(pod)
+    kubelet.succeeded(pod)
+    cluster.create(training_job("second"))
+    start_operator(IDENTITY="the-one")
+    cluster.job_in("digits", "SUCCEEDED")
+    cluster.wait("the pod of the job submitted meanwhile", lambda: cluster.get("Pod", pod_name("second")))
+
+
+def test_a_job_deleted_while_the_operator_was_down_leaves_no_pod(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Start
+) -> None:
+    operator = start_operator(IDENTITY="the-one").wait_ready()
+    cluster.create(training_job())
+    pod = pod_name("digits")
+    cluster.wait("the pod", lambda: cluster.get("Pod", pod))
+    kubelet.bind(pod)
+    kubelet.running(pod)
+    operator.kill()
+    cluster.delete("TrainingJob", "digits")
+    start_operator(IDENTITY="the-one")
+    cluster.wait("the pod is being deleted", kubelet.finish_deletions)
+
+
+def test_sigterm_ends_the_operator_with_0_and_gives_the_lease_back(cluster: Cluster, start_operator: Start) -> None:
+    operator = start_operator().wait_ready()
+    assert operator.stop() == 0
+    lease = cluster.get("Lease", "fovea-operator")
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"] == ""
+
+
+def test_a_standby_waits_unready_and_takes_over_when_the_leader_is_killed(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Start
+) -> None:
+    leader = start_operator().wait_ready()
+    standby = start_operator()
+    cluster.wait("the standby answers", lambda: standby.probe("/healthz") == 200)
+    assert standby.probe("/readyz") == 503
+    cluster.create(training_job())
+    cluster.wait("the leader's pod", lambda: cluster.get("Pod", pod_name("digits")))
+    leader.kill()
+    cluster.create(training_job("second"))
+    standby.wait_ready()
+    cluster.wait("the new leader's pod", lambda: cluster.get("Pod", pod_name("second")))
+    kubelet.running(pod_name("digits"))
+    kubelet.succeeded(pod_name("digits"))
+    cluster.job_in("digits", "SUCCEEDED")
+    assert len(cluster.list("Pod")) == 2
+
+
+def test_a_leader_that_loses_the_lease_ends(cluster: Cluster, start_operator: Start) -> None:
+    leader = start_operator().wait_ready()
+    cluster.patch("Lease", "fovea-operator", {"spec": {"holderIdentity": "a usurper"}})
+    cluster.wait("the old leader ended", lambda: not leader.is_running())
+    assert leader.stop() == 1
+    lease = cluster.get("Lease", "fovea-operator")
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"] == "a usurper"
