@@ -73,6 +73,7 @@ class Images:
 def read(listing: Listing, size: int, *, cache_bytes: int, max_unreadable: float, say: Callable[[str], None]) -> Images:
     """Decode every file once, and cache it if all fit; unreadable ones are left out (DataError if too many)."""
     count = len(listing.pictures)
+    say(f"reading {count} pictures from {listing.root}")
     cached = count * size * size * 3 <= cache_bytes
     store = np.empty((count, size, size, 3), np.uint8) if cached else None
 
