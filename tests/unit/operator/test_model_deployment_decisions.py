@@ -138,7 +138,10 @@ TABLE: dict[str, Row] = {
     ),
     "when all its pods answer the first version is served": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}), version(1), workloads=[workload(V1, ready=1)], service=service_at(V1)
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
         ),
         NOTHING
         | {

@@ -1,0 +1,315 @@
+"""Whatever is observed: decisions never raise and keep their promises. Hypothesis prints the seed of a failure."""
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from fovea_api.contract import labels, names
+from fovea_api.v1alpha1 import JobState
+from fovea_operator.desired.deployment import revision
+from fovea_operator.reconcile import model_deployment, training_job
+from fovea_operator.reconcile.decision import Decision
+from fovea_operator.reconcile.observed import ContainerRecord, JobObserved, PodRecord
+from fovea_operator.reconcile.view import attempt_of, ended
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.observations import (
+    GPU,
+    SETTINGS,
+    after,
+    already_complete,
+    at,
+    deployment,
+    job,
+    machine,
+    observed,
+    published,
+    server_pod,
+    service_at,
+    serving,
+    version,
+    workload,
+)
+
+PROFILE = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+
+seconds = st.integers(0, 1000)
+moments = st.none() | seconds.map(at)
+timestamps = st.none() | seconds.map(lambda s: at(s).isoformat()) | st.sampled_from(["", "soon", "2026-11-21"])
+messages = st.sampled_from(
+    [
+        "",
+        "not JSON",
+        "{}",
+        '{"reason": "Published", "message": "m", "output": {}}',
+        '{"reason": "", "message": ""}',
+        published().termination_message,
+        published(model=None).termination_message,
+        already_complete().containers[names.FETCH_CONTAINER].termination_message,
+    ]
+)
+
+container_records = st.builds(
+    ContainerRecord,
+    waiting_reason=st.sampled_from(
+        ["", "ContainerCreating", "ImagePullBackOff", "CreateContainerConfigError", "CrashLoopBackOff"]
+    ),
+    waiting_message=st.sampled_from(["", "Back-off"]),
+    running_since=moments,
+    exit_code=st.none() | st.sampled_from([0, 1, 65, 66, 70, 75, 76, 77, 79, 127, 128, 137, 143, 255, -1]),
+    terminated_reason=st.sampled_from(["", "Error", "OOMKilled", "StartError", "Completed"]),
+    termination_message=messages,
+    started=moments,
+    finished=moments,
+    restarts=st.integers(0, 3),
+    last_exit_code=st.none() | st.sampled_from([0, 1, 65, 66, 75, 77]),
+    last_message=messages,
+)
+CONTAINERS = [names.FETCH_CONTAINER, names.SYNC_CONTAINER, names.TRAINER_CONTAINER]
+
+
+@st.composite
+def pods(draw: st.DrawFn, attempt: int) -> PodRecord:
+    odd = draw(st.sampled_from([None, None, None, None, "labels", "number"]))
+    marks = labels.of_training_pod("digits", names.ROLE_CHIEF, 0, attempt)
+    if odd == "labels":
+        marks = {}
+    if odd == "number":
+        marks |= {labels.ATTEMPT: draw(st.sampled_from(["", "x", "-1", "²", "9" * 60]))}
+    name = names.training_pod("digits", names.ROLE_CHIEF, 0, attempt)
+    deleting = draw(st.booleans())
+    return PodRecord(
+        namespace="vision",
+        name=name,
+        uid=f"{name}-uid",
+        labels=marks,
+        phase=draw(st.sampled_from(["Pending", "Running", "Succeeded", "Failed", "Unknown", ""])),
+        created=at(draw(seconds)),
+        deleting=deleting,
+        deletion_deadline=draw(moments) if deleting else None,
+        node=draw(st.sampled_from(["", "node-1"])),
+        reason=draw(st.sampled_from(["", "Evicted", "NodeLost", "OutOfcpu"])),
+        unschedulable=draw(st.sampled_from(["", "0/1 nodes"])),
+        disrupted=draw(st.sampled_from(["", "preempted"])),
+        containers=draw(st.dictionaries(st.sampled_from(CONTAINERS), container_records)),
+    )
+
+
+conditions = st.lists(
+    st.builds(
+        lambda kind, status, reason, since, generation: {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": "m",
+            "lastTransitionTime": since,
+            "observedGeneration": generation,
+        },
+        st.sampled_from(["Admitted", "Running", "Suspended", "Complete", "Failed", "Serving", "Progressing"]),
+        st.sampled_from(["True", "False", "Unknown"]),
+        st.sampled_from(["Suspended", "Started", "Retrying", "Resumed", "ModelCorrupt", "Whatever"]),
+        st.sampled_from(["2026-11-21T10:00:10Z", "", "soon"]),
+        st.none() | st.integers(0, 2),
+    ),
+    max_size=5,
+    unique_by=lambda condition: condition["type"],
+)
+
+statuses = st.fixed_dictionaries(
+    {},
+    optional={
+        "state": st.sampled_from([state.value for state in JobState]),
+        "conditions": conditions,
+        "attempts": st.dictionaries(st.sampled_from(["chief-0", "worker-1"]), st.integers(0, 6)),
+        "retries": st.integers(0, 5),
+        "nextAttemptTime": timestamps,
+        "queueTime": timestamps,
+        "startTime": timestamps,
+        "endTime": timestamps,
+        "runningSeconds": st.integers(0, 2000),
+        "modelVersion": st.just("digits-v1"),
+        "checkpoint": st.just({"step": 3}),
+    },
+)
+
+specs = st.fixed_dictionaries(
+    {},
+    optional={
+        "suspend": st.booleans(),
+        "cancel": st.booleans(),
+        "args": st.dictionaries(
+            st.sampled_from(["epochs", "lerning-rate", "flip"]), st.sampled_from([1, "x", True, 0.5])
+        ),
+        "inputs": st.dictionaries(
+            st.sampled_from(["a", "b"]),
+            st.sampled_from(
+                ["s3://fovea/x/y", "job://other/output", "job://digits/model", "model://digits", "model://digits/2"]
+            ),
+        ),
+        "checkpoint": st.sampled_from([{}, {"from": "job://other"}]),
+        "model": st.sampled_from([{"name": "digits"}, {"name": "digits", "deploy": True}]),
+        "scaleTier": st.sampled_from(["BASIC", "BASIC_GPU"]),
+        "runPolicy": st.fixed_dictionaries(
+            {},
+            optional={
+                "backoffLimit": st.integers(0, 4),
+                "maxRunningSeconds": st.integers(1, 600),
+                "maxWaitSeconds": st.integers(1, 600),
+                "cleanPodPolicy": st.sampled_from(["None", "Running", "All"]),
+                "ttlSecondsAfterFinished": st.integers(0, 600),
+            },
+        ),
+    },
+)
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> JobObserved:
+    attempts = draw(st.lists(st.integers(0, 6), unique=True, max_size=4))
+    versions = [version(n, job_uid=draw(st.sampled_from(["", "job-uid"]))) for n in draw(st.sets(st.integers(1, 4)))]
+    other = job(draw(statuses), name="other")
+    return observed(
+        job(draw(statuses), **draw(specs)),
+        *(draw(pods(attempt)) for attempt in attempts),
+        machine_types=draw(st.sampled_from([[], [machine()], [machine(), GPU]])),
+        jobs=draw(st.sampled_from([[], [other]])),
+        versions=versions,
+        deployments=draw(st.sampled_from([[], [deployment()]])),
+        refused=draw(st.sampled_from(["", "exceeded quota"])),
+    )
+
+
+def created(decision: Decision, kind: str) -> list[dict[str, Any]]:
+    return [child.manifest for child in decision.children if child.manifest["kind"] == kind]
+
+
+@given(observations(), st.integers(0, 1500))
+@PROFILE
+def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObserved, now: int) -> None:
+    before = deepcopy(seen)
+    decision = training_job.decide(seen, at(now), SETTINGS)
+    assert seen == before, "a decision changes nothing that it was shown"
+    assert training_job.decide(seen, at(now), SETTINGS) == decision, "the same observation, the same decision"
+    json.dumps(decision.status, allow_nan=False)
+
+    status = seen.job.status
+    made = created(decision, "Pod")
+    was_over = status.state is not None and status.state.ended
+    recorded = (status.attempts or {}).get("chief-0", -1)
+    now_recorded = ((decision.status or {}).get("attempts") or {}).get("chief-0", recorded)
+
+    assert len(made) <= 1
+    if was_over:
+        assert not decision.children, "an ended job never gets a pod again"
+        assert decision.status is None, "an ended job's status is final"
+    if decision.status is not None and JobState(decision.status["state"]).ended:
+        assert not made
+    assert now_recorded >= recorded, "attempts never decrease"
+
+    for pod_manifest in made:
+        number = int(pod_manifest["metadata"]["labels"][labels.ATTEMPT])
+        same = [pod for pod in seen.pods if attempt_of(pod) is not None and attempt_of(pod) >= number]
+        assert not same, "no pod for an attempt that has one, nor for one that is over"
+        assert number >= recorded
+
+    assert len(created(decision, "ModelVersion")) <= 1
+    if any(v.spec.lineage and v.spec.lineage.job_uid == "job-uid" for v in seen.versions):
+        assert not created(decision, "ModelVersion"), "a job registers one version"
+    for manifest in created(decision, "ModelVersion"):
+        assert decision.status is not None
+        assert decision.status["modelVersion"] == manifest["metadata"]["name"]
+
+    by_name = {pod.name: pod for pod in seen.pods}
+    for deletion in decision.deletions:
+        pod = by_name.get(deletion.name)
+        if pod is None:
+            assert deletion.kind == "TrainingJob"
+            continue
+        number = attempt_of(pod)
+        if ended(pod) and number is not None and not was_over:
+            assert number <= now_recorded, "an attempt is recorded before its pod goes"
+
+
+@given(observations(), st.integers(0, 1500))
+@PROFILE
+def test_statuses_settle_when_nothing_else_changes(seen: JobObserved, now: int) -> None:
+    """No status write leads to another one for ever: an operator that wakes itself by its own writes never sleeps."""
+    for _ in range(6):
+        decision = training_job.decide(seen, at(now), SETTINGS)
+        written = after(seen.job, decision)
+        if written.status == seen.job.status:
+            return
+        seen = replace(seen, job=written)
+    raise AssertionError(f"still writing: {decision.status}")
+
+
+places = st.builds(
+    lambda number, revision, since: {
+        "version": number,
+        "deployment": f"digits-v{number}-{revision}",
+        "since": since,
+    },
+    st.integers(1, 4),
+    st.sampled_from(["aaaaaaaa", revision(deployment(), version(1)), revision(deployment(), version(2))]),
+    timestamps,
+)
+serving_statuses = st.fixed_dictionaries(
+    {},
+    optional={
+        "conditions": conditions,
+        "stable": places,
+        "candidate": places,
+        "failed": places,
+        "draining": st.lists(places, max_size=3),
+        "observedGeneration": st.integers(0, 2),
+    },
+)
+
+
+@given(st.data(), serving_statuses, st.sets(st.integers(1, 4)), st.integers(0, 1500))
+@PROFILE
+def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(
+    data: st.DataObject, status: dict[str, Any], numbers: set[int], now: int
+) -> None:
+    named = data.draw(st.lists(places, max_size=4, unique_by=lambda place: place["deployment"]))
+    workloads = [
+        workload(place["deployment"], ready=data.draw(st.integers(0, 2)), deleting=data.draw(st.booleans()))
+        for place in named
+    ]
+    records = st.dictionaries(
+        st.sampled_from([names.FETCH_MODEL_CONTAINER, names.MODEL_SERVER_CONTAINER]), container_records
+    )
+    pods_seen = [server_pod(place["deployment"], containers=data.draw(records)) for place in named]
+    spec = {"version": data.draw(st.sampled_from(["Latest", 1, 2, 9]))}
+    seen = serving(
+        deployment(status, generation=data.draw(st.integers(1, 2)), **spec),
+        *(version(n, approval=data.draw(st.sampled_from(["Approved", "Rejected"]))) for n in numbers),
+        workloads=workloads,
+        pods=pods_seen,
+        service=service_at(data.draw(places)["deployment"]) if data.draw(st.booleans()) else None,
+        machine_types=data.draw(st.sampled_from([[], [machine()]])),
+        refused=data.draw(st.sampled_from(["", "exceeded quota"])),
+    )
+    before = deepcopy(seen)
+    decision = model_deployment.decide(seen, at(now), SETTINGS)
+    assert seen == before
+    assert decision == model_deployment.decide(seen, at(now), SETTINGS)
+    json.dumps(decision.status, allow_nan=False)
+    assert decision.status is not None
+
+    stable = decision.status.get("stable")
+    gone = {deletion.name for deletion in decision.deletions}
+    if stable is not None:
+        assert stable["deployment"] not in gone, "what serves is not deleted"
+    pointed = [m["spec"]["selector"][labels.VERSION] for m in created(decision, "Service")]
+    was = status.get("stable")
+    if stable is not None and was is not None and stable["deployment"] != was["deployment"]:
+        moved_to = next(each for each in workloads if each.name == stable["deployment"])
+        assert moved_to.available_replicas >= 1, "the Service moves only to what answers"
+        still_there = any(each.name == was["deployment"] for each in workloads)
+        drain = seen.deployment.spec.rollout.drain_seconds
+        assert drain > 0
+        assert not (still_there and was["deployment"] in gone), "the old version drains before it goes"
+    if pointed and stable is not None:
+        assert pointed == [str(stable["version"])]
