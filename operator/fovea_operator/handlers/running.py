@@ -1,6 +1,7 @@
 """Starts Kopf beside our own tasks and stops it."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,11 @@ async def start(
     watching.register(registry, on_event, on_lease)
     before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=registry, settings=kopf_settings.of_kopf(settings), **kopf_settings.scopes(settings)
+        registry=registry,
+        settings=kopf_settings.of_kopf(settings),
+        # Kopf would ask for the user's name, and the user id of a container has none.
+        identity=f"{settings.lease_name}@{socket.gethostname()}",  # type: ignore[arg-type]
+        **kopf_settings.scopes(settings),
     )
     # What ran before is not Kopf's: without this it would cancel our own tasks at its end.
     return asyncio.create_task(kopf.run_tasks(tasks, ignored=before), name="kopf")
