@@ -159,7 +159,7 @@ def workload(raw: Raw) -> DeploymentRecord:
         labels=metadata.get("labels") or {},
         generation=int(metadata.get("generation") or 0),
         observed_generation=int(status.get("observedGeneration") or 0),
-        replicas=int(status.get("replicas") or 0),
+        replicas=int((raw.get("spec") or {}).get("replicas") or 0),
         ready_replicas=int(status.get("readyReplicas") or 0),
         available_replicas=int(status.get("availableReplicas") or 0),
         created=moment(metadata["creationTimestamp"]),

@@ -68,6 +68,7 @@ class DeploymentRecord:
     generation: int
     observed_generation: int
     replicas: int
+    """How many pods are wanted (spec.replicas)."""
     ready_replicas: int
     available_replicas: int
     created: datetime
