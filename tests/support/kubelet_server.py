@@ -1,4 +1,4 @@
-"""A kubelet's HTTPS endpoint for logs and port-forwards, behind a Node object: the API server proxies to it as to a real one."""
+"""A kubelet's HTTPS endpoint for logs and port-forwards, behind a Node object: the API server proxies to it."""
 
 import asyncio
 import ssl
@@ -11,7 +11,6 @@ from typing import Any
 from aiohttp import WSMsgType, web
 from fovea_dev.apiserver import ApiServer
 from fovea_dev.pki import Subject
-
 from support.polling import until
 
 HOST = "127.0.0.1"

@@ -314,9 +314,7 @@ def _manifests(ctx: click.Context, names: tuple[str, ...], flags: dict[str, Any]
 
     words = submission.arguments(ctx.meta.get("user_args", ()))
     if not (flags["recipe"] or flags["image"] or flags["config"]):
-        given = [
-            f"--{name.replace('_', '-')}" for name, value in flags.items() if value not in (None, "", {}, (), False)
-        ]
+        given = [_option(ctx, name) for name, value in flags.items() if value not in (None, "", {}, (), False)]
         if given or words:
             raise click.UsageError(
                 f"{', '.join(given) or 'arguments after --'}: a job from flags needs --recipe, --image or --config too"
@@ -357,6 +355,10 @@ def _manifests(ctx: click.Context, names: tuple[str, ...], flags: dict[str, Any]
             suspend=flags["suspend"],
         ).manifest()
     ]
+
+
+def _option(ctx: click.Context, name: str) -> str:
+    return next(parameter.opts[-1] for parameter in ctx.command.params if parameter.name == name)
 
 
 def _submitted(job: "Job", *, dry_run: bool, format_: str) -> None:

@@ -151,7 +151,9 @@ def _flatten(values: Any, into: list[Any]) -> tuple[int, ...]:
 
 def _guess(flat: list[Any]) -> int:
     kinds = {type(value) for value in flat}
-    if kinds <= {bytes, str} and kinds:
+    if not kinds:
+        raise TensorError("an empty list makes no tensor without an element type: give dtype")
+    if kinds <= {bytes, str}:
         return types_pb2.DT_STRING
     if kinds == {bool}:
         return types_pb2.DT_BOOL
