@@ -6,12 +6,13 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fovea_agent.errors import KeyRefused, Misconfigured
+from fovea_agent.errors import KeyRefused, Misconfigured, Missing
 from fovea_agent.kubernetes_secrets import ClusterSecrets
 from fovea_agent.patience import Patience
 from fovea_agent.provision import KeyFiles, Provision
@@ -19,6 +20,8 @@ from fovea_agent.settings import StoreAccess
 from fovea_agent.store import Store
 from fovea_api.contract import exit_codes, names, storage
 from fovea_api.contract.report import Termination
+from minio import MinioAdmin
+from minio.credentials import StaticProvider
 from support.object_store import ROOT_PASSWORD, ROOT_USER, ObjectStore, running_object_store
 from support.training_pod import AGENT
 
@@ -57,6 +60,35 @@ def test_a_key_reaches_its_namespace_and_reads_what_is_shared_and_no_more(
     for operation in refused:
         with pytest.raises(KeyRefused):
             operation()
+
+
+def test_what_a_key_may_list_but_is_refused_to_read_is_missing_when_it_is_not_there(object_store: ObjectStore) -> None:
+    """S3 answers 403, not 404, for a missing object when the right to list is bound to a prefix."""
+    listing = {
+        "Effect": "Allow",
+        "Action": ["s3:ListBucket"],
+        "Resource": [f"arn:aws:s3:::{object_store.bucket}"],
+        "Condition": {"StringLike": {"s3:prefix": ["team-g/*"]}},
+    }
+    root = object_store.root
+    MinioAdmin(
+        endpoint=root.host,
+        credentials=StaticProvider(root.access_key, root.secret_key),
+        region=root.region,
+        secure=False,
+    ).add_service_account(
+        access_key="may-only-list",
+        secret_key="may-only-list-secret",
+        policy={"Version": "2012-10-17", "Statement": [listing]},
+    )
+    store = Store(replace(root, access_key="may-only-list", secret_key="may-only-list-secret"), Patience(10))
+    object_store.put("team-g/there", b"x")
+    with pytest.raises(KeyRefused):
+        store.read("team-g/there")
+    with pytest.raises(Missing):
+        store.read("team-g/absent")
+    with pytest.raises(KeyRefused):
+        store.read("team-h/absent")
 
 
 def test_a_key_that_works_is_kept_and_its_rules_follow(object_store: ObjectStore, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-
 from fovea_agent.folder import Fingerprint
 from fovea_agent.publish import parts_to_send, to_send
 from fovea_agent.store import Part, StoredObject
