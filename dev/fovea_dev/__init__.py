@@ -1,1 +1,1 @@
-"""Fovea's local cluster: a real one-node Kubernetes on one machine, its images, its teardown (standard library only)."""
+"""Fovea's local cluster: a real one-node Kubernetes on one machine, its images, its teardown (no dependencies)."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from fovea_dev.commands import extended, output, run, succeeds
 from fovea_dev.layout import Cache
-from fovea_dev.locks import locked
+from fovea_dev.locks import locked, locked_if_free
 from fovea_dev.processes import boot_id
 from fovea_dev.remains import mounts_below
 
@@ -93,7 +93,7 @@ class Buildah:
         if self.base_image != LOCAL_BASE:
             return
         log = self._cache.logs / "image-base.log"
-        with locked(self._cache.buildah / ".lock"):
+        with locked(self._cache.base / ".lock"), locked(self._lock(), shared=True):
             if succeeds([*self._buildah(), "inspect", "--type", "image", LOCAL_BASE]):
                 notes.append("already there")
                 return
@@ -117,7 +117,8 @@ class Buildah:
                 command += ["--volume", f"{folder}:{_AUTHORITIES}:ro"]
         for name, value in sorted(all_arguments.items()):
             command += ["--build-arg", f"{name}={value}"]
-        run([*command, context], log=log, environment=self._environment(), nice=2)
+        with locked(self._lock(), shared=True):
+            run([*command, context], log=log, environment=self._environment(), nice=2)
 
     def push(self, reference: str, log: Path) -> None:
         """Push; on loopback with the cheapest compression, which halves the time of push and pull of large layers."""
@@ -129,10 +130,17 @@ class Buildah:
         """Remove what a killed build left: its working containers and their mounts."""
         if not shutil.which("buildah") or not (self._cache.buildah / "storage").exists():
             return
-        with locked(self._cache.buildah / ".lock"):
+        with locked_if_free(self._lock()) as free:
+            if not free:
+                return  # somebody builds at this moment, and will use what is there
             for point in mounts_below(self._cache.buildah):
                 output(["umount", "--lazy", point])
-            succeeds([*self._buildah(), "rm", "--all"])
+            if output([*self._buildah(), "containers", "--quiet"]).strip():
+                succeeds([*self._buildah(), "rm", "--all"])
+
+    def _lock(self) -> Path:
+        # Shared by builds; held alone by who removes what killed builds left.
+        return self._cache.root / "locks" / "buildah.lock"
 
     def _environment(self) -> dict[str, str]:
         # The caches that Dockerfiles mount live below the folder for temporary files.

@@ -1,0 +1,127 @@
+"""`up` brings the embedded cluster back from whatever was killed. In a second cluster, so that no other test is disturbed."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from fovea_dev.embedded import DAEMONS
+from fovea_dev.processes import end
+from support.polling import until
+from support.second_cluster import SecondCluster, second_cluster
+
+WRITER = """\
+import pathlib, time
+file = pathlib.Path("/data/starts")
+file.write_text((file.read_text() if file.exists() else "") + "start\\n")
+print(len(file.read_text().split()), flush=True)
+time.sleep(1000000)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[SecondCluster]:
+    with second_cluster() as running:
+        running.run("up", "--bare")
+        yield running
+
+
+def test_a_second_up_starts_nothing_anew(cluster: SecondCluster) -> None:
+    before = cluster.daemons()
+    output = cluster.run("up", "--bare")
+    assert set(before) == set(DAEMONS)
+    assert cluster.daemons() == before
+    assert "already running" in output
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_one_killed_process_is_replaced_and_no_other(cluster: SecondCluster, name: str) -> None:
+    before = cluster.daemons()
+    os.kill(before[name], signal.SIGKILL)
+    end([before[name]], grace=0)
+    cluster.run("up", "--bare")
+    after = cluster.daemons()
+    changed = {other for other in DAEMONS if after.get(other) != before[other]}
+    # Two of them end by themselves when the API server is gone for long; `up` replaces those too.
+    assert name in changed
+    assert changed <= {name, "kube-controller-manager", "kube-scheduler"}
+    cluster.run("status")
+
+
+def test_after_everything_was_killed_pods_run_again_with_their_volumes(cluster: SecondCluster) -> None:
+    image = json.loads(cluster.run("images", "--recorded", "--json"))["fovea"]["reference"]
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_writer(image)))
+    first = until(lambda: _started(cluster), seconds=120, what="the writer runs")
+    assert cluster.kubectl("logs", "deployment/writer").strip() == "1"
+
+    killed = datetime.now(UTC)
+    cluster.kill_everything()
+    assert not cluster.everything()
+    cluster.run("up", "--bare")
+    cluster.run("status")
+
+    def restarted() -> datetime | None:
+        start = _started(cluster)
+        return start if start is not None and start > first else None
+
+    assert until(restarted, seconds=120, what="the writer runs again") >= killed.replace(microsecond=0)
+    until(lambda: cluster.kubectl("logs", "deployment/writer").strip() == "2", seconds=60, what="the volume's content")
+
+
+def test_an_up_that_was_killed_is_completed_by_the_next(cluster: SecondCluster) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    for _ in range(3):
+        cluster.run("down")
+        process = cluster.start("up", "--bare")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=moments.uniform(0.1, 6.0))
+        process.kill()
+        process.communicate()
+        cluster.run("up", "--bare")
+        cluster.run("status")
+
+
+def _started(cluster: SecondCluster) -> datetime | None:
+    """Start of the writer's container if it runs."""
+    for pod in cluster.get("pods", "-l", "app=writer")["items"]:
+        for status in pod["status"].get("containerStatuses", []):
+            if "running" in status["state"]:
+                return datetime.fromisoformat(status["state"]["running"]["startedAt"])
+    return None
+
+
+def _writer(image: str) -> dict[str, object]:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "writer"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }
+    container = {
+        "name": "writer",
+        "image": image,
+        "command": ["python3", "-c", WRITER],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    pod = {
+        "securityContext": {"runAsUser": 1000, "fsGroup": 1000},
+        "containers": [container],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "writer"}}],
+    }
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "writer"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "writer"}},
+            "template": {"metadata": {"labels": {"app": "writer"}}, "spec": pod},
+        },
+    }
+    return {"apiVersion": "v1", "kind": "List", "items": [claim, deployment]}
