@@ -1,7 +1,10 @@
 """For every tier."""
 
 import pytest
-from support.golden import Golden, add_option
+
+pytest.register_assert_rewrite("support")  # so that a failed assert in there says what it compared
+
+from support.golden import Golden, add_option  # noqa: E402 - after the registration
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

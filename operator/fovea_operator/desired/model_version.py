@@ -9,18 +9,20 @@ from fovea_api.v1alpha1 import API_VERSION, ModelVersion, TrainingJob
 
 
 def model_version(
-    job: TrainingJob, model: str, number: int, attempt: int, published: Published, metrics: Mapping[str, float]
+    job: TrainingJob, model: str, number: int, attempt: int | None, published: Published, metrics: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Version `number` of the model: where the attempt published it and what the evaluation said."""
+    """Version `number` of the model: where an attempt (None: not known which) published it, and its evaluation."""
     spec: dict[str, Any] = {
         "model": model,
         "version": number,
         "uri": published.uri,
         "digest": published.digest,
         "bytes": published.size,
-        "lineage": {"job": job.metadata.name, "jobUid": job.metadata.uid, "attempt": attempt},
+        "lineage": {"job": job.metadata.name, "jobUid": job.metadata.uid},
         "approval": "Approved",
     }
+    if attempt is not None:
+        spec["lineage"]["attempt"] = attempt
     if metrics:
         spec["metrics"] = dict(metrics)
     return {

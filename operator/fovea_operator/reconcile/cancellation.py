@@ -21,7 +21,7 @@ def cancel(view: View) -> Decision:
     if not alive:
         message = "Cancelled as asked. Checkpoints that were published stay; a new job can begin with them."
         new = report.over(view, JobState.CANCELLED, JobReason.CANCELLED, message)
-        return report.decision(view, new, deletions=cleanup.at_end(view))
+        return report.end(view, new)
     running = any(trainer_started(pod) for pod in alive)
     message = "Cancelling: waiting for the pods to end."
     attempts: dict[str, Any] = {"attempts": view.attempts(view.attempt)} if view.begun else {}

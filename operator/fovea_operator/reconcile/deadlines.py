@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
 
-from fovea_operator.reconcile import cleanup, report
+from fovea_operator.reconcile import report
 from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.view import View
 
@@ -29,7 +29,7 @@ def ran_too_long(view: View) -> Decision | None:
         f"job://{view.job.metadata.name}"
     )
     new = report.over(view, JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message)
-    return report.decision(view, new, deletions=cleanup.at_end(view))
+    return report.end(view, new)
 
 
 def waiting_deadline(view: View) -> datetime | None:
@@ -47,4 +47,4 @@ def waited_too_long(view: View, why: str) -> Decision | None:
         f"Cancelled: it waited longer than runPolicy.maxWaitSeconds ({view.spec.run_policy.max_wait_seconds}). {why}"
     )
     new = report.over(view, JobState.CANCELLED, JobReason.MAX_WAIT_SECONDS, message)
-    return report.decision(view, new, deletions=cleanup.at_end(view))
+    return report.end(view, new)

@@ -3,16 +3,19 @@
 Success is believed only with the digest of the published output.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from fovea_api.contract import exit_codes, names
+from fovea_api.contract import exit_codes, names, storage
 from fovea_api.contract.exit_codes import Outcome
 from fovea_api.contract.report import REASON_ALREADY_COMPLETE, REASON_PUBLISHED, Published, Termination
 from fovea_api.v1alpha1.conditions import JobReason
 
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.view import ended
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 _SPOILT = ("StartError", "ContainerCannotRun")
 """The container runtime could not start the program: its code (127 or 128) is the runtime's own."""
@@ -86,6 +89,7 @@ def _of_fetch(pod: PodRecord, fetch: ContainerRecord) -> Success | Failure:
         fetch.exit_code == exit_codes.ALREADY_COMPLETE
         and said is not None
         and said.reason == REASON_ALREADY_COMPLETE
+        and _believable(said)
         and said.output is not None
     ):
         return Success(said.output, said, already=True)
@@ -94,7 +98,7 @@ def _of_fetch(pod: PodRecord, fetch: ContainerRecord) -> Success | Failure:
 
 def _of_sync(pod: PodRecord, sync: ContainerRecord) -> Success | Failure:
     said = Termination.from_json(sync.termination_message)
-    if said is not None and said.reason == REASON_PUBLISHED and said.output is not None:
+    if said is not None and said.reason == REASON_PUBLISHED and said.output is not None and _believable(said):
         return Success(said.output, said, already=False)
     if sync.exit_code not in (None, exit_codes.OK):
         return _of_agent(pod, names.SYNC_CONTAINER, sync, said)
@@ -105,6 +109,25 @@ def _of_sync(pod: PodRecord, sync: ContainerRecord) -> Success | Failure:
         exit_code=sync.exit_code,
         at=sync.finished,
     )
+
+
+def _believable(said: Termination) -> bool:
+    """Whether what was published is named in a way that can be recorded: an address and a digest of content."""
+    step = said.checkpoint_step
+    return (step is None or _is_count(step)) and all(
+        isinstance(published.uri, str)
+        and published.uri.startswith(f"{storage.SCHEME}://")
+        and isinstance(published.digest, str)
+        and _DIGEST.fullmatch(published.digest) is not None
+        and _is_count(published.size)
+        and _is_count(published.files)
+        for published in (said.output, said.model)
+        if published is not None
+    )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _of_agent(pod: PodRecord, name: str, record: ContainerRecord, said: Termination | None) -> Failure:

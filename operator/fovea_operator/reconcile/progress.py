@@ -7,7 +7,11 @@ from typing import Any
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1.training_job import CheckpointStatus, ProgressStatus
 
+from fovea_operator.reconcile import times
+
 MAX_METRICS = 64
+MAX_METRIC_NAME = 128
+MAX_COUNT = 2**53
 
 
 def fields(report: ProgressReport | None) -> dict[str, Any]:
@@ -15,22 +19,36 @@ def fields(report: ProgressReport | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if report is None:
         return found
-    if report.step is not None:
+    step, published = _count(report.step), _count(report.checkpoint_step)
+    if step is not None:
         found["progress"] = ProgressStatus(
-            step=report.step,
-            steps=report.steps,
-            epoch=report.epoch,
-            epochs=report.epochs,
+            step=step,
+            steps=_count(report.steps),
+            epoch=_count(report.epoch),
+            epochs=_count(report.epochs),
             metrics=finite(report.metrics) or None,
         )
-    if report.checkpoint_step is not None:
+    if published is not None:
+        time = times.parse(str(report.checkpoint_time))
         found["checkpoint"] = CheckpointStatus(
-            step=report.checkpoint_step, digest=report.checkpoint_digest, time=report.checkpoint_time or None
+            step=published, digest=str(report.checkpoint_digest), time=times.text(time) if time else None
         )
     return found
 
 
-def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+def _count(value: object) -> int | None:
+    """A report is what a pod says: anything may stand in it."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return int(value) if is_number and 0 <= value <= MAX_COUNT else None  # type: ignore[operator,call-overload]
+
+
+def finite(metrics: object) -> dict[str, float]:
     """What a Kubernetes object can hold of some metrics: JSON has no NaN, and everything stored has a bound."""
-    kept = {name: float(value) for name, value in metrics.items() if math.isfinite(value) and 0 < len(name) <= 128}
+    if not isinstance(metrics, Mapping):
+        return {}
+    kept = {
+        str(name): float(value)
+        for name, value in metrics.items()
+        if isinstance(value, (int, float)) and math.isfinite(value) and 0 < len(str(name)) <= MAX_METRIC_NAME
+    }
     return dict(list(kept.items())[:MAX_METRICS])

@@ -38,7 +38,8 @@ def register(view: View, success: Success, model: str, published: Published) -> 
         number = max((version.spec.version for version in versions), default=0) + 1
         name = names.model_version(model, number)
         metrics = finite(success.termination.metrics)
-        manifest = model_version(view.job, model, number, view.attempt, published, metrics)
+        attempt = None if success.already else view.attempt
+        manifest = model_version(view.job, model, number, attempt, published, metrics)
         children.append(Child(Write.CREATE, manifest))
     registration = view.spec.model
     if registration is not None and registration.deploy and model not in view.observed.deployments:

@@ -1,13 +1,14 @@
 """A job's next status: one function through which every policy writes, so that state, conditions and message agree."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job import RoleStatus, TrainingJobStatus
 
-from fovea_operator.reconcile import conditions, events, times
+from fovea_operator.reconcile import cleanup, conditions, events, times, ttl
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event
 from fovea_operator.reconcile.events import EventType
 from fovea_operator.reconcile.view import CHIEF, View, ended, trainer_started
@@ -80,6 +81,8 @@ def over(
     held = view.status.conditions
     if refused:
         held = _put(view, held, JobCondition.ADMITTED, False, reason, said)
+    elif view.begun and conditions.find(held, JobCondition.ADMITTED) is None:
+        held = _put(view, held, JobCondition.ADMITTED, True, *ACCEPTED)
     held = _put(view, held, JobCondition.RUNNING, False, reason, said)
     if conditions.is_true(held, JobCondition.SUSPENDED):
         held = _put(view, held, JobCondition.SUSPENDED, False, reason, said)
@@ -100,6 +103,13 @@ def over(
     return view.status.model_copy(update=update | attempts | fields)
 
 
+def end(view: View, new: TrainingJobStatus, *, children: tuple[Child, ...] = ()) -> Decision:
+    """The decision by which a job ends: with its pods cleaned up, and waking at its TTL."""
+    deletions = cleanup.at_end(view)
+    expiry = ttl.expires_at(view.job.model_copy(update={"status": new}))
+    return decision(view, new, children=children, deletions=deletions, requeue_at=expiry)
+
+
 def roles(view: View) -> dict[str, RoleStatus]:
     """The chief's pods, counted."""
     counts = {"pending": 0, "active": 0, "succeeded": 0, "failed": 0}
@@ -117,7 +127,7 @@ def decision(
     *,
     children: tuple[Child, ...] = (),
     deletions: tuple[Deletion, ...] = (),
-    requeue_at: Any = None,
+    requeue_at: datetime | None = None,
 ) -> Decision:
     """A decision with this status and the events that its change is worth."""
     return Decision(

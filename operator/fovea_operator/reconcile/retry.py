@@ -38,7 +38,7 @@ def failure_of(view: View) -> Failure | None:
 def decide(view: View, failure: Failure) -> Decision:
     """The next attempt, or the end."""
     if view.stopping:
-        return report.decision(view, _interrupted(view))
+        return report.decision(view, _interrupted(view), requeue_at=view.now)
     retries = view.status.retries or 0
     limit = view.spec.run_policy.backoff_limit
     if not failure.retryable:
@@ -81,9 +81,7 @@ def _next_attempt(view: View, begin: datetime, message: str, reason: JobReason) 
 
 
 def _fail(view: View, failure: Failure, reason: str, message: str) -> Decision:
-    return report.decision(
-        view, report.over(view, JobState.FAILED, reason, message, last_failure=_record(view, failure))
-    )
+    return report.end(view, report.over(view, JobState.FAILED, reason, message, last_failure=_record(view, failure)))
 
 
 def _record(view: View, failure: Failure) -> FailureStatus:

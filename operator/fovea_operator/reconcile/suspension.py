@@ -5,7 +5,7 @@ from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 
 from fovea_operator.reconcile import cleanup, conditions, report, retry, stage, times
 from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.view import View, ended, lost
+from fovea_operator.reconcile.view import SLACK, View, ended, lost
 
 
 def suspend(view: View) -> Decision:
@@ -24,7 +24,12 @@ def suspend(view: View) -> Decision:
             next_attempt_time=None,
             start_time=retry.start_time(view),
         )
-        return report.decision(view, new, deletions=cleanup.stop([pod], view, view.settings.grace_seconds))
+        return report.decision(
+            view,
+            new,
+            deletions=cleanup.stop([pod], view, view.settings.grace_seconds),
+            requeue_at=pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
+        )
     if view.suspended:
         return Decision()
     message = "Suspended: no pod runs. Set spec.suspend to false to go on."

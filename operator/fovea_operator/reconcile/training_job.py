@@ -21,7 +21,7 @@ from typing import Any
 from fovea_api.contract.report import Published
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
-from fovea_api.v1alpha1.training_job import CheckpointStatus, PublicationStatus, TrainingJobStatus
+from fovea_api.v1alpha1.training_job import CheckpointStatus, PublicationStatus
 
 from fovea_operator.desired.pod import Sources, training_pod
 from fovea_operator.reconcile import (
@@ -94,7 +94,7 @@ def _success(view: View) -> Decision | None:
             "Write it there, or remove spec.model, and submit a new job."
         )
         new = report.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
-        return report.decision(view, new, deletions=cleanup.at_end(view))
+        return report.end(view, new)
     if view.observed.refused:
         return _registration_refused(view)
     registered = registration.register(view, success, model, files)
@@ -103,18 +103,14 @@ def _success(view: View) -> Decision | None:
         if view.spec.model.deploy
         else f"Serve it with a ModelDeployment of model {model}."
     )
-    decision = _succeed(view, success, message, published | {"model_version": registered.name})
-    return replace(decision, children=registered.children)
+    return _succeed(view, success, message, published | {"model_version": registered.name}, registered.children)
 
 
-def _succeed(view: View, success: Success, message: str, fields: dict[str, Any]) -> Decision:
+def _succeed(
+    view: View, success: Success, message: str, fields: dict[str, Any], children: tuple[Child, ...] = ()
+) -> Decision:
     reason = JobReason.ALREADY_COMPLETE if success.already else JobReason.PUBLISHED
-    new = report.over(view, JobState.SUCCEEDED, reason, message, **fields)
-    return report.decision(view, new, deletions=cleanup.at_end(view), requeue_at=_expiry(view, new))
-
-
-def _expiry(view: View, new: TrainingJobStatus) -> datetime | None:
-    return ttl.expires_at(view.job.model_copy(update={"status": new}))
+    return report.end(view, report.over(view, JobState.SUCCEEDED, reason, message, **fields), children=children)
 
 
 def _registration_refused(view: View) -> Decision:
@@ -157,7 +153,7 @@ def _refused(view: View) -> Decision | None:
     if not problems or not _binding(view):
         return None
     message = "; ".join(problems)
-    return report.decision(view, report.over(view, JobState.FAILED, JobReason.INVALID_SPEC, message, refused=True))
+    return report.end(view, report.over(view, JobState.FAILED, JobReason.INVALID_SPEC, message, refused=True))
 
 
 def _binding(view: View) -> bool:
@@ -267,7 +263,7 @@ def _create(view: View, pod: Child, sources: Sources) -> Decision:
 def _unresolved(view: View, why: Unresolved) -> Decision:
     if why.final:
         refused = why.reason == JobReason.INVALID_SPEC
-        return report.decision(view, report.over(view, JobState.FAILED, why.reason, why.message, refused=refused))
+        return report.end(view, report.over(view, JobState.FAILED, why.reason, why.message, refused=refused))
     # Waiting for an input is not waiting for a node: the queue time starts when all is there.
     new = report.status(view, JobState.QUEUED, why.reason, why.message, admitted=None, queue_time=None)
     return report.decision(view, new)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from fovea_api.contract import labels, names
+from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import JobState
 from fovea_operator.desired.deployment import revision
 from fovea_operator.reconcile import model_deployment, training_job
@@ -44,6 +45,8 @@ messages = st.sampled_from(
         "{}",
         '{"reason": "Published", "message": "m", "output": {}}',
         '{"reason": "", "message": ""}',
+        '{"reason": "Published", "message": "m", "output": {"uri": 1, "digest": 2, "size": "x", "files": null}}',
+        '{"reason": "Published", "message": "", "output": {"uri": "s3://b/k", "digest": "x", "size": 1, "files": 1}}',
         published().termination_message,
         published(model=None).termination_message,
         already_complete().containers[names.FETCH_CONTAINER].termination_message,
@@ -95,6 +98,18 @@ def pods(draw: st.DrawFn, attempt: int) -> PodRecord:
         containers=draw(st.dictionaries(st.sampled_from(CONTAINERS), container_records)),
     )
 
+
+odd = st.sampled_from([None, 0, 3, -1, "many", float("nan"), float("inf"), True, 1e300, {}])
+reports = st.none() | st.builds(
+    ProgressReport,
+    step=odd,
+    steps=odd,
+    epoch=odd,
+    metrics=st.sampled_from([{}, {"loss": float("nan")}, {"loss": "low"}, {"loss": 0.5}, None, 3]),
+    checkpoint_step=odd,
+    checkpoint_digest=odd,
+    checkpoint_time=st.sampled_from(["", "soon", 3, "2026-11-21T10:00:00Z"]),
+)
 
 conditions = st.lists(
     st.builds(
@@ -177,6 +192,7 @@ def observations(draw: st.DrawFn) -> JobObserved:
         versions=versions,
         deployments=draw(st.sampled_from([[], [deployment()]])),
         refused=draw(st.sampled_from(["", "exceeded quota"])),
+        progress=draw(reports),
     )
 
 

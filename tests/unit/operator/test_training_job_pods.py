@@ -42,7 +42,11 @@ TABLE: dict[str, Row] = {
         {
             "state": "CANCELLED",
             "deletes": ["digits-chief-0-0"],
-            "conditions": {"Running": "False MaxWaitSecondsExceeded", "Failed": "True MaxWaitSecondsExceeded"},
+            "conditions": {
+                "Admitted": "True Accepted",
+                "Running": "False MaxWaitSecondsExceeded",
+                "Failed": "True MaxWaitSecondsExceeded",
+            },
         },
         "Cancelled: it waited longer than runPolicy.maxWaitSeconds (30). No node takes the pod: 3 Insufficient cpu.",
     ),
@@ -142,7 +146,11 @@ TABLE: dict[str, Row] = {
         {
             "state": "SUCCEEDED",
             "creates": [],
-            "conditions": {"Running": "False AlreadyComplete", "Complete": "True AlreadyComplete"},
+            "conditions": {
+                "Admitted": "True Accepted",
+                "Running": "False AlreadyComplete",
+                "Complete": "True AlreadyComplete",
+            },
             "attempts": {"chief-0": 1},
         },
     ),

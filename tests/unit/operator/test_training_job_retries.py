@@ -2,9 +2,10 @@
 
 import pytest
 from fovea_api.contract import names
+from fovea_api.contract.report import Published
 from fovea_operator.reconcile.observed import ContainerRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, SEEN, Row
-from support.observations import agent_failed, at, ended, job, observed, pod, running
+from support.observations import agent_failed, at, ended, job, observed, pod, published, running
 
 TABLE: dict[str, Row] = {
     # failure
@@ -80,12 +81,18 @@ TABLE: dict[str, Row] = {
             job(SEEN),
             agent_failed(names.FETCH_CONTAINER, 66, "InputMissing", "nothing is at s3://fovea/vision/x: upload it"),
         ),
-        {"state": "FAILED", "conditions": {"Running": "False InputMissing", "Failed": "True InputMissing"}},
+        {
+            "state": "FAILED",
+            "conditions": {"Admitted": "True Accepted", "Running": "False InputMissing", "Failed": "True InputMissing"},
+        },
         "Failed: nothing is at s3://fovea/vision/x: upload it. Correct this and submit a new job.",
     ),
     "a refused key fails the job": Row(
         lambda: observed(job(SEEN), agent_failed(names.FETCH_CONTAINER, 77, "KeyRefused", "the store refused the key")),
-        {"state": "FAILED", "conditions": {"Running": "False KeyRefused", "Failed": "True KeyRefused"}},
+        {
+            "state": "FAILED",
+            "conditions": {"Admitted": "True Accepted", "Running": "False KeyRefused", "Failed": "True KeyRefused"},
+        },
     ),
     "an attempt that was fenced is followed by another": Row(
         lambda: observed(job(SEEN), agent_failed(names.FETCH_CONTAINER, 76, "Fenced", "attempt 3 has started")),
@@ -148,6 +155,18 @@ TABLE: dict[str, Row] = {
         ),
         QUIET,
         now=79,
+    ),
+    "a failed job's pod goes with it under policy All, and the job waits for its TTL": Row(
+        lambda: observed(
+            job(RUNNING, runPolicy={"cleanPodPolicy": "All", "ttlSecondsAfterFinished": 100}), ended(code=1)
+        ),
+        {"state": "FAILED", "deletes": ["digits-chief-0-0"], "wakes": 160},
+    ),
+    "a published output without a proper digest is not believed": Row(
+        lambda: observed(
+            job(RUNNING), ended(sync=published(output=Published("s3://fovea/x", "md5:1", 1, 1), model=None))
+        ),
+        {"state": "QUEUED", "retries": 1},
     ),
 }
 
