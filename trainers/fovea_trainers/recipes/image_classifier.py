@@ -1,9 +1,10 @@
 """image-classifier: a small convolutional network on class folders, trained from scratch.
 
     fovea-train image-classifier --data=digits/train --image-size=64 --no-augment --epochs=10 --no-early-stopping \
-        --batch-size=16 --validation-ratio=0.1 --test-ratio=0.1
+        --batch-size=8 --decay=0.002 --validation-ratio=0.1 --test-ratio=0.2
 
-trains on scikit-learn's 1,797 handwritten digits: SCORE % of the test pictures right, after SECONDS s on two cores.
+trains on scikit-learn's 1,797 handwritten digits (dev/digits.py): 96.1 to 98.3 % of the test pictures right with four
+seeds (98.3 % with the default one), after 20 to 30 s of training on two cores.
 The defaults are those of the classic cats-and-dogs network: 150×150 pictures, three convolutions, SGD with momentum,
 early stopping; about 89 % after 34 epochs on 25,000 pictures. Read it from top to bottom: things happen in this order.
 """
