@@ -1,0 +1,264 @@
+"""The watch cache, what is routed to which key, and the comparison with lists."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fovea_api.contract import labels
+from fovea_operator.cluster import keys, resources
+from fovea_operator.cluster.cache import Cache
+from fovea_operator.cluster.intake import Intake, list_all
+from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.routing import Routes
+from fovea_operator.errors import InvalidSpec
+from fovea_operator.reconcile import references
+from fovea_operator.settings import Settings
+
+JOB = resources.TRAINING_JOB.kind
+
+
+class World:
+    """A cache with its routes and the keys that were queued."""
+
+    def __init__(self, namespaces: tuple[str, ...] = ()) -> None:
+        self.cache = Cache(labels.DEPLOYMENT)
+        self.queued: list[Key] = []
+        self.intake = Intake(self.cache, Routes(self.cache, references.needs), self.queued.append, namespaces)
+
+    def seen(self, *objects: dict[str, Any], kind: str = "") -> set[Key]:
+        """Keys queued for objects."""
+        self.queued.clear()
+        for raw in objects:
+            self.intake.event(kind or raw["kind"], "MODIFIED", raw)
+        return set(self.queued)
+
+    def deleted(self, raw: dict[str, Any]) -> set[Key]:
+        self.queued.clear()
+        self.intake.event(raw["kind"], "DELETED", raw)
+        return set(self.queued)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def meta(name: str, version: int, uid: str = "", **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": "team",
+        "uid": uid or f"uid-{name}",
+        "resourceVersion": str(version),
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        **more,
+    }
+
+
+def job(name: str = "digits", version: int = 1, uid: str = "", status: Any = None, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "fovea.dev/v1alpha1",
+        "kind": JOB,
+        "metadata": meta(name, version, uid),
+        "spec": {"trainer": {"container": {"image": "a:1"}}, **spec},
+        "status": status or {},
+    }
+
+
+def pod(name: str = "digits-chief-0-0", version: int = 2, phase: str = "Pending", **more: Any) -> dict[str, Any]:
+    owner = {"apiVersion": "fovea.dev/v1alpha1", "kind": JOB, "name": "digits", "uid": "uid-digits", "controller": True}
+    metadata = meta(name, version, ownerReferences=[owner], labels={labels.JOB: "digits"})
+    return {"kind": "Pod", "metadata": {**metadata, **more}, "spec": {}, "status": {"phase": phase}}
+
+
+def model_version(name: str, model: str, version: int = 3) -> dict[str, Any]:
+    return {
+        "kind": "ModelVersion",
+        "apiVersion": "fovea.dev/v1alpha1",
+        "metadata": meta(name, version),
+        "spec": {"model": model, "version": 1, "uri": "s3://b/p", "digest": "sha256:" + "0" * 64},
+    }
+
+
+def model_deployment(name: str, model: str, version: int = 4) -> dict[str, Any]:
+    return {
+        "kind": "ModelDeployment",
+        "apiVersion": "fovea.dev/v1alpha1",
+        "metadata": meta(name, version),
+        "spec": {"model": model},
+    }
+
+
+DIGITS = keys.job("team", "digits")
+
+
+def test_the_echo_of_an_own_write_and_anything_older_queues_nothing(world: World) -> None:
+    assert world.seen(job(version=5)) == {DIGITS}
+    assert world.seen(job(version=5)) == set()
+    assert world.seen(job(version=4, status={"state": "RUNNING"})) == set()
+    entry = world.cache.jobs.get("team", "digits")
+    assert entry is not None
+    assert entry.record.status.state is None
+
+
+def test_a_pod_event_that_changes_nothing_decided_on_queues_nothing_but_is_remembered(world: World) -> None:
+    world.seen(job())
+    assert world.seen(pod(version=2)) == {DIGITS}
+    assert world.seen(pod(version=3, annotations={"a": "b"})) == set()
+    assert world.cache.pods.get("team", "digits-chief-0-0").version == 3  # type: ignore[union-attr]
+    assert world.seen(pod(version=4, phase="Running")) == {DIGITS}
+
+
+def test_a_list_that_began_before_a_deletion_does_not_bring_the_object_back(world: World) -> None:
+    world.seen(pod())
+    world.deleted(pod(version=7))
+    assert world.seen(pod(version=2)) == set()
+    assert world.cache.pods.get("team", "digits-chief-0-0") is None
+
+
+def test_the_late_deletion_of_a_namesake_does_not_touch_its_successor(world: World) -> None:
+    world.seen(job(uid="old", version=1))
+    assert world.seen(job(uid="new", version=9)) == {DIGITS}
+    assert world.deleted(job(uid="old", version=8)) == set()
+    assert world.cache.jobs.get("team", "digits").uid == "new"  # type: ignore[union-attr]
+
+
+def test_a_namesakes_late_change_does_not_replace_its_successor(world: World) -> None:
+    world.seen(job(uid="new", version=9))
+    assert world.seen(job(uid="old", version=8, suspend=True)) == set()
+    assert world.cache.jobs.get("team", "digits").uid == "new"  # type: ignore[union-attr]
+
+
+def test_the_end_of_a_job_wakes_the_unfinished_jobs_that_wait_for_its_output(world: World) -> None:
+    world.seen(job("first", 1), job("second", 2, inputs={"data": "job://first/output"}))
+    world.seen(job("done", 3, inputs={"data": "job://first/output"}, status={"state": "FAILED"}))
+    running = world.seen(job("first", 4, status={"state": "RUNNING"}))
+    assert running == {keys.job("team", "first")}
+    ended = world.seen(job("first", 5, status={"state": "SUCCEEDED"}))
+    assert ended == {keys.job("team", "first"), keys.job("team", "second")}
+
+
+def test_a_job_that_comes_later_is_woken_by_what_it_names(world: World) -> None:
+    world.seen(job("second", 2, inputs={"data": "job://first/output"}))
+    assert keys.job("team", "second") in world.seen(job("first", 3))
+    assert keys.job("team", "second") in world.deleted(job("first", 4))
+
+
+def test_a_model_version_wakes_deployments_and_jobs_of_its_model_only(world: World) -> None:
+    world.seen(
+        job("reader", 1, inputs={"model": "model://digits"}),
+        job("trainer", 2, model={"name": "digits"}),
+        job("other", 3, model={"name": "cats"}),
+        model_deployment("front", "digits"),
+        model_deployment("back", "cats"),
+    )
+    woken = world.seen(model_version("digits-v1", "digits", 9))
+    assert woken == {
+        keys.job("team", "reader"),
+        keys.job("team", "trainer"),
+        keys.deployment("team", "front"),
+    }
+
+
+def test_a_machine_type_wakes_every_unfinished_job_and_every_deployment(world: World) -> None:
+    world.seen(job("a", 1), job("b", 2, status={"state": "SUCCEEDED"}), model_deployment("front", "digits"))
+    machine = {
+        "kind": "MachineType",
+        "metadata": {"name": "big", "uid": "m", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"cpu": "1", "memory": "1Gi"},
+    }
+    assert world.seen(machine) == {keys.job("team", "a"), keys.deployment("team", "front")}
+    assert list(world.cache.machine_types.by_name) == ["big"]
+
+
+def test_children_wake_their_owner_and_serving_pods_the_deployment_on_their_label(world: World) -> None:
+    serving = pod("digits-v1-abc", 5)
+    serving["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "x", "uid": "r", "controller": True}]
+    serving["metadata"]["labels"] = {labels.DEPLOYMENT: "digits"}
+    assert world.seen(serving) == {keys.deployment("team", "digits")}
+    service = {"kind": "Service", "metadata": meta("digits", 6), "spec": {"ports": [{"name": "grpc", "port": 8500}]}}
+    service["metadata"]["ownerReferences"] = [  # type: ignore[index]
+        {"kind": "ModelDeployment", "name": "digits", "uid": "uid-digits", "controller": True}
+    ]
+    assert world.seen(service) == {keys.deployment("team", "digits")}
+
+
+def test_a_pod_with_our_label_and_no_owner_of_ours_wakes_nobody(world: World) -> None:
+    world.seen(job())
+    stranger = pod("stranger", 5)
+    stranger["metadata"]["ownerReferences"] = []
+    assert world.seen(stranger) == set()
+
+
+def test_an_object_that_cannot_be_read_is_queued_remembered_and_not_taken_for_gone(world: World) -> None:
+    world.seen(job(version=1))
+    broken = job(version=2)
+    broken["spec"]["trainer"]["container"]["image"] = 7
+    assert world.seen(broken) == {DIGITS}
+    assert world.cache.jobs.get("team", "digits") is None
+    unreadable = world.cache.jobs.unreadable["team", "digits"]
+    assert "spec.trainer.container.image" in unreadable.message
+    assert "7" in unreadable.message
+    assert world.seen(job(version=3)) == {DIGITS}
+    assert world.cache.jobs.unreadable == {}
+
+
+def test_the_reader_names_field_value_and_remedy() -> None:
+    from fovea_operator.cluster import records
+
+    broken = job()
+    broken["spec"]["distribution"] = "Quantum"
+    with pytest.raises(InvalidSpec, match=r"spec\.distribution: .*'Quantum'.*submit"):
+        records.job(broken)
+
+
+def test_objects_of_namespaces_that_are_not_ours_are_dropped() -> None:
+    world = World(namespaces=("other",))
+    assert world.seen(job()) == set()
+    assert len(world.cache.jobs) == 0
+
+
+class Lists:
+    """A client that answers lists."""
+
+    def __init__(self, version: int, *objects: dict[str, Any]) -> None:
+        self.version, self.objects = version, objects
+        self.asked: list[tuple[str, str]] = []
+
+    async def pages(
+        self, resource: resources.Resource, namespace: str = "", label: str = ""
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], int]]:
+        self.asked.append((resource.kind, label))
+        yield [raw for raw in self.objects if raw["kind"] == resource.kind], self.version
+
+
+def compare(world: World, client: Lists) -> set[Key]:
+    world.queued.clear()
+    asyncio.run(list_all(client, world.cache, world.intake, Settings()))  # type: ignore[arg-type]
+    return set(world.queued)
+
+
+def test_a_list_finds_what_went_while_nobody_watched(world: World) -> None:
+    world.seen(job(version=1), pod(version=2))
+    assert compare(world, Lists(10, job(version=1))) == {DIGITS}
+    assert world.cache.pods.get("team", "digits-chief-0-0") is None
+
+
+def test_a_list_spares_what_was_made_after_it(world: World) -> None:
+    world.seen(job(version=1), pod(version=12))
+    assert compare(world, Lists(10, job(version=1))) == set()
+    assert world.cache.pods.get("team", "digits-chief-0-0") is not None
+
+
+def test_only_children_are_listed_by_label_and_owners_come_before_them(world: World) -> None:
+    client = Lists(1)
+    compare(world, client)
+    assert client.asked == [
+        ("MachineType", ""),
+        ("ModelVersion", ""),
+        ("ModelDeployment", ""),
+        ("TrainingJob", ""),
+        ("Pod", labels.MANAGED_SELECTOR),
+        ("Deployment", labels.MANAGED_SELECTOR),
+        ("Service", labels.MANAGED_SELECTOR),
+    ]
