@@ -1,0 +1,217 @@
+"""ModelDeployments: which version serves, which comes, which goes; scale."""
+
+import pytest
+from support.observations import deployment, machine, service_at, serving, version, workload
+from support.rollout_table import DRAINING, NOTHING, ROLLING, STABLE_1, V1, V2, V3, Row, name_of, place
+
+TABLE: dict[str, Row] = {
+    # the first version
+    "without a version nothing is made": Row(
+        lambda: serving(deployment()),
+        NOTHING | {"conditions": {"Serving": "False NoVersion", "Progressing": "False NoVersion"}, "replicas": 0},
+        "Model digits has no approved version: train one",
+    ),
+    "a version number that does not exist is named": Row(
+        lambda: serving(deployment(version=7), version(1)), NOTHING, "Model digits has no version 7: register it"
+    ),
+    "the first version gets its Deployment and the Service": Row(
+        lambda: serving(deployment(), version(1)),
+        {
+            "creates": [V1],
+            "points_at": ["v1"],
+            "candidate": 1,
+            "stable": None,
+            "conditions": {"Serving": "False Starting", "Progressing": "True Starting"},
+            "wakes": 660,
+        },
+    ),
+    "a version whose pods do not all answer is not served yet": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1}, scaling={"minReplicas": 2}),
+            version(1),
+            workloads=[workload(V1, ready=1, replicas=2)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"stable": None, "candidate": 1},
+    ),
+    "a Deployment that has not seen its newest spec is not believed": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            workloads=[workload(V1, ready=1, generation=2)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"stable": None, "candidate": 1},
+    ),
+    "when all its pods answer the first version is served": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING
+        | {
+            "stable": 1,
+            "candidate": None,
+            "draining": [],
+            "replicas": 1,
+            "conditions": {"Serving": "True Available", "Progressing": "False UpToDate"},
+        },
+        "Version 1 of model digits answers on 1 of 1 pods.",
+    ),
+    "the newest approved version is wanted": Row(
+        lambda: serving(deployment(), version(1), version(2), version(3, approval="Rejected")), {"candidate": 2}
+    ),
+    "a version that is asked for by number is served": Row(
+        lambda: serving(deployment(version=1), version(1), version(2)), {"candidate": 1}
+    ),
+    "without a machine type there is no Deployment": Row(
+        lambda: serving(deployment(machineType="gone"), version(1)),
+        NOTHING | {"conditions": {"Serving": "False MachineTypeMissing", "Progressing": "False MachineTypeMissing"}},
+        "There is no MachineType 'gone'",
+    ),
+    # the next version
+    "a new version is brought up beside the old one": Row(
+        lambda: serving(
+            deployment(STABLE_1), version(1), version(2), workloads=[workload(V1, ready=1)], service=service_at(V1)
+        ),
+        NOTHING
+        | {
+            "creates": [V2],
+            "stable": 1,
+            "candidate": 2,
+            "conditions": {"Serving": "True Available", "Progressing": "True Starting"},
+        },
+        "Version 1 of model digits answers on 1 of 1 pods. Version 2 is starting;",
+    ),
+    "the Service moves when the new version answers, and the old one drains": Row(
+        lambda: serving(
+            deployment(ROLLING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING
+        | {
+            "points_at": ["v2"],
+            "stable": 2,
+            "candidate": None,
+            "draining": [1],
+            "conditions": {"Serving": "True Available", "Progressing": "True Draining"},
+            "wakes": 120,
+        },
+    ),
+    "a draining version is kept until its time is over": Row(
+        lambda: serving(
+            deployment(DRAINING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2, ready=1)],
+            service=service_at(V2),
+        ),
+        NOTHING | {"draining": [1], "wakes": 120},
+        now=119,
+    ),
+    "a drained version goes": Row(
+        lambda: serving(
+            deployment(DRAINING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2, ready=1)],
+            service=service_at(V2),
+        ),
+        NOTHING
+        | {
+            "deletes": [V1],
+            "draining": [],
+            "conditions": {"Serving": "True Available", "Progressing": "False UpToDate"},
+        },
+        now=120,
+    ),
+    "a candidate that is no longer wanted goes at once": Row(
+        lambda: serving(
+            deployment(ROLLING),
+            version(1),
+            version(2),
+            version(3),
+            workloads=[workload(V1, ready=1), workload(V2)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"creates": [V3], "deletes": [V2], "candidate": 3, "stable": 1},
+    ),
+    "rejecting the served version goes back to the one before": Row(
+        lambda: serving(
+            deployment({"stable": place(2), "observedGeneration": 1}),
+            version(1),
+            version(2, approval="Rejected"),
+            workloads=[workload(V2, ready=1)],
+            service=service_at(V2),
+        ),
+        NOTHING | {"creates": [V1], "stable": 2, "candidate": 1},
+    ),
+    "a rollback to a version that still drains uses its pods": Row(
+        lambda: serving(
+            deployment(DRAINING, version=1),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2, ready=1)],
+            service=service_at(V2),
+        ),
+        NOTHING | {"points_at": ["v1"], "stable": 1, "candidate": None, "draining": [2]},
+        now=100,
+    ),
+    "when no version is approved any more the stable one keeps serving": Row(
+        lambda: serving(
+            deployment(STABLE_1),
+            version(1, approval="Rejected"),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"stable": 1, "conditions": {"Serving": "True Available", "Progressing": "False NoVersion"}},
+    ),
+    "another machine type brings the same version up anew": Row(
+        lambda: serving(
+            deployment(STABLE_1, machineType="large"),
+            version(1),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+            machine_types=[machine(), machine("large", default=False)],
+        ),
+        NOTHING | {"creates": [name_of(1, machineType="large")], "stable": 1, "candidate": 1},
+    ),
+    # scale
+    "scaling changes the stable version's replicas only": Row(
+        lambda: serving(
+            deployment(STABLE_1, scaling={"minReplicas": 3}),
+            version(1),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"scales": {V1: 3}, "stable": 1, "replicas": 1},
+        "answers on 1 of 3 pods",
+    ),
+    "an upgrade of the operator leaves what serves alone": Row(
+        lambda: serving(deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=service_at(V1)),
+        NOTHING,
+    ),
+    "a stable version's Deployment that was deleted is made again": Row(
+        lambda: serving(deployment(STABLE_1), version(1), service=service_at(V1)),
+        NOTHING | {"creates": [V1], "conditions": {"Serving": "False Starting", "Progressing": "False UpToDate"}},
+    ),
+    "another type of Service is applied": Row(
+        lambda: serving(
+            deployment(STABLE_1, service={"type": "NodePort"}),
+            version(1),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"points_at": ["v1"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", TABLE)
+def test_decision(sentence: str) -> None:
+    TABLE[sentence].check()

@@ -1,0 +1,259 @@
+"""ModelDeployments: versions that do not come up, lost statuses, and what a table says badly."""
+
+from dataclasses import replace
+
+import pytest
+from fovea_api.contract import names
+from fovea_operator.reconcile.decision import Decision
+from support.observations import deployment, server_pod, service_at, serving, version, workload, written
+from support.rollout_table import (
+    CORRUPT,
+    CRASH,
+    NOTHING,
+    PULL,
+    ROLLING,
+    STABLE_1,
+    V1,
+    V2,
+    V3,
+    Row,
+    decide,
+    place,
+    progressing,
+)
+
+TABLE: dict[str, Row] = {
+    # trouble
+    "a corrupt model is given up at once and never served": Row(
+        lambda: serving(
+            deployment(ROLLING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2)],
+            pods=[server_pod(V2, phase="Pending", containers={names.FETCH_MODEL_CONTAINER: CORRUPT})],
+            service=service_at(V1),
+        ),
+        NOTHING
+        | {
+            "deletes": [V2],
+            "stable": 1,
+            "candidate": None,
+            "failed": 2,
+            "conditions": {"Serving": "True Available", "Progressing": "False ModelCorrupt"},
+        },
+        "Version 2 is given up: s3://fovea/m/2/saved_model.pb does not match its digest; version 1 keeps serving.",
+    ),
+    "a version that is not ready in time is given up with its reason": Row(
+        lambda: serving(
+            deployment(ROLLING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2)],
+            pods=[server_pod(V2, containers={names.MODEL_SERVER_CONTAINER: CRASH})],
+            service=service_at(V1),
+        ),
+        {
+            "deletes": [V2],
+            "failed": 2,
+            "candidate": None,
+            "conditions": {"Serving": "True Available", "Progressing": "False ProgressDeadlineExceeded"},
+        },
+        "its pods were not ready within 600 s (rollout.progressDeadlineSeconds): the model server of pod",
+        now=600,
+    ),
+    "a version that was given up is not tried again": Row(
+        lambda: serving(
+            deployment(
+                STABLE_1 | {"failed": place(2)} | progressing("ModelCorrupt", "Version 2 is given up: it is corrupt.")
+            ),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING
+        | {
+            "failed": 2,
+            "candidate": None,
+            "conditions": {"Progressing": "False ModelCorrupt", "Serving": "True Available"},
+        },
+        "Version 2 is given up: it is corrupt.",
+        now=9999,
+    ),
+    "a version that was given up is tried again when the spec changes": Row(
+        lambda: serving(
+            deployment(STABLE_1 | {"failed": place(2)} | progressing("ModelCorrupt"), generation=2),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"creates": [V2], "failed": None, "candidate": 2},
+    ),
+    "a version after the one that was given up is tried": Row(
+        lambda: serving(
+            deployment(STABLE_1 | {"failed": place(2)} | progressing("ModelCorrupt")),
+            version(1),
+            version(2),
+            version(3),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"creates": [V3], "failed": None, "candidate": 3},
+    ),
+    "an image that cannot be pulled is told while there is time": Row(
+        lambda: serving(
+            deployment(ROLLING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2)],
+            pods=[server_pod(V2, containers={names.MODEL_SERVER_CONTAINER: PULL})],
+            service=service_at(V1),
+        ),
+        NOTHING | {"candidate": 2, "conditions": {"Serving": "True Available", "Progressing": "True ImagePullFailed"}},
+        "Version 2 is not ready: the image of model-server cannot be pulled: Back-off pulling image.",
+    ),
+    "pods that no node takes are told in the scheduler's words": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[server_pod(V1, node="", unschedulable="0/1 nodes are available")],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False Unschedulable", "Progressing": "True Unschedulable"}},
+        "no node takes pod",
+    ),
+    "pods that a quota refuses are told in the API server's words": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            workloads=[workload(V1, replica_failure="exceeded quota")],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False PodRefused", "Progressing": "True PodRefused"}},
+        "Version 1 is not ready: pods are refused: exceeded quota.",
+    ),
+    "a refused Deployment is told and tried again": Row(
+        lambda: serving(deployment(), version(1), refused="exceeded quota: count/deployments.apps"),
+        {"conditions": {"Serving": "False Starting", "Progressing": "True PodRefused"}, "wakes": 90},
+        "exceeded quota: count/deployments.apps",
+    ),
+    "pods of a served version that stop answering are told": Row(
+        lambda: serving(
+            deployment(STABLE_1),
+            version(1),
+            workloads=[workload(V1, ready=0)],
+            pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: CRASH})],
+            service=service_at(V1),
+        ),
+        NOTHING | {"stable": 1, "conditions": {"Serving": "False ServerFailed", "Progressing": "False UpToDate"}},
+    ),
+    # recovery
+    "a lost status is recovered from the Service": Row(
+        lambda: serving(
+            deployment(), version(1), version(2), workloads=[workload(V1, ready=1)], service=service_at(V1)
+        ),
+        NOTHING | {"creates": [V2], "stable": 1, "candidate": 2},
+    ),
+    "a candidate whose Deployment was made before a crash is taken up": Row(
+        lambda: serving(
+            deployment(STABLE_1),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"stable": 1, "candidate": 2},
+    ),
+    "a Service that moved before a crash moves again": Row(
+        lambda: serving(
+            deployment(ROLLING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2, ready=1)],
+            service=service_at(V2),
+        ),
+        NOTHING | {"stable": 2, "draining": [1]},
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", TABLE)
+def test_decision(sentence: str) -> None:
+    TABLE[sentence].check()
+
+
+def test_a_deployment_that_is_being_deleted_is_left_to_its_owner_references() -> None:
+    gone = deployment()
+    gone = gone.model_copy(update={"metadata": gone.metadata.model_copy(update={"deletion_timestamp": "now"})})
+    assert decide(serving(gone, version(1))) == Decision()
+
+
+def test_the_endpoint_names_the_service_and_its_node_ports() -> None:
+    service = service_at(V1, type_="NodePort", node_ports={"grpc": 30500, "rest": 30501})
+    seen = serving(
+        deployment(STABLE_1, service={"type": "NodePort"}),
+        version(1),
+        workloads=[workload(V1, ready=1)],
+        service=service,
+    )
+    status = decide(seen).status
+    assert status is not None
+    assert status["endpoint"] == {
+        "grpc": "digits.vision.svc:8500",
+        "rest": "http://digits.vision.svc:8501/v1/models/digits",
+        "nodePortGrpc": 30500,
+        "nodePortRest": 30501,
+    }
+    revision_ = V1.rpartition("-")[2]
+    assert status["selector"] == (
+        f"fovea.dev/model-deployment=digits,fovea.dev/version=1,fovea.dev/revision={revision_}"
+    )
+
+
+def test_giving_up_is_said_once_and_stays_said() -> None:
+    pods = [server_pod(V2, phase="Pending", containers={names.FETCH_MODEL_CONTAINER: CORRUPT})]
+    seen = serving(
+        deployment(ROLLING),
+        version(1),
+        version(2),
+        workloads=[workload(V1, ready=1), workload(V2)],
+        pods=pods,
+        service=service_at(V1),
+    )
+    first = decide(seen)
+    assert [(event.type, event.reason) for event in first.events] == [
+        ("Normal", "Available"),
+        ("Warning", "ModelCorrupt"),
+    ]
+    then = replace(seen, deployment=written(seen.deployment, first), workloads=(workload(V1, ready=1),), pods=())
+    again = decide(then, 5000)
+    assert (again.status, again.events, again.children) == (first.status, (), ())
+
+
+def test_a_rollout_from_first_version_to_drained_second_one() -> None:
+    """The whole way, each status written before the next look; the template is written once per version."""
+    of, workloads, service, created = deployment(), (), None, []
+    seen = serving(of, version(1))
+    for now, answers in ((0, {}), (5, {V1: 1}), (20, {V1: 1}), (30, {V1: 1, V2: 1}), (100, {V1: 1, V2: 1})):
+        if now >= 20:
+            seen = replace(seen, versions=(version(1), version(2)))
+        workloads = tuple(
+            replace(each, ready_replicas=answers.get(each.name, 0), available_replicas=answers.get(each.name, 0))
+            for each in workloads
+        )
+        seen = replace(seen, deployment=of, workloads=workloads, service=service)
+        decision = decide(seen, now)
+        of = written(of, decision)
+        for child in decision.children:
+            if child.manifest["kind"] == "Service":
+                service = service_at(V2 if child.manifest["spec"]["selector"]["fovea.dev/version"] == "2" else V1)
+            else:
+                created.append(child.manifest["metadata"]["name"])
+                workloads = (*workloads, workload(created[-1]))
+        gone = {deletion.name for deletion in decision.deletions}
+        workloads = tuple(each for each in workloads if each.name not in gone)
+    assert created == [V1, V2]
+    assert [each.name for each in workloads] == [V2]
+    assert (of.status.stable.version if of.status.stable else None, of.status.draining) == (2, None)
