@@ -96,6 +96,8 @@ def test_the_log_is_followed_across_attempts_until_the_job_has_ended(cluster: Cl
         "[chief-0/1] ",
         "[chief-0/1] done ✓",
     ]
+    assert ran.err.splitlines()[0] == "digits: QUEUED"
+    assert ran.err.splitlines()[-1] == "digits: SUCCEEDED"
 
 
 def test_a_broken_connection_loses_and_repeats_no_line(client: Client, cluster: Cluster, node: KubeletServer) -> None:
@@ -132,6 +134,8 @@ def test_a_job_that_failed_without_a_pod_has_an_empty_log(client: Client, cluste
     cluster.create(training_job("digits"))
     cluster.patch("TrainingJob", "digits", {"status": {"state": "FAILED"}}, "status")
     assert list(client.jobs.stream_logs("digits")) == []
+    ran = fovea("jobs", "stream-logs", "digits", "-n", cluster.namespace, "--kubeconfig", cluster.server.kubeconfig)
+    assert "No log of container trainer: it has not started" in ran.ok().err
 
 
 def test_describe_shows_the_pods_of_all_attempts(client: Client, cluster: Cluster, node: KubeletServer) -> None:

@@ -386,5 +386,22 @@ def _wait(source: "Jobs", name: str, *, timeout: float | None, quiet: bool) -> i
 
 
 def _print_logs(source: "Jobs", name: str, *, follow: bool = True, container: str = "trainer", task: str = "") -> None:
-    for line in source.stream_logs(name, follow=follow, container=container, task=task):
+    said = ""
+
+    def say(job: "Job") -> None:
+        nonlocal said
+        text = f"{name}: {job.state}" + (f" - {job.status.message}" if job.status.message else "")
+        if text != said:
+            click.echo(text, err=True)
+            said = text
+
+    printed = False
+    for line in source.stream_logs(name, follow=follow, container=container, task=task, seen=say):
         click.echo(f"[{line.task}/{line.attempt}] {line.text}")
+        printed = True
+    if not printed:
+        click.echo(
+            f"No log of container {container}: it has not started, or its pods are deleted. "
+            "What the agent did is in --container fovea-fetch and fovea-sync.",
+            err=True,
+        )

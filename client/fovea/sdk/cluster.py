@@ -20,6 +20,11 @@ _TIMEOUT = (5.0, 60.0)
 _WATCH_SECONDS = 240
 
 
+def in_pod() -> bool:
+    """Whether this process runs in a pod, so that names of Services resolve. Elsewhere asking can take long."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ
+
+
 class Cluster:
     """One cluster as one user sees it. Opened lazily; safe to share between threads."""
 
@@ -40,11 +45,6 @@ class Cluster:
     def server(self) -> str:
         """URL of the API server."""
         return str(self.api.configuration.host)
-
-    @property
-    def in_cluster(self) -> bool:
-        """Whether this process runs in a pod of the cluster it talks to."""
-        return self._pod_credentials()
 
     @property
     def api(self) -> Any:
@@ -180,7 +180,7 @@ class Cluster:
 
     def _pod_credentials(self) -> bool:
         asked = self._context or self._kubeconfig or os.environ.get("KUBECONFIG")
-        return not asked and "KUBERNETES_SERVICE_HOST" in os.environ and (_SERVICE_ACCOUNT / "token").exists()
+        return not asked and in_pod() and (_SERVICE_ACCOUNT / "token").exists()
 
     def _config_file(self) -> str:
         return self._kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")

@@ -1,5 +1,6 @@
 """Where a model answers: an address given, the Service inside the cluster, a node port, or a port-forward."""
 
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from fovea_api.v1alpha1 import ModelDeployment
 from fovea_api.v1alpha1.model_deployment import KIND
 
 from .api_errors import Target
-from .cluster import Cluster
+from .cluster import Cluster, in_pod
 from .errors import ForbiddenError, NotFoundError, UnreachableError
 from .port_forward import PortForward, to_pods
 from .resources import Kinds
 
 Protocol = Literal["grpc", "rest"]
 _PROBE_SECONDS = 1.5
+_SERVICE_HOST = re.compile(r"\.svc(\.|:|$)")
 
 
 @dataclass
@@ -74,7 +76,7 @@ def _addresses(cluster: Cluster, deployment: ModelDeployment, protocol: Protocol
     endpoint = deployment.status.endpoint
     assert endpoint is not None  # noqa: S101 - resolve() has looked
     inside = endpoint.grpc if protocol == "grpc" else urlsplit(endpoint.rest).netloc
-    if inside:
+    if inside and (in_pod() or not _SERVICE_HOST.search(inside)):
         yield inside, "the Service"
     port = endpoint.node_port_grpc if protocol == "grpc" else endpoint.node_port_rest
     if port:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -195,22 +195,31 @@ class Jobs:
         return job
 
     def stream_logs(
-        self, name: str, *, follow: bool = True, container: str = names.TRAINER_CONTAINER, task: str = ""
+        self,
+        name: str,
+        *,
+        follow: bool = True,
+        container: str = names.TRAINER_CONTAINER,
+        task: str = "",
+        seen: Callable[[Job], None] = lambda _: None,
     ) -> Iterator[LogLine]:
-        """Lines of the job's log across all attempts; with `follow` until the job has ended."""
+        """Lines of the job's log across all attempts; with `follow` until the job has ended.
+
+        While it is followed, `seen` is called about once a second with the job as it is.
+        """
         job = self.get(name)
         stream = LogStream(self.cluster, job.namespace, name, job.uid, container=container, task=task)
         if not follow:
             return stream.read()
-        return stream.follow(lambda: self._over(name))
+        return stream.follow(lambda: self._over(name, seen))
 
-    def _over(self, name: str) -> bool:
+    def _over(self, name: str, seen: Callable[[Job], None]) -> bool:
         try:
-            return self.get(name).ended
+            job = self.get(name)
         except NotFoundError:
             return True
-        except UnreachableError:
-            return False
+        seen(job)
+        return job.ended
 
     def _changes(self, job: Job, deadline: float) -> Iterator[Job]:
         if job.ended:

@@ -57,9 +57,17 @@ class LogStream:
 
     def follow(self, ended: Callable[[], bool]) -> Iterator[LogLine]:
         """Lines as they come, from every attempt, until `ended()` says so and all is read."""
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        over = False
         while True:
-            over = ended()
-            for pod in self._pods():
+            try:
+                over, found = ended(), self._pods()
+                patience = time.monotonic() + _PATIENCE_SECONDS
+            except UnreachableError:
+                if time.monotonic() > patience:
+                    raise
+                found = []
+            for pod in found:
                 if pod.name not in self._readers and self._begun(pod):
                     self._readers[pod.name] = threading.Thread(target=self._read_to_end, args=(pod,), daemon=True)
                     self._readers[pod.name].start()

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from fovea_api.contract import names, storage
 
 from .api_errors import Target
-from .cluster import Cluster
+from .cluster import Cluster, in_pod
 from .errors import ForbiddenError, FoveaError, InvalidError, NotFoundError, StoreError, UnreachableError
 from .port_forward import PortForward, to_pods
 from .resources import core_path
@@ -231,7 +231,7 @@ def open_store(
     parts = urlsplit(access.endpoint)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     service = _service(parts.hostname or "")
-    if service is None or _reachable(parts.hostname or "", port):
+    if service is None or (in_pod() and _reachable(parts.hostname or "", port)):
         yield Store(access)
         return
     notice(f"The object store {access.endpoint} is inside the cluster: reaching it by a port-forward.")
