@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from fovea_dev.layout import Cache
+from fovea_dev.locks import locked
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Cache.from_environment().root
@@ -57,10 +58,12 @@ class Deployment:
         chosen = [word for value in values for word in ("--set", value)]
         chart = str(ROOT / "charts/fovea")
         profile = str(ROOT / "dev/values-embedded.yaml")
-        self.run(
-            *("helm", "upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--create-namespace"),
-            *("--values", profile, *chosen, "--wait", "--wait-for-jobs", "--timeout", "5m", "--hide-notes"),
-        )
+        # Two upgrades at a time would end with "another operation is in progress".
+        with locked(CACHE / ".deploy.lock"):
+            self.run(
+                *("helm", "upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--create-namespace"),
+                *("--values", profile, *chosen, "--wait", "--wait-for-jobs", "--timeout", "5m", "--hide-notes"),
+            )
 
     def remove(self) -> None:
         """Uninstall the chart."""

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fovea_dev.commands import extended, output, run
@@ -23,7 +23,7 @@ class Module:
     """One folder with a go.mod: the programs it builds (name -> Go package) and where their version is stamped."""
 
     name: str
-    programs: dict[str, str]
+    programs: dict[str, str] = field(hash=False)
     version_of: str
     version_flags: tuple[str, ...] = ()
 
@@ -53,6 +53,7 @@ class Module:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+KUBERNETES_MINOR = "36"
 _KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
 
 # In the order in which `up` needs them.
@@ -74,7 +75,14 @@ TOOLS = (
         "helm",
         {"helm": "helm.sh/helm/v3/cmd/helm"},
         "helm.sh/helm/v3",
-        ("helm.sh/helm/v3/internal/version.version={version}",),
+        (
+            "helm.sh/helm/v3/internal/version.version={version}",
+            # Otherwise `helm template` and `helm lint` take the cluster for a Kubernetes 1.20.
+            "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1",
+            f"helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={KUBERNETES_MINOR}",
+            "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1",
+            f"helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor={KUBERNETES_MINOR}",
+        ),
     ),
 )
 
