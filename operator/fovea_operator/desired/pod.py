@@ -18,6 +18,8 @@ _TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
 _SHARED_MEMORY = {"name": "fovea-shared-memory", "mountPath": "/dev/shm"}  # noqa: S108 - a mount path
 _REPORT = {"name": "fovea-report", "mountPath": environment.REPORT_TOKEN_MOUNT, "readOnly": True}
 _TOKEN_SECONDS = 3600
+_LISTENING = ["sh", "-c", f"until [ -e {environment.SYNC_READY} ]; do sleep 0.05; done"]
+"""The program starts when the sidecar hears signals: one that ended earlier would end the pod without a publication."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _agents(
     mounts: list[dict[str, Any]] = [_WORK, _REPORT] if settings.report_url else [_WORK]
     command = ["sync", f"--grace-period={settings.grace_seconds}"]
     sync = agent.container(names.SYNC_CONTAINER, command, plan, mounts, settings)
-    return [fetch, sync | {"restartPolicy": "Always"}]
+    return [fetch, sync | {"restartPolicy": "Always", "lifecycle": {"postStart": {"exec": {"command": _LISTENING}}}}]
 
 
 def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Success is believed only with the digest of the published output.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fovea_api.contract import exit_codes, names, storage
@@ -97,6 +97,9 @@ def _of_fetch(pod: PodRecord, fetch: ContainerRecord) -> Success | Failure:
 
 
 def _of_sync(pod: PodRecord, sync: ContainerRecord) -> Success | Failure:
+    if sync.exit_code is None and sync.last_exit_code is not None:
+        # It waited to be started again when the pod ended: its last run says why.
+        sync = replace(sync, exit_code=sync.last_exit_code, termination_message=sync.last_message)
     said = Termination.from_json(sync.termination_message)
     if said is not None and said.reason == REASON_PUBLISHED and said.output is not None and _believable(said):
         return Success(said.output, said, already=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fovea_api.contract import names
+from fovea_api.contract.report import Termination
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
 
@@ -44,9 +45,14 @@ def of(pod: PodRecord, job: str) -> Stage:
         return Stage(JobState.RUNNING, JobReason.PUBLISHING, message, running=True, quiet_since=trainer.finished)
     if trainer.running_since is not None:
         message = f"The program runs in pod {pod.name}; follow it with: fovea jobs stream-logs {job}"
+        if trouble := _agent_trouble(pod):
+            message += f". Nothing can be published at the moment: {trouble}"
         return Stage(JobState.RUNNING, JobReason.STARTED, message, running=True)
     if problem := next(_problems(pod), None):
         return problem
+    if trouble := _agent_trouble(pod):
+        message = f"Fovea's agent cannot start: {trouble}."
+        return Stage(JobState.PREPARING, JobReason.AGENT_FAILED, message)
     if pod.unschedulable and not pod.node:
         message = (
             f"No node takes the pod: {pod.unschedulable.rstrip('.')}. "
@@ -61,6 +67,15 @@ def of(pod: PodRecord, job: str) -> Stage:
         f"kubectl describe pod {pod.name}"
     )
     return Stage(JobState.PREPARING, JobReason.FETCHING, message, quiet_since=pod.created)
+
+
+def _agent_trouble(pod: PodRecord) -> str:
+    """Why the sidecar, which the kubelet starts again and again, has ended; empty when it runs."""
+    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    if sync.waiting_reason != "CrashLoopBackOff":
+        return ""
+    said = Termination.from_json(sync.last_message)
+    return said.message.rstrip(".") if said else f"container {names.SYNC_CONTAINER} ended with {sync.last_exit_code}"
 
 
 def _problems(pod: PodRecord) -> Iterator[Stage]:

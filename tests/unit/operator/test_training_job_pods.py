@@ -1,8 +1,11 @@
 """TrainingJobs with a pod: its stages, success and registration."""
 
+from dataclasses import replace
+
 import pytest
 from fovea_api.contract import names
-from fovea_operator.reconcile.observed import ContainerRecord
+from fovea_api.contract.report import Termination
+from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, Row
 from support.observations import (
     already_complete,
@@ -17,6 +20,17 @@ from support.observations import (
     running,
     version,
 )
+
+CRASHING = ContainerRecord(
+    waiting_reason="CrashLoopBackOff",
+    last_exit_code=77,
+    last_message=Termination("KeyRefused", "the store refused the key").to_json(),
+)
+
+
+def with_sync(record: PodRecord, sync: ContainerRecord) -> PodRecord:
+    return replace(record, containers={**record.containers, names.SYNC_CONTAINER: sync})
+
 
 TABLE: dict[str, Row] = {
     # a live pod
@@ -108,6 +122,24 @@ TABLE: dict[str, Row] = {
         },
         "The program runs in pod digits-chief-0-0; follow it with: fovea jobs stream-logs digits",
         now=1,
+    ),
+    "a sidecar that cannot stay up is told while the program runs": Row(
+        lambda: observed(job(RUNNING), with_sync(running(), CRASHING)),
+        {"state": "RUNNING", "conditions": {"Admitted": "True Accepted", "Running": "True Started"}},
+        "Nothing can be published at the moment: the store refused the key",
+    ),
+    "a sidecar that cannot start is told": Row(
+        lambda: observed(job(), with_sync(preparing(), CRASHING)),
+        {"state": "PREPARING", "conditions": {"Admitted": "True Accepted", "Running": "False AgentFailed"}},
+        "Fovea's agent cannot start: the store refused the key.",
+    ),
+    "a sidecar that was down when the program ended fails the attempt with its reason": Row(
+        lambda: observed(job(RUNNING), ended(sync=CRASHING)),
+        {
+            "state": "FAILED",
+            "conditions": {"Admitted": "True Accepted", "Running": "False KeyRefused", "Failed": "True KeyRefused"},
+        },
+        "Failed: the store refused the key.",
     ),
     "publishing is told when it lasts": Row(
         lambda: observed(job(RUNNING), ended(phase="Running", sync=ContainerRecord(running_since=at(9)))),
