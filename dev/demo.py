@@ -5,7 +5,6 @@ waited for, a job that has ended is submitted anew and its model becomes the nex
 """
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deploy import CACHE, Deployment, NAMESPACE_OF_TEAM, ROOT
+from deploy import CACHE, NAMESPACE_OF_TEAM, ROOT, Deployment
 
 JOB = "digits"
 MANIFEST = ROOT / "examples/digits.yaml"
@@ -47,7 +46,9 @@ class Demo:
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """An object of the team's namespace, None when there is none."""
-        text = self.type("kubectl", "get", kind, name, "-n", NAMESPACE_OF_TEAM, "-o", "json", "--ignore-not-found", quiet=True)
+        text = self.type(
+            "kubectl", "get", kind, name, "-n", NAMESPACE_OF_TEAM, "-o", "json", "--ignore-not-found", quiet=True
+        )
         return json.loads(text) if text.strip() else None
 
     def data(self) -> Path:
@@ -61,7 +62,9 @@ class Demo:
         """Submit the job, wait for its end; returns the name of the model's version."""
         job = self.get("trainingjob", JOB)
         if job and job.get("status", {}).get("state") in ("SUCCEEDED", "FAILED", "CANCELLED"):
-            print(f"the job {JOB} of an earlier run has ended: it is deleted and submitted anew; its model stays and keeps serving")
+            print(
+                f"the job {JOB} of an earlier run has ended: it is deleted and submitted anew; its model stays and keeps serving"
+            )
             self.type("kubectl", "delete", "trainingjob", JOB, "-n", NAMESPACE_OF_TEAM)
             job = None
         if job is None:
@@ -86,7 +89,9 @@ class Demo:
                 print(f"  {said}", flush=True)
             time.sleep(1)
         else:
-            sys.exit(f"the demo stops: version {number} did not serve within {DEADLINE_SECONDS} s; see kubectl describe md {JOB} -n {NAMESPACE_OF_TEAM}")
+            sys.exit(
+                f"the demo stops: version {number} did not serve within {DEADLINE_SECONDS} s; see kubectl describe md {JOB} -n {NAMESPACE_OF_TEAM}"
+            )
         self.type("kubectl", "get", "trainingjobs,modelversions,modeldeployments,pods", "-n", NAMESPACE_OF_TEAM)
 
     def classify(self, pictures: Path) -> None:
@@ -124,7 +129,7 @@ def main() -> None:
     print(
         f"""
 Next:
-  export KUBECONFIG={deployment.kubeconfig} PATH={os.path.dirname(sys.executable)}:{CACHE}/tools/bin:$PATH
+  export KUBECONFIG={deployment.kubeconfig} PATH={Path(sys.executable).parent}:{CACHE}/tools/bin:$PATH
   fovea jobs describe {JOB} -n {NAMESPACE_OF_TEAM}
   fovea jobs stream-logs {JOB} -n {NAMESPACE_OF_TEAM}
   fovea versions list -n {NAMESPACE_OF_TEAM}

@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def run(*command: str, into: Path | None = None) -> None:
     """Run one generator from the repository's root; its standard output becomes the file `into`."""
-    result = subprocess.run([sys.executable, *command], cwd=ROOT, check=False, capture_output=into is not None, text=True)
+    result = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, check=False, capture_output=into is not None, text=True
+    )
     if result.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with exit code {result.returncode}\n{result.stderr or ''}")
     if into is not None:

@@ -8,9 +8,9 @@ import os
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("FOVEA_CACHE", Path.home() / ".cache/fovea"))
@@ -87,8 +87,11 @@ def run_tier(tier: Tier, *, wide: bool, pytest_arguments: list[str]) -> Result:
     seconds = time.monotonic() - start
     if not report.exists():
         return Result(tier.name, 0, 1, 0, seconds, code or 1)
-    suite = ElementTree.parse(report).getroot().find("testsuite")
-    counts = {key: int((suite.attrib if suite is not None else {}).get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+    suite = ET.parse(report).getroot().find("testsuite")
+    counts = {
+        key: int((suite.attrib if suite is not None else {}).get(key, 0))
+        for key in ("tests", "failures", "errors", "skipped")
+    }
     failed = counts["failures"] + counts["errors"]
     return Result(tier.name, counts["tests"] - failed - counts["skipped"], failed, counts["skipped"], seconds, code)
 
@@ -113,7 +116,9 @@ def close(results: list[Result]) -> int:
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description="Run Fovea's tests, tier by tier.")
-    parser.add_argument("tiers", nargs="*", choices=[*(tier.name for tier in TIERS), []], help="tiers to run; none: all")
+    parser.add_argument(
+        "tiers", nargs="*", choices=[*(tier.name for tier in TIERS), []], help="tiers to run; none: all"
+    )
     parser.add_argument("--wide", action="store_true", help="the wide matrices too")
     parser.add_argument("-k", dest="expression", help="pytest's -k: only tests whose names match")
     parser.add_argument("-x", dest="first", action="store_true", help="stop a tier at its first failure")
@@ -122,7 +127,10 @@ def main() -> int:
     arguments = (["-k", chosen.expression] if chosen.expression else []) + (["-x"] if chosen.first else [])
     tools: Preparation | None = None
     if any(tier.needs_tools for tier in tiers):
-        print("building Kubernetes' programs, MinIO and Helm beside the first tier (minutes on a bare machine)", flush=True)
+        print(
+            "building Kubernetes' programs, MinIO and Helm beside the first tier (minutes on a bare machine)",
+            flush=True,
+        )
         tools = Preparation("tools", "--only", CLUSTER_TOOLS, shown=False)
     results = []
     for tier in tiers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -171,8 +172,6 @@ def _dns_deployment(image: str, configuration: str) -> Object:
         "name": "coredns",
         "image": image,
         "args": ["-conf", "/etc/coredns/Corefile"],
-        # Changes with the configuration, so that a new one is rolled out.
-        "env": [{"name": "COREFILE_LENGTH", "value": str(len(configuration))}],
         "ports": [{"name": "dns", "containerPort": DNS_PORT, "protocol": "UDP"}],
         "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
         "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "periodSeconds": 10, "timeoutSeconds": 5},
@@ -196,9 +195,14 @@ def _dns_deployment(image: str, configuration: str) -> Object:
     spec = {
         "replicas": 1,
         "selector": {"matchLabels": _LABELS},
-        "template": {"metadata": {"labels": _LABELS}, "spec": pod},
+        # The annotation changes with the configuration, so that a new one is rolled out.
+        "template": {"metadata": {"labels": _LABELS, "annotations": {"corefile": _digest(configuration)}}, "spec": pod},
     }
     return {**_object("apps/v1", "Deployment", "coredns"), "spec": spec}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _dns_service() -> Object:

@@ -75,7 +75,10 @@ def test_every_example_is_taken_with_strict_field_validation(api: Api, name: str
     manifest = in_namespace(EXAMPLES[name], api.namespace)
     created = api.create(manifest, dry_run=True)
     assert created["apiVersion"] == API_VERSION
-    assert created["spec"].items() >= {key: value for key, value in manifest["spec"].items() if isinstance(value, (str, int, float))}.items()
+    assert (
+        created["spec"].items()
+        >= {key: value for key, value in manifest["spec"].items() if isinstance(value, (str, int, float))}.items()
+    )
 
 
 @pytest.mark.parametrize("case", INVALID, ids=[entry["case"] for entry in INVALID])
@@ -132,9 +135,13 @@ def _fields(schema: dict[str, Any], path: str) -> list[tuple[str, dict[str, Any]
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.kind for kind in KINDS])
 def test_explain_has_text_for_every_field(api_client: client.ApiClient, kind: Any) -> None:
-    served = client.ApiextensionsV1Api(api_client).read_custom_resource_definition(kind.crd_name, _preload_content=False)
+    served = client.ApiextensionsV1Api(api_client).read_custom_resource_definition(
+        kind.crd_name, _preload_content=False
+    )
     schema = yaml.safe_load(served.data)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    fields = [(path, field) for path, field in _fields(schema, kind.kind) if not path.startswith(f"{kind.kind}.metadata")]
+    fields = [
+        (path, field) for path, field in _fields(schema, kind.kind) if not path.startswith(f"{kind.kind}.metadata")
+    ]
     assert len(fields) > 10
     assert [path for path, field in fields if len(field.get("description", "")) < 8] == []
 

@@ -25,7 +25,9 @@ class Cluster:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment, self.environment = deployment, deployment.environment()
 
-    def run(self, *command: str, stdin: str | None = None, check: bool = True, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, stdin: str | None = None, check: bool = True, seconds: float = 600
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command; a failure shows its output."""
         done = subprocess.run(
             command,
@@ -36,6 +38,7 @@ class Cluster:
             capture_output=True,
             text=True,
             timeout=seconds,
+            check=False,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -57,7 +60,9 @@ class Cluster:
 
     def list(self, kind: str, namespace: str = TEAM, selector: str = "") -> list[dict[str, Any]]:
         """Objects of a kind."""
-        items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-n", namespace, "-l", selector, "-o", "json"))["items"]
+        items: list[dict[str, Any]] = json.loads(
+            self.kubectl("get", kind, "-n", namespace, "-l", selector, "-o", "json")
+        )["items"]
         return items
 
     def apply(self, manifest: dict[str, Any]) -> None:
@@ -81,13 +86,17 @@ class Cluster:
         try:
             return until(probe, seconds=seconds, what=f"job {job} in state {' or '.join(states)}")
         except AssertionError as error:
-            raise AssertionError(f"{error}\nstatus: {json.dumps(seen, indent=1)}\n{self.diagnosis(job, namespace)}") from None
+            raise AssertionError(
+                f"{error}\nstatus: {json.dumps(seen, indent=1)}\n{self.diagnosis(job, namespace)}"
+            ) from None
 
     def diagnosis(self, job: str, namespace: str = TEAM) -> str:
         """What a person would look at."""
         selector = f"fovea.dev/training-job={job}"
         pods = self.kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "wide", check=False)
-        logs = self.kubectl("logs", "-n", namespace, "-l", selector, "--all-containers", "--prefix", "--tail=20", check=False)
+        logs = self.kubectl(
+            "logs", "-n", namespace, "-l", selector, "--all-containers", "--prefix", "--tail=20", check=False
+        )
         return f"{pods}\n{logs}"
 
 
@@ -97,7 +106,7 @@ def cluster() -> Iterator[Cluster]:
     deployment = Deployment()
     deployment.cluster()
     deployment.install(namespaces=(TEAM, OTHER_TEAM))
-    yield Cluster(deployment)
+    return Cluster(deployment)
 
 
 @pytest.fixture

@@ -25,7 +25,9 @@ def test_the_demo_classifies_held_out_pictures_over_grpc_and_rest(demo: str, clu
     pictures = sorted((cluster.deployment.demo_pictures() / "held-out").glob("*.png"))
     assert len(pictures) == 3
     for extra in ((), ("--rest",)):
-        said = cluster.fovea("predict", "-n", "vision", "--model", "digits", "--format", "json", *extra, *map(str, pictures))
+        said = cluster.fovea(
+            "predict", "-n", "vision", "--model", "digits", "--format", "json", *extra, *map(str, pictures)
+        )
         answers = json.loads(said.stdout)
         assert [str(answer["label"]) for answer in answers] == [picture.name.split("-")[0] for picture in pictures]
 
@@ -53,7 +55,9 @@ def test_status_and_metadata_over_rest_are_those_of_tensorflow_serving(demo: str
     base = f"http://{address}:{deployment['endpoint']['nodePortRest']}/v1/models/digits"
     with urllib.request.urlopen(base, timeout=30) as answer:
         states = json.load(answer)["model_version_status"]
-    assert [(state["version"], state["state"], state["status"]["error_code"]) for state in states] == [(str(version), "AVAILABLE", "OK")]
+    assert [(state["version"], state["state"], state["status"]["error_code"]) for state in states] == [
+        (str(version), "AVAILABLE", "OK")
+    ]
     with urllib.request.urlopen(f"{base}/metadata", timeout=30) as answer:
         signatures = json.load(answer)["metadata"]["signature_def"]["signature_def"]
     assert {"serving_default", "pixels"} <= signatures.keys()

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from support.polling import until
 
-OPERATOR_MODULE = "import operator, sysconfig; assert operator.__file__.startswith(sysconfig.get_path('stdlib')), operator.__file__"
+OPERATOR_MODULE = (
+    "import operator, sysconfig; assert operator.__file__.startswith(sysconfig.get_path('stdlib')), operator.__file__"
+)
 IMAGES = ("fovea", "fovea-tensorflow")
 
 
@@ -59,7 +61,12 @@ def test_the_image_of_trainers_has_neither_kopf_nor_the_stores_client(cluster: A
 
 @pytest.mark.parametrize(
     ("image", "program"),
-    [("fovea", "fovea-operator"), ("fovea", "fovea-agent"), ("fovea-tensorflow", "fovea-train"), ("fovea-tensorflow", "fovea-model-server")],
+    [
+        ("fovea", "fovea-operator"),
+        ("fovea", "fovea-agent"),
+        ("fovea-tensorflow", "fovea-train"),
+        ("fovea-tensorflow", "fovea-model-server"),
+    ],
 )
 def test_every_program_of_an_image_says_how_it_is_used(cluster: Any, unique: str, image: str, program: str) -> None:
     code, log = run_in(cluster, image, unique, program, "--help")

@@ -108,9 +108,7 @@ Name = Annotated[
 ]
 """A name of ours: lower-case letters, digits and '-', starting with a letter, at most 40 characters."""
 
-ObjectName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """A name of a Kubernetes object."""
 
 Quantity = Annotated[

@@ -117,7 +117,9 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) ->
         if "const" in node:
             result["enum"] = [node["const"]]
         if "type" not in result:
-            raise SchemaError(f"{path}: has no type; only plain types, objects, lists and maps have a structural schema")
+            raise SchemaError(
+                f"{path}: has no type; only plain types, objects, lists and maps have a structural schema"
+            )
     if "description" in node:
         result["description"] = _text(node["description"])
     if "default" in node and node["default"] is not None:
@@ -251,7 +253,9 @@ def _yaml(document: Any, indent: int = 0) -> str:
 def main() -> None:
     """Command line: `python -m fovea_api.v1alpha1.crd FOLDER…`."""
     parser = argparse.ArgumentParser(description="Write Fovea's CRDs and admission policy as YAML.")
-    parser.add_argument("folders", nargs="+", type=Path, help="folders to write to; other *.yaml files there are removed")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, help="folders to write to; other *.yaml files there are removed"
+    )
     for folder in parser.parse_args().folders:
         write(folder)
         print(f"wrote {folder}")

@@ -45,7 +45,11 @@ class MachineType(Resource):
     """A kind of machine that jobs and deployments name: resources, GPUs, node selector, tolerations. Made by the platform team."""
 
     KIND: ClassVar[str] = "MachineType"
-    model_config = ConfigDict(json_schema_extra=rules(rule("self.metadata.name.size() <= 40", "metadata.name has at most 40 characters: choose a shorter name")))
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("self.metadata.name.size() <= 40", "metadata.name has at most 40 characters: choose a shorter name")
+        )
+    )
     kind: Literal["MachineType"] = "MachineType"
     spec: MachineTypeSpec
     """What a machine of this type has."""

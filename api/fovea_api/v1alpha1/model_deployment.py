@@ -36,9 +36,7 @@ class ModelDeploymentSpec(Model):
 
     model: Name
     """Name of the model."""
-    version: Annotated[
-        int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})
-    ] = "Latest"
+    version: Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})] = "Latest"
     """Latest (the newest approved version) or a number."""
     scaling: Scaling = Field(default_factory=Scaling, json_schema_extra={"default": {}})
     """How many pods serve."""

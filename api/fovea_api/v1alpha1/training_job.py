@@ -1,7 +1,7 @@
 """TrainingJob: a program, its arguments and inputs, the machine it runs on, and what becomes of its model."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -14,7 +14,6 @@ from .common import (
     LocalReference,
     Model,
     Name,
-    ObjectName,
     Quantity,
     Resource,
     Volume,
@@ -71,11 +70,21 @@ class Container(Model):
     """Arguments; those of spec.args follow as --name=value."""
     working_dir: Annotated[str | None, Field(max_length=1024)] = None
     """Working folder; absent: the image's."""
-    env: Annotated[list[EnvVar] | None, Field(max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})] = None
+    env: Annotated[
+        list[EnvVar] | None,
+        Field(
+            max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
+    ] = None
     """Environment variables."""
     env_from: Annotated[list[EnvFrom] | None, Field(max_length=16)] = None
     """Environment variables from whole Secrets and ConfigMaps."""
-    volumes: Annotated[list[Volume] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})] = None
+    volumes: Annotated[
+        list[Volume] | None,
+        Field(
+            max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
+    ] = None
     """Volumes of the pod."""
     volume_mounts: Annotated[list[VolumeMount] | None, Field(max_length=32)] = None
     """Where the volumes appear."""
@@ -124,9 +133,9 @@ class Checkpoint(Model):
     """Steps between checkpoints ($FOVEA_CHECKPOINT_EVERY_STEPS); absent: the program's own default."""
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     """How many of the newest are kept."""
-    from_: Annotated[
-        str | None, Field(alias="from", max_length=256, pattern=r"^job://[a-z]([-a-z0-9]*[a-z0-9])?$")
-    ] = None
+    from_: Annotated[str | None, Field(alias="from", max_length=256, pattern=r"^job://[a-z]([-a-z0-9]*[a-z0-9])?$")] = (
+        None
+    )
     """job://NAME: begin with the newest checkpoint of another job of this namespace (online learning), while there is no own one."""
 
 
@@ -198,8 +207,16 @@ class TrainingJobSpec(Model):
             immutable("checkpoint", optional=True, why=_FIXED),
             immutable("cache", optional=True, why=_FIXED),
             immutable("model", optional=True, why=_FIXED),
-            rule(_POLICY_FIXED, f"spec.runPolicy is immutable but for ttlSecondsAfterFinished: {_FIXED}", field=".runPolicy"),
-            rule("!oldSelf.cancel || self.cancel", "spec.cancel cannot be taken back: submit a new job instead", field=".cancel"),
+            rule(
+                _POLICY_FIXED,
+                f"spec.runPolicy is immutable but for ttlSecondsAfterFinished: {_FIXED}",
+                field=".runPolicy",
+            ),
+            rule(
+                "!oldSelf.cancel || self.cancel",
+                "spec.cancel cannot be taken back: submit a new job instead",
+                field=".cancel",
+            ),
             rule(
                 "!has(self.roles) || !has(self.scaleTier) || self.scaleTier == 'CUSTOM'",
                 "spec.roles goes with scaleTier CUSTOM only: remove roles or set scaleTier: CUSTOM",

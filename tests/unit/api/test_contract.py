@@ -7,9 +7,17 @@ from fovea_api.contract import cluster_spec, environment, exit_codes, manifest, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-SEGMENT = st.text("abcdefghijklmnopqrstuvwxyz0123456789._-", min_size=1, max_size=12).filter(lambda s: s not in (".", ".."))
+SEGMENT = st.text("abcdefghijklmnopqrstuvwxyz0123456789._-", min_size=1, max_size=12).filter(
+    lambda s: s not in (".", "..")
+)
 PATH = st.lists(SEGMENT, min_size=1, max_size=4).map("/".join)
-ENTRY = st.builds(manifest.Entry, path=PATH, key=PATH, size=st.integers(0, 2**40), sha256=st.text("0123456789abcdef", min_size=64, max_size=64))
+ENTRY = st.builds(
+    manifest.Entry,
+    path=PATH,
+    key=PATH,
+    size=st.integers(0, 2**40),
+    sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+)
 LONGEST = "a" * names.MAX_NAME
 
 
@@ -50,7 +58,9 @@ def test_a_manifest_whose_files_were_edited_is_refused() -> None:
 
 def test_equal_content_has_equal_digests_whatever_the_attempt_and_order() -> None:
     first = manifest.Manifest(0, (manifest.Entry("a", "0/a", 1, "aa"), manifest.Entry("b", "0/b", 2, "bb")))
-    second = manifest.Manifest(3, (manifest.Entry("b", "3/b", 2, "bb"), manifest.Entry("a", "3/a", 1, "aa")), complete=True)
+    second = manifest.Manifest(
+        3, (manifest.Entry("b", "3/b", 2, "bb"), manifest.Entry("a", "3/a", 1, "aa")), complete=True
+    )
     assert first.digest == second.digest
 
 
@@ -60,7 +70,10 @@ def test_plans_are_read_back_as_they_were_written() -> None:
         job="digits",
         uid="u",
         attempt=2,
-        inputs=(plan.Input("data", "s3://fovea/vision/datasets/digits"), plan.Input("m", "s3://b/k", plan.INPUT_PUBLICATION, "sha256:0")),
+        inputs=(
+            plan.Input("data", "s3://fovea/vision/datasets/digits"),
+            plan.Input("m", "s3://b/k", plan.INPUT_PUBLICATION, "sha256:0"),
+        ),
         cache="features",
         report_url="http://fovea-operator:8080",
     )
@@ -77,7 +90,9 @@ def test_a_malformed_plan_is_refused(text: str) -> None:
 
 def test_a_termination_message_always_fits_and_never_loses_its_digests() -> None:
     published = report.Published("s3://fovea/x", "sha256:" + "0" * 64, 12, 3)
-    said = report.Termination("Published", "ü" * 9000, output=published, model=published, metrics={f"m{i}": 0.5 for i in range(400)})
+    said = report.Termination(
+        "Published", "ü" * 9000, output=published, model=published, metrics={f"m{i}": 0.5 for i in range(400)}
+    )
     text = said.to_json()
     assert len(text.encode()) <= report.MAX_TERMINATION_BYTES
     read = report.Termination.from_json(text)
@@ -85,7 +100,10 @@ def test_a_termination_message_always_fits_and_never_loses_its_digests() -> None
     assert (read.output, read.model) == (published, published)
 
 
-@pytest.mark.parametrize("text", ["", "Traceback (most recent call last):", "[1]", '{"reason": "x"}', '{"reason":"x","message":"y","output":3}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "Traceback (most recent call last):", "[1]", '{"reason": "x"}', '{"reason":"x","message":"y","output":3}'],
+)
 def test_a_termination_message_that_is_not_ours_is_none(text: str) -> None:
     assert report.Termination.from_json(text) is None
 
@@ -110,7 +128,17 @@ def test_tf_config_is_read_back_and_absent_for_a_single_process() -> None:
 
 @pytest.mark.parametrize(
     ("code", "outcome"),
-    [(0, "done"), (1, "permanent"), (74, "permanent"), (75, "retryable"), (76, "permanent"), (127, "permanent"), (128, "retryable"), (137, "retryable"), (255, "retryable")],
+    [
+        (0, "done"),
+        (1, "permanent"),
+        (74, "permanent"),
+        (75, "retryable"),
+        (76, "permanent"),
+        (127, "permanent"),
+        (128, "retryable"),
+        (137, "retryable"),
+        (255, "retryable"),
+    ],
 )
 def test_an_exit_code_decides_on_a_retry(code: int, outcome: str) -> None:
     assert exit_codes.outcome(code).value == outcome

@@ -54,7 +54,7 @@ def test_a_union_is_refused_with_the_path_of_the_field() -> None:
 
         either: int | str = 1
 
-    with pytest.raises(crd.SchemaError, match="Thing.either: is a union of 2 types"):
+    with pytest.raises(crd.SchemaError, match=r"Thing\.either: is a union of 2 types"):
         schema_of(Thing)
 
 
@@ -70,7 +70,9 @@ def test_a_type_that_contains_itself_is_refused() -> None:
 
 
 def test_a_maps_key_pattern_becomes_a_rule_since_structural_schemas_have_none() -> None:
-    inputs = crd.definition(KINDS[0])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["inputs"]
+    inputs = crd.definition(KINDS[0])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
+        "properties"
+    ]["inputs"]
     assert inputs["x-kubernetes-validations"] == [
         {
             "rule": "self.all(k, k.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && k.size() <= 40)",

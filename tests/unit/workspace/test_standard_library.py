@@ -11,7 +11,9 @@ PROGRAM = "import operator, sysconfig; print(operator.__file__.startswith(syscon
 def test_operator_is_the_standard_librarys_from_the_repositorys_root() -> None:
     # -S -E: without the start-up hooks that may have imported the real module already.
     for flags in ((), ("-S", "-E")):
-        said = subprocess.run([sys.executable, *flags, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            [sys.executable, *flags, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True
+        )
         assert said.stdout.strip() == "True"
 
 
