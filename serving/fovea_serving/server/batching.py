@@ -98,7 +98,7 @@ class Batcher:
         self._waiting: WaitingCalls[PendingCall] = WaitingCalls()
         self._executor = ThreadPoolExecutor(settings.runners, thread_name_prefix=settings.pool_name)
         self._idle = settings.runners
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking = False
         self._unbatchable: set[tuple[int, str]] = set()
 
     async def run(
@@ -127,38 +127,44 @@ class Batcher:
         answer: asyncio.Future[Ran] = loop.create_future()
         call = PendingCall(servable, signature, feeds, outputs, key, rows, deadline, answer)
         self._waiting.add(call)
-        if self._idle:
-            self._idle -= 1
-            task = loop.create_task(self._work())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._look_soon(loop)
         return await answer
 
-    async def _work(self) -> None:
-        """One runner: takes batches until nothing is waiting."""
-        loop = asyncio.get_running_loop()
-        try:
-            while self._waiting:
-                if self.settings.wait_seconds and self._waiting.rows < self.settings.most_rows:
-                    await asyncio.sleep(self.settings.wait_seconds)
-                batch = self._waiting.take(self.settings.most_rows)
-                if batch:
-                    await loop.run_in_executor(self._executor, self._run_batch, batch, loop)
-        finally:
-            self._idle += 1
+    def _look_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give free runners work, once all that arrived at this moment is in the queue."""
+        if not self._idle or self._looking:
+            return
+        self._looking = True
+        if self.settings.wait_seconds and self._waiting.rows < self.settings.most_rows:
+            loop.call_later(self.settings.wait_seconds, self._look, loop)
+        else:
+            loop.call_soon(self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looking = False
+        while self._idle and (batch := self._waiting.take(self.settings.most_rows)):
+            self._idle -= 1
+            self._executor.submit(self._run_batch, batch, loop)
 
     def _run_batch(self, batch: list[PendingCall], loop: asyncio.AbstractEventLoop) -> None:
         """Runs on a runner's thread and hands each caller its own rows or its own error."""
         started = time.monotonic()
+        waited = [started - call.arrived for call in batch]
         outcomes = [self._alone(batch[0])] if len(batch) == 1 else self._together(batch)
-        if outcomes is not None:
-            loop.call_soon_threadsafe(_deliver, batch, outcomes)
-        else:
-            for call in batch:
+        if outcomes is None:
+            for call in batch[:-1]:
                 loop.call_soon_threadsafe(_deliver, [call], [self._alone(call)])
+            batch, outcomes = batch[-1:], [self._alone(batch[-1])]
+        loop.call_soon_threadsafe(self._finished, batch, outcomes, loop)
         if self._observer is not None:
-            waited = [started - call.arrived for call in batch]
             self._observer.batch_ran(self.settings.pool_name, waited, time.monotonic() - started)
+
+    def _finished(
+        self, batch: Sequence[PendingCall], outcomes: Sequence[Outcome], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._idle += 1
+        _deliver(batch, outcomes)
+        self._look(loop)
 
     def _alone(self, call: PendingCall) -> Outcome:
         remaining = None if call.deadline is None else call.deadline - time.monotonic()

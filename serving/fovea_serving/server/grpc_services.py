@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NoReturn, TypeVar
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 ENTRYPOINT: Final = "GRPC"
 LARGEST_MESSAGE: Final = 2**31 - 1
 
+LAST_BYTES_SECONDS: Final = 2.0
+"""How long an answer may take to leave after its request has been answered."""
+
 HEALTH_NAMES: Final = (
     "",
     "ModelService",
@@ -42,9 +47,33 @@ async def _abort(context: Any, error: ServingError) -> NoReturn:
     raise error
 
 
-async def _answered(context: Any, answer: Awaitable[Reply]) -> Reply:
+class UnderWay:
+    """Counts the requests that are being answered."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self._none.set()
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until there is none, or the time is up."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._none.wait(), seconds)
+
+
+async def _answered(under_way: UnderWay, context: Any, answer: Awaitable[Reply]) -> Reply:
     try:
-        return await answer
+        with under_way:
+            return await answer
     except ServingError as error:
         await _abort(context, error)
     except Exception as error:
@@ -59,48 +88,50 @@ async def _now(make: Callable[[Any], Reply], request: Any) -> Reply:
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
     """Inference over gRPC; the client's deadline is the call's."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, under_way: UnderWay) -> None:
         self._inference = inference
+        self._under_way = under_way
 
     async def Predict(self, request: Any, context: Any) -> Any:
         """Tensors in, tensors out."""
         deadline = deadline_in(context.time_remaining())
-        return await _answered(context, self._inference.predict(request, deadline, ENTRYPOINT))
+        return await _answered(self._under_way, context, self._inference.predict(request, deadline, ENTRYPOINT))
 
     async def Classify(self, request: Any, context: Any) -> Any:
         """Examples in, classes and scores out."""
         deadline = deadline_in(context.time_remaining())
-        return await _answered(context, self._inference.classify(request, deadline, ENTRYPOINT))
+        return await _answered(self._under_way, context, self._inference.classify(request, deadline, ENTRYPOINT))
 
     async def Regress(self, request: Any, context: Any) -> Any:
         """Examples in, values out."""
         deadline = deadline_in(context.time_remaining())
-        return await _answered(context, self._inference.regress(request, deadline, ENTRYPOINT))
+        return await _answered(self._under_way, context, self._inference.regress(request, deadline, ENTRYPOINT))
 
     async def MultiInference(self, request: Any, context: Any) -> Any:
         """The same examples through several signatures of one model."""
         deadline = deadline_in(context.time_remaining())
-        return await _answered(context, self._inference.multi_inference(request, deadline))
+        return await _answered(self._under_way, context, self._inference.multi_inference(request, deadline))
 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:
         """Signatures of a loaded version."""
-        return await _answered(context, _now(self._inference.metadata, request))
+        return await _answered(self._under_way, context, _now(self._inference.metadata, request))
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
     """States of versions, and another set of models."""
 
-    def __init__(self, inference: Inference, models: Models) -> None:
+    def __init__(self, inference: Inference, models: Models, under_way: UnderWay) -> None:
         self._inference = inference
+        self._under_way = under_way
         self._models = models
 
     async def GetModelStatus(self, request: Any, context: Any) -> Any:
         """States of one or all versions of a model."""
-        return await _answered(context, _now(self._inference.status, request))
+        return await _answered(self._under_way, context, _now(self._inference.status, request))
 
     async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
         """Serve exactly the models of the request's config, from now on."""
-        return await _answered(context, self._reload(request))
+        return await _answered(self._under_way, context, self._reload(request))
 
     async def _reload(self, request: Any) -> Any:
         try:
@@ -128,9 +159,12 @@ class GrpcServer:
             ("grpc.so_reuseport", 0),
             *arguments,
         ]
+        self._under_way = UnderWay()
         self._server = aio.server(options=options)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(inference), self._server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(inference, models), self._server)
+        prediction = PredictionService(inference, self._under_way)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, self._server)
+        model = ModelService(inference, models, self._under_way)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(model, self._server)
         self._health = health.aio.HealthServicer() if with_health else None  # type: ignore[attr-defined]
         if self._health is not None:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -157,8 +191,16 @@ class GrpcServer:
             await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace: float) -> None:
-        """GOAWAY to every client, no new calls; calls under way have so many seconds to end."""
-        await self._server.stop(grace)
+        """GOAWAY to every client, no new calls; calls under way have so many seconds to end.
+
+        The server's own grace period also waits for streams that never end (a health check that watches): once the
+        last request is answered, what is left is given a moment and cut.
+        """
+        stopping = asyncio.get_running_loop().create_task(self._server.stop(grace))
+        await self._under_way.ended(grace)
+        await asyncio.wait({stopping}, timeout=LAST_BYTES_SECONDS)
+        await self._server.stop(0)
+        await stopping
 
 
 def _credentials(tls: Any) -> grpc.ServerCredentials:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tensorflow as tf
+import uvloop
 
 from fovea_serving.server import config_files, flags, servable, warmup
 from fovea_serving.server.batching import Batcher, BatchingSettings
@@ -42,7 +43,8 @@ def versions_text() -> str:
 def run(settings: Settings) -> int:
     """Serve until a signal; the exit code. Ends the process itself when a load is still under way."""
     try:
-        code = asyncio.run(_serve(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(_serve(settings))
     except (flags.UsageError, ServingError) as error:
         log.error("Failed to start server. Error: %s", error)  # noqa: TRY400 - an error of the user's, not of ours
         code = FAILED

@@ -76,11 +76,13 @@ class Doubling:
     """A model that doubles its input; it cannot work with -1, and `gate` holds every run until it is set."""
 
     gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
     runs: list[int] = field(default_factory=list)
 
     def run(
         self, signature: Any, feeds: Sequence[Any], outputs: Sequence[str], timeout: float | None = None
     ) -> list[Any]:
+        self.entered.set()
         assert self.gate.wait(20)
         self.runs.append(len(feeds[0]))
         if (feeds[0] == -1).any():
@@ -109,7 +111,7 @@ async def started(
     """Calls that wait while a first one occupies the only runner."""
     loop = asyncio.get_running_loop()
     tasks = [loop.create_task(batcher.run(model, DOUBLE, [np.array([0.0])], ("y",)))]  # type: ignore[arg-type]
-    await asyncio.sleep(0)
+    assert await loop.run_in_executor(None, model.entered.wait, 20)
     for value in values:
         call = batcher.run(model, signature, [np.array(value)], ("y",), **more)  # type: ignore[arg-type]
         tasks.append(loop.create_task(call))
