@@ -1,0 +1,180 @@
+"""From a succeeded job to a served model, and from one version to the next, the controllers played."""
+
+from typing import Any
+
+import pytest
+from fovea_api.contract import labels
+from fovea_api.v1alpha1 import API_VERSION
+from support.jobs import condition, model_deployment, of_job, pod_name, training_job
+from support.kube_apiserver import Cluster
+from support.kubelet_player import DIGEST, Kubelet
+from support.operator_process import OperatorProcess
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+
+def model_version(model: str, number: int) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelVersion",
+        "metadata": {"name": f"{model}-v{number}"},
+        "spec": {"model": model, "version": number, "uri": f"s3://fovea/team/{model}/{number}", "digest": DIGEST},
+    }
+
+
+def train(cluster: Cluster, kubelet: Kubelet, job: str, **model: Any) -> dict[str, Any]:
+    cluster.create(training_job(job, model=model))
+    pod = pod_name(job)
+    cluster.wait(f"pod {pod}", lambda: cluster.get("Pod", pod))
+    kubelet.running(pod)
+    kubelet.succeeded(pod, metrics={"accuracy": 0.97})
+    return cluster.job_in(job, "SUCCEEDED")
+
+
+def workload_of(cluster: Cluster, version: int) -> dict[str, Any]:
+    """The Deployment of a version."""
+    found = cluster.wait(
+        f"the Deployment of version {version}",
+        lambda: cluster.list("Deployment", f"{labels.VERSION}={version}"),
+    )
+    assert len(found) == 1
+    return dict(found[0])
+
+
+def selected(cluster: Cluster, name: str) -> str:
+    """The version that the Service points at."""
+    service = cluster.get("Service", name)
+    return "" if service is None else str(service["spec"]["selector"][labels.VERSION])
+
+
+def serves(cluster: Cluster, name: str, version: int) -> dict[str, Any]:
+    return dict(
+        cluster.wait(
+            f"version {version} serves",
+            lambda: (
+                (md := cluster.get("ModelDeployment", name))
+                and md.get("status", {}).get("stable", {}).get("version") == version
+                and condition(md, "Serving")["status"] == "True"
+                and md
+            ),
+        )
+    )
+
+
+def test_a_succeeded_job_registers_its_model_and_keeps_it_deployed(cluster: Cluster, kubelet: Kubelet) -> None:
+    job = train(cluster, kubelet, "digits-monday", name="digits", deploy=True)
+    assert job["status"]["modelVersion"] == "digits-v1"
+    version = cluster.get("ModelVersion", "digits-v1")
+    assert version is not None
+    assert version["spec"]["digest"] == DIGEST
+    assert version["spec"]["metrics"] == {"accuracy": 0.97}
+    assert version["spec"]["lineage"]["jobUid"] == job["metadata"]["uid"]
+    assert "ownerReferences" not in version["metadata"]
+    deployment = workload_of(cluster, 1)
+    owner = cluster.wait("the ModelDeployment", lambda: cluster.get("ModelDeployment", "digits"))
+    assert "ownerReferences" not in owner["metadata"]
+    assert [r["uid"] for r in deployment["metadata"]["ownerReferences"]] == [owner["metadata"]["uid"]]
+    kubelet.deployment_available(deployment["metadata"]["name"])
+    served = serves(cluster, "digits", 1)
+    service = cluster.get("Service", "digits")
+    assert service is not None
+    assert [r["uid"] for r in service["metadata"]["ownerReferences"]] == [owner["metadata"]["uid"]]
+    assert sorted(port["port"] for port in service["spec"]["ports"]) == [8500, 8501]
+    assert served["status"]["endpoint"]["grpc"].endswith(":8500")
+
+
+def test_a_new_version_takes_over_only_when_it_answers_and_the_old_one_drains_and_goes(
+    cluster: Cluster, kubelet: Kubelet
+) -> None:
+    cluster.create(model_deployment("digits", "digits", rollout={"drainSeconds": 2}))
+    cluster.create(model_version("digits", 1))
+    old = workload_of(cluster, 1)
+    kubelet.deployment_available(old["metadata"]["name"])
+    serves(cluster, "digits", 1)
+    cluster.create(model_version("digits", 2))
+    new = workload_of(cluster, 2)
+    cluster.wait(
+        "version 2 is the candidate",
+        lambda: (cluster.get("ModelDeployment", "digits") or {})["status"].get("candidate", {}).get("version") == 2,
+    )
+    assert selected(cluster, "digits") == "1"
+    kubelet.deployment_available(new["metadata"]["name"])
+    cluster.wait("the Service points at version 2", lambda: selected(cluster, "digits") == "2")
+    switched = serves(cluster, "digits", 2)
+    assert [place["version"] for place in switched["status"]["draining"]] == [1]
+    assert cluster.get("Deployment", old["metadata"]["name"]) is not None
+    cluster.wait("the old Deployment is removed", lambda: cluster.get("Deployment", old["metadata"]["name"]) is None)
+    cluster.wait(
+        "nothing drains any more",
+        lambda: not (cluster.get("ModelDeployment", "digits") or {})["status"].get("draining"),
+    )
+
+
+def test_a_model_keeps_serving_when_its_job_is_deleted(
+    cluster: Cluster, kubelet: Kubelet, operator: OperatorProcess
+) -> None:
+    train(cluster, kubelet, "digits", name="digits", deploy=True)
+    kubelet.deployment_available(workload_of(cluster, 1)["metadata"]["name"])
+    serves(cluster, "digits", 1)
+    cluster.delete("TrainingJob", "digits")
+    cluster.wait("the job's pod is deleted", lambda: not cluster.list("Pod", of_job("digits")))
+    serves(cluster, "digits", 1)
+    assert cluster.get("ModelVersion", "digits-v1") is not None
+    assert selected(cluster, "digits") == "1"
+
+
+def test_a_rejected_version_goes_back_to_the_newest_approved_one(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.create(model_deployment("digits", "digits", rollout={"drainSeconds": 0}))
+    cluster.create(model_version("digits", 1))
+    cluster.create(model_version("digits", 2))
+    newest = workload_of(cluster, 2)
+    kubelet.deployment_available(newest["metadata"]["name"])
+    serves(cluster, "digits", 2)
+    cluster.patch("ModelVersion", "digits-v2", {"spec": {"approval": "Rejected"}})
+    kubelet.deployment_available(workload_of(cluster, 1)["metadata"]["name"])
+    serves(cluster, "digits", 1)
+
+
+def test_scaling_changes_the_replicas_and_nothing_else_of_a_deployment(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.create(model_deployment("digits", "digits"))
+    cluster.create(model_version("digits", 1))
+    before = workload_of(cluster, 1)
+    cluster.patch("ModelDeployment", "digits", {"spec": {"scaling": {"minReplicas": 3}}})
+    cluster.wait("three replicas", lambda: workload_of(cluster, 1)["spec"]["replicas"] == 3)
+    after = workload_of(cluster, 1)
+    assert after["spec"]["template"] == before["spec"]["template"]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+def test_two_jobs_that_end_together_register_two_versions(cluster: Cluster, kubelet: Kubelet) -> None:
+    for name in ("one", "two"):
+        cluster.create(training_job(name, model={"name": "digits"}))
+    for name in ("one", "two"):
+        cluster.wait(f"pod of {name}", lambda name=name: cluster.get("Pod", pod_name(name)))
+        kubelet.running(pod_name(name))
+    for name in ("one", "two"):
+        kubelet.succeeded(pod_name(name))
+    versions = {cluster.job_in(name, "SUCCEEDED")["status"]["modelVersion"] for name in ("one", "two")}
+    assert versions == {"digits-v1", "digits-v2"}
+    assert {version["metadata"]["name"] for version in cluster.list("ModelVersion")} == versions
+
+
+def test_a_service_of_someone_else_is_not_taken_over(cluster: Cluster, kubelet: Kubelet) -> None:
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "digits"},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "theirs"}},
+    }
+    cluster.create(theirs)
+    cluster.create(model_deployment("digits", "digits"))
+    cluster.create(model_version("digits", 1))
+    cluster.wait(
+        "the ModelDeployment says whose Service stands in its way",
+        lambda: (
+            "not made by Fovea" in (cluster.get("ModelDeployment", "digits") or {}).get("status", {}).get("message", "")
+        ),
+    )
+    service = cluster.get("Service", "digits")
+    assert service is not None
+    assert service["spec"]["selector"] == {"app": "theirs"}
