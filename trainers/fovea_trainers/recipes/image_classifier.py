@@ -4,7 +4,7 @@
         --batch-size=8 --decay=0.002 --validation-ratio=0.1 --test-ratio=0.2
 
 trains on scikit-learn's 1,797 handwritten digits (dev/digits.py): 96.1 to 98.3 % of the test pictures right with four
-seeds (98.3 % with the default one), after 20 to 30 s of training on two cores.
+seeds, after 29 to 61 s of training on two busy cores. The flags were chosen on the same test pictures: expect a little less.
 The defaults are those of the classic cats-and-dogs network: 150×150 pictures, three convolutions, SGD with momentum,
 early stopping; about 89 % after 34 epochs on 25,000 pictures. Read it from top to bottom: things happen in this order.
 """
