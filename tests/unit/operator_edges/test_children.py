@@ -1,0 +1,185 @@
+"""Writing children: what is there is not written again, what is someone else's is never touched."""
+
+import asyncio
+import copy
+from typing import Any
+
+import pytest
+from fovea_api.contract import labels
+from fovea_operator.cluster.cache import Cache
+from fovea_operator.cluster.children import Children
+from fovea_operator.cluster.intake import Intake
+from fovea_operator.cluster.metrics import Metrics
+from fovea_operator.cluster.resources import Resource
+from fovea_operator.cluster.routing import Routes
+from fovea_operator.errors import AlreadyExists, Conflict, Gone, NotOurs
+from fovea_operator.reconcile import references
+from fovea_operator.reconcile.decision import Child, Deletion, Write
+
+OWNER = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "uid": "u1", "controller": True}
+
+
+class Server:
+    """An API server of three verbs that counts its writes."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.calls: list[str] = []
+        self._version = 0
+
+    def put(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self._version += 1
+        stored = copy.deepcopy(dict(manifest))
+        stored["metadata"].setdefault("uid", f"uid-{self._version}")
+        stored["metadata"].setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
+        stored["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[stored["kind"], stored["metadata"]["name"]] = stored
+        return stored
+
+    async def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append("create")
+        if (manifest["kind"], manifest["metadata"]["name"]) in self.objects:
+            raise AlreadyExists("taken", code=409)
+        return self.put(manifest)
+
+    async def apply(self, manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
+        self.calls.append("apply")
+        known = self.objects.get((manifest["kind"], manifest["metadata"]["name"]))
+        merged = copy.deepcopy(dict(manifest))
+        if known is not None:
+            merged["metadata"] = {**known["metadata"], **manifest["metadata"]}
+        return self.put(merged)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        self.calls.append("get")
+        try:
+            return self.objects[resource.kind, name]
+        except KeyError:
+            raise Gone("no such object", code=404) from None
+
+    async def delete(self, item: Deletion) -> dict[str, Any]:
+        self.calls.append("delete")
+        known = self.objects.get((item.kind, item.name))
+        if known is None:
+            raise Gone("no such object", code=404)
+        if known["metadata"]["uid"] != item.uid:
+            raise Conflict("another uid", code=409)
+        known["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
+        return self.put(known)
+
+
+class World:
+    def __init__(self) -> None:
+        self.server = Server()
+        self.cache = Cache(labels.DEPLOYMENT)
+        intake = Intake(self.cache, Routes(self.cache, references.needs), lambda _key: None)
+        metrics = Metrics(self.cache, lambda: 0)
+        self.children = Children(self.server, self.cache, intake, 600, metrics)  # type: ignore[arg-type]
+        self.intake = intake
+
+    def write(self, write: Write, manifest: dict[str, Any]) -> list[str]:
+        """Calls that one write costs."""
+        self.server.calls.clear()
+        asyncio.run(self.children.write(Child(write, manifest)))
+        return list(self.server.calls)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def manifest(kind: str = "Pod", name: str = "digits-chief-0-0", **spec: Any) -> dict[str, Any]:
+    metadata = {
+        "name": name,
+        "namespace": "team",
+        "labels": {labels.JOB: "digits", labels.ATTEMPT: "0"},
+        "ownerReferences": [OWNER],
+    }
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def test_a_pod_is_created_once_and_is_in_the_cache_before_any_event(world: World) -> None:
+    assert world.write(Write.CREATE, manifest()) == ["create"]
+    assert world.cache.pods.get("team", "digits-chief-0-0") is not None
+    assert world.write(Write.CREATE, manifest()) == []
+
+
+def test_a_pod_made_by_a_decision_nobody_remembers_is_taken_as_made(world: World) -> None:
+    world.server.put(manifest())
+    assert world.write(Write.CREATE, manifest()) == ["create", "get"]
+    assert world.cache.pods.get("team", "digits-chief-0-0") is not None
+
+
+def test_a_pod_name_taken_by_another_owner_is_told_by_name(world: World) -> None:
+    stranger = manifest()
+    stranger["metadata"]["ownerReferences"] = []
+    world.server.put(stranger)
+    with pytest.raises(NotOurs, match=r"Pod team/digits-chief-0-0 exists and was not made by Fovea"):
+        world.write(Write.CREATE, manifest())
+
+
+def model_version(uid: str) -> dict[str, Any]:
+    spec = {"model": "digits", "version": 1, "uri": "s3://b/p", "digest": "sha256:" + "0" * 64}
+    return {
+        "apiVersion": "fovea.dev/v1alpha1",
+        "kind": "ModelVersion",
+        "metadata": {"name": "digits-v1", "namespace": "team"},
+        "spec": {**spec, "lineage": {"job": "digits", "jobUid": uid}},
+    }
+
+
+def test_a_model_version_of_the_same_job_is_taken_as_registered(world: World) -> None:
+    world.server.put({**model_version("u1"), "spec": {**model_version("u1")["spec"], "approval": "Approved"}})
+    assert world.write(Write.CREATE, model_version("u1")) == ["create", "get"]
+
+
+def test_a_version_number_taken_by_another_job_stops_the_decision_and_is_known_to_the_next(world: World) -> None:
+    world.server.put(model_version("u2"))
+    with pytest.raises(Conflict, match="digits-v1 exists with another content"):
+        world.write(Write.CREATE, model_version("u1"))
+    assert world.cache.versions.get("team", "digits-v1") is not None
+
+
+def test_an_unchanged_intent_is_applied_once(world: World) -> None:
+    service = manifest("Service", "digits", selector={"v": "1"})
+    assert world.write(Write.APPLY, service) == ["get", "apply"]
+    assert world.write(Write.APPLY, service) == []
+    assert world.write(Write.APPLY, manifest("Service", "digits", selector={"v": "2"})) == ["apply"]
+
+
+def test_an_intent_is_applied_again_when_somebody_edited_the_object(world: World) -> None:
+    service = manifest("Service", "digits", selector={"v": "1"})
+    world.write(Write.APPLY, service)
+    edited = world.server.put({**world.server.objects["Service", "digits"], "spec": {"selector": {"v": "theirs"}}})
+    world.intake.event("Service", "MODIFIED", edited)
+    assert world.write(Write.APPLY, service) == ["apply"]
+
+
+def test_a_service_of_someone_else_is_never_applied_over(world: World) -> None:
+    theirs = manifest("Service", "digits", selector={"app": "theirs"})
+    theirs["metadata"]["ownerReferences"] = []
+    world.server.put(theirs)
+    with pytest.raises(NotOurs, match="was not made by Fovea"):
+        world.write(Write.APPLY, manifest("Service", "digits", selector={"v": "1"}))
+    assert "apply" not in world.server.calls
+
+
+def test_a_deletion_marks_the_object_at_once(world: World) -> None:
+    world.write(Write.CREATE, manifest())
+    pod = world.cache.pods.get("team", "digits-chief-0-0")
+    assert pod is not None
+    asyncio.run(world.children.delete(Deletion("v1", "Pod", "team", "digits-chief-0-0", pod.uid)))
+    assert world.cache.pods.get("team", "digits-chief-0-0").record.deleting  # type: ignore[union-attr]
+
+
+def test_deleting_what_is_gone_or_replaced_forgets_it_and_spares_the_successor(world: World) -> None:
+    world.write(Write.CREATE, manifest())
+    pod = world.cache.pods.get("team", "digits-chief-0-0")
+    assert pod is not None
+    successor = manifest()
+    successor["metadata"]["uid"] = "successor"
+    world.server.put(successor)
+    asyncio.run(world.children.delete(Deletion("v1", "Pod", "team", "digits-chief-0-0", pod.uid)))
+    assert world.cache.pods.get("team", "digits-chief-0-0") is None
+    assert "deletionTimestamp" not in world.server.objects["Pod", "digits-chief-0-0"]["metadata"]

@@ -1,0 +1,154 @@
+"""The API client against a small HTTP server: errors, rotated tokens, counted calls, pages."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from fovea_operator import errors
+from fovea_operator.cluster import resources
+from fovea_operator.cluster.client import ApiClient
+from fovea_operator.cluster.credentials import Credentials
+from fovea_operator.reconcile.decision import Deletion
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "team"}}
+
+
+def serve(handler: Handler, use: Callable[[ApiClient], Awaitable[Any]], tokens: list[str] | None = None) -> Any:
+    """Run a server with one handler for every path, and a client whose token is the next of `tokens` at each reading."""
+    left = list(tokens or [])
+    counted: list[tuple[str, str, int]] = []
+
+    async def run() -> Any:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handler)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+
+        def load() -> Credentials:
+            return Credentials(f"http://127.0.0.1:{port}", token=left.pop(0) if left else "")
+
+        client = ApiClient(load, count=lambda *call: counted.append(call))
+        try:
+            return await use(client)
+        finally:
+            await client.close()
+            await runner.cleanup()
+
+    try:
+        return asyncio.run(run()), counted
+    except errors.ApiError as error:
+        return error, counted
+
+
+def status(code: int, reason: str, message: str, **headers: str) -> web.Response:
+    return web.json_response({"kind": "Status", "reason": reason, "message": message}, status=code, headers=headers)
+
+
+def test_a_refusal_carries_the_servers_own_words_and_the_call() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return status(403, "Forbidden", "exceeded quota: none")
+
+    error, counted = serve(handler, lambda client: client.create(POD))
+    assert type(error) is errors.Refused
+    assert str(error) == "exceeded quota: none (POST /api/v1/namespaces/team/pods: 403)"
+    assert counted == [("create", "pods", 403)]
+
+
+def test_a_server_that_asks_to_wait_is_heard() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return status(429, "TooManyRequests", "slow down", **{"Retry-After": "7"})
+
+    error, _ = serve(handler, lambda client: client.create(POD))
+    assert type(error) is errors.Transient
+    assert error.retry_after == 7
+
+
+def test_an_answer_that_is_no_json_is_an_error_like_any_other() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=502, text="<html>bad gateway</html>")
+
+    error, _ = serve(handler, lambda client: client.create(POD))
+    assert type(error) is errors.Transient
+    assert "bad gateway" in str(error)
+
+
+def test_no_answer_at_all_is_transient() -> None:
+    async def run() -> None:
+        client = ApiClient(lambda: Credentials("http://127.0.0.1:1"))
+        try:
+            await client.create(POD)
+        finally:
+            await client.close()
+
+    with pytest.raises(errors.Transient, match="POST /api/v1/namespaces/team/pods"):
+        asyncio.run(run())
+
+
+def test_a_rotated_token_is_read_anew_on_a_401() -> None:
+    seen: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(request.headers["Authorization"])
+        return web.json_response(POD) if seen[-1] == "Bearer new" else status(401, "Unauthorized", "who are you")
+
+    answer, counted = serve(handler, lambda client: client.create(POD), ["old", "new"])
+    assert answer == POD
+    assert seen == ["Bearer old", "Bearer new"]
+    assert [code for _, _, code in counted] == [401, 200]
+
+
+def test_a_deletion_has_the_uid_as_its_precondition_and_its_grace() -> None:
+    bodies: list[Any] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        bodies.append(await request.json())
+        return web.json_response(POD)
+
+    serve(handler, lambda client: client.delete(Deletion("v1", "Pod", "team", "a", "u1", 30)))
+    assert bodies[0]["preconditions"] == {"uid": "u1"}
+    assert bodies[0]["gracePeriodSeconds"] == 30
+    assert bodies[0]["propagationPolicy"] == "Background"
+
+
+def test_apply_is_server_side_with_force_and_our_field_manager() -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append((request.method, request.path_qs, request.headers["Content-Type"]))
+        return web.json_response(POD)
+
+    job = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "a", "namespace": "team"}}
+    serve(handler, lambda client: client.apply(job, "status"))
+    assert seen == [
+        (
+            "PATCH",
+            "/apis/fovea.dev/v1alpha1/namespaces/team/trainingjobs/a/status?fieldManager=fovea-operator&force=true",
+            "application/apply-patch+yaml",
+        )
+    ]
+
+
+def test_a_long_list_comes_in_pages_with_the_selector_in_each_call() -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path_qs)
+        more = "continue" not in request.query
+        metadata = {"resourceVersion": "12", **({"continue": "next/page"} if more else {})}
+        return web.json_response({"metadata": metadata, "items": [{"n": len(asked)}]})
+
+    async def use(client: ApiClient) -> list[Any]:
+        return [page async for page in client.pages(resources.POD, "", "a=b")]
+
+    pages, _ = serve(handler, use)
+    assert pages == [([{"n": 1}], 12), ([{"n": 2}], 12)]
+    assert asked == [
+        "/api/v1/pods?limit=500&labelSelector=a%3Db",
+        "/api/v1/pods?limit=500&labelSelector=a%3Db&continue=next/page",
+    ]

@@ -1,0 +1,308 @@
+"""Events, progress reports, the Lease, liveness, credentials, errors, logs and the command line."""
+
+import asyncio
+import base64
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fovea_api.contract import names
+from fovea_api.contract.report import ProgressReport
+from fovea_operator import errors, logs, main
+from fovea_operator.cluster.credentials import NoCredentials, from_kubeconfig, from_service_account, load
+from fovea_operator.cluster.events import Announcer, Dedupe, Subject, manifest
+from fovea_operator.cluster.lease import Sighting, sighting
+from fovea_operator.cluster.liveness import Liveness
+from fovea_operator.cluster.progress import Doorkeeper, Reports, Sender
+from fovea_operator.reconcile.decision import Event
+from fovea_operator.settings import Settings
+
+DIGITS = Subject("TrainingJob", "team", "digits", "u1")
+
+
+# --- events ---
+
+
+def test_the_same_event_of_one_object_is_written_once_in_a_while() -> None:
+    dedupe = Dedupe(seconds=600)
+    event = Event("Warning", "PodRefused", "exceeded quota")
+    other = Subject("TrainingJob", "team", "cats", "u2")
+    assert dedupe.is_new(DIGITS, event, 0)
+    assert not dedupe.is_new(DIGITS, event, 599)
+    assert dedupe.is_new(other, event, 599)
+    assert dedupe.is_new(DIGITS, Event("Warning", "PodRefused", "another message"), 599)
+    assert dedupe.is_new(DIGITS, event, 600)
+
+
+def test_what_dedupe_remembers_is_bounded() -> None:
+    dedupe = Dedupe(remembered=2)
+    for number in range(3):
+        assert dedupe.is_new(DIGITS, Event("Normal", "A", str(number)), 0)
+    assert dedupe.is_new(DIGITS, Event("Normal", "A", "0"), 1)
+
+
+def test_too_many_events_drop_the_oldest_and_count_it() -> None:
+    dropped = 0
+    written: list[str] = []
+
+    def drop() -> None:
+        nonlocal dropped
+        dropped += 1
+
+    async def create(body: dict[str, Any]) -> None:
+        written.append(body["message"])
+
+    async def run() -> None:
+        announcer = Announcer(create, drop, instance="me", rate=1000, backlog=2)
+        for number in range(4):
+            announcer.announce(DIGITS, Event("Normal", "A", str(number)))
+        running = asyncio.create_task(announcer.run())
+        async with asyncio.timeout(10):
+            while len(written) < 2:  # noqa: ASYNC110 - the announcer tells nobody
+                await asyncio.sleep(0.001)
+        running.cancel()
+
+    asyncio.run(run())
+    assert (written, dropped) == (["2", "3"], 2)
+
+
+def test_an_event_names_its_object_and_is_never_too_long() -> None:
+    from datetime import UTC, datetime
+
+    body = manifest(DIGITS, Event("Warning", "A", "x" * 5000), "me", datetime(2026, 1, 1, tzinfo=UTC))
+    assert body["involvedObject"]["uid"] == "u1"
+    assert body["firstTimestamp"] == "2026-01-01T00:00:00Z"
+    assert len(body["message"]) == 1024
+
+
+# --- progress reports ---
+
+
+def report(step: int) -> ProgressReport:
+    return ProgressReport(step=step)
+
+
+def test_a_job_is_looked_at_once_per_period_with_the_newest_report() -> None:
+    woken: list[float] = []
+    reports = Reports(5, lambda _namespace, _pod, seconds: woken.append(seconds))
+    sender = Sender("team", "digits-chief-0-0", "p1")
+    for now, step in ((0.0, 1), (1.0, 2), (2.0, 3), (6.0, 4), (30.0, 5), (31.0, 5)):
+        reports.put(sender, report(step), now)
+    # at once; at 5 for the two after it; at 10; at once again after a silence; nothing new at 31
+    assert woken == [0.0, 4.0, 4.0, 0.0]
+    assert reports.latest("team", "digits-chief-0-0") == report(5)
+    reports.forget("team", "digits-chief-0-0")
+    assert reports.latest("team", "digits-chief-0-0") is None
+
+
+def verdict(**changes: Any) -> dict[str, Any]:
+    extra = {
+        "authentication.kubernetes.io/pod-name": ["digits-chief-0-0"],
+        "authentication.kubernetes.io/pod-uid": ["p1"],
+    }
+    user = {"username": "system:serviceaccount:team:default", "extra": extra}
+    return {"authenticated": True, "audiences": [names.REPORT_TOKEN_AUDIENCE], "user": user, **changes}
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        verdict(authenticated=False),
+        verdict(audiences=["another"]),
+        verdict(audiences=[]),
+        verdict(user={"username": "kubernetes-admin"}),
+        verdict(user={"username": "system:serviceaccount:team:default", "extra": {}}),
+        {},
+    ],
+)
+def test_only_a_token_bound_to_a_pod_for_our_audience_is_let_in(refused: dict[str, Any]) -> None:
+    async def review(_token: str, _audience: str) -> dict[str, Any]:
+        return refused
+
+    assert asyncio.run(Doorkeeper(review).sender("token", 0)) is None
+
+
+def test_a_verdict_is_asked_for_once_and_again_when_it_is_old() -> None:
+    asked: list[str] = []
+
+    async def review(token: str, audience: str) -> dict[str, Any]:
+        asked.append(audience)
+        return verdict()
+
+    async def run() -> None:
+        door = Doorkeeper(review)
+        for now in (0, 299, 301):
+            assert await door.sender("token", now) == Sender("team", "digits-chief-0-0", "p1")
+
+    asyncio.run(run())
+    assert asked == [names.REPORT_TOKEN_AUDIENCE] * 2
+
+
+# --- leadership ---
+
+
+def lease(holder: str, renewed: str = "t1", seconds: int = 15) -> dict[str, Any]:
+    return {"spec": {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": seconds}}
+
+
+def test_a_lease_is_free_when_given_back_or_silent_for_its_whole_duration_by_our_own_clock() -> None:
+    seen = sighting(lease("other"), None, 100)
+    assert not seen.is_free(114.9)
+    assert seen.is_free(115)
+    assert sighting(lease(""), None, 100).is_free(100)
+
+
+def test_a_renewal_begins_the_wait_anew_and_a_repeated_sight_does_not() -> None:
+    seen = sighting(lease("other", "t1"), None, 100)
+    assert sighting(lease("other", "t1"), seen, 110) == seen
+    assert sighting(lease("other", "t2"), seen, 110) == Sighting("other", "t2", 15, 110)
+
+
+def test_a_leader_is_alive_while_it_sees_its_own_renewals_through_the_watch() -> None:
+    liveness = Liveness(started=0, lease_seconds=15, leading_since=100, renewal_seen=300)
+    assert liveness.trouble(300 + liveness.patience) == ""
+    assert "no renewal of the own lease" in liveness.trouble(301 + liveness.patience)
+
+
+def test_a_standby_is_alive_while_the_api_server_answers() -> None:
+    liveness = Liveness(started=0, lease_seconds=15, heard=50)
+    assert liveness.trouble(50 + liveness.patience) == ""
+    assert "did not answer" in liveness.trouble(51 + liveness.patience)
+
+
+# --- credentials ---
+
+
+def kubeconfig(folder: Path, **user: Any) -> Path:
+    path = folder / "config"
+    document = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://1.2.3.4:6443", "certificate-authority": "ca.pem"}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path.write_text(json.dumps(document))
+    (folder / "ca.pem").write_bytes(b"authority")
+    return path
+
+
+def test_a_kubeconfig_gives_files_next_to_it_and_embedded_data(tmp_path: Path) -> None:
+    data = base64.b64encode(b"key").decode()
+    (tmp_path / "token").write_text("secret\n")
+    found = from_kubeconfig([kubeconfig(tmp_path, **{"client-key-data": data, "tokenFile": "token"})])
+    assert (found.server, found.ca, found.key, found.token) == ("https://1.2.3.4:6443", b"authority", b"key", "secret")
+
+
+def test_a_kubeconfig_with_a_plugin_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(NoCredentials, match=r"user 'u' logs in by a plugin.*use a service account's token"):
+        from_kubeconfig([kubeconfig(tmp_path, exec={"command": "aws"})])
+
+
+def test_a_context_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "current-context": "there"}))
+    with pytest.raises(NoCredentials, match="no context 'there'"):
+        from_kubeconfig([path])
+
+
+def test_a_service_account_gives_server_authority_and_token(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_bytes(b"authority")
+    (tmp_path / "token").write_text("secret\n")
+    environment = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}
+    found = from_service_account(environment, tmp_path)
+    assert (found.server, found.token) == ("https://[fd00::1]:6443", "secret")
+
+
+def test_without_any_credentials_it_says_what_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(NoCredentials, match=r"neither KUBECONFIG.*set KUBECONFIG"):
+        load({})
+
+
+# --- errors ---
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kind"),
+    [
+        (0, "", errors.Transient),
+        (400, "BadRequest", errors.Refused),
+        (401, "Unauthorized", errors.Transient),
+        (403, "Forbidden", errors.Refused),
+        (404, "NotFound", errors.Gone),
+        (408, "Timeout", errors.Transient),
+        (409, "AlreadyExists", errors.AlreadyExists),
+        (409, "Conflict", errors.Conflict),
+        (410, "Expired", errors.Gone),
+        (422, "Invalid", errors.Refused),
+        (429, "TooManyRequests", errors.Transient),
+        (500, "InternalError", errors.Transient),
+        (503, "ServiceUnavailable", errors.Transient),
+    ],
+)
+def test_every_answer_has_its_error(code: int, reason: str, kind: type[errors.ApiError]) -> None:
+    error = errors.of_answer(code, reason, "said", 3)
+    assert type(error) is kind
+    assert (error.code, error.reason, error.retry_after, str(error)) == (code, reason, 3, "said")
+
+
+# --- logs, settings, command line ---
+
+
+def record(**extra: Any) -> logging.LogRecord:
+    made = logging.makeLogRecord({"msg": "pod %s made", "args": ("a",), "levelname": "INFO", "name": "x", **extra})
+    made.created = 0.0
+    return made
+
+
+def test_a_log_line_is_one_json_object_with_its_fields() -> None:
+    line = json.loads(logs.JsonLines().format(record(key="team/digits")))
+    assert line == {
+        "time": "1970-01-01T00:00:00.000+00:00",
+        "level": "info",
+        "logger": "x",
+        "message": "pod a made",
+        "key": "team/digits",
+    }
+
+
+def test_a_log_line_for_people_names_its_fields() -> None:
+    assert logs.Text().format(record(key="team/digits")) == "00:00:00.000 INFO    pod a made key=team/digits"
+
+
+def test_settings_are_read_by_the_type_of_their_default() -> None:
+    settings = Settings.from_environment(
+        {
+            "FOVEA_OPERATOR_RESYNC_SECONDS": "0.5",
+            "FOVEA_OPERATOR_WORKERS": "4",
+            "FOVEA_OPERATOR_EVENTS": "false",
+            "FOVEA_OPERATOR_WATCH_NAMESPACES": "a, b",
+        }
+    )
+    assert (settings.resync_seconds, settings.workers, settings.events) == (0.5, 4, False)
+    assert settings.watch_namespaces == ("a", "b")
+
+
+def test_a_wrong_option_is_told_by_name_and_value(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["run", "--workers", "many"])
+    assert ended.value.code == 2
+    assert "FOVEA_OPERATOR_WORKERS='many' is not a int" in capsys.readouterr().err
+
+
+def test_help_lists_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["run", "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "--resync-seconds SECONDS" in text
+    assert "default: 600.0" in text
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("fovea-operator ")
