@@ -1,0 +1,90 @@
+"""What the operator asks of the API server, in one place: the chart's roles are compared with it, and an audit log too."""
+
+import ast
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fovea_operator.desired
+import fovea_operator.reconcile
+from fovea_operator.cluster import resources
+from fovea_operator.cluster.resources import Resource
+
+
+class Access(NamedTuple):
+    """One right: API group, resource (with subresource), verb."""
+
+    group: str
+    resource: str
+    verb: str
+
+
+_WATCH = {"list", "watch"}
+NEEDS: dict[Resource, set[str]] = {
+    # `get`: an object that cannot be read is fetched raw; one whose name is taken is looked at.
+    resources.TRAINING_JOB: {*_WATCH, "get", "delete"},
+    resources.MODEL_VERSION: {*_WATCH, "get", "create"},
+    resources.MODEL_DEPLOYMENT: {*_WATCH, "get", "create"},
+    resources.POD: {*_WATCH, "get", "create", "delete"},
+    resources.SERVICE: {*_WATCH, "get", "create", "patch"},
+    resources.DEPLOYMENT: {*_WATCH, "get", "create", "patch", "delete"},
+    resources.EVENT: {"create"},
+}
+"""Where jobs and models live."""
+SUBRESOURCES: dict[Resource, dict[str, str]] = {
+    # An owner reference that blocks deletion asks for `update` of finalizers where that is enforced.
+    resources.TRAINING_JOB: {"status": "patch", "finalizers": "update"},
+    resources.MODEL_DEPLOYMENT: {"status": "patch", "finalizers": "update"},
+}
+CLUSTER_NEEDS: dict[Resource, set[str]] = {resources.MACHINE_TYPE: _WATCH, resources.TOKEN_REVIEW: {"create"}}
+"""What belongs to no namespace."""
+LEASE_NEEDS: dict[str, set[str]] = {"": {"create"}, "named": {"get", "update"}}
+"""In the operator's own namespace: create cannot be bound to a name, the rest is."""
+
+
+def accesses(needs: dict[Resource, set[str]]) -> set[Access]:
+    """Flat."""
+    return {Access(resource.group, resource.plural, verb) for resource, verbs in needs.items() for verb in verbs}
+
+
+def namespaced() -> set[Access]:
+    """Everything in a namespace with jobs and models."""
+    status = {
+        Access(resource.group, f"{resource.plural}/{name}", verb)
+        for resource, verbs in SUBRESOURCES.items()
+        for name, verb in verbs.items()
+    }
+    return accesses(NEEDS) | status
+
+
+def emitted_kinds() -> set[str]:
+    """Kinds that the builders write: every literal of the package with apiVersion, kind and metadata."""
+    found = set()
+    for tree in _trees(fovea_operator.desired):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                entries = {key.value: value for key, value in zip(node.keys, node.values, strict=True) if isinstance(key, ast.Constant)}
+                if {"apiVersion", "kind", "metadata"} <= entries.keys():
+                    found.add(_kind(entries["kind"]))
+    return found
+
+
+def deleted_kinds() -> set[str]:
+    """Kinds that decisions delete: the second argument of every Deletion."""
+    found = set()
+    for tree in _trees(fovea_operator.reconcile):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Deletion":
+                found.add(_kind(node.args[1]))
+    return found
+
+
+def _trees(package: Any) -> list[ast.Module]:
+    return [ast.parse(path.read_text()) for path in sorted(Path(package.__path__[0]).glob("*.py"))]
+
+
+def _kind(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    # `ModelVersion.KIND`, or the job's own `job.kind`.
+    assert isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name), ast.dump(node)
+    return {"job": "TrainingJob", "deployment": "ModelDeployment"}.get(node.value.id, node.value.id)
