@@ -1,4 +1,4 @@
-"""`up` brings the embedded cluster back from whatever was killed. In a second cluster, so that no other test is disturbed."""
+"""`up` brings the embedded cluster back from whatever was killed. In a second cluster: no other test is disturbed."""
 
 import contextlib
 import json

@@ -58,7 +58,7 @@ class SecondCluster:
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Standard output of kubectl."""
         command = self.command(self._kubectl, "--kubeconfig", str(self.layout.kubeconfig), *arguments)
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 

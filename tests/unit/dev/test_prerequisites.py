@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+from fovea_dev import prerequisites
+from fovea_dev.layout import Cache
+from fovea_dev.prerequisites import Prerequisite, demand, file_system_of, parse_go_version
+from fovea_dev.progress import StepFailed
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("go version go1.26.0 linux/amd64", (1, 26)),
+        ("go version go1.9 linux/arm64", (1, 9)),
+        ("go version devel go1.27-abc linux/amd64", (1, 27)),
+        ("command not found", None),
+    ],
+)
+def test_the_go_version_is_read_from_what_go_prints(text: str, expected: tuple[int, int] | None) -> None:
+    assert parse_go_version(text) == expected
+
+
+def test_everything_that_is_missing_is_named_at_once_with_its_remedy() -> None:
+    found = [
+        Prerequisite("Go 1.26 or newer", "go1.19", met=False, remedy="install it from https://go.dev/dl/"),
+        Prerequisite("make", "/usr/bin/make", met=True, remedy="apt-get install make"),
+        Prerequisite("root", "uid 1000", met=False, remedy="use sudo"),
+    ]
+    with pytest.raises(StepFailed) as failure:
+        demand(found)
+    assert str(failure.value).splitlines()[1:] == [
+        "  - Go 1.26 or newer (found: go1.19): install it from https://go.dev/dl/",
+        "  - root (found: uid 1000): use sudo",
+    ]
+
+
+def test_a_machine_without_go_is_told_where_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    lacking = {item.name: item for item in prerequisites.for_tools(Cache(tmp_path)) if not item.met}
+    assert set(lacking) >= {"Go 1.26 or newer", "make"}
+    assert "go.dev/dl" in lacking["Go 1.26 or newer"].remedy
+
+
+def test_every_prerequisite_has_a_remedy(tmp_path: Path) -> None:
+    found = prerequisites.for_embedded_cluster(Cache(tmp_path))
+    assert [item.name for item in found if not item.remedy] == []
+    names = " ".join(item.name for item in found)
+    for word in ("Linux", "root", "Python 3.11", "Go 1.26", "make", "GiB of disk"):
+        assert word in names
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [("/var/cache/x", "ext4"), ("/data/cache", "xfs"), ("/database", "overlay"), ("/", "overlay")],
+)
+def test_the_file_system_of_a_folder_is_that_of_the_innermost_mount(folder: str, expected: str) -> None:
+    mounts = "overlay / overlay rw 0 0\n/dev/sda /var ext4 rw 0 0\n/dev/sdb /data xfs rw 0 0\n"
+    assert file_system_of(Path(folder), mounts) == expected
