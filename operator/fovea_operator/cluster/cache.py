@@ -135,11 +135,11 @@ class Store(Generic[T]):
         self._replace(name, before, None)
         return Change(name, before, None)
 
-    def missing(self, listed: set[str], version: int) -> list[tuple[Name, str]]:
-        """Names and uids of objects known at `version` or before that a list taken at that version does not have."""
-        known = [(name, entry.uid, entry.version) for name, entry in self._entries.items()]
-        known += [(name, item.uid, item.version) for name, item in self.unreadable.items()]
-        return [(name, uid) for name, uid, seen in known if seen <= version and uid not in listed]
+    def missing(self, listed: set[str]) -> list[tuple[Name, str]]:
+        """Names and uids of known objects that a list does not have."""
+        known = [(name, entry.uid) for name, entry in self._entries.items()]
+        known += [(name, item.uid) for name, item in self.unreadable.items()]
+        return [(name, uid) for name, uid in known if uid not in listed]
 
     def _replace(self, name: Name, before: Entry[T] | None, after: Entry[T] | None) -> None:
         self._by_name = None

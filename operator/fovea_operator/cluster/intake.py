@@ -99,6 +99,6 @@ async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: S
             for item in items:
                 listed.add(records.uid(item))
                 intake.seen(resource.kind, item)
-        for (where, name), uid in store.missing(listed, as_of):
+        for (where, name), uid in store.missing(listed):
             if not namespace or where == namespace:
                 intake.gone(resource.kind, where, name, uid, as_of)

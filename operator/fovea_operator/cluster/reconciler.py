@@ -95,6 +95,7 @@ class Reconciler:
         if entry is None:
             await self._without_object(key)
             return None
+        await self._end_orphans(key, entry.uid)
         now = datetime.now(UTC)
         decision = self._decide(key, now, "")
         refused: Refused | None = None
@@ -156,8 +157,14 @@ class Reconciler:
             await self._tell_unreadable(key, unreadable.message)
             return
         self._requeue(key, None)
+        await self._end_orphans(key, "")
+
+    async def _end_orphans(self, key: Key, uid: str) -> None:
+        """End pods of a job of that name that is gone; `uid`: the one that is there."""
+        if key.kind != resources.TRAINING_JOB.kind:
+            return
         # The garbage collector would give the pods of a deleted job their own, long grace period.
-        for pod in observe.orphans(self._cache, key, ""):
+        for pod in observe.orphans(self._cache, key, uid):
             if not pod.deleting:
                 await self._children.delete(
                     Deletion("v1", "Pod", pod.namespace, pod.name, pod.uid, self._settings.cancel_grace_seconds)

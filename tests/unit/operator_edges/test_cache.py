@@ -101,6 +101,16 @@ def test_the_echo_of_an_own_write_and_anything_older_queues_nothing(world: World
     assert entry.record.status.state is None
 
 
+def test_the_echo_of_an_own_write_is_not_even_read(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    world.seen(job(version=5))
+
+    def read(_raw: Any) -> Any:
+        raise AssertionError("an echo was read")
+
+    monkeypatch.setattr(world.cache.jobs, "_read", read)
+    assert world.seen(job(version=5)) == set()
+
+
 def test_a_pod_event_that_changes_nothing_decided_on_queues_nothing_but_is_remembered(world: World) -> None:
     world.seen(job())
     assert world.seen(pod(version=2)) == {DIGITS}

@@ -1,7 +1,6 @@
 """Writing children: what is there is not written again, what is someone else's is never touched."""
 
 import asyncio
-import copy
 from typing import Any
 
 import pytest
@@ -10,62 +9,13 @@ from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.children import Children
 from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.metrics import Metrics
-from fovea_operator.cluster.resources import Resource
 from fovea_operator.cluster.routing import Routes
-from fovea_operator.errors import AlreadyExists, Conflict, Gone, NotOurs
+from fovea_operator.errors import Conflict, NotOurs
 from fovea_operator.reconcile import references
 from fovea_operator.reconcile.decision import Child, Deletion, Write
+from support.memory_api import Server
 
 OWNER = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "uid": "u1", "controller": True}
-
-
-class Server:
-    """An API server of three verbs that counts its writes."""
-
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
-        self.calls: list[str] = []
-        self._version = 0
-
-    def put(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        self._version += 1
-        stored = copy.deepcopy(dict(manifest))
-        stored["metadata"].setdefault("uid", f"uid-{self._version}")
-        stored["metadata"].setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
-        stored["metadata"]["resourceVersion"] = str(self._version)
-        self.objects[stored["kind"], stored["metadata"]["name"]] = stored
-        return stored
-
-    async def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        self.calls.append("create")
-        if (manifest["kind"], manifest["metadata"]["name"]) in self.objects:
-            raise AlreadyExists("taken", code=409)
-        return self.put(manifest)
-
-    async def apply(self, manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
-        self.calls.append("apply")
-        known = self.objects.get((manifest["kind"], manifest["metadata"]["name"]))
-        merged = copy.deepcopy(dict(manifest))
-        if known is not None:
-            merged["metadata"] = {**known["metadata"], **manifest["metadata"]}
-        return self.put(merged)
-
-    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
-        self.calls.append("get")
-        try:
-            return self.objects[resource.kind, name]
-        except KeyError:
-            raise Gone("no such object", code=404) from None
-
-    async def delete(self, item: Deletion) -> dict[str, Any]:
-        self.calls.append("delete")
-        known = self.objects.get((item.kind, item.name))
-        if known is None:
-            raise Gone("no such object", code=404)
-        if known["metadata"]["uid"] != item.uid:
-            raise Conflict("another uid", code=409)
-        known["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
-        return self.put(known)
 
 
 class World:

@@ -1,0 +1,74 @@
+"""An API server in memory for unit tests of the operator's edges: a few verbs, counted; uids and resourceVersions."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from fovea_operator.cluster.resources import Resource
+from fovea_operator.errors import AlreadyExists, Conflict, Gone
+from fovea_operator.reconcile.decision import Deletion
+
+
+class Server:
+    """An API server of three verbs that counts its writes."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.calls: list[str] = []
+        """Verbs."""
+        self.detail: list[str] = []
+        """Verbs with kind and subresource."""
+        self.fail: Callable[[str], Exception | None] | None = None
+        """Says with what a call fails."""
+        self._version = 0
+
+    def _call(self, verb: str, kind: str, subresource: str = "") -> None:
+        self.calls.append(verb)
+        self.detail.append(f"{verb} {kind}{'/' if subresource else ''}{subresource}")
+        if self.fail is not None and (error := self.fail(self.detail[-1])) is not None:
+            raise error
+
+    def put(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self._version += 1
+        stored = copy.deepcopy(dict(manifest))
+        stored["metadata"].setdefault("uid", f"uid-{self._version}")
+        stored["metadata"].setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
+        stored["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[stored["kind"], stored["metadata"]["name"]] = stored
+        return stored
+
+    async def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self._call("create", manifest["kind"])
+        if (manifest["kind"], manifest["metadata"]["name"]) in self.objects:
+            raise AlreadyExists("taken", code=409)
+        return self.put(manifest)
+
+    async def apply(self, manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
+        self._call("apply", manifest["kind"], subresource)
+        known = self.objects.get((manifest["kind"], manifest["metadata"]["name"]))
+        merged = copy.deepcopy(dict(manifest))
+        if known is not None:
+            merged = {**known, **merged, "metadata": {**known["metadata"], **manifest["metadata"]}}
+        return self.put(merged)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        self._call("get", resource.kind)
+        try:
+            return self.objects[resource.kind, name]
+        except KeyError:
+            raise Gone("no such object", code=404) from None
+
+    async def delete(self, item: Deletion) -> dict[str, Any]:
+        self._call("delete", item.kind)
+        known = self.objects.get((item.kind, item.name))
+        if known is None:
+            raise Gone("no such object", code=404)
+        if known["metadata"]["uid"] != item.uid:
+            raise Conflict("another uid", code=409)
+        known["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
+        return self.put(known)
+
+    async def merge_status(self, resource: Resource, namespace: str, name: str, status: Any) -> dict[str, Any]:
+        self._call("patch", resource.kind, "status")
+        known = self.objects[resource.kind, name]
+        return self.put({**known, "status": {**(known.get("status") or {}), **status}})

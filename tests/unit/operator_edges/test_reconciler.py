@@ -1,0 +1,259 @@
+"""One reconcile: the order of its writes, and what every kind of error leads to."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from fovea_api.contract import labels
+from fovea_operator import errors
+from fovea_operator.cluster import keys
+from fovea_operator.cluster.cache import Cache
+from fovea_operator.cluster.intake import Intake
+from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.metrics import Metrics
+from fovea_operator.cluster.progress import Reports
+from fovea_operator.cluster.queue import Failure
+from fovea_operator.cluster.reconciler import Reconciler
+from fovea_operator.cluster.routing import Routes
+from fovea_operator.reconcile import references
+from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event, Write
+from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.settings import Settings
+from support.memory_api import Server
+
+DIGITS = keys.job("team", "digits")
+Decide = Callable[[JobObserved, datetime, Settings], Decision]
+
+
+def job(**changes: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "fovea.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "digits", "namespace": "team", "uid": "u1", "generation": 1},
+        "spec": {"trainer": {"container": {"image": "a:1"}}},
+        "status": {},
+        **changes,
+    }
+
+
+def pod(name: str = "digits-chief-0-0", owner: str = "u1") -> dict[str, Any]:
+    reference = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "uid": owner}
+    metadata = {"name": name, "namespace": "team", "labels": {labels.JOB: "digits", labels.ATTEMPT: "0"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**metadata, "ownerReferences": [{**reference, "controller": True}]},
+        "status": {"phase": "Pending"},
+    }
+
+
+class World:
+    def __init__(self, decide: Decide) -> None:
+        self.server = Server()
+        self.cache = Cache(labels.DEPLOYMENT)
+        routes = Routes(self.cache, references.needs)
+        self.queued: list[Key] = []
+        self.intake = Intake(self.cache, routes, self.queued.append)
+        self.announced: list[Event] = []
+        self.requeued: dict[Key, float | None] = {}
+        self.reconciler = Reconciler(
+            client=self.server,  # type: ignore[arg-type]
+            cache=self.cache,
+            routes=routes,
+            intake=self.intake,
+            reports=Reports(5, lambda *_: None),
+            settings=Settings(cancel_grace_seconds=7),
+            metrics=Metrics(self.cache, lambda: 0),
+            announce=self._announce,
+            requeue=self.requeued.__setitem__,
+            decide_job=decide,
+            decide_deployment=lambda *_: Decision(),
+        )
+
+    def _announce(self, _subject: Any, event: Event) -> None:
+        self.server.detail.append(f"announce {event.reason}")
+        self.announced.append(event)
+
+    def know(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Put an object on the server and into the cache."""
+        stored = self.server.put(raw)
+        self.intake.event(stored["kind"], "ADDED", stored)
+        return stored
+
+    def work(self, key: Key = DIGITS) -> tuple[Failure | None, list[str]]:
+        self.server.detail.clear()
+        return asyncio.run(self.reconciler.work(key, 0.0)), list(self.server.detail)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.server.objects["TrainingJob", "digits"].get("status") or {})
+
+
+def whole(observed: JobObserved, now: datetime, _: Settings) -> Decision:
+    return Decision(
+        children=(Child(Write.CREATE, pod()),),
+        status={"state": "PREPARING", "observedGeneration": 1},
+        deletions=(Deletion("v1", "Pod", "team", "old", "u9", 30),),
+        events=(Event("Normal", "PodCreated", "a pod was made"),),
+        requeue_at=now + timedelta(seconds=12),
+    )
+
+
+def test_children_come_first_then_one_status_then_deletions_then_events() -> None:
+    world = World(whole)
+    world.know(job())
+    failure, calls = world.work()
+    assert failure is None
+    assert calls == ["create Pod", "apply TrainingJob/status", "delete Pod", "announce PodCreated"]
+    assert world.requeued == {DIGITS: 12.0}
+
+
+def test_a_decision_that_changes_nothing_writes_nothing() -> None:
+    world = World(whole)
+    world.know(job())
+    world.work()
+    _, calls = world.work()
+    assert calls == ["delete Pod", "announce PodCreated"]
+
+
+def test_the_answer_to_an_own_status_write_is_what_the_next_decision_sees() -> None:
+    seen: list[Any] = []
+
+    def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
+        seen.append(observed.job.status.state)
+        return whole(observed, now, settings)
+
+    world = World(decide)
+    world.know(job())
+    world.work()
+    world.work()
+    assert seen == [None, "PREPARING"]
+
+
+def test_a_refused_child_is_told_in_the_status_and_tried_again_later() -> None:
+    refusals: list[str] = []
+
+    def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
+        refusals.append(observed.refused)
+        if observed.refused:
+            return Decision(children=(Child(Write.CREATE, pod()),), status={"message": observed.refused})
+        return whole(observed, now, settings)
+
+    world = World(decide)
+    world.know(job())
+    world.server.fail = lambda call: errors.Refused("exceeded quota", code=403) if call == "create Pod" else None
+    failure, calls = world.work()
+    assert failure == Failure(0)
+    assert calls == ["create Pod", "apply TrainingJob/status"]
+    assert refusals == ["", "exceeded quota"]
+    assert world.status == {"message": "exceeded quota"}
+    world.server.fail = None
+    failure, calls = world.work()
+    assert failure is None
+    assert calls[:2] == ["create Pod", "apply TrainingJob/status"]
+
+
+@pytest.mark.parametrize(
+    ("error", "wait"),
+    [(errors.Conflict("out of date", code=409), 0.0), (errors.Transient("slow down", code=429, retry_after=9), 9.0)],
+)
+def test_a_transient_error_stops_the_decision_and_comes_back(error: Exception, wait: float) -> None:
+    world = World(whole)
+    world.know(job())
+    world.server.fail = lambda call: error if call == "create Pod" else None
+    failure, calls = world.work()
+    assert failure == Failure(wait)
+    assert calls == ["create Pod"]
+    assert world.status == {}
+
+
+def test_a_job_that_went_away_meanwhile_is_no_failure() -> None:
+    world = World(whole)
+    world.know(job())
+    world.server.fail = lambda call: errors.Gone("no such job", code=404) if "status" in call else None
+    failure, _ = world.work()
+    assert failure is None
+
+
+def test_a_defect_is_told_on_the_object_once_and_tried_again() -> None:
+    broken = True
+
+    def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
+        if broken:
+            raise ZeroDivisionError
+        return whole(observed, now, settings)
+
+    world = World(decide)
+    world.know(job(status={"state": "RUNNING"}))
+    failure, calls = world.work()
+    assert failure == Failure()
+    assert calls == ["apply TrainingJob/status"]
+    assert world.status["state"] == "RUNNING"
+    (condition,) = world.status["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("Admitted", "Unknown", "InternalError")
+    assert "ZeroDivisionError" in condition["message"]
+    _, calls = world.work()
+    assert calls == []
+    broken = False
+    failure, _ = world.work()
+    assert failure is None
+    assert world.status["state"] == "PREPARING"
+
+
+def test_an_object_that_cannot_be_read_gets_a_condition_once_and_keeps_its_pods() -> None:
+    world = World(whole)
+    stored = world.know(job(status={"state": "RUNNING", "conditions": []}))
+    world.know(pod())
+    stored["spec"]["trainer"]["container"]["image"] = 7
+    world.know(stored)
+    failure, calls = world.work()
+    assert failure is None
+    assert calls == ["get TrainingJob", "patch TrainingJob/status"]
+    (condition,) = world.status["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("Admitted", "False", "InvalidSpec")
+    assert "spec.trainer.container.image" in condition["message"]
+    assert world.status["state"] == "RUNNING"
+    _, calls = world.work()
+    assert calls == ["get TrainingJob"]
+
+
+def test_the_pods_of_a_job_that_is_gone_are_deleted_with_the_short_grace() -> None:
+    world = World(whole)
+    stored = world.know(job())
+    world.know(pod())
+    world.know(pod("digits-chief-0-1", owner="another job"))
+    world.intake.event("TrainingJob", "DELETED", stored)
+    assert world.queued[-1] == DIGITS
+    graces: list[Any] = []
+    delete = world.server.delete
+
+    async def noted(item: Deletion) -> dict[str, Any]:
+        graces.append(item.grace_seconds)
+        return await delete(item)
+
+    world.server.delete = noted  # type: ignore[method-assign]
+    _, calls = world.work()
+    assert calls == ["delete Pod", "delete Pod"]
+    assert graces == [7, 7]
+    assert world.requeued == {DIGITS: None}
+    _, calls = world.work()
+    assert calls == []
+
+
+def test_the_pods_of_a_namesake_before_it_are_ended_when_a_job_is_looked_at() -> None:
+    world = World(lambda *_: Decision())
+    world.know(job())
+    world.know(pod("digits-chief-0-7", owner="the job before"))
+    world.know(pod())
+    _, calls = world.work()
+    assert calls == ["delete Pod"]
+    assert "deletionTimestamp" in world.server.objects["Pod", "digits-chief-0-7"]["metadata"]
+
+
+def test_no_requeue_time_takes_the_one_before_back() -> None:
+    world = World(lambda *_: Decision())
+    world.know(job())
+    world.work()
+    assert world.requeued == {DIGITS: None}
