@@ -50,7 +50,8 @@ def advance(view: ServingView) -> Places:
 
 def _stable(view: ServingView) -> VersionStatus | None:
     """The status's word; without one, the version that the Service points at: a lost status must not stop a model."""
-    if view.status.observed_generation is not None or view.observed.service is None:
+    never_said = view.status.stable is None and view.status.observed_generation is None
+    if not never_said or view.observed.service is None:
         return view.status.stable
     selector = view.observed.service.selector
     number, revision = selector.get(labels.VERSION, ""), selector.get(labels.REVISION, "")
