@@ -14,18 +14,17 @@ from fovea_operator.settings import Settings
 from support.golden import DATA, Golden
 from support.observations import GPU, MODEL, SETTINGS, deployment, job, machine, version
 
-EXAMPLES = DATA.parents[1] / "examples"
 
-
-def example(name: str) -> TrainingJob:
-    document = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
-    document["metadata"]["uid"] = f"{name}-uid"
+def given(name: str) -> TrainingJob:
+    """A job of tests/data/operator."""
+    document = yaml.safe_load((DATA / "operator" / f"job-{name}.yaml").read_text(encoding="utf-8"))
+    document["metadata"]["uid"] = f"{document['metadata']['name']}-uid"
     return TrainingJob.model_validate(document)
 
 
 def test_the_pod_of_a_recipe(golden: Golden) -> None:
     sources = Sources((Input("data", "s3://fovea/vision/datasets/digits"),))
-    golden.check("operator/pod-recipe.yaml", training_pod(example("digits"), Member(), 0, machine(), sources, SETTINGS))
+    golden.check("operator/pod-recipe.yaml", training_pod(given("recipe"), Member(), 0, machine(), sources, SETTINGS))
 
 
 def test_the_pod_of_a_container_on_a_gpu_machine(golden: Golden) -> None:
@@ -38,7 +37,7 @@ def test_the_pod_of_a_container_on_a_gpu_machine(golden: Golden) -> None:
     )
     settings = Settings(image_pull_secrets=("fovea-registry",))
     golden.check(
-        "operator/pod-container-gpu.yaml", training_pod(example("own-container"), Member(), 2, GPU, sources, settings)
+        "operator/pod-container-gpu.yaml", training_pod(given("container"), Member(), 2, GPU, sources, settings)
     )
 
 
@@ -88,7 +87,7 @@ def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:
 
 
 def test_only_agent_containers_hold_the_stores_key_and_only_sync_a_token() -> None:
-    pod = training_pod(example("own-container"), Member(), 0, machine(), Sources(), SETTINGS)
+    pod = training_pod(given("container"), Member(), 0, machine(), Sources(), SETTINGS)
     mounts = {
         container["name"]: {mount["name"] for mount in container["volumeMounts"]}
         for container in [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
