@@ -1,5 +1,6 @@
 """Helm on Fovea's chart: rendering, linting and, against an API server without controllers, releases without their hooks."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -85,12 +86,15 @@ def is_hook(manifest: Manifest) -> bool:
 
 
 def pod_templates(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """Pod templates by `Kind/name` of what makes them."""
+    """Pod templates by `Kind/name` of what makes them; volumes of claims are empty folders."""
     found = {}
     for item in manifests:
         title = f"{item['kind']}/{item['metadata']['name']}"
         if item["kind"] == "Pod":
             found[title] = {"metadata": item["metadata"], "spec": item["spec"]}
         elif "template" in item.get("spec", {}):
-            found[title] = item["spec"]["template"]
+            template = copy.deepcopy(item["spec"]["template"])
+            claims = [claim["metadata"]["name"] for claim in item["spec"].get("volumeClaimTemplates", ())]
+            template["spec"]["volumes"] += [{"name": name, "emptyDir": {}} for name in claims]
+            found[title] = template
     return found
