@@ -193,6 +193,19 @@ def test_a_job_deleted_while_it_is_waited_for_is_an_error(client: Client, cluste
         client.jobs.wait("digits", timeout=30)
 
 
+def test_a_job_submitted_anew_while_the_watch_was_broken_is_not_taken_for_the_first(
+    client: Client, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.create(training_job("digits"))
+    monkeypatch.setattr(client.jobs.kinds, "watch", lambda *arguments: iter(()))
+    following = client.jobs.follow("digits", timeout=30)
+    next(following)
+    cluster.delete("TrainingJob", "digits")
+    cluster.create(training_job("digits"))
+    with pytest.raises(NotFoundError, match="was deleted and submitted anew"):
+        next(following)
+
+
 def test_submit_and_wait_in_one_command(run: Run, cluster: Cluster) -> None:
     def play_operator() -> None:
         cluster.wait("the job", lambda: cluster.get("TrainingJob", "digits"))

@@ -1,5 +1,6 @@
 """Logs and port-forwards through a real API server; the kubelet behind it is the test's."""
 
+import select
 import socket
 import threading
 import uuid
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fovea.sdk import Client, NotFoundError, UnreachableError
+from fovea.sdk import Client, NotFoundError, UnreachableError, port_forward
 from fovea.sdk.port_forward import PortForward, to_pods
 from fovea_api.contract import labels, names
 from support.command_line import fovea
@@ -199,6 +200,47 @@ def test_a_port_forward_carries_many_connections_and_much_data(
         for thread in threads:
             thread.join(60)
         assert [result == payload for result in results] == [True] * 4
+
+
+def test_a_connection_that_is_dropped_unread_ends_quietly(
+    client: Client, cluster: Cluster, node: KubeletServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_pod(cluster, node, "server", {"app": "server"})
+    step(cluster, "server", RUNNING)
+    listener = socket.create_server(("127.0.0.1", 0))
+    gone = threading.Event()
+
+    def greet() -> None:
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            with peer:
+                peer.sendall(b"welcome" * 1000)
+                while peer.recv(1024):
+                    pass
+                gone.set()
+
+    failures: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    threading.Thread(target=greet, daemon=True).start()
+    node.ports["server", 8500] = listener.getsockname()
+    with PortForward(client.cluster, cluster.namespace, "server", 8500) as forward:
+        remote = forward._connect()
+        assert select.select([remote], [], [], 30)[0], "the greeting did not arrive"
+        port_forward._finish(remote)
+        assert gone.wait(30), "the server was not told that its peer is gone"
+        host, port = forward.address.split(":")
+        gone.clear()
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            assert connection.recv(1) == b"w"
+        assert gone.wait(30), "the server was not told that its peer is gone"
+    listener.close()
+    proxies = [thread for thread in threading.enumerate() if thread.name.startswith("Kubernetes port forward proxy")]
+    for proxy in proxies:
+        proxy.join(30)
+    assert failures == []
 
 
 def test_a_port_forward_that_cannot_be_is_explained(client: Client, cluster: Cluster) -> None:

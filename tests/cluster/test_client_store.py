@@ -250,6 +250,17 @@ def test_racing_registrations_get_numbers_of_their_own(
     assert [version.spec.version for version in client.versions.list("digits")] == [4, 3, 2, 1]
 
 
+def test_a_number_is_not_given_twice_while_a_later_one_exists(
+    client: Client, cluster: Cluster, tmp_path: Path, with_key: None
+) -> None:
+    for number in range(3):
+        (tmp_path / "saved_model.pb").write_text(str(number))
+        client.versions.create("digits", tmp_path)
+        if number == 1:
+            cluster.delete("ModelVersion", "digits-v1")
+    assert [version.spec.version for version in client.versions.list("digits")] == [3, 2]
+
+
 def test_a_publication_of_other_content_in_the_same_place_is_left_alone(
     client: Client, cluster: Cluster, object_store: ObjectStore, saved_model: Path, with_key: None
 ) -> None:

@@ -380,7 +380,7 @@ def _wait(source: "Jobs", name: str, *, timeout: float | None, quiet: bool) -> i
         click.echo(f"TIMEOUT: {error}", err=True)
         return exit_codes.TIMEOUT
     click.echo(f"Job {name} {job.state}." + (f" Model version {job.model_version}." if job.model_version else ""))
-    if job.state != "SUCCEEDED" and job.status.message:
+    if quiet and job.state != "SUCCEEDED" and job.status.message:
         click.echo(job.status.message, err=True)
     return exit_codes.of_state(job.state)
 

@@ -12,6 +12,7 @@ from .errors import NotFoundError, UnreachableError
 from .resources import core_path
 
 _CHUNK = 256 * 1024
+_FINISH_SECONDS = 5.0
 
 
 class PortForward:
@@ -52,7 +53,7 @@ class PortForward:
             remote = self._connect()
         except Exception as error:
             raise UnreachableError(self._explain(error)) from error
-        remote.close()
+        _finish(remote)
 
     def _accept(self) -> None:
         while True:
@@ -69,8 +70,12 @@ class PortForward:
             self._failure = self._explain(error)
             local.close()
             return
-        threading.Thread(target=_pump, args=(local, remote), daemon=True).start()
-        _pump(remote, local)
+        threading.Thread(target=_send, args=(local, remote), daemon=True).start()
+        _copy(remote, local)
+        with suppress(OSError):  # The peer may have gone first.
+            local.shutdown(socket.SHUT_RDWR)
+        local.close()
+        _finish(remote)
 
     def _connect(self) -> socket.socket:
         from kubernetes import client
@@ -120,19 +125,27 @@ def _number(pod: dict[str, Any], port: int | str) -> int:
     return named[0] if named else int(port)
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    try:
+def _send(local: socket.socket, remote: socket.socket) -> None:
+    _copy(local, remote)
+    with suppress(OSError):  # The other direction may have ended first.
+        remote.shutdown(socket.SHUT_WR)
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    # An OSError says that either side hung up, which is how a connection may end.
+    with suppress(OSError):
         while data := source.recv(_CHUNK):
             sink.sendall(data)
-    except OSError:
-        pass  # Either side hung up: both are closed below.
-    finally:
-        for end in (source, sink):
-            _hang_up(end)
 
 
-def _hang_up(end: socket.socket) -> None:
-    # shutdown wakes the other thread out of recv; close alone would not.
-    with suppress(OSError):  # The peer may have gone first.
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
+def _finish(remote: socket.socket) -> None:
+    """Close the forwarding side: say that nothing follows and take what is still coming.
+
+    Closed with unread data it would be reset, and the thread behind it would print a traceback.
+    """
+    with suppress(OSError):
+        remote.shutdown(socket.SHUT_WR)
+        remote.settimeout(_FINISH_SECONDS)
+        while remote.recv(_CHUNK):
+            pass
+    remote.close()
