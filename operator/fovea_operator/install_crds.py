@@ -87,7 +87,8 @@ class Installer:
 
         async def once() -> None:
             item = await self._client.get(DEFINITION, "", name)
-            conditions = {one["type"]: one for one in item.get("status", {}).get("conditions", ())}
+            # A definition of a moment ago has null for its conditions.
+            conditions = {one["type"]: one for one in (item.get("status") or {}).get("conditions") or ()}
             if conditions.get("NamesAccepted", {}).get("status") == "False":
                 raise InstallFailed(f"{name}: {conditions['NamesAccepted']['message']}: another CRD uses these names; remove it")
             if conditions.get("Established", {}).get("status") != "True":
