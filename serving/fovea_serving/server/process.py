@@ -84,8 +84,6 @@ class _Loader:
         self._metrics.loaded(str(path), time.monotonic() - started, ok=True)
         if self._warm_up:
             self._warm(loaded)
-        gc.collect()
-        gc.freeze()
         return loaded
 
     def _warm(self, loaded: Servable) -> None:
@@ -146,6 +144,9 @@ async def _serve(settings: Settings) -> int:
     if not await _unless_stopped(loading, stop):
         log.info("Asked to stop before every model was loaded")
         return 0
+    # What TensorFlow and the models made of objects stays: the collector need not walk through it while requests wait.
+    gc.collect()
+    gc.freeze()
     grpc_server = GrpcServer(
         inference,
         models,
