@@ -21,7 +21,9 @@ from fovea_operator.cluster.resources import Resource
 from fovea_operator.errors import FoveaError, Gone, Transient
 
 FIELD_MANAGER = "fovea-chart"
-DEFINITION = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
+DEFINITION = Resource(
+    "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
 
 _PAUSE_SECONDS = 0.5
 _T = TypeVar("_T")
@@ -90,7 +92,9 @@ class Installer:
             # A definition of a moment ago has null for its conditions.
             conditions = {one["type"]: one for one in (item.get("status") or {}).get("conditions") or ()}
             if conditions.get("NamesAccepted", {}).get("status") == "False":
-                raise InstallFailed(f"{name}: {conditions['NamesAccepted']['message']}: another CRD uses these names; remove it")
+                raise InstallFailed(
+                    f"{name}: {conditions['NamesAccepted']['message']}: another CRD uses these names; remove it"
+                )
             if conditions.get("Established", {}).get("status") != "True":
                 raise Transient(f"{name} is not established yet")
 

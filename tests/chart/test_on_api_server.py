@@ -33,7 +33,9 @@ class Chart:
         self.server = server
         self.folder = folder
 
-    def kubectl(self, *arguments: str, manifests: list[helm.Manifest] | None = None, kubeconfig: Path | None = None) -> Any:
+    def kubectl(
+        self, *arguments: str, manifests: list[helm.Manifest] | None = None, kubeconfig: Path | None = None
+    ) -> Any:
         """Run kubectl; the finished process."""
         program = self.server.plane.program("kubectl")
         return subprocess.run(
@@ -101,7 +103,9 @@ def versions(chart: Chart, path: str) -> dict[str, str]:
     return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in items}
 
 
-def test_a_fresh_cluster_has_the_kinds_and_the_machine_types_after_one_run_with_the_hooks_rights_alone(chart: Chart) -> None:
+def test_a_fresh_cluster_has_the_kinds_and_the_machine_types_after_one_run_with_the_hooks_rights_alone(
+    chart: Chart,
+) -> None:
     assert set(versions(chart, DEFINITIONS)) == {f"{kind.plural}.fovea.dev" for kind in KINDS}
     assert set(versions(chart, MACHINE_TYPES)) == {"standard", "standard-gpu", "large-model", "serving-small"}
     policies = versions(chart, "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
@@ -126,12 +130,21 @@ def test_an_upgrade_brings_an_old_definition_up_to_date(chart: Chart) -> None:
 
 
 def test_a_machine_type_that_left_the_values_goes_and_those_of_others_stay(chart: Chart) -> None:
-    own = {"apiVersion": API_VERSION, "kind": "MachineType", "metadata": {"name": "own"}, "spec": {"cpu": "1", "memory": "1Gi"}}
+    own = {
+        "apiVersion": API_VERSION,
+        "kind": "MachineType",
+        "metadata": {"name": "own"},
+        "spec": {"cpu": "1", "memory": "1Gi"},
+    }
     chart.apply([own])
     done = chart.install_crds({"machineTypes": {"large-model": None, "standard": {"cpu": "3"}}})
     assert done.returncode == 0, done.stderr
     assert set(versions(chart, MACHINE_TYPES)) == {"standard", "standard-gpu", "serving-small", "own"}
-    assert chart.server.client.get(f"{MACHINE_TYPES}/standard")["spec"] == {"cpu": "3", "memory": "2Gi", "default": True}
+    assert chart.server.client.get(f"{MACHINE_TYPES}/standard")["spec"] == {
+        "cpu": "3",
+        "memory": "2Gi",
+        "default": True,
+    }
     assert chart.install_crds().returncode == 0
     assert set(versions(chart, MACHINE_TYPES)) == {"standard", "standard-gpu", "large-model", "serving-small", "own"}
 
@@ -187,7 +200,9 @@ def test_every_pod_meets_the_restricted_standard(chart: Chart, default_manifests
 
 
 def secret(chart: Chart) -> dict[str, str]:
-    data: dict[str, str] = chart.server.client.get(f"/api/v1/namespaces/{helm.NAMESPACE}/secrets/fovea-object-store-root")["data"]
+    data: dict[str, str] = chart.server.client.get(
+        f"/api/v1/namespaces/{helm.NAMESPACE}/secrets/fovea-object-store-root"
+    )["data"]
     return data
 
 
@@ -211,8 +226,17 @@ def test_uninstalling_leaves_definitions_machine_types_and_users_objects_and_not
         assert chart.server.client.get(f"/apis/{API_VERSION}/namespaces/{TEAM}/trainingjobs/kept")["spec"]
         assert versions(chart, DEFINITIONS) | versions(chart, MACHINE_TYPES) == before
         left = chart.kubectl(
-            *("get", "all,serviceaccounts,configmaps,secrets,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies"),
-            *("-A", "-l", "app.kubernetes.io/instance=fovea,app.kubernetes.io/component notin (installer)", "-o", "name"),
+            *(
+                "get",
+                "all,serviceaccounts,configmaps,secrets,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies",
+            ),
+            *(
+                "-A",
+                "-l",
+                "app.kubernetes.io/instance=fovea,app.kubernetes.io/component notin (installer)",
+                "-o",
+                "name",
+            ),
         )
         assert left.stdout.split() == ["secret/fovea-object-store-root"]
     finally:
@@ -221,11 +245,15 @@ def test_uninstalling_leaves_definitions_machine_types_and_users_objects_and_not
 
 
 def test_a_second_operator_of_the_same_namespaces_is_refused(chart: Chart) -> None:
-    with pytest.raises(helm.HelmFailed, match=r"another operator of Fovea \(ClusterRole fovea-operator, scope cluster\)"):
+    with pytest.raises(
+        helm.HelmFailed, match=r"another operator of Fovea \(ClusterRole fovea-operator, scope cluster\)"
+    ):
         helm.install(chart.server.kubeconfig, release="second", namespace="speech")
 
 
-def test_provision_reaches_the_one_secret_of_its_namespaces_only(chart: Chart, default_manifests: list[helm.Manifest]) -> None:
+def test_provision_reaches_the_one_secret_of_its_namespaces_only(
+    chart: Chart, default_manifests: list[helm.Manifest]
+) -> None:
     account = chart.hook(helm.template(VALUES), "fovea-provision")
 
     def write(name: str, namespace: str) -> Any:
@@ -276,7 +304,11 @@ def test_a_job_trains_is_registered_deployed_and_removed_with_the_charts_rights_
     made = requests_of_the_operator(chart.server)[seen:]
     refused = [(line["verb"], line["requestURI"]) for line in made if line["responseStatus"]["code"] == 403]
     assert refused == []
-    used = {(line["verb"], "/".join(filter(None, (line["objectRef"]["resource"], line["objectRef"].get("subresource"))))) for line in made if "objectRef" in line}
+    used = {
+        (line["verb"], "/".join(filter(None, (line["objectRef"]["resource"], line["objectRef"].get("subresource")))))
+        for line in made
+        if "objectRef" in line
+    }
     assert used >= {
         ("create", "pods"),
         ("create", "modelversions"),
@@ -297,7 +329,9 @@ def test_a_job_trains_is_registered_deployed_and_removed_with_the_charts_rights_
 def live_through_a_job(cluster: Cluster) -> None:
     """Submit, train, register, deploy; the job goes by its TTL."""
     kubelet = Kubelet(cluster)
-    cluster.create(training_job("digits", model={"name": "digits", "deploy": True}, runPolicy={"ttlSecondsAfterFinished": 1}))
+    cluster.create(
+        training_job("digits", model={"name": "digits", "deploy": True}, runPolicy={"ttlSecondsAfterFinished": 1})
+    )
     pod = pod_name("digits")
     cluster.wait("pod", lambda: cluster.get("Pod", pod))
     kubelet.bind(pod)

@@ -23,7 +23,9 @@ def without_generated(manifests: Manifests) -> dict[str, Any]:
         if item["kind"] == "Secret":
             item["data"]["rootPassword"] = "generated"
         if item["kind"] == "ConfigMap":
-            item["data"] = {name: text if name == "machine-types.yaml" else "generated" for name, text in item["data"].items()}
+            item["data"] = {
+                name: text if name == "machine-types.yaml" else "generated" for name, text in item["data"].items()
+            }
         found[f"{item['kind']} {item['metadata'].get('namespace', '')}/{item['metadata']['name']}"] = item
     return found
 
@@ -42,7 +44,9 @@ def test_the_default_profile_renders_as_the_golden_file_says(golden: Golden, def
     golden.check("chart/default.yaml", without_generated(default_manifests))
 
 
-def test_the_profile_with_an_external_store_renders_as_the_golden_file_says(golden: Golden, external_manifests: Manifests) -> None:
+def test_the_profile_with_an_external_store_renders_as_the_golden_file_says(
+    golden: Golden, external_manifests: Manifests
+) -> None:
     golden.check("chart/external.yaml", without_generated(external_manifests))
 
 
@@ -107,7 +111,9 @@ def test_no_disruption_budget_stands_in_the_way_of_draining_a_node() -> None:
     assert "PodDisruptionBudget" not in kinds
 
 
-def test_what_the_installer_applies_fits_a_config_map_and_the_release_fits_a_secret(default_manifests: Manifests) -> None:
+def test_what_the_installer_applies_fits_a_config_map_and_the_release_fits_a_secret(
+    default_manifests: Manifests,
+) -> None:
     data = helm.one(default_manifests, "ConfigMap")["data"]
     assert sum(len(text) for text in data.values()) < 512 * 1024  # the limit is 1 MiB
     # A release holds the chart's files and the rendered manifests, compressed, and twice in base64.
@@ -133,7 +139,9 @@ def test_every_crd_and_policy_of_the_folder_is_installed_and_may_be(default_mani
     data = helm.one(default_manifests, "ConfigMap")["data"]
     rules = helm.one(default_manifests, "ClusterRole", "fovea-installer")["rules"]
     may = {(rule["apiGroups"][0], name) for rule in rules for name in rule.get("resourceNames", ())}
-    source = [item for path in sorted((helm.ROOT / "crds").glob("*.yaml")) for item in yaml.safe_load_all(path.read_text())]
+    source = [
+        item for path in sorted((helm.ROOT / "crds").glob("*.yaml")) for item in yaml.safe_load_all(path.read_text())
+    ]
     applied = [item for name, text in data.items() if name != "machine-types.yaml" for item in yaml.safe_load_all(text)]
     assert sorted(json.dumps(item) for item in applied) == sorted(json.dumps(item) for item in source)
     assert may == {(item["apiVersion"].rpartition("/")[0], item["metadata"]["name"]) for item in source}
@@ -148,5 +156,3 @@ def test_nothing_of_the_release_needs_more_than_the_release_to_be_removed(defaul
     assert not [item for item in default_manifests if item["metadata"].get("finalizers")]
     for hook in filter(helm.is_hook, default_manifests):
         assert hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
-
-

@@ -38,7 +38,9 @@ def rights_of(manifests: list[helm.Manifest], account: str) -> dict[str, set[tup
     for binding in manifests:
         if binding["kind"] not in ("ClusterRoleBinding", "RoleBinding"):
             continue
-        if any(subject.get("name") == account and subject["kind"] == "ServiceAccount" for subject in binding["subjects"]):
+        if any(
+            subject.get("name") == account and subject["kind"] == "ServiceAccount" for subject in binding["subjects"]
+        ):
             namespace = binding["metadata"].get("namespace", "")
             role = helm.one(manifests, binding["roleRef"]["kind"], binding["roleRef"]["name"], namespace)
             found.setdefault(namespace, set()).update(flat(role["rules"]))
@@ -49,14 +51,19 @@ OWN_LEASE = lease("get", "update") | {(Access(resources.LEASE.group, "leases", "
 CLUSTER = any_name(operator_access.accesses(operator_access.CLUSTER_NEEDS))
 
 
-def test_the_operator_of_a_whole_cluster_may_what_its_code_does_and_nothing_beyond(default_manifests: list[helm.Manifest]) -> None:
+def test_the_operator_of_a_whole_cluster_may_what_its_code_does_and_nothing_beyond(
+    default_manifests: list[helm.Manifest],
+) -> None:
     everywhere = any_name(operator_access.namespaced()) | CLUSTER | lease("list", "watch")
     assert rights_of(default_manifests, OPERATOR) == {"": everywhere, helm.NAMESPACE: OWN_LEASE}
 
 
 def test_the_operator_of_some_namespaces_may_nothing_in_the_others() -> None:
     watched = {
-        Access(item.group, item.plural, verb) for item in resources.WATCHED if item.namespaced for verb in ("list", "watch")
+        Access(item.group, item.plural, verb)
+        for item in resources.WATCHED
+        if item.namespaced
+        for verb in ("list", "watch")
     }
     there = any_name(operator_access.namespaced()) | lease("list", "watch")
     assert rights_of(helm.template({"watchNamespaces": ["vision", "speech"]}), OPERATOR) == {
@@ -86,11 +93,18 @@ def test_every_kind_that_the_builders_write_may_be_created_and_every_kind_that_i
 
 def test_everything_that_is_watched_may_be_listed_and_watched() -> None:
     everything = operator_access.NEEDS | operator_access.CLUSTER_NEEDS
-    assert {item.kind for item in resources.WATCHED} <= {item.kind for item, verbs in everything.items() if {"list", "watch"} <= verbs}
+    assert {item.kind for item in resources.WATCHED} <= {
+        item.kind for item, verbs in everything.items() if {"list", "watch"} <= verbs
+    }
 
 
 def test_nobody_but_a_hook_may_touch_secrets_or_definitions(default_manifests: list[helm.Manifest]) -> None:
-    sensitive = {"secrets", "customresourcedefinitions", "validatingadmissionpolicies", "validatingadmissionpolicybindings"}
+    sensitive = {
+        "secrets",
+        "customresourcedefinitions",
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
+    }
     for role in default_manifests:
         if role["kind"] in ("Role", "ClusterRole") and not helm.is_hook(role):
             assert not sensitive & {access.resource for access, _ in flat(role["rules"])}, role["metadata"]["name"]
@@ -107,11 +121,16 @@ def test_hooks_reach_named_objects_only_and_their_rights_end_with_them(default_m
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.scope == "Namespaced"], ids=lambda kind: kind.plural)
-def test_viewers_read_and_editors_write_our_kinds_but_not_their_status(default_manifests: list[helm.Manifest], kind: Any) -> None:
+def test_viewers_read_and_editors_write_our_kinds_but_not_their_status(
+    default_manifests: list[helm.Manifest], kind: Any
+) -> None:
     view = helm.one(default_manifests, "ClusterRole", "fovea-view")
     edit = helm.one(default_manifests, "ClusterRole", "fovea-edit")
     aggregate = "rbac.authorization.k8s.io/aggregate-to-"
-    assert view["metadata"]["labels"].items() >= {f"{aggregate}{role}": "true" for role in ("view", "edit", "admin")}.items()
+    assert (
+        view["metadata"]["labels"].items()
+        >= {f"{aggregate}{role}": "true" for role in ("view", "edit", "admin")}.items()
+    )
     assert edit["metadata"]["labels"].items() >= {f"{aggregate}{role}": "true" for role in ("edit", "admin")}.items()
     assert f"{aggregate}view" not in edit["metadata"]["labels"]
     reads = {access.verb for access, _ in flat(view["rules"]) if access.resource == kind.plural}

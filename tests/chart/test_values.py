@@ -70,8 +70,12 @@ def test_every_object_of_the_schema_is_closed_or_says_what_its_free_keys_hold() 
                 yield from objects(value, f"{path}/{key}")
 
     # Kubernetes' own types, checked by the API server; and what Helm keeps for itself.
-    foreign = re.compile(r"/(global|valueFrom|podSelector|namespaceSelector|ipBlock|nodeAffinity|podAffinity|podAntiAffinity)$")
-    open_ones = [path for path, node in objects(SCHEMA) if "additionalProperties" not in node and not foreign.search(path)]
+    foreign = re.compile(
+        r"/(global|valueFrom|podSelector|namespaceSelector|ipBlock|nodeAffinity|podAffinity|podAntiAffinity)$"
+    )
+    open_ones = [
+        path for path, node in objects(SCHEMA) if "additionalProperties" not in node and not foreign.search(path)
+    ]
     assert open_ones == []
 
 
@@ -105,7 +109,9 @@ def test_values_schema_and_comments_know_the_same_keys() -> None:
             yield (*path, name)
             yield from described(inner, (*path, name))
 
-    def present(values: dict[str, Any], known: set[tuple[str, ...]], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    def present(
+        values: dict[str, Any], known: set[tuple[str, ...]], path: tuple[str, ...] = ()
+    ) -> Iterator[tuple[str, ...]]:
         for name, inner in values.items():
             yield (*path, name)
             if isinstance(inner, dict) and any(entry[:-1] == (*path, name) for entry in known):

@@ -38,7 +38,9 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None, kubeconfig: P
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig) if kubeconfig else os.devnull}
     command = [program(), *arguments, *(("--values", "-") if values is not None else ())]
     text = yaml.safe_dump(dict(values)) if values is not None else None
-    done = subprocess.run(command, env=environment, input=text, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, env=environment, input=text, capture_output=True, text=True, check=False, timeout=120
+    )
     if done.returncode != 0:
         raise HelmFailed(done.stdout + done.stderr)
     return done.stdout
@@ -58,7 +60,9 @@ def template(values: Mapping[str, Any] | None = None, *arguments: str, release: 
     return [document for document in yaml.safe_load_all(text) if document]
 
 
-def install(kubeconfig: Path, values: Mapping[str, Any] | None = None, *, release: str = RELEASE, namespace: str = NAMESPACE) -> str:
+def install(
+    kubeconfig: Path, values: Mapping[str, Any] | None = None, *, release: str = RELEASE, namespace: str = NAMESPACE
+) -> str:
     """`helm upgrade --install` without hooks: nothing runs Jobs on a bare API server."""
     return helm(
         *("upgrade", "--install", release, str(CHART), "--namespace", namespace, "--create-namespace", "--no-hooks"),

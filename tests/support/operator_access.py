@@ -62,7 +62,11 @@ def emitted_kinds() -> set[str]:
     for tree in _trees(fovea_operator.desired):
         for node in ast.walk(tree):
             if isinstance(node, ast.Dict):
-                entries = {key.value: value for key, value in zip(node.keys, node.values, strict=True) if isinstance(key, ast.Constant)}
+                entries = {
+                    key.value: value
+                    for key, value in zip(node.keys, node.values, strict=True)
+                    if isinstance(key, ast.Constant)
+                }
                 if {"apiVersion", "kind", "metadata"} <= entries.keys():
                     found.add(_kind(entries["kind"]))
     return found
@@ -86,5 +90,6 @@ def _kind(node: ast.expr) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
     # `ModelVersion.KIND`, or the job's own `job.kind`.
-    assert isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name), ast.dump(node)
+    assert isinstance(node, ast.Attribute), ast.dump(node)
+    assert isinstance(node.value, ast.Name), ast.dump(node)
     return {"job": "TrainingJob", "deployment": "ModelDeployment"}.get(node.value.id, node.value.id)
