@@ -133,3 +133,18 @@ def test_a_leader_that_loses_the_lease_ends(cluster: Cluster, start_operator: St
     lease = cluster.get("Lease", "fovea-operator")
     assert lease is not None
     assert lease["spec"]["holderIdentity"] == "a usurper"
+
+
+def test_an_api_server_that_was_away_is_found_again(cluster: Cluster, kubelet: Kubelet, start_operator: Start) -> None:
+    operator = start_operator(LEASE_SECONDS="120").wait_ready()
+    cluster.create(training_job())
+    pod = pod_name("digits")
+    cluster.wait("the pod", lambda: cluster.get("Pod", pod))
+    cluster.server.stop_api_server()
+    cluster.server.start_api_server()
+    kubelet.running(pod)
+    kubelet.succeeded(pod)
+    cluster.create(training_job("second"))
+    cluster.job_in("digits", "SUCCEEDED", seconds=60)
+    cluster.wait("the pod of the next job", lambda: cluster.get("Pod", pod_name("second")), seconds=60)
+    assert operator.is_running()
