@@ -283,14 +283,17 @@ def saved_model_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_server(tmp_path_factory: pytest.TempPathFactory, saved_model: Path) -> Iterator[ModelServer]:
-    """A server of the tiny model, version 1, shared by tests that do not change it."""
+    """A server of the tiny model, version 1, with one runner, shared by tests that do not change it."""
     folder = tmp_path_factory.mktemp("tiny-server")
     publish(saved_model, folder / "models", 1)
     monitoring = folder / "monitoring.config"
     monitoring.write_text('prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }')
+    batching = folder / "batching.config"
+    batching.write_text("num_batch_threads { value: 1 }")
     flags = [f"--model_name={MODEL}", f"--model_base_path={folder / 'models'}", "--monitoring_config_file",
              str(monitoring),
              "--rest_api_max_body_bytes=1000000", "--rest_api_enable_cors_support", "--enable_profiler=false",
+             f"--batching_parameters_file={batching}",
              "--rest_api_timeout_in_ms=20000", "--max_num_load_retries=0"]  # fmt: skip
     with model_server(folder, *flags) as server:
         yield server
