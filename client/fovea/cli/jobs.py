@@ -1,13 +1,14 @@
 """`fovea jobs`: submit, list, describe, wait, stream-logs, cancel, suspend, resume, delete."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import exit_codes
-from .options import Where, cluster_options, complete_job, examples, format_option, pairs, seconds
+from .options import Where, cluster_options, complete_job, examples, format_option, seconds
 from .output import document, show, utc_now
+from .submit_flags import UserArguments, manifests_of, submit_options
 
 if TYPE_CHECKING:
     from fovea.sdk.jobs import Job, Jobs
@@ -20,83 +21,8 @@ def jobs() -> None:
     """Submit and follow training jobs."""
 
 
-class _UserArguments(click.Command):
-    """Keeps the words after `--` apart from the command's own."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "--" in args:
-            split = args.index("--")
-            args, ctx.meta["user_args"] = args[:split], args[split + 1 :]
-        return super().parse_args(ctx, args)
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "[-- USER_ARGS]"]
-
-
-def submit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Flags that make or change a job's spec."""
-    options = (
-        click.option("--recipe", metavar="NAME", default="", help="Recipe of the fovea-tensorflow image."),
-        click.option("--image", metavar="IMAGE", default="", help="Your own image instead of a recipe."),
-        click.option("--command", metavar="WORD", multiple=True, help="Entry point in --image. Repeatable."),
-        click.option(
-            "-f",
-            "--config",
-            metavar="FILE",
-            default="",
-            help="Job to start from; the other flags override what it says.",
-        ),
-        click.option(
-            "--arg",
-            "args",
-            metavar="NAME=VALUE",
-            multiple=True,
-            callback=pairs,
-            help="Flag of the program. Repeatable.",
-        ),
-        click.option(
-            "--input",
-            "inputs",
-            metavar="NAME=URI",
-            multiple=True,
-            callback=pairs,
-            help="Input: s3://bucket/path, job://JOB/output, model://MODEL[/VERSION]. Repeatable.",
-        ),
-        click.option(
-            "--scale-tier",
-            type=click.Choice(("BASIC", "BASIC_GPU", "CUSTOM")),
-            help="Size of the job; CUSTOM with --machine-type.",
-        ),
-        click.option("--machine-type", metavar="NAME", default="", help="MachineType of the job's pod."),
-        click.option("--model", metavar="NAME", default="", help="Register the trained model as its next version."),
-        click.option("--deploy", is_flag=True, help="Serve the newest version of --model."),
-        click.option("--cache", metavar="NAME", default="", help="Cache shared with other jobs of the namespace."),
-        click.option(
-            "--checkpoint-from", metavar="JOB", default="", help="Begin with another job's newest checkpoint."
-        ),
-        click.option(
-            "--checkpoint-every", metavar="STEPS", type=click.IntRange(min=1), help="Steps between checkpoints."
-        ),
-        click.option("--backoff-limit", metavar="N", type=click.IntRange(min=0), help="How many failures are retried."),
-        click.option("--max-running", metavar="TIME", callback=seconds, help="Longest running time, for example 2h."),
-        click.option("--max-wait", metavar="TIME", callback=seconds, help="Longest wait for a node, for example 30m."),
-        click.option(
-            "--labels",
-            "labels",
-            metavar="NAME=VALUE",
-            multiple=True,
-            callback=pairs,
-            help="Label of the job. Repeatable.",
-        ),
-        click.option("--suspend", is_flag=True, help="Create it suspended; `fovea jobs resume` starts it."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @jobs.command(
-    cls=_UserArguments,
+    cls=UserArguments,
     epilog=examples(
         "fovea jobs submit examples/digits.yaml --wait",
         "fovea jobs submit digits --recipe image-classifier \\",
@@ -139,7 +65,7 @@ def submit(
 
     if wait and stream_logs:
         raise click.UsageError("--wait and --stream-logs exclude each other: both go on until the job has ended")
-    manifests = _manifests(ctx, names, flags)
+    manifests = manifests_of(ctx, names, flags)
     if (wait or stream_logs) and len(manifests) != 1:
         raise click.UsageError(f"--wait and --stream-logs follow one job, these are {len(manifests)}")
     for manifest in manifests:
@@ -307,58 +233,6 @@ def delete(ctx: click.Context, names: Sequence[str], yes: bool) -> None:
 
 def _client(ctx: click.Context) -> Any:
     return (ctx.find_object(Where) or Where()).client()
-
-
-def _manifests(ctx: click.Context, names: tuple[str, ...], flags: dict[str, Any]) -> list[dict[str, Any]]:
-    from fovea.sdk import submission
-
-    words = submission.arguments(ctx.meta.get("user_args", ()))
-    if not (flags["recipe"] or flags["image"] or flags["config"]):
-        given = [_option(ctx, name) for name, value in flags.items() if value not in (None, "", {}, (), False)]
-        if given or words:
-            raise click.UsageError(
-                f"{', '.join(given) or 'arguments after --'}: a job from flags needs --recipe, --image or --config too"
-            )
-        return [manifest for name in names for manifest in submission.load(name)]
-    if flags["recipe"] and flags["image"]:
-        raise click.UsageError("--recipe and --image exclude each other: a recipe has its own image")
-    if len(names) != 1:
-        raise click.UsageError(
-            f"with --recipe, --image or --config exactly one NAME is expected, not {' '.join(names)}"
-        )
-    base: dict[str, Any] = {}
-    if flags["config"]:
-        base, *more = submission.load(flags["config"])
-        if more:
-            raise click.UsageError(f"--config {flags['config']} holds {len(more) + 1} jobs, one is expected")
-    checkpoint_from = flags["checkpoint_from"]
-    return [
-        submission.Submission(
-            name=names[0],
-            base=base,
-            recipe=flags["recipe"],
-            image=flags["image"],
-            command=flags["command"],
-            args={**{name: submission.scalar(value) for name, value in flags["args"].items()}, **words},
-            inputs=flags["inputs"],
-            scale_tier=flags["scale_tier"] or "",
-            machine_type=flags["machine_type"],
-            model=flags["model"],
-            deploy=flags["deploy"],
-            cache=flags["cache"],
-            checkpoint_from=f"job://{checkpoint_from.removeprefix('job://')}" if checkpoint_from else "",
-            checkpoint_every_steps=flags["checkpoint_every"],
-            backoff_limit=flags["backoff_limit"],
-            max_running_seconds=None if flags["max_running"] is None else int(flags["max_running"]),
-            max_wait_seconds=None if flags["max_wait"] is None else int(flags["max_wait"]),
-            labels=flags["labels"],
-            suspend=flags["suspend"],
-        ).manifest()
-    ]
-
-
-def _option(ctx: click.Context, name: str) -> str:
-    return next(parameter.opts[-1] for parameter in ctx.command.params if parameter.name == name)
 
 
 def _submitted(job: "Job", *, dry_run: bool, format_: str) -> None:

@@ -91,7 +91,7 @@ def predictions_table(predictions: "Sequence[Prediction]", top: int) -> str:
     """One row per image: label, score, the next best classes; for other models their outputs."""
     if any(not prediction.scores for prediction in predictions):
         rows: list[tuple[object, ...]] = [
-            (p.source, p.version, "; ".join(f"{name}={value}" for name, value in p.outputs.items()))
+            (p.source, p.version or "", "; ".join(f"{name}={value}" for name, value in p.outputs.items()))
             for p in predictions
         ]
         return table(("IMAGE", "VERSION", "OUTPUTS"), rows)
@@ -100,5 +100,7 @@ def predictions_table(predictions: "Sequence[Prediction]", top: int) -> str:
         best = sorted(prediction.scores.items(), key=lambda item: -item[1])
         others = [f"{name} {number(score)}" for name, score in best if name != prediction.label]
         score = "" if prediction.score is None else number(prediction.score)
-        rows.append((prediction.source, prediction.label, score, ", ".join(others[: top - 1]), prediction.version))
+        rows.append(
+            (prediction.source, prediction.label, score, ", ".join(others[: top - 1]), prediction.version or "")
+        )
     return table(("IMAGE", "LABEL", "SCORE", "NEXT", "VERSION"), rows)
