@@ -251,6 +251,38 @@ def test_a_second_operator_of_the_same_namespaces_is_refused(chart: Chart) -> No
         helm.install(chart.server.kubeconfig, release="second", namespace="speech")
 
 
+@pytest.mark.parametrize(
+    ("values", "said", "last"),
+    [
+        (VALUES, "The embedded object store", f"fovea jobs stream-logs pictures -n {TEAM}"),
+        ({"objectStore": {"namespaces": []}}, "No namespace has a key", "fovea jobs stream-logs pictures -n default"),
+        (
+            {
+                "objectStore": {
+                    "embedded": {"enabled": False},
+                    "external": {"endpoint": "https://s3.example.com"},
+                    "namespaces": ["speech"],
+                }
+            },
+            "kubectl -n speech create secret generic fovea-object-store --from-literal=endpoint=https://s3.example.com",
+            "fovea jobs stream-logs pictures -n speech",
+        ),
+        (
+            {"operator": {"replicas": 2}},
+            "Of its 2 operators one is ready",
+            "fovea jobs stream-logs pictures -n default",
+        ),
+    ],
+)
+def test_the_closing_notes_say_what_is_missing_and_end_with_the_next_command(
+    chart: Chart, values: dict[str, Any], said: str, last: str
+) -> None:
+    command = ("upgrade", helm.RELEASE, str(helm.CHART), "-n", helm.NAMESPACE, "--dry-run=server")
+    notes = helm.helm(*command, values=values, kubeconfig=chart.server.kubeconfig).partition("NOTES:")[2]
+    assert said in notes
+    assert notes.rstrip().splitlines()[-1].strip() == last
+
+
 def test_provision_reaches_the_one_secret_of_its_namespaces_only(
     chart: Chart, default_manifests: list[helm.Manifest]
 ) -> None:
