@@ -91,7 +91,7 @@ def save_cnn3(folder: Path) -> None:
     for layer in (layers.Flatten(), layers.Dense(64, activation="relu"), layers.Dense(2, activation="softmax")):
         model.add(layer)
 
-    class Classifier(tf.Module):
+    class Classifier(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.weights = [variable.value for variable in model.variables]
@@ -101,7 +101,7 @@ def save_cnn3(folder: Path) -> None:
                 image = tf.io.decode_image(data, channels=3, expand_animations=False)
                 return tf.ensure_shape(tf.image.resize(image, (150, 150)), (150, 150, 3))
 
-            @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+            @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])  # type: ignore[untyped-decorator]
             def classify(image: Any) -> Any:
                 scores = model(tf.map_fn(decoded, image, fn_output_signature=tf.float32), training=False)
                 return {"scores": scores, "label": tf.gather(names, tf.argmax(scores, -1))}
@@ -122,7 +122,7 @@ def request_bytes(image: bytes) -> bytes:
     tensor.dtype = 7
     tensor.tensor_shape.dim.add().size = 1
     tensor.string_val.append(image)
-    return request.SerializeToString()
+    return bytes(request.SerializeToString())
 
 
 async def load(address: str, payload: bytes, clients: int, seconds: float) -> dict[str, float]:
@@ -135,7 +135,7 @@ async def load(address: str, payload: bytes, clients: int, seconds: float) -> di
         count = max(1, clients // 8)
         options = [("grpc.use_local_subchannel_pool", 1)]
         channels = [await stack.enter_async_context(aio.insecure_channel(address, options)) for _ in range(count)]
-        calls = [channel.unary_unary(METHOD) for channel in channels]
+        calls: list[Any] = [channel.unary_unary(METHOD) for channel in channels]  # type: ignore[call-arg]
         start = time.perf_counter() + WARM_UP_SECONDS
         end = start + seconds
 
