@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,10 @@ MERGE = "application/merge-patch+json"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+class _Overwhelmed(Exception):
+    """The server asks to try again."""
+
+
 class Api:
     """The few calls of submitter and stepper."""
 
@@ -57,12 +62,23 @@ class Api:
         self._slots = asyncio.Semaphore(CONCURRENCY)
 
     async def send(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> dict[str, Any]:
-        """One call; raises on any answer but success."""
+        """One call, tried again while the server is overwhelmed; raises on any other answer but success."""
         data = None if body is None else json.dumps(body)
+        for pause in (0.1, 0.5, 2.0, 5.0, 10.0):
+            try:
+                return await self._send(method, path, data, kind)
+            except (aiohttp.ClientError, _Overwhelmed) as error:
+                print(f"{method} {path}: {error}; again in {pause} s", file=sys.stderr)
+            await asyncio.sleep(pause)
+        return await self._send(method, path, data, kind)
+
+    async def _send(self, method: str, path: str, data: str | None, kind: str) -> dict[str, Any]:
         async with (
             self._slots,
             self._session.request(method, self._server + path, data=data, headers={"Content-Type": kind}) as answer,
         ):
+            if answer.status in (429, 500, 503, 504):
+                raise _Overwhelmed(str(answer.status))
             document: dict[str, Any] = await answer.json()
             if answer.status >= 400:
                 raise RuntimeError(f"{method} {path}: {answer.status}: {document.get('message')}")
@@ -227,7 +243,7 @@ async def submit(kubeconfig: Path, namespace: str, count: int, every: float) -> 
     since = (await api.send("GET", path + "?limit=1"))["metadata"]["resourceVersion"]
     creating = asyncio.create_task(_create(api, path, namespace, count, every))
     left = {f"job-{number:05}" for number in range(count)}
-    async with asyncio.timeout(600 + count * every):
+    async with asyncio.timeout(90 + count * (every + 0.1)):
         async for event in api.watch(path, "", since):
             if event["object"].get("status", {}).get("state") == "SUCCEEDED":
                 left.discard(event["object"]["metadata"]["name"])
@@ -363,6 +379,8 @@ def main() -> None:
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--kubeconfig", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    # SIGTERM (as `timeout` sends it) ends what was started, as an interrupt does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.step:
         asyncio.run(step_pods(options.kubeconfig, options.step))
         return
