@@ -218,6 +218,7 @@ def bring_up(cluster: Cluster, plane: ControlPlane, processes: Processes, notes:
     configs = {name: cluster.config / f"{name}.kubeconfig" for name in ("controller-manager", "scheduler")}
     for name, path in configs.items():
         plane.kubeconfig(path, client=name)
+    keys = plane.pki.fingerprint()
     started = [
         program.name
         for program in (
@@ -226,13 +227,13 @@ def bring_up(cluster: Cluster, plane: ControlPlane, processes: Processes, notes:
             plane.controller_manager(configs["controller-manager"]),
             plane.scheduler(configs["scheduler"]),
         )
-        if processes.ensure(program)
+        if processes.ensure(program, configuration=keys)
     ]
     client = plane.client()
     processes.wait("kube-apiserver", client.is_ready, 120, f"ready on {plane.api.host}:{plane.api.port}")
     # They give up when the API server takes long to come up; then they are started once more.
-    processes.ensure(plane.controller_manager(configs["controller-manager"]))
-    processes.ensure(plane.scheduler(configs["scheduler"]))
+    processes.ensure(plane.controller_manager(configs["controller-manager"]), configuration=keys)
+    processes.ensure(plane.scheduler(configs["scheduler"]), configuration=keys)
     notes.append("started " + " ".join(started) if started else "already running")
 
 

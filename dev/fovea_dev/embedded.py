@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fovea_dev import addons, control_plane, network, packages, prerequisites, registry, teardown
+from fovea_dev import addons, control_plane, network, owner, packages, prerequisites, registry, teardown
 from fovea_dev.builder import Buildah
 from fovea_dev.images import CLUSTER_IMAGES, PLATFORM_IMAGES, Image, Images
 from fovea_dev.layout import REPOSITORY_ROOT, Cluster
@@ -38,7 +38,7 @@ class EmbeddedCluster:
     def __init__(self, cluster: Cluster, progress: Progress) -> None:
         self.cluster = cluster
         self.progress = progress
-        self.processes = Processes(cluster.state / "pids", cluster.logs)
+        self.processes = Processes(cluster.pids, cluster.logs)
         self.tools = Tools(cluster.cache)
         self.builder = Buildah(cluster.cache)
         self.images = Images(cluster.cache, self.tools, self.builder, cluster.registry)
@@ -49,6 +49,7 @@ class EmbeddedCluster:
         """Bring up what does not run. `bare`: without the images of Fovea and its object store."""
         prerequisites.demand(prerequisites.for_embedded_cluster(self.cluster.cache))
         with self._locked():
+            owner.claim(self.cluster, self.processes, self.progress)
             self.builder.clear_unfinished()
             run_steps(self._steps(() if bare else PLATFORM_IMAGES), self.progress)
         self.progress.say(f"Cluster {self.cluster.name!r} is up after {self.progress.seconds:.0f} s.")
@@ -57,6 +58,7 @@ class EmbeddedCluster:
     def down(self, *, keep_images: bool = True) -> None:
         """Take the cluster down; nothing of it is left but caches."""
         with self._locked():
+            owner.check(self.cluster, self.processes)
             teardown.take_down(self.cluster, self.processes, self.progress, keep_images=keep_images)
 
     def build_images(self, chosen: Sequence[Image]) -> None:
@@ -70,6 +72,7 @@ class EmbeddedCluster:
             *self._image_steps(chosen, [module.name for module in modules]),
         ]
         with self._locked():
+            owner.claim(self.cluster, self.processes, self.progress)
             self.builder.clear_unfinished()
             run_steps(steps, self.progress)
 
@@ -188,7 +191,7 @@ class EmbeddedCluster:
         command = [sys.executable, "-m", "fovea_dev.volumes", *(f"--{name}={value}" for name, value in flags.items())]
         environment = {"PYTHONPATH": str(REPOSITORY_ROOT / "dev"), "PYTHONDONTWRITEBYTECODE": "1"}
         source = (Path(__file__).parent / "volumes.py").read_text()
-        self.processes.ensure(Program("volumes", command, environment), configuration=source)
+        self.processes.ensure(Program("volumes", command, environment), configuration=source + pki.fingerprint())
 
     def _reference(self, name: str) -> str:
         image = next(image for image in CLUSTER_IMAGES if image.name == name)
@@ -198,4 +201,4 @@ class EmbeddedCluster:
         def waiting() -> None:
             self.progress.say(f"     ... another run works on cluster {self.cluster.name!r}; waiting for it to end")
 
-        return locked(self.cluster.cache.root / "locks" / f"{self.cluster.name}.lock", waiting)
+        return locked(self.cluster.lock, waiting)

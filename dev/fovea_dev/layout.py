@@ -120,13 +120,23 @@ class Cluster:
 
     @property
     def state(self) -> Path:
-        """What `down` removes: keys, etcd's data, kubelet's folder, logs, pid files."""
+        """What `down` removes: keys, etcd's data, kubelet's folder, volumes, logs."""
         return self.cache.root / ("cluster" if self.name == DEFAULT_NAME else f"cluster-{self.name}")
 
     @property
     def run(self) -> Path:
         """Sockets and mounts: a short path, since a socket's path is limited to 107 bytes."""
         return Path("/run") / ("fovea" if self.name == DEFAULT_NAME else f"fovea-{self.name}")
+
+    @property
+    def pids(self) -> Path:
+        """Pid files: not in the cache, so that whatever runs is found even by a run with another cache."""
+        return self.run / "pids"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever changes the cluster of this name on this machine."""
+        return Path("/run/lock") / f"{self.run.name}.lock"
 
     @property
     def pki(self) -> Path:

@@ -95,7 +95,8 @@ def _load_modules() -> None:
 
 
 def _memory_file(cluster: Cluster) -> Path:
-    return cluster.state / "kernel-settings.json"
+    # Like the settings themselves, it does not outlive a reboot.
+    return cluster.run / "kernel-settings.json"
 
 
 def _remember_settings(cluster: Cluster) -> None:

@@ -201,7 +201,8 @@ class Node:
             file = cluster.config / "kube-proxy.json"
             command = [str(self._tools.path("kube-proxy")), f"--config={file}"]
         write_private(file, text)
-        restarted = self._processes.ensure(Program(name, command), configuration=text)
+        keys = "" if name == "containerd" else self._plane.pki.fingerprint()
+        restarted = self._processes.ensure(Program(name, command), configuration=text + keys)
         if name == "containerd":
             self._processes.wait(name, lambda: _listens(cluster.containerd_socket), 60, "an open socket")
         return restarted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -92,6 +93,13 @@ class Pki:
         for subject in subjects:
             if not self._complete(subject.file):
                 self._issue(authority, subject)
+
+    def fingerprint(self) -> str:
+        """Changes when any certificate does: whoever uses one must then be started anew."""
+        total = hashlib.sha256()
+        for path in sorted(self.folder.glob("*.crt")):
+            total.update(path.read_bytes())
+        return total.hexdigest()
 
     def service_account_key(self, name: str = "service-account") -> Path:
         """The RSA key that signs ServiceAccount tokens."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,8 +24,9 @@ def clear_pods(cluster: Cluster) -> bool:
     Returns whether there was anything to clear.
     """
     found = cluster.containerd_state.exists()
-    end(shims(cluster.containerd_socket), grace=0)
-    end(cgroups.pids(cluster.cgroup), grace=0)
+    # More than once: a shim may have been about to start another process when it was ended.
+    while pids := pod_processes(cluster):
+        end(pids, grace=0)
     for socket in _shim_sockets(cluster.containerd_state):
         socket.unlink(missing_ok=True)
     unmount_below(cluster.kubelet_root, cluster.run)
@@ -39,8 +41,33 @@ def clear_pods(cluster: Cluster) -> bool:
     return found
 
 
+def pod_processes(cluster: Cluster) -> set[int]:
+    """Pids of everything that pods are made of: shims, runc at work, and what runs in the pods' cgroups."""
+    runs = _commands(lambda words: is_runc(words, cluster.runc_root))
+    return {*shims(cluster.containerd_socket), *runs, *cgroups.pids(cluster.cgroup)}
+
+
 def shims(socket: Path) -> list[int]:
     """Pids of the containerd shims that belong to this containerd socket."""
+    return _commands(lambda words: is_shim(words, socket))
+
+
+def is_shim(words: list[bytes], socket: Path) -> bool:
+    """Whether a command line is that of a shim of this containerd socket."""
+    if not words[0].rpartition(b"/")[2].startswith(b"containerd-shim"):
+        return False
+    return any(flag == b"-address" and value == os.fsencode(socket) for flag, value in pairwise(words))
+
+
+def is_runc(words: list[bytes], root: Path) -> bool:
+    """Whether a command line is that of a runc that keeps its state below this folder."""
+    if words[0].rpartition(b"/")[2] != b"runc":
+        return False
+    return any(flag == b"--root" and Path(os.fsdecode(value)).is_relative_to(root) for flag, value in pairwise(words))
+
+
+def _commands(match: Callable[[list[bytes]], bool]) -> list[int]:
+    """Pids of the processes whose command line matches."""
     found: list[int] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
@@ -49,16 +76,9 @@ def shims(socket: Path) -> list[int]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if is_shim(words, socket):
+        if match(words):
             found.append(int(entry.name))
     return found
-
-
-def is_shim(words: list[bytes], socket: Path) -> bool:
-    """Whether a command line is that of a shim of this containerd socket."""
-    if not words or not words[0].rpartition(b"/")[2].startswith(b"containerd-shim"):
-        return False
-    return any(flag == b"-address" and value == os.fsencode(socket) for flag, value in pairwise(words))
 
 
 def mounts_below(*folders: Path, table: str | None = None) -> list[str]:

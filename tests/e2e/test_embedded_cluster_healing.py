@@ -4,10 +4,13 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from fovea_dev.embedded import DAEMONS
@@ -71,6 +74,32 @@ def test_after_everything_was_killed_pods_run_again_with_their_volumes(cluster: 
 
     assert until(restarted, seconds=120, what="the writer runs again") >= killed.replace(microsecond=0)
     until(lambda: cluster.kubectl("logs", "deployment/writer").strip() == "2", seconds=60, what="the volume's content")
+
+
+def test_after_its_folder_was_deleted_under_it_up_makes_a_new_cluster(cluster: SecondCluster) -> None:
+    cluster.kubectl("create", "namespace", "of-the-old-cluster")
+    shutil.rmtree(cluster.layout.state, ignore_errors=True)  # what is mounted below it can't be deleted
+    assert not cluster.layout.pki.exists()
+    cluster.run("up", "--bare")
+    cluster.run("status")
+    names = {item["metadata"]["name"] for item in cluster.get("namespaces")["items"]}
+    assert "kube-system" in names
+    assert "of-the-old-cluster" not in names
+
+
+def test_a_cluster_of_another_cache_is_left_alone_and_named(cluster: SecondCluster, tmp_path: Path) -> None:
+    before = cluster.daemons()
+    for command in (["up", "--bare"], ["down"]):
+        refused = subprocess.run(
+            cluster.command(sys.executable, "-m", "fovea_dev", *command),
+            env=cluster.environment | {"FOVEA_CACHE": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode == 1
+        assert f"first FOVEA_CACHE={cluster.layout.cache.root} make down" in refused.stderr
+    assert cluster.daemons() == before
 
 
 def test_an_up_that_was_killed_is_completed_by_the_next(cluster: SecondCluster) -> None:

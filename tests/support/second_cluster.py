@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fovea_dev import cgroups
 from fovea_dev.layout import Cluster
-from fovea_dev.processes import Processes, end, start_time
-from fovea_dev.remains import shims
+from fovea_dev.processes import Processes, end
+from fovea_dev.remains import pod_processes
 from fovea_dev.tools import Tools
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +28,7 @@ class SecondCluster:
         own = {"FOVEA_CLUSTER": NAME, "FOVEA_TARGET": "embedded", "PYTHONPATH": str(ROOT / "dev")}
         self.environment = outer | own
         self.layout = Cluster.from_environment(self.environment)
-        self.processes = Processes(self.layout.state / "pids", self.layout.logs)
+        self.processes = Processes(self.layout.pids, self.layout.logs)
         self._kubectl = str(Tools(self.layout.cache).path("kubectl"))
 
     def command(self, *arguments: str) -> list[str]:
@@ -74,16 +72,12 @@ class SecondCluster:
 
     def everything(self) -> set[int]:
         """Every pid of the cluster: its own processes, its shims, and all that runs in its pods."""
-        pods = cgroups.pids(self.layout.cgroup)
-        return {*self.daemons().values(), *shims(self.layout.containerd_socket), *pods}
+        return {*self.daemons().values(), *pod_processes(self.layout)}
 
     def kill_everything(self) -> None:
         """SIGKILL to every process of the cluster at once."""
-        pids = self.everything()
-        for pid in pids:
-            if start_time(pid) is not None:
-                os.kill(pid, signal.SIGKILL)
-        end(pids, grace=0)
+        while pids := self.everything():  # more than once: some were about to start another
+            end(pids, grace=0)
 
 
 @contextmanager

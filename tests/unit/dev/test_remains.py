@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from fovea_dev.remains import is_shim, mounts_below, remove_network_results
+from fovea_dev.remains import is_runc, is_shim, mounts_below, remove_network_results
 
 SOCKET = Path("/run/fovea/containerd.sock")
 MOUNTS = """\
@@ -43,6 +43,19 @@ def test_mounts_are_found_innermost_first_and_only_below_the_folders() -> None:
 )
 def test_only_shims_of_our_own_socket_are_ours(sentence: str, command: str, expected: bool) -> None:
     assert is_shim([word.encode() for word in command.split(" ")], SOCKET) is expected, sentence
+
+
+@pytest.mark.parametrize(
+    ("sentence", "command", "expected"),
+    [
+        ("runc at work for us", "runc --root /run/fovea/runc/k8s.io --log x create", True),
+        ("runc of somebody else", "/usr/bin/runc --root /run/docker/runtime-runc/moby create", False),
+        ("runc of a cluster with a longer name", "runc --root /run/fovea-b/runc/k8s.io create", False),
+        ("another program with that flag", "crun --root /run/fovea/runc/k8s.io create", False),
+    ],
+)
+def test_only_runc_with_our_folder_is_ours(sentence: str, command: str, expected: bool) -> None:
+    assert is_runc([word.encode() for word in command.split(" ")], Path("/run/fovea/runc")) is expected, sentence
 
 
 def test_only_the_network_records_of_our_pods_are_removed(tmp_path: Path) -> None:
