@@ -1,0 +1,334 @@
+"""Every command of README, tutorial and how-tos is run by a test: here, or by the one that the table names.
+
+A command that is in no table fails, so what the pages say cannot rot unseen.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+from fovea.cli.main import cli
+from support.polling import until
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[hrt]*/*.md")))
+SHELL = ("console", "bash", "sh", "shell")
+NAMESPACE = "vision"
+
+HERE = "tests/e2e/test_documented_commands.py::"
+FIVE = f"{HERE}test_the_five_commands_of_the_readme_lead_to_a_served_model"
+DEMO = "tests/e2e/test_demo.py::test_the_demo_trains_to_at_least_95_percent"
+DOWN = "tests/e2e/test_embedded_cluster_teardown.py::test_down_leaves_nothing_behind"
+CHART = "tests/chart/test_on_api_server.py::"
+UNINSTALL = f"{CHART}test_uninstalling_leaves_definitions_machine_types_and_users_objects_and_nothing_else"
+IMAGES = "tests/e2e/test_images.py::test_every_program_of_an_image_says_how_it_is_used"
+HEALING = "tests/e2e/test_embedded_cluster_healing.py::test_a_second_up_starts_nothing_anew"
+RESUMED = "tests/e2e/test_job_controls.py::"
+TARGETS = f"{HERE}test_every_make_target_of_the_pages_exists"
+PARSED = f"{HERE}test_every_fovea_command_of_the_pages_is_understood"
+KUBECTL = f"{HERE}test_what_the_tutorial_asks_of_kubectl_is_understood"
+
+RUN_BY = {
+    r"make demo": DEMO,
+    r"make test(-all)?( .*)?": TARGETS,  # the run that this is part of
+    r"make down": DOWN,
+    r"make (up|status|help|prerequisites|setup|check|format|generate|verify|images|deploy|undeploy|bench)( .*)?": TARGETS,
+    r"make up deploy": TARGETS,
+    r"pip install \./api \./client": FIVE,
+    r"(\.venv/bin/)?fovea .*": PARSED,
+    r"(\.venv/bin/)?fovea-train .*": f"{HERE}test_the_flags_of_a_recipe_are_listed_where_the_tutorial_says",
+    r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
+    r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
+    r"docker (build|push) .*": IMAGES,  # the same files, built and pushed by buildah
+    r"helm (install|upgrade|test) fovea .*": "tests/e2e/test_rollout.py::test_an_upgrade_of_fovea_touches_no_model_that_is_served",
+    r"helm uninstall fovea .*": UNINSTALL,
+    r"kubectl create namespace vision": FIVE,
+    r"kubectl -n vision create secret generic fovea-object-store .*": KUBECTL,
+    r"kubectl delete (crd|validatingadmissionpolic).*": UNINSTALL,
+    r"kubectl -n (fovea-system|vision) delete .*": UNINSTALL,
+    r"kubectl delete namespace fovea-system": UNINSTALL,
+}
+"""Patterns of whole commands, and the test that runs them."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command and the page it stands on."""
+
+    page: str
+    text: str
+
+    @property
+    def words(self) -> list[str]:
+        """As the shell would split it, in the current folder."""
+        found = []
+        for word in shlex.split(self.text, comments=True):
+            found += [str(path) for path in sorted(Path().glob(word))] or [word] if "*" in word else [word]
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text}"
+
+
+def blocks(text: str, *languages: str) -> Iterator[str]:
+    """Content of fenced blocks of these languages."""
+    for language, content in re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
+        if language in languages:
+            yield content
+
+
+def commands(page: Path) -> Iterator[Command]:
+    """Commands of a page's shell blocks: one each line, continuation lines joined, comments and prompts dropped."""
+    name = str(page.relative_to(ROOT))
+    for block in blocks(page.read_text(encoding="utf-8"), *SHELL):
+        for line in block.replace("\\\n", " ").splitlines():
+            bare = re.sub(r"(^|\s)#.*$", "", line.removeprefix("$ ")).strip()
+            if bare:
+                yield Command(name, re.sub(r"\s+", " ", bare))
+
+
+def inline(page: Path) -> Iterator[Command]:
+    """Commands in running text: `make …`, `fovea …`, `kubectl …`, without those that leave something out."""
+    name = str(page.relative_to(ROOT))
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for text in re.findall(r"`((?:make|fovea|kubectl explain) [^`]+)`", prose):
+        if "…" not in text and "<" not in text:
+            # A verb that is only named is asked for its help.
+            named = text.startswith("fovea ") and re.fullmatch(r"[a-z ]+", text)
+            yield Command(name, f"{text} --help" if named else text)
+
+
+IN_BLOCKS = [command for page in PAGES for command in commands(page)]
+ALL = IN_BLOCKS + [command for page in PAGES for command in inline(page)]
+
+
+def of(program: str, among: list[Command] = ALL) -> list[Command]:
+    """Commands of a program."""
+    return [command for command in among if Path(command.words[0]).name == program]
+
+
+def test_the_pages_have_commands_and_no_block_hides_from_this_test() -> None:
+    assert len(of("make", IN_BLOCKS)) >= 2
+    assert len(of("fovea", IN_BLOCKS)) >= 8
+    for page in PAGES:
+        for block in blocks(page.read_text(encoding="utf-8"), ""):
+            first = block.split(maxsplit=1)[0] if block.strip() else ""
+            assert first not in {"make", "fovea", "kubectl", "helm", "pip", "export", "docker"}, (
+                f"{page.relative_to(ROOT)}: mark the block that begins with {first!r} as ```console"
+            )
+
+
+@pytest.mark.parametrize("command", sorted(set(IN_BLOCKS), key=str), ids=str)
+def test_every_documented_command_is_run_by_a_test(command: Command) -> None:
+    tests = [test for pattern, test in RUN_BY.items() if re.fullmatch(pattern, command.text)]
+    assert tests, f"{command} is run by no test: write one and name it in RUN_BY"
+    for test in tests:
+        file, _, function = test.partition("::")
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert f"def {function}" in source, f"{command}: {test} does not exist"
+
+
+def test_every_make_target_of_the_pages_exists() -> None:
+    wanted = {word for command in of("make") for word in command.words[1:] if re.fullmatch(r"[a-z-]+", word)}
+    assert {"demo", "test", "down", "help"} <= wanted
+    for target in sorted(wanted):
+        done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {target for target in wanted if f"  make {target} " not in helped} == set()
+
+
+def reference_examples() -> list[Command]:
+    """The examples of the command line's reference, which are those of --help."""
+    page = ROOT / "docs/reference/cli.md"
+    joined = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
+    lines = [part.strip() for line in joined.splitlines() for part in line.split("&&")]
+    texts = [line for line in lines if line.startswith("fovea ") and "[" not in line and " > " not in line]
+    return [Command("docs/reference/cli.md", text) for text in texts]
+
+
+@pytest.fixture
+def no_command_does_anything(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command line with every verb's work replaced by a note of its name."""
+    called: list[str] = []
+
+    def replace(command: click.Command, path: str) -> None:
+        if isinstance(command, click.Group):
+            for name, child in command.commands.items():
+                replace(child, f"{path} {name}".strip())
+            return
+        monkeypatch.setattr(command, "callback", lambda *_, path=path, **__: called.append(path))
+
+    replace(cli, "")
+    return called
+
+
+def test_every_fovea_command_of_the_pages_is_understood(
+    no_command_does_anything: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("my-pictures", "digits", "exported"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for file in ("picture.jpg", "7.png", "3.png", "my-model.yaml"):
+        (tmp_path / file).touch()
+    monkeypatch.chdir(tmp_path)
+    for command in (*of("fovea"), *reference_examples()):
+        no_command_does_anything.clear()
+        result = CliRunner().invoke(cli, command.words[1:])
+        assert result.exit_code == 0, f"{command}\n{result.output}"
+        helps = {"--help", "-h", "--version"} & set(command.words)
+        assert no_command_does_anything or helps, f"{command} does nothing"
+
+
+def test_every_example_and_every_manifest_of_the_pages_is_accepted(cluster: Any) -> None:
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "examples").glob("*.yaml"))}
+    for page in PAGES:
+        for number, block in enumerate(blocks(page.read_text(encoding="utf-8"), "yaml")):
+            if "kind:" in block:
+                texts[f"{page.relative_to(ROOT)}, block {number}"] = block
+    assert len(texts) >= 6
+    for name, text in texts.items():
+        kinds = [document["kind"] for document in yaml.safe_load_all(text) if document]
+        said = cluster.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=_renamed(text))
+        assert len(said.splitlines()) == len(kinds), f"{name}: {said}"
+
+
+def _renamed(text: str) -> str:
+    """The manifest under names that nothing on the cluster has; a ModelVersion's name is made of its model's."""
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    for document in documents:
+        if document["kind"] == "ModelVersion":
+            document["spec"]["version"] = 987654
+            document["metadata"]["name"] = f"{document['spec']['model']}-v987654"
+        else:
+            document["metadata"]["name"] = f"t{uuid.uuid4().hex[:8]}"
+    return yaml.safe_dump_all(documents)
+
+
+def test_kubectl_explains_what_the_pages_say_it_explains(cluster: Any) -> None:
+    explained = [command for command in of("kubectl") if command.words[1] == "explain"]
+    assert explained
+    for command in explained:
+        said = cluster.run(*command.words).stdout
+        assert "DESCRIPTION" in said
+        assert "<empty>" not in said.partition("FIELDS")[0], f"{command}: no text"
+
+
+def test_what_the_tutorial_asks_of_kubectl_is_understood(cluster: Any, tmp_path: Path) -> None:
+    tutorial = (ROOT / "docs/tutorial/first-model.md").read_text(encoding="utf-8")
+    manifest = tmp_path / "my-model.yaml"
+    manifest.write_text(_renamed(next(block for block in blocks(tutorial, "yaml") if "kind: TrainingJob" in block)))
+    seen = set()
+    for command in of("kubectl", IN_BLOCKS):
+        words = [str(manifest) if word == manifest.name else word for word in command.words]
+        if words[1] == "apply" or (words[1:4] == ["-n", "vision", "create"]):
+            cluster.run(*words, "--dry-run=client", "-o", "name")
+        elif words[1] in ("get", "describe"):
+            done = cluster.run(*words, check=False)
+            assert done.returncode == 0 or "(NotFound)" in done.stderr, f"{command}: {done.stderr}"
+        elif words[1] == "patch" or words[1:3] == ["delete", "pod"]:
+            done = cluster.run(*words, "--dry-run=server", check=False)
+            assert done.returncode == 0 or "(NotFound)" in done.stderr, f"{command}: {done.stderr}"
+        else:
+            continue
+        seen.add(words[1])
+    assert {"apply", "get", "describe", "patch", "delete"} <= seen
+
+
+def test_the_flags_of_a_recipe_are_listed_where_the_tutorial_says(cluster: Any) -> None:
+    helped = cluster.run("fovea-train", "image-classifier", "--help").stdout
+    page = (ROOT / "docs/reference/recipes.md").read_text(encoding="utf-8")
+    flags = re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE)
+    assert {"learning-rate", "image-size", "epochs"} <= set(flags)
+    assert [flag for flag in flags if f"--{flag}" not in helped] == []
+    tutorial = (ROOT / "docs/tutorial/first-model.md").read_text(encoding="utf-8")
+    assert "fovea-train image-classifier --help" in tutorial
+    assert "reference/recipes.md" in tutorial
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """The folder `my-pictures` of a newcomer, with a picture beside it."""
+    from support.training import write_pictures
+
+    write_pictures(tmp_path / "my-pictures", per_class=12, classes=2, size=32)
+    (tmp_path / "picture.jpg").write_bytes(next((tmp_path / "my-pictures/class-1").iterdir()).read_bytes())
+    return tmp_path
+
+
+def test_the_five_commands_of_the_readme_lead_to_a_served_model(cluster: Any, unique: str, pictures: Path) -> None:
+    five = [command for command in commands(ROOT / "README.md") if command.words[0] in ("pip", "fovea")]
+    assert [command.words[:3] for command in five[:2]] == [["pip", "install", "./api"], ["fovea", "data", "upload"]]
+    assert len(five) == 5
+    environment = _installed(cluster, five[0], pictures)
+    try:
+        for command in five[1:]:
+            if command.words[1] == "predict":
+                _serves(cluster, unique)
+            # Another name, as a user would choose one; the network at its smallest, for this test's time.
+            words = shlex.split(command.text.replace("my-model", unique), comments=True)
+            if words[1:3] == ["jobs", "submit"]:
+                words += ["--", "--epochs=2", "--image-size=32", "--no-early-stopping"]
+            said = subprocess.run(
+                words, env=environment, cwd=pictures, capture_output=True, text=True, check=False, timeout=400
+            )
+            assert said.returncode == 0, f"{shlex.join(words)}\n{said.stdout}\n{said.stderr}"
+        assert re.search(r"class-[01]", said.stdout), said.stdout
+    finally:
+        quiet = ("-n", NAMESPACE, "--ignore-not-found", "--wait=false")
+        for kind, name in (("trainingjob", unique), ("modeldeployment", unique), ("modelversion", f"{unique}-v1")):
+            cluster.kubectl("delete", kind, name, *quiet)
+
+
+def _installed(cluster: Any, command: Command, folder: Path) -> dict[str, str]:
+    """The environment of a shell after the README's `pip install`, in a virtual environment of its own."""
+    from deploy import CACHE
+
+    uv = next(path for path in (CACHE / "uv-tool/bin/uv", Path("uv")) if path.exists() or not path.is_absolute())
+    own = folder / "venv"
+    environment = {"UV_CACHE_DIR": str(CACHE / "uv"), "UV_SYSTEM_CERTS": "true", **cluster.environment}
+    for words in (
+        ("venv", "--quiet", str(own)),
+        ("pip", "install", "--quiet", "--python", str(own), *command.words[2:]),
+    ):
+        done = subprocess.run([str(uv), *words], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    present = subprocess.run(
+        [own / "bin/python", "-c", "import importlib.util as u; print(u.find_spec('tensorflow'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert present.stdout == "None\n", "the client brings no TensorFlow"
+    return {**environment, "PATH": f"{own / 'bin'}{os.pathsep}{environment['PATH']}"}
+
+
+def _serves(cluster: Any, name: str) -> None:
+    """Until the model serves: a person would look, and try again."""
+
+    def stable() -> bool:
+        status = cluster.get("modeldeployment", name).get("status", {})
+        return bool(status.get("stable", {}).get("version") == 1)
+
+    until(stable, seconds=240, what=f"version 1 of {name} serves")
+
+
+def test_the_commands_that_the_demo_ends_with_are_understood(no_command_does_anything: list[str], cluster: Any) -> None:
+    source = (ROOT / "dev/demo.py").read_text(encoding="utf-8")
+    text = re.sub(r"\{JOB\}", "digits", re.sub(r"\{NAMESPACE_OF_TEAM\}", NAMESPACE, source.partition("Next:")[2]))
+    found = [line.strip() for line in text.splitlines() if line.strip().startswith("fovea ")]
+    assert len(found) >= 3, json.dumps(found)
+    for line in found:
+        result = CliRunner().invoke(cli, shlex.split(line, comments=True)[1:])
+        assert result.exit_code == 0, f"{line}\n{result.output}"
