@@ -5,7 +5,8 @@ from .common import API_VERSION, GROUP, VERSION, Condition, Kind, Metadata, Mode
 from .machine_type import MachineType
 from .model_deployment import ModelDeployment
 from .model_version import ModelVersion
-from .training_job import JobState, TrainingJob
+from .training_job import TrainingJob
+from .training_job_status import JobState
 
 KINDS: tuple[Kind, ...] = (
     training_job.KIND,

@@ -4,8 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .common import Column, Conditions, Kind, Model, Name, Resource, rule
-from .training_job import _NAME_RULE
+from .common import NAME_RULE, Column, Conditions, Kind, Model, Name, Resource, rule
 
 
 class Scaling(Model):
@@ -127,7 +126,7 @@ KIND = Kind(
         },
     },
     root_rules=(
-        _NAME_RULE,
+        NAME_RULE,
         rule(
             "type(self.spec.version) == string ? self.spec.version == 'Latest' : "
             "(self.spec.version >= 1 && self.spec.version <= 999999999)",

@@ -1,97 +1,12 @@
 """TrainingJob: a program, its arguments and inputs, the machine it runs on, and what becomes of its model."""
 
-from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from .common import (
-    Column,
-    Conditions,
-    EnvFrom,
-    EnvVar,
-    Kind,
-    LocalReference,
-    Model,
-    Name,
-    Quantity,
-    Resource,
-    Volume,
-    VolumeMount,
-    immutable,
-    rule,
-    rules,
-)
-
-
-class JobState(StrEnum):
-    """States of a job, named as Cloud ML's."""
-
-    QUEUED = "QUEUED"
-    PREPARING = "PREPARING"
-    RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLING = "CANCELLING"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more happens to a job in this state."""
-        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
-
-
-Word = Annotated[str, Field(max_length=4096)]
-
-
-class Container(Model):
-    """Any program of any framework, in an image of the user's own. It reads the directories named by the FOVEA_ environment variables."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && "
-                "self.volumes.exists(v, v.name == m.name))",
-                "every volumeMounts[].name must be the name of one of volumes: add the volume or correct the name",
-                field=".volumeMounts",
-            )
-        )
-    )
-
-    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
-    """Image reference, with a tag or digest."""
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """When the kubelet pulls; absent: Kubernetes' default for the tag."""
-    image_pull_secrets: Annotated[list[LocalReference] | None, Field(max_length=8)] = None
-    """Secrets with registry credentials."""
-    command: Annotated[list[Word] | None, Field(max_length=64)] = None
-    """Entry point; absent: the image's."""
-    args: Annotated[list[Word] | None, Field(max_length=128)] = None
-    """Arguments; those of spec.args follow as --name=value."""
-    working_dir: Annotated[str | None, Field(max_length=1024)] = None
-    """Working folder; absent: the image's."""
-    env: Annotated[
-        list[EnvVar] | None,
-        Field(
-            max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
-        ),
-    ] = None
-    """Environment variables."""
-    env_from: Annotated[list[EnvFrom] | None, Field(max_length=16)] = None
-    """Environment variables from whole Secrets and ConfigMaps."""
-    volumes: Annotated[
-        list[Volume] | None,
-        Field(
-            max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
-        ),
-    ] = None
-    """Volumes of the pod."""
-    volume_mounts: Annotated[list[VolumeMount] | None, Field(max_length=32)] = None
-    """Where the volumes appear."""
-    shared_memory: Quantity | None = None
-    """Size of /dev/shm; absent: the machine type's."""
-    run_as_user: Annotated[int | None, Field(ge=1, le=2_147_483_647)] = None
-    """User id of the program; absent: the image's, which must not be root."""
+from .common import NAME_RULE, Column, Kind, Model, Name, Resource, immutable, rule, rules
+from .container import Container
+from .training_job_status import TrainingJobStatus
 
 
 class Trainer(Model):
@@ -259,114 +174,6 @@ class TrainingJobSpec(Model):
     """Set to true to cancel the job; one way."""
 
 
-class RoleStatus(Model):
-    """Pods of a role by phase."""
-
-    pending: int = 0
-    """Waiting for a node or an image."""
-    active: int = 0
-    """Running."""
-    succeeded: int = 0
-    """Ended with success."""
-    failed: int = 0
-    """Failed attempts."""
-
-
-class ProgressStatus(Model):
-    """How far the program is, by its own word."""
-
-    step: int | None = None
-    """Steps done."""
-    steps: int | None = None
-    """Steps planned."""
-    epoch: int | None = None
-    """Epochs done."""
-    epochs: int | None = None
-    """Epochs planned."""
-    metrics: dict[str, float] | None = None
-    """Latest values by name."""
-
-
-class CheckpointStatus(Model):
-    """The newest published checkpoint."""
-
-    step: int
-    """Its step."""
-    digest: str = ""
-    """Its digest."""
-    time: str | None = None
-    """When it was published."""
-
-
-class PublicationStatus(Model):
-    """Something that was published."""
-
-    uri: str
-    """Where it is."""
-    digest: str
-    """What it contains."""
-    bytes: int = 0
-    """Size of its files."""
-    files: int = 0
-    """How many files."""
-
-
-class FailureStatus(Model):
-    """Why the last failed attempt ended."""
-
-    attempt: int
-    """Which attempt."""
-    exit_code: int | None = None
-    """Exit code of the container that decided; absent when the pod was lost."""
-    reason: str
-    """CamelCase word for programs."""
-    message: str
-    """Sentence for people."""
-
-
-class TrainingJobStatus(Model):
-    """What became of the job."""
-
-    state: JobState | None = None
-    """QUEUED, PREPARING, RUNNING, SUCCEEDED, FAILED, CANCELLING or CANCELLED."""
-    message: Annotated[str | None, Field(max_length=32_768)] = None
-    """One sentence on where it stands and what to do."""
-    conditions: Conditions | None = None
-    """Admitted, Running, Suspended, Complete, Failed."""
-    roles: dict[str, RoleStatus] | None = None
-    """Pods by role."""
-    attempts: dict[str, int] | None = None
-    """Number of the current attempt by member (<role>-<index>), from 0; written before a failed pod is replaced."""
-    retries: int | None = None
-    """Failures counted against runPolicy.backoffLimit."""
-    next_attempt_time: str | None = None
-    """Before this the next attempt is not started."""
-    last_failure: FailureStatus | None = None
-    """The last failed attempt."""
-    progress: ProgressStatus | None = None
-    """How far the program is."""
-    checkpoint: CheckpointStatus | None = None
-    """Newest published checkpoint."""
-    output: PublicationStatus | None = None
-    """Published output folder."""
-    model: PublicationStatus | None = None
-    """Published SavedModel."""
-    metrics: dict[str, float] | None = None
-    """Final metrics (evaluation.json)."""
-    model_version: str | None = None
-    """Name of the ModelVersion that was registered."""
-    queue_time: str | None = None
-    """When the job began to wait for a node, last."""
-    start_time: str | None = None
-    """When a program started first."""
-    running_seconds: int | None = None
-    """Seconds that programs of ended attempts ran; runPolicy.maxRunningSeconds counts these and the current attempt."""
-    end_time: str | None = None
-    """When the job ended."""
-    observed_generation: int | None = None
-    """Generation of the spec that this status is about."""
-
-
 class TrainingJob(Resource):
     """A training job: a recipe or a container, its arguments, inputs and machine; its checkpoints are kept, its model can be registered and deployed."""
 
@@ -378,11 +185,6 @@ class TrainingJob(Resource):
     """What became of it."""
 
 
-_NAME_RULE = rule(
-    "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-    "metadata.name must start with a letter, hold only a-z, 0-9 and '-', and have at most 40 characters: choose a shorter or plainer name",
-)
-
 KIND = Kind(
     kind="TrainingJob",
     plural="trainingjobs",
@@ -390,7 +192,7 @@ KIND = Kind(
     scope="Namespaced",
     model=TrainingJob,
     subresources={"status": {}},
-    root_rules=(_NAME_RULE,),
+    root_rules=(NAME_RULE,),
     columns=(
         Column(name="State", type="string", json_path=".status.state"),
         Column(name="Step", type="integer", json_path=".status.progress.step"),

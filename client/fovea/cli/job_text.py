@@ -5,7 +5,7 @@ from datetime import datetime
 
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
-from fovea_api.v1alpha1.training_job import PublicationStatus
+from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
 from fovea.sdk.pods import Pod
 

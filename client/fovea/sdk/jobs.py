@@ -8,7 +8,8 @@ from typing import Any
 
 from fovea_api.contract import names
 from fovea_api.v1alpha1 import JobState, TrainingJob
-from fovea_api.v1alpha1.training_job import KIND, TrainingJobStatus
+from fovea_api.v1alpha1.training_job import KIND
+from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 
 from . import pods, submission
 from .cluster import Cluster

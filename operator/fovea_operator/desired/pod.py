@@ -6,7 +6,7 @@ from typing import Any
 from fovea_api.contract import environment, labels, names, report
 from fovea_api.contract.plan import Input, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, TrainingJob
-from fovea_api.v1alpha1.training_job import Container
+from fovea_api.v1alpha1.container import Container
 
 from fovea_operator.desired import agent, args, machine, owner, security
 from fovea_operator.settings import Settings

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from fovea_api.contract import storage
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input
-from fovea_api.v1alpha1 import ModelVersion, TrainingJob
+from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
-from fovea_api.v1alpha1.training_job import JobState
 
 from fovea_operator.desired.pod import Sources
 from fovea_operator.reconcile import references, versions

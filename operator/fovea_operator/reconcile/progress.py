@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from fovea_api.contract.report import ProgressReport
-from fovea_api.v1alpha1.training_job import CheckpointStatus, ProgressStatus
+from fovea_api.v1alpha1.training_job_status import CheckpointStatus, ProgressStatus
 
 from fovea_operator.reconcile import times
 
@@ -34,6 +35,11 @@ def fields(report: ProgressReport | None) -> dict[str, Any]:
             step=published, digest=str(report.checkpoint_digest), time=times.text(time) if time else None
         )
     return found
+
+
+def store_unreachable_since(report: ProgressReport | None) -> datetime | None:
+    """Since when the pod's agent cannot reach the object store; None while it can."""
+    return times.parse(str(report.store_unreachable_since)) if report and report.store_unreachable_since else None
 
 
 def _count(value: object) -> int | None:

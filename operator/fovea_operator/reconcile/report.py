@@ -6,7 +6,7 @@ from typing import Any
 
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
-from fovea_api.v1alpha1.training_job import RoleStatus, TrainingJobStatus
+from fovea_api.v1alpha1.training_job_status import RoleStatus, TrainingJobStatus
 
 from fovea_operator.reconcile import cleanup, conditions, events, times, ttl
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event
@@ -30,6 +30,7 @@ NOTABLE: Mapping[str, EventType] = {
     JobReason.IMAGE_PULL_FAILED: "Warning",
     JobReason.POD_REFUSED: "Warning",
     JobReason.CONTAINER_CONFIG_ERROR: "Warning",
+    JobReason.STORE_UNREACHABLE: "Warning",
     JobReason.RETRYING: "Warning",
     JobReason.PUBLISHED: "Normal",
     JobReason.ALREADY_COMPLETE: "Normal",

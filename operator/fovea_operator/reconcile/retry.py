@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
-from fovea_api.v1alpha1.training_job import FailureStatus, TrainingJobStatus
+from fovea_api.v1alpha1.training_job_status import FailureStatus, TrainingJobStatus
 
 from fovea_operator.reconcile import outcome, report, times
 from fovea_operator.reconcile.decision import Decision

@@ -21,7 +21,7 @@ from typing import Any
 from fovea_api.contract.report import Published
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
-from fovea_api.v1alpha1.training_job import CheckpointStatus, PublicationStatus
+from fovea_api.v1alpha1.training_job_status import CheckpointStatus, PublicationStatus
 
 from fovea_operator.desired.pod import Sources, training_pod
 from fovea_operator.reconcile import (
@@ -132,7 +132,7 @@ def _registration_refused(view: View) -> Decision:
 
 def _published_fields(view: View, success: Success) -> dict[str, Any]:
     said = success.termination
-    fields = progress.fields(view.observed.progress)
+    fields = progress.fields(said.progress or view.observed.progress)
     fields["output"] = _publication(success.output)
     fields["model"] = _publication(said.model) if said.model else None
     fields["metrics"] = progress.finite(said.metrics) or None
@@ -194,6 +194,8 @@ def _live_pod(view: View) -> Decision | None:
     if pod is None:
         return None
     where = stage.of(pod, view.job.metadata.name)
+    if where.running and (since := progress.store_unreachable_since(view.observed.progress)):
+        where = stage.without_store(where, since)
     if where.waiting and (late := deadlines.waited_too_long(view, where.message)):
         return late
     told = where.quiet_since + QUIET if where.quiet_since else view.now

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
-from fovea_api.v1alpha1.training_job import TrainingJobSpec, TrainingJobStatus
+from fovea_api.v1alpha1.training_job import TrainingJobSpec
+from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 
 from fovea_operator.desired.pod import Member
 from fovea_operator.reconcile import conditions, times

@@ -1,0 +1,133 @@
+"""What became of a TrainingJob: its state, and what each part of its status means."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from .common import Conditions, Model
+
+
+class JobState(StrEnum):
+    """States of a job, named as Cloud ML's."""
+
+    QUEUED = "QUEUED"
+    PREPARING = "PREPARING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to a job in this state."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class RoleStatus(Model):
+    """Pods of a role by phase."""
+
+    pending: int = 0
+    """Waiting for a node or an image."""
+    active: int = 0
+    """Running."""
+    succeeded: int = 0
+    """Ended with success."""
+    failed: int = 0
+    """Failed attempts."""
+
+
+class ProgressStatus(Model):
+    """How far the program is, by its own word."""
+
+    step: int | None = None
+    """Steps done."""
+    steps: int | None = None
+    """Steps planned."""
+    epoch: int | None = None
+    """Epochs done."""
+    epochs: int | None = None
+    """Epochs planned."""
+    metrics: dict[str, float] | None = None
+    """Latest values by name."""
+
+
+class CheckpointStatus(Model):
+    """The newest published checkpoint."""
+
+    step: int
+    """Its step."""
+    digest: str = ""
+    """Its digest."""
+    time: str | None = None
+    """When it was published."""
+
+
+class PublicationStatus(Model):
+    """Something that was published."""
+
+    uri: str
+    """Where it is."""
+    digest: str
+    """What it contains."""
+    bytes: int = 0
+    """Size of its files."""
+    files: int = 0
+    """How many files."""
+
+
+class FailureStatus(Model):
+    """Why the last failed attempt ended."""
+
+    attempt: int
+    """Which attempt."""
+    exit_code: int | None = None
+    """Exit code of the container that decided; absent when the pod was lost."""
+    reason: str
+    """CamelCase word for programs."""
+    message: str
+    """Sentence for people."""
+
+
+class TrainingJobStatus(Model):
+    """What became of the job."""
+
+    state: JobState | None = None
+    """QUEUED, PREPARING, RUNNING, SUCCEEDED, FAILED, CANCELLING or CANCELLED."""
+    message: Annotated[str | None, Field(max_length=32_768)] = None
+    """One sentence on where it stands and what to do."""
+    conditions: Conditions | None = None
+    """Admitted, Running, Suspended, Complete, Failed."""
+    roles: dict[str, RoleStatus] | None = None
+    """Pods by role."""
+    attempts: dict[str, int] | None = None
+    """Number of the current attempt by member (<role>-<index>), from 0; written before a failed pod is replaced."""
+    retries: int | None = None
+    """Failures counted against runPolicy.backoffLimit."""
+    next_attempt_time: str | None = None
+    """Before this the next attempt is not started."""
+    last_failure: FailureStatus | None = None
+    """The last failed attempt."""
+    progress: ProgressStatus | None = None
+    """How far the program is."""
+    checkpoint: CheckpointStatus | None = None
+    """Newest published checkpoint."""
+    output: PublicationStatus | None = None
+    """Published output folder."""
+    model: PublicationStatus | None = None
+    """Published SavedModel."""
+    metrics: dict[str, float] | None = None
+    """Final metrics (evaluation.json)."""
+    model_version: str | None = None
+    """Name of the ModelVersion that was registered."""
+    queue_time: str | None = None
+    """When the job began to wait for a node, last."""
+    start_time: str | None = None
+    """When a program started first."""
+    running_seconds: int | None = None
+    """Seconds that programs of ended attempts ran; runPolicy.maxRunningSeconds counts these and the current attempt."""
+    end_time: str | None = None
+    """When the job ended."""
+    observed_generation: int | None = None
+    """Generation of the spec that this status is about."""
