@@ -68,7 +68,8 @@ class Submission:
             if self.command:
                 container["command"] = list(self.command)
             spec["trainer"] = {"container": container}
-        _merge(spec, "args", self.args)
+        recipe = spec.get("trainer", {}).get("recipe")
+        _merge(spec, "args", _negated(self.args, recipe) if recipe else self.args)
         _merge(spec, "inputs", self.inputs)
         if self.scale_tier:
             spec["scaleTier"] = self.scale_tier
@@ -160,6 +161,19 @@ def arguments(words: Iterable[str]) -> dict[str, Value]:
             pending = name
     if pending:
         result[pending] = True
+    return result
+
+
+def _negated(args: Mapping[str, Value], recipe: str) -> dict[str, Value]:
+    """The arguments with `--no-augment` said as the recipe's help says it, `augment: false` as the job holds it."""
+    known = catalogue.load().recipes.get(recipe)
+    flags = known.flags if known else {}
+    result = dict(args)
+    for name, value in args.items():
+        flag = flags.get(name.removeprefix("no-"))
+        if value is True and name not in flags and flag is not None and flag.type == "bool":
+            del result[name]
+            result[name.removeprefix("no-")] = False
     return result
 
 

@@ -53,6 +53,19 @@ def test_the_manifest_holds_what_was_said_and_nothing_else() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({"recipe": "image-classifier"}, {"early-stopping": False, "no-such": True, "epochs": 3}),
+        ({"image": "registry.example.com/train:1"}, {"no-early-stopping": True, "no-such": True, "epochs": 3}),
+    ],
+    ids=["a recipe's switch is off", "an own program's flag is its own"],
+)
+def test_a_switch_of_a_recipe_is_turned_off_as_its_help_says(recipe: dict[str, Any], expected: dict[str, Any]) -> None:
+    args = submission.arguments(["--no-early-stopping", "--no-such", "--epochs=3"])
+    assert Submission(name="a", args=args, **recipe).manifest()["spec"]["args"] == expected
+
+
 def test_every_word_has_its_place_in_the_spec() -> None:
     manifest = Submission(
         name="digits",
