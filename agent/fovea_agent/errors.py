@@ -3,6 +3,7 @@
 AgentError
 ├── Misconfigured      78  the plan, an environment variable, a key file or the bucket's name is wrong
 ├── KeyRefused         77  the store does not accept the key, or not for this place
+│   └── KeyMissing     77  the namespace has no key at all
 ├── StoreUnreachable   75  no answer for longer than our patience: the pod is tried again
 │   └── GraceExceeded  75  the store answers, but the pod's time to publish is over
 ├── Missing            66  something named by the resource is not in the store
@@ -47,6 +48,12 @@ class KeyRefused(AgentError):
 
     reason = "KeyRefused"
     exit_code = exit_codes.KEY_REFUSED
+
+
+class KeyMissing(KeyRefused):
+    """The namespace has no Secret with a key of the object store."""
+
+    reason = "KeyMissing"
 
 
 class StoreUnreachable(AgentError):

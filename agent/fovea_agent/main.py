@@ -78,7 +78,9 @@ def _fetch(options: argparse.Namespace) -> Result:
     from fovea_agent.fetch import Fetch
 
     plan = read_plan(TrainingPlan.from_json, os.environ)
-    return Fetch(plan, _store(options, options.patience), WorkVolume(options.work), options.transfers).run()
+    return Fetch(
+        plan, _store(options, options.patience, plan.namespace), WorkVolume(options.work), options.transfers
+    ).run()
 
 
 def _sync(options: argparse.Namespace) -> Result:
@@ -93,11 +95,17 @@ def _sync(options: argparse.Namespace) -> Result:
 
     plan = read_plan(TrainingPlan.from_json, os.environ)
     os.umask(0o002)
-    reporter = Reporter(
-        plan.report_url, options.report_token, work.root, work.progress, interval=options.report_interval
-    )
     # While training goes on there is no reason to give up: it would only lose checkpoints.
-    sync = Sync(plan, _store(options, None), work, reporter, options.poll, options.transfers)
+    store = _store(options, None, plan.namespace)
+    reporter = Reporter(
+        plan.report_url,
+        options.report_token,
+        work.root,
+        work.progress,
+        interval=options.report_interval,
+        unreachable_since=lambda: store.patience.unreachable_since,
+    )
+    sync = Sync(plan, store, work, reporter, options.poll, options.transfers)
     grace = max(options.grace_period - GRACE_MARGIN, options.grace_period / 2)
 
     def wait_for_the_end() -> None:
@@ -113,7 +121,7 @@ def _fetch_model(options: argparse.Namespace) -> Result:
     from fovea_agent.fetch_model import fetch_model
 
     plan = read_plan(ModelPlan.from_json, os.environ)
-    return fetch_model(plan, _store(options, options.patience), options.transfers), exit_codes.OK
+    return fetch_model(plan, _store(options, options.patience, plan.namespace), options.transfers), exit_codes.OK
 
 
 def _provision(options: argparse.Namespace) -> Result:
@@ -123,11 +131,11 @@ def _provision(options: argparse.Namespace) -> Result:
     return provision_from_command_line(options, os.environ), exit_codes.OK
 
 
-def _store(options: argparse.Namespace, patience: float | None) -> "Store":
+def _store(options: argparse.Namespace, patience: float | None, namespace: str) -> "Store":
     from fovea_agent.patience import Patience
     from fovea_agent.store import Store
 
-    access = StoreAccess.from_directory(options.object_store)
+    access = StoreAccess.from_directory(options.object_store, namespace)
     return Store(access, Patience(patience), connections=options.transfers + 2)
 
 

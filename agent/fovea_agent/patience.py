@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from fovea_agent import log
@@ -40,6 +41,8 @@ class Patience:
         self._deadline: float | None = None
         self._lock = threading.Lock()
         self._outage_since: float | None = None
+        self.unreachable_since: datetime | None = None
+        """Since when the store does not answer; None while it does."""
 
     def end_at(self, deadline: float) -> None:
         """From now on the deadline (on the clock given, monotonic by default) counts, not the limit per outage."""
@@ -90,13 +93,13 @@ class Patience:
         with self._lock:
             if self._outage_since is not None:
                 return
-            self._outage_since = now
+            self._outage_since, self.unreachable_since = now, datetime.now(UTC)
         log.warning("store unreachable, trying again", during=what, error=failure.message)
 
     def _outage_ended(self) -> None:
         if self._outage_since is None:
             return
         with self._lock:
-            since, self._outage_since = self._outage_since, None
+            since, self._outage_since, self.unreachable_since = self._outage_since, None, None
         if since is not None:
             log.info("store reachable again", seconds=round(self._clock() - since, 1))

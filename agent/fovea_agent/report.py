@@ -3,7 +3,9 @@
 import math
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import urllib3
@@ -41,9 +43,13 @@ class Checkpointed:
     time: str
 
 
-def build_report(progress: Progress | None, checkpoint: Checkpointed | None) -> ProgressReport:
-    """Put both together."""
+def build_report(
+    progress: Progress | None, checkpoint: Checkpointed | None, unreachable_since: datetime | None = None
+) -> ProgressReport:
+    """Put it all together."""
     built = ProgressReport()
+    if unreachable_since is not None:
+        built = replace(built, store_unreachable_since=f"{unreachable_since:%Y-%m-%dT%H:%M:%SZ}")
     if progress is not None:
         built = replace(
             built,
@@ -70,13 +76,22 @@ class Reporter:
     """
 
     def __init__(
-        self, url: str, token_directory: Path, volume: Path, progress_file: str, *, interval: float = REPORT_INTERVAL
+        self,
+        url: str,
+        token_directory: Path,
+        volume: Path,
+        progress_file: str,
+        *,
+        interval: float = REPORT_INTERVAL,
+        unreachable_since: Callable[[], datetime | None] = lambda: None,
     ) -> None:
+        """`unreachable_since` tells since when (UTC) the object store does not answer, None while it does."""
         self._url = url.rstrip("/") + PROGRESS_PATH if url else ""
         self._token = token_directory / REPORT_TOKEN_FILE
         directory, _, self._file = progress_file.rpartition("/")
         self._folder = Folder(volume, directory)
         self._interval = interval
+        self._unreachable_since = unreachable_since
         self._http = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
         self._checkpoint: Checkpointed | None = None
         self._posted = ProgressReport()
@@ -104,10 +119,14 @@ class Reporter:
         while not self._stop.wait(self._interval):
             self.post_if_changed()
 
+    def current(self) -> ProgressReport:
+        """All there is to report now."""
+        return build_report(self._read_progress(), self._checkpoint, self._unreachable_since())
+
     def post_if_changed(self) -> None:
         """Post the present report unless it was posted already."""
         try:
-            current = build_report(self._read_progress(), self._checkpoint)
+            current = self.current()
             if current == self._posted:
                 return
             self._post(current)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from fovea_api.contract import environment, names, storage
 
-from fovea_agent.errors import Misconfigured
+from fovea_agent.errors import KeyMissing, Misconfigured
 
 DEFAULT_REGION = "us-east-1"
 """Signed into every request when the Secret names no region; stores without regions accept it."""
@@ -66,8 +66,15 @@ class StoreAccess:
         return urlsplit(self.endpoint).netloc
 
     @classmethod
-    def from_directory(cls, directory: Path) -> "StoreAccess":
-        """Read the mounted Secret, one file per key; raises Misconfigured naming the key."""
+    def from_directory(cls, directory: Path, namespace: str = "") -> "StoreAccess":
+        """Read the mounted Secret, one file per key; raises Misconfigured naming the key, KeyMissing without any."""
+        # A Secret that does not exist is mounted as an empty folder: a pod that waits for it would not say why.
+        if directory.is_dir() and not any(directory.iterdir()):
+            raise KeyMissing(
+                f"namespace {namespace} has no key of the object store, since it has no Secret "
+                f"{names.OBJECT_STORE_SECRET}: the platform team adds {namespace} to objectStore.namespaces of Fovea's "
+                "chart, or makes the Secret"
+            )
 
         def optional(key: str) -> str:
             try:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 from fovea_api.contract import environment, report, storage
 from fovea_api.contract.plan import TrainingPlan
-from fovea_api.contract.report import Published, Termination
+from fovea_api.contract.report import ProgressReport, Published, Termination
 
 from fovea_agent import log
 from fovea_agent.checkpoints import local_steps, stored_steps, to_prune, to_publish
-from fovea_agent.errors import Conflict, Corrupt, Missing, Vanished
+from fovea_agent.errors import Conflict, Corrupt, Missing, Vanished, VolumeProblem
 from fovea_agent.evaluation import metrics_of
 from fovea_agent.fence import check_fence
 from fovea_agent.folder import Folder
@@ -143,6 +143,7 @@ class Sync:
             model=model,
             checkpoint_step=max(self._settled, default=None),
             metrics=self._metrics(),
+            progress=self._progress(),
         )
 
     def _publish_folder(
@@ -185,6 +186,13 @@ class Sync:
             return matches(folder, read_manifest(self.store, prefix), self.transfers)
         except (Corrupt, Missing):
             return False
+
+    def _progress(self) -> ProgressReport | None:
+        try:
+            return self.reporter.current()
+        except (OSError, VolumeProblem) as error:
+            log.warning("the last progress cannot be read", error=str(error))
+            return None
 
     def _metrics(self) -> dict[str, float]:
         folder = Folder(self.work.root, self.work.relative(environment.OUTPUT_DIR))

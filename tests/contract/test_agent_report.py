@@ -12,7 +12,7 @@ import pytest
 from fovea_api.contract import exit_codes, storage
 from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import PROGRESS_PATH, REPORT_TOKEN_FILE, ProgressReport
-from support.object_store import ObjectStore
+from support.object_store import ObjectStore, running_object_store
 from support.training_pod import TrainingPod, eventually
 
 NAMESPACE = "vision"
@@ -125,6 +125,32 @@ def test_an_operator_that_is_away_and_a_missing_token_stop_nothing(pod: Training
     pod.progress('{"step": 1}\n')
     eventually(lambda: "progress report failed" in pod.sync_log(), "it is logged")
     assert pod.sync_ended().code == exit_codes.OK
+
+
+def test_an_outage_of_the_store_is_reported_while_it_lasts_and_the_last_words_hold_the_last_progress(
+    tmp_path: Path,
+) -> None:
+    with running_object_store(tmp_path / "minio") as own, listening() as operator:
+        keys = own.keys(NAMESPACE, tmp_path / "keys")
+        (tmp_path / "token").mkdir()
+        (tmp_path / "token" / REPORT_TOKEN_FILE).write_text("token-of-the-pod\n")
+        plan = TrainingPlan(namespace=NAMESPACE, job="digits", uid="u", attempt=0, report_url=operator.url)
+        pod = TrainingPod(plan, tmp_path, keys)
+        assert pod.fetch().code == exit_codes.OK
+        pod.start_sync("--report-token", str(tmp_path / "token"))
+        pod.progress('{"step": 1, "steps": 2}\n')
+        eventually(operator.reports, "a report")
+        assert operator.reports()[-1].store_unreachable_since == ""
+        own.stop()
+        pod.checkpoint(1, {"weights": b"w1"})
+        eventually(lambda: operator.reports()[-1].store_unreachable_since, "the outage is reported")
+        own.start()
+        eventually(lambda: operator.reports()[-1].checkpoint_step == 1, "the checkpoint is published")
+        eventually(lambda: not operator.reports()[-1].store_unreachable_since, "the end of the outage is reported")
+        pod.progress('{"step": 2, "steps": 2}\n')
+        ended = pod.sync_ended()
+        assert ended.termination.progress is not None
+        assert (ended.termination.progress.step, ended.termination.progress.checkpoint_step) == (2, 1)
 
 
 def test_a_restarted_sidecar_reports_the_checkpoint_that_is_published_already(

@@ -233,6 +233,15 @@ def test_a_refused_key_is_said_in_plain_words(object_store: ObjectStore, pod: Tr
     assert "SignatureDoesNotMatch" in ended.termination.message
 
 
+def test_a_namespace_without_a_key_is_told_so_and_who_makes_one(pod: TrainingPod) -> None:
+    for file in pod.keys.iterdir():
+        file.unlink()
+    ended = pod.fetch()
+    assert (ended.code, ended.termination.reason) == (exit_codes.KEY_REFUSED, "KeyMissing")
+    for word in (pod.plan.namespace, "Secret fovea-object-store", "objectStore.namespaces"):
+        assert word in ended.termination.message
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [

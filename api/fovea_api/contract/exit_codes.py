@@ -19,7 +19,7 @@ RESTART = 75
 FENCED = 76
 """A newer attempt of the same job has started; this one must not write any more."""
 KEY_REFUSED = 77
-"""The store refused the namespace's key."""
+"""The store refused the namespace's key, or the namespace has none."""
 CONFIGURATION = 78
 """The plan, an environment variable or a key file handed to the agent is missing or malformed."""
 ALREADY_COMPLETE = 79

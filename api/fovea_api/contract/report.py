@@ -41,6 +41,42 @@ class Published:
 
 
 @dataclass(frozen=True)
+class ProgressReport:
+    """Latest progress of a pod: what the trainer's progress file said last and which checkpoint was published last."""
+
+    step: int | None = None
+    steps: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    checkpoint_step: int | None = None
+    checkpoint_digest: str = ""
+    checkpoint_time: str = ""
+    """RFC 3339, when that checkpoint's manifest was written."""
+    store_unreachable_since: str = ""
+    """RFC 3339, since when the object store does not answer; empty while it does."""
+
+    def document(self) -> dict[str, Any]:
+        """As a JSON object, without what is not known."""
+        return {k: v for k, v in asdict(self).items() if v not in (None, "", {})}
+
+    def to_json(self) -> str:
+        """Serialise for the POST body."""
+        return json.dumps(self.document(), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read; raises ValueError naming what is wrong."""
+        document = json.loads(text)
+        if not isinstance(document, dict):
+            raise ValueError("a progress report is a JSON object")
+        try:
+            return cls(**document)
+        except TypeError as error:
+            raise ValueError(f"progress report is malformed: {error}") from error
+
+
+@dataclass(frozen=True)
 class Termination:
     """Termination message of `fetch`, `sync` and `fetch-model`.
 
@@ -54,14 +90,19 @@ class Termination:
     checkpoint_step: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     """From `evaluation.json` of the output folder: what a ModelVersion records."""
+    progress: ProgressReport | None = None
+    """`sync`: the last progress. A report that is posted while the operator restarts is lost, this is not."""
 
     def to_json(self) -> str:
-        """Serialise within the limit: metrics are dropped and then the message is cut, digests never."""
+        """Serialise within the limit: progress and metrics are dropped and then the message is cut, digests never."""
         document = {key: value for key, value in asdict(self).items() if value not in (None, {})}
+        if self.progress is not None:
+            document["progress"] = self.progress.document()
         text = json.dumps(document, sort_keys=True)
-        if len(text.encode()) > MAX_TERMINATION_BYTES:
-            document.pop("metrics", None)
-            text = json.dumps(document, sort_keys=True)
+        for dropped in ("progress", "metrics"):
+            if len(text.encode()) > MAX_TERMINATION_BYTES:
+                document.pop(dropped, None)
+                text = json.dumps(document, sort_keys=True)
         excess = len(text.encode()) - MAX_TERMINATION_BYTES
         if excess > 0:
             # json.dumps is ASCII: a character of the message may stand for up to 12 bytes, so cut generously.
@@ -87,6 +128,7 @@ class Termination:
                 model=_published(document.get("model")),
                 checkpoint_step=document.get("checkpoint_step"),
                 metrics={str(k): float(v) for k, v in document.get("metrics", {}).items()},
+                progress=ProgressReport(**document["progress"]) if "progress" in document else None,
             )
         except (TypeError, ValueError, AttributeError):
             return None
@@ -94,33 +136,3 @@ class Termination:
 
 def _published(document: Any) -> Published | None:
     return None if document is None else Published(**document)
-
-
-@dataclass(frozen=True)
-class ProgressReport:
-    """Latest progress of a pod: what the trainer's progress file said last and which checkpoint was published last."""
-
-    step: int | None = None
-    steps: int | None = None
-    epoch: int | None = None
-    epochs: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    checkpoint_step: int | None = None
-    checkpoint_digest: str = ""
-    checkpoint_time: str = ""
-    """RFC 3339, when that checkpoint's manifest was written."""
-
-    def to_json(self) -> str:
-        """Serialise for the POST body."""
-        return json.dumps({k: v for k, v in asdict(self).items() if v not in (None, "", {})}, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read; raises ValueError naming what is wrong."""
-        document = json.loads(text)
-        if not isinstance(document, dict):
-            raise ValueError("a progress report is a JSON object")
-        try:
-            return cls(**document)
-        except TypeError as error:
-            raise ValueError(f"progress report is malformed: {error}") from error

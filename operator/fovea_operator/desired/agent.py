@@ -31,5 +31,9 @@ def container(
 
 
 def store_volume() -> dict[str, Any]:
-    """The volume with the key of the pod's namespace; readable by the agent's group only."""
-    return {"name": STORE_VOLUME, "secret": {"secretName": names.OBJECT_STORE_SECRET, "defaultMode": 0o440}}
+    """The volume with the key of the pod's namespace; readable by the agent's group only.
+
+    Optional: without the Secret the kubelet would keep the pod waiting without a word in its status; the agent says it.
+    """
+    secret = {"secretName": names.OBJECT_STORE_SECRET, "defaultMode": 0o440, "optional": True}
+    return {"name": STORE_VOLUME, "secret": secret}

@@ -1,7 +1,7 @@
 """Where a training pod that has not ended stands, in the words of a job's state."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fovea_api.contract import names
@@ -9,6 +9,7 @@ from fovea_api.contract.report import Termination
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
 
+from fovea_operator.reconcile import times
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 
 PULL_PROBLEMS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
@@ -67,6 +68,15 @@ def of(pod: PodRecord, job: str) -> Stage:
         f"kubectl describe pod {pod.name}"
     )
     return Stage(JobState.PREPARING, JobReason.FETCHING, message, quiet_since=pod.created)
+
+
+def without_store(where: Stage, since: datetime) -> Stage:
+    """The stage of a pod whose agent says that the object store does not answer: nothing is lost, and all is told."""
+    message = (
+        f"{where.message.rstrip('.')}. The object store does not answer since {times.text(since)}: publishing goes on "
+        "when it does, nothing is lost."
+    )
+    return replace(where, reason=JobReason.STORE_UNREACHABLE, message=message, quiet_since=None)
 
 
 def _agent_trouble(pod: PodRecord) -> str:

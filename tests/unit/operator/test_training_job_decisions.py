@@ -3,10 +3,11 @@
 import json
 from dataclasses import replace
 
-from fovea_api.contract.report import ProgressReport
+from fovea_api.contract.report import REASON_PUBLISHED, ProgressReport, Termination
 from fovea_operator.reconcile import training_job
+from fovea_operator.reconcile.observed import ContainerRecord
 from support.decision_table import RUNNING, decide
-from support.observations import GPU, SETTINGS, at, ended, job, machine, observed, running, version
+from support.observations import GPU, OUTPUT, SETTINGS, at, ended, job, machine, observed, running, version
 
 
 def test_a_catalogue_of_another_release_than_the_image_only_warns() -> None:
@@ -36,6 +37,14 @@ def test_progress_and_the_newest_checkpoint_reach_the_status() -> None:
     assert status is not None
     assert status["progress"] == {"step": 120, "steps": 440, "epoch": 2, "epochs": 10, "metrics": {"loss": 0.5}}
     assert status["checkpoint"] == {"step": 100, "digest": "sha256:c", "time": "2026-11-21T10:00:50Z"}
+
+
+def test_the_last_progress_comes_with_the_sidecars_last_words_when_its_report_was_lost() -> None:
+    lost = ProgressReport(step=400, steps=440)
+    last = Termination(REASON_PUBLISHED, "published", output=OUTPUT, progress=ProgressReport(step=440, steps=440))
+    pod = ended(sync=ContainerRecord(exit_code=0, termination_message=last.to_json()))
+    status = decide(observed(job(RUNNING), pod, progress=lost)).status
+    assert (status["state"], status["progress"]) == ("SUCCEEDED", {"step": 440, "steps": 440})
 
 
 def test_progress_stays_when_the_operator_has_just_started() -> None:

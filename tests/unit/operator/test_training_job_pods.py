@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fovea_api.contract import names
-from fovea_api.contract.report import Termination
+from fovea_api.contract.report import ProgressReport, Termination
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, Row
 from support.observations import (
@@ -145,6 +145,16 @@ TABLE: dict[str, Row] = {
         lambda: observed(job(RUNNING), ended(phase="Running", sync=ContainerRecord(running_since=at(9)))),
         {"state": "RUNNING", "conditions": {"Admitted": "True Accepted", "Running": "True Publishing"}},
         now=75,
+    ),
+    "publishing without a store says since when it is away": Row(
+        lambda: observed(
+            job(RUNNING),
+            ended(phase="Running", sync=ContainerRecord(running_since=at(9))),
+            progress=ProgressReport(store_unreachable_since="2026-11-21T10:00:00Z"),
+        ),
+        {"state": "RUNNING", "conditions": {"Admitted": "True Accepted", "Running": "True StoreUnreachable"}},
+        "what it wrote is being published. The object store does not answer since 2026-11-21T10:00:00Z",
+        now=71,
     ),
     "publishing is not told in its first moment": Row(
         lambda: observed(job(RUNNING), ended(phase="Running", sync=ContainerRecord(running_since=at(9)))),
