@@ -71,6 +71,7 @@ def test_the_digest_changes_with_content_name_and_settings(tmp_path: Path) -> No
     first = digest({"a": tmp_path / "a", "b": tmp_path / "b"}, ["x=1"])
     assert digest({"b": tmp_path / "b", "a": tmp_path / "a"}, ["x=1"]) == first
     assert digest({"a": tmp_path / "b", "b": tmp_path / "a"}, ["x=1"]) != first
+    assert digest({"a": tmp_path / "a", "c": tmp_path / "b"}, ["x=1"]) != first
     assert digest({"a": tmp_path / "a"}, ["x=1"]) != first
     assert digest({"a": tmp_path / "a", "b": tmp_path / "b"}, ["x=2"]) != first
 

@@ -12,8 +12,13 @@ def quiet() -> Progress:
 
 def test_a_step_begins_when_all_its_predecessors_are_done() -> None:
     done: list[str] = []
+
+    def slowly(_notes: list[str]) -> None:
+        threading.Event().wait(0.2)  # long enough for the others to overtake, if they did not wait
+        done.append("a")
+
     steps = [
-        Step("a", lambda _: done.append("a")),
+        Step("a", slowly),
         Step("b", lambda _: done.append("b"), after=("a",)),
         Step("c", lambda _: done.append("c"), after=("a", "b")),
     ]
