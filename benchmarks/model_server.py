@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "dev"))
+from fovea_dev.ports import free_ports  # noqa: E402
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 MODEL = "cnn3"
@@ -206,17 +208,10 @@ def best_ceiling(run: Any, image: bytes, clients: int, seconds: float) -> Limit:
     return max(found, key=lambda limit: limit.rate)
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextlib.contextmanager
 def running_server(base: Path, log: Path) -> Iterator[Server]:
     """A server of the model."""
-    port = free_port()
+    (port,) = free_ports(1)
     flags = [f"--port={port}", f"--model_name={MODEL}", f"--model_base_path={base}"]
     with log.open("wb") as target:
         process = subprocess.Popen(

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -34,7 +35,8 @@ sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("tests", 
 from fovea_api.contract import labels
 from fovea_api.contract.report import REASON_FETCHED, REASON_PUBLISHED, Published, Termination
 from fovea_api.v1alpha1 import API_VERSION
-from fovea_dev.apiserver import ApiServer, free_ports
+from fovea_dev.apiserver import ApiServer
+from fovea_dev.ports import free_ports
 from fovea_operator.cluster import credentials
 from support.kube_apiserver import api_server, make_namespace
 from support.kubelet_player import terminated
@@ -280,6 +282,8 @@ def run(folder: Path, count: int, *, every: float, settings: dict[str, str], pro
             before, api_before = Cost.of(operator.pid), Cost.of(api_pid)
             asyncio.run(submit(server.kubeconfig, namespace, count, every))
             after, api_after = Cost.of(operator.pid), Cost.of(api_pid)
+            said = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10)
+            (folder / "operator-metrics.txt").write_bytes(said.read())  # to look at, not for the table
             _wait_for_events(server, namespace, count)
         finally:
             for process in (operator, stepper):

@@ -11,9 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import socket
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +19,7 @@ from typing import Any, Self
 from fovea_dev.api import Api
 from fovea_dev.control_plane import Address, ControlPlane
 from fovea_dev.pki import Pki, Subject, token_kubeconfig_text, write_private
+from fovea_dev.ports import free_ports
 from fovea_dev.processes import Processes
 from fovea_dev.tools import TOOLS, Tools
 
@@ -44,15 +43,6 @@ def audit_policy() -> dict[str, Any]:
         "omitStages": ["RequestReceived", "ResponseStarted", "Panic"],
         "rules": [{"level": "Metadata"}],
     }
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on at this moment."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 class ApiServer:

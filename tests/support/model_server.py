@@ -20,17 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fovea_dev.ports import free_ports
 from support.polling import until
 
 START_SECONDS = 120
 MODEL = "tiny"
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def png(brightness: int, size: int = 4) -> bytes:
@@ -186,7 +180,7 @@ def model_server(
     folder: Path, *flags: str, env: dict[str, str] | None = None, wait: bool = True
 ) -> Iterator[ModelServer]:
     """A server started with these flags and free ports; killed at the end if it is still there."""
-    port, rest_port = free_port(), free_port()
+    port, rest_port = free_ports(2)
     log_file = folder / f"server-{port}.log"
     command = [
         sys.executable,

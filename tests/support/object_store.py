@@ -2,7 +2,6 @@
 
 import io
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from fovea_agent.provision import KeyFiles, Provision
 from fovea_agent.settings import DEFAULT_REGION, StoreAccess
 from fovea_agent.store import Store
 from fovea_api.contract import storage
+from fovea_dev.ports import free_ports
 from minio import Minio
 
 ROOT_USER = "root-of-the-tests"
@@ -39,20 +39,13 @@ def minio_binary() -> Path:
     return Path(built.stdout.strip().splitlines()[-1]) / "minio"
 
 
-def free_port() -> int:
-    """A loopback port nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class ObjectStore:
     """One MinIO. `stop` and `start` keep address and content; keys come from the agent's own `provision`."""
 
     def __init__(self, folder: Path, program: Path) -> None:
         self.folder = folder
         self.program = program
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.bucket = storage.BUCKET
         self._process: subprocess.Popen[bytes] | None = None
 

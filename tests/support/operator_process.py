@@ -8,7 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from fovea_dev.apiserver import ApiServer, free_ports
+from fovea_dev.apiserver import ApiServer
+from fovea_dev.ports import free_ports
 from support.polling import until
 
 FAST = {
