@@ -33,7 +33,7 @@ from typing import Any
 import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "dev"))
-from fovea_dev.ports import free_ports  # noqa: E402
+from fovea_dev.ports import free_ports
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 MODEL = "cnn3"
