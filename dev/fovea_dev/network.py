@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from fovea_dev.commands import output, succeeds
@@ -28,6 +27,8 @@ _WANTED = {
     # On one bridge too, an answer must pass the rules that gave its asker a service's address.
     "net/bridge/bridge-nf-call-iptables": "1",
 }
+# In its nftables mode kube-proxy owns these two tables and no other rule.
+KUBE_PROXY_TABLES = (("ip", "kube-proxy"), ("ip6", "kube-proxy"))
 _MODULES = {"br_netfilter": Path("/proc/sys/net/bridge"), "overlay": Path("/sys/module/overlay")}
 
 
@@ -47,6 +48,7 @@ table ip {table} {{
 
 def bring_up(cluster: Cluster, notes: list[str]) -> None:
     """Make the bridge, the kernel settings and the nft table; nothing changes when they are there."""
+    _refuse_a_second(cluster)
     _load_modules()
     _remember_settings(cluster)
     for name, value in _WANTED.items():
@@ -64,14 +66,34 @@ def bring_up(cluster: Cluster, notes: list[str]) -> None:
 
 def take_down(cluster: Cluster) -> None:
     """Delete our links and tables and kube-proxy's, and put the kernel settings back."""
+    # Our own table is the sign that kube-proxy's are this cluster's too: it is made before and deleted after them.
+    if _has_table("ip", cluster.nft_table):
+        for family, table in (*KUBE_PROXY_TABLES, ("ip", cluster.nft_table)):
+            if _has_table(family, table):
+                output(["nft", "delete", "table", family, table])
     for link in (cluster.pod_bridge, cluster.node_link):
         if succeeds(["ip", "link", "show", link]):
             output(["ip", "link", "delete", link])
-    # In its nftables mode kube-proxy owns these two tables and no other rule.
-    for family, table in (("ip", cluster.nft_table), ("ip", "kube-proxy"), ("ip6", "kube-proxy")):
-        if shutil.which("nft") and succeeds(["nft", "list", "table", family, table]):
-            output(["nft", "delete", "table", family, table])
     _restore_settings(cluster)
+
+
+def proxy_tables_exist() -> bool:
+    """Whether kube-proxy's tables are there: without them it does not notice, and no service is reached."""
+    return all(_has_table(family, table) for family, table in KUBE_PROXY_TABLES)
+
+
+def _refuse_a_second(cluster: Cluster) -> None:
+    lines = output(["ip", "-oneline", "address", "show", "to", f"{NODE_ADDRESS}/32"]).splitlines()
+    others = {line.split()[1] for line in lines} - {cluster.node_link}
+    if others:
+        raise StepFailed(
+            f"{NODE_ADDRESS} belongs to {', '.join(sorted(others))}: another cluster is up in this network namespace; "
+            f"run cluster {cluster.name!r} in one of its own (nsenter --net=...)"
+        )
+
+
+def _has_table(family: str, table: str) -> bool:
+    return succeeds(["nft", "list", "table", family, table])
 
 
 def setting_file(name: str) -> Path:

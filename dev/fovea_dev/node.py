@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from fovea_dev import cgroups
+from fovea_dev import cgroups, network
 from fovea_dev.control_plane import ControlPlane
 from fovea_dev.layout import (
     CLUSTER_DOMAIN,
@@ -171,6 +171,9 @@ class Node:
             self._processes.stop("kubelet")
             if clear_pods(cluster):
                 notes.append("cleared the remains of a killed node")
+        if self._processes.identity("kube-proxy") and not network.proxy_tables_exist():
+            self._processes.stop("kube-proxy")
+            notes.append("kube-proxy's tables were gone")
         cgroups.make(cluster.cgroup)
         for folder in (cluster.run, cluster.cni_state, cluster.pod_logs, cluster.kubelet_root, cluster.containerd_root):
             folder.mkdir(parents=True, exist_ok=True)

@@ -87,6 +87,35 @@ def test_after_its_folder_was_deleted_under_it_up_makes_a_new_cluster(cluster: S
     assert "of-the-old-cluster" not in names
 
 
+def test_services_work_again_when_their_packet_filter_rules_were_deleted(cluster: SecondCluster) -> None:
+    before = cluster.daemons()
+    for family in ("ip", "ip6"):
+        subprocess.run(cluster.command("nft", "delete", "table", family, "kube-proxy"), check=True)
+    cluster.run("up", "--bare")
+    cluster.run("status")
+    after = cluster.daemons()
+    assert {name for name in DAEMONS if after[name] != before[name]} == {"kube-proxy"}
+
+
+def test_a_cluster_of_another_name_in_the_same_network_is_refused_and_its_down_harms_nobody(
+    cluster: SecondCluster,
+) -> None:
+    rules = cluster.command("nft", "list", "ruleset")
+    before = subprocess.run(rules, capture_output=True, text=True, check=True).stdout
+    third = cluster.environment | {"FOVEA_CLUSTER": "third", "FOVEA_REGISTRY_PORT": "5003"}
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        words = cluster.command(sys.executable, "-m", "fovea_dev", *command.split())
+        return subprocess.run(words, env=third, capture_output=True, text=True, check=False)
+
+    refused = run("up --bare")
+    assert refused.returncode == 1
+    assert f"belongs to {cluster.layout.node_link}" in refused.stderr
+    assert run("down --images").returncode == 0
+    assert subprocess.run(rules, capture_output=True, text=True, check=True).stdout == before
+    cluster.run("status")
+
+
 def test_a_cluster_of_another_cache_is_left_alone_and_named(cluster: SecondCluster, tmp_path: Path) -> None:
     before = cluster.daemons()
     for command in (["up", "--bare"], ["down"]):

@@ -26,7 +26,16 @@ def test_a_changed_line_of_code_runs_in_a_pod_within_a_minute(cluster: Any, uniq
         begun = time.monotonic()
         after = build(copy, cluster.environment)
         assert after != before
-        cluster.kubectl("run", unique, f"--image={after}", "--restart=Never", "--", "python3", "-c", "import fovea_api as a; print(a.MARK)")
+        cluster.kubectl(
+            "run",
+            unique,
+            f"--image={after}",
+            "--restart=Never",
+            "--",
+            "python3",
+            "-c",
+            "import fovea_api as a; print(a.MARK)",
+        )
         said = until(lambda: cluster.kubectl("logs", unique, check=False).strip(), seconds=120, what="the pod's output")
         seconds = time.monotonic() - begun
     finally:
