@@ -35,7 +35,7 @@ $(UV): | prerequisites
 
 setup: $(UV) ## make .venv with everything that checks and tests need
 	@echo "installing the workspace into .venv (the first time this fetches TensorFlow)"
-	@$(UV) sync --quiet --frozen --group dev
+	@$(UV) sync --quiet --frozen --group dev --compile-bytecode
 
 check: setup ## format, lint, types, import borders
 	@$(RUN) ruff format --check .
