@@ -54,14 +54,14 @@ class _Overwhelmed(Exception):
 class Api:
     """The few calls of submitter and stepper."""
 
-    def __init__(self, kubeconfig: Path, agent: str) -> None:
+    def __init__(self, kubeconfig: Path, agent: str, at_once: int = CONCURRENCY) -> None:
         found = credentials.from_kubeconfig([kubeconfig])
         self._server = found.server
         connector = aiohttp.TCPConnector(ssl=found.context(), limit=64)
         self._session = aiohttp.ClientSession(
             connector=connector, headers={"User-Agent": agent}, timeout=aiohttp.ClientTimeout(total=None)
         )
-        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._slots = asyncio.Semaphore(at_once)
 
     async def send(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> dict[str, Any]:
         """One call, tried again while the server is overwhelmed; raises on any other answer but success."""
@@ -238,9 +238,9 @@ def _manifest(name: str, namespace: str) -> dict[str, Any]:
     }
 
 
-async def submit(kubeconfig: Path, namespace: str, count: int, every: float) -> None:
+async def submit(kubeconfig: Path, namespace: str, count: int, every: float, submitters: int) -> None:
     """Create jobs, all at once or one every so many seconds; wait until all have succeeded."""
-    api = Api(kubeconfig, "submitter")
+    api = Api(kubeconfig, "submitter", submitters)
     path = f"/apis/{API_VERSION}/namespaces/{namespace}/trainingjobs"
     since = (await api.send("GET", path + "?limit=1"))["metadata"]["resourceVersion"]
     creating = asyncio.create_task(_create(api, path, namespace, count, every))
@@ -263,7 +263,9 @@ async def _create(api: Api, path: str, namespace: str, count: int, every: float)
     await asyncio.gather(*(one(number) for number in range(count)))
 
 
-def run(folder: Path, count: int, *, every: float, settings: dict[str, str], profile: Path | None) -> str:
+def run(
+    folder: Path, count: int, *, every: float, submitters: int, settings: dict[str, str], profile: Path | None
+) -> str:
     """One run on a fresh API server; a row of the table."""
     shutil.rmtree(folder, ignore_errors=True)
     with api_server(folder) as server:
@@ -280,7 +282,7 @@ def run(folder: Path, count: int, *, every: float, settings: dict[str, str], pro
             _wait_for(metrics)
             api_pid = int((folder / "pids/kube-apiserver.pid").read_text().split()[0])
             before, api_before = Cost.of(operator.pid), Cost.of(api_pid)
-            asyncio.run(submit(server.kubeconfig, namespace, count, every))
+            asyncio.run(submit(server.kubeconfig, namespace, count, every, submitters))
             after, api_after = Cost.of(operator.pid), Cost.of(api_pid)
             said = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10)
             (folder / "operator-metrics.txt").write_bytes(said.read())  # to look at, not for the table
@@ -380,6 +382,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where keys, data and logs go (default: /dev/shm if there is one)")
     parser.add_argument("--set", action="append", default=[], help="setting of the operator, e.g. --set WORKERS=32")
     parser.add_argument("--profile", type=Path, help="write a cProfile of the operator")
+    parser.add_argument(
+        "--submitters", type=int, default=2, help="jobs created at the same time; kubectl create -f is 1 (default: 2)"
+    )
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--kubeconfig", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -393,7 +398,14 @@ def main() -> None:
     settings = dict(item.split("=", 1) for item in options.set)
     print(HEADER, flush=True)
     for count, every in [(count, 0.0) for count in options.burst] + ([(options.steady, 1.0)] if options.steady else []):
-        row = run(root / "plane", count, every=every, settings=settings, profile=options.profile)
+        row = run(
+            root / "plane",
+            count,
+            every=every,
+            submitters=options.submitters,
+            settings=settings,
+            profile=options.profile,
+        )
         load = os.getloadavg()[0]
         print(f"{row} <!-- load average {load:.1f} -->", flush=True)
     if options.folder is None:
