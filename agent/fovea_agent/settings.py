@@ -68,8 +68,9 @@ class StoreAccess:
     @classmethod
     def from_directory(cls, directory: Path, namespace: str = "") -> "StoreAccess":
         """Read the mounted Secret, one file per key; raises Misconfigured naming the key, KeyMissing without any."""
-        # A Secret that does not exist is mounted as an empty folder: a pod that waits for it would not say why.
-        if directory.is_dir() and not any(directory.iterdir()):
+        # A Secret that does not exist is mounted as a folder with nothing but the kubelet's own `..` entries: a pod that
+        # waits for it would not say why.
+        if directory.is_dir() and all(entry.name.startswith("..") for entry in directory.iterdir()):
             raise KeyMissing(
                 f"namespace {namespace} has no key of the object store, since it has no Secret "
                 f"{names.OBJECT_STORE_SECRET}: the platform team adds {namespace} to objectStore.namespaces of Fovea's "

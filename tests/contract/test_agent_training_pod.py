@@ -236,6 +236,8 @@ def test_a_refused_key_is_said_in_plain_words(object_store: ObjectStore, pod: Tr
 def test_a_namespace_without_a_key_is_told_so_and_who_makes_one(pod: TrainingPod) -> None:
     for file in pod.keys.iterdir():
         file.unlink()
+    (pod.keys / "..2026_11_21_10_00_00.1").mkdir()  # what the kubelet makes of an optional Secret that does not exist
+    (pod.keys / "..data").symlink_to("..2026_11_21_10_00_00.1")
     ended = pod.fetch()
     assert (ended.code, ended.termination.reason) == (exit_codes.KEY_REFUSED, "KeyMissing")
     for word in (pod.plan.namespace, "Secret fovea-object-store", "objectStore.namespaces"):
