@@ -9,7 +9,6 @@ Everything it makes has a name of its own and is deleted at the end; what is mea
 
 import argparse
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -21,7 +20,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,6 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "dev", "benchmarks")]
 import numpy as np
 from deploy import Deployment
 from fovea_api.contract import labels
-from fovea_api.v1alpha1 import API_VERSION
 from PIL import Image
 from support import local_models
 from support.local_jobs import machine_type, program_job
@@ -180,37 +177,65 @@ def _seconds_of_a_bare_pod(local: Local, client: Any, name: str) -> float:
 # -- checkpoints --------------------------------------------------------------------------------------------------------
 
 
-def checkpoint(local: Local, *, quick: bool) -> None:
-    """One run in which every second epoch begins with a checkpoint: epochs with and without one, minute by minute alike.
+TIMED = """
+import json, sys, time
+from fovea_trainers.main import main
+from fovea_trainers.runtime.checkpoints import Checkpoints
 
-    An epoch is CHECKPOINT_STEPS steps, so the difference is the price of a checkpoint every so many steps: writing and
-    flushing in the trainer, and the sidecar's hashing and upload beside it.
+save, moments = Checkpoints.save, []
+
+def timed(self, position):
+    begun = time.monotonic(), time.process_time()
+    result = save(self, position)
+    moments.append((*begun, time.monotonic(), time.process_time()))
+    return result
+
+Checkpoints.save = timed
+code = main(sys.argv[1:])
+print('moments', json.dumps(moments), flush=True)
+sys.exit(code)
+"""
+"""The recipe with a clock around each checkpoint: wall and processor time at its begin and its end."""
+
+
+def checkpoint(local: Local, *, quick: bool) -> None:
+    """What of a run's time goes into checkpoints: a clock around each of them, so that both sides see the same load.
+
+    To the trainer's own part (writing and flushing) comes what the sidecar uses to hash and upload beside the training.
     """
     epochs = 9 if quick else 41
-    job = f"{local.word}-checkpoint"
+    job, machine = f"{local.word}-checkpoint", machine_type(f"{local.word}-checkpoint", cpu="500m", memory="3Gi")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "pictures"
-        _write_pictures(folder, classes=10, per_class=100)
+        _write_pictures(folder, classes=10, per_class=80)
         local.fovea("data", "upload", str(folder), local.word, "-n", NAMESPACE, "--quiet")
-    flags = {"image-size": 64, "batch-size": 8, "validation-ratio": 0.2, "augment": False}
-    manifest = {
-        "apiVersion": API_VERSION,
-        "kind": "TrainingJob",
-        "metadata": {"name": job, "namespace": NAMESPACE},
-        "spec": {
-            "trainer": {"recipe": "image-classifier"},
-            "args": {**flags, "epochs": epochs, "early-stopping": False},
-            "inputs": {"data": f"s3://fovea/{NAMESPACE}/datasets/{local.word}"},
-            "checkpoint": {"everySteps": 2 * CHECKPOINT_STEPS},
-        },
-    }
-    with local.made(manifest):
-        wait(lambda: "endTime" in local.get("trainingjob", job).get("status", {}), 900, f"the end of {job}", 2)
+    flags = {"image-size": 64, "batch-size": 8, "validation-ratio": 0, "augment": False, "early-stopping": False}
+    words = [f"--{flag}={str(value).lower()}" for flag, value in (flags | {"epochs": epochs}).items()]
+    inputs = {"data": f"s3://fovea/{NAMESPACE}/datasets/{local.word}"}
+    image = local.images["fovea-tensorflow"]
+    every = {"everySteps": CHECKPOINT_STEPS}
+    recipe = ("image-classifier", *words)
+    manifest = program_job(job, image, machine["metadata"]["name"], TIMED, *recipe, inputs=inputs, checkpoint=every)
+    sidecar: list[float] = []
+
+    def ended() -> bool:
+        read = ("exec", f"{job}-chief-0-0", "-n", NAMESPACE, "-c", "fovea-sync", "--", "cat", "/proc/1/stat")
+        stat = subprocess.run(["kubectl", *read], env=local.environment, capture_output=True, text=True, check=False)
+        if stat.returncode == 0:  # else it has not begun yet, or has ended
+            used = stat.stdout.rpartition(")")[2].split()
+            sidecar.append((int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK"))
+        return "endTime" in local.get("trainingjob", job).get("status", {})
+
+    with local.made(machine, manifest):
+        wait(ended, 900, f"the end of {job}", 2)
         status = local.get("trainingjob", job)["status"]
         if status["state"] != "SUCCEEDED":
             raise SystemExit(f"{job}: {status['message']}")
-        log = local.kubectl("logs", f"{job}-chief-0-0", "-n", NAMESPACE, "-c", "trainer", "--timestamps")
-    _report_checkpoints(_epoch_ends(log))
+        said = {
+            name: local.kubectl("logs", f"{job}-chief-0-0", "-n", NAMESPACE, "-c", name)
+            for name in ("trainer", "fovea-sync")
+        }
+    _report_checkpoints(said["trainer"], said["fovea-sync"], sidecar[-1] - sidecar[0])
 
 
 def _write_pictures(folder: Path, *, classes: int, per_class: int) -> None:
@@ -222,27 +247,40 @@ def _write_pictures(folder: Path, *, classes: int, per_class: int) -> None:
             Image.fromarray(pixels).save(folder / str(label) / f"{number}.png")
 
 
-def _epoch_ends(log: str) -> list[float]:
-    """Unix times at which epochs ended, from the log's lines `epoch 3/41 step 100/100 …`."""
-    pattern = r"^(\S+?)(\d{3})Z epoch \d+/\d+ step (\d+)/\3 "
-    found = re.findall(pattern, log, flags=re.MULTILINE)
-    return [datetime.fromisoformat(f"{moment}+00:00").timestamp() for moment, _, _ in found]
-
-
-def _report_checkpoints(ends: list[float]) -> None:
-    # The checkpoint after epoch 2, 4, 6, … is written in the time of epoch 3, 5, 7, … Epochs 1 and 2 warm up.
-    seconds = [later - earlier for earlier, later in itertools.pairwise(ends)]
-    without, with_one = seconds[2::2], seconds[1::2]
-    pairs = list(zip(with_one[1:], without, strict=False))
-    base = statistics.median(without)
-    shares = sorted((one - other) / base for one, other in pairs)
-    low, middle, high = (shares[int((len(shares) - 1) * share)] for share in (0.25, 0.5, 0.75))
+def _report_checkpoints(trainer: str, sidecar: str, sidecar_cpu: float) -> None:
+    found = re.search(r"^moments (.*)$", trainer, flags=re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"the trainer said no moments:\n{trainer}")
+    moments = [[float(value) for value in moment] for moment in json.loads(found.group(1))]
+    # The first stretch of steps traces the graph: it is left out.
+    count = len(moments) - 1
+    wall, cpu = (_spent(moments, begun, ended) for begun, ended in ((0, 2), (1, 3)))
+    uploads = [float(seconds) for seconds in re.findall(r'/checkpoints/\d+".*"seconds": ([\d.]+)', sidecar)]
     print(
-        f"\n### Checkpoints (image-classifier 64×64, batch 8, one every {CHECKPOINT_STEPS} steps, {len(pairs)} pairs)\n"
+        f"\n### Checkpoints (image-classifier 64×64, batch 8, {count} checkpoints, one every {CHECKPOINT_STEPS} steps)\n"
     )
-    print("| ms/step without | with | overhead, difference of medians | of pairs: quartiles |\n|---|---|---|---|")
-    step, other = base / CHECKPOINT_STEPS * 1e3, statistics.median(with_one[1:]) / CHECKPOINT_STEPS * 1e3
-    print(f"| {step:.2f} | {other:.2f} | {other / step - 1:+.1%} | {low:+.1%} / {middle:+.1%} / {high:+.1%} |")
+    print("| | ms/step | ms/checkpoint | of step time |\n|---|---|---|---|")
+    beside = Spent(sidecar_cpu, cpu.others)
+    rows = (("trainer, wall time", wall), ("trainer, processor time", cpu), ("sidecar, processor time", beside))
+    for what, one in rows:
+        step, each = one.others / count / CHECKPOINT_STEPS * 1e3, one.saving / count * 1e3
+        print(f"| {what} | {step:.2f} | {each:.1f} | {one.saving / one.others:.1%} |")
+    upload = statistics.median(uploads) * 1e3
+    print(f"\n{len(uploads)} were uploaded, {upload:.0f} ms each (median), while training went on")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds in checkpoints, and in everything between them."""
+
+    saving: float
+    others: float
+
+
+def _spent(moments: list[list[float]], begun: int, ended: int) -> Spent:
+    whole = moments[-1][ended] - moments[0][ended]
+    saving = sum(moment[ended] - moment[begun] for moment in moments[1:])
+    return Spent(saving, whole - saving)
 
 
 # -- the model server behind its NodePort -------------------------------------------------------------------------------
@@ -353,6 +391,7 @@ def main() -> None:
     unknown = set(options.only.split(",")) - set(PARTS)
     if unknown:
         parser.error(f"--only: no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     local = Local()
     for part in options.only.split(","):
         PARTS[part](local, quick=options.quick)
