@@ -146,6 +146,6 @@ KIND = Kind(
         Column(name="Candidate", type="integer", json_path=".status.candidate.version"),
         Column(name="Endpoint", type="string", json_path=".status.endpoint.grpc"),
         Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
-        Column(name="Message", type="string", json_path=".status.message", priority=1),
+        Column(name="Message", type="string", json_path=".status.message"),
     ),
 )

@@ -199,6 +199,6 @@ KIND = Kind(
         Column(name="Of", type="integer", json_path=".status.progress.steps"),
         Column(name="Version", type="string", json_path=".status.modelVersion"),
         Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
-        Column(name="Message", type="string", json_path=".status.message", priority=1),
+        Column(name="Message", type="string", json_path=".status.message"),
     ),
 )
