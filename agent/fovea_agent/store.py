@@ -34,6 +34,8 @@ SIGNATURE_LIFETIME = timedelta(hours=1)
 
 _TRANSIENT = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"}
 _TRANSIENT |= {"ConditionalRequestConflict", "IncompleteBody", "XMinioServerNotInitialized", "SlowDownRead"}
+# What MinIO answers to requests under way while it shuts down, with status 499.
+_TRANSIENT |= {"ClientDisconnected"}
 _MISPLACED = {"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "Redirect"}
 
 
@@ -341,7 +343,7 @@ def _failure(access: StoreAccess, bucket: str, key: str, status: int, code: str,
         return Changed(f"the file for {where} changed while it was sent")
     if code == "PreconditionFailed" or status == 412:
         return Changed(f"{where} is not what it was when it was listed")
-    if code in _TRANSIENT or status in (408, 409, 429) or (status >= 500 and status != 501):
+    if code in _TRANSIENT or status in (408, 409, 429, 499) or (status >= 500 and status != 501):
         return StoreUnreachable(
             f"the object store at {access.endpoint} cannot answer at the moment ({said}) for {where}"
         )

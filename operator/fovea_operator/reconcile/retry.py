@@ -97,7 +97,7 @@ def start_time(view: View) -> str | None:
 
 
 def _sentence(failure: Failure) -> str:
-    return failure.message.rstrip(".") + "."
+    return failure.message if failure.message.endswith(("?", "!")) else failure.message.rstrip(".") + "."
 
 
 def _remedy(view: View, failure: Failure) -> str:

@@ -23,6 +23,8 @@ ACCESS = StoreAccess("http://minio:9000", "fovea", "the-key", "the-secret")
         (400, "BadDigest", Changed, exit_codes.RESTART, "changed while it was sent"),
         (409, "ConditionalRequestConflict", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),
         (503, "SlowDown", StoreUnreachable, exit_codes.RESTART, "http://minio:9000"),
+        (499, "ClientDisconnected", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),
+        (0, "ClientDisconnected", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),
         (502, "", StoreUnreachable, exit_codes.RESTART, "502"),
         (429, "", StoreUnreachable, exit_codes.RESTART, "429"),
         (301, "PermanentRedirect", Misconfigured, exit_codes.CONFIGURATION, "region 'us-east-1'"),
