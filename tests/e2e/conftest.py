@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fovea_agent.store import Store
+from support.installed_store import port_forward, root_store
+from support.local_jobs import machine_type
+from support.node_shell import NodeShell, node_shell
 from support.polling import until
+from support.team_jobs import TeamJobs, team_jobs
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "dev"))
@@ -113,3 +118,45 @@ def cluster() -> Iterator[Cluster]:
 def unique() -> str:
     """A short name for one test's objects."""
     return f"t{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster) -> dict[str, str]:
+    """References of the images that the cluster runs, by name."""
+    return cluster.deployment.images()
+
+
+@pytest.fixture(scope="session")
+def small_machine(cluster: Cluster) -> Iterator[str]:
+    """A machine type of which many pods fit on a small node."""
+    name = f"t{uuid.uuid4().hex[:8]}"
+    cluster.apply(machine_type(name))
+    yield name
+    cluster.kubectl("delete", "machinetype", name, "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture
+def store_endpoint(cluster: Cluster) -> Iterator[str]:
+    """URL of the installed object store on this machine."""
+    with port_forward(cluster.environment) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def root(cluster: Cluster, store_endpoint: str) -> Store:
+    """The installed object store with the key that may do everything."""
+    return root_store(cluster.kubectl, store_endpoint)
+
+
+@pytest.fixture
+def jobs(cluster: Cluster) -> Iterator[TeamJobs]:
+    """Jobs of the team, removed after the test."""
+    with team_jobs(cluster, TEAM) as mine:
+        yield mine
+
+
+@pytest.fixture(scope="session")
+def node(cluster: Cluster, images: dict[str, str]) -> Iterator[NodeShell]:
+    """A root shell on the node."""
+    with node_shell(cluster, f"node-shell-{uuid.uuid4().hex[:8]}", images["fovea"]) as shell:
+        yield shell
