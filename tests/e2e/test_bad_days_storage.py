@@ -3,11 +3,9 @@
 import hashlib
 import io
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from fovea_agent.restore import read_manifest, restore
 from fovea_agent.store import Store
 from fovea_api.contract import environment, names, storage
@@ -60,16 +58,10 @@ def payload(store: Store, prefix: str) -> list[str]:
 # -- cut off between payload and manifest -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def store(cluster: Any) -> Iterator[Store]:
-    with port_forward(cluster.environment) as endpoint:
-        yield root_store(cluster.kubectl, endpoint)
-
-
 def test_a_publication_cut_off_before_its_manifest_is_never_seen_and_the_next_attempt_publishes_whole(
     cluster: Any,
     jobs: TeamJobs,
-    store: Store,
+    root: Store,
     node: NodeShell,
     images: dict[str, str],
     small_machine: str,
@@ -78,13 +70,13 @@ def test_a_publication_cut_off_before_its_manifest_is_never_seen_and_the_next_at
     jobs.submit(unique, program(images["fovea"], small_machine, MANY_FILES, model={"name": unique}))
     job = jobs.prefix(unique)
     first = storage.model(job, 0)
-    until(lambda: payload(store, first), seconds=120, what="payload of the first attempt", every=0.05)
+    until(lambda: payload(root, first), seconds=120, what="payload of the first attempt", every=0.05)
     node.kill(cluster.get("pod", jobs.pod(unique, 0)), names.SYNC_CONTAINER)
 
     # Until the next attempt has published, there is no model, no output and no version of it.
     retrying = cluster.wait_for_state(unique, "QUEUED", seconds=60)
     assert retrying["lastFailure"]["attempt"] == 0
-    left = store.objects(f"{job}/")
+    left = root.objects(f"{job}/")
     assert [item.key for item in left if item.key.endswith(storage.MANIFEST)] == []
     assert 0 < len([item for item in left if item.key.startswith(f"{first}/files/")]) < FILES
     assert cluster.get("modelversion", f"{unique}-v1") == {}
@@ -93,10 +85,10 @@ def test_a_publication_cut_off_before_its_manifest_is_never_seen_and_the_next_at
     status = jobs.ended(unique)
     assert status["attempts"] == {"chief-0": 1}
     assert status["model"]["uri"] == f"s3://{storage.BUCKET}/{storage.model(job, 1)}"
-    assert digests(manifest_at(store, status["model"]["uri"])) == many_files() | {
+    assert digests(manifest_at(root, status["model"]["uri"])) == many_files() | {
         "saved_model.pb": sha256(b"written last")
     }
-    assert store.find(storage.manifest(first)) is None
+    assert root.find(storage.manifest(first)) is None
     version = cluster.get("modelversion", f"{unique}-v1")["spec"]
     assert (version["uri"], version["digest"]) == (status["model"]["uri"], status["model"]["digest"])
     assert cluster.get("modelversion", f"{unique}-v2") == {}
@@ -153,12 +145,12 @@ def _says_that_the_store_is_away(cluster: Any, job: str) -> dict[str, Any]:
 
 
 def test_a_version_with_a_corrupted_object_is_never_served_and_the_earlier_version_goes_on(
-    cluster: Any, store: Store, small_machine: str, unique: str, tmp_path: Path
+    cluster: Any, root: Store, small_machine: str, unique: str, tmp_path: Path
 ) -> None:
     for number in (1, 2):
         folder = local_models.save(tmp_path / str(number), bias=float(number))
         assert local_models.register(cluster, unique, folder) == f"{unique}-v{number}"
-    corrupted = _corrupt(cluster, store, f"{unique}-v2", "variables/variables.data-00000-of-00001")
+    corrupted = _corrupt(cluster, root, f"{unique}-v2", "variables/variables.data-00000-of-00001")
     both, alone = unique, f"{unique}-alone"
     try:
         cluster.apply(local_models.model_deployment(alone, unique, small_machine, version=2))
