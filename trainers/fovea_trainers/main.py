@@ -1,8 +1,9 @@
 """`fovea-train`: runs a recipe.
 
-fovea-train <recipe> [--flag=value …]     train, evaluate, export
-fovea-train <recipe> --help               the recipe's flags
-fovea-train --catalogue                   flags of all recipes as JSON (see fovea_api.catalogue)
+Usage:
+  fovea-train <recipe> [--flag=value …]     train, evaluate, export
+  fovea-train <recipe> --help               the recipe's flags
+  fovea-train --catalogue                   flags of all recipes as JSON (see fovea_api.catalogue)
 """
 
 import importlib
