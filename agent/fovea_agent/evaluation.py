@@ -13,15 +13,22 @@ def metrics_of(data: bytes) -> dict[str, float]:
     """Finite numbers of the object `metrics`, or else of the document itself; {} when malformed."""
     try:
         document: Any = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         log.warning("no metrics: the file is not JSON", file=environment.EVALUATION_FILE, error=str(error))
         return {}
     if not isinstance(document, dict):
         log.warning("no metrics: the file is not a JSON object", file=environment.EVALUATION_FILE)
         return {}
     values = document["metrics"] if isinstance(document.get("metrics"), dict) else document
-    return {
-        str(name): float(value)
-        for name, value in values.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    numbers = {str(name): _finite(value) for name, value in values.items()}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _finite(value: Any) -> float | None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer that no float can hold
+        return None
+    return number if math.isfinite(number) else None

@@ -29,7 +29,7 @@ def last_progress(tail: bytes) -> Progress | None:
             continue
         try:
             return Progress.from_json(line.decode())
-        except (ValueError, TypeError):
+        except ValueError:
             continue  # any program may write here; the line before it still holds
     return None
 

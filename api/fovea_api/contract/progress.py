@@ -4,6 +4,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+MAX_COUNT = 2**53
+"""No count is greater: what reads JSON elsewhere keeps numbers as doubles, which are exact up to here."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -22,20 +25,32 @@ class Progress:
     @classmethod
     def from_json(cls, line: str) -> Self:
         """Read a line; raises ValueError. Any framework may write it, so unknown fields are ignored."""
-        document = json.loads(line)
+        try:
+            document = json.loads(line)
+        except RecursionError as error:
+            raise ValueError(f"progress line {line[:200]!r} is nested too deeply") from error
         if not isinstance(document, dict) or not isinstance(document.get("step"), int):
             raise ValueError(f"progress line {line[:200]!r} is not an object with an integer step")
         metrics = document.get("metrics", {})
         if not isinstance(metrics, dict):
             raise ValueError(f"progress line {line[:200]!r}: metrics is not an object")
-        return cls(
-            step=document["step"],
-            steps=_count(document.get("steps")),
-            epoch=_count(document.get("epoch")),
-            epochs=_count(document.get("epochs")),
-            metrics={str(name): float(value) for name, value in metrics.items()},
-        )
+        try:
+            return cls(
+                step=_bounded(document["step"]),
+                steps=_count(document.get("steps")),
+                epoch=_count(document.get("epoch")),
+                epochs=_count(document.get("epochs")),
+                metrics={str(name): float(value) for name, value in metrics.items()},
+            )
+        except (OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"progress line {line[:200]!r}: {error}") from error
 
 
 def _count(value: object) -> int | None:
-    return int(value) if isinstance(value, (int, float)) else None
+    return _bounded(value) if isinstance(value, (int, float)) else None
+
+
+def _bounded(value: float) -> int:
+    if not abs(value) <= MAX_COUNT:  # also of NaN
+        raise ValueError(f"a step or epoch is a whole number of at most {MAX_COUNT}, not NaN, infinite or greater")
+    return int(value)

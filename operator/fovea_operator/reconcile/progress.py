@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from fovea_api.contract.progress import MAX_COUNT
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, ProgressStatus
 
@@ -12,7 +13,6 @@ from fovea_operator.reconcile import times
 
 MAX_METRICS = 64
 MAX_METRIC_NAME = 128
-MAX_COUNT = 2**53
 
 
 def fields(report: ProgressReport | None) -> dict[str, Any]:
@@ -44,17 +44,23 @@ def store_unreachable_since(report: ProgressReport | None) -> datetime | None:
 
 def _count(value: object) -> int | None:
     """A report is what a pod says: anything may stand in it."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return int(value) if is_number and 0 <= value <= MAX_COUNT else None  # type: ignore[operator,call-overload]
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return int(value) if 0 <= value <= MAX_COUNT else None  # neither NaN nor an infinity lies between
 
 
 def finite(metrics: object) -> dict[str, float]:
     """What a Kubernetes object can hold of some metrics: JSON has no NaN, and everything stored has a bound."""
     if not isinstance(metrics, Mapping):
         return {}
-    kept = {
-        str(name): float(value)
-        for name, value in metrics.items()
-        if isinstance(value, (int, float)) and math.isfinite(value) and 0 < len(str(name)) <= MAX_METRIC_NAME
-    }
-    return dict(list(kept.items())[:MAX_METRICS])
+    numbers = {str(name): _finite(value) for name, value in metrics.items() if 0 < len(str(name)) <= MAX_METRIC_NAME}
+    kept = [(name, number) for name, number in numbers.items() if number is not None]
+    return dict(kept[:MAX_METRICS])
+
+
+def _finite(value: object) -> float | None:
+    try:
+        number = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:  # an integer that no float can hold
+        return None
+    return number if math.isfinite(number) else None

@@ -15,6 +15,11 @@ from fovea_api.contract.report import ProgressReport
         pytest.param(b'{"step": 1}\n{"step": 2}\n', 2, id="the last line"),
         pytest.param(b'{"step": 1}\n{"step": 2}\n{"st', 2, id="the last complete line"),
         pytest.param(b'ep": 0}\n{"step": 1}\nnoise\n\n', 1, id="the last progress line, whatever else is printed"),
+        pytest.param(
+            b'{"step": 1}\n{"step": 2, "steps": Infinity}\n', 1, id="not one with an infinite number of steps"
+        ),
+        pytest.param(b'{"step": 1}\n{"step": 2, "metrics": {"m": 1' + b"0" * 400 + b"}}\n", 1, id="nor a huge metric"),
+        pytest.param(b'{"step": 1}\n' + b"[" * 20_000 + b"\n", 1, id="nor one that is nested too deeply"),
         pytest.param(b'\xff\xfe\n{"step": "x"}\n[1]\n', None, id="no progress line at all"),
     ],
 )
@@ -38,6 +43,8 @@ def test_a_report_puts_progress_and_checkpoint_together() -> None:
         pytest.param(b'{"metrics": {"accuracy": 1, "name": "x"}, "n": 3}', {"accuracy": 1.0}, id="the metrics object"),
         pytest.param(b'{"accuracy": 0.5, "ok": true, "deep": {"a": 1}}', {"accuracy": 0.5}, id="or top-level numbers"),
         pytest.param(b'{"loss": NaN, "other": Infinity}', {}, id="finite ones"),
+        pytest.param(b'{"huge": 1' + b"0" * 400 + b', "loss": 1}', {"loss": 1.0}, id="those that a float can hold"),
+        pytest.param(b"[" * 20_000, {}, id="nested too deeply"),
         pytest.param(b"not json", {}, id="malformed"),
         pytest.param(b"[1]", {}, id="not an object"),
     ],

@@ -119,6 +119,31 @@ def test_a_progress_line_without_a_step_is_refused(line: str) -> None:
         progress.Progress.from_json(line)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '"steps": Infinity',
+        '"steps": NaN',
+        '"epoch": -Infinity',
+        f'"epochs": 1{"0" * 400}',
+        '"steps": 1e300',
+        f'"metrics": {{"loss": 1{"0" * 400}}}',
+        '"metrics": {"loss": null}',
+        f'"metrics": {{"loss": 1{"0" * 5000}}}',
+        f'"other": {"[" * 20_000}',
+    ],
+)
+def test_a_progress_line_with_a_number_that_cannot_be_is_refused(fields: str) -> None:
+    with pytest.raises(ValueError, match=r"progress line|integer string conversion"):
+        progress.Progress.from_json(f'{{"step": 1, {fields}}}')
+
+
+def test_a_step_that_no_other_reader_of_json_could_hold_is_refused() -> None:
+    assert progress.Progress.from_json(f'{{"step": {2**53}}}').step == 2**53
+    with pytest.raises(ValueError, match="at most 9007199254740992"):
+        progress.Progress.from_json(f'{{"step": {2**53 + 1}}}')
+
+
 def test_tf_config_is_read_back_and_absent_for_a_single_process() -> None:
     spec = cluster_spec.ClusterSpec({"chief": ("c:2222",), "worker": ("w0:2222", "w1:2222")}, "worker", 1)
     assert cluster_spec.ClusterSpec.from_env(spec.to_env()) == spec
