@@ -193,6 +193,7 @@ def published(at_seconds: float = 72, *, model: Published | None = MODEL, **fiel
         model=model,
         checkpoint_step=440,
         metrics={"accuracy": 0.97, "loss": 0.1},
+        complete=fields.pop("complete", False),
     )
     return ContainerRecord(
         exit_code=0, terminated_reason="Completed", termination_message=said.to_json(), finished=at(at_seconds)

@@ -92,10 +92,12 @@ class Termination:
     """From `evaluation.json` of the output folder: what a ModelVersion records."""
     progress: ProgressReport | None = None
     """`sync`: the last progress. A report that is posted while the operator restarts is lost, this is not."""
+    complete: bool = False
+    """`sync`: the program left its `_SUCCESS`, so it was done, even if it had been told to end."""
 
     def to_json(self) -> str:
         """Serialise within the limit: progress and metrics are dropped and then the message is cut, digests never."""
-        document = {key: value for key, value in asdict(self).items() if value not in (None, {})}
+        document = {key: value for key, value in asdict(self).items() if value not in (None, {}) and value is not False}
         if self.progress is not None:
             document["progress"] = self.progress.document()
         text = json.dumps(document, sort_keys=True)
@@ -129,8 +131,9 @@ class Termination:
                 checkpoint_step=document.get("checkpoint_step"),
                 metrics={str(k): float(v) for k, v in document.get("metrics", {}).items()},
                 progress=ProgressReport(**document["progress"]) if "progress" in document else None,
+                complete=document.get("complete") is True,
             )
-        except (TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError, AttributeError, OverflowError):
             return None
 
 

@@ -1,0 +1,41 @@
+"""The termination message: what is written is read again, and what is no message of ours is none."""
+
+import json
+
+import pytest
+from fovea_api.contract.report import ProgressReport, Published, Termination
+
+OUTPUT = Published("s3://fovea/x", "sha256:" + "0" * 64, 12, 3)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_message_is_read_as_it_was_written(complete: bool) -> None:
+    said = Termination(
+        "Published",
+        "published",
+        output=OUTPUT,
+        checkpoint_step=0,
+        metrics={"loss": 0.0},
+        progress=ProgressReport(step=0),
+        complete=complete,
+    )
+    assert Termination.from_json(said.to_json()) == said
+
+
+def test_an_agent_of_an_earlier_release_says_nothing_of_completeness() -> None:
+    read = Termination.from_json('{"reason": "Published", "message": "m"}')
+    assert read is not None
+    assert read.complete is False
+    assert "complete" not in json.loads(Termination("Published", "m").to_json())
+
+
+@pytest.mark.parametrize("value", ["1", '"true"', "null", "[]"])
+def test_only_true_is_complete(value: str) -> None:
+    read = Termination.from_json('{"reason": "Published", "message": "m", "complete": %s}' % value)
+    assert read is not None
+    assert read.complete is False
+
+
+def test_a_number_that_no_float_holds_makes_it_no_message_of_ours() -> None:
+    text = '{"reason": "Published", "message": "m", "metrics": {"loss": %s}}' % ("9" * 400)
+    assert Termination.from_json(text) is None
