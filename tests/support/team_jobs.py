@@ -12,7 +12,8 @@ from fovea_api.contract.manifest import Manifest
 from support.polling import until
 
 PRELUDE = """
-import json, os, pathlib, sys, time
+import json, os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # process 1 is not ended by a signal that it does not handle
 inputs, checkpoints, model, output, cache = (
     pathlib.Path(os.environ[f"FOVEA_{name}_DIR"]) for name in ("INPUT", "CHECKPOINT", "MODEL", "OUTPUT", "CACHE")
 )
