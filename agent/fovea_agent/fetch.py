@@ -1,6 +1,6 @@
 """What a training pod needs before its trainer starts: `fovea-agent fetch`, the init container."""
 
-import json
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from fovea_api.contract import environment, exit_codes, report, storage
@@ -14,7 +14,7 @@ from fovea_agent.evaluation import metrics_of
 from fovea_agent.fence import raise_fence
 from fovea_agent.inputs import fetch_input
 from fovea_agent.publish import describe
-from fovea_agent.restore import Restored, newest_first, published_numbers, read_manifest, restore_newest
+from fovea_agent.restore import Restored, Resumed, newest_first, published_numbers, read_manifest, restore_newest
 from fovea_agent.settings import DEFAULT_TRANSFERS, WorkVolume
 from fovea_agent.store import Store
 
@@ -84,7 +84,7 @@ class Fetch:
         """The newest valid checkpoint of this job, else of the job it continues; and a sentence about it."""
         own = self._newest(self.store, storage.checkpoints(self.job))
         if own is not None:
-            self._remember(own)
+            self._remember(own, own.passed_over)
             return own, f"resumed from this job's checkpoint {own.number}{_passed_over(own)}"
         if not self.plan.checkpoint_from:
             return None, "started from the beginning"
@@ -96,7 +96,8 @@ class Fetch:
                 "published one",
                 reason="CheckpointMissing",
             )
-        self._remember(other)
+        # What was passed over there is another job's, and that job's to replace.
+        self._remember(other, ())
         return other, f"continues from checkpoint {other.number} of {self.plan.checkpoint_from}{_passed_over(other)}"
 
     def _newest(self, store: Store, parent: str) -> Restored | None:
@@ -109,8 +110,8 @@ class Fetch:
                 reason="CheckpointCorrupt",
             ) from error
 
-    def _remember(self, restored: Restored) -> None:
-        self.work.restored.write_text(json.dumps({"step": restored.number, "digest": restored.manifest.digest}))
+    def _remember(self, restored: Restored, passed_over: Collection[int]) -> None:
+        Resumed(restored.number, restored.manifest.digest, tuple(passed_over)).write(self.work.restored)
 
     def restore_cache(self) -> None:
         """The newest generation of the job's cache, if it has one; a cache that does not verify is an empty one."""

@@ -4,12 +4,14 @@ Only through its manifest, into a staging folder on the same volume, verified, f
 place is whole.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from fovea_api.contract import storage
 from fovea_api.contract.manifest import Manifest, ManifestError
@@ -30,6 +32,29 @@ class Restored:
     number: int
     manifest: Manifest
     passed_over: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What `fetch` leaves for `sync` on the working volume: the step restored, and steps of this job passed over."""
+
+    step: int
+    digest: str
+    passed_over: tuple[int, ...] = ()
+
+    def write(self, file: Path) -> None:
+        """Write whole or not at all."""
+        unfinished = file.with_suffix(".tmp")
+        unfinished.write_text(json.dumps(asdict(self)))
+        unfinished.rename(file)
+
+    @classmethod
+    def read(cls, file: Path) -> Self | None:
+        """Read; None when nothing was restored."""
+        if not file.exists():
+            return None
+        document = json.loads(file.read_text())
+        return cls(int(document["step"]), str(document["digest"]), tuple(map(int, document["passed_over"])))
 
 
 def published_numbers(objects: Iterable[StoredObject], parent: str) -> dict[int, StoredObject]:

@@ -4,10 +4,9 @@ Publishes checkpoints as they appear; SIGTERM says that the trainer has ended, a
 output comes last: its manifest is what tells the operator, and the next attempt's `fetch`, that all is there.
 """
 
-import json
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from fovea_api.contract import environment, report, storage
@@ -22,7 +21,7 @@ from fovea_agent.fence import check_fence
 from fovea_agent.folder import Folder
 from fovea_agent.publish import Publication, Sending, publish
 from fovea_agent.report import Checkpointed, Reporter
-from fovea_agent.restore import matches, published_numbers, read_manifest
+from fovea_agent.restore import Resumed, matches, published_numbers, read_manifest
 from fovea_agent.settings import DEFAULT_TRANSFERS, POLL, WorkVolume
 from fovea_agent.store import Store
 
@@ -62,6 +61,7 @@ class Sync:
                 self.ended.wait()
                 return Termination(report.REASON_NOTHING_TO_PUBLISH, "this pod publishes nothing: the chief does")
             self._check_fence()
+            self._withdraw_passed_over()
             self._find_published()
             while not self.ended.is_set():
                 self.publish_checkpoints()
@@ -75,13 +75,29 @@ class Sync:
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
+    def _withdraw_passed_over(self) -> None:
+        """Delete the manifests that `fetch` found not to verify: their steps are free again, for this attempt's own.
+
+        The payload stays; it is pruned with its contemporaries.
+        """
+        resumed = Resumed.read(self.work.restored)
+        if resumed is None or not resumed.passed_over:
+            return
+        for step in resumed.passed_over:
+            key = storage.manifest(storage.checkpoint(self.job, step))
+            self.store.remove([key])
+            log.warning("withdrawn: this checkpoint did not verify", step=step, manifest=key)
+        # Before anything is published: a sidecar that is started again must not withdraw what this one put there.
+        replace(resumed, passed_over=()).write(self.work.restored)
+
     def _find_published(self) -> None:
         """What is published already: of earlier attempts, or of this one before the sidecar was restarted."""
         parent = storage.checkpoints(self.job)
         published = published_numbers(self.store.objects(f"{parent}/"), parent)
         self._settled.update(published)
-        if self.work.restored.exists():
-            self._settled.add(int(json.loads(self.work.restored.read_text())["step"]))
+        resumed = Resumed.read(self.work.restored)
+        if resumed is not None:
+            self._settled.add(resumed.step)
         if published:
             newest = max(published)
             digest = read_manifest(self.store, storage.checkpoint(self.job, newest)).digest

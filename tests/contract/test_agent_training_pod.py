@@ -114,6 +114,60 @@ def test_fetch_resumes_at_the_newest_checkpoint_and_passes_over_one_that_does_no
     assert [p.name for p in third.directory(environment.CHECKPOINT_DIR).iterdir()] == ["200"]
 
 
+def test_a_checkpoint_that_did_not_verify_is_replaced_when_the_next_attempt_comes_as_far(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    for step in (200, 400, 600):
+        pod.checkpoint(step, {"weights": b"w%d" % step})
+        eventually(lambda step=step: step in published(object_store, pod), f"checkpoint {step} is published")
+    pod.kill_sync()
+    payload, broken = storage.checkpoint(pod.job, 400), storage.manifest(storage.checkpoint(pod.job, 600))
+    object_store.put(f"{payload}/{manifest(object_store, payload).entries[0].key}", b"rot!")
+    object_store.put(broken, b"{rot")
+
+    second = pod.next_attempt()
+    assert second.fetch().termination.checkpoint_step == 200
+    assert published(object_store, second) == {200, 400, 600}  # before the sidecar writes, nothing is taken away
+    second.start_sync()
+    eventually(lambda: published(object_store, second) == {200}, "400 and 600 are withdrawn")
+    second.checkpoint(400, {"weights": b"anew"})
+    eventually(lambda: published(object_store, second) == {200, 400}, "400 is published again")
+    second.kill_sync()
+    second.start_sync()  # the kubelet starts it again: what it published itself stays
+    told = second.sync_ended().termination
+    assert (told.checkpoint_step, published(object_store, second)) == (400, {200, 400})
+
+    third = second.next_attempt()
+    ended = third.fetch()
+    assert (ended.code, ended.termination.checkpoint_step) == (exit_codes.OK, 400)
+    assert (third.directory(environment.CHECKPOINT_DIR) / "400" / "weights").read_bytes() == b"anew"
+
+
+def test_what_another_job_published_is_not_withdrawn_by_one_that_passed_it_over(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    for step in (200, 400):
+        pod.checkpoint(step, {"weights": b"w%d" % step})
+        eventually(lambda step=step: step in published(object_store, pod), f"checkpoint {step} is published")
+    pod.kill_sync()
+    prefix = storage.checkpoint(pod.job, 400)
+    object_store.put(f"{prefix}/{manifest(object_store, prefix).entries[0].key}", b"rot!")
+
+    source = str(storage.Location(object_store.bucket, pod.job))
+    other = replace(pod, plan=replace(pod.plan, job="tuesday", checkpoint_from=source), folder=pod.folder / "tuesday")
+    other.folder.mkdir()
+    assert other.fetch().termination.checkpoint_step == 200
+    other.start_sync()
+    other.checkpoint(400, {"weights": b"tuesday"})
+    assert other.sync_ended().code == exit_codes.OK
+    assert published(object_store, other) == {400}
+    assert published(object_store, pod) == {200, 400}
+
+
 def test_a_job_continues_from_another_jobs_checkpoint_and_publishes_only_its_own(
     object_store: ObjectStore, pod: TrainingPod
 ) -> None:
