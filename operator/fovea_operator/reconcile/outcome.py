@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from fovea_api.contract import exit_codes, names, storage
+from fovea_api.contract import environment, exit_codes, names, storage
 from fovea_api.contract.exit_codes import Outcome
 from fovea_api.contract.report import REASON_ALREADY_COMPLETE, REASON_PUBLISHED, Published, Termination
 from fovea_api.v1alpha1.conditions import JobReason
 
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.view import ended
+from fovea_operator.reconcile.view import ended, trainer_ended
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -83,6 +83,18 @@ def lost(pod: PodRecord | None) -> Failure:
     )
 
 
+def interrupted(pod: PodRecord) -> Failure:
+    """Its program was told to end and ended with 0, without a word that it was done."""
+    why = f"{_disturbance(pod)}; its" if disturbed(pod) else f"pod {pod.name} was told to end; its"
+    return Failure(
+        JobReason.DISRUPTED,
+        f"{why} program ended with 0, but without {environment.SUCCESS_MARKER} in its output it may not have been done",
+        retryable=True,
+        exit_code=exit_codes.OK,
+        at=trainer_ended(pod),
+    )
+
+
 def _of_fetch(pod: PodRecord, fetch: ContainerRecord) -> Success | Failure:
     said = Termination.from_json(fetch.termination_message)
     if (
@@ -141,7 +153,7 @@ def _of_agent(pod: PodRecord, name: str, record: ContainerRecord, said: Terminat
     message = said.message if said and said.message else f"container {name} of pod {pod.name} ended with {code}"
     if record.terminated_reason == "OOMKilled":
         reason, message = JobReason.OUT_OF_MEMORY, f"container {name} of pod {pod.name} ran out of memory"
-    return Failure(reason, message, retryable or _disturbed(pod), code, record.finished)
+    return Failure(reason, message, retryable or disturbed(pod), code, record.finished)
 
 
 def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
@@ -152,7 +164,7 @@ def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
         return Failure(
             JobReason.PROGRAM_FAILED, f"the program cannot be started: {text}", retryable=False, exit_code=code, at=at
         )
-    if _disturbed(pod):
+    if disturbed(pod):
         return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True, exit_code=code, at=at)
     if trainer.terminated_reason == "OOMKilled":
         return Failure(
@@ -173,7 +185,7 @@ def _without_program(pod: PodRecord, sync: ContainerRecord) -> Failure:
     said = Termination.from_json(sync.termination_message)
     if sync.exit_code not in (None, exit_codes.OK) and said is not None:
         return _of_agent(pod, names.SYNC_CONTAINER, sync, said)
-    if _disturbed(pod):
+    if disturbed(pod):
         return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True)
     why = pod.message or pod.reason or "it does not say why"
     return Failure(
@@ -181,7 +193,7 @@ def _without_program(pod: PodRecord, sync: ContainerRecord) -> Failure:
     )
 
 
-def _disturbed(pod: PodRecord) -> bool:
+def disturbed(pod: PodRecord) -> bool:
     """Whether the pod was ended from outside: then its exit codes say nothing about the program."""
     return pod.deleting or bool(pod.disrupted) or pod.reason in _FROM_OUTSIDE
 

@@ -80,9 +80,7 @@ def _success(view: View) -> Decision | None:
     success = outcome.of(view.pod) if view.pod is not None else None
     if not isinstance(success, Success):
         return None
-    told_to_end = view.stopping or view.status.state == JobState.CANCELLING
-    if told_to_end and not success.already:
-        # A program may answer SIGTERM with 0 long before it is done. If it is done, the next attempt finds its output.
+    if not _believed(view, success):
         return None
     published = _published_fields(view, success)
     if view.spec.model is None:
@@ -104,6 +102,16 @@ def _success(view: View) -> Decision | None:
         else f"Serve it with a ModelDeployment of model {model}."
     )
     return _succeed(view, success, message, published | {"model_version": registered.name}, registered.children)
+
+
+def _believed(view: View, success: Success) -> bool:
+    """A program may answer SIGTERM with 0 long before it is done: then 0 is success only with its own word for it."""
+    if success.already:
+        return True
+    if view.status.state == JobState.CANCELLING:
+        return False
+    told_to_end = view.stopping or (view.pod is not None and outcome.disturbed(view.pod))
+    return success.termination.complete or not told_to_end
 
 
 def _succeed(
@@ -185,7 +193,7 @@ def _failed_attempt(view: View) -> Decision | None:
     if failure is None:
         # A success that was not believed, since the program had been told to end.
         unfinished = view.pod is not None and isinstance(outcome.of(view.pod), Success)
-        failure = outcome.lost(None) if unfinished else None
+        failure = outcome.interrupted(view.pod) if view.pod is not None and unfinished else None
     return None if failure is None else retry.decide(view, failure)
 
 
@@ -198,6 +206,9 @@ def _live_pod(view: View) -> Decision | None:
         where = stage.without_store(where, since)
     if where.waiting and (late := deadlines.waited_too_long(view, where.message)):
         return late
+    if view.stopping and pod.deleting:
+        # The suspension was taken back, but its pod still ends: until it has, the reason is the only memory of why.
+        where = replace(where, reason=JobReason.SUSPENDED)
     told = where.quiet_since + QUIET if where.quiet_since else view.now
     wake = times.earliest(
         deadlines.running_deadline(view),

@@ -31,11 +31,11 @@ def test_an_agent_of_an_earlier_release_says_nothing_of_completeness() -> None:
 
 @pytest.mark.parametrize("value", ["1", '"true"', "null", "[]"])
 def test_only_true_is_complete(value: str) -> None:
-    read = Termination.from_json('{"reason": "Published", "message": "m", "complete": %s}' % value)
+    read = Termination.from_json(f'{{"reason": "Published", "message": "m", "complete": {value}}}')
     assert read is not None
     assert read.complete is False
 
 
 def test_a_number_that_no_float_holds_makes_it_no_message_of_ours() -> None:
-    text = '{"reason": "Published", "message": "m", "metrics": {"loss": %s}}' % ("9" * 400)
+    text = f'{{"reason": "Published", "message": "m", "metrics": {{"loss": {"9" * 400}}}}}'
     assert Termination.from_json(text) is None
