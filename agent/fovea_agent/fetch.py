@@ -63,6 +63,7 @@ class Fetch:
                 f"attempt {attempt} of this job finished and published its output: nothing is run again",
                 output=describe(self.store, prefix, manifest),
                 model=self._published_model(attempt),
+                complete=True,
                 metrics=self._metrics(prefix, manifest),
             )
         return None

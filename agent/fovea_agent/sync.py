@@ -158,6 +158,7 @@ class Sync:
             output=output,
             model=model,
             checkpoint_step=max(self._settled, default=None),
+            complete=complete,
             metrics=self._metrics(),
             progress=self._progress(),
         )

@@ -60,6 +60,7 @@ def test_what_a_trainer_wrote_is_published_and_the_next_attempt_finds_the_job_co
     assert told.checkpoint_step == 200
     output = manifest(object_store, storage.output(pod.job, 1))
     assert output.complete
+    assert told.complete
     assert told.output is not None
     assert (told.output.digest, told.output.size, told.output.files) == (output.digest, output.size, 3)
     assert told.output.uri == f"s3://{object_store.bucket}/{storage.output(pod.job, 1)}"
@@ -74,6 +75,7 @@ def test_what_a_trainer_wrote_is_published_and_the_next_attempt_finds_the_job_co
     assert again.termination.reason == report.REASON_ALREADY_COMPLETE
     assert (again.termination.output, again.termination.model) == (told.output, told.model)
     assert again.termination.metrics == told.metrics
+    assert again.termination.complete
 
 
 def test_without_the_success_marker_the_output_is_published_but_the_job_is_not_complete(
@@ -86,6 +88,7 @@ def test_without_the_success_marker_the_output_is_published_but_the_job_is_not_c
     assert ended.termination.output is not None
     assert ended.termination.output.files == 0
     assert ended.termination.model is None
+    assert not ended.termination.complete
     assert not manifest(object_store, storage.output(pod.job, 1)).complete
     assert pod.next_attempt().fetch().code == exit_codes.OK
 

@@ -1,7 +1,7 @@
 """What agents say: the termination message of their containers, and the progress report that `sync` posts to the operator."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 MAX_TERMINATION_BYTES = 4096
@@ -70,10 +70,9 @@ class ProgressReport:
         document = json.loads(text)
         if not isinstance(document, dict):
             raise ValueError("a progress report is a JSON object")
-        try:
-            return cls(**document)
-        except TypeError as error:
-            raise ValueError(f"progress report is malformed: {error}") from error
+        # An agent may be newer than its operator: what this one does not know is left out.
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in document.items() if name in known})
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Termination:
     progress: ProgressReport | None = None
     """`sync`: the last progress. A report that is posted while the operator restarts is lost, this is not."""
     complete: bool = False
-    """`sync`: the program left its `_SUCCESS`, so it was done, even if it had been told to end."""
+    """`sync`, `fetch`: the program left its `_SUCCESS`, so it was done, even if it had been told to end."""
 
     def to_json(self) -> str:
         """Serialise within the limit: progress and metrics are dropped and then the message is cut, digests never."""
@@ -130,7 +129,7 @@ class Termination:
                 model=_published(document.get("model")),
                 checkpoint_step=document.get("checkpoint_step"),
                 metrics={str(k): float(v) for k, v in document.get("metrics", {}).items()},
-                progress=ProgressReport(**document["progress"]) if "progress" in document else None,
+                progress=ProgressReport.from_json(json.dumps(document["progress"])) if "progress" in document else None,
                 complete=document.get("complete") is True,
             )
         except (TypeError, ValueError, AttributeError, OverflowError):
