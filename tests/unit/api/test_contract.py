@@ -210,3 +210,11 @@ def test_a_trainer_sees_directories_and_no_credentials() -> None:
     variables = environment.of_trainer("digits", checkpoint_every_steps=100, checkpoint_keep=3)
     assert {name for name in variables if "KEY" in name or "SECRET" in name or "TOKEN" in name} == set()
     assert {variables[name] for name in environment.DIRECTORIES} == set(environment.DIRECTORIES.values())
+
+
+def test_a_report_of_a_newer_agent_is_read_without_what_is_not_known() -> None:
+    text = '{"step": 5, "checkpoint_step": 4, "mood": "good"}'
+    assert report.ProgressReport.from_json(text) == report.ProgressReport(step=5, checkpoint_step=4)
+    said = report.Termination.from_json(f'{{"reason": "Published", "message": "m", "progress": {text}}}')
+    assert said is not None
+    assert said.progress == report.ProgressReport(step=5, checkpoint_step=4)
