@@ -79,11 +79,14 @@ def pod(raw: Raw) -> PodRecord:
     """A pod."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     unschedulable = disrupted = ""
+    scheduled: datetime | None = None
     ready = False
     for condition in status.get("conditions") or ():
         kind, value = condition["type"], condition["status"]
         if kind == "PodScheduled" and value == "False" and condition.get("reason") == "Unschedulable":
             unschedulable = condition.get("message") or "Unschedulable"
+        elif kind == "PodScheduled" and value == "True":
+            scheduled = _optional(condition.get("lastTransitionTime"))
         elif kind == "DisruptionTarget" and value == "True":
             disrupted = condition.get("message") or condition.get("reason") or "DisruptionTarget"
         elif kind == "Ready":
@@ -98,6 +101,7 @@ def pod(raw: Raw) -> PodRecord:
         deleting=bool(metadata.get("deletionTimestamp")),
         deletion_deadline=_optional(metadata.get("deletionTimestamp")),
         node=(raw.get("spec") or {}).get("nodeName") or "",
+        scheduled=scheduled,
         reason=status.get("reason") or "",
         message=status.get("message") or "",
         ready=ready,

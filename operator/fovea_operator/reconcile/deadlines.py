@@ -32,15 +32,15 @@ def ran_too_long(view: View) -> Decision | None:
     return report.end(view, new)
 
 
-def waiting_deadline(view: View) -> datetime | None:
-    """When the job has waited too long for a node; None: no limit."""
+def waiting_deadline(view: View, since: datetime | None = None) -> datetime | None:
+    """When the job has waited too long, since then or since it was queued; None: no limit."""
     limit = view.spec.run_policy.max_wait_seconds
-    return None if limit is None else view.queued_since + timedelta(seconds=limit)
+    return None if limit is None else (since or view.queued_since) + timedelta(seconds=limit)
 
 
-def waited_too_long(view: View, why: str) -> Decision | None:
-    """Cancel a job that waits, for this reason, longer than allowed."""
-    deadline = waiting_deadline(view)
+def waited_too_long(view: View, why: str, since: datetime | None = None) -> Decision | None:
+    """Cancel a job that waits, for this reason and since then, longer than allowed."""
+    deadline = waiting_deadline(view, since)
     if deadline is None or view.now < deadline:
         return None
     message = (

@@ -45,6 +45,8 @@ class PodRecord:
     deletion_deadline: datetime | None = None
     """When the grace period of a deletion ends (metadata.deletionTimestamp); later than that the pod's node is lost."""
     node: str = ""
+    scheduled: datetime | None = None
+    """When it got its node."""
     reason: str = ""
     """status.reason: Evicted, NodeLost, Shutdown, …"""
     message: str = ""

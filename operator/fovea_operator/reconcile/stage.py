@@ -21,7 +21,8 @@ CONTAINERS = (names.FETCH_CONTAINER, names.SYNC_CONTAINER, names.TRAINER_CONTAIN
 class Stage:
     """State, reason and sentence.
 
-    `waiting` counts against maxWaitSeconds. `quiet_since` is set for an ordinary stage: it is told only when it lasts.
+    `waiting` counts against maxWaitSeconds: from `waiting_since`, or the whole time in the queue. `quiet_since` is set for
+    an ordinary stage: it is told only when it lasts.
     """
 
     state: JobState
@@ -29,6 +30,7 @@ class Stage:
     message: str
     running: bool = False
     waiting: bool = False
+    waiting_since: datetime | None = None
     quiet_since: datetime | None = None
 
 
@@ -89,7 +91,9 @@ def _agent_trouble(pod: PodRecord) -> str:
 
 
 def _problems(pod: PodRecord) -> Iterator[Stage]:
-    """What keeps a container from starting, by the kubelet's word."""
+    """What keeps a container from starting, by the kubelet's word. It counts from when that container had its turn."""
+    fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
+    turn = fetch.finished or pod.scheduled or pod.created
     for name in CONTAINERS:
         record = pod.containers.get(name, ContainerRecord())
         said = (record.waiting_message or record.waiting_reason).rstrip(".")
@@ -100,7 +104,7 @@ def _problems(pod: PodRecord) -> Iterator[Stage]:
         )
         if record.waiting_reason in PULL_PROBLEMS:
             message = f"The image of container {name} cannot be pulled: {said}; {who}."
-            yield Stage(JobState.PREPARING, JobReason.IMAGE_PULL_FAILED, message, waiting=True)
+            yield Stage(JobState.PREPARING, JobReason.IMAGE_PULL_FAILED, message, waiting=True, waiting_since=turn)
         if record.waiting_reason in CONFIG_PROBLEMS:
             message = f"Container {name} cannot be made: {said}; {who}, or make what is missing."
-            yield Stage(JobState.PREPARING, JobReason.CONTAINER_CONFIG_ERROR, message, waiting=True)
+            yield Stage(JobState.PREPARING, JobReason.CONTAINER_CONFIG_ERROR, message, waiting=True, waiting_since=turn)

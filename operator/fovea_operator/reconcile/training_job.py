@@ -204,7 +204,7 @@ def _live_pod(view: View) -> Decision | None:
     where = stage.of(pod, view.job.metadata.name)
     if where.running and (since := progress.store_unreachable_since(view.observed.progress)):
         where = stage.without_store(where, since)
-    if where.waiting and (late := deadlines.waited_too_long(view, where.message)):
+    if where.waiting and (late := deadlines.waited_too_long(view, where.message, where.waiting_since)):
         return late
     if view.stopping and pod.deleting:
         # The suspension was taken back, but its pod still ends: until it has, the reason is the only memory of why.
@@ -212,7 +212,7 @@ def _live_pod(view: View) -> Decision | None:
     told = where.quiet_since + QUIET if where.quiet_since else view.now
     wake = times.earliest(
         deadlines.running_deadline(view),
-        deadlines.waiting_deadline(view) if where.waiting else None,
+        deadlines.waiting_deadline(view, where.waiting_since) if where.waiting else None,
         pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
     )
     if told > view.now:

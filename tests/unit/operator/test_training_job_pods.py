@@ -1,6 +1,7 @@
 """TrainingJobs with a pod: its stages, success and registration."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fovea_api.contract import names
@@ -12,6 +13,7 @@ from support.observations import (
     at,
     deployment,
     ended,
+    fetched,
     job,
     observed,
     pod,
@@ -30,6 +32,13 @@ CRASHING = ContainerRecord(
 
 def with_sync(record: PodRecord, sync: ContainerRecord) -> PodRecord:
     return replace(record, containers={**record.containers, names.SYNC_CONTAINER: sync})
+
+
+def pulling(fetch: ContainerRecord, **fields: Any) -> PodRecord:
+    """A pod whose program's image cannot be pulled."""
+    trainer = ContainerRecord(waiting_reason="ImagePullBackOff", waiting_message="503 from the registry")
+    containers = {names.FETCH_CONTAINER: fetch, names.TRAINER_CONTAINER: trainer}
+    return pod(node="node-1", containers=containers, **fields)
 
 
 TABLE: dict[str, Row] = {
@@ -97,6 +106,29 @@ TABLE: dict[str, Row] = {
             pod(node="node-1", containers={names.FETCH_CONTAINER: ContainerRecord(waiting_reason="ErrImagePull")}),
         ),
         {"state": "CANCELLED", "deletes": ["digits-chief-0-0"]},
+    ),
+    "an image counts from the end of the fetch, not from the time in the queue": Row(
+        lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), pulling(fetched(3600), scheduled=at(1800))),
+        {
+            "state": "PREPARING",
+            "deletes": [],
+            "conditions": {"Admitted": "True Accepted", "Running": "False ImagePullFailed"},
+            "wakes": 3630,
+        },
+        now=3610,
+    ),
+    "an image that cannot be pulled for so long after the fetch cancels the job": Row(
+        lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), pulling(fetched(3600), scheduled=at(1800))),
+        {"state": "CANCELLED", "deletes": ["digits-chief-0-0"]},
+        now=3630,
+    ),
+    "the agent's own image counts from when the pod got its node": Row(
+        lambda: observed(
+            job(runPolicy={"maxWaitSeconds": 30}),
+            pulling(ContainerRecord(waiting_reason="ErrImagePull"), scheduled=at(1800)),
+        ),
+        {"state": "PREPARING", "wakes": 1830},
+        now=1810,
     ),
     "a container that cannot be made is told with what is missing": Row(
         lambda: observed(
