@@ -73,11 +73,13 @@ class Schedule(Generic[K]):
         if self._working.pop(key):
             self.add(key, now)
 
-    def failed(self, key: K, now: float, *, at_least: float = 0.0) -> float:
+    def failed(self, key: K, now: float, *, at_least: float = 0.0, at_most: float | None = None) -> float:
         """The work failed: the key comes back after its back-off, sooner if it is added. Returns that delay."""
         failures = self._failures.get(key, 0) + 1
         self._failures[key] = failures
         delay = max(at_least, self._backoff.delay(failures))
+        if at_most is not None:
+            delay = min(delay, at_most)
         again = self._working.pop(key)
         self.add_at(key, now + delay)
         if again:
@@ -118,6 +120,8 @@ class Failure:
 
     at_least: float = 0.0
     """Seconds that the API server asked to wait."""
+    at_most: float | None = None
+    """Seconds until the object has a deadline of its own, which holds whatever the back-off says."""
 
 
 class WorkQueue(Generic[K]):
@@ -194,7 +198,7 @@ class WorkQueue(Generic[K]):
         if failure is None:
             self.schedule.done(key, _now())
         else:
-            self.schedule.failed(key, _now(), at_least=failure.at_least)
+            self.schedule.failed(key, _now(), at_least=failure.at_least, at_most=failure.at_most)
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

@@ -112,9 +112,10 @@ class Reconciler:
         subject = Subject(key.kind, key.namespace, key.name, entry.uid)
         for event in decision.events:
             self._announce(subject, event)
+        seconds = None if decision.requeue_at is None else max(0.0, (decision.requeue_at - now).total_seconds())
         if refused is not None:
-            return Failure(refused.retry_after)
-        self._requeue(key, None if decision.requeue_at is None else (decision.requeue_at - now).total_seconds())
+            return Failure(refused.retry_after, at_most=seconds)
+        self._requeue(key, seconds)
         return None
 
     def _entry(self, key: Key) -> Entry[Any] | None:

@@ -61,4 +61,7 @@ class Decision:
     deletions: tuple[Deletion, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_at: datetime | None = None
-    """Earliest time at which the answer may differ without a new event (deadline, back-off, TTL, drain)."""
+    """Earliest time at which the answer may differ without a new event (deadline, back-off, TTL, drain).
+
+    A refused child is tried again after the queue's back-off, or at this time if that is sooner.
+    """

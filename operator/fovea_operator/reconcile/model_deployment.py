@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
@@ -15,16 +15,13 @@ from fovea_api.v1alpha1.model_deployment import ModelDeploymentStatus, VersionSt
 
 from fovea_operator.desired import deployment as desired
 from fovea_operator.desired.service import service
-from fovea_operator.reconcile import conditions, endpoint, events, rollout, serving_health, times
+from fovea_operator.reconcile import conditions, endpoint, events, rollout, serving_health
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Write
 from fovea_operator.reconcile.events import EventType
 from fovea_operator.reconcile.observed import DeploymentObserved
 from fovea_operator.reconcile.rollout import Places
 from fovea_operator.reconcile.serving_view import ServingView, revision_of
 from fovea_operator.settings import Settings
-
-RETRY = timedelta(seconds=30)
-"""Pause before something that the API server refused is tried again."""
 
 NOTABLE: Mapping[str, EventType] = {
     DeploymentReason.AVAILABLE: "Normal",
@@ -56,7 +53,7 @@ def decide(observed: DeploymentObserved, now: datetime, settings: Settings) -> D
         status=status.dump(),
         deletions=tuple(_deletions(view, places)),
         events=events.of_change(view.status.conditions, status.conditions, NOTABLE),
-        requeue_at=times.earliest(rollout.wake(view, places), now + RETRY if observed.refused else None),
+        requeue_at=rollout.wake(view, places),
     )
 
 

@@ -50,7 +50,6 @@ from fovea_operator.settings import Settings
 
 QUIET = timedelta(seconds=2)
 """A stage that every job passes through is told only when it lasts: a short job costs two status writes, not four."""
-REGISTRATION_PAUSE = timedelta(seconds=30)
 
 
 def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
@@ -135,7 +134,7 @@ def _registration_refused(view: View) -> Decision:
         next_attempt_time=None,
         start_time=retry.start_time(view),
     )
-    return report.decision(view, new, requeue_at=view.now + REGISTRATION_PAUSE)
+    return report.decision(view, new)
 
 
 def _published_fields(view: View, success: Success) -> dict[str, Any]:
@@ -297,10 +296,7 @@ def _pod_refused(view: View) -> Decision:
     if late := deadlines.waited_too_long(view, message):
         return late
     new = report.status(view, JobState.QUEUED, JobReason.POD_REFUSED, message)
-    # The longer it waits the rarer it is tried, without a counter: every quarter of the time waited so far.
-    pause = min(max((view.now - view.queued_since).total_seconds() / 4, 10.0), 300.0)
-    again = view.now + timedelta(seconds=pause)
-    return report.decision(view, new, requeue_at=times.earliest(again, deadlines.waiting_deadline(view)))
+    return report.decision(view, new, requeue_at=deadlines.waiting_deadline(view))
 
 
 def _cleaned(view: View, decision: Decision) -> Decision:

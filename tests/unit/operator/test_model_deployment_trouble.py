@@ -134,9 +134,9 @@ TABLE: dict[str, Row] = {
         {"conditions": {"Serving": "False PodRefused", "Progressing": "True PodRefused"}},
         "Version 1 is not ready: pods are refused: exceeded quota.",
     ),
-    "a refused Deployment is told and tried again": Row(
+    "a refused Deployment is told and its version keeps its deadline": Row(
         lambda: serving(deployment(), version(1), refused="exceeded quota: count/deployments.apps"),
-        {"conditions": {"Serving": "False Starting", "Progressing": "True PodRefused"}, "wakes": 90},
+        {"conditions": {"Serving": "False Starting", "Progressing": "True PodRefused"}, "wakes": 660},
         "exceeded quota: count/deployments.apps",
     ),
     "pods of a served version that stop answering are told": Row(

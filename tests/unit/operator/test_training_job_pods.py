@@ -269,7 +269,7 @@ TABLE: dict[str, Row] = {
         {
             "state": "RUNNING",
             "conditions": {"Admitted": "True Accepted", "Running": "False RegistrationRefused"},
-            "wakes": 90,
+            "wakes": None,
         },
         "exceeded quota: count/modelversions",
     ),

@@ -81,8 +81,12 @@ TABLE: dict[str, Row] = {
     ),
     "a refused pod leaves the job QUEUED with the API server's words": Row(
         lambda: observed(job(), refused="pods digits is forbidden: exceeded quota: team"),
-        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}, "wakes": 75},
+        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}, "wakes": None},
         "The API server refuses the pod: pods digits is forbidden: exceeded quota: team. It is tried again;",
+    ),
+    "a job whose pod is refused keeps its deadline": Row(
+        lambda: observed(job(runPolicy={"maxWaitSeconds": 90}), refused="exceeded quota"),
+        {"state": "QUEUED", "wakes": 90},
     ),
     "a pod that is refused too long cancels the job": Row(
         lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), refused="exceeded quota"),

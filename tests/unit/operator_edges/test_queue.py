@@ -68,6 +68,15 @@ def test_a_server_that_asks_for_more_time_gets_it() -> None:
     assert schedule.next_due() == 30
 
 
+@pytest.mark.parametrize(("at_most", "due"), [(5, 5), (60, 30), (0, 0), (None, 30)])
+def test_a_deadline_of_the_object_holds_whatever_the_back_off_says(at_most: float | None, due: float) -> None:
+    schedule: Schedule[str] = Schedule(Backoff(1, 8))
+    schedule.add("a", 0)
+    schedule.take(0)
+    assert schedule.failed("a", 0, at_least=30, at_most=at_most) == due
+    assert schedule.next_due() == due
+
+
 def test_an_event_is_not_held_up_by_a_back_off() -> None:
     schedule: Schedule[str] = Schedule(Backoff(base=60, cap=60))
     schedule.add("a", 0)

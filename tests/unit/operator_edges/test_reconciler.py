@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -153,6 +154,18 @@ def test_a_refused_child_is_told_in_the_status_and_tried_again_later() -> None:
     failure, calls = world.work()
     assert failure is None
     assert calls[:2] == ["create Pod", "apply TrainingJob/status"]
+
+
+@pytest.mark.parametrize(("due", "at_most"), [(30, 30.0), (-5, 0.0), (None, None)])
+def test_a_deadline_of_a_refused_job_is_kept(due: int | None, at_most: float | None) -> None:
+    def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
+        again = whole(observed, now, settings)
+        return replace(again, requeue_at=None if due is None else now + timedelta(seconds=due))
+
+    world = World(decide)
+    world.know(job())
+    world.server.fail = lambda call: errors.Refused("exceeded quota", code=403) if call == "create Pod" else None
+    assert world.work()[0] == Failure(at_most=at_most)
 
 
 @pytest.mark.parametrize(
