@@ -1,6 +1,7 @@
 """Which MachineType a pod gets."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 
 from fovea_api.v1alpha1 import MachineType, TrainingJob
 
@@ -29,4 +30,14 @@ def missing(name: str | None, machine_types: Mapping[str, MachineType]) -> str:
     there = ", ".join(sorted(machine_types)) or "none"
     if name is None:
         return f"There is no default MachineType: ask the platform team to set spec.default on one (there is: {there})."
-    return f"There is no MachineType {name!r}: ask the platform team for it, or submit with one that exists ({there})."
+    meant = _meant(name, machine_types)
+    ask = f"; did you mean {meant}? Ask" if meant else ": ask"
+    return f"There is no MachineType {name!r}{ask} the platform team for it, or submit with one that exists ({there})."
+
+
+def _meant(name: str, there: Iterable[str]) -> str | None:
+    """The name that this one is a misspelling of."""
+    # Who writes standard-gpu did not mean standard: that would be another machine, not another spelling.
+    others = [other for other in sorted(there) if not name.startswith(f"{other}-")]
+    near = difflib.get_close_matches(name, others, n=1, cutoff=0.7)
+    return near[0] if near else None

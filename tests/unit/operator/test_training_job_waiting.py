@@ -66,10 +66,19 @@ TABLE: dict[str, Row] = {
         {"state": "QUEUED", "creates": []},
         "There is no MachineType 'huge': ask the platform team for it, or submit with one that exists (standard).",
     ),
+    "a misspelt machine type comes with the name that was meant": Row(
+        lambda: observed(
+            job(scaleTier="CUSTOM", roles={"chief": {"machineType": "standrad-gpu"}}),
+            machine_types=[machine(), machine("standard-gpu", default=False), machine("tiny", default=False)],
+        ),
+        {"state": "QUEUED", "creates": []},
+        "There is no MachineType 'standrad-gpu'; did you mean standard-gpu? Ask the platform team for it, or submit with "
+        "one that exists (standard, standard-gpu, tiny).",
+    ),
     "tier BASIC_GPU waits for the machine type standard-gpu": Row(
         lambda: observed(job(scaleTier="BASIC_GPU")),
         {"state": "QUEUED", "creates": []},
-        "There is no MachineType 'standard-gpu'",
+        "There is no MachineType 'standard-gpu': ask the platform team for it,",
     ),
     "waiting for a machine type counts against maxWaitSeconds": Row(
         lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), machine_types=[]),
