@@ -56,6 +56,7 @@ class Operator:
         self._intake = Intake(self._cache, self._routes, self._queue.add, settings.watch_namespaces)
         self._intake.relisted = self._relisted
         self._reports = Reports(settings.progress_seconds, self._wake_for_report)
+        self._intake.on_removed(self._reports.forget)
         self._leadership = Leadership(self._client, settings, self._identity)
         self._announcer = Announcer(
             self._client.create, self._metrics.events_dropped.inc, instance=self._identity, rate=settings.event_rate

@@ -33,6 +33,11 @@ class Intake:
         self._enqueue = enqueue
         self.relisted: Callable[[str], None] = lambda _kind: None
         """Told the kind of an object that came by a list of the watcher: events may have been missed before it."""
+        self._removed: list[Callable[[str], None]] = []
+
+    def on_removed(self, listener: Callable[[str], None]) -> None:
+        """Tell the uid of every known object that is gone, or whose place a namesake took."""
+        self._removed.append(listener)
 
     def event(self, kind: str, event_type: str | None, raw: records.Raw) -> None:
         """A watch event; type None: from the list that a watch begins with."""
@@ -71,6 +76,9 @@ class Intake:
             self._route(kind, change)
 
     def _route(self, kind: str, change: Change[Any]) -> None:
+        if change.before is not None and (change.after is None or change.after.uid != change.before.uid):
+            for listener in self._removed:
+                listener(change.before.uid)
         for key in self._routes.keys(kind, change):
             self._enqueue(key)
 

@@ -53,7 +53,7 @@ def _progress(reports: Reports, pods: tuple[PodRecord, ...]) -> ProgressReport |
     if not pods:
         return None
     latest = max(pods, key=lambda pod: pod.created)
-    return reports.latest(latest.namespace, latest.name)
+    return reports.latest(latest.uid)
 
 
 def deployment(cache: Cache, key: Key, refused: str) -> DeploymentObserved | None:

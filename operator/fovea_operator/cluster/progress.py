@@ -41,30 +41,30 @@ class Reports:
         """`wake` is told namespace, pod and the seconds after which its job shall be looked at."""
         self._period = period
         self._wake = wake
-        self._latest: dict[tuple[str, str], ProgressReport] = {}
-        self._looked: dict[tuple[str, str], float] = {}  # when the pod's job is (or was) looked at for a report
+        # By uid: a pod of the same name may follow, of a namesake of the job.
+        self._latest: dict[str, ProgressReport] = {}
+        self._looked: dict[str, float] = {}  # when the pod's job is (or was) looked at for a report
 
-    def latest(self, namespace: str, pod: str) -> ProgressReport | None:
-        """The newest report of a pod."""
-        return self._latest.get((namespace, pod))
+    def latest(self, uid: str) -> ProgressReport | None:
+        """The newest report of the pod with that uid."""
+        return self._latest.get(uid)
 
     def put(self, sender: Sender, report: ProgressReport, now: float) -> None:
         """Take in a report at `now` (seconds of a monotonic clock)."""
-        place = (sender.namespace, sender.pod)
-        if self._latest.get(place) == report:
+        if self._latest.get(sender.uid) == report:
             return
-        self._latest[place] = report
-        looked = self._looked.get(place)
+        self._latest[sender.uid] = report
+        looked = self._looked.get(sender.uid)
         if looked is not None and looked > now:
             return  # its job will be looked at then anyway
         due = now if looked is None else max(now, looked + self._period)
-        self._looked[place] = due
+        self._looked[sender.uid] = due
         self._wake(sender.namespace, sender.pod, due - now)
 
-    def forget(self, namespace: str, pod: str) -> None:
-        """The pod is gone."""
-        self._latest.pop((namespace, pod), None)
-        self._looked.pop((namespace, pod), None)
+    def forget(self, uid: str) -> None:
+        """The pod (or whatever had that uid) is gone."""
+        self._latest.pop(uid, None)
+        self._looked.pop(uid, None)
 
 
 class Doorkeeper:
@@ -126,10 +126,12 @@ class Desk:
         except ApiError as error:
             log.warning("cannot review a token", extra={"error": str(error)})
             return web.Response(status=503, text="the API server did not answer; try again\n")
+        # The body first: a pod that goes away while it arrives is not ours any more.
+        body = await request.text() if sender is not None else ""
         if sender is None or not self._is_ours(sender):
             return web.Response(status=403, text="the token is not one of a training pod of Fovea\n")
         try:
-            report = ProgressReport.from_json(await request.text())
+            report = ProgressReport.from_json(body)
         except ValueError as error:
             return web.Response(status=400, text=f"{error}\n")
         self._reports.put(sender, report, now)

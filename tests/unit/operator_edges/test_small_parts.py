@@ -92,9 +92,9 @@ def test_a_job_is_looked_at_once_per_period_with_the_newest_report() -> None:
         reports.put(sender, report(step), now)
     # at once; at 5 for the two after it; at 10; at once again after a silence; nothing new at 31
     assert woken == [0.0, 4.0, 4.0, 0.0]
-    assert reports.latest("team", "digits-chief-0-0") == report(5)
-    reports.forget("team", "digits-chief-0-0")
-    assert reports.latest("team", "digits-chief-0-0") is None
+    assert reports.latest("p1") == report(5)
+    reports.forget("p1")
+    assert reports.latest("p1") is None
 
 
 def verdict(**changes: Any) -> dict[str, Any]:
