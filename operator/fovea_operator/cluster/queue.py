@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+_SAME_SECONDS = 0.01
+"""The same deadline, reckoned from two readings of the clock, differs by this at most."""
+_SPARE = 64
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,16 @@ class Schedule(Generic[K]):
         if when is None:
             self._timers.pop(key, None)
             return
-        if self._timers.get(key) == when:
+        before = self._timers.get(key)
+        if before is not None and abs(when - before) < _SAME_SECONDS:
             return
         self._timers[key] = when
-        self._sequence += 1
-        heapq.heappush(self._heap, (when, self._sequence, key))
+        self._push(key, when)
+        # Times that were replaced or taken back stay in the heap until they come up: not more than the others.
+        if len(self._heap) > 2 * len(self._timers) + _SPARE:
+            self._heap.clear()
+            for known, due in self._timers.items():
+                self._push(known, due)
 
     def take(self, now: float) -> tuple[K, float] | None:
         """The next key to work on and the seconds that it waited; None when there is none yet."""
@@ -106,6 +114,10 @@ class Schedule(Generic[K]):
     def active(self) -> int:
         """Keys being worked on."""
         return len(self._working)
+
+    def _push(self, key: K, when: float) -> None:
+        self._sequence += 1
+        heapq.heappush(self._heap, (when, self._sequence, key))
 
     def _ripen(self, now: float) -> None:
         while (due := self.next_due()) is not None and due <= now:

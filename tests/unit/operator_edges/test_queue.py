@@ -99,6 +99,23 @@ def test_a_later_time_replaces_the_one_before_and_none_takes_it_back() -> None:
     assert schedule.next_due() is None
 
 
+def test_a_deadline_told_again_and_again_takes_no_more_room() -> None:
+    schedule: Schedule[str] = Schedule()
+    for number in range(10_000):
+        schedule.add_at("same", 1000 + (number % 2) * 0.001)  # as reckoned from two readings of the clock
+    assert len(schedule._heap) == 1
+    for number in range(10_000):
+        schedule.add_at("moved", 2000 + number)
+        schedule.add_at("withdrawn", 3000 + number)
+        schedule.add_at("withdrawn", None)
+    assert len(schedule._heap) < 100
+    assert schedule.next_due() == pytest.approx(1000, abs=0.01)
+    assert taken(schedule, 1001) == ["same"]
+    assert schedule.next_due() == 11_999
+    assert taken(schedule, 20_000) == ["moved"]
+    assert schedule.next_due() is None
+
+
 def test_a_timer_that_ends_during_the_work_is_not_lost() -> None:
     schedule: Schedule[str] = Schedule()
     schedule.add("a", 0)
