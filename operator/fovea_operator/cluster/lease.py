@@ -81,10 +81,10 @@ class Leadership:
             begun = _now()
             try:
                 async with asyncio.timeout(max(0.1, renewed + patience - begun)):
-                    await self._renew()
+                    await self._write()
                 renewed = begun
                 self.heard_at = _now()
-            except (Conflict, Gone) as error:
+            except Gone as error:
                 raise LeaseLost(f"lease {self._settings.lease_name}: {error}") from error
             except (ApiError, TimeoutError) as error:
                 log.warning("cannot renew the lease", extra={"error": str(error) or "no answer in time"})
@@ -95,12 +95,12 @@ class Leadership:
         """Give the Lease back, so that a standby need not wait for its end."""
         if self._lease is None:
             return
-        lease = self._spec(holder="", seconds=1)
-        self._lease = None
         try:
-            await self._client.replace(lease)
-        except ApiError as error:
+            await self._write(holder="", seconds=1)
+        except (ApiError, LeaseLost) as error:
             log.warning("cannot give the lease back", extra={"error": str(error)})
+        finally:
+            self._lease = None
 
     async def _read(self) -> Object | None:
         try:
@@ -123,8 +123,28 @@ class Leadership:
         self._lease["spec"]["leaseTransitions"] = int(self._lease["spec"].get("leaseTransitions") or 0) + 1
         self._lease = await self._client.replace(self._spec(acquired=True))
 
-    async def _renew(self) -> None:
-        self._lease = await self._client.replace(self._spec())
+    async def _write(self, **changes: Any) -> None:
+        """Write the Lease that is ours; raises LeaseLost when it is not any more."""
+        try:
+            self._lease = await self._client.replace(self._spec(**changes))
+        except Conflict:
+            # Not the version that we know. Ours all the same if the answer to our last write was lost on its way,
+            # or somebody put a label on it: then once more, on what is there.
+            self._lease = await self._ours()
+            self._lease = await self._client.replace(self._spec(**changes))
+
+    async def _ours(self) -> Object:
+        """The Lease as it is, if we hold it and nobody took it in between: not even a process of our name."""
+        name = self._settings.lease_name
+        known = self._spec()["spec"]
+        lease = await self._client.get(resources.LEASE, self._settings.namespace, name)
+        spec = lease.get("spec") or {}
+        holder = spec.get("holderIdentity") or ""
+        if holder != self.identity:
+            raise LeaseLost(f"lease {name} is held by {holder or 'nobody'}, not by {self.identity} any more")
+        if spec.get("acquireTime") != known.get("acquireTime"):
+            raise LeaseLost(f"lease {name} was taken anew by another process with the identity {self.identity}")
+        return {**lease, "apiVersion": resources.LEASE.api_version, "kind": resources.LEASE.kind}
 
     def _spec(self, *, holder: str | None = None, seconds: int | None = None, acquired: bool = False) -> Object:
         if self._lease is None:

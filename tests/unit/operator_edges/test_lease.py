@@ -1,0 +1,132 @@
+"""Keeping the Lease: what a leader survives, and what ends it."""
+
+import asyncio
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fovea_operator.cluster.lease import Leadership
+from fovea_operator.cluster.resources import Resource
+from fovea_operator.errors import AlreadyExists, ApiError, Conflict, Gone, LeaseLost, Transient
+from fovea_operator.settings import Settings
+
+SETTINGS = Settings(lease_seconds=30, lease_renew_seconds=0.001)
+
+
+class LeaseServer:
+    """An API server that keeps one Lease, by version; answers to writes can get lost."""
+
+    def __init__(self) -> None:
+        self.lease: dict[str, Any] | None = None
+        self.writes = 0
+        self.before_write: Callable[[int], None] = lambda _number: None
+        self.answer: Callable[[int], ApiError | None] = lambda _number: None
+        """Says with what the answer to a write, which was done, is replaced."""
+        self._version = 0
+
+    def store(self, lease: dict[str, Any]) -> dict[str, Any]:
+        self._version += 1
+        self.lease = copy.deepcopy(lease)
+        self.lease["metadata"]["resourceVersion"] = str(self._version)
+        return copy.deepcopy(self.lease)
+
+    def edit(self, **spec: Any) -> None:
+        """Somebody else writes."""
+        assert self.lease is not None
+        self.store({**self.lease, "spec": {**self.lease["spec"], **spec}})
+
+    async def get(self, _resource: Resource, _namespace: str, _name: str) -> dict[str, Any]:
+        if self.lease is None:
+            raise Gone("no such lease", code=404)
+        return copy.deepcopy(self.lease)
+
+    async def create(self, lease: dict[str, Any]) -> dict[str, Any]:
+        if self.lease is not None:
+            raise AlreadyExists("taken", code=409)
+        return self.store(lease)
+
+    async def replace(self, lease: dict[str, Any]) -> dict[str, Any]:
+        self.writes += 1
+        self.before_write(self.writes)
+        if self.lease is None:
+            raise Gone("no such lease", code=404)
+        if lease["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
+            raise Conflict("the object has been modified", code=409)
+        stored = self.store(lease)
+        if (error := self.answer(self.writes)) is not None:
+            raise error
+        return stored
+
+
+def lead(server: LeaseServer, *, until: int, identity: str = "me") -> Leadership:
+    """Take the Lease and keep it for that many writes. Raises LeaseLost."""
+
+    async def run() -> Leadership:
+        leadership = Leadership(server, SETTINGS, identity)  # type: ignore[arg-type]
+        await leadership.acquire()
+        keeping = asyncio.create_task(leadership.keep())
+        async with asyncio.timeout(20):
+            while server.writes < until and not keeping.done():  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0)
+        if keeping.done():
+            keeping.result()
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await leadership.release()
+        return leadership
+
+    return asyncio.run(run())
+
+
+def test_a_leader_keeps_the_lease_when_the_answer_to_a_renewal_is_lost() -> None:
+    server = LeaseServer()
+    server.answer = lambda number: Transient("connection reset") if number in (2, 3) else None
+    lead(server, until=8)
+    assert server.lease is not None
+    assert server.lease["spec"]["holderIdentity"] == ""  # and gives it back in the end
+    assert server.lease["spec"]["leaseTransitions"] == 0
+
+
+def test_a_leader_keeps_the_lease_when_somebody_labels_it() -> None:
+    server = LeaseServer()
+    server.before_write = lambda number: server.edit() if number == 3 else None
+    lead(server, until=6)
+
+
+def test_a_lease_whose_last_renewal_nobody_heard_of_is_given_back_all_the_same() -> None:
+    server = LeaseServer()
+    server.answer = lambda number: Transient("connection reset") if number == 3 else None
+    lead(server, until=3)
+    assert server.lease is not None
+    assert server.lease["spec"]["holderIdentity"] == ""
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        ({"holderIdentity": "other"}, "held by other, not by me"),
+        ({"holderIdentity": ""}, "held by nobody, not by me"),
+        ({"acquireTime": "2031-01-01T00:00:00.000000Z"}, "another process with the identity me"),
+    ],
+)
+def test_a_leader_ends_when_another_one_took_the_lease(edit: dict[str, str], why: str) -> None:
+    server = LeaseServer()
+    server.before_write = lambda number: server.edit(**edit) if number == 3 else None
+    with pytest.raises(LeaseLost, match=why):
+        lead(server, until=6)
+    assert server.writes == 3
+    assert server.lease is not None
+    assert edit.items() <= server.lease["spec"].items()
+
+
+def test_a_leader_whose_lease_was_deleted_ends() -> None:
+    server = LeaseServer()
+
+    def delete(number: int) -> None:
+        if number == 3:
+            server.lease = None
+
+    server.before_write = delete
+    with pytest.raises(LeaseLost, match="no such lease"):
+        lead(server, until=6)
