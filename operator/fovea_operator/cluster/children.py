@@ -76,7 +76,15 @@ class Children:
             if records.owner(existing)[2] != _owner_uid(manifest):
                 raise NotOurs(_taken(manifest, existing))
         elif not _says(manifest.get("spec"), existing.get("spec")):
+            self._refuse_unreadable(manifest)
             raise Conflict(f"{_title(manifest)} exists with another content")
+
+    def _refuse_unreadable(self, manifest: Manifest) -> None:
+        """Raise NotOurs for an object that no decision sees: deciding anew would meet it for ever."""
+        store = self._cache.store(manifest["kind"])
+        unreadable = None if store is None else store.unreadable.get(_place(manifest)[1:])
+        if unreadable is not None:
+            raise NotOurs(f"{_title(manifest)} exists and cannot be read: {unreadable.message}; or delete it", code=409)
 
     async def _apply(self, manifest: Manifest) -> None:
         place = _place(manifest)

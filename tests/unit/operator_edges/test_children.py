@@ -91,6 +91,20 @@ def test_a_version_number_taken_by_another_job_stops_the_decision_and_is_known_t
     assert world.cache.versions.get("team", "digits-v1") is not None
 
 
+@pytest.mark.parametrize("known_before", [True, False])
+def test_a_version_number_taken_by_an_object_that_cannot_be_read_is_told_by_name(
+    world: World, known_before: bool
+) -> None:
+    theirs = world.server.put({**model_version("u2"), "spec": {"model": "digits", "version": "one"}})
+    if known_before:
+        world.intake.event("ModelVersion", "ADDED", theirs)
+    with pytest.raises(NotOurs, match=r"ModelVersion team/digits-v1 exists and cannot be read: spec.*; or delete it"):
+        world.write(Write.CREATE, model_version("u1"))
+    # Once it is gone the number is free.
+    del world.server.objects["ModelVersion", "digits-v1"]
+    assert world.write(Write.CREATE, model_version("u1")) == ["create"]
+
+
 def test_an_unchanged_intent_is_applied_once(world: World) -> None:
     service = manifest("Service", "digits", selector={"v": "1"})
     assert world.write(Write.APPLY, service) == ["get", "apply"]
