@@ -1,7 +1,9 @@
 """Progress reports of agents: the pod-bound token says who posts; the newest report per pod is kept in memory."""
 
 import asyncio
+import base64
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -20,6 +22,9 @@ MAX_BODY = 64 * 1024
 _VERDICT_SECONDS = 300.0
 _REFUSAL_SECONDS = 10.0
 _MAX_VERDICTS = 20_000
+_MAX_REFUSALS = 2_000
+_MAX_REVIEWS = 8
+"""Reviews at the same time: whoever sends made-up tokens must not take the API server from the reconciles."""
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 _USER = re.compile(r"system:serviceaccount:([^:]+):[^:]+")
@@ -72,20 +77,52 @@ class Doorkeeper:
 
     def __init__(self, review: Callable[[str, str], Awaitable[dict[str, Any]]]) -> None:
         self._review = review
-        self._verdicts: dict[bytes, tuple[float, Sender | None]] = {}
+        self._reviews = asyncio.Semaphore(_MAX_REVIEWS)
+        self._verdicts: dict[bytes, tuple[float, Sender]] = {}
+        self._refusals: dict[bytes, float] = {}  # apart: a flood of them must not drive out good verdicts
 
     async def sender(self, token: str, now: float) -> Sender | None:
         """The pod, or None when the token is not one of a pod for our audience. Raises ApiError."""
+        if names.REPORT_TOKEN_AUDIENCE not in _claimed_audiences(token):
+            return None
         digest = hashlib.sha256(token.encode()).digest()
+        if not self._is_known(digest, now):
+            async with self._reviews:
+                # Another request with the same token may have asked while this one waited for its turn.
+                if not self._is_known(digest, now):
+                    self._remember(digest, _sender(await self._review(token, names.REPORT_TOKEN_AUDIENCE)), now)
         known = self._verdicts.get(digest)
-        if known is not None and known[0] > now:
-            return known[1]
-        status = await self._review(token, names.REPORT_TOKEN_AUDIENCE)
-        sender = _sender(status)
-        if len(self._verdicts) >= _MAX_VERDICTS:
-            self._verdicts.clear()
-        self._verdicts[digest] = (now + (_VERDICT_SECONDS if sender else _REFUSAL_SECONDS), sender)
-        return sender
+        return known[1] if known is not None else None
+
+    def _is_known(self, digest: bytes, now: float) -> bool:
+        known = self._verdicts.get(digest)
+        return (known is not None and known[0] > now) or self._refusals.get(digest, 0.0) > now
+
+    def _remember(self, digest: bytes, sender: Sender | None, now: float) -> None:
+        # Popped first, so that the oldest stands first.
+        self._verdicts.pop(digest, None)
+        self._refusals.pop(digest, None)
+        if sender is not None:
+            self._verdicts[digest] = (now + _VERDICT_SECONDS, sender)
+        else:
+            self._refusals[digest] = now + _REFUSAL_SECONDS
+        if len(self._verdicts) > _MAX_VERDICTS:
+            del self._verdicts[next(iter(self._verdicts))]
+        if len(self._refusals) > _MAX_REFUSALS:
+            del self._refusals[next(iter(self._refusals))]
+
+
+def _claimed_audiences(token: str) -> list[Any]:
+    """For whom a token says it is; nothing of it is verified, so it can only spare a question."""
+    parts = token.split(".")
+    if len(parts) != 3 or not token.isascii():
+        return []
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return []
+    claimed = claims.get("aud") if isinstance(claims, dict) else None
+    return claimed if isinstance(claimed, list) else [claimed]
 
 
 def _sender(status: dict[str, Any]) -> Sender | None:

@@ -1,6 +1,8 @@
 """Progress reports: which pod they are of, when they are forgotten, and what the endpoint answers."""
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -105,6 +107,12 @@ def verdict(**changes: Any) -> dict[str, Any]:
     return {"authenticated": True, "audiences": [names.REPORT_TOKEN_AUDIENCE], "user": user, **changes}
 
 
+def token(audiences: Any = (names.REPORT_TOKEN_AUDIENCE,), number: int = 0) -> str:
+    """What looks like a service account's token."""
+    claims = json.dumps({"aud": audiences, "jti": number}).encode()
+    return f"eyJhbGciOiJSUzI1NiJ9.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
+
+
 def post(world: World, body: Callable[[], bytes]) -> int:
     """The endpoint's answer to a report whose body comes only after the token was reviewed."""
     reviewed = asyncio.Event()
@@ -121,7 +129,7 @@ def post(world: World, body: Callable[[], bytes]) -> int:
     async def run() -> int:
         desk = Desk(world.reports, Doorkeeper(review), world.is_ours)
         async with TestClient(TestServer(desk.application())) as client:
-            answer = await client.post(PROGRESS_PATH, data=parts(), headers={"Authorization": "Bearer secret"})
+            answer = await client.post(PROGRESS_PATH, data=parts(), headers={"Authorization": f"Bearer {token()}"})
             return answer.status
 
     return asyncio.run(run())
@@ -148,3 +156,145 @@ def test_the_running_operator_forgets_the_reports_of_pods_that_are_gone() -> Non
         return operator._reports.latest("p1")
 
     assert asyncio.run(run()) is None
+
+
+def test_a_job_is_looked_at_once_per_period_with_the_newest_report() -> None:
+    woken: list[float] = []
+    reports = Reports(5, lambda _namespace, _pod, seconds: woken.append(seconds))
+    sender = Sender("team", "digits-chief-0-0", "p1")
+    for now, step in ((0.0, 1), (1.0, 2), (2.0, 3), (6.0, 4), (30.0, 5), (31.0, 5)):
+        reports.put(sender, ProgressReport(step=step), now)
+    # at once; at 5 for the two after it; at 10; at once again after a silence; nothing new at 31
+    assert woken == [0.0, 4.0, 4.0, 0.0]
+    assert reports.latest("p1") == ProgressReport(step=5)
+    reports.forget("p1")
+    assert reports.latest("p1") is None
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        verdict(authenticated=False),
+        verdict(audiences=["another"]),
+        verdict(audiences=[]),
+        verdict(user={"username": "kubernetes-admin"}),
+        verdict(user={"username": "system:serviceaccount:team:default", "extra": {}}),
+        {},
+    ],
+)
+def test_only_a_token_bound_to_a_pod_for_our_audience_is_let_in(refused: dict[str, Any]) -> None:
+    async def review(_token: str, _audience: str) -> dict[str, Any]:
+        return refused
+
+    assert asyncio.run(Doorkeeper(review).sender(token(), 0)) is None
+
+
+def test_a_verdict_is_asked_for_once_and_again_when_it_is_old() -> None:
+    asked: list[str] = []
+
+    async def review(token: str, audience: str) -> dict[str, Any]:
+        asked.append(audience)
+        return verdict()
+
+    async def run() -> None:
+        door = Doorkeeper(review)
+        for now in (0, 299, 301):
+            assert await door.sender(token(), now) == Sender("team", "digits-chief-0-0", "p1")
+
+    asyncio.run(run())
+    assert asked == [names.REPORT_TOKEN_AUDIENCE] * 2
+
+
+class Reviewer:
+    """Says yes to the tokens of GOOD, and counts."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.at_once = self.most_at_once = 0
+
+    async def review(self, token: str, _audience: str) -> dict[str, Any]:
+        self.asked.append(token)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        return verdict() if token in GOOD else {}
+
+
+GOOD = {token(number=number) for number in range(10)}
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        "nonsense",
+        "a.b.c",
+        "a.é.c",
+        "a.\udcff.c",
+        "..",
+        token("somebody-else"),
+        token(["https://kubernetes.default.svc"]),
+        token(None),
+        f"a.{base64.urlsafe_b64encode(b'[1]').decode()}.c",
+        f"a.{base64.urlsafe_b64encode(b'[' * 5000).decode()}.c",
+    ],
+)
+def test_a_token_that_is_not_for_us_by_its_own_words_costs_no_review(stranger: str) -> None:
+    reviewer = Reviewer()
+    assert asyncio.run(Doorkeeper(reviewer.review).sender(stranger, 0)) is None
+    assert reviewer.asked == []
+
+
+@pytest.mark.parametrize("audiences", [names.REPORT_TOKEN_AUDIENCE, [names.REPORT_TOKEN_AUDIENCE, "other"]])
+def test_a_token_names_its_audiences_as_one_or_as_many(audiences: Any) -> None:
+    async def review(_token: str, _audience: str) -> dict[str, Any]:
+        return verdict()
+
+    assert asyncio.run(Doorkeeper(review).sender(token(audiences), 0)) == Sender("team", POD, "p1")
+
+
+def test_a_flood_of_made_up_tokens_is_reviewed_a_few_at_a_time_and_drives_no_pod_out() -> None:
+    reviewer = Reviewer()
+
+    async def run() -> None:
+        door = Doorkeeper(reviewer.review)
+        for good in GOOD:
+            assert await door.sender(good, 0) is not None
+        flood = [door.sender(token(number=number), 1) for number in range(100, 25_100)]
+        assert set(await asyncio.gather(*flood)) == {None}
+        assert reviewer.most_at_once <= 8
+        reviewer.asked.clear()
+        for good in GOOD:
+            assert await door.sender(good, 2) is not None
+        assert reviewer.asked == []
+        assert len(door._refusals) <= 2_000
+
+    asyncio.run(run())
+
+
+def test_one_token_that_comes_many_times_at_once_is_not_reviewed_as_often() -> None:
+    reviewer = Reviewer()
+
+    async def run(token: str) -> None:
+        reviewer.asked.clear()
+        door = Doorkeeper(reviewer.review)
+        answers = await asyncio.gather(*(door.sender(token, 0) for _ in range(50)))
+        assert len(set(answers)) == 1
+        assert 1 <= len(reviewer.asked) <= 8
+
+    asyncio.run(run(token(number=1)))
+    asyncio.run(run(token(number=100)))
+
+
+def test_a_refused_token_is_asked_for_again_after_a_short_while() -> None:
+    said = iter([{}, verdict()])
+
+    async def review(_token: str, _audience: str) -> dict[str, Any]:
+        return next(said)
+
+    async def run() -> list[Sender | None]:
+        door = Doorkeeper(review)
+        return [await door.sender(token(), now) for now in (0, 9, 11, 200)]
+
+    pod = Sender("team", POD, "p1")
+    assert asyncio.run(run()) == [None, None, pod, pod]

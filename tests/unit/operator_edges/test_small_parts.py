@@ -1,4 +1,4 @@
-"""Events, progress reports, the Lease, liveness, credentials, errors, logs and the command line."""
+"""Events, the Lease, liveness, credentials, errors, logs and the command line."""
 
 import asyncio
 import base64
@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fovea_api.contract import names
-from fovea_api.contract.report import ProgressReport
 from fovea_operator import errors, logs, main
 from fovea_operator.cluster.credentials import NoCredentials, from_kubeconfig, from_service_account, load
 from fovea_operator.cluster.events import Announcer, Dedupe, Subject, manifest
 from fovea_operator.cluster.lease import Sighting, sighting
 from fovea_operator.cluster.liveness import Liveness
-from fovea_operator.cluster.progress import Doorkeeper, Reports, Sender
 from fovea_operator.reconcile.decision import Event
 from fovea_operator.settings import Settings
 
@@ -75,69 +72,6 @@ def test_an_event_names_its_object_and_is_never_too_long() -> None:
     assert body["involvedObject"]["uid"] == "u1"
     assert body["firstTimestamp"] == "2026-01-01T00:00:00Z"
     assert len(body["message"]) == 1024
-
-
-# --- progress reports ---
-
-
-def report(step: int) -> ProgressReport:
-    return ProgressReport(step=step)
-
-
-def test_a_job_is_looked_at_once_per_period_with_the_newest_report() -> None:
-    woken: list[float] = []
-    reports = Reports(5, lambda _namespace, _pod, seconds: woken.append(seconds))
-    sender = Sender("team", "digits-chief-0-0", "p1")
-    for now, step in ((0.0, 1), (1.0, 2), (2.0, 3), (6.0, 4), (30.0, 5), (31.0, 5)):
-        reports.put(sender, report(step), now)
-    # at once; at 5 for the two after it; at 10; at once again after a silence; nothing new at 31
-    assert woken == [0.0, 4.0, 4.0, 0.0]
-    assert reports.latest("p1") == report(5)
-    reports.forget("p1")
-    assert reports.latest("p1") is None
-
-
-def verdict(**changes: Any) -> dict[str, Any]:
-    extra = {
-        "authentication.kubernetes.io/pod-name": ["digits-chief-0-0"],
-        "authentication.kubernetes.io/pod-uid": ["p1"],
-    }
-    user = {"username": "system:serviceaccount:team:default", "extra": extra}
-    return {"authenticated": True, "audiences": [names.REPORT_TOKEN_AUDIENCE], "user": user, **changes}
-
-
-@pytest.mark.parametrize(
-    "refused",
-    [
-        verdict(authenticated=False),
-        verdict(audiences=["another"]),
-        verdict(audiences=[]),
-        verdict(user={"username": "kubernetes-admin"}),
-        verdict(user={"username": "system:serviceaccount:team:default", "extra": {}}),
-        {},
-    ],
-)
-def test_only_a_token_bound_to_a_pod_for_our_audience_is_let_in(refused: dict[str, Any]) -> None:
-    async def review(_token: str, _audience: str) -> dict[str, Any]:
-        return refused
-
-    assert asyncio.run(Doorkeeper(review).sender("token", 0)) is None
-
-
-def test_a_verdict_is_asked_for_once_and_again_when_it_is_old() -> None:
-    asked: list[str] = []
-
-    async def review(token: str, audience: str) -> dict[str, Any]:
-        asked.append(audience)
-        return verdict()
-
-    async def run() -> None:
-        door = Doorkeeper(review)
-        for now in (0, 299, 301):
-            assert await door.sender("token", now) == Sender("team", "digits-chief-0-0", "p1")
-
-    asyncio.run(run())
-    assert asked == [names.REPORT_TOKEN_AUDIENCE] * 2
 
 
 # --- leadership ---
