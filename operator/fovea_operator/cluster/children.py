@@ -33,7 +33,8 @@ class Children:
         self._intake = intake
         self._reapply_seconds = reapply_seconds
         self._metrics = metrics
-        self._applied: dict[tuple[str, str, str], _Applied] = {}
+        self._applied: dict[str, _Applied] = {}  # by uid
+        intake.on_removed(self._forget)
 
     async def write(self, child: Child) -> None:
         """Make a child exist as its manifest says. Raises Refused: quota, policy, a stranger's name."""
@@ -87,10 +88,9 @@ class Children:
             raise NotOurs(f"{_title(manifest)} exists and cannot be read: {unreadable.message}; or delete it", code=409)
 
     async def _apply(self, manifest: Manifest) -> None:
-        place = _place(manifest)
         known = self._known(manifest)
         digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).digest()
-        applied = self._applied.get(place)
+        applied = None if known is None else self._applied.get(known.uid)
         if known is not None and applied is not None and applied.holds(digest, known, self._reapply_seconds):
             return
         if known is None and _owner_uid(manifest):
@@ -104,7 +104,10 @@ class Children:
         self._intake.seen(manifest["kind"], answer)
         entry = self._known(manifest)
         if entry is not None:
-            self._applied[place] = _Applied(digest, entry.uid, _intent(entry), time.monotonic())
+            self._applied[entry.uid] = _Applied(digest, _intent(entry), time.monotonic())
+
+    def _forget(self, uid: str) -> None:
+        self._applied.pop(uid, None)
 
     def _known(self, manifest: Manifest) -> Entry[Any] | None:
         store = self._cache.store(manifest["kind"])
@@ -130,19 +133,14 @@ class Children:
 class _Applied:
     """What was applied last to one object."""
 
-    __slots__ = ("_at", "_digest", "_intent", "_uid")
+    __slots__ = ("_at", "_digest", "_intent")
 
-    def __init__(self, digest: bytes, uid: str, intent: Any, at: float) -> None:
-        self._digest, self._uid, self._intent, self._at = digest, uid, intent, at
+    def __init__(self, digest: bytes, intent: Any, at: float) -> None:
+        self._digest, self._intent, self._at = digest, intent, at
 
     def holds(self, digest: bytes, known: Entry[Any], seconds: float) -> bool:
         """Whether the same intent was applied lately and nobody changed the object's spec since."""
-        return (
-            self._digest == digest
-            and self._uid == known.uid
-            and self._intent == _intent(known)
-            and time.monotonic() - self._at < seconds
-        )
+        return self._digest == digest and self._intent == _intent(known) and time.monotonic() - self._at < seconds
 
 
 def _intent(entry: Entry[Any]) -> Any:

@@ -4,7 +4,6 @@ from fovea_api.contract.report import ProgressReport
 
 from fovea_operator.reconcile.observed import DeploymentObserved, DeploymentRecord, JobObserved, PodRecord
 
-from . import resources
 from .cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Entry
 from .keys import Key
 from .progress import Reports
@@ -78,9 +77,3 @@ def deployment(cache: Cache, key: Key, refused: str) -> DeploymentObserved | Non
         machine_types=cache.machine_types.by_name,
         refused=refused,
     )
-
-
-def is_unreadable(cache: Cache, key: Key) -> bool:
-    """Whether an object of that key exists that cannot be read."""
-    store = cache.jobs if key.kind == resources.TRAINING_JOB.kind else cache.deployments
-    return (key.namespace, key.name) in store.unreadable

@@ -94,11 +94,6 @@ class Schedule(Generic[K]):
             self.add(key, now)
         return delay
 
-    def forget(self, key: K) -> None:
-        """Drop timer and failures of a key whose object is gone."""
-        self._timers.pop(key, None)
-        self._failures.pop(key, None)
-
     def next_due(self) -> float | None:
         """Time of the earliest timer."""
         while self._heap and self._timers.get(self._heap[0][2]) != self._heap[0][0]:

@@ -10,6 +10,7 @@ from fovea_api.v1alpha1 import Condition, ModelDeployment, TrainingJob
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason, JobCondition, JobReason
 
 from fovea_operator.errors import ApiError, Conflict, Gone, Refused
+from fovea_operator.reconcile.conditions import Truth, put
 from fovea_operator.reconcile.decision import Decision, Deletion
 from fovea_operator.reconcile.observed import DeploymentObserved, JobObserved
 from fovea_operator.settings import Settings
@@ -214,21 +215,12 @@ class Reconciler:
 
 
 def _with_condition(
-    conditions: list[dict[str, Any]], kind: str, status: str, reason: str, message: str, generation: int
+    conditions: list[dict[str, Any]], kind: str, status: Truth, reason: str, message: str, generation: int
 ) -> list[dict[str, Any]]:
-    """The conditions with that one set; its transition time changes only with its status."""
-    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    for condition in conditions:
-        if condition["type"] == kind and condition["status"] == status:
-            since = condition["lastTransitionTime"]
-    new = Condition(
-        type=kind,
-        status=status,  # type: ignore[arg-type]
-        reason=reason,
-        message=message,
-        last_transition_time=since,
-        observed_generation=generation,
-    ).dump()
-    if kind not in [condition["type"] for condition in conditions]:
+    """The conditions with that one set; the others stay as they stand, even if they cannot be read."""
+    before = [Condition.model_validate(condition) for condition in conditions if condition["type"] == kind]
+    [told] = put(before, kind, status, reason, message, now=datetime.now(UTC), generation=generation)
+    new = told.dump()
+    if not before:
         return [*conditions, new]
     return [new if condition["type"] == kind else condition for condition in conditions]

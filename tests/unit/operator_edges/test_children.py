@@ -120,6 +120,24 @@ def test_an_intent_is_applied_again_when_somebody_edited_the_object(world: World
     assert world.write(Write.APPLY, service) == ["apply"]
 
 
+@pytest.mark.parametrize("end", ["deleted", "replaced"])
+def test_what_was_applied_to_an_object_is_forgotten_with_it(world: World, end: str) -> None:
+    service = manifest("Service", "digits", selector={"v": "1"})
+    world.write(Write.APPLY, service)
+    known = world.server.objects.pop(("Service", "digits"))
+    if end == "deleted":
+        world.intake.event("Service", "DELETED", known)
+        calls = ["get", "apply"]
+    else:
+        # A namesake with the same content and the same owner, made by hand: ours to apply, without a look before.
+        namesake = world.server.put({**service, "metadata": {**service["metadata"], "uid": "namesake"}})
+        world.intake.event("Service", "ADDED", namesake)
+        calls = ["apply"]
+    assert world.children._applied == {}
+    assert world.write(Write.APPLY, service) == calls
+    assert len(world.children._applied) == 1
+
+
 def test_a_service_of_someone_else_is_never_applied_over(world: World) -> None:
     theirs = manifest("Service", "digits", selector={"app": "theirs"})
     theirs["metadata"]["ownerReferences"] = []

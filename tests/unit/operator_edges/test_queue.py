@@ -126,13 +126,6 @@ def test_a_timer_that_ends_during_the_work_is_not_lost() -> None:
     assert taken(schedule, 7) == ["a"]
 
 
-def test_a_forgotten_key_has_no_timer() -> None:
-    schedule: Schedule[str] = Schedule()
-    schedule.add_at("a", 5)
-    schedule.forget("a")
-    assert schedule.next_due() is None
-
-
 @given(st.lists(st.tuples(st.sampled_from(["add", "take", "done", "fail", "at"]), st.sampled_from("abc")), max_size=60))
 def test_no_key_is_ever_worked_on_twice_at_once_and_every_added_key_is_worked_on_in_the_end(
     steps: list[tuple[str, str]],
