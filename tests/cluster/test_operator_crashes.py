@@ -24,8 +24,11 @@ def test_ten_kills_at_random_moments_end_in_the_same_final_state(
         (second, lambda: kubelet.running(second)),
         (second, lambda: kubelet.succeeded(second)),
     ]
-    for pod, step in life:
-        operator = start_operator(IDENTITY="the-one")
+    for number, (pod, step) in enumerate(life):
+        # A container that restarts in its pod keeps its name and leads at once; a new pod waits for the Lease's end.
+        fresh = number % 2 == 1
+        name = f"heir-{number}" if fresh else "the-one"
+        operator = start_operator(IDENTITY=name, LEASE_SECONDS="6")
         if pod:
             cluster.wait(f"pod {pod}", lambda pod=pod: cluster.get("Pod", pod))
         else:
@@ -33,11 +36,11 @@ def test_ten_kills_at_random_moments_end_in_the_same_final_state(
         step()
         time.sleep(rng.uniform(0, 0.25))  # a random moment after the step
         operator.kill()
-        operator = start_operator(IDENTITY="the-one")
-        time.sleep(rng.uniform(0, 2.5))  # a random moment of its start
+        operator = start_operator(IDENTITY=f"{name}-again" if fresh else name, LEASE_SECONDS="6")
+        time.sleep(rng.uniform(0, 8.5 if fresh else 2.5))  # a random moment of its wait and its start
         operator.kill()
-    start_operator(IDENTITY="the-one")
-    job = cluster.job_in("digits", "SUCCEEDED")
+    start_operator(IDENTITY="the-last")
+    job = cluster.job_in("digits", "SUCCEEDED", seconds=60)
     cluster.wait("the ModelDeployment", lambda: cluster.get("ModelDeployment", "digits"))
     assert job["status"]["attempts"] == {"chief-0": 1}
     assert job["status"]["retries"] == 1
@@ -123,6 +126,45 @@ def test_a_standby_waits_unready_and_takes_over_when_the_leader_is_killed(
     kubelet.succeeded(pod_name("digits"))
     cluster.job_in("digits", "SUCCEEDED")
     assert len(cluster.list("Pod")) == 2
+
+
+def test_a_leader_that_stood_still_past_its_lease_ends_and_doubles_nothing(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Start, seed: int
+) -> None:
+    rng = random.Random(seed)
+    first, second = pod_name("digits", 0), pod_name("digits", 1)
+    leader = start_operator(LEASE_SECONDS="6").wait_ready()
+    standby = start_operator(LEASE_SECONDS="6")
+    cluster.wait("the standby answers", lambda: standby.probe("/healthz") == 200)
+    cluster.create(training_job("digits", model={"name": "digits", "deploy": True}))
+    cluster.wait("the leader's pod", lambda: cluster.get("Pod", first))
+    kubelet.running(first)
+    cluster.job_in("digits", "RUNNING")
+    leader.pause()
+    # What the old leader will find in its watches when it goes on: a failure, and a job of which it knows nothing.
+    kubelet.ended(first, 137)
+    cluster.create(training_job("other"))
+    assert leader.is_running()
+    standby.wait_ready()
+    time.sleep(rng.uniform(0, 1))  # a random moment of the new leader's first work
+    leader.resume()
+    cluster.wait("the old leader ended", lambda: not leader.is_running())
+    assert leader.stop() == 1
+    cluster.wait("the pod of the next attempt", lambda: cluster.get("Pod", second))
+    kubelet.running(second)
+    kubelet.succeeded(second)
+    cluster.wait("the other job's pod", lambda: cluster.get("Pod", pod_name("other")))
+    kubelet.running(pod_name("other"))
+    kubelet.succeeded(pod_name("other"))
+    done, other = cluster.job_in("digits", "SUCCEEDED"), cluster.job_in("other", "SUCCEEDED")
+    assert standby.is_running()
+    assert (done["status"]["attempts"], done["status"]["retries"]) == ({"chief-0": 1}, 1)
+    assert other["status"].get("retries", 0) == 0
+    assert sorted(pod["metadata"]["name"] for pod in cluster.list("Pod")) == [first, second, pod_name("other")]
+    assert [version["metadata"]["name"] for version in cluster.list("ModelVersion")] == ["digits-v1"]
+    lease = cluster.get("Lease", "fovea-operator")
+    assert lease is not None
+    assert lease["spec"]["leaseTransitions"] == 1
 
 
 def test_a_leader_that_loses_the_lease_ends(cluster: Cluster, start_operator: Start) -> None:

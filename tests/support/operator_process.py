@@ -102,6 +102,14 @@ class OperatorProcess:
         """SIGKILL."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """SIGSTOP: the process stands still, its connections stay open."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def stop(self, seconds: float = 30) -> int:
         """SIGTERM and wait; the exit code."""
         return self._end(signal.SIGTERM, seconds)

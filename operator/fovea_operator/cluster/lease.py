@@ -79,6 +79,9 @@ class Leadership:
         while True:
             await asyncio.sleep(self._settings.lease_renew_seconds)
             begun = _now()
+            if begun - renewed > patience:
+                # The process stood still. Another one may lead by now: end at once, a question would leave time to write.
+                raise LeaseLost(f"lease {self._settings.lease_name} was not renewed for {begun - renewed:.0f} s")
             try:
                 async with asyncio.timeout(max(0.1, renewed + patience - begun)):
                     await self._write()

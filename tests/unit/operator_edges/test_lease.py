@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fovea_operator.cluster import lease
 from fovea_operator.cluster.lease import Leadership
 from fovea_operator.cluster.resources import Resource
 from fovea_operator.errors import AlreadyExists, ApiError, Conflict, Gone, LeaseLost, Transient
@@ -130,3 +131,24 @@ def test_a_leader_whose_lease_was_deleted_ends() -> None:
     server.before_write = delete
     with pytest.raises(LeaseLost, match="no such lease"):
         lead(server, until=6)
+
+
+def test_a_leader_that_stood_still_past_its_lease_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = LeaseServer()
+    still = 0.0
+    monkeypatch.setattr(lease, "_now", lambda: asyncio.get_running_loop().time() + still)
+
+    async def run() -> None:
+        nonlocal still
+        leadership = Leadership(server, SETTINGS, "me")  # type: ignore[arg-type]
+        await leadership.acquire()
+        keeping = asyncio.create_task(leadership.keep())
+        async with asyncio.timeout(20):
+            while server.writes < 3:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0)
+            still = 21.0  # more than two thirds of the Lease's 30 s
+            await keeping
+
+    with pytest.raises(LeaseLost, match="was not renewed for 21 s"):
+        asyncio.run(run())
+    assert server.writes == 3
