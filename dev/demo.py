@@ -26,7 +26,6 @@ class Demo:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.start = time.monotonic()
-        self.environment = deployment.environment()
 
     def step(self, text: str) -> None:
         """Say what comes next."""
@@ -38,7 +37,12 @@ class Demo:
         if not quiet:
             print(f"$ {shlex.join(shown)}", flush=True)
         done = subprocess.run(
-            command, env=self.environment, cwd=ROOT, check=False, stdout=subprocess.PIPE if quiet else None, text=True
+            command,
+            env=self.deployment.environment(),
+            cwd=ROOT,
+            check=False,
+            stdout=subprocess.PIPE if quiet else None,
+            text=True,
         )
         if done.returncode != 0:
             sys.exit(f"the demo stops: {shlex.join(shown)} ended with exit code {done.returncode}\n{done.stdout or ''}")

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 
 from fovea_dev.layout import Cache
@@ -21,8 +22,10 @@ NAMESPACE_OF_TEAM = "vision"
 class Deployment:
     """The cluster, its images and the chart."""
 
-    def __init__(self) -> None:
-        self.kubeconfig = Path(self._dev("kubeconfig", capture=True).strip())
+    @cached_property
+    def kubeconfig(self) -> Path:
+        """Asked for only when it is needed: before `cluster` there may be none yet."""
+        return Path(self._dev("kubeconfig", capture=True).strip())
 
     def environment(self) -> dict[str, str]:
         """Environment in which kubectl, helm and fovea reach the cluster."""
