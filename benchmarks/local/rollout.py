@@ -12,6 +12,8 @@ from support.local_jobs import machine_type
 from local.cluster import NAMESPACE, Local, wait
 
 DRAIN_SECONDS = 45
+LONGEST_SECONDS = 900.0
+"""The load ends by itself after this: longer than all phases may take."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ def rollout(local: Local, *, quick: bool) -> None:
         first, second = (local_models.save(Path(folder) / bias, bias=float(bias)) for bias in ("1", "2"))
         versions = [local_models.register(local, name, first)]
         local_models.serves(local, name, 1)
-        with local_models.Load(name, local_models.address(local, name), pause_seconds=0.0) as load:
+        where = local_models.address(local, name)
+        with local_models.Load(name, where, pause_seconds=0.0, longest_seconds=LONGEST_SECONDS) as load:
             begun = time.monotonic()
 
             def phase(what: str) -> None:
@@ -58,3 +61,17 @@ def rollout(local: Local, *, quick: bool) -> None:
     for one in phases:
         print(f"| {one.what} | {one.seconds:.0f} | {one.requests} | {one.failed} |")
     print(f"\nslowest answer {load.slowest_seconds:.2f} s; failures: {sorted(set(load.failures)) or 'none'}")
+    _check(phases)
+
+
+def _check(phases: list[Phase]) -> None:
+    """A phase without a request would prove nothing, and a failed request is what must not be."""
+    before = 0
+    for one in phases:
+        if one.requests <= before:
+            raise SystemExit(
+                f"no request was answered until {one.what!r}: the load had stopped, the figures say nothing"
+            )
+        before = one.requests
+    if phases[-1].failed:
+        raise SystemExit(f"{phases[-1].failed} requests failed; the aim is none")
