@@ -7,6 +7,7 @@ does not handle yet.
 import argparse
 import errno
 import os
+import resource
 import signal
 import sys
 import threading
@@ -93,6 +94,8 @@ def _sync(options: argparse.Namespace) -> Result:
     from fovea_agent.report import Reporter
     from fovea_agent.sync import Sync
 
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # checkpoints on their way are held open
     plan = read_plan(TrainingPlan.from_json, os.environ)
     os.umask(0o002)
     # While training goes on there is no reason to give up: it would only lose checkpoints.

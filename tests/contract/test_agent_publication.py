@@ -1,6 +1,7 @@
 """The publication protocol against a real object store: whole or not there, whatever happens in between."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -145,6 +146,24 @@ def test_killed_between_payload_and_manifest_nothing_is_visible_and_a_second_try
     assert again.sync_ended().code == exit_codes.OK
     assert read_manifest(object_store.store(), prefix).attempt == 3
     hold.release()
+
+
+def test_a_checkpoint_that_the_trainer_prunes_while_it_is_on_its_way_arrives_whole(
+    object_store: ObjectStore, proxy: StoreProxy, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    proxy.before = hold = Hold(lambda request: is_part(request, 1))
+    data = os.urandom(BIG)
+    pod.checkpoint(200, {"weights": data, "slots": b"s200"})
+    pod.start_sync("--transfers", "1")
+    assert hold.reached.wait(60)
+    shutil.rmtree(pod.directory(environment.CHECKPOINT_DIR) / "200")
+    hold.release()
+    assert pod.sync_ended().termination.checkpoint_step == 200
+    resumed = pod.next_attempt()
+    assert resumed.fetch().termination.checkpoint_step == 200
+    restored = resumed.directory(environment.CHECKPOINT_DIR) / "200"
+    assert ((restored / "weights").read_bytes(), (restored / "slots").read_bytes()) == (data, b"s200")
 
 
 def test_a_killed_sidecar_goes_on_with_the_parts_that_are_missing(
