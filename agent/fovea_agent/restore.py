@@ -141,7 +141,7 @@ def restore_newest(
 
 
 def _read_filled(store: Store, prefix: str) -> Manifest:
-    """Manifest of a checkpoint or cache: without files it is none (earlier releases could publish an empty one)."""
+    """Manifest of a checkpoint or cache: without files it is none (earlier versions could publish an empty one)."""
     manifest = read_manifest(store, prefix)
     if not manifest.entries:
         raise Corrupt(f"s3://{store.bucket}/{storage.manifest(prefix)} names no files")
