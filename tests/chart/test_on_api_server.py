@@ -122,11 +122,11 @@ def test_an_upgrade_brings_an_old_definition_up_to_date(chart: Chart) -> None:
     path = f"{DEFINITIONS}/machinetypes.fovea.dev"
     old = chart.server.client.get(path)
     spec = old["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    del spec["properties"]["sharedMemory"]
+    del spec["properties"]["tolerations"]
     chart.server.client.request("PUT", path, old)
     assert chart.install_crds().returncode == 0
     new = chart.server.client.get(path)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert "sharedMemory" in new["properties"]
+    assert "tolerations" in new["properties"]
 
 
 def test_a_machine_type_that_left_the_values_goes_and_those_of_others_stay(chart: Chart) -> None:
@@ -255,6 +255,7 @@ def test_a_second_operator_of_the_same_namespaces_is_refused(chart: Chart) -> No
     ("values", "said", "last"),
     [
         (VALUES, "The embedded object store", f"fovea jobs stream-logs pictures -n {TEAM}"),
+        (VALUES, "set objectStore.embedded.portForwardSubjects", f"fovea jobs stream-logs pictures -n {TEAM}"),
         ({"objectStore": {"namespaces": []}}, "No namespace has a key", "fovea jobs stream-logs pictures -n default"),
         (
             {
