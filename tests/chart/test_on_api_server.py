@@ -149,6 +149,15 @@ def test_a_machine_type_that_left_the_values_goes_and_those_of_others_stay(chart
     assert set(versions(chart, MACHINE_TYPES)) == {"standard", "standard-gpu", "large-model", "serving-small", "own"}
 
 
+def test_numbers_as_quantities_and_a_dotted_name_are_installed(chart: Chart) -> None:
+    numbers = {"cpu": 0.5, "cpuLimit": 2, "memory": 64 * 2**30}
+    done = chart.install_crds({"machineTypes": {"m5.2xlarge": numbers}})
+    assert done.returncode == 0, done.stderr
+    spec = chart.server.client.get(f"{MACHINE_TYPES}/m5.2xlarge")["spec"]
+    assert (spec["cpu"], spec["cpuLimit"], spec["memory"]) == ("0.5", "2", str(64 * 2**30))
+    assert chart.install_crds().returncode == 0
+
+
 def test_an_installer_without_rights_says_what_it_may_not(chart: Chart) -> None:
     powerless = chart.server.user_kubeconfig("nobody")
     done = chart.install_crds(kubeconfig=powerless)
