@@ -31,6 +31,11 @@ def training_host(job: str, role: str, index: int) -> str:
     return f"{job}-{role}-{index}"
 
 
+def object_store_pod(service: str) -> str:
+    """Name of the embedded store's one pod, by its Service's name: people may reach it without a right to list pods."""
+    return f"{service}-0"
+
+
 def model_version(model: str, number: int) -> str:
     """Name of the ModelVersion object of a model's version number."""
     return f"{model}-v{number}"

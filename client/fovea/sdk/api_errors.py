@@ -29,6 +29,8 @@ class Target:
     name: str = ""
     ours: bool = True
     """Whether the kind is one of Fovea's: if the server does not know it, Fovea is not installed."""
+    remedy: str = "ask the platform team for the role edit (or view) in that namespace"
+    """What to do when the user may not."""
 
     def __str__(self) -> str:
         subject = f"{self.kind} {self.name}".strip()
@@ -110,12 +112,13 @@ def _refused(target: Target, code: int, message: str) -> ForbiddenError:
             f"the API server does not accept your credentials for {target.verb} {target}: log in again, "
             "or check the user of the current context (`kubectl config view --minify`)"
         )
-    can_i = f"kubectl auth can-i {target.verb} {target.plural}"
+    # A right may be bound to a name, but for create.
+    named = f"/{target.name}" if target.name and target.verb != "create" else ""
+    can_i = f"kubectl auth can-i {target.verb} {target.plural}{named}"
     if target.namespace:
         can_i += f" -n {target.namespace}"
     return ForbiddenError(
-        f"you may not {target.verb} {target}: ask the platform team for the role edit (or view) in that namespace; "
-        f"`{can_i}` asks the cluster. It said: {message}"
+        f"you may not {target.verb} {target}: {target.remedy}; `{can_i}` asks the cluster. It said: {message}"
     )
 
 
