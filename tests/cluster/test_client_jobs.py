@@ -238,6 +238,18 @@ def test_cancel_suspend_resume_and_delete_do_what_they_say(run: Run, cluster: Cl
     assert cluster.get("TrainingJob", "digits") is None
 
 
+@pytest.mark.parametrize(
+    "words", [("delete", "", "--yes"), ("describe", ""), ("cancel", ""), ("wait", ""), ("suspend", "")], ids=str
+)
+def test_an_empty_name_means_no_job_and_never_all_of_them(run: Run, cluster: Cluster, words: tuple[str, ...]) -> None:
+    for name in ("one", "two"):
+        cluster.create(training_job(name))
+    ran = run("jobs", *words)
+    assert ran.code == 1
+    assert "the name of the TrainingJob is empty: is a variable unset?" in ran.err
+    assert {job["metadata"]["name"] for job in cluster.list("TrainingJob")} == {"one", "two"}
+
+
 def test_an_ended_job_cannot_be_cancelled(run: Run, cluster: Cluster) -> None:
     cluster.create(training_job("digits"))
     set_status(cluster, "digits", state="SUCCEEDED")

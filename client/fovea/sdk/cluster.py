@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import object_names
 from .api_errors import Target, from_failure, from_response
 from .errors import FoveaError, InvalidError
 
@@ -39,7 +40,7 @@ class Cluster:
         """The namespace asked for, else the context's, else the pod's own, else default."""
         if self._namespace is None:
             self._namespace = self._own_namespace()
-        return self._namespace
+        return object_names.existing("namespace", self._namespace)
 
     @property
     def server(self) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fovea_api import catalogue
-from fovea_api.contract import names
 from fovea_api.v1alpha1 import API_VERSION, TrainingJob
 
+from . import object_names
 from .errors import InvalidError
 
 Value = str | int | float | bool
@@ -43,10 +43,7 @@ class Submission:
 
     def manifest(self) -> dict[str, Any]:
         """The object to send; the API server checks it."""
-        if not re.fullmatch(names.NAME_PATTERN, self.name) or len(self.name) > names.MAX_NAME:
-            raise InvalidError(
-                f"job name {self.name!r}: use at most {names.MAX_NAME} of a-z, 0-9 and '-', beginning with a letter"
-            )
+        object_names.new("job", self.name)
         if self.deploy and not self.model:
             raise InvalidError("--deploy needs --model NAME: the model that is registered and served")
         document = deepcopy(dict(self.base))

@@ -10,6 +10,7 @@ from fovea_api.contract.manifest import Entry, Manifest
 from fovea_api.v1alpha1 import API_VERSION, ModelVersion
 from fovea_api.v1alpha1.model_version import KIND
 
+from . import object_names
 from . import upload as uploading
 from .cluster import Cluster
 from .errors import AlreadyExistsError, ConflictError, InvalidError, StoreError
@@ -63,6 +64,7 @@ class Versions:
         Safe to repeat: files that are in the store stay, and content that is a version already is not registered twice
         (that version is returned).
         """
+        object_names.new("model", model)
         folder = Path(folder)
         check_saved_model(folder)
         files = uploading.scan(folder)
