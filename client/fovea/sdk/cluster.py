@@ -6,7 +6,7 @@ it is imported on the first request only, because that takes half a second.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,15 @@ class Cluster:
                     raise from_response(target, int(status.get("code", 500)), json.dumps(status).encode())
                 yield event
 
-    def lines(self, target: Target, path: str, query: Mapping[str, Any]) -> Iterator[str]:
-        """Lines of a text as they come, for example a log that is followed. Raises as `get` does."""
+    def lines(
+        self, target: Target, path: str, query: Mapping[str, Any], *, connected: Callable[[], None] = lambda: None
+    ) -> Iterator[str]:
+        """Lines of a text as they come, for example a log that is followed. Raises as `get` does.
+
+        `connected` is called when the server has begun to answer, which may be long before the first line.
+        """
         with self.stream(target, path, query) as response, self._answered(target):
+            connected()
             for line in _lines(response, keep_empty=True):
                 yield line.decode(errors="replace")
 

@@ -15,12 +15,11 @@ from . import pods, submission
 from .cluster import Cluster
 from .errors import ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
 from .logs import LogLine, LogStream
+from .patience import Patience
 from .pods import Pod
 from .resources import Kinds
 
 _WATCH_SECONDS = 240
-_PATIENCE_SECONDS = 60.0
-"""How long an API server that does not answer is asked again while a job is followed."""
 
 
 class Job:
@@ -159,28 +158,29 @@ class Jobs:
         Raises WaitTimeoutError after `timeout` seconds, NotFoundError when the job is deleted meanwhile.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        patience = time.monotonic() + _PATIENCE_SECONDS
-        uid = ""
+        patience = Patience()
+        job: Job | None = None
         while True:
             try:
-                job = self.get(name)
-                if uid and job.uid != uid:
+                now = self.get(name)
+                patience.success()
+                if job is not None and job.uid != now.uid:
                     raise NotFoundError(f"job {name} was deleted and submitted anew while it was waited for")
-                uid = job.uid
+                job = now
                 yield job
                 for seen in self._changes(job, deadline):
                     job = seen
-                    patience = time.monotonic() + _PATIENCE_SECONDS
                     yield job
                 if job.ended:
                     return
             except ConflictError:
                 continue
             except UnreachableError:
-                if time.monotonic() > min(patience, deadline):
+                left = deadline - time.monotonic()
+                if not patience.failure() or (job is None and left <= 0):
                     raise
-                time.sleep(1.0)
-            if time.monotonic() >= deadline:
+                time.sleep(min(1.0, max(0.0, left)))
+            if job is not None and time.monotonic() >= deadline:
                 raise WaitTimeoutError(
                     f"job {name} is still {job.state} after {timeout:g} s: it goes on; "
                     f"`fovea jobs describe {name}` says where it stands"
