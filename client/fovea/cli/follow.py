@@ -46,7 +46,9 @@ def _bar(jobs: Iterable["Job"]) -> "Job":
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     last = None
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"))
+    # Messages are text: brackets in them are no markup.
+    title, detail_column = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[detail]}"))
+    columns = (SpinnerColumn(), title, BarColumn(), detail_column)
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, detail="")
         for last in jobs:

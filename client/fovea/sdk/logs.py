@@ -30,6 +30,11 @@ class LogLine:
     text: str
 
 
+def target(namespace: str, pod: str) -> Target:
+    """What a request for a log is about."""
+    return Target("get", "log of pod", "pods/log", namespace, pod, ours=False)
+
+
 class LogStream:
     """Reads the logs of one job. `job_state` answers whether the job has ended; it is asked about once a second."""
 
@@ -116,8 +121,8 @@ class LogStream:
             self._lines.put(error)
 
     def _over(self, pod: Pod) -> bool:
-        target = Target("get", "pod", "pods", self._namespace, pod.name, ours=False)
-        now = Pod.read(self._cluster.get(target, core_path(self._namespace, "pods", pod.name)))
+        about = Target("get", "pod", "pods", self._namespace, pod.name, ours=False)
+        now = Pod.read(self._cluster.get(about, core_path(self._namespace, "pods", pod.name)))
         state = now.containers.get(self._container)
         return now.phase in ("Succeeded", "Failed") or (state is not None and state.state == "terminated")
 
@@ -128,10 +133,9 @@ class LogStream:
         query = {"container": self._container, "timestamps": "true", "follow": "true" if follow else "false"}
         if since:
             query["sinceTime"] = re.sub(r"\.[0-9]+", "", since)
-        target = Target("read", "log of pod", "pods/log", self._namespace, pod.name, ours=False)
         path = core_path(self._namespace, "pods", pod.name, "log")
         try:
-            for raw in self._cluster.lines(target, path, query, connected=connected):
+            for raw in self._cluster.lines(target(self._namespace, pod.name), path, query, connected=connected):
                 stamp, _, text = raw.partition(" ")
                 if not since or stamp > since:
                     yield LogLine(pod.task, pod.attempt, stamp, text)
