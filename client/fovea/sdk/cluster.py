@@ -173,17 +173,26 @@ class Cluster:
     def _connect(self) -> Any:
         from kubernetes import client, config
 
-        try:
+        with self._configuring():
             if self._pod_credentials():
                 configuration = client.Configuration()
                 config.load_incluster_config(client_configuration=configuration)
                 api = client.ApiClient(configuration)
             else:
                 api = config.new_client_from_config(config_file=self._config_file(), context=self._context)
-        except config.ConfigException as error:
-            raise InvalidError(self._config_problem(error)) from error
         api.user_agent = "fovea-client"
         return api
+
+    @contextmanager
+    def _configuring(self) -> Iterator[None]:
+        import yaml
+        from kubernetes import config
+
+        try:
+            yield
+        # A file that is no kubeconfig ends in whatever the package's reading of it meets first.
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
+            raise InvalidError(self._config_problem(error)) from error
 
     def _pod_credentials(self) -> bool:
         asked = self._context or self._kubeconfig or os.environ.get("KUBECONFIG")
@@ -206,10 +215,8 @@ class Cluster:
 
         if self._pod_credentials():
             return (_SERVICE_ACCOUNT / "namespace").read_text().strip() or "default"
-        try:
+        with self._configuring():
             contexts, active = config.list_kube_config_contexts(self._config_file())
-        except config.ConfigException as error:
-            raise InvalidError(self._config_problem(error)) from error
         chosen = next((c for c in contexts if c["name"] == self._context), active) if self._context else active
         return str((chosen or {}).get("context", {}).get("namespace") or "default")
 

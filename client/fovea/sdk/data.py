@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fovea_api.contract import storage
 
-from . import object_names
+from . import local_files, object_names
 from . import upload as uploading
 from .cluster import Cluster
 from .store import open_store
@@ -49,7 +49,7 @@ class Data:
         threads, one at a time.
         """
         object_names.new("data set", name)
-        files = uploading.scan(Path(folder), exclude)
+        files = local_files.scan(Path(folder), exclude)
         prefix = storage.dataset(self._cluster.namespace, name)
         with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
             result = uploading.upload(store, files, prefix, parallel=parallel, progress=progress)
