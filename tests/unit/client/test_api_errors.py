@@ -25,7 +25,7 @@ CASES: dict[str, tuple[Target, int, bytes, type[errors.FoveaError], str]] = {
     ),
     "a kind that is missing": (
         JOB, 404, b"404 page not found\n", errors.NotInstalledError,
-        "Fovea is not installed in this cluster (it does not know trainingjobs): helm install",
+        "fovea-tensorflow:TAG --set 'objectStore.namespaces={vision}' (docs/how-to/install.md says how to build the images)",
     ),
     "a namespace that is missing": (
         JOB, 404, status(404, "NotFound", "", name="vision", kind="namespaces"), errors.NotFoundError,
