@@ -163,11 +163,11 @@ class Jobs:
         job: Job | None = None
         while True:
             try:
-                now = self.get(name)
+                found = self.get(name)
                 patience.success()
-                if job is not None and job.uid != now.uid:
+                if job is not None and job.uid != found.uid:
                     raise NotFoundError(f"job {name} was deleted and submitted anew while it was waited for")
-                job = now
+                job = found
                 yield job
                 for seen in self._changes(job, deadline):
                     job = seen
@@ -207,7 +207,8 @@ class Jobs:
     ) -> Iterator[LogLine]:
         """Lines of the job's log across all attempts; with `follow` until the job has ended.
 
-        Raises InvalidError for a container or a task that no job has. While it is followed, `seen` is called about once a second with the job as it is.
+        Raises InvalidError for a container or a task that no job has. While it is followed, `seen` is called about once
+        a second with the job as it is.
         """
         for what, value, known in (("container", container, pods.CONTAINERS), ("task", task, ("", *pods.TASKS))):
             if value not in known:

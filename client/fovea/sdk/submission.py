@@ -75,7 +75,7 @@ class Submission:
     def _spec(self, spec: dict[str, Any]) -> dict[str, Any]:
         spec["trainer"] = self._trainer(_section(spec, "trainer"))
         recipe = spec["trainer"].get("recipe")
-        _merge(spec, "args", _negated(self.args, recipe) if recipe else self.args)
+        _merge(spec, "args", _negated(self.args, recipe) if isinstance(recipe, str) else self.args)
         _merge(spec, "inputs", self.inputs)
         if self.scale_tier:
             spec["scaleTier"] = self.scale_tier

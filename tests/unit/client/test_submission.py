@@ -251,6 +251,7 @@ def test_a_file_that_only_the_api_server_can_judge_is_left_to_it(tmp_path: Path,
     ran = fovea("jobs", "submit", file, "--print").ok()
     assert ran.err == ""
     fovea("jobs", "submit", "b", "--config", file, "--image", "x:1", "--model", "m", "--arg", "a=b", "--print").ok()
+    fovea("jobs", "submit", "b", "--config", file, "--arg", "no-a=true", "--print").ok()
 
 
 def test_several_jobs_are_printed_as_one_document_of_the_format(tmp_path: Path) -> None:
