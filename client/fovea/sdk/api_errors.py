@@ -15,7 +15,11 @@ from .errors import (
     UnreachableError,
 )
 
-INSTALL = "helm install fovea charts/fovea --namespace fovea-system --create-namespace"
+_INSTALL = (
+    "helm install fovea charts/fovea --namespace fovea-system --create-namespace "
+    "--set images.fovea=REGISTRY/fovea:TAG --set images.trainer=REGISTRY/fovea-tensorflow:TAG "
+    "--set 'objectStore.namespaces={{{namespace}}}' (docs/how-to/install.md says how to build the images)"
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,8 @@ def _not_found(target: Target, status: dict[str, Any], message: str) -> FoveaErr
     named = bool((status.get("details") or {}).get("name")) if isinstance(status.get("details"), dict) else False
     if target.ours and not named:
         return NotInstalledError(
-            f"Fovea is not installed in this cluster (it does not know {target.plural}): {INSTALL}, "
-            "or choose another cluster with --context"
+            f"Fovea is not installed in this cluster (it does not know {target.plural}): "
+            f"{_INSTALL.format(namespace=target.namespace)}, or choose another cluster with --context"
         )
     if (status.get("details") or {}).get("kind") == "namespaces":
         return NotFoundError(
