@@ -1,4 +1,4 @@
-"""Golden files: whole objects compared with YAML under tests/data; `pytest --update-golden` writes them anew."""
+"""Golden files: whole objects and outputs compared with files under tests/data; `pytest --update-golden` writes them anew."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,21 @@ class Golden:
 
     def check(self, path: str, document: Any) -> None:
         """Assert that `tests/data/<path>` holds exactly this document."""
+        expected = yaml.safe_load(self._held(path, _text(document)))
+        assert _text(document) == _text(expected), f"{path} differs: if it should, run pytest with --update-golden"
+
+    def check_text(self, path: str, text: str) -> None:
+        """Assert that `tests/data/<path>` holds exactly this text and a line's end."""
+        held = self._held(path, text + "\n")
+        assert text + "\n" == held, f"{path} differs: if it should, run pytest with --update-golden"
+
+    def _held(self, path: str, new: str) -> str:
         file = DATA / path
         if self._update:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(_text(document), encoding="utf-8")
+            file.write_text(new, encoding="utf-8")
         assert file.exists(), f"{file} does not exist: run pytest with --update-golden and read what it wrote"
-        expected = yaml.safe_load(file.read_text(encoding="utf-8"))
-        assert _text(document) == _text(expected), f"{file} differs: if it should, run pytest with --update-golden"
+        return file.read_text(encoding="utf-8")
 
 
 def _text(document: Any) -> str:

@@ -118,7 +118,11 @@ def _refused(target: Target, code: int, message: str) -> ForbiddenError:
         )
     # A right may be bound to a name, but for create.
     named = f"/{target.name}" if target.name and target.verb != "create" else ""
-    can_i = f"kubectl auth can-i {target.verb} {target.plural}{named}"
+    # `pods/log` would ask kubectl about a pod named log.
+    plural, _, subresource = target.plural.partition("/")
+    can_i = f"kubectl auth can-i {target.verb} {plural}{named}"
+    if subresource:
+        can_i += f" --subresource={subresource}"
     if target.namespace:
         can_i += f" -n {target.namespace}"
     return ForbiddenError(

@@ -45,7 +45,7 @@ CASES: dict[str, tuple[Target, int, bytes, type[errors.FoveaError], str]] = {
     ),
     "no right to logs": (
         LOG, 403, status(403, "Forbidden", "pods is forbidden"), errors.ForbiddenError,
-        "`kubectl auth can-i get pods/log -n vision` asks the cluster",
+        "`kubectl auth can-i get pods/digits-chief-0-0 --subresource=log -n vision` asks the cluster",
     ),
     "no login": (JOB, 401, status(401, "Unauthorized"), errors.ForbiddenError, "does not accept your credentials"),
     "a field that is wrong": (

@@ -1,8 +1,6 @@
-"""Whole outputs against golden files. `FOVEA_GOLDEN=write pytest …` writes them anew: look at the difference then."""
+"""Whole outputs against golden files."""
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +10,9 @@ from fovea.sdk.images import Prediction, from_outputs
 from fovea.sdk.models import collect
 from fovea.sdk.pods import Pod
 from fovea_api.v1alpha1 import ModelDeployment, ModelVersion, TrainingJob
+from support.golden import Golden
 
-GOLDEN = Path(__file__).parents[2] / "data" / "client"
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
-
-
-def check(name: str, text: str) -> None:
-    file = GOLDEN / f"{name}.txt"
-    if os.environ.get("FOVEA_GOLDEN") == "write":
-        file.write_text(text + "\n")
-    assert text + "\n" == file.read_text()
 
 
 def job(
@@ -112,16 +103,16 @@ PODS = [
 ]
 
 
-def test_a_list_of_jobs() -> None:
-    check("jobs-list", job_text.jobs_table([NEW, RUNNING, FAILED, SUSPENDED, SUCCEEDED], NOW))
+def test_a_list_of_jobs(golden: Golden) -> None:
+    golden.check_text("client/jobs-list.txt", job_text.jobs_table([NEW, RUNNING, FAILED, SUSPENDED, SUCCEEDED], NOW))
 
 
 @pytest.mark.parametrize(
     "shown", [RUNNING, SUCCEEDED, FAILED, SUSPENDED, NEW], ids=lambda shown: str(shown.metadata.name)
 )
-def test_a_description_of_a_job(shown: TrainingJob) -> None:
+def test_a_description_of_a_job(golden: Golden, shown: TrainingJob) -> None:
     pods = PODS if shown is RUNNING else []
-    check(f"job-{shown.metadata.name}", job_text.description(shown, pods, NOW))
+    golden.check_text(f"client/job-{shown.metadata.name}.txt", job_text.description(shown, pods, NOW))
 
 
 def test_pods_that_may_not_be_listed_are_said_to_be_so() -> None:
@@ -190,28 +181,30 @@ UNSERVED = ModelDeployment.model_validate(
 )
 
 
-def test_a_list_of_models() -> None:
-    check("models-list", model_text.models_table(collect(VERSIONS, [SERVING, UNSERVED]), NOW))
+def test_a_list_of_models(golden: Golden) -> None:
+    golden.check_text("client/models-list.txt", model_text.models_table(collect(VERSIONS, [SERVING, UNSERVED]), NOW))
 
 
-def test_a_description_of_a_model() -> None:
+def test_a_description_of_a_model(golden: Golden) -> None:
     served, unserved = collect(VERSIONS, [SERVING, UNSERVED])
-    check("model-served", model_text.model_description(served, NOW))
-    check("model-unserved", model_text.model_description(unserved, NOW))
+    golden.check_text("client/model-served.txt", model_text.model_description(served, NOW))
+    golden.check_text("client/model-unserved.txt", model_text.model_description(unserved, NOW))
 
 
-def test_versions_listed_and_described() -> None:
-    check("versions-list", model_text.versions_table(VERSIONS, NOW))
-    check("version", model_text.version_description(VERSIONS[1], NOW))
-    check("version-rejected", model_text.version_description(VERSIONS[2], NOW))
+def test_versions_listed_and_described(golden: Golden) -> None:
+    golden.check_text("client/versions-list.txt", model_text.versions_table(VERSIONS, NOW))
+    golden.check_text("client/version.txt", model_text.version_description(VERSIONS[1], NOW))
+    golden.check_text("client/version-rejected.txt", model_text.version_description(VERSIONS[2], NOW))
 
 
-def test_predictions_of_a_classifier_and_of_another_model() -> None:
+def test_predictions_of_a_classifier_and_of_another_model(golden: Golden) -> None:
     scores = {"0": 0.01, "7": 0.9876543, "1": 0.002346}
-    check("predictions", predictions_table([Prediction("7.png", 3, "7", scores["7"], scores)], 3))
+    golden.check_text(
+        "client/predictions.txt", predictions_table([Prediction("7.png", 3, "7", scores["7"], scores)], 3)
+    )
     other = from_outputs("7.png", 3, {"embedding": [[0.5, 0.25]], "text": [b"seven"]})
     assert other.outputs == {"embedding": [0.5, 0.25], "text": "seven"}
-    check("predictions-other", predictions_table([other], 3))
+    golden.check_text("client/predictions-other.txt", predictions_table([other], 3))
 
 
 @pytest.mark.parametrize(
