@@ -58,7 +58,7 @@ class EmbeddedCluster:
     def down(self, *, keep_images: bool = True) -> None:
         """Take the cluster down; nothing of it is left but caches."""
         with self._locked():
-            owner.check(self.cluster, self.processes)
+            owner.clear_other(self.cluster, self.processes, self.progress)
             teardown.take_down(self.cluster, self.processes, self.progress, keep_images=keep_images)
 
     def build_images(self, chosen: Sequence[Image]) -> None:

@@ -22,11 +22,11 @@ NETWORK = f"fovea-{NAME}"
 class SecondCluster:
     """Runs `fovea_dev` for the second cluster, and kills what runs of it, by pid only."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: dict[str, str] | None = None) -> None:
         # Always the embedded cluster, whatever the other tests run against.
         outer = {name: value for name, value in os.environ.items() if name != "FOVEA_KUBECONFIG"}
         own = {"FOVEA_CLUSTER": NAME, "FOVEA_TARGET": "embedded", "PYTHONPATH": str(ROOT / "dev")}
-        self.environment = outer | own
+        self.environment = outer | own | (settings or {})
         self.layout = Cluster.from_environment(self.environment)
         self.processes = Processes(self.layout.pids, self.layout.logs)
         self._kubectl = str(Tools(self.layout.cache).path("kubectl"))
