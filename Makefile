@@ -28,10 +28,8 @@ help: ## list the commands
 prerequisites: ## check what has to be on the machine, each with its remedy
 	@$(DEV) prerequisites
 
-$(UV): | prerequisites
-	@echo "installing uv into $(FOVEA_CACHE)"
-	@$(PYTHON) -m venv $(FOVEA_CACHE)/uv-tool
-	@$(FOVEA_CACHE)/uv-tool/bin/python -m pip install --quiet 'uv>=0.9,<1'
+$(UV):
+	@$(DEV) uv >/dev/null
 
 setup: $(UV) ## make .venv with everything that checks and tests need
 	@echo "installing the workspace into .venv (the first time this fetches TensorFlow)"

@@ -37,9 +37,13 @@ class Deployment:
         self._dev("up")
 
     def images(self) -> dict[str, str]:
-        """References of the images that were pushed last, by name."""
-        recorded = json.loads(self._dev("images", "--json", "--recorded", capture=True))
-        return {name: image["reference"] for name, image in recorded.items()}
+        """References of the images of this checkout's sources, by name; what the registry lacks is built first."""
+        return self._references
+
+    @cached_property
+    def _references(self) -> dict[str, str]:
+        pushed = json.loads(self._dev("images", "--json", capture=True))
+        return {name: image["reference"] for name, image in pushed.items()}
 
     def demo_pictures(self) -> Path:
         """Folder with the demo's pictures: `train/<digit>/`, `held-out/`."""

@@ -140,7 +140,7 @@ class Buildah:
 
     def _lock(self) -> Path:
         # Shared by builds; held alone by who removes what killed builds left.
-        return self._cache.root / "locks" / "buildah.lock"
+        return self._cache.locks / "buildah.lock"
 
     def _environment(self) -> dict[str, str]:
         # The caches that Dockerfiles mount live below the folder for temporary files.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fovea_dev.builder import Buildah, Builder, Docker
 from fovea_dev.commands import extended, output, run, succeeds
-from fovea_dev.images import PLATFORM_IMAGES, Image, Images
+from fovea_dev.images import PLATFORM_IMAGES, Image, Images, Pushed
 from fovea_dev.layout import Cache
 from fovea_dev.pki import write_private
 from fovea_dev.progress import Progress, StepFailed
@@ -83,8 +83,8 @@ class OtherCluster:
             return False
         return True
 
-    def build_images(self, chosen: Sequence[Image]) -> None:
-        """Build and push (or load) those of the chosen images that changed."""
+    def build_images(self, chosen: Sequence[Image]) -> dict[str, Pushed]:
+        """Build and push (or load) those of the chosen images that changed; where each of them is."""
         if not self._registry:
             raise StepFailed(
                 "FOVEA_REGISTRY is not set: name a registry the cluster can pull from, e.g. registry.example/fovea"
@@ -94,9 +94,11 @@ class OtherCluster:
                 self._tools.build(module_of(program), [program], notes)
         with self._progress.step("base image") as notes:
             self._builder.prepare(notes)
+        pushed = {}
         for image in chosen:
             with self._progress.step(f"image {image.name}") as notes:
-                self.images.ensure(image, notes)
+                pushed[image.name] = self.images.ensure(image, notes)
+        return pushed
 
     def _ensure_kind(self, name: str) -> None:
         log = self._cache.logs / "kind.log"

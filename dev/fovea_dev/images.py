@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fovea_dev import registry
 from fovea_dev.builder import Builder
 from fovea_dev.layout import DEV_FOLDER, REPOSITORY_ROOT, Cache
-from fovea_dev.pki import write_private
 from fovea_dev.progress import StepFailed
 from fovea_dev.tools import Tools
 
@@ -145,15 +143,7 @@ class Images:
                 notes.append("unchanged")
             else:
                 self._build(image, Path(scratch), pushed.reference)
-        self._record(image, pushed)
         return pushed
-
-    def recorded(self) -> dict[str, dict[str, str]]:
-        """Repository, tag and reference of each image pushed last to this registry."""
-        found: dict[str, dict[str, str]] = {}
-        for path in sorted(self._record_folder().glob("*.json")):
-            found[path.stem] = json.loads(path.read_text())
-        return found
 
     def _named(self, image: Image, sources: Mapping[str, Path]) -> Pushed:
         settings = [f"{name}={value}" for name, value in sorted(image.arguments.items())]
@@ -192,10 +182,3 @@ class Images:
                 raise StepFailed("catatonit is not installed; `fovea_dev up` installs it")
             return Path(found)
         return self._tools.path(name)
-
-    def _record_folder(self) -> Path:
-        return self._cache.images / self._registry.replace(":", "-").replace("/", "-")
-
-    def _record(self, image: Image, pushed: Pushed) -> None:
-        text = json.dumps({**asdict(pushed), "reference": pushed.reference}, indent=2) + "\n"
-        write_private(self._record_folder() / f"{image.name}.json", text)

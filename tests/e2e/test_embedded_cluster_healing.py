@@ -57,7 +57,7 @@ def test_one_killed_process_is_replaced_and_no_other(cluster: SecondCluster, nam
 
 
 def test_after_everything_was_killed_pods_run_again_with_their_volumes(cluster: SecondCluster) -> None:
-    image = json.loads(cluster.run("images", "--recorded", "--json"))["fovea"]["reference"]
+    image = cluster.image("fovea")
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_writer(image)))
     first = until(lambda: _started(cluster), seconds=120, what="the writer runs")
     assert cluster.kubectl("logs", "deployment/writer").strip() == "1"
