@@ -3,11 +3,13 @@
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import cached_property
 from pathlib import Path
 
+from fovea_dev import proxies
 from fovea_dev.layout import Cache
 from fovea_dev.locks import locked
 
@@ -30,7 +32,9 @@ class Deployment:
     def environment(self) -> dict[str, str]:
         """Environment in which kubectl, helm and fovea reach the cluster."""
         path = os.pathsep.join([str(Path(sys.executable).parent), str(CACHE / "tools/bin"), os.environ["PATH"]])
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
+        proxies.spare_the_cluster(environment)
+        return environment
 
     def cluster(self) -> None:
         """Bring the cluster up and build the images that changed."""
@@ -51,9 +55,9 @@ class Deployment:
 
     def install(self, *settings: str, namespaces: tuple[str, ...] = (NAMESPACE_OF_TEAM,)) -> None:
         """Install or upgrade the chart and wait until it is ready; `settings` are further --set values."""
+        images = self.images()
         for namespace in namespaces:
             self._ensure_namespace(namespace)
-        images = self.images()
         values = [
             f"images.fovea={images['fovea']}",
             f"images.trainer={images['fovea-tensorflow']}",
@@ -78,9 +82,12 @@ class Deployment:
 
     def run(self, *command: str, stdin: str | None = None, capture: bool = False) -> str:
         """Run a command against the cluster; ends the program with its output when it fails."""
+        environment = self.environment()
+        if shutil.which(command[0], path=environment["PATH"]) is None:
+            sys.exit(f"{command[0]} is not on PATH: `make up` builds it")
         done = subprocess.run(
             command,
-            env=self.environment(),
+            env=environment,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             text=True,

@@ -17,7 +17,7 @@ from fovea_dev.node import Node
 from fovea_dev.processes import Processes, Program
 from fovea_dev.progress import Progress
 from fovea_dev.steps import Step, Work, run_steps
-from fovea_dev.tools import TOOLS, Module, Tools
+from fovea_dev.tools import TOOLS, Module, Tools, tool_steps
 
 DAEMONS = (
     "registry",
@@ -116,19 +116,7 @@ class EmbeddedCluster:
         ]
 
     def _tool_steps(self, modules: Sequence[Module]) -> list[Step]:
-        # One after the other: `go build` uses all cores by itself.
-        steps: list[Step] = []
-        for module in modules:
-            after = (steps[-1].name,) if steps else ()
-            steps.append(Step(f"tool {module.name}", self._build_tool(module), after))
-        return steps
-
-    def _build_tool(self, module: Module) -> Work:
-        def work(notes: list[str]) -> None:
-            with locked(self.cluster.cache.tools / f".{module.name}.lock"):
-                self.tools.build(module, notes=notes)
-
-        return work
+        return tool_steps(self.tools, [name for module in modules for name in module.programs])
 
     def _image_steps(self, images: Sequence[Image], modules: Sequence[str]) -> list[Step]:
         steps: list[Step] = []
@@ -148,8 +136,7 @@ class EmbeddedCluster:
 
     def _build_image(self, image: Image) -> Work:
         def work(notes: list[str]) -> None:
-            with locked(self.cluster.cache.locks / f"image-{image.name}.lock"):
-                self._pushed[image.name] = self.images.ensure(image, notes)
+            self._pushed[image.name] = self.images.ensure(image, notes)
 
         return work
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from fovea_dev import prerequisites
 from fovea_dev.builder import Buildah, Builder, Docker
 from fovea_dev.commands import extended, output, run, succeeds
 from fovea_dev.images import PLATFORM_IMAGES, Image, Images, Pushed
@@ -58,6 +60,7 @@ class OtherCluster:
         """Make sure that the cluster answers, then bring the images there (unless `bare`)."""
         if isinstance(self._target, Kind):
             self._ensure_kind(self._target.name)
+        self._ensure_clients()
         with self._progress.step("API server") as notes:
             notes.append(self._ask())
         if not bare and self._registry:
@@ -107,6 +110,15 @@ class OtherCluster:
             if name not in output(["kind", "get", "clusters"]).split():
                 run(["kind", "create", "cluster", "--name", name, "--wait", "120s"], log=log)
             write_private(self.kubeconfig, output(["kind", "get", "kubeconfig", "--name", name]))
+
+    def _ensure_clients(self) -> None:
+        """Build kubectl and helm where the machine has none."""
+        lacking = [name for name in ("kubectl", "helm") if shutil.which(name) is None]
+        if lacking:
+            prerequisites.demand(prerequisites.for_tools(self._cache))
+        for name in lacking:
+            with self._progress.step(f"tool {name}") as notes:
+                self._tools.build(module_of(name), [name], notes)
 
     def _ask(self) -> str:
         if not self.kubeconfig.is_file():

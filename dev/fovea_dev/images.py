@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from fovea_dev import registry
 from fovea_dev.builder import Builder
 from fovea_dev.layout import DEV_FOLDER, REPOSITORY_ROOT, Cache
+from fovea_dev.locks import locked
 from fovea_dev.progress import StepFailed
 from fovea_dev.tools import Tools
 
@@ -134,16 +135,27 @@ class Images:
 
     def ensure(self, image: Image, notes: list[str]) -> Pushed:
         """Build and push an image unless the registry has exactly this one."""
-        with TemporaryDirectory(prefix="fovea-image-") as scratch:
+        with self._scratch(image) as scratch:
             # From a copy: the tag must not name other sources than those that went in, whatever is edited meanwhile.
-            sources = snapshot(self._sources(image), Path(scratch))
+            sources = snapshot(self._sources(image), scratch)
             pushed = self._named(image, sources)
             notes.append(pushed.tag)
             if registry.has_image(self._registry, image.name, pushed.tag):
                 notes.append("unchanged")
             else:
-                self._build(image, Path(scratch), pushed.reference)
+                self._build(image, scratch, pushed.reference)
         return pushed
+
+    @contextmanager
+    def _scratch(self, image: Image) -> Iterator[Path]:
+        """An empty folder, this image's alone until the end."""
+        with locked(self._cache.locks / f"image-{image.name}.lock"):
+            folder = self._cache.root / "scratch" / f"image-{image.name}"
+            if folder.exists():
+                shutil.rmtree(folder)  # a killed build's
+            folder.mkdir(parents=True)
+            yield folder
+            shutil.rmtree(folder)
 
     def _named(self, image: Image, sources: Mapping[str, Path]) -> Pushed:
         settings = [f"{name}={value}" for name, value in sorted(image.arguments.items())]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from fovea_dev import external, prerequisites, uv
+from fovea_dev import external, prerequisites, proxies, uv
 from fovea_dev.embedded import EmbeddedCluster
 from fovea_dev.images import ALL_IMAGES, PLATFORM_IMAGES, named
 from fovea_dev.layout import Cache, Cluster, LayoutError
-from fovea_dev.locks import locked
 from fovea_dev.progress import Progress, StepFailed
+from fovea_dev.steps import run_steps
 from fovea_dev.target import Embedded, Target, choose
-from fovea_dev.tools import TOOLS, Tools, module_of
+from fovea_dev.tools import TOOLS, Tools, tool_steps
 
 _EPILOG = """\
 environment:
@@ -32,6 +33,7 @@ environment:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    proxies.spare_the_cluster(os.environ)
     progress = Progress()
     try:
         return int(options.run(options, progress))
@@ -122,10 +124,7 @@ def _tools(options: argparse.Namespace, progress: Progress) -> int:
     prerequisites.demand(prerequisites.for_tools(cache))
     tools = Tools(cache)
     only = options.only.split(",") if options.only else [name for module in TOOLS for name in module.programs]
-    for module in dict.fromkeys(module_of(name) for name in only):
-        wanted = [name for name in only if name in module.programs]
-        with progress.step(f"tool {module.name}") as notes, locked(cache.tools / f".{module.name}.lock"):
-            tools.build(module, wanted, notes)
+    run_steps(tool_steps(tools, only), progress)
     print(tools.bin)
     return 0
 

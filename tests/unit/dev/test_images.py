@@ -89,6 +89,9 @@ def test_an_image_is_built_from_a_copy_pushed_and_not_built_again(
     monkeypatch.setattr(registry, "has_image", lambda host, name, tag: f"{host}/{name}:{tag}" in builder.pushed)
     subject = Images(Cache(tmp_path), Tools(Cache(tmp_path)), builder, "127.0.0.1:5000")
     fovea = named("fovea")
+    killed = tmp_path / "scratch/image-fovea/api/half-written.py"
+    killed.parent.mkdir(parents=True)
+    killed.touch()
     pushed = subject.ensure(fovea, [])
     notes: list[str] = []
     assert subject.ensure(fovea, notes) == pushed == subject.pushed(fovea)
@@ -96,6 +99,8 @@ def test_an_image_is_built_from_a_copy_pushed_and_not_built_again(
     ((reference, files),) = builder.built
     assert builder.pushed == [reference] == [f"127.0.0.1:5000/fovea:{pushed.tag}"]
     assert "uv.lock" in files
+    assert "api/half-written.py" not in files
+    assert list((tmp_path / "scratch").iterdir()) == []
     assert "api/fovea_api/__init__.py" in files
 
 
