@@ -78,6 +78,10 @@ class Cache:
         return self.root / "uv-tool"
 
     @property
+    def uv_program(self) -> Path:
+        return self.uv_tool / "bin" / "uv"
+
+    @property
     def buildah(self) -> Path:
         """Image layers of the builds (buildah's storage)."""
         return self.root / "buildah"

@@ -155,9 +155,10 @@ def _kubeconfig(_options: argparse.Namespace, progress: Progress) -> int:
 
 
 def _uv(_options: argparse.Namespace, progress: Progress) -> int:
-    prerequisites.demand(prerequisites.for_setup())
+    cache = Cache.from_environment()
+    prerequisites.demand(prerequisites.for_setup(cache))
     with progress.step("uv") as notes:
-        path = uv.install(Cache.from_environment(), notes)
+        path = uv.install(cache, notes)
     print(path)
     return 0
 
@@ -166,7 +167,7 @@ def _prerequisites(_options: argparse.Namespace, _progress: Progress) -> int:
     cache = Cache.from_environment()
     embedded = isinstance(choose(), Embedded)
     wanted = prerequisites.for_embedded_cluster(cache) if embedded else prerequisites.for_tools(cache)
-    found = list(dict.fromkeys([*prerequisites.for_setup(), *wanted]))
+    found = list(dict.fromkeys([*prerequisites.for_setup(cache), *wanted]))
     for item in found:
         print(f"{'ok     ' if item.met else 'MISSING'} {item.name}: {item.found}")
         if not item.met:

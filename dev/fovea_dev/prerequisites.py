@@ -40,9 +40,9 @@ def parse_go_version(text: str) -> tuple[int, int] | None:
     return (int(match.group(1)), int(match.group(2))) if match else None
 
 
-def for_setup() -> list[Prerequisite]:
-    """What the checks and the unit tests need: no root, no Go, no cluster."""
-    return [_python(), _virtual_environments()]
+def for_setup(cache: Cache) -> list[Prerequisite]:
+    """What the checks and the unit tests need: no root, no Go, no cluster; no venv either once uv is there."""
+    return [_python()] if cache.uv_program.exists() else [_python(), _virtual_environments()]
 
 
 def for_tools(cache: Cache) -> list[Prerequisite]:

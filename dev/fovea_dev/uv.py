@@ -15,7 +15,7 @@ REQUIREMENT = "uv>=0.9,<1"
 
 def install(cache: Cache, notes: list[str]) -> Path:
     """Make sure that uv is there; where it is."""
-    program = cache.uv_tool / "bin" / "uv"
+    program = cache.uv_program
     with locked(cache.locks / "uv.lock"):
         if program.exists():
             notes.append("already there")

@@ -57,12 +57,17 @@ def test_every_prerequisite_has_a_remedy(tmp_path: Path) -> None:
         assert word in names
 
 
-def test_the_workspace_and_its_unit_tests_need_python_and_venv_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_workspace_and_its_unit_tests_need_python_and_venv_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prerequisites.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else name)
-    found = prerequisites.for_setup()
+    found = prerequisites.for_setup(Cache(tmp_path))
     assert [item.name for item in found] == ["Python 3.11 or newer", "Python's venv and ensurepip"]
     assert [item.met for item in found] == [True, False]
     assert "apt-get install python3-venv" in found[1].remedy
+    Cache(tmp_path).uv_program.parent.mkdir(parents=True)
+    Cache(tmp_path).uv_program.touch()
+    assert [item.name for item in prerequisites.for_setup(Cache(tmp_path))] == ["Python 3.11 or newer"]
 
 
 def test_little_disk_is_enough_only_when_the_last_tool_and_image_are_built(
