@@ -54,16 +54,20 @@ class Deployment:
         return CACHE / "demo/digits"
 
     def install(self, *settings: str, namespaces: tuple[str, ...] = (NAMESPACE_OF_TEAM,)) -> None:
-        """Install or upgrade the chart and wait until it is ready; `settings` are further --set values."""
+        """Install or upgrade the chart and wait until it is ready; `settings` are further --set values.
+
+        Teams that an earlier installation gave a key of the object store keep it.
+        """
         images = self.images()
         for namespace in namespaces:
             self._ensure_namespace(namespace)
+        teams = dict.fromkeys([*namespaces, *self._teams()])
         values = [
             f"images.fovea={images['fovea']}",
             f"images.trainer={images['fovea-tensorflow']}",
             f"images.modelServer={images['fovea-tensorflow']}",
             f"objectStore.embedded.image={images['minio']}",
-            f"objectStore.namespaces={{{','.join(namespaces)}}}",
+            f"objectStore.namespaces={{{','.join(teams)}}}",
             *settings,
         ]
         chosen = [word for value in values for word in ("--set", value)]
@@ -97,6 +101,17 @@ class Deployment:
         if done.returncode != 0:
             sys.exit(f"{' '.join(command[:3])} … ended with exit code {done.returncode}")
         return done.stdout or ""
+
+    def _teams(self) -> list[str]:
+        """Namespaces of the installed release that are still there."""
+        here = ("--namespace", NAMESPACE, "--output", "json")
+        found = self.run("helm", "list", "--all", "--filter", f"^{RELEASE}$", *here, capture=True)
+        if not json.loads(found):
+            return []
+        values = json.loads(self.run("helm", "get", "values", RELEASE, *here, capture=True)) or {}
+        present = self.run("kubectl", "get", "namespaces", "--output", "name", capture=True).split()
+        teams = values.get("objectStore", {}).get("namespaces", [])
+        return [team for team in teams if f"namespace/{team}" in present]
 
     def _ensure_namespace(self, name: str) -> None:
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

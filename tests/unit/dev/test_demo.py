@@ -3,6 +3,8 @@
 import json
 import subprocess
 
+import deploy
+import pytest
 from demo import Demo
 from deploy import Deployment
 
@@ -32,3 +34,32 @@ def test_the_chart_gets_the_images_of_this_checkouts_sources_whatever_another_on
     for _ in range(2):
         assert deployment.images() == {"fovea": "127.0.0.1:5000/fovea:1"}
     assert asked == [["images", "--json"]]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "release", "values", "expected"),
+    [
+        ("the first installation", "[]", "", "{vision}"),
+        ("a release without values", '[{"name": "fovea"}]', "null", "{vision}"),
+        (
+            "a team that was added, and one whose namespace is gone",
+            '[{"name": "fovea"}]',
+            '{"objectStore": {"namespaces": ["vision", "speech", "gone"]}}',
+            "{vision,speech}",
+        ),
+    ],
+)
+def test_an_installation_takes_no_teams_key_away(monkeypatch, tmp_path, sentence, release, values, expected):
+    answers = {"helm list": release, "helm get": values, "kubectl get": "namespace/vision namespace/speech"}
+    installed = []
+
+    def run(_self, *command, **_options):
+        installed.extend(word for word in command if word.startswith("objectStore.namespaces="))
+        return answers.get(" ".join(command[:2]), "")
+
+    monkeypatch.setattr(Deployment, "run", run)
+    monkeypatch.setattr(deploy, "CACHE", tmp_path)
+    names = ("fovea", "fovea-tensorflow", "minio")
+    monkeypatch.setattr(Deployment, "_references", dict.fromkeys(names, "127.0.0.1:5000/x:1"))
+    Deployment().install()
+    assert installed == [f"objectStore.namespaces={expected}"], sentence
