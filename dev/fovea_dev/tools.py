@@ -89,13 +89,22 @@ TOOLS = (
     ),
 )
 
+# What benchmarks compare with: no part of the cluster, built only when a benchmark asks for it.
+PEERS = (
+    Module(
+        "training-operator",
+        {"training-operator": "github.com/kubeflow/training-operator/cmd/training-operator.v1"},
+        "github.com/kubeflow/training-operator",
+    ),
+)
+
 
 def module_of(program: str) -> Module:
     """The module that builds a program."""
-    for module in TOOLS:
+    for module in (*TOOLS, *PEERS):
         if program in module.programs:
             return module
-    known = ", ".join(sorted(name for module in TOOLS for name in module.programs))
+    known = ", ".join(sorted(name for module in (*TOOLS, *PEERS) for name in module.programs))
     raise StepFailed(f"no such tool: {program} (there are: {known})")
 
 
@@ -150,6 +159,12 @@ class Tools:
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(os.path.relpath(self._target(module, name), self.bin))
             fresh.replace(link)
+
+    def source(self, module: Module) -> Path:
+        """Folder of the module `version_of` in the module cache: what else it brings, e.g. its manifests."""
+        command = ["go", "mod", "download", "-json", module.version_of]
+        answer = output(command, cwd=module.folder, environment=extended(environment(self._cache)))
+        return Path(json.loads(answer)["Dir"])
 
     def _target(self, module: Module, program: str) -> Path:
         return (self._cache.tools / module.name / module.digest(go_version()) / program).resolve()
