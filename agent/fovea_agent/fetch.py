@@ -9,7 +9,7 @@ from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import Published, Termination
 
 from fovea_agent import log
-from fovea_agent.errors import Corrupt, Missing
+from fovea_agent.errors import Corrupt, Misconfigured, Missing
 from fovea_agent.evaluation import metrics_of
 from fovea_agent.fence import raise_fence
 from fovea_agent.inputs import fetch_input
@@ -89,8 +89,12 @@ class Fetch:
             return own, f"resumed from this job's checkpoint {own.number}{_passed_over(own)}"
         if not self.plan.checkpoint_from:
             return None, "started from the beginning"
-        location = storage.Location.parse(self.plan.checkpoint_from)
-        other = self._newest(self.store.at(location.bucket), storage.checkpoints(location.key))
+        try:
+            location = storage.Location.parse(self.plan.checkpoint_from)
+            source = self.store.at(location.bucket)
+        except ValueError as error:
+            raise Misconfigured(f"spec.checkpoint.from, {self.plan.checkpoint_from!r}: {error}") from error
+        other = self._newest(source, storage.checkpoints(location.key))
         if other is None:
             raise Missing(
                 f"no checkpoint is at {self.plan.checkpoint_from}: spec.checkpoint.from must name a job that has "

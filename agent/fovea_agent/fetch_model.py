@@ -27,9 +27,9 @@ def fetch_model(plan: ModelPlan, store: Store, transfers: int = DEFAULT_TRANSFER
     what = f"version {plan.version} of model {plan.model!r}"
     try:
         location = storage.Location.parse(plan.uri)
+        source = store.at(location.bucket)
     except ValueError as error:
-        raise Misconfigured(f"{what}: {error}") from error
-    source = store.at(location.bucket)
+        raise Misconfigured(f"{what}: {plan.uri!r} cannot be read ({error}): register it again") from error
     target = Path(plan.target) / plan.model / str(plan.version)
     try:
         manifest = _expected_manifest(source, location.key, plan.digest)

@@ -2,9 +2,9 @@
 
 import difflib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fovea_api.contract import storage
 from fovea_api.contract.plan import INPUT_PUBLICATION, INPUT_STORE, Input
@@ -24,13 +24,15 @@ def fetch_input(store: Store, item: Input, directory: Path, staging: Path, trans
     """Fetch one input to `<directory>/<name>`; one that is in its place is whole and stays."""
     try:
         location = storage.Location.parse(item.uri)
+        source = store.at(location.bucket)
     except ValueError as error:
-        raise Misconfigured(f"input {item.name!r}: {error}") from error
+        raise Misconfigured(
+            f"input {item.name!r}: {item.uri!r} cannot be read ({error}): correct spec.inputs.{item.name}"
+        ) from error
     target = directory / item.name
     if target.exists():
         log.info("input is in its place already", input=item.name)
         return
-    source = store.at(location.bucket)
     if item.kind == INPUT_PUBLICATION:
         _fetch_publication(source, item, location, target, staging, transfers)
     elif item.kind == INPUT_STORE:
@@ -41,10 +43,13 @@ def fetch_input(store: Store, item: Input, directory: Path, staging: Path, trans
         )
 
 
-def plan_listing(prefix: str, objects: Iterable[StoredObject]) -> list[Wanted]:
-    """What to fetch of a listing below `prefix`; raises Misconfigured for a key that cannot be a file's path."""
-    wanted: list[Wanted] = []
-    folders: set[str] = set()
+def plan_listing(prefix: str, objects: Iterable[StoredObject]) -> Iterator[Wanted]:
+    """What to fetch of a listing (in order of key) below `prefix`; Misconfigured for a key that cannot be a file's path.
+
+    One after the other: a data set may have millions of files.
+    """
+    # Files whose path is how this one begins. In order of key all that begins with `a` follows `a` directly.
+    beginnings: list[Wanted] = []
     base = f"{prefix}/" if prefix else ""
     for item in objects:
         path = item.key.removeprefix(base)
@@ -54,12 +59,14 @@ def plan_listing(prefix: str, objects: Iterable[StoredObject]) -> list[Wanted]:
             raise Misconfigured(
                 f"the object {item.key!r} cannot become a file: rename it without empty or dotted parts"
             )
-        folders.update(str(parent) for parent in PurePosixPath(path).parents)
-        wanted.append(Wanted(item.key, path, item.size, etag=item.etag))
-    for file in wanted:
-        if file.path in folders:
-            raise Misconfigured(f"the object {file.key!r} is a file and a folder at once: rename one of the two")
-    return wanted
+        while beginnings and not path.startswith(beginnings[-1].path):
+            beginnings.pop()
+        for file in beginnings:
+            if path.startswith(f"{file.path}/"):
+                raise Misconfigured(f"the object {file.key!r} is a file and a folder at once: rename one of the two")
+        wanted = Wanted(item.key, path, item.size, etag=item.etag)
+        beginnings.append(wanted)
+        yield wanted
 
 
 def near_matches(name: str, siblings: Iterable[str]) -> list[str]:
@@ -86,8 +93,6 @@ def missing_input(store: Store, item: Input, location: storage.Location) -> Miss
 def _fetch_listed(
     store: Store, item: Input, location: storage.Location, target: Path, staging: Path, transfers: int
 ) -> None:
-    listing = store.objects(f"{location.key}/" if location.key else "")
-    wanted = plan_listing(location.key, listing)
     work = staging / f"input-{item.name}"
     tree, partials = work / "tree", work / "partials"
     if tree.exists():
@@ -96,22 +101,29 @@ def _fetch_listed(
         shutil.rmtree(tree)
     for folder in (tree, partials):
         folder.mkdir(parents=True, exist_ok=True)
-    single = None if wanted or item.uri.endswith("/") else store.find(location.key)
-    if single is not None:
-        wanted = [Wanted(single.key, "file", single.size, etag=single.etag)]
-    if not wanted:
-        raise missing_input(store, item, location)
-    try:
+
+    def fetch(one: Wanted) -> int:
         # The volume lives and dies with the pod: no fsync for what can be fetched again.
-        run_all([partial(download, store, one, tree, partials, durable=False) for one in wanted], transfers)
+        download(store, one, tree, partials, durable=False)
+        return one.size
+
+    single: StoredObject | None = None
+    try:
+        wanted = plan_listing(location.key, store.listing(f"{location.key}/" if location.key else ""))
+        sizes = run_all((partial(fetch, one) for one in wanted), transfers)
+        if not sizes and not item.uri.endswith("/"):
+            single = store.find(location.key)
+            sizes = [fetch(Wanted(single.key, "file", single.size, etag=single.etag))] if single is not None else []
     except (Changed, Missing, Corrupt) as error:
         raise Changed(
             f"input {item.name!r} changed while it was fetched ({error.message}): the next attempt takes it as it is "
             "then; don't write to data that a job reads"
         ) from error
+    if not sizes:
+        raise missing_input(store, item, location)
     place(tree / "file" if single is not None else tree, target)
     shutil.rmtree(work)
-    log.info("input fetched", input=item.name, uri=item.uri, files=len(wanted), bytes=sum(one.size for one in wanted))
+    log.info("input fetched", input=item.name, uri=item.uri, files=len(sizes), bytes=sum(sizes))
 
 
 def _fetch_publication(

@@ -7,6 +7,7 @@ does not handle yet.
 import argparse
 import errno
 import os
+import resource
 import signal
 import sys
 import threading
@@ -60,11 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say = log.info if code in (exit_codes.OK, exit_codes.ALREADY_COMPLETE) else log.error
     say("ended", reason=termination.reason, message=termination.message, exit_code=code)
     if options.termination_log:
-        try:
-            Path(options.termination_log).write_text(termination.to_json())
-        except OSError as error:
-            log.error("termination message not written", path=options.termination_log, error=str(error))
+        _leave(termination, Path(options.termination_log))
     return code
+
+
+def _leave(termination: Termination, file: Path) -> None:
+    text = termination.to_json()
+    said = Termination.from_json(text)
+    left_out = termination.metrics.keys() - (said.metrics.keys() if said is not None else ())
+    if left_out:
+        log.warning("more metrics than a termination message holds: left out", metrics=sorted(left_out))
+    try:
+        file.write_text(text)
+    except OSError as error:
+        log.error("termination message not written", path=file, error=str(error))
 
 
 def _volume_problem(error: OSError) -> VolumeProblem:
@@ -93,6 +103,8 @@ def _sync(options: argparse.Namespace) -> Result:
     from fovea_agent.report import Reporter
     from fovea_agent.sync import Sync
 
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # checkpoints on their way are held open
     plan = read_plan(TrainingPlan.from_json, os.environ)
     os.umask(0o002)
     # While training goes on there is no reason to give up: it would only lose checkpoints.

@@ -20,6 +20,7 @@ from fovea_agent import log
 from fovea_agent.errors import Changed, Conflict, Missing, Vanished
 from fovea_agent.folder import Fingerprint, Folder, Window
 from fovea_agent.parallel import run_all
+from fovea_agent.restore import read_manifest
 from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Part, Store, StoredObject
 
@@ -82,6 +83,17 @@ def describe(store: Store, prefix: str, manifest: Manifest) -> Published:
     return Published(uri, manifest.digest, manifest.size, len(manifest.entries))
 
 
+def contents(sending: Sending, folder: Folder, holders: Mapping[str, str]) -> dict[str, Fingerprint]:
+    """Read what the files of a folder (`Folder.files`) contain, by path."""
+
+    def read(path: str) -> Fingerprint:
+        sending.store.patience.check(f"read {folder}/{path}")
+        return folder.fingerprint(holders[path])
+
+    paths = sorted(holders)
+    return dict(zip(paths, run_all((partial(read, path) for path in paths), sending.transfers), strict=True))
+
+
 def publish(sending: Sending, folder: Folder, publication: Publication) -> Published:
     """Publish a folder; a publication of the same content in the same place is success.
 
@@ -90,11 +102,11 @@ def publish(sending: Sending, folder: Folder, publication: Publication) -> Publi
     """
     began = time.monotonic()
     store = sending.store
-    sending.fence()
     holders = folder.files()
-    paths = sorted(holders)
-    contents = run_all([partial(folder.fingerprint, holders[path]) for path in paths], sending.transfers)
-    files = dict(zip(paths, contents, strict=True))
+    if publication.step is not None and not holders:
+        raise Vanished(f"{folder} has no files: a checkpoint appears by rename, with its files in it")
+    sending.fence()
+    files = contents(sending, folder, holders)
     manifest = manifest_of(publication, files)
     published = describe(store, publication.prefix, manifest)
     if _is_published(store, publication.prefix, manifest):
@@ -104,11 +116,13 @@ def publish(sending: Sending, folder: Folder, publication: Publication) -> Publi
     base = f"{publication.prefix}/"
     wanted = {base + publication.key(path): content for path, content in files.items()}
     present = {item.key: item for item in store.objects(f"{base}{publication.payload}/")} if wanted else {}
-    sources = {base + publication.key(path): holders[path] for path in paths}
+    sources = {base + publication.key(path): holders[path] for path in files}
     keys = to_send(wanted, present)
     _send(sending, folder, [(key, sources[key], wanted[key]) for key in keys])
 
     sending.fence()
+    if folder.files() != holders:
+        raise Vanished(f"{folder} changed while it was published: files were removed or added")
     key = storage.manifest(publication.prefix)
     if not store.put_if_absent(key, manifest.to_json()) and not _is_published(store, publication.prefix, manifest):
         raise Conflict(f"s3://{store.bucket}/{key} was removed by somebody while it was written; try again")
@@ -128,7 +142,7 @@ def _is_published(store: Store, prefix: str, manifest: Manifest) -> bool:
     key = storage.manifest(prefix)
     if store.find(key) is None:
         return False
-    found = Manifest.from_json(store.read(key))
+    found = read_manifest(store, prefix)
     if found.digest != manifest.digest:
         raise Conflict(
             f"s3://{store.bucket}/{key} was published by attempt {found.attempt} with digest {found.digest}; attempt "
@@ -204,10 +218,18 @@ class _Upload:
     def finish(self) -> None:
         """Make the object of its parts."""
         try:
-            self._store.finish_multipart(self._key, self._id, [self._etags[n] for n in sorted(self._etags)])
+            self._complete()
         except Missing:
-            # The answer to an earlier, successful request was lost: then the object is there.
+            # Either the answer to an earlier, successful request was lost: then the object is there. Or the store has
+            # dropped the upload; what is there then is of somebody else.
             found = self._store.find(self._key)
-            if found is None or found.size != self._content.size:
-                raise
+            if found is None or (found.size, found.etag) != (self._content.size, self._content.etag):
+                self._record.unlink(missing_ok=True)
+                self.begin()
+                for number in self.missing:
+                    self.send(number)
+                self._complete()
         self._record.unlink(missing_ok=True)
+
+    def _complete(self) -> None:
+        self._store.finish_multipart(self._key, self._id, [self._etags[n] for n in sorted(self._etags)])

@@ -89,8 +89,8 @@ def restore(
     tree, partials = work / "tree", work / "partials"
     for folder in (tree, partials):
         folder.mkdir(parents=True, exist_ok=True)
-    wanted = [Wanted(f"{prefix}/{e.key}", e.path, e.size, sha256=e.sha256) for e in manifest.entries]
-    run_all([partial(download, store, item, tree, partials) for item in wanted], transfers)
+    wanted = (Wanted(f"{prefix}/{e.key}", e.path, e.size, sha256=e.sha256) for e in manifest.entries)
+    run_all((partial(download, store, item, tree, partials) for item in wanted), transfers)
     for directory, _, _ in os.walk(tree, topdown=False):
         _fsync(Path(directory))
     place(tree, target)
@@ -106,12 +106,11 @@ def place(tree: Path, target: Path) -> None:
 
 def matches(folder: Folder, manifest: Manifest, transfers: int = DEFAULT_TRANSFERS) -> bool:
     """Whether a folder holds exactly a manifest's files."""
-    files = sorted(folder.files())
-    if files != sorted(entry.path for entry in manifest.entries):
+    holders = folder.files()
+    if sorted(holders) != sorted(entry.path for entry in manifest.entries):
         return False
-    contents = run_all([partial(folder.fingerprint, path) for path in files], transfers)
-    expected = {entry.path: entry.sha256 for entry in manifest.entries}
-    return all(expected[path] == content.sha256 for path, content in zip(files, contents, strict=True))
+    contents = run_all((partial(folder.fingerprint, holders[entry.path]) for entry in manifest.entries), transfers)
+    return all(entry.sha256 == content.sha256 for entry, content in zip(manifest.entries, contents, strict=True))
 
 
 def restore_newest(
@@ -126,7 +125,7 @@ def restore_newest(
     for number in numbers:
         prefix = f"{parent}/{number}"
         try:
-            manifest = read_manifest(store, prefix)
+            manifest = _read_filled(store, prefix)
             target = destination / str(number)
             if not target.is_dir():
                 restore(store, prefix, manifest, target, staging, transfers)
@@ -139,6 +138,14 @@ def restore_newest(
     if passed_over:
         raise Corrupt(f"nothing below s3://{store.bucket}/{parent} verifies: {'; '.join(passed_over.values())}")
     return None
+
+
+def _read_filled(store: Store, prefix: str) -> Manifest:
+    """Manifest of a checkpoint or cache: without files it is none (earlier versions could publish an empty one)."""
+    manifest = read_manifest(store, prefix)
+    if not manifest.entries:
+        raise Corrupt(f"s3://{store.bucket}/{storage.manifest(prefix)} names no files")
+    return manifest
 
 
 def _fsync(directory: Path) -> None:

@@ -31,7 +31,7 @@ def read_plan(parse: Callable[[str], P], env: Mapping[str, str]) -> P:
         raise Misconfigured(f"the environment variable {environment.PLAN} is not set: the operator fills it in")
     try:
         return parse(text)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise Misconfigured(f"{environment.PLAN}: {error}; is the agent's image older than the operator?") from error
 
 

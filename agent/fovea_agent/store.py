@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from xml.etree import ElementTree as ET
 
 import certifi
 import urllib3
-from fovea_api.contract import names
+from fovea_api.contract import names, storage
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioAdminException, MinioException, S3Error, ServerError
+from minio.helpers import check_bucket_name
 from urllib3.exceptions import HTTPError, SSLError
 
 from fovea_agent.errors import AgentError, Changed, KeyRefused, Misconfigured, Missing, StoreUnreachable
@@ -29,11 +31,14 @@ from fovea_agent.settings import StoreAccess
 T = TypeVar("T")
 
 CHUNK = 1 << 20
+PAGE = 1000
+"""Objects in one answer to a listing: no store gives more."""
 TIMEOUT = urllib3.Timeout(connect=5, read=60)
 SIGNATURE_LIFETIME = timedelta(hours=1)
 
 _TRANSIENT = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"}
-_TRANSIENT |= {"ConditionalRequestConflict", "IncompleteBody", "XMinioServerNotInitialized", "SlowDownRead"}
+_TRANSIENT |= {"ConditionalRequestConflict", "IncompleteBody"}
+_TRANSIENT |= {"XMinioServerNotInitialized", "SlowDownRead", "SlowDownWrite"}
 # What MinIO answers to requests under way while it shuts down, with status 499.
 _TRANSIENT |= {"ClientDisconnected"}
 _MISPLACED = {"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "Redirect"}
@@ -84,6 +89,13 @@ class Store:
         self.patience = patience
         self.bucket = access.bucket
         try:
+            check_bucket_name(self.bucket)
+        except ValueError as error:
+            raise Misconfigured(
+                f"Secret {names.OBJECT_STORE_SECRET}, key {storage.SECRET_BUCKET}: {error}; it is a name like "
+                f"{storage.BUCKET!r}"
+            ) from error
+        try:
             self._http = http_pool(connections, str(access.ca_bundle) if access.ca_bundle else None)
         except (ssl.SSLError, OSError) as error:
             raise Misconfigured(f"Secret {names.OBJECT_STORE_SECRET}, key ca.crt: {error}") from error
@@ -98,22 +110,35 @@ class Store:
         )
 
     def at(self, bucket: str) -> "Store":
-        """The same store and key, another bucket."""
-        return self if bucket == self.bucket else Store(replace(self.access, bucket=bucket), self.patience)
+        """The same store and key, another bucket; ValueError when no bucket can have this name."""
+        if bucket == self.bucket:
+            return self
+        check_bucket_name(bucket)
+        return Store(replace(self.access, bucket=bucket), self.patience)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def objects(self, prefix: str) -> list[StoredObject]:
-        """All objects whose key starts with `prefix`."""
+        """All objects whose key starts with `prefix`, in order of key."""
+        return list(self.listing(prefix))
 
-        def once() -> list[StoredObject]:
-            with self._mapped(prefix):
-                return [
-                    StoredObject(o.object_name, o.size or 0, (o.etag or "").strip('"'), o.last_modified)
-                    for o in self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
-                ]
+    def listing(self, prefix: str) -> Iterator[StoredObject]:
+        """The same one after the other, without having millions in memory at once; an outage goes on where it was."""
+        last: str | None = None
+        while True:
+            page = self.patience.run(partial(self._page, prefix, last), f"list {prefix}")
+            yield from page
+            if len(page) < PAGE:
+                return
+            last = page[-1].key
 
-        return self.patience.run(once, f"list {prefix}")
+    def _page(self, prefix: str, after: str | None) -> list[StoredObject]:
+        with self._mapped(prefix):
+            found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True, start_after=after)
+            return [
+                StoredObject(o.object_name, o.size or 0, (o.etag or "").strip('"'), o.last_modified)
+                for _, o in zip(range(PAGE), found, strict=False)
+            ]
 
     def children(self, prefix: str, limit: int = 1000) -> list[str]:
         """Keys and folders (with a closing slash) directly below `prefix`, which ends in a slash or is empty."""
@@ -319,12 +344,13 @@ def mapped(access: StoreAccess, bucket: str, key: str = "") -> Iterator[None]:
         raise _failure(access, bucket, key, error._code, "", str(error)) from error  # noqa: SLF001 - not public
     except MinioAdminException as error:
         raise _failure(access, bucket, key, int(error._code), "", error._body) from error  # noqa: SLF001 - not public
-    except SSLError as error:
-        raise Misconfigured(
-            f"the certificate of {access.endpoint} is not trusted ({error}): put its CA into the key ca.crt of the "
-            f"Secret {names.OBJECT_STORE_SECRET}"
-        ) from error
     except (HTTPError, MinioException, ConnectionError, TimeoutError) as error:
+        # Other errors of TLS are those of a wire: a load balancer without a store behind it accepts and hangs up.
+        if isinstance(error, SSLError) and any(isinstance(e, ssl.SSLCertVerificationError) for e in error.args):
+            raise Misconfigured(
+                f"the certificate of {access.endpoint} is not trusted ({error}): put its CA into the key ca.crt of the "
+                f"Secret {names.OBJECT_STORE_SECRET}"
+            ) from error
         raise StoreUnreachable(f"the object store at {access.endpoint} does not answer: {error}") from error
 
 

@@ -1,9 +1,11 @@
 """What a training pod leaves behind: `fovea-agent sync`, the native sidecar.
 
 Publishes checkpoints as they appear; SIGTERM says that the trainer has ended, and then publishes everything else. The
-output comes last: its manifest is what tells the operator, and the next attempt's `fetch`, that all is there.
+output comes last: its manifest is what tells the operator, and the next attempt's `fetch`, that all is there. Only the
+cache, which is no part of the result, comes after it.
 """
 
+import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -15,13 +17,13 @@ from fovea_api.contract.report import ProgressReport, Published, Termination
 
 from fovea_agent import log
 from fovea_agent.checkpoints import local_steps, stored_steps, to_prune, to_publish
-from fovea_agent.errors import Conflict, Corrupt, Missing, Vanished, VolumeProblem
+from fovea_agent.errors import AgentError, Conflict, Corrupt, Missing, Vanished, VolumeProblem
 from fovea_agent.evaluation import metrics_of
 from fovea_agent.fence import check_fence
 from fovea_agent.folder import Folder
-from fovea_agent.publish import Publication, Sending, publish
+from fovea_agent.publish import Publication, Sending, contents, manifest_of, publish
 from fovea_agent.report import Checkpointed, Reporter
-from fovea_agent.restore import Resumed, matches, published_numbers, read_manifest
+from fovea_agent.restore import Resumed, published_numbers, read_manifest
 from fovea_agent.settings import DEFAULT_TRANSFERS, POLL, WorkVolume
 from fovea_agent.store import Store
 
@@ -42,13 +44,17 @@ class Sync:
     transfers: int = DEFAULT_TRANSFERS
     ended: threading.Event = field(default_factory=threading.Event)
     _settled: set[int] = field(default_factory=set)
+    """Steps of this job that have a checkpoint in the store."""
+    _given: set[int] = field(default_factory=set)
+    """The step that another job's checkpoint was restored to: not ours to publish, nor to compare with ours."""
+    _passed_over: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.job = storage.job(self.plan.namespace, self.plan.job, self.plan.uid)
         self.sending = Sending(self.store, self.work.uploads, self._check_fence, self.transfers)
 
     def trainer_ended(self, grace: float) -> None:
-        """The trainer has ended: publish the rest within `grace` seconds. Safe to call from a signal handler."""
+        """The trainer has ended: publish the rest within `grace` seconds. For a thread, not for a signal handler."""
         self.store.patience.end_at(time.monotonic() + grace)
         self.ended.set()
 
@@ -96,46 +102,54 @@ class Sync:
         published = published_numbers(self.store.objects(f"{parent}/"), parent)
         self._settled.update(published)
         resumed = Resumed.read(self.work.restored)
-        if resumed is not None:
-            self._settled.add(resumed.step)
+        if resumed is not None and resumed.step not in published:
+            self._given.add(resumed.step)
         if published:
             newest = max(published)
             digest = read_manifest(self.store, storage.checkpoint(self.job, newest)).digest
             self.reporter.checkpointed(Checkpointed(newest, digest, _rfc3339(published[newest].modified)))
 
     def publish_checkpoints(self) -> None:
-        """Publish what has appeared, newest first, then prune."""
-        steps = to_publish(
-            local_steps(self.work.directory(environment.CHECKPOINT_DIR)), self._settled, self.plan.checkpoint_keep
-        )
-        for step in steps:
-            self._publish_checkpoint(step)
-        if steps:
-            self.prune_checkpoints()
+        """Publish what has appeared, newest first, and prune. Looks anew after each: the trainer goes on meanwhile."""
+        directory, keep = self.work.directory(environment.CHECKPOINT_DIR), self.plan.checkpoint_keep
+        tried = set(self._given)
+        while steps := to_publish(local_steps(directory) - tried, self._settled, keep):
+            tried.add(steps[0])
+            if self._publish_checkpoint(steps[0]):
+                self.prune_checkpoints()
 
-    def _publish_checkpoint(self, step: int) -> None:
+    def _publish_checkpoint(self, step: int) -> bool:
         publication = Publication(
             storage.checkpoint(self.job, step), str(self.plan.attempt), self.plan.attempt, step=step
         )
         folder = Folder(self.work.root, f"{self.work.relative(environment.CHECKPOINT_DIR)}/{step}")
         try:
-            published = publish(self.sending, folder, publication)
+            with folder.held() as held:  # the trainer may remove it while it is on its way
+                published = publish(self.sending, held, publication)
         except Vanished as error:
-            log.warning("checkpoint not published: the trainer removed or changed it", step=step, error=error.message)
-            return  # if it is still there, the next round tries again
+            # If it is still there, the next round tries again: every second, so it is said once.
+            if step not in self._passed_over:
+                log.warning("checkpoint not published: it was removed or changed", step=step, error=error.message)
+            self._passed_over.add(step)
+            return False
         except Conflict as error:
             # An earlier attempt came as far; its checkpoint is as good as ours, and there is only one per step.
             log.warning("checkpoint not published: this step has one", step=step, error=error.message)
             self._settled.add(step)
-            return
+            return False
         if step > max(self._settled, default=-1):
             self.reporter.checkpointed(Checkpointed(step, published.digest, _rfc3339(datetime.now(UTC))))
         self._settled.add(step)
+        return True
 
     def prune_checkpoints(self) -> None:
         """Delete published checkpoints beyond the plan's number: manifest first, so that no reader starts on one."""
         parent = storage.checkpoints(self.job)
-        _prune(self.store, parent, self.plan.checkpoint_keep)
+        try:
+            _prune(self.store, parent, self.plan.checkpoint_keep)
+        except AgentError as error:
+            # What is left over is pruned with the next; it is no reason to end, least of all a job that has finished.
+            log.warning("not pruned", publications=parent, error=error.message)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -146,11 +160,11 @@ class Sync:
         attempt = self.plan.attempt
         model = self._publish_folder(environment.MODEL_DIR, storage.model(self.job, attempt))
         self._publish_folder(environment.LOG_DIR, storage.tensorboard(self.job, attempt))
-        if complete and self.plan.cache:
-            self.publish_cache()
         output = self._publish_folder(
             environment.OUTPUT_DIR, storage.output(self.job, attempt), complete=complete, empty=True
         )
+        if complete and self.plan.cache:
+            self.publish_cache()
         marker = "complete" if complete else f"without {environment.SUCCESS_MARKER}"
         return Termination(
             report.REASON_PUBLISHED,
@@ -166,6 +180,8 @@ class Sync:
     def _publish_folder(
         self, name: str, prefix: str, *, complete: bool = False, empty: bool = False
     ) -> Published | None:
+        if not os.path.lexists(self.work.directory(name)):  # the program removed it: it leaves nothing
+            self.work.directory(name).mkdir(parents=True)
         folder = Folder(self.work.root, self.work.relative(name))
         if not empty and not folder.files():
             return None
@@ -182,6 +198,12 @@ class Sync:
 
     def publish_cache(self) -> None:
         """Publish the cache as its next generation, unless the newest holds the same. Never worth failing for."""
+        try:
+            self._publish_generation()
+        except (AgentError, OSError) as error:
+            log.warning("cache not published", cache=self.plan.cache, error=str(error))
+
+    def _publish_generation(self) -> None:
         folder = Folder(self.work.root, self.work.relative(environment.CACHE_DIR))
         parent = storage.cache(self.plan.namespace, self.plan.cache)
         if not folder.files():
@@ -200,9 +222,11 @@ class Sync:
 
     def _is_generation(self, folder: Folder, prefix: str) -> bool:
         try:
-            return matches(folder, read_manifest(self.store, prefix), self.transfers)
+            newest = read_manifest(self.store, prefix)
         except (Corrupt, Missing):
             return False
+        files = contents(self.sending, folder, folder.files())
+        return manifest_of(Publication(prefix, "", self.plan.attempt), files).digest == newest.digest
 
     def _progress(self) -> ProgressReport | None:
         try:
@@ -213,9 +237,10 @@ class Sync:
 
     def _metrics(self) -> dict[str, float]:
         folder = Folder(self.work.root, self.work.relative(environment.OUTPUT_DIR))
-        if environment.EVALUATION_FILE not in folder.files():
+        holder = folder.files().get(environment.EVALUATION_FILE)
+        if holder is None:
             return {}
-        with folder.open(environment.EVALUATION_FILE) as file:
+        with folder.open(holder) as file:
             return metrics_of(file.read())
 
 

@@ -122,11 +122,11 @@ def test_an_upgrade_brings_an_old_definition_up_to_date(chart: Chart) -> None:
     path = f"{DEFINITIONS}/machinetypes.fovea.dev"
     old = chart.server.client.get(path)
     spec = old["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    del spec["properties"]["sharedMemory"]
+    del spec["properties"]["tolerations"]
     chart.server.client.request("PUT", path, old)
     assert chart.install_crds().returncode == 0
     new = chart.server.client.get(path)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert "sharedMemory" in new["properties"]
+    assert "tolerations" in new["properties"]
 
 
 def test_a_machine_type_that_left_the_values_goes_and_those_of_others_stay(chart: Chart) -> None:
@@ -147,6 +147,15 @@ def test_a_machine_type_that_left_the_values_goes_and_those_of_others_stay(chart
     }
     assert chart.install_crds().returncode == 0
     assert set(versions(chart, MACHINE_TYPES)) == {"standard", "standard-gpu", "large-model", "serving-small", "own"}
+
+
+def test_numbers_as_quantities_and_a_dotted_name_are_installed(chart: Chart) -> None:
+    numbers = {"cpu": 0.5, "cpuLimit": 2, "memory": 64 * 2**30}
+    done = chart.install_crds({"machineTypes": {"m5.2xlarge": numbers}})
+    assert done.returncode == 0, done.stderr
+    spec = chart.server.client.get(f"{MACHINE_TYPES}/m5.2xlarge")["spec"]
+    assert (spec["cpu"], spec["cpuLimit"], spec["memory"]) == ("0.5", "2", str(64 * 2**30))
+    assert chart.install_crds().returncode == 0
 
 
 def test_an_installer_without_rights_says_what_it_may_not(chart: Chart) -> None:
@@ -255,6 +264,7 @@ def test_a_second_operator_of_the_same_namespaces_is_refused(chart: Chart) -> No
     ("values", "said", "last"),
     [
         (VALUES, "The embedded object store", f"fovea jobs stream-logs pictures -n {TEAM}"),
+        (VALUES, "set objectStore.embedded.portForwardSubjects", f"fovea jobs stream-logs pictures -n {TEAM}"),
         ({"objectStore": {"namespaces": []}}, "No namespace has a key", "fovea jobs stream-logs pictures -n default"),
         (
             {

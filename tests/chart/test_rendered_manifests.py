@@ -98,6 +98,18 @@ def test_network_policies_let_in_pods_by_the_labels_that_the_operator_gives_them
     assert allowed["fovea-object-store"] <= server.items()
 
 
+def test_the_test_pod_reaches_what_it_asks_whoever_else_may() -> None:
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    manifests = helm.template({"networkPolicy": {"enabled": True, "metricsFrom": [prometheus]}})
+    pod = helm.one(manifests, "Pod")["metadata"]["labels"].items()
+    for policy, port in (("fovea-operator", "metrics"), ("fovea-object-store", "s3")):
+        ingress = helm.one(manifests, "NetworkPolicy", policy)["spec"]["ingress"]
+        (peers,) = [rule["from"] for rule in ingress if {"port": port} in rule["ports"]]
+        here = [peer["podSelector"]["matchLabels"] for peer in peers if peer.keys() == {"podSelector"}]
+        assert [labels for labels in here if labels.items() <= pod], policy
+    assert prometheus in helm.one(manifests, "NetworkPolicy", "fovea-operator")["spec"]["ingress"][1]["from"]
+
+
 def test_a_standby_does_not_keep_a_rollout_from_ending() -> None:
     single = helm.one(helm.template(), "Deployment")["spec"]
     assert single["strategy"] == {"type": "Recreate"}
@@ -133,6 +145,27 @@ def test_a_machine_type_set_to_null_is_left_out() -> None:
     manifests = helm.template({"machineTypes": {"standard-gpu": None, "large-model": None, "serving-small": None}})
     text = helm.one(manifests, "ConfigMap")["data"]["machine-types.yaml"]
     assert [item["metadata"]["name"] for item in yaml.safe_load_all(text) if item] == ["standard"]
+
+
+@pytest.mark.parametrize(
+    ("given", "rendered"),
+    [(2, "2"), (0.5, "0.5"), (64 * 2**30, str(64 * 2**30)), ("64Gi", "64Gi"), ("2", "2")],
+)
+def test_quantities_of_machine_types_reach_their_kind_as_text(given: object, rendered: str) -> None:
+    fields = ("cpu", "cpuLimit", "memory", "ephemeralStorage", "sharedMemory")
+    manifests = helm.template({"machineTypes": {"any": dict.fromkeys(fields, given)}})
+    types = yaml.safe_load_all(helm.one(manifests, "ConfigMap")["data"]["machine-types.yaml"])
+    (spec,) = [item["spec"] for item in types if item and item["metadata"]["name"] == "any"]
+    assert spec == dict.fromkeys(fields, rendered)
+
+
+def test_the_embedded_store_is_named_and_labelled_as_clients_know_it(default_manifests: Manifests) -> None:
+    service = helm.one(default_manifests, "Service", "fovea-object-store")["metadata"]
+    stateful_set = helm.one(default_manifests, "StatefulSet")
+    assert labels.is_embedded_store(service["labels"])
+    assert names.object_store_pod(service["name"]) == f"{stateful_set['metadata']['name']}-0"
+    assert stateful_set["spec"]["replicas"] == 1
+    assert not labels.is_embedded_store(helm.one(default_manifests, "Service", "fovea-operator")["metadata"]["labels"])
 
 
 def test_every_crd_and_policy_of_the_folder_is_installed_and_may_be(default_manifests: Manifests) -> None:

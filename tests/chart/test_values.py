@@ -85,7 +85,11 @@ def test_every_object_of_the_schema_is_closed_or_says_what_its_free_keys_hold() 
         ("operator.replicas", 0, "minimum"),
         ("images.pullPolicy", "Sometimes", "one of"),
         ("machineTypes.standard.cpu", "much", "pattern"),
+        ("machineTypes.standard.cpu", -1, "minimum"),
         ("machineTypes.standard.gpus.count", "one", "want integer"),
+        ("machineTypes.standard.gpus.resource", "gpu", "pattern"),
+        ("machineTypes.standard.nodeSelector.gpu", "a100 or better", "pattern"),
+        ("objectStore.embedded.portForwardSubjects", [{"kind": "Team", "name": "a"}], "one of"),
         ("machineTypes.Standard", {"cpu": "1"}, "additional properties 'Standard'"),
         ("objectStore.external.endpoint", "s3.example.com", "pattern"),
         ("objectStore.namespaces", ["Team"], "pattern"),
@@ -101,6 +105,20 @@ def test_a_wrong_value_is_refused_with_its_place(path: str, value: Any, said: st
         helm.template(values)
     assert "/" + path.replace(".", "/").rpartition("/")[0] in str(failure.value)
     assert said in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        ({"kind": "Group"}, "missing property 'name'"),
+        ({"kind": "ServiceAccount", "name": "ci"}, "missing property 'namespace'"),
+        ({"kind": "Group", "name": "team", "namespace": "vision"}, "'not' failed"),
+    ],
+)
+def test_a_subject_that_cannot_be_bound_is_refused(subject: dict[str, str], said: str) -> None:
+    with pytest.raises(helm.HelmFailed, match=said) as failure:
+        helm.template({"objectStore": {"embedded": {"portForwardSubjects": [subject]}}})
+    assert "/objectStore/embedded/portForwardSubjects/0" in str(failure.value)
 
 
 def test_values_schema_and_comments_know_the_same_keys() -> None:
@@ -131,8 +149,24 @@ def test_a_machine_type_takes_the_fields_of_its_kind() -> None:
     assert set(ours["properties"]) == set(spec["properties"])
     assert set(ours["required"]) == set(spec["required"])
     assert set(ours["properties"]["gpus"]["properties"]) == set(spec["properties"]["gpus"]["properties"])
+    bounds = ("minimum", "minLength", "maxLength", "pattern")
+    fields = {name: (resolved(schema), spec["properties"][name]) for name, schema in ours["properties"].items()}
+    fields["gpus.resource"] = tuple(where["properties"]["gpus"]["properties"]["resource"] for where in (ours, spec))
+    for name, (values, kind) in fields.items():
+        assert {key: values.get(key) for key in bounds} == {key: kind.get(key) for key in bounds}, name
     toleration = spec["properties"]["tolerations"]["items"]["properties"]
     assert set(SCHEMA["definitions"]["toleration"]["properties"]) == set(toleration)
+
+
+def test_a_machine_type_may_have_the_names_that_jobs_can_write() -> None:
+    crd = yaml.safe_load((helm.ROOT / "crds/modeldeployments.fovea.dev.yaml").read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    named = spec["properties"]["machineType"]
+    ours = SCHEMA["properties"]["machineTypes"]
+    assert (list(ours["patternProperties"]), ours["propertyNames"]) == (
+        [named["pattern"]],
+        {"maxLength": named["maxLength"]},
+    )
 
 
 def test_a_key_without_a_comment_is_refused_by_the_reference() -> None:

@@ -227,6 +227,19 @@ def test_submit_and_wait_in_one_command(run: Run, cluster: Cluster) -> None:
     assert "Job digits SUCCEEDED. Model version digits-v1.\n" in ran.out
 
 
+def test_submit_and_wait_with_json_print_json_only(run: Run, cluster: Cluster) -> None:
+    def play_operator() -> None:
+        cluster.wait("the job", lambda: cluster.get("TrainingJob", "digits"))
+        set_status(cluster, "digits", state="FAILED")
+
+    player = threading.Thread(target=play_operator, daemon=True)
+    player.start()
+    ran = run("jobs", "submit", "digits", "--image", IMAGE, "--wait", "--timeout", "30s", "--format", "json")
+    player.join()
+    assert (ran.code, ran.json()["metadata"]["name"]) == (1, "digits")
+    assert "Job digits FAILED.\n" in ran.err
+
+
 def test_cancel_suspend_resume_and_delete_do_what_they_say(run: Run, cluster: Cluster) -> None:
     cluster.create(training_job("digits"))
 
@@ -247,12 +260,66 @@ def test_cancel_suspend_resume_and_delete_do_what_they_say(run: Run, cluster: Cl
     assert cluster.get("TrainingJob", "digits") is None
 
 
-def test_an_ended_job_cannot_be_cancelled(run: Run, cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    "words", [("delete", "", "--yes"), ("describe", ""), ("cancel", ""), ("wait", ""), ("suspend", "")], ids=str
+)
+def test_an_empty_name_means_no_job_and_never_all_of_them(run: Run, cluster: Cluster, words: tuple[str, ...]) -> None:
+    for name in ("one", "two"):
+        cluster.create(training_job(name))
+    ran = run("jobs", *words)
+    assert ran.code == 1
+    assert "the name of the TrainingJob is empty: is a variable unset?" in ran.err
+    assert {job["metadata"]["name"] for job in cluster.list("TrainingJob")} == {"one", "two"}
+
+
+@pytest.mark.parametrize("verb", ["cancel", "suspend", "resume"])
+def test_an_ended_job_can_be_neither_cancelled_nor_suspended(run: Run, cluster: Cluster, verb: str) -> None:
     cluster.create(training_job("digits"))
     set_status(cluster, "digits", state="SUCCEEDED")
-    ran = run("jobs", "cancel", "digits")
+    ran = run("jobs", verb, "digits")
+    assert (ran.code, ran.out) == (1, "")
+    assert f"job digits has ended already (SUCCEEDED): there is nothing to {verb}" in ran.err
+
+
+def test_a_verb_goes_on_after_a_job_that_it_fails_for(run: Run, cluster: Cluster) -> None:
+    for name in ("a", "ended", "c"):
+        cluster.create(training_job(name))
+    set_status(cluster, "ended", state="FAILED")
+    for verb, said in (("suspend", "Suspended job"), ("resume", "Resumed job"), ("cancel", "Cancelling job")):
+        ran = run("jobs", verb, "a", "ended", "nobody", "c")
+        assert ran.code == 1
+        assert [line[: len(said) + 2] for line in ran.out.splitlines()] == [f"{said} a", f"{said} c"]
+        assert [line[:6] for line in ran.err.splitlines()] == ["ERROR:", "ERROR:"]
+    ran = run("jobs", "delete", "a", "nobody", "c", "--yes")
+    assert (ran.code, ran.out) == (1, "Deleted job a.\nDeleted job c.\n")
+    for name, state in (("d", "SUCCEEDED"), ("e", "CANCELLED")):
+        cluster.create(training_job(name))
+        set_status(cluster, name, state=state)
+    ran = run("jobs", "wait", "d", "nobody", "e", "--timeout", "20s")
+    assert (ran.code, ran.out) == (1, "Job d SUCCEEDED.\nJob e CANCELLED.\n")
+
+
+def test_each_file_is_submitted_and_reported_though_another_is_refused(
+    run: Run, cluster: Cluster, tmp_path: Path
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(yaml.safe_dump(training_job(name)))
+    cluster.create(training_job("b"))
+    ran = run("jobs", "submit", *(tmp_path / name for name in ("a", "b", "c")))
     assert ran.code == 1
-    assert "job digits has ended already (SUCCEEDED): there is nothing to cancel" in ran.err
+    assert [line.split()[1] for line in ran.out.splitlines()] == ["a", "c"]
+    assert "TrainingJob b in namespace" in ran.err
+    ran = run("jobs", "submit", tmp_path / "b", tmp_path / "c", "--dry-run", "--format", "json")
+    assert (ran.code, ran.out) == (1, "")
+
+
+def test_several_jobs_are_checked_and_shown_as_one_document(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump_all([training_job("one"), training_job("two")]))
+    checked = run("jobs", "submit", file, "--dry-run").ok().out
+    assert [job["metadata"]["name"] for job in yaml.safe_load_all(checked)] == ["one", "two"]
+    made = run("jobs", "submit", file, "--format", "json").ok().json()
+    assert [job["metadata"]["name"] for job in made] == ["one", "two"]
 
 
 def test_the_sdk_submits_a_typed_job_and_a_manifest_for_another_namespace(client: Client, cluster: Cluster) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fovea.sdk import Client, NotFoundError, UnreachableError
+from fovea.sdk import Client, NotFoundError, Predictor, UnreachableError, rollout
 from fovea.sdk.endpoints import resolve
 from fovea_api.contract import labels, names
+from fovea_api.v1alpha1 import ModelDeployment
 from support.command_line import Ran, fovea
 from support.jobs import model_deployment
 from support.kube_apiserver import Cluster
@@ -111,4 +112,59 @@ def test_a_model_that_is_not_deployed_and_one_that_does_not_serve_yet_are_told_a
     cluster.create(model_deployment("pets", "pets"))
     cluster.patch("ModelDeployment", "pets", {"status": {"message": "no version of pets"}}, "status")
     with pytest.raises(UnreachableError, match=r"ModelDeployment pets serves nothing yet \(no version of pets\)"):
-        resolve(client.cluster, "pets")
+        resolve(client.cluster, "pets", rollout_timeout=0)
+
+
+def progressing(status: str, message: str) -> dict[str, Any]:
+    condition = {"type": "Progressing", "status": status, "reason": "Said", "message": message}
+    condition |= {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
+    return {"message": message, "conditions": [condition]}
+
+
+def test_a_first_version_that_is_coming_up_is_waited_for(
+    client: Client, cluster: Cluster, pets: PredictionServer, picture: Path
+) -> None:
+    cluster.create(model_deployment("pets", "pets"))
+    said: list[str] = []
+    steps = [
+        progressing("True", "version 3 is starting"),
+        {"stable": {"version": 3, "deployment": "pets-v3"}, "endpoint": {"nodePortGrpc": pets.port}},
+    ]
+
+    def notice(text: str) -> None:
+        said.append(text)
+        cluster.patch("ModelDeployment", "pets", {"status": steps.pop(0)}, "status")
+
+    with Predictor("pets", cluster=client.cluster, notice=notice) as predictor:
+        assert predictor.classify([picture])[0].label == "dog"
+    assert said == [
+        "Waiting for ModelDeployment pets: the operator has not looked at it yet",
+        "Waiting for ModelDeployment pets: version 3 is starting",
+    ]
+
+
+def test_a_version_that_cannot_come_is_not_waited_for(cluster: Cluster, picture: Path) -> None:
+    cluster.create(model_deployment("pets", "pets"))
+    status = progressing("False", "Version 3 is given up: its files do not match their digest.")
+    cluster.patch("ModelDeployment", "pets", {"status": status}, "status")
+    for more in ((), ("--rest",), ("--version", 3)):
+        ran = predict(cluster, "--model", "pets", picture, *more)
+        assert ran.code == 1
+        assert ran.err.startswith("ERROR: ModelDeployment pets serves nothing yet (Version 3 is given up: its files do")
+        assert f"`fovea models describe pets -n {cluster.namespace}` says where it stands" in ran.err
+
+
+def test_what_is_waited_for_is_said_and_for_how_long_can_be_chosen(cluster: Cluster, picture: Path) -> None:
+    cluster.create(model_deployment("pets", "pets"))
+    cluster.patch("ModelDeployment", "pets", {"status": progressing("True", "version 3 is starting")}, "status")
+    ran = predict(cluster, "--model", "pets", picture, "--rollout-timeout", "1s")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("Waiting for ModelDeployment pets: version 3 is starting\nERROR: ModelDeployment pets")
+
+
+def test_what_was_said_of_an_earlier_spec_does_not_end_the_wait() -> None:
+    document = model_deployment("pets", "pets") | {"status": progressing("False", "no version 7")}
+    document["metadata"]["generation"] = 1
+    assert rollout.cannot_come(ModelDeployment.model_validate(document))
+    document["metadata"]["generation"] = 2
+    assert not rollout.cannot_come(ModelDeployment.model_validate(document))

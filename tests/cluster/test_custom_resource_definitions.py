@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fovea_api.v1alpha1 import API_VERSION, KINDS
+from fovea_api.v1alpha1 import API_VERSION, KINDS, MachineType
 from kubernetes import client
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +96,24 @@ def test_an_invalid_manifest_is_refused_in_words_that_help(api: Api, case: dict[
     assert refused.value.status in (400, 422), refused.value.body
     answer = json.loads(refused.value.body)["message"]
     assert [words for words in case["says"] if words not in answer] == [], answer
+
+
+@pytest.mark.parametrize("name", ["n1-standard-4", "m5.2xlarge", "2xlarge"])
+def test_every_name_of_a_machine_type_can_be_named_by_jobs_and_deployments(api: Api, name: str) -> None:
+    machine = changed(EXAMPLES["machine-types"], {"metadata.name": name})
+    assert api.create(machine, dry_run=True)["metadata"]["name"] == name
+    job = changed(in_namespace(EXAMPLES["own-container"], api.namespace), {"spec.roles.chief.machineType": name})
+    assert api.create(job, dry_run=True)["spec"]["roles"]["chief"] == {"machineType": name}
+    deployment = changed(in_namespace(EXAMPLES["model-deployment"], api.namespace), {"spec.machineType": name})
+    assert api.create(deployment, dry_run=True)["spec"]["machineType"] == name
+
+
+def test_quantities_are_taken_as_numbers_like_those_of_pods(api: Api) -> None:
+    numbers = {"spec.cpu": 8, "spec.cpuLimit": 8, "spec.memory": 64 * 2**30, "spec.sharedMemory": 2**30}
+    created = api.create(changed(EXAMPLES["machine-types"], numbers), dry_run=True)
+    assert created["spec"]["cpu"] == 8
+    spec = MachineType.model_validate(created).spec
+    assert (spec.cpu, spec.cpu_limit, spec.memory, spec.shared_memory) == ("8", "8", str(64 * 2**30), str(2**30))
 
 
 def test_defaults_are_filled_in_by_the_api_server(api: Api) -> None:

@@ -1,6 +1,7 @@
 """The publication protocol against a real object store: whole or not there, whatever happens in between."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fovea_agent import store as store_module
 from fovea_agent.errors import Conflict, Corrupt, Missing
 from fovea_agent.folder import MULTIPART_FROM, PART, Folder
+from fovea_agent.patience import Patience
 from fovea_agent.publish import Publication, Sending, publish
 from fovea_agent.restore import read_manifest, restore
+from fovea_agent.store import Store
 from fovea_api.contract import environment, exit_codes, report, storage
 from fovea_api.contract.plan import Input, TrainingPlan
 from support.object_store import ObjectStore, running_object_store
@@ -148,6 +152,24 @@ def test_killed_between_payload_and_manifest_nothing_is_visible_and_a_second_try
     hold.release()
 
 
+def test_a_checkpoint_that_the_trainer_prunes_while_it_is_on_its_way_arrives_whole(
+    object_store: ObjectStore, proxy: StoreProxy, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    proxy.before = hold = Hold(lambda request: is_part(request, 1))
+    data = os.urandom(BIG)
+    pod.checkpoint(200, {"weights": data, "slots": b"s200"})
+    pod.start_sync("--transfers", "1")
+    assert hold.reached.wait(60)
+    shutil.rmtree(pod.directory(environment.CHECKPOINT_DIR) / "200")
+    hold.release()
+    assert pod.sync_ended().termination.checkpoint_step == 200
+    resumed = pod.next_attempt()
+    assert resumed.fetch().termination.checkpoint_step == 200
+    restored = resumed.directory(environment.CHECKPOINT_DIR) / "200"
+    assert ((restored / "weights").read_bytes(), (restored / "slots").read_bytes()) == (data, b"s200")
+
+
 def test_a_killed_sidecar_goes_on_with_the_parts_that_are_missing(
     object_store: ObjectStore, proxy: StoreProxy, pod: TrainingPod
 ) -> None:
@@ -282,6 +304,28 @@ def test_an_input_that_changes_while_it_is_fetched_is_never_mixed(
     proxy.before = lambda _: None
     assert pod.fetch().code == exit_codes.OK
     assert (pod.directory(environment.INPUT_DIR) / "data" / "a").read_bytes() == b"tuesday"
+
+
+def test_a_listing_of_many_pages_goes_on_after_an_outage_where_it_was(
+    object_store: ObjectStore, proxy: StoreProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["0/a", "0/b", "a-b", "a.png", "a/b", "ab", "größe & more+?#", "z"]
+    for name in names:
+        object_store.put(f"{NAMESPACE}/{tmp_path.name}/{name}", name.encode())
+    monkeypatch.setattr(store_module, "PAGE", 2)
+    access = replace(object_store.root, endpoint=proxy.endpoint)
+    lists = 0
+
+    def cut_the_third(request: Request) -> int | None:
+        nonlocal lists
+        lists += "list-type" in request.query
+        return 10 if lists == 3 else None
+
+    proxy.cut = cut_the_third
+    found = Store(access, Patience(20)).objects(f"{NAMESPACE}/{tmp_path.name}/")
+    assert [item.key.removeprefix(f"{NAMESPACE}/{tmp_path.name}/") for item in found] == names
+    after = [request.query.get("start-after", [""])[0].rpartition("/")[2] for request in proxy.seen]
+    assert after == ["", "b", "a.png", "a.png", "ab", "z"]
 
 
 def test_a_manifest_that_was_tampered_with_is_corrupt(object_store: ObjectStore, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from fovea.cli.main import cli
-from support.polling import until
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[hrt]*/*.md")))
@@ -325,8 +324,6 @@ def test_the_five_commands_of_the_readme_lead_to_a_served_model(cluster: Any, un
     environment = _installed(cluster, five[0], pictures)
     try:
         for command in five[1:]:
-            if command.words[1] == "predict":
-                _serves(cluster, unique)
             # Another name, as a user would choose one; the network at its smallest, for this test's time.
             words = shlex.split(command.text.replace("my-model", unique), comments=True)
             if words[1:3] == ["jobs", "submit"]:
@@ -363,16 +360,6 @@ def _installed(cluster: Any, command: Command, folder: Path) -> dict[str, str]:
     )
     assert present.stdout == "None\n", "the client brings no TensorFlow"
     return {**environment, "PATH": f"{own / 'bin'}{os.pathsep}{environment['PATH']}"}
-
-
-def _serves(cluster: Any, name: str) -> None:
-    """Until the model serves: a person would look, and try again."""
-
-    def stable() -> bool:
-        status = cluster.get("modeldeployment", name).get("status", {})
-        return bool(status.get("stable", {}).get("version") == 1)
-
-    until(stable, seconds=240, what=f"version 1 of {name} serves")
 
 
 def test_the_commands_that_the_demo_ends_with_are_understood(no_command_does_anything: list[str], cluster: Any) -> None:

@@ -49,6 +49,9 @@ class MemoryStore(Store):
         found = sorted((k, v) for k, v in self.content.items() if k.startswith(prefix))
         return [StoredObject(k, len(v), self.etags.get(k, md5(v).hex()), datetime.now(UTC)) for k, v in found]
 
+    def listing(self, prefix: str) -> Iterator[StoredObject]:
+        return iter(self.objects(prefix))
+
     def find(self, key: str) -> StoredObject | None:
         return next((item for item in self.objects(key) if item.key == key), None)
 

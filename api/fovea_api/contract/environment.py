@@ -22,7 +22,6 @@ CHECKPOINT_KEEP = "FOVEA_CHECKPOINT_KEEP"
 
 TF_CONFIG = "TF_CONFIG"
 CLOUD_ML_JOB = "CLOUD_ML_JOB"
-CLOUD_ML_TRIAL_ID = "CLOUD_ML_TRIAL_ID"
 CLOUD_ML_HP_METRIC_FILE = "CLOUD_ML_HP_METRIC_FILE"
 
 PLAN = "FOVEA_PLAN"
@@ -66,14 +65,12 @@ sent it): the trainer starts only once this file is there."""
 
 
 def of_trainer(
-    job: str, *, checkpoint_every_steps: int | None = None, checkpoint_keep: int | None = None, trial: str = ""
+    job: str, *, checkpoint_every_steps: int | None = None, checkpoint_keep: int | None = None
 ) -> dict[str, str]:
     """Environment of the trainer container, beyond what the user's own `env` adds."""
     variables = dict(DIRECTORIES)
     variables[PROGRESS_FILE] = PROGRESS_PATH
     variables[CLOUD_ML_JOB] = job
-    if trial:
-        variables[CLOUD_ML_TRIAL_ID] = trial
     variables[CLOUD_ML_HP_METRIC_FILE] = f"{WORK_MOUNT}/progress/metrics.json"
     if checkpoint_every_steps is not None:
         variables[CHECKPOINT_EVERY_STEPS] = str(checkpoint_every_steps)

@@ -1,5 +1,7 @@
 """Labels, annotations and the field manager that Fovea puts on what it creates."""
 
+from collections.abc import Mapping
+
 GROUP = "fovea.dev"
 FIELD_MANAGER = "fovea-operator"
 
@@ -9,6 +11,9 @@ NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
 COMPONENT_TRAINER = "trainer"
 COMPONENT_MODEL_SERVER = "model-server"
+COMPONENT_OBJECT_STORE = "object-store"
+PART_OF = "app.kubernetes.io/part-of"
+PART_OF_VALUE = "fovea"
 
 JOB = f"{GROUP}/training-job"
 ROLE = f"{GROUP}/role"
@@ -21,6 +26,11 @@ REVISION = f"{GROUP}/revision"
 """On a model server's pods and Deployment: the template hash that is part of the Deployment's name."""
 
 MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGED_BY_VALUE}"
+
+
+def is_embedded_store(of_service: Mapping[str, str]) -> bool:
+    """Whether a Service with these labels is that of the chart's own object store."""
+    return of_service.get(PART_OF) == PART_OF_VALUE and of_service.get(COMPONENT) == COMPONENT_OBJECT_STORE
 
 
 def of_training_pod(job: str, role: str, index: int, attempt: int) -> dict[str, str]:

@@ -1,7 +1,5 @@
 """Names of derived objects, containers, ports and volumes, and the bounds that make every derived name fit a DNS label."""
 
-import re
-
 MAX_NAME = 40
 """Longest name of a user's resource: every derived name and DNS label then fits 63 characters."""
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -33,15 +31,14 @@ def training_host(job: str, role: str, index: int) -> str:
     return f"{job}-{role}-{index}"
 
 
+def object_store_pod(service: str) -> str:
+    """Name of the embedded store's one pod, by its Service's name: people may reach it without a right to list pods."""
+    return f"{service}-0"
+
+
 def model_version(model: str, number: int) -> str:
     """Name of the ModelVersion object of a model's version number."""
     return f"{model}-v{number}"
-
-
-def model_version_number(model: str, name: str) -> int | None:
-    """Number N of a ModelVersion named `<model>-v<N>`, or None when the name is not of that model."""
-    match = re.fullmatch(re.escape(model) + r"-v([1-9][0-9]*)", name)
-    return int(match.group(1)) if match else None
 
 
 def version_deployment(deployment: str, version: int, revision: str) -> str:

@@ -44,10 +44,10 @@ class TrainingPlan:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read; raises ValueError naming the field that is missing, unknown or of a wrong type."""
+        """Read; raises ValueError naming the field that is missing or unknown."""
         document = _object(text)
-        inputs = tuple(Input(**item) for item in document.pop("inputs", ()))
         try:
+            inputs = tuple(Input(**item) for item in document.pop("inputs", ()))
             return cls(**document, inputs=inputs)
         except TypeError as error:
             raise ValueError(f"plan is malformed: {error}") from error

@@ -95,16 +95,17 @@ class Termination:
     """`sync`, `fetch`: the program left its `_SUCCESS`, so it was done, even if it had been told to end."""
 
     def to_json(self) -> str:
-        """Serialise within the limit: progress and metrics are dropped and then the message is cut, digests never."""
+        """Serialise within the limit: progress goes, then metrics that don't fit, then the message is cut, digests never."""
         document = {key: value for key, value in asdict(self).items() if value not in (None, {}) and value is not False}
         if self.progress is not None:
             document["progress"] = self.progress.document()
+        if _length(document) > MAX_TERMINATION_BYTES:
+            document.pop("progress", None)
+        if _length(document) > MAX_TERMINATION_BYTES:
+            document["metrics"] = {}
+            document["metrics"] = _fitting(self.metrics, MAX_TERMINATION_BYTES - _length(document))
         text = json.dumps(document, sort_keys=True)
-        for dropped in ("progress", "metrics"):
-            if len(text.encode()) > MAX_TERMINATION_BYTES:
-                document.pop(dropped, None)
-                text = json.dumps(document, sort_keys=True)
-        excess = len(text.encode()) - MAX_TERMINATION_BYTES
+        excess = len(text) - MAX_TERMINATION_BYTES
         if excess > 0:
             # json.dumps is ASCII: a character of the message may stand for up to 12 bytes, so cut generously.
             message = str(document["message"])
@@ -134,6 +135,21 @@ class Termination:
             )
         except (TypeError, ValueError, AttributeError, OverflowError):
             return None
+
+
+def _length(document: dict[str, Any]) -> int:
+    return len(json.dumps(document, sort_keys=True))  # ASCII: characters are bytes
+
+
+def _fitting(metrics: dict[str, float], room: int) -> dict[str, float]:
+    """As many as fit into `room` bytes, in their order."""
+    kept: dict[str, float] = {}
+    for name, value in metrics.items():
+        size = _length({name: value})  # the braces stand for the comma and the space between two
+        if size <= room:
+            kept[name] = value
+            room -= size
+    return kept
 
 
 def _published(document: Any) -> Published | None:

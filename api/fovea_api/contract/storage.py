@@ -1,4 +1,4 @@
-"""Layout of the object store (layout version 1): functions from names to keys. No key is spelled anywhere else.
+"""Layout of the object store: functions from names to keys. No key is spelled anywhere else.
 
 One bucket; `<namespace>/` is the border of a team. Everything that Fovea publishes is a *publication*: payload objects below a
 prefix and, written last, `<prefix>/manifest.json`; without the manifest it does not exist.
@@ -7,7 +7,6 @@ prefix and, written last, `<prefix>/manifest.json`; without the manifest it does
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-LAYOUT_VERSION = 1
 BUCKET = "fovea"
 MANIFEST = "manifest.json"
 SCHEME = "s3"
@@ -101,6 +100,8 @@ class Location:
             raise ValueError(f"{uri!r} is not a store address: write s3://<bucket>/<path>")
         if parts.query or parts.fragment:
             raise ValueError(f"{uri!r} has a query or fragment: write s3://<bucket>/<path>")
+        if {".", ".."} & set(parts.path.split("/")):
+            raise ValueError(f"{uri!r} has a part '.' or '..': write s3://<bucket>/<path>")
         return cls(parts.netloc, parts.path.strip("/"))
 
     def __str__(self) -> str:

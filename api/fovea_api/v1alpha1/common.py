@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from fovea_api.contract import labels, names
@@ -104,33 +104,106 @@ class Resource(Model):
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=names.MAX_NAME, pattern=names.NAME_PATTERN),
+    Field(
+        min_length=1,
+        max_length=names.MAX_NAME,
+        pattern=names.NAME_PATTERN,
+        json_schema_extra={"x-fovea-words": "hold a-z, 0-9 and '-', starting with a letter"},
+    ),
 ]
 """A name of ours: lower-case letters, digits and '-', starting with a letter, at most 40 characters."""
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """A name of a Kubernetes object."""
 
-Quantity = Annotated[
-    str, Field(min_length=1, max_length=24, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$")
+SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+QUALIFIED_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+
+MachineTypeName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=names.MAX_NAME,
+        pattern=rf"^{SUBDOMAIN}$",
+    ),
 ]
-"""A Kubernetes quantity such as 500m, 2, 4Gi. Written as a string."""
+"""Any name that Kubernetes gives an object, at most 40 characters: n1-standard-4, m5.2xlarge. Nothing is named after a machine type."""
+
+
+def at_least_a_mebibyte(field: str, *, optional: bool) -> dict[str, str]:
+    """Rule against amounts of memory and disk whose unit was forgotten: with so few bytes no program starts."""
+    enough = f"quantity(string(self.{field})).compareTo(quantity('1Mi')) >= 0"
+    return rule(
+        f"!has(self.{field}) || {enough}" if optional else enough,
+        f"{field} is less than 1Mi: a number without a unit is bytes, write for example 64Gi",
+        field=f".{field}",
+    )
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=24,
+        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$",
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0},
+    ),
+    BeforeValidator(_as_text),
+]
+"""A Kubernetes quantity such as 500m, 2, 4Gi: a string or, as in a pod, a whole number. Text for whoever reads it."""
 
 StoreUri = Annotated[str, Field(min_length=6, max_length=1024, pattern=r"^s3://[^/?#]+(/[^?#]*)?$")]
 """An address in the object store: s3://bucket/path."""
 
-LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
-LabelValue = Annotated[str, Field(max_length=63)]
+_LABEL_KEY = rf"({SUBDOMAIN}/)?{QUALIFIED_NAME}"
+LabelKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=rf"^{_LABEL_KEY}$",
+        json_schema_extra={
+            "x-fovea-words": "hold letters, digits, '-', '_' and '.' between letters or digits, with a domain and '/' in front or not"
+        },
+    ),
+]
+"""A label's or taint's key: a name, with a domain in front or not."""
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
+"""A label's or taint's value."""
 
 
 class Toleration(Model):
     """A toleration, as in a pod."""
 
-    key: Annotated[str, Field(max_length=317)] = ""
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.key != '' || self.operator == 'Exists'",
+                "a toleration without key tolerates every taint and needs operator Exists: name the key or set operator: Exists",
+                field=".key",
+            ),
+            rule(
+                "self.value == '' || self.operator == 'Equal'",
+                "a toleration with operator Exists has no value: remove value or set operator: Equal",
+                field=".value",
+            ),
+            rule(
+                "!has(self.tolerationSeconds) || self.effect == 'NoExecute'",
+                "tolerationSeconds goes with effect NoExecute only: remove it or set effect: NoExecute",
+                field=".tolerationSeconds",
+            ),
+        )
+    )
+
+    key: Annotated[str, Field(max_length=317, pattern=rf"^({_LABEL_KEY})?$")] = ""
     """Taint key; empty with operator Exists tolerates every taint."""
     operator: Literal["Exists", "Equal"] = "Equal"
     """How key and value are compared."""
-    value: Annotated[str, Field(max_length=63)] = ""
+    value: LabelValue = ""
     """Taint value, for operator Equal."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     """Taint effect; empty means every effect."""

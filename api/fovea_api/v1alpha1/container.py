@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from fovea_api.contract import names
 
-from .common import Model, ObjectName, Quantity, rule, rules
+from .common import Model, ObjectName, Quantity, at_least_a_mebibyte, rule, rules
 
 
 class KeyReference(Model):
@@ -228,7 +228,12 @@ class VolumeMount(Model):
                 "!self.mountPath.startsWith('/var/run/secrets/fovea')",
                 "/fovea and /var/run/secrets/fovea are Fovea's own; mount the volume elsewhere",
                 field=".mountPath",
-            )
+            ),
+            rule(
+                "self.mountPath != '/' && !self.mountPath.matches('//|/[.][.]?(/|$)')",
+                "mountPath is a folder without //, /. and /.. in it: write the plain path, for example /data",
+                field=".mountPath",
+            ),
         )
     )
 
@@ -255,7 +260,8 @@ class Container(Model):
                 "self.volumes.exists(v, v.name == m.name))",
                 "every volumeMounts[].name must be the name of one of volumes: add the volume or correct the name",
                 field=".volumeMounts",
-            )
+            ),
+            at_least_a_mebibyte("sharedMemory", optional=True),
         )
     )
 
@@ -287,7 +293,13 @@ class Container(Model):
         ),
     ] = None
     """Volumes of the pod."""
-    volume_mounts: Annotated[list[VolumeMount] | None, Field(max_length=32)] = None
+    volume_mounts: Annotated[
+        list[VolumeMount] | None,
+        Field(
+            max_length=32,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]},
+        ),
+    ] = None
     """Where the volumes appear."""
     shared_memory: Quantity | None = None
     """Size of /dev/shm; absent: the machine type's."""

@@ -111,7 +111,10 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) ->
     if node.get("x-fovea-scalars"):
         return _scalars(node)
     if node.get("x-kubernetes-int-or-string"):
-        result: dict[str, Any] = {"x-kubernetes-int-or-string": True}
+        # Bounds beside it hold for what they can be said of: the text's for text, the number's for a number.
+        result: dict[str, Any] = {"x-kubernetes-int-or-string": True} | {
+            key: node[key] for key in ("minimum", "minLength", "maxLength", "pattern") if key in node
+        }
     else:
         result = {key: node[key] for key in _KEPT if key in node}
         if "const" in node:
@@ -157,16 +160,15 @@ def _object(node: dict[str, Any], result: dict[str, Any], definitions: dict[str,
         name = path.rsplit(".", 1)[-1]
         checks = []
         if "pattern" in keys:
-            checks.append(f"k.matches('{keys['pattern']}')")
+            checks.append(f"k.matches(r'{keys['pattern']}')")
         if "maxLength" in keys:
             checks.append(f"k.size() <= {keys['maxLength']}")
         if checks:
             result.setdefault("x-kubernetes-validations", []).append(
                 {
                     "rule": f"self.all(k, {' && '.join(checks)})",
-                    "message": f"names in {name} hold a-z, 0-9 and '-' and have at most {keys.get('maxLength', 253)} characters"
-                    if "pattern" in keys
-                    else f"names in {name} have at most {keys.get('maxLength', 253)} characters",
+                    "message": f"names in {name} have at most {keys.get('maxLength', 253)} characters"
+                    + (f" and {keys['x-fovea-words']}" if "x-fovea-words" in keys else ""),
                 }
             )
 

@@ -4,22 +4,65 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from .common import Column, Kind, LabelKey, LabelValue, Model, Quantity, Resource, Toleration, rule, rules
+from .common import (
+    QUALIFIED_NAME,
+    SUBDOMAIN,
+    Column,
+    Kind,
+    LabelKey,
+    LabelValue,
+    Model,
+    Quantity,
+    Resource,
+    Toleration,
+    at_least_a_mebibyte,
+    rule,
+    rules,
+)
 
 
 class Gpus(Model):
     """Accelerators."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!self.resource.contains('kubernetes.io/') && !self.resource.startsWith('requests.')",
+                "gpus.resource is the name that a device plugin advertises: kubernetes.io and requests.… are Kubernetes' own, "
+                "write for example nvidia.com/gpu",
+                field=".resource",
+            )
+        )
+    )
+
     count: Annotated[int, Field(ge=1, le=64)]
     """How many."""
     resource: Annotated[
-        str, Field(min_length=3, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[-A-Za-z0-9_.]+$")
+        str,
+        Field(
+            min_length=3,
+            max_length=253,
+            pattern=rf"^{SUBDOMAIN}/{QUALIFIED_NAME}$",
+        ),
     ] = "nvidia.com/gpu"
     """Extended resource that a device plugin advertises."""
 
 
 class MachineTypeSpec(Model):
     """Resources of one pod of this type, and the nodes it may run on."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.cpuLimit) || quantity(string(self.cpuLimit)).compareTo(quantity(string(self.cpu))) >= 0",
+                "spec.cpuLimit is smaller than the request spec.cpu: raise it, or remove it for no limit",
+                field=".cpuLimit",
+            ),
+            at_least_a_mebibyte("memory", optional=False),
+            at_least_a_mebibyte("ephemeralStorage", optional=True),
+            at_least_a_mebibyte("sharedMemory", optional=True),
+        )
+    )
 
     cpu: Quantity
     """CPU request, for example 500m or 4."""

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .common import NAME_RULE, Column, Conditions, Kind, Model, Name, Resource, rule
+from .common import NAME_RULE, Column, Conditions, Kind, MachineTypeName, Model, Name, Resource, rule
 
 
 class Scaling(Model):
@@ -39,7 +39,7 @@ class ModelDeploymentSpec(Model):
     """Latest (the newest approved version) or a number."""
     scaling: Scaling = Field(default_factory=Scaling, json_schema_extra={"default": {}})
     """How many pods serve."""
-    machine_type: Name | None = None
+    machine_type: MachineTypeName | None = None
     """MachineType of the pods; absent: the default one."""
     rollout: Rollout = Field(default_factory=Rollout, json_schema_extra={"default": {}})
     """How a new version takes over."""

@@ -4,9 +4,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from .common import NAME_RULE, Column, Kind, Model, Name, Resource, immutable, rule, rules
+from fovea_api.contract import names
+
+from .common import NAME_RULE, Column, Kind, MachineTypeName, Model, Name, Resource, immutable, rule, rules
 from .container import Container
 from .training_job_status import TrainingJobStatus
+
+_NAMED = rf"[a-z]([-a-z0-9]{{0,{names.MAX_NAME - 2}}}[a-z0-9])?"
+"""A job's or model's name within an address: a longer one could never exist and would be waited for without end."""
 
 
 class Trainer(Model):
@@ -30,7 +35,7 @@ class Trainer(Model):
 class Role(Model):
     """Size of one role."""
 
-    machine_type: Name | None = None
+    machine_type: MachineTypeName | None = None
     """MachineType of its pods; absent: the default one."""
 
 
@@ -48,9 +53,7 @@ class Checkpoint(Model):
     """Steps between checkpoints ($FOVEA_CHECKPOINT_EVERY_STEPS); absent: the program's own default."""
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     """How many of the newest are kept."""
-    from_: Annotated[str | None, Field(alias="from", max_length=256, pattern=r"^job://[a-z]([-a-z0-9]*[a-z0-9])?$")] = (
-        None
-    )
+    from_: Annotated[str | None, Field(alias="from", max_length=256, pattern=rf"^job://{_NAMED}$")] = None
     """job://NAME: begin with the newest checkpoint of another job of this namespace (online learning), while there is no own one."""
 
 
@@ -90,7 +93,7 @@ InputUri = Annotated[
     Field(
         min_length=6,
         max_length=1024,
-        pattern=r"^(s3://[^/?#]+/[^?#]*|job://[a-z]([-a-z0-9]*[a-z0-9])?/(output|model)|model://[a-z]([-a-z0-9]*[a-z0-9])?(/[1-9][0-9]{0,8})?)$",
+        pattern=rf"^(s3://[^/?#]+/[^?#]*|job://{_NAMED}/(output|model)|model://{_NAMED}(/[1-9][0-9]{{0,8}})?)$",
     ),
 ]
 """s3://bucket/path, job://NAME/output, job://NAME/model, model://NAME (newest approved) or model://NAME/VERSION."""

@@ -87,6 +87,18 @@ affinity:
 {{- end }}
 {{- end }}
 
+{{/* A machine type's spec. Quantities become text: its kind takes no fractions as numbers, and Helm writes big numbers with an exponent. */}}
+{{- define "fovea.machineType" -}}
+{{- $spec := dict }}
+{{- range $field, $value := . }}
+{{- if and (has $field (list "cpu" "cpuLimit" "memory" "ephemeralStorage" "sharedMemory")) (not (kindIs "string" $value)) }}
+{{- $value = ternary (printf "%.0f" (float64 $value)) (toString $value) (eq (floor $value) (float64 $value)) }}
+{{- end }}
+{{- $_ := set $spec $field $value }}
+{{- end }}
+{{- toYaml $spec }}
+{{- end }}
+
 {{- define "fovea.pullSecrets" -}}
 {{- with .Values.images.pullSecrets }}
 imagePullSecrets:

@@ -29,7 +29,9 @@ def data() -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("name")
 @click.option("--delete", is_flag=True, help="Remove from the data set what the folder does not have.")
-@click.option("--exclude", metavar="GLOB", multiple=True, help="Leave out files by name or path. Repeatable.")
+@click.option(
+    "--exclude", metavar="GLOB", multiple=True, help="Leave out files and folders by name or path. Repeatable."
+)
 @click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Files on the way at once.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @format_option

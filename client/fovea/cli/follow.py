@@ -22,7 +22,10 @@ def watch(jobs: Iterable["Job"], *, quiet: bool = False) -> "Job":
 
 
 def _last(jobs: Iterable["Job"]) -> "Job":
-    *_, last = jobs
+    last = None
+    for last in jobs:  # noqa: B007 - a list of them all would grow for days
+        pass
+    assert last is not None  # noqa: S101 - following yields at least once or raises
     return last
 
 
@@ -43,7 +46,9 @@ def _bar(jobs: Iterable["Job"]) -> "Job":
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     last = None
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"))
+    # Messages are text: brackets in them are no markup.
+    title, detail_column = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[detail]}"))
+    columns = (SpinnerColumn(), title, BarColumn(), detail_column)
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, detail="")
         for last in jobs:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import exit_codes
+from .each import each
 from .options import Where, cluster_options, complete_job, examples, format_option, seconds
-from .output import document, show, utc_now
+from .output import document, documents, show, utc_now
 from .submit_flags import UserArguments, manifests_of, submit_options
 
 if TYPE_CHECKING:
     from fovea.sdk.jobs import Job, Jobs
 
+CONTAINERS = ("trainer", "fovea-fetch", "fovea-sync")
 STATES = ("QUEUED", "PREPARING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED")
 
 
@@ -71,20 +73,30 @@ def submit(
     for manifest in manifests:
         for warning in submission.warnings(manifest):
             click.echo(f"WARNING: {manifest['metadata']['name']}: {warning}", err=True)
+    as_document = "yaml" if format_ == "table" and (print_ or dry_run) else format_
     if print_:
-        click.echo(
-            "\n---\n".join(document(manifest, "json" if format_ == "json" else "yaml") for manifest in manifests)
-        )
+        click.echo(documents(manifests, as_document, several=len(manifests) > 1))
         return
     client = _client(ctx)
-    submitted = [client.jobs.submit(manifest, dry_run=dry_run) for manifest in manifests]
-    for job in submitted:
-        _submitted(job, dry_run=dry_run, format_=format_)
-    if not dry_run and (wait or stream_logs):
+    submitted: list[Job] = []
+
+    def send(manifest: dict[str, Any]) -> None:
+        job = client.jobs.submit(manifest, dry_run=dry_run)
+        submitted.append(job)
+        if as_document == "table":
+            click.echo(f"Job {job.name} submitted to namespace {job.namespace}.")
+            click.echo(f"See it: fovea jobs describe {job.name} -n {job.namespace}", err=True)
+
+    code = each(manifests, send)
+    if as_document != "table" and submitted:
+        click.echo(documents([job.raw for job in submitted], as_document, several=len(manifests) > 1))
+    if not code and not dry_run and (wait or stream_logs):
         job = submitted[0]
         source = client.jobs.within(job.namespace)
         _print_logs(source, job.name) if stream_logs else None
-        ctx.exit(_wait(source, job.name, timeout=timeout, quiet=stream_logs))
+        # Beside a document, how it ended is no part of the result.
+        code = _wait(source, job.name, timeout=timeout, quiet=stream_logs, to_stderr=format_ != "table")
+    ctx.exit(code)
 
 
 @jobs.command("list", epilog=examples("fovea jobs list", "fovea jobs list --state RUNNING --state QUEUED -n vision"))
@@ -147,17 +159,18 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
     """Wait until the jobs have ended, showing progress.
 
     Exit code: 0 SUCCEEDED, 1 FAILED, 3 CANCELLED, 124 not ended within --timeout, 130 Ctrl-C (the job goes on). Of
-    several jobs, the first that did not succeed decides.
+    several jobs, the first that did not succeed decides; all are waited for.
     """
     import time
 
     deadline = None if timeout is None else time.monotonic() + timeout
     source = _client(ctx).jobs
-    codes = []
-    for name in names:
+
+    def one(name: str) -> int:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        codes.append(_wait(source, name, timeout=left, quiet=quiet))
-    ctx.exit(next((code for code in codes if code), exit_codes.OK))
+        return _wait(source, name, timeout=left, quiet=quiet)
+
+    ctx.exit(each(names, one))
 
 
 @jobs.command(
@@ -169,7 +182,11 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
 @click.argument("name", shell_complete=complete_job)
 @click.option("--task-name", "task", metavar="TASK", default="", help="Only this task, for example chief-0.")
 @click.option(
-    "--container", metavar="NAME", default="trainer", show_default=True, help="trainer, fovea-fetch or fovea-sync."
+    "--container",
+    type=click.Choice(CONTAINERS),
+    default="trainer",
+    show_default=True,
+    help="trainer is the program, the others are the agent.",
 )
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Go on until the job has ended.")
 @cluster_options
@@ -187,9 +204,12 @@ def stream_logs(ctx: click.Context, name: str, task: str, container: str, follow
 def cancel(ctx: click.Context, names: Sequence[str]) -> None:
     """Cancel jobs: their programs are stopped, records and checkpoints stay. One way."""
     source = _client(ctx).jobs
-    for name in names:
+
+    def one(name: str) -> None:
         source.cancel(name)
         click.echo(f"Cancelling job {name}.")
+
+    ctx.exit(each(names, one))
 
 
 @jobs.command(epilog=examples("fovea jobs suspend digits"))
@@ -199,9 +219,12 @@ def cancel(ctx: click.Context, names: Sequence[str]) -> None:
 def suspend(ctx: click.Context, names: Sequence[str]) -> None:
     """Suspend jobs: their pods end after a checkpoint; resume goes on from there."""
     source = _client(ctx).jobs
-    for name in names:
+
+    def one(name: str) -> None:
         source.suspend(name)
         click.echo(f"Suspended job {name}: `fovea jobs resume {name}` goes on from its last checkpoint.")
+
+    ctx.exit(each(names, one))
 
 
 @jobs.command(epilog=examples("fovea jobs resume digits"))
@@ -211,9 +234,12 @@ def suspend(ctx: click.Context, names: Sequence[str]) -> None:
 def resume(ctx: click.Context, names: Sequence[str]) -> None:
     """Resume suspended jobs from their last checkpoints."""
     source = _client(ctx).jobs
-    for name in names:
+
+    def one(name: str) -> None:
         source.resume(name)
         click.echo(f"Resumed job {name}.")
+
+    ctx.exit(each(names, one))
 
 
 @jobs.command(epilog=examples("fovea jobs delete digits --yes"))
@@ -226,24 +252,19 @@ def delete(ctx: click.Context, names: Sequence[str], yes: bool) -> None:
     if not yes:
         click.confirm(f"Delete {', '.join(names)}?", abort=True, err=True)
     source = _client(ctx).jobs
-    for name in names:
+
+    def one(name: str) -> None:
         source.delete(name)
         click.echo(f"Deleted job {name}.")
+
+    ctx.exit(each(names, one))
 
 
 def _client(ctx: click.Context) -> Any:
     return (ctx.find_object(Where) or Where()).client()
 
 
-def _submitted(job: "Job", *, dry_run: bool, format_: str) -> None:
-    if dry_run or format_ != "table":
-        click.echo(document(job.raw, "yaml" if format_ == "table" else format_))
-        return
-    click.echo(f"Job {job.name} submitted to namespace {job.namespace}.")
-    click.echo(f"See it: fovea jobs describe {job.name} -n {job.namespace}", err=True)
-
-
-def _wait(source: "Jobs", name: str, *, timeout: float | None, quiet: bool) -> int:
+def _wait(source: "Jobs", name: str, *, timeout: float | None, quiet: bool, to_stderr: bool = False) -> int:
     from fovea.sdk.errors import WaitTimeoutError
 
     from . import follow
@@ -253,7 +274,8 @@ def _wait(source: "Jobs", name: str, *, timeout: float | None, quiet: bool) -> i
     except WaitTimeoutError as error:
         click.echo(f"TIMEOUT: {error}", err=True)
         return exit_codes.TIMEOUT
-    click.echo(f"Job {name} {job.state}." + (f" Model version {job.model_version}." if job.model_version else ""))
+    version = f" Model version {job.model_version}." if job.model_version else ""
+    click.echo(f"Job {name} {job.state}.{version}", err=to_stderr)
     if quiet and job.state != "SUCCEEDED" and job.status.message:
         click.echo(job.status.message, err=True)
     return exit_codes.of_state(job.state)

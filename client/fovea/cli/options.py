@@ -1,5 +1,6 @@
 """Options that every command takes, before or after the verb, and the client they lead to."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,9 +108,12 @@ def seconds(context: click.Context, parameter: click.Parameter, value: str | Non
     unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(value[-1:], 0)
     number = value[:-1] if unit else value
     try:
-        return float(number) * (unit or 1)
+        result = float(number) * (unit or 1)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no duration: write 90, 90s, 15m or 2h", param=parameter) from None
+        result = math.nan
+    if not math.isfinite(result) or result < 0:
+        raise click.BadParameter(f"{value!r} is no duration: write 90, 90s, 15m or 2h", param=parameter)
+    return result
 
 
 def _complete(plural: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:

@@ -38,6 +38,13 @@ def document(value: Any, format_: str) -> str:
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)).rstrip("\n")
 
 
+def documents(values: Sequence[Any], format_: str, *, several: bool) -> str:
+    """One document as it is; where there could be several, a list in JSON and YAML documents apart by `---`."""
+    if format_ == "json" and several:
+        return document(list(values), format_)
+    return "\n---\n".join(document(value, format_) for value in values)
+
+
 def show(value: Any, text: str, format_: str) -> None:
     """Print the document or, for format table, the text."""
     click.echo(text if format_ == "table" else document(value, format_))

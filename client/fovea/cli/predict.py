@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes shown per image.")
 @click.option("--timeout", metavar="TIME", default="30s", show_default=True, callback=seconds, help="For each image.")
+@click.option(
+    "--rollout-timeout",
+    metavar="TIME",
+    default="10m",
+    show_default=True,
+    callback=seconds,
+    help="How long the model's first version is waited for while it comes up; 0: not at all.",
+)
 @format_option
 @cluster_options
 @click.pass_context
@@ -52,12 +60,18 @@ def predict(
     input_name: str,
     top: int,
     timeout: float,
+    rollout_timeout: float,
     format_: str,
 ) -> None:
     """Classify image files with a served model.
 
-    Each image is sent as it is; the model decodes and scales it. The exit code is 1 when any image failed.
+    Each image is sent as it is; the model decodes and scales it. A model whose first version is still coming up is waited
+    for. The exit code is 1 when any image failed.
     """
+
+    def notice(text: str) -> None:
+        click.echo(text, err=True)
+
     cluster = (ctx.find_object(Where) or Where()).client().cluster
     if rest:
         from fovea.sdk.rest import classify
@@ -71,11 +85,21 @@ def predict(
             signature=signature,
             input_name=input_name,
             timeout=timeout,
+            rollout_timeout=rollout_timeout,
+            notice=notice,
         )
     else:
         from fovea.sdk.predictor import Predictor
 
-        with Predictor(model, endpoint=endpoint, version=version, cluster=cluster, timeout=timeout) as predictor:
+        with Predictor(
+            model,
+            endpoint=endpoint,
+            version=version,
+            cluster=cluster,
+            timeout=timeout,
+            rollout_timeout=rollout_timeout,
+            notice=notice,
+        ) as predictor:
             found = predictor.classify(images, signature=signature, input_name=input_name)
     if format_ == "table":
         click.echo(predictions_table([prediction for prediction in found if not prediction.error], top))

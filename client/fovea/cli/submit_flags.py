@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .options import pairs, seconds
+from .options import Where, pairs, seconds
 
 
 class UserArguments(click.Command):
@@ -26,7 +26,7 @@ def submit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("--recipe", metavar="NAME", default="", help="Recipe of the fovea-tensorflow image."),
         click.option("--image", metavar="IMAGE", default="", help="Your own image instead of a recipe."),
-        click.option("--command", metavar="WORD", multiple=True, help="Entry point in --image. Repeatable."),
+        click.option("--command", metavar="WORD", multiple=True, help="Entry point of your own image. Repeatable."),
         click.option(
             "-f",
             "--config",
@@ -57,7 +57,7 @@ def submit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--machine-type", metavar="NAME", default="", help="MachineType of the job's pod."),
         click.option("--model", metavar="NAME", default="", help="Register the trained model as its next version."),
-        click.option("--deploy", is_flag=True, help="Serve the newest version of --model."),
+        click.option("--deploy", is_flag=True, help="Serve the model's newest version."),
         click.option("--cache", metavar="NAME", default="", help="Cache shared with other jobs of the namespace."),
         click.option(
             "--checkpoint-from", metavar="JOB", default="", help="Begin with another job's newest checkpoint."
@@ -87,6 +87,7 @@ def manifests_of(ctx: click.Context, names: tuple[str, ...], flags: dict[str, An
     """The jobs that the words of the command line mean; raises UsageError where they contradict each other."""
     from fovea.sdk import submission
 
+    where = ctx.find_object(Where) or Where()
     words = submission.arguments(ctx.meta.get("user_args", ()))
     if not (flags["recipe"] or flags["image"] or flags["config"]):
         given = [_option(ctx, name) for name, value in flags.items() if value not in (None, "", {}, (), False)]
@@ -94,7 +95,7 @@ def manifests_of(ctx: click.Context, names: tuple[str, ...], flags: dict[str, An
             raise click.UsageError(
                 f"{', '.join(given) or 'arguments after --'}: a job from flags needs --recipe, --image or --config too"
             )
-        return [manifest for name in names for manifest in submission.load(name)]
+        return [manifest for name in names for manifest in _of_file(name, where.namespace)]
     if flags["recipe"] and flags["image"]:
         raise click.UsageError("--recipe and --image exclude each other: a recipe has its own image")
     if len(names) != 1:
@@ -110,6 +111,7 @@ def manifests_of(ctx: click.Context, names: tuple[str, ...], flags: dict[str, An
     return [
         submission.Submission(
             name=names[0],
+            namespace=where.namespace or "",
             base=base,
             recipe=flags["recipe"],
             image=flags["image"],
@@ -130,6 +132,21 @@ def manifests_of(ctx: click.Context, names: tuple[str, ...], flags: dict[str, An
             suspend=flags["suspend"],
         ).manifest()
     ]
+
+
+def _of_file(name: str, namespace: str | None) -> list[dict[str, Any]]:
+    """The jobs of a file, refused as by kubectl where it names another namespace than the command line."""
+    from fovea.sdk import submission
+
+    found = submission.load(name)
+    for manifest in found:
+        own = manifest["metadata"].get("namespace")
+        if own and namespace and own != namespace:
+            raise click.UsageError(
+                f"{name} puts job {manifest['metadata']['name']} into namespace {own}, --namespace says {namespace}: "
+                f"pass --namespace {own}, or take the namespace out of the file"
+            )
+    return found
 
 
 def _option(ctx: click.Context, name: str) -> str:

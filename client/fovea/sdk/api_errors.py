@@ -15,7 +15,11 @@ from .errors import (
     UnreachableError,
 )
 
-INSTALL = "helm install fovea charts/fovea --namespace fovea-system --create-namespace"
+_INSTALL = (
+    "helm install fovea charts/fovea --namespace fovea-system --create-namespace "
+    "--set images.fovea=REGISTRY/fovea:TAG --set images.trainer=REGISTRY/fovea-tensorflow:TAG "
+    "--set 'objectStore.namespaces={{{namespace}}}' (docs/how-to/install.md says how to build the images)"
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Target:
     name: str = ""
     ours: bool = True
     """Whether the kind is one of Fovea's: if the server does not know it, Fovea is not installed."""
+    remedy: str = "ask the platform team for the role edit (or view) in that namespace"
+    """What to do when the user may not."""
 
     def __str__(self) -> str:
         subject = f"{self.kind} {self.name}".strip()
@@ -89,8 +95,8 @@ def _not_found(target: Target, status: dict[str, Any], message: str) -> FoveaErr
     named = bool((status.get("details") or {}).get("name")) if isinstance(status.get("details"), dict) else False
     if target.ours and not named:
         return NotInstalledError(
-            f"Fovea is not installed in this cluster (it does not know {target.plural}): {INSTALL}, "
-            "or choose another cluster with --context"
+            f"Fovea is not installed in this cluster (it does not know {target.plural}): "
+            f"{_INSTALL.format(namespace=target.namespace)}, or choose another cluster with --context"
         )
     if (status.get("details") or {}).get("kind") == "namespaces":
         return NotFoundError(
@@ -110,12 +116,13 @@ def _refused(target: Target, code: int, message: str) -> ForbiddenError:
             f"the API server does not accept your credentials for {target.verb} {target}: log in again, "
             "or check the user of the current context (`kubectl config view --minify`)"
         )
-    can_i = f"kubectl auth can-i {target.verb} {target.plural}"
+    # A right may be bound to a name, but for create.
+    named = f"/{target.name}" if target.name and target.verb != "create" else ""
+    can_i = f"kubectl auth can-i {target.verb} {target.plural}{named}"
     if target.namespace:
         can_i += f" -n {target.namespace}"
     return ForbiddenError(
-        f"you may not {target.verb} {target}: ask the platform team for the role edit (or view) in that namespace; "
-        f"`{can_i}` asks the cluster. It said: {message}"
+        f"you may not {target.verb} {target}: {target.remedy}; `{can_i}` asks the cluster. It said: {message}"
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from .cluster import Cluster
 from .jobs import Jobs
+from .rollout import SECONDS as ROLLOUT_SECONDS
 
 if TYPE_CHECKING:
     from .data import Data
@@ -62,8 +63,13 @@ class Client:
 
         return Data(self.cluster, store_endpoint=self._store_endpoint)
 
-    def predictor(self, model: str, *, endpoint: str | None = None) -> "Predictor":
-        """A channel to the model's server, found through its ModelDeployment unless `endpoint` (host:port) is given."""
+    def predictor(
+        self, model: str, *, endpoint: str | None = None, rollout_timeout: float = ROLLOUT_SECONDS
+    ) -> "Predictor":
+        """A channel to the model's server, found through its ModelDeployment unless `endpoint` (host:port) is given.
+
+        A first version that is coming up is waited for, `rollout_timeout` seconds at most.
+        """
         from .predictor import Predictor
 
-        return Predictor(model, endpoint=endpoint, cluster=self.cluster)
+        return Predictor(model, endpoint=endpoint, cluster=self.cluster, rollout_timeout=rollout_timeout)

@@ -6,11 +6,12 @@ it is imported on the first request only, because that takes half a second.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import object_names
 from .api_errors import Target, from_failure, from_response
 from .errors import FoveaError, InvalidError
 
@@ -39,7 +40,7 @@ class Cluster:
         """The namespace asked for, else the context's, else the pod's own, else default."""
         if self._namespace is None:
             self._namespace = self._own_namespace()
-        return self._namespace
+        return object_names.existing("namespace", self._namespace)
 
     @property
     def server(self) -> str:
@@ -88,9 +89,15 @@ class Cluster:
                     raise from_response(target, int(status.get("code", 500)), json.dumps(status).encode())
                 yield event
 
-    def lines(self, target: Target, path: str, query: Mapping[str, Any]) -> Iterator[str]:
-        """Lines of a text as they come, for example a log that is followed. Raises as `get` does."""
+    def lines(
+        self, target: Target, path: str, query: Mapping[str, Any], *, connected: Callable[[], None] = lambda: None
+    ) -> Iterator[str]:
+        """Lines of a text as they come, for example a log that is followed. Raises as `get` does.
+
+        `connected` is called when the server has begun to answer, which may be long before the first line.
+        """
         with self.stream(target, path, query) as response, self._answered(target):
+            connected()
             for line in _lines(response, keep_empty=True):
                 yield line.decode(errors="replace")
 
@@ -166,17 +173,26 @@ class Cluster:
     def _connect(self) -> Any:
         from kubernetes import client, config
 
-        try:
+        with self._configuring():
             if self._pod_credentials():
                 configuration = client.Configuration()
                 config.load_incluster_config(client_configuration=configuration)
                 api = client.ApiClient(configuration)
             else:
                 api = config.new_client_from_config(config_file=self._config_file(), context=self._context)
-        except config.ConfigException as error:
-            raise InvalidError(self._config_problem(error)) from error
         api.user_agent = "fovea-client"
         return api
+
+    @contextmanager
+    def _configuring(self) -> Iterator[None]:
+        import yaml
+        from kubernetes import config
+
+        try:
+            yield
+        # A file that is no kubeconfig ends in whatever the package's reading of it meets first.
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
+            raise InvalidError(self._config_problem(error)) from error
 
     def _pod_credentials(self) -> bool:
         asked = self._context or self._kubeconfig or os.environ.get("KUBECONFIG")
@@ -199,10 +215,8 @@ class Cluster:
 
         if self._pod_credentials():
             return (_SERVICE_ACCOUNT / "namespace").read_text().strip() or "default"
-        try:
+        with self._configuring():
             contexts, active = config.list_kube_config_contexts(self._config_file())
-        except config.ConfigException as error:
-            raise InvalidError(self._config_problem(error)) from error
         chosen = next((c for c in contexts if c["name"] == self._context), active) if self._context else active
         return str((chosen or {}).get("context", {}).get("namespace") or "default")
 

@@ -1,15 +1,14 @@
 """Data sets: a folder of a user's own, brought to the namespace's place in the object store."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fovea_api.contract import names, storage
+from fovea_api.contract import storage
 
+from . import local_files, object_names
 from . import upload as uploading
 from .cluster import Cluster
-from .errors import InvalidError
 from .store import open_store
 
 
@@ -49,11 +48,8 @@ class Data:
         `delete` removes objects of the data set that the folder does not have. `progress` is called from several
         threads, one at a time.
         """
-        if not re.fullmatch(names.NAME_PATTERN, name) or len(name) > names.MAX_NAME:
-            raise InvalidError(
-                f"data set name {name!r}: use at most {names.MAX_NAME} of a-z, 0-9 and '-', beginning with a letter"
-            )
-        files = uploading.scan(Path(folder), exclude)
+        object_names.new("data set", name)
+        files = local_files.scan(Path(folder), exclude)
         prefix = storage.dataset(self._cluster.namespace, name)
         with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
             result = uploading.upload(store, files, prefix, parallel=parallel, progress=progress)

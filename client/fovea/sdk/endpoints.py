@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -11,9 +11,10 @@ from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import ModelDeployment
 from fovea_api.v1alpha1.model_deployment import KIND
 
+from . import rollout
 from .api_errors import Target
 from .cluster import Cluster, in_pod
-from .errors import ForbiddenError, NotFoundError, UnreachableError
+from .errors import ForbiddenError, NotFoundError
 from .port_forward import PortForward, to_pods
 from .resources import Kinds
 
@@ -36,18 +37,22 @@ class Endpoint:
             self.forward.close()
 
 
-def resolve(cluster: Cluster, model: str, *, protocol: Protocol = "grpc", version: int | None = None) -> Endpoint:
-    """Find the model's server through its ModelDeployment; NotFoundError and UnreachableError say the next step."""
-    deployment = find(cluster, model)
+def resolve(
+    cluster: Cluster,
+    model: str,
+    *,
+    protocol: Protocol = "grpc",
+    version: int | None = None,
+    rollout_timeout: float = rollout.SECONDS,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Endpoint:
+    """Find the model's server through its ModelDeployment; NotFoundError and UnreachableError say the next step.
+
+    A first version that is coming up is waited for, `rollout_timeout` seconds at most; `notice` is told so.
+    """
+    deployment = rollout.await_first(cluster, find(cluster, model), seconds=rollout_timeout, notice=notice)
     if version is not None and not _stable(deployment, version):
         return _forward(cluster, deployment, protocol, version)
-    status = deployment.status
-    if status.endpoint is None or status.stable is None:
-        raise UnreachableError(
-            f"ModelDeployment {deployment.metadata.name} serves nothing yet"
-            f"{f' ({status.message})' if status.message else ''}: "
-            f"`fovea models describe {model} -n {cluster.namespace}` says where it stands"
-        )
     for address, how in _addresses(cluster, deployment, protocol):
         if _reachable(address):
             return Endpoint(address, how)

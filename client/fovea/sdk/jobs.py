@@ -15,12 +15,11 @@ from . import pods, submission
 from .cluster import Cluster
 from .errors import ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
 from .logs import LogLine, LogStream
+from .patience import Patience
 from .pods import Pod
 from .resources import Kinds
 
 _WATCH_SECONDS = 240
-_PATIENCE_SECONDS = 60.0
-"""How long an API server that does not answer is asked again while a job is followed."""
 
 
 class Job:
@@ -117,7 +116,8 @@ class Jobs:
     def submit(self, job: TrainingJob | Mapping[str, Any] | str | Path, *, dry_run: bool = False) -> Job:
         """Create a job from a typed object, a manifest or the path of a YAML file with one job.
 
-        `dry_run` has the API server check it and creates nothing. Raises InvalidError naming field and value.
+        It is created in the namespace that it names, else in this one. `dry_run` has the API server check it and
+        creates nothing. Raises InvalidError naming field and value.
         """
         manifest = self._manifest(job)
         namespace = str(manifest.get("metadata", {}).get("namespace") or self.kinds.namespace)
@@ -136,17 +136,17 @@ class Jobs:
 
     def cancel(self, name: str) -> Job:
         """Ask for the job's end: its program is stopped, checkpoints stay. One way; InvalidError when it has ended."""
-        job = self.get(name)
-        if job.ended:
-            raise InvalidError(f"job {name} has ended already ({job.state}): there is nothing to cancel")
+        self._check_goes_on(name, "cancel")
         return self._set(name, "cancel", value=True)
 
     def suspend(self, name: str) -> Job:
-        """Stop the job's pods after a checkpoint; `resume` goes on from there."""
+        """Stop the job's pods after a checkpoint; `resume` goes on from there. InvalidError when it has ended."""
+        self._check_goes_on(name, "suspend")
         return self._set(name, "suspend", value=True)
 
     def resume(self, name: str) -> Job:
-        """Take `suspend` back."""
+        """Take `suspend` back; InvalidError when the job has ended."""
+        self._check_goes_on(name, "resume")
         return self._set(name, "suspend", value=False)
 
     def delete(self, name: str) -> None:
@@ -159,28 +159,29 @@ class Jobs:
         Raises WaitTimeoutError after `timeout` seconds, NotFoundError when the job is deleted meanwhile.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        patience = time.monotonic() + _PATIENCE_SECONDS
-        uid = ""
+        patience = Patience()
+        job: Job | None = None
         while True:
             try:
-                job = self.get(name)
-                if uid and job.uid != uid:
+                found = self.get(name)
+                patience.success()
+                if job is not None and job.uid != found.uid:
                     raise NotFoundError(f"job {name} was deleted and submitted anew while it was waited for")
-                uid = job.uid
+                job = found
                 yield job
                 for seen in self._changes(job, deadline):
                     job = seen
-                    patience = time.monotonic() + _PATIENCE_SECONDS
                     yield job
                 if job.ended:
                     return
             except ConflictError:
                 continue
             except UnreachableError:
-                if time.monotonic() > min(patience, deadline):
+                left = deadline - time.monotonic()
+                if not patience.failure() or (job is None and left <= 0):
                     raise
-                time.sleep(1.0)
-            if time.monotonic() >= deadline:
+                time.sleep(min(1.0, max(0.0, left)))
+            if job is not None and time.monotonic() >= deadline:
                 raise WaitTimeoutError(
                     f"job {name} is still {job.state} after {timeout:g} s: it goes on; "
                     f"`fovea jobs describe {name}` says where it stands"
@@ -206,8 +207,12 @@ class Jobs:
     ) -> Iterator[LogLine]:
         """Lines of the job's log across all attempts; with `follow` until the job has ended.
 
-        While it is followed, `seen` is called about once a second with the job as it is.
+        Raises InvalidError for a container or a task that no job has. While it is followed, `seen` is called about once
+        a second with the job as it is.
         """
+        for what, value, known in (("container", container, pods.CONTAINERS), ("task", task, ("", *pods.TASKS))):
+            if value not in known:
+                raise InvalidError(f"a job has no {what} {value!r}: it has {', '.join(filter(None, known))}")
         job = self.get(name)
         stream = LogStream(self.cluster, job.namespace, name, job.uid, container=container, task=task)
         if not follow:
@@ -234,6 +239,11 @@ class Jobs:
                 yield changed
                 if changed.ended:
                     return
+
+    def _check_goes_on(self, name: str, verb: str) -> None:
+        job = self.get(name)
+        if job.ended:
+            raise InvalidError(f"job {name} has ended already ({job.state}): there is nothing to {verb}")
 
     def _set(self, name: str, field: str, *, value: bool) -> Job:
         return Job(self, self.kinds.patch(name, {"spec": {field: value}}))

@@ -13,12 +13,11 @@ from . import pods
 from .api_errors import Target
 from .cluster import Cluster
 from .errors import FoveaError, InvalidError, NotFoundError, UnreachableError
+from .patience import Patience
 from .pods import Pod
 from .resources import core_path
 
 _POLL_SECONDS = 1.0
-_PATIENCE_SECONDS = 60.0
-"""How long a broken connection is tried again before the stream gives up."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,11 @@ class LogLine:
     attempt: int
     time: str
     text: str
+
+
+def target(namespace: str, pod: str) -> Target:
+    """What a request for a log is about."""
+    return Target("get", "log of pod", "pods/log", namespace, pod, ours=False)
 
 
 class LogStream:
@@ -57,14 +61,14 @@ class LogStream:
 
     def follow(self, ended: Callable[[], bool]) -> Iterator[LogLine]:
         """Lines as they come, from every attempt, until `ended()` says so and all is read."""
-        patience = time.monotonic() + _PATIENCE_SECONDS
+        patience = Patience()
         over = False
         while True:
             try:
                 over, found = ended(), self._pods()
-                patience = time.monotonic() + _PATIENCE_SECONDS
+                patience.success()
             except UnreachableError:
-                if time.monotonic() > patience:
+                if not patience.failure():
                     raise
                 found = []
             for pod in found:
@@ -97,18 +101,18 @@ class LogStream:
 
     def _read_to_end(self, pod: Pod) -> None:
         since = ""
-        patience = time.monotonic() + _PATIENCE_SECONDS
+        patience = Patience()
         try:
             while True:
                 try:
-                    for line in self._connect(pod, follow=True, since=since):
+                    # A connection that stands is a success, though the program may be silent on it for hours.
+                    for line in self._connect(pod, follow=True, since=since, connected=patience.success):
                         since = line.time
                         self._lines.put(line)
-                    patience = time.monotonic() + _PATIENCE_SECONDS
                     if self._over(pod):
                         return
                 except UnreachableError:
-                    if time.monotonic() > patience:
+                    if not patience.failure():
                         raise
                 time.sleep(_POLL_SECONDS)
         except NotFoundError:
@@ -117,20 +121,21 @@ class LogStream:
             self._lines.put(error)
 
     def _over(self, pod: Pod) -> bool:
-        target = Target("get", "pod", "pods", self._namespace, pod.name, ours=False)
-        now = Pod.read(self._cluster.get(target, core_path(self._namespace, "pods", pod.name)))
+        about = Target("get", "pod", "pods", self._namespace, pod.name, ours=False)
+        now = Pod.read(self._cluster.get(about, core_path(self._namespace, "pods", pod.name)))
         state = now.containers.get(self._container)
         return now.phase in ("Succeeded", "Failed") or (state is not None and state.state == "terminated")
 
-    def _connect(self, pod: Pod, *, follow: bool, since: str) -> Iterator[LogLine]:
+    def _connect(
+        self, pod: Pod, *, follow: bool, since: str, connected: Callable[[], None] = lambda: None
+    ) -> Iterator[LogLine]:
         """Lines after the time stamp `since`: the server knows whole seconds only, so the rest is skipped here."""
         query = {"container": self._container, "timestamps": "true", "follow": "true" if follow else "false"}
         if since:
             query["sinceTime"] = re.sub(r"\.[0-9]+", "", since)
-        target = Target("read", "log of pod", "pods/log", self._namespace, pod.name, ours=False)
         path = core_path(self._namespace, "pods", pod.name, "log")
         try:
-            for raw in self._cluster.lines(target, path, query):
+            for raw in self._cluster.lines(target(self._namespace, pod.name), path, query, connected=connected):
                 stamp, _, text = raw.partition(" ")
                 if not since or stamp > since:
                     yield LogLine(pod.task, pod.attempt, stamp, text)

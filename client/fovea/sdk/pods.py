@@ -10,6 +10,11 @@ from .api_errors import Target
 from .cluster import Cluster
 from .resources import core_path
 
+TASKS = (f"{names.ROLE_CHIEF}-0",)
+"""Members of a job."""
+CONTAINERS = (names.TRAINER_CONTAINER, names.FETCH_CONTAINER, names.SYNC_CONTAINER)
+"""Containers of a member."""
+
 
 @dataclass(frozen=True)
 class ContainerState:

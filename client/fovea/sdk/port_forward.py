@@ -94,7 +94,8 @@ class PortForward:
         return (
             f"cannot forward a port to pod {self._pod} in namespace {self._namespace} "
             f"({getattr(error, 'reason', None) or error}): "
-            f"`kubectl auth can-i create pods/portforward -n {self._namespace}` says whether you may"
+            f"`kubectl auth can-i create pods/{self._pod} --subresource=portforward -n {self._namespace}` "
+            "says whether you may"
         )
 
 
@@ -108,7 +109,19 @@ def to_pods(cluster: Cluster, namespace: str, selector: str, port: int | str, *,
             f"{what} has no ready pod in namespace {namespace} ({len(items)} with labels {selector}): "
             f"see `kubectl get pods -n {namespace} -l {selector}`"
         )
-    forward = PortForward(cluster, namespace, ready[0]["metadata"]["name"], _number(ready[0], port))
+    return _to(cluster, ready[0], port)
+
+
+def to_pod(cluster: Cluster, target: Target, port: int | str) -> PortForward:
+    """A port-forward to the pod of that name, to a port's number or name; UnreachableError when it is not ready."""
+    pod = cluster.get(target, core_path(target.namespace, "pods", target.name))
+    if not _ready(pod):
+        raise UnreachableError(f"{target} is not ready: try again in a moment, or ask the platform team what keeps it")
+    return _to(cluster, pod, port)
+
+
+def _to(cluster: Cluster, pod: dict[str, Any], port: int | str) -> PortForward:
+    forward = PortForward(cluster, pod["metadata"]["namespace"], pod["metadata"]["name"], _number(pod, port))
     forward.check()
     return forward
 

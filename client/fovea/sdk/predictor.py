@@ -1,6 +1,6 @@
 """Predictions over gRPC: one channel with retries and wait-for-ready, tensors in and out, images in parallel."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +13,7 @@ from fovea_api.contract import signatures
 from fovea.wire import get_model_metadata_pb2, get_model_status_pb2, methods, model_pb2, predict_pb2, tensors
 from fovea.wire.tensors import Tensor
 
-from . import endpoints
+from . import endpoints, rollout
 from .cluster import Cluster
 from .errors import InvalidError, PredictionError, UnreachableError
 from .images import Image, Prediction, from_outputs, load
@@ -38,7 +38,8 @@ class Predictor:
     """A channel to one model's server; use it as a context manager and for many calls.
 
     `endpoint` is host:port, or grpcs://host:port for TLS with the system's roots; without it the server is found
-    through the model's ModelDeployment in the cluster's namespace. Thread-safe.
+    through the model's ModelDeployment in the cluster's namespace, and a first version that is coming up is waited for
+    (`rollout_timeout` seconds at most, told to `notice`). Thread-safe.
     """
 
     def __init__(
@@ -49,12 +50,16 @@ class Predictor:
         version: int | None = None,
         cluster: Cluster | None = None,
         timeout: float = 30.0,
+        rollout_timeout: float = rollout.SECONDS,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.model, self.version, self.timeout = model, version, timeout
         if endpoint:
             self._endpoint = endpoints.Endpoint(endpoint, "--endpoint")
         else:
-            self._endpoint = endpoints.resolve(cluster or Cluster(), model, version=version)
+            self._endpoint = endpoints.resolve(
+                cluster or Cluster(), model, version=version, rollout_timeout=rollout_timeout, notice=notice
+            )
         self._channel = _channel(self._endpoint.address)
 
     @property
@@ -178,13 +183,16 @@ def predict(
     version: int | None = None,
     namespace: str | None = None,
     timeout: float = 30.0,
+    rollout_timeout: float = rollout.SECONDS,
 ) -> list[Prediction]:
     """Classify images (paths or bytes of JPEG, PNG, BMP, GIF files) once; for many calls keep a Predictor."""
     many = [images] if isinstance(images, (str, bytes, Path)) else list(images)
     if not many:
         raise InvalidError("no image was given")
     cluster = Cluster(namespace=namespace)
-    with Predictor(model, endpoint=endpoint, version=version, cluster=cluster, timeout=timeout) as predictor:
+    with Predictor(
+        model, endpoint=endpoint, version=version, cluster=cluster, timeout=timeout, rollout_timeout=rollout_timeout
+    ) as predictor:
         return predictor.classify(many)
 
 

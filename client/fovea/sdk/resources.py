@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from fovea_api.v1alpha1 import GROUP, VERSION, Kind, Resource
 from pydantic import ValidationError
 
+from . import object_names
 from .api_errors import Target
 from .cluster import Cluster
 from .errors import InvalidError
@@ -35,10 +36,9 @@ class Kinds(Generic[R]):
         """What a request is about, for its error messages."""
         return Target(verb, self.kind.kind, self.kind.plural, self.namespace, name)
 
-    def path(self, name: str = "") -> str:
-        """Path of the collection or of one object."""
-        path = f"/apis/{GROUP}/{VERSION}/namespaces/{self.namespace}/{self.kind.plural}"
-        return f"{path}/{name}" if name else path
+    def path(self, name: str | None = None) -> str:
+        """Path of one object, or of the collection; raises InvalidError for what is no name."""
+        return _path(f"/apis/{GROUP}/{VERSION}", self.namespace, self.kind.plural, self.kind.kind, name)
 
     def get(self, name: str) -> dict[str, Any]:
         """One object as it is in the cluster."""
@@ -92,6 +92,13 @@ class Kinds(Generic[R]):
             ) from error
 
 
-def core_path(namespace: str, plural: str, name: str = "", sub: str = "") -> str:
-    """Path of a core/v1 object, collection or subresource."""
-    return "/".join(part for part in ("/api/v1/namespaces", namespace, plural, name, sub) if part)
+def core_path(namespace: str, plural: str, name: str | None = None, sub: str = "") -> str:
+    """Path of a core/v1 object, collection or subresource; raises InvalidError for what is no name."""
+    path = _path("/api/v1", namespace, plural, plural.removesuffix("s"), name)
+    return f"{path}/{sub}" if sub else path
+
+
+def _path(api: str, namespace: str, plural: str, kind: str, name: str | None) -> str:
+    """The one place where paths are made: with an empty name a DELETE would be of the whole collection."""
+    path = f"{api}/namespaces/{object_names.existing('namespace', namespace)}/{plural}"
+    return path if name is None else f"{path}/{object_names.existing(kind, name)}"

@@ -2,12 +2,12 @@
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from fovea_api.contract import signatures
 
-from . import endpoints
+from . import endpoints, rollout
 from .cluster import Cluster
 from .errors import PredictionError, UnreachableError
 from .images import Image, Prediction, from_outputs, load
@@ -25,13 +25,21 @@ def classify(
     signature: str = "",
     input_name: str = signatures.IMAGE_INPUT,
     timeout: float = 30.0,
+    rollout_timeout: float = rollout.SECONDS,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> list[Prediction]:
     """As `Predictor.classify`, over HTTP. `endpoint` is host:port or a URL such as https://models.example.com."""
-    found = (
-        endpoints.Endpoint(endpoint, "--endpoint")
-        if endpoint
-        else endpoints.resolve(cluster or Cluster(), model, protocol="rest", version=version)
-    )
+    if endpoint:
+        found = endpoints.Endpoint(endpoint, "--endpoint")
+    else:
+        found = endpoints.resolve(
+            cluster or Cluster(),
+            model,
+            protocol="rest",
+            version=version,
+            rollout_timeout=rollout_timeout,
+            notice=notice,
+        )
     root = found.address if "://" in found.address else f"http://{found.address}"
     path = f"/v1/models/{model}" + (f"/versions/{version}" if version is not None else "")
     url = f"{root.rstrip('/')}{path}:predict"

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -13,17 +14,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fovea_api.contract import names, storage
+from fovea_api.contract import labels, names, storage
 
 from .api_errors import Target
 from .cluster import Cluster, in_pod
 from .errors import ForbiddenError, FoveaError, InvalidError, NotFoundError, StoreError, UnreachableError
-from .port_forward import PortForward, to_pods
+from .local_files import reading
+from .port_forward import PortForward, to_pod, to_pods
 from .resources import core_path
 
 PART_SIZE = 16 * 1024 * 1024
 """Files above this go up in parts of it. It is part of a big object's ETag, so a change sends such files anew."""
 _PROBE_SECONDS = 2.0
+_CERTIFICATE = re.compile(r"-----BEGIN ([A-Z0-9 ]*CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def from_environment(environ: Mapping[str, str], endpoint: str | None) -> Access
         return None
     bundle = environ.get("AWS_CA_BUNDLE")
     try:
-        pem = Path(bundle).read_text(encoding="ascii") if bundle else ""
+        pem = Path(bundle).read_text(encoding="utf-8", errors="replace") if bundle else ""
     except OSError as error:
         raise InvalidError(f"AWS_CA_BUNDLE={bundle} cannot be read: {error.strerror or error}") from error
     return Access(
@@ -101,7 +104,9 @@ def _read_secret(cluster: Cluster) -> dict[str, str]:
     name = names.OBJECT_STORE_SECRET
     target = Target("get", "Secret", "secrets", cluster.namespace, name, ours=False)
     document = cluster.get(target, core_path(cluster.namespace, "secrets", name))
-    return {key: base64.b64decode(value).decode() for key, value in (document.get("data") or {}).items()}
+    return {
+        key: base64.b64decode(value).decode(errors="replace") for key, value in (document.get("data") or {}).items()
+    }
 
 
 class Store:
@@ -147,7 +152,8 @@ class Store:
 
     def put_file(self, key: str, path: Path, size: int, sent: Callable[[int], None] = lambda _: None) -> None:
         """Upload a file; `sent` is called with the bytes taken from it."""
-        with self._answered(key), path.open("rb") as file:
+        # What the store's errors are not made of is the file's: gone, unreadable, shorter than it was.
+        with reading(path), self._answered(key), path.open("rb") as file:
             self._client.put_object(self.bucket, key, _Counting(file, sent), size, part_size=PART_SIZE)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -244,13 +250,23 @@ def open_store(
 
 
 def _forward(cluster: Cluster, name: str, namespace: str, port: int) -> PortForward:
-    target = Target("get", "Service", "services", namespace, name, ours=False)
-    spec = cluster.get(target, core_path(namespace, "services", name)).get("spec", {})
+    # Not the role edit, which the message would name otherwise: it shows every Secret there, the store's root key too.
+    remedy = (
+        "if it is the store of Fovea's chart, ask the platform team to name you or your group in its value "
+        "objectStore.embedded.portForwardSubjects"
+    )
+    target = Target("get", "Service", "services", namespace, name, ours=False, remedy=remedy)
+    service = cluster.get(target, core_path(namespace, "services", name))
+    spec = service.get("spec", {})
     matching = [entry for entry in spec.get("ports", []) if entry.get("port") == port]
     if not matching or not spec.get("selector"):
         raise UnreachableError(f"Service {name} in namespace {namespace} leads to no pod on port {port}")
+    inner = matching[0].get("targetPort", port)
+    if labels.is_embedded_store(service["metadata"].get("labels", {})):
+        pod = names.object_store_pod(name)
+        return to_pod(cluster, replace(target, kind="Pod", plural="pods", name=pod), inner)
     selector = ",".join(f"{key}={value}" for key, value in spec["selector"].items())
-    return to_pods(cluster, namespace, selector, matching[0].get("targetPort", port), what=f"Service {name}")
+    return to_pods(cluster, namespace, selector, inner, what=f"Service {name}")
 
 
 def _service(host: str) -> tuple[str, str] | None:
@@ -270,8 +286,12 @@ def _reachable(host: str, port: int) -> bool:
 def _trust(access: Access) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if access.ca_pem:
+        # Bundles have comments between the certificates, in any language and encoding; ssl takes ASCII only.
+        certificates = "\n".join(match.group() for match in _CERTIFICATE.finditer(access.ca_pem))
+        if not certificates:
+            raise InvalidError(f"the CA certificate of {access.source} holds no certificate in PEM")
         try:
-            context.load_verify_locations(cadata=access.ca_pem)
-        except ssl.SSLError as error:
+            context.load_verify_locations(cadata=certificates)
+        except (ssl.SSLError, TypeError) as error:
             raise InvalidError(f"the CA certificate of {access.source} cannot be read: {error}") from error
     return context

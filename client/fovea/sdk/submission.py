@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from fovea_api import catalogue
-from fovea_api.contract import names
 from fovea_api.v1alpha1 import API_VERSION, TrainingJob
 
+from . import object_names
 from .errors import InvalidError
 
 Value = str | int | float | bool
+
+_SECTIONS = (
+    "metadata",
+    "metadata.labels",
+    "spec",
+    "spec.trainer",
+    "spec.trainer.container",
+    "spec.args",
+    "spec.inputs",
+    "spec.roles",
+    "spec.checkpoint",
+    "spec.model",
+    "spec.runPolicy",
+)
+"""Fields that are mappings and that flags are merged into or that are looked into here."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +37,7 @@ class Submission:
     """What `fovea jobs submit NAME …` can say. What is left empty is not written; what is set wins over `base`."""
 
     name: str
+    namespace: str = ""
     base: Mapping[str, Any] = field(default_factory=dict)
     recipe: str = ""
     image: str = ""
@@ -43,33 +59,23 @@ class Submission:
 
     def manifest(self) -> dict[str, Any]:
         """The object to send; the API server checks it."""
-        if not re.fullmatch(names.NAME_PATTERN, self.name) or len(self.name) > names.MAX_NAME:
-            raise InvalidError(
-                f"job name {self.name!r}: use at most {names.MAX_NAME} of a-z, 0-9 and '-', beginning with a letter"
-            )
-        if self.deploy and not self.model:
-            raise InvalidError("--deploy needs --model NAME: the model that is registered and served")
+        object_names.new("job", self.name)
         document = deepcopy(dict(self.base))
-        metadata = {**document.get("metadata", {}), "name": self.name}
-        if self.labels:
-            metadata["labels"] = {**metadata.get("labels", {}), **self.labels}
+        metadata = {**_section(document, "metadata"), "name": self.name}
+        if self.namespace:
+            metadata["namespace"] = self.namespace
+        _merge(metadata, "labels", self.labels)
         return {
             "apiVersion": API_VERSION,
             "kind": TrainingJob.KIND,
             "metadata": metadata,
-            "spec": self._spec(dict(document.get("spec", {}))),
+            "spec": self._spec(_section(document, "spec")),
         }
 
     def _spec(self, spec: dict[str, Any]) -> dict[str, Any]:
-        if self.recipe:
-            spec["trainer"] = {"recipe": self.recipe}
-        if self.image:
-            container: dict[str, Any] = {"image": self.image}
-            if self.command:
-                container["command"] = list(self.command)
-            spec["trainer"] = {"container": container}
-        recipe = spec.get("trainer", {}).get("recipe")
-        _merge(spec, "args", _negated(self.args, recipe) if recipe else self.args)
+        spec["trainer"] = self._trainer(_section(spec, "trainer"))
+        recipe = spec["trainer"].get("recipe")
+        _merge(spec, "args", _negated(self.args, recipe) if isinstance(recipe, str) else self.args)
         _merge(spec, "inputs", self.inputs)
         if self.scale_tier:
             spec["scaleTier"] = self.scale_tier
@@ -78,8 +84,9 @@ class Submission:
         _merge(spec, "checkpoint", _given({"from": self.checkpoint_from, "everySteps": self.checkpoint_every_steps}))
         if self.cache:
             spec["cache"] = {"name": self.cache}
-        if self.model:
-            spec["model"] = {"name": self.model, **({"deploy": True} if self.deploy else {})}
+        _merge(spec, "model", _given({"name": self.model, "deploy": self.deploy or None}))
+        if self.deploy and not spec["model"].get("name"):
+            raise InvalidError("--deploy needs --model NAME: the model that is registered and served")
         limits = {
             "backoffLimit": self.backoff_limit,
             "maxRunningSeconds": self.max_running_seconds,
@@ -89,6 +96,24 @@ class Submission:
         if self.suspend:
             spec["suspend"] = True
         return spec
+
+    def _trainer(self, trainer: dict[str, Any]) -> dict[str, Any]:
+        if self.recipe:
+            return self._without_command({"recipe": self.recipe})
+        container = _section(trainer, "container") | _given({"image": self.image})
+        if not container:
+            return self._without_command(trainer)
+        if self.command:
+            container["command"] = list(self.command)
+        return {"container": container} if self.image else {**trainer, "container": container}
+
+    def _without_command(self, trainer: dict[str, Any]) -> dict[str, Any]:
+        if self.command:
+            raise InvalidError(
+                "--command needs a container, by --image IMAGE or by the file's trainer.container: "
+                "a recipe has a program of its own"
+            )
+        return trainer
 
 
 def load(source: str | Path) -> list[dict[str, Any]]:
@@ -100,7 +125,7 @@ def load(source: str | Path) -> list[dict[str, Any]]:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except OSError as error:
         raise InvalidError(f"cannot read {source}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that no calendar has
         raise InvalidError(f"{source} is no YAML: {error}") from error
     if not documents:
         raise InvalidError(f"{source} is empty: it must hold a {TrainingJob.KIND}")
@@ -118,17 +143,33 @@ def checked(document: Any, source: str) -> dict[str, Any]:
         )
     if version != API_VERSION:
         raise InvalidError(f"{source} has apiVersion {version}: this client knows {API_VERSION}")
-    name = document.get("metadata", {}).get("name")
+    _check_sections(document, source)
+    name = _section(document, "metadata").get("name")
     if not isinstance(name, str) or not name:
         raise InvalidError(f"{source}: metadata.name is missing: give the job a name")
     return dict(document)
 
 
+def _check_sections(document: Mapping[str, Any], source: str) -> None:
+    """Raise InvalidError for a section that is no mapping. An empty one is the API server's to judge."""
+    for path in _SECTIONS:
+        value: Any = document
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None and not isinstance(value, Mapping):
+            raise InvalidError(
+                f"{source}: {path} is {value!r}, not a mapping of names to values: "
+                f"`kubectl explain trainingjob.{path}` says what it holds"
+            )
+
+
 def warnings(manifest: Mapping[str, Any]) -> list[str]:
     """What this client's flag catalogue has against a recipe's arguments. The cluster's may be newer and decides."""
-    spec = manifest.get("spec", {})
-    recipe, args = spec.get("trainer", {}).get("recipe"), spec.get("args") or {}
-    return catalogue.check(recipe, args) if recipe else []
+    spec = _section(manifest, "spec")
+    recipe = _section(spec, "trainer").get("recipe")
+    # What is no flag at all, a list for example, the API server refuses.
+    flags = {k: v for k, v in _section(spec, "args").items() if isinstance(k, str) and isinstance(v, Value)}
+    return catalogue.check(recipe, flags) if isinstance(recipe, str) else []
 
 
 def scalar(text: str) -> Value:
@@ -181,6 +222,11 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in (None, "")}
 
 
-def _merge(spec: dict[str, Any], key: str, values: Mapping[str, Any]) -> None:
+def _section(document: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A copy of a section; in YAML one without content is null."""
+    return dict(document.get(key) or {})
+
+
+def _merge(document: dict[str, Any], key: str, values: Mapping[str, Any]) -> None:
     if values:
-        spec[key] = {**spec.get(key, {}), **values}
+        document[key] = _section(document, key) | dict(values)

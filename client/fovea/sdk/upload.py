@@ -1,26 +1,14 @@
-"""Uploading a folder: many files at once, and only those that the store does not have."""
+"""Uploading: many files at once, and only those that the store does not have."""
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fnmatch import fnmatch
-from pathlib import Path
 from threading import Lock
 
-from .errors import InvalidError
+from .local_files import LocalFile, etag
 from .store import PART_SIZE, Store
 
 PARALLEL = 8
-
-
-@dataclass(frozen=True)
-class LocalFile:
-    """A file to upload: where it is, its path in the folder with slashes, its size in bytes."""
-
-    path: Path
-    name: str
-    size: int
 
 
 @dataclass(frozen=True)
@@ -43,35 +31,6 @@ class Sent:
     foreign: tuple[str, ...]
 
 
-def scan(folder: Path, exclude: Iterable[str] = ()) -> list[LocalFile]:
-    """All files below a folder in order of name, symbolic links followed; raises InvalidError when there are none."""
-    if not folder.is_dir():
-        raise InvalidError(f"{folder} is not a folder: name the folder whose content is to be uploaded")
-    patterns = tuple(exclude)
-    found = [
-        LocalFile(path, name, path.stat().st_size)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and not any(fnmatch(name := path.relative_to(folder).as_posix(), p) or fnmatch(path.name, p) for p in patterns)
-        and (name := path.relative_to(folder).as_posix())
-    ]
-    if not found:
-        raise InvalidError(f"{folder} holds no files" + (" that are not excluded" if patterns else ""))
-    return found
-
-
-def etag(path: Path, part_size: int = PART_SIZE) -> str:
-    """The ETag that an S3 store gives a file uploaded in parts of this size, unless it encrypts with its own keys."""
-    digests = []
-    with path.open("rb") as file:
-        while part := file.read(part_size):
-            digests.append(hashlib.md5(part, usedforsecurity=False))
-    if len(digests) <= 1:
-        return digests[0].hexdigest() if digests else hashlib.md5(b"", usedforsecurity=False).hexdigest()
-    whole = hashlib.md5(b"".join(d.digest() for d in digests), usedforsecurity=False)
-    return f"{whole.hexdigest()}-{len(digests)}"
-
-
 def upload(
     store: Store,
     files: list[LocalFile],
@@ -87,7 +46,7 @@ def upload(
     def one(file: LocalFile) -> bool:
         key = f"{prefix}/{file.name}"
         known = present.get(key)
-        if known is not None and known[0] == file.size and known[1] == etag(file.path):
+        if known is not None and known[0] == file.size and known[1] == etag(file.path, PART_SIZE):
             tally.add(file.size)
             tally.done()
             return False

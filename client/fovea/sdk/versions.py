@@ -10,9 +10,11 @@ from fovea_api.contract.manifest import Entry, Manifest
 from fovea_api.v1alpha1 import API_VERSION, ModelVersion
 from fovea_api.v1alpha1.model_version import KIND
 
+from . import local_files, object_names
 from . import upload as uploading
 from .cluster import Cluster
 from .errors import AlreadyExistsError, ConflictError, InvalidError, StoreError
+from .local_files import LocalFile, reading
 from .resources import Kinds
 from .store import Store, open_store
 
@@ -63,9 +65,10 @@ class Versions:
         Safe to repeat: files that are in the store stay, and content that is a version already is not registered twice
         (that version is returned).
         """
+        object_names.new("model", model)
         folder = Path(folder)
         check_saved_model(folder)
-        files = uploading.scan(folder)
+        files = local_files.scan(folder)
         manifest = manifest_of(files)
         prefix = storage.registered_model(self._cluster.namespace, model, manifest.digest)
         with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
@@ -122,11 +125,11 @@ def check_saved_model(folder: Path) -> None:
     raise InvalidError(f"{folder} is no SavedModel (it has no {_SAVED_MODEL[0]}): {hint}")
 
 
-def manifest_of(files: "list[uploading.LocalFile]") -> Manifest:
+def manifest_of(files: "list[LocalFile]") -> Manifest:
     """The manifest of a folder that is registered from outside: attempt 0, keys below files/."""
     entries = []
     for file in files:
-        with file.path.open("rb") as content:
+        with reading(file.path), file.path.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         entries.append(Entry(file.name, f"{_PAYLOAD}/{file.name}", file.size, digest))
     return Manifest(attempt=0, entries=tuple(entries))
@@ -134,7 +137,7 @@ def manifest_of(files: "list[uploading.LocalFile]") -> Manifest:
 
 def publish(
     store: Store,
-    files: "list[uploading.LocalFile]",
+    files: "list[LocalFile]",
     manifest: Manifest,
     prefix: str,
     progress: Callable[[uploading.Progress], None] = lambda _: None,

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from fovea_agent.errors import Misconfigured
-from fovea_agent.main import _volume_problem, main
+from fovea_agent.main import _leave, _volume_problem, main
 from fovea_agent.provision import access_key, policy
 from fovea_agent.settings import StoreAccess, WorkVolume, read_plan
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.plan import TrainingPlan
+from fovea_api.contract.report import Termination
 
 
 @pytest.mark.parametrize("command", ["fetch", "sync", "fetch-model", "provision"])
@@ -50,6 +51,17 @@ def test_the_work_volumes_folders_can_be_written_by_the_trainers_user(tmp_path: 
         assert work.directory(name).stat().st_mode & 0o7777 == 0o2777
     assert (tmp_path / work.progress).parent.is_dir()
     assert str(WorkVolume().directory(environment.INPUT_DIR)) == environment.DIRECTORIES[environment.INPUT_DIR]
+
+
+def test_metrics_that_the_termination_message_cannot_hold_are_named_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = {f"{i:03}-{'x' * 50}": 0.5 for i in range(90)}
+    _leave(Termination("Published", "published", metrics=metrics), tmp_path / "message")
+    said = Termination.from_json((tmp_path / "message").read_text())
+    assert said is not None
+    (record,) = caplog.records
+    assert sorted([*said.metrics, *record.fields["metrics"]]) == sorted(metrics)  # type: ignore[attr-defined]
 
 
 def test_a_full_volume_is_said_in_plain_words() -> None:

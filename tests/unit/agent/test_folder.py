@@ -1,7 +1,9 @@
 """Which files of a folder are published and what is read of them, when a tenant's program owns the folder."""
 
+import errno
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,80 @@ def output(tmp_path: Path) -> Path:
 
 def test_files_are_found_by_their_paths(tmp_path: Path, output: Path) -> None:
     assert Folder(tmp_path, "output").files() == {"a": "a", "sub/b": "sub/b"}
-    assert Folder(tmp_path, "absent").files() == {}
+
+
+def test_a_folder_that_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(Vanished, match="absent was removed"):
+        Folder(tmp_path, "absent").files()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(PermissionError(errno.EACCES, "Permission denied"), VolumeProblem, id="it may not be read"),
+        pytest.param(FileNotFoundError(errno.ENOENT, "No such file"), Vanished, id="it is gone"),
+    ],
+)
+def test_a_folder_below_that_cannot_be_listed_is_never_left_out_in_silence(
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, expected: type[Exception]
+) -> None:
+    listed = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("/sub"):
+            error.filename = path
+            raise error
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(VolumeProblem, match="output/sub ") as raised:
+        Folder(tmp_path, "output").files()
+    assert type(raised.value) is expected
+
+
+def test_links_in_a_circle_are_left_out(tmp_path: Path, output: Path) -> None:
+    (output / "one").symlink_to("two")
+    (output / "two").symlink_to("one")
+    (output / "itself").symlink_to("itself")
+    assert Folder(tmp_path, "output").files() == {"a": "a", "sub/b": "sub/b"}
+
+
+def test_a_folder_that_is_held_can_be_read_when_it_is_gone(tmp_path: Path, output: Path) -> None:
+    (output / "link").symlink_to("a")
+    folder = Folder(tmp_path, "output")
+    expected = {path: folder.fingerprint(holder) for path, holder in folder.files().items()}
+    with folder.held() as held:
+        shutil.rmtree(output)
+        assert {path: held.fingerprint(holder) for path, holder in held.files().items()} == expected
+        windows = [Window(held, "sub/b", 0, 2), Window(held, "sub/b", 1, 1)]
+        assert [windows[0].read(1), windows[1].read(1), windows[0].read(1)] == [b"b", b"b", b"b"]
+
+
+def test_a_folder_that_changes_while_it_is_taken_hold_of_is_vanished(
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = folder_module._open_beneath
+
+    def remove_after(root: Path, relative: str) -> int:
+        descriptor = opened(root, relative)
+        if relative.endswith("/b"):
+            shutil.rmtree(output)
+        return descriptor
+
+    monkeypatch.setattr(folder_module, "_open_beneath", remove_after)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(Vanished), Folder(tmp_path, "output").held():
+        pytest.fail("a folder in pieces was held")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_folder_of_more_files_than_may_be_open_is_read_as_it_is(
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "SPARE_DESCRIPTORS", 1 << 40)
+    folder = Folder(tmp_path, "output")
+    with folder.held() as held:
+        assert held is folder
 
 
 def test_links_inside_are_what_they_point_to_and_links_outside_are_nothing(tmp_path: Path, output: Path) -> None:

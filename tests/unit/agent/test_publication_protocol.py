@@ -1,16 +1,18 @@
 """Whatever the point at which the writer dies: a reader sees nothing or the whole, and a second try makes it whole."""
 
+import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from fovea_agent import folder as folder_module
-from fovea_agent.errors import Missing
+from fovea_agent.errors import Corrupt, Missing, Vanished
 from fovea_agent.folder import Folder
 from fovea_agent.publish import Publication, Sending, publish
-from fovea_agent.restore import read_manifest, restore
+from fovea_agent.restore import read_manifest, restore, restore_newest
 from fovea_api.contract import storage
+from fovea_api.contract.manifest import Manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.memory_store import Died, MemoryStore
@@ -89,3 +91,90 @@ def test_a_second_try_sends_only_what_is_missing(tmp_path: Path) -> None:
     assert store.writes[: len(first)] == first
     assert store.writes[-1] == f"put {storage.manifest(PREFIX)}"
     assert list((tmp_path / "uploads").iterdir()) == []
+
+
+def source(tmp_path: Path, files: dict[str, bytes]) -> Folder:
+    (tmp_path / "uploads").mkdir()
+    for name, data in files.items():
+        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / name).write_bytes(data)
+    return Folder(tmp_path, "source")
+
+
+@pytest.mark.parametrize("fence", [1, 2], ids=["before it is read", "before the manifest is written"])
+def test_a_folder_that_is_removed_during_an_outage_is_not_published_empty_or_in_part(
+    tmp_path: Path, fence: int
+) -> None:
+    folder = source(tmp_path, {"a": b"a", "b": b"b"})
+    fences = iter(range(1, 3))
+
+    def wait_out_an_outage() -> None:
+        if next(fences) == fence:
+            shutil.rmtree(tmp_path / "source")
+
+    store = MemoryStore()
+    with pytest.raises(Vanished):
+        publish(Sending(store, tmp_path / "uploads", wait_out_an_outage), folder, Publication(PREFIX, "1", 1, step=200))
+    assert storage.manifest(PREFIX) not in store.content
+
+
+def test_a_folder_that_has_another_file_by_the_end_is_not_published_without_it(tmp_path: Path) -> None:
+    folder = source(tmp_path, {"a": b"a"})
+    store = MemoryStore()
+
+    def write_another() -> None:
+        (tmp_path / "source" / f"{len(store.writes)}").touch()
+
+    sending = Sending(store, tmp_path / "uploads", write_another)
+    with pytest.raises(Vanished, match="files were removed or added"):
+        publish(sending, folder, Publication(PREFIX, "1", 1))
+    assert storage.manifest(PREFIX) not in store.content
+
+
+def test_a_checkpoint_without_files_is_none(tmp_path: Path) -> None:
+    folder = source(tmp_path, {"sub/a": b"a"})
+    (tmp_path / "source" / "sub" / "a").unlink()
+    store = MemoryStore()
+    with pytest.raises(Vanished, match="has no files"):
+        publish(Sending(store, tmp_path / "uploads"), folder, Publication(PREFIX, "1", 1, step=200))
+    assert store.content == {}
+    publish(Sending(store, tmp_path / "uploads"), folder, Publication("vision/output", "files", 1))  # an output may be
+
+
+def test_a_checkpoint_without_files_in_the_store_is_passed_over(tmp_path: Path) -> None:
+    folder = source(tmp_path, {"a": b"a"})
+    store = MemoryStore()
+    publish(Sending(store, tmp_path / "uploads"), folder, Publication(PREFIX, "1", 1, step=200))
+    parent = PREFIX.rpartition("/")[0]
+    store.put_if_absent(storage.manifest(f"{parent}/400"), Manifest(1, (), step=400).to_json())
+    restored = restore_newest(store, parent, tmp_path / "checkpoints", tmp_path / "staging")
+    assert restored is not None
+    assert (restored.number, list(restored.passed_over)) == (200, [400])
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["200"]
+
+
+class DroppedUpload(MemoryStore):
+    """Drops the first upload when it is to be completed; another object of that size is in its place."""
+
+    def finish_multipart(self, key: str, upload: str, etags: list[str]) -> None:
+        if upload == "upload-0":
+            parts = self.uploads.pop(upload)[1]
+            self.content[key] = b"?" * sum(map(len, parts.values()))
+            raise Missing(upload)
+        super().finish_multipart(key, upload, etags)
+
+
+def test_another_object_of_equal_size_is_not_taken_for_the_finished_upload(tmp_path: Path) -> None:
+    folder = source(tmp_path, {"big": b"0123456789"})
+    store = DroppedUpload()
+    publish(Sending(store, tmp_path / "uploads"), folder, Publication(PREFIX, "1", 1))
+    assert what_a_reader_sees(store, tmp_path) == {"big": b"0123456789"}
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+def test_a_manifest_in_its_place_that_cannot_be_read_is_said_to_be_corrupt(tmp_path: Path) -> None:
+    folder = source(tmp_path, {"a": b"a"})
+    store = MemoryStore()
+    store.put_if_absent(storage.manifest(PREFIX), b"{rot")
+    with pytest.raises(Corrupt, match=f"{storage.manifest(PREFIX)} is corrupt"):
+        publish(Sending(store, tmp_path / "uploads"), folder, Publication(PREFIX, "1", 1))

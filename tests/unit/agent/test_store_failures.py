@@ -1,10 +1,17 @@
 """What the store's refusals mean: each leads to the exit code and the words of the contract."""
 
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+
 import pytest
 from fovea_agent.errors import AgentError, Changed, KeyRefused, Misconfigured, Missing, StoreUnreachable
+from fovea_agent.patience import Patience
 from fovea_agent.settings import StoreAccess
-from fovea_agent.store import _failure
+from fovea_agent.store import Store, _failure, mapped
 from fovea_api.contract import exit_codes
+from urllib3.exceptions import SSLError
 
 ACCESS = StoreAccess("http://minio:9000", "fovea", "the-key", "the-secret")
 
@@ -22,6 +29,8 @@ ACCESS = StoreAccess("http://minio:9000", "fovea", "the-key", "the-secret")
         (412, "PreconditionFailed", Changed, exit_codes.RESTART, "not what it was"),
         (400, "BadDigest", Changed, exit_codes.RESTART, "changed while it was sent"),
         (409, "ConditionalRequestConflict", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),
+        (200, "SlowDownWrite", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),
+        (0, "SlowDownWrite", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),
         (503, "SlowDown", StoreUnreachable, exit_codes.RESTART, "http://minio:9000"),
         (499, "ClientDisconnected", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),
         (0, "ClientDisconnected", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),
@@ -40,3 +49,48 @@ def test_each_refusal_has_its_remedy(
     assert failure.exit_code == exit_code
     assert words in failure.message
     assert "the-secret" not in failure.message
+
+
+@pytest.fixture
+def hangs_up() -> Iterator[int]:
+    """The port of a load balancer without a store behind it: it accepts and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return  # the test is over
+                with connection:
+                    connection.recv(16_384)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_a_load_balancer_that_hangs_up_during_the_handshake_is_an_outage_not_a_matter_of_certificates(
+    hangs_up: int,
+) -> None:
+    store = Store(StoreAccess(f"https://127.0.0.1:{hangs_up}", "fovea", "a", "b"), Patience(0))
+    with pytest.raises(StoreUnreachable, match="does not answer"):
+        store.objects("a/")
+    with pytest.raises(StoreUnreachable, match="does not answer"):
+        store.put_if_absent("a/b", b"")
+
+
+def test_a_certificate_that_is_not_trusted_is_a_matter_of_configuration() -> None:
+    error = SSLError(ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate"))
+    with (
+        pytest.raises(Misconfigured, match=r"certificate of http://minio:9000 is not trusted.*ca\.crt"),
+        mapped(ACCESS, "fovea"),
+    ):
+        raise error
+
+
+def test_a_bucket_that_cannot_be_one_is_named_with_the_secrets_key() -> None:
+    with pytest.raises(Misconfigured, match="Secret fovea-object-store, key bucket: invalid bucket name My Bucket"):
+        Store(StoreAccess("http://minio:9000", "My Bucket", "a", "b"), Patience(0))

@@ -82,7 +82,9 @@ def test_plans_are_read_back_as_they_were_written() -> None:
     assert plan.ModelPlan.from_json(serving.to_json()) == serving
 
 
-@pytest.mark.parametrize("text", ["[]", '{"namespace": "x"}', '{"surprise": 1}'])
+@pytest.mark.parametrize(
+    "text", ["[]", '{"namespace": "x"}', '{"surprise": 1}', '{"inputs": [{"x": 1}]}', '{"inputs": 1}']
+)
 def test_a_malformed_plan_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="plan is"):
         plan.TrainingPlan.from_json(text)
@@ -179,13 +181,9 @@ def test_every_derived_name_of_the_longest_name_fits_a_dns_label() -> None:
     assert [name for name in derived if len(name) > 63] == []
 
 
-def test_a_version_number_is_read_from_the_name_of_its_own_model_only() -> None:
-    assert names.model_version_number("digits", names.model_version("digits", 12)) == 12
-    assert names.model_version_number("digits", "digits-v1-v2") is None
-    assert names.model_version_number("digits", "digits-v01") is None
-
-
-@pytest.mark.parametrize("uri", ["", "/x", "s3://", "gs://b/k", "s3://b/k?x=1", "bucket/key"])
+@pytest.mark.parametrize(
+    "uri", ["", "/x", "s3://", "gs://b/k", "s3://b/k?x=1", "bucket/key", "s3://b/a/../c", "s3://b/./a"]
+)
 def test_a_wrong_store_address_is_refused_with_the_right_form(uri: str) -> None:
     with pytest.raises(ValueError, match="s3://<bucket>/<path>"):
         storage.Location.parse(uri)

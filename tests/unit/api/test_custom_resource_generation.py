@@ -75,7 +75,7 @@ def test_a_maps_key_pattern_becomes_a_rule_since_structural_schemas_have_none() 
     ]["inputs"]
     assert inputs["x-kubernetes-validations"] == [
         {
-            "rule": "self.all(k, k.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && k.size() <= 40)",
-            "message": "names in inputs hold a-z, 0-9 and '-' and have at most 40 characters",
+            "rule": "self.all(k, k.matches(r'^[a-z]([-a-z0-9]*[a-z0-9])?$') && k.size() <= 40)",
+            "message": "names in inputs have at most 40 characters and hold a-z, 0-9 and '-', starting with a letter",
         }
     ]

@@ -3,7 +3,9 @@
 import json
 
 import pytest
-from fovea_api.contract.report import ProgressReport, Published, Termination
+from fovea_api.contract.report import MAX_TERMINATION_BYTES, ProgressReport, Published, Termination
+from hypothesis import given
+from hypothesis import strategies as st
 
 OUTPUT = Published("s3://fovea/x", "sha256:" + "0" * 64, 12, 3)
 
@@ -20,6 +22,30 @@ def test_a_message_is_read_as_it_was_written(complete: bool) -> None:
         complete=complete,
     )
     assert Termination.from_json(said.to_json()) == said
+
+
+def test_of_too_many_metrics_as_many_are_kept_as_fit() -> None:
+    metrics = {f"validation/per-class/precision-of-class-{i:04}": i / 7 for i in range(60)}
+    said = Termination("Published", "published", output=OUTPUT, metrics=metrics, progress=ProgressReport(step=1))
+    text = said.to_json()
+    read = Termination.from_json(text)
+    assert read is not None
+    assert read.output == OUTPUT
+    assert read.metrics == dict(list(metrics.items())[: len(read.metrics)])
+    assert MAX_TERMINATION_BYTES - 100 < len(text.encode()) <= MAX_TERMINATION_BYTES
+
+
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=200), st.floats(allow_nan=False, allow_infinity=False), max_size=200),
+    st.text(max_size=3000),
+)
+def test_a_message_always_fits_and_what_it_says_is_true(metrics: dict[str, float], message: str) -> None:
+    text = Termination("Published", message, output=OUTPUT, metrics=metrics).to_json()
+    assert len(text.encode()) <= MAX_TERMINATION_BYTES
+    read = Termination.from_json(text)
+    assert read is not None
+    assert read.output == OUTPUT
+    assert read.metrics.items() <= metrics.items()
 
 
 def test_an_agent_of_an_earlier_release_says_nothing_of_completeness() -> None:

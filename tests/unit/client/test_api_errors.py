@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from fovea.sdk import errors
+from fovea.sdk import errors, logs
 from fovea.sdk.api_errors import Target, from_failure, from_response
 
 JOB = Target("create", "TrainingJob", "trainingjobs", "vision", "digits")
 PODS = Target("list", "pods of job digits", "pods", "vision", ours=False)
+LOG = logs.target("vision", "digits-chief-0-0")
 
 
 def status(code: int, reason: str = "", message: str = "", **details: Any) -> bytes:
@@ -24,7 +25,7 @@ CASES: dict[str, tuple[Target, int, bytes, type[errors.FoveaError], str]] = {
     ),
     "a kind that is missing": (
         JOB, 404, b"404 page not found\n", errors.NotInstalledError,
-        "Fovea is not installed in this cluster (it does not know trainingjobs): helm install",
+        "fovea-tensorflow:TAG --set 'objectStore.namespaces={vision}' (docs/how-to/install.md says how to build the images)",
     ),
     "a namespace that is missing": (
         JOB, 404, status(404, "NotFound", "", name="vision", kind="namespaces"), errors.NotFoundError,
@@ -41,6 +42,10 @@ CASES: dict[str, tuple[Target, int, bytes, type[errors.FoveaError], str]] = {
     "no right": (
         JOB, 403, status(403, "Forbidden", "trainingjobs is forbidden"), errors.ForbiddenError,
         "`kubectl auth can-i create trainingjobs -n vision` asks the cluster. It said: trainingjobs is forbidden",
+    ),
+    "no right to logs": (
+        LOG, 403, status(403, "Forbidden", "pods is forbidden"), errors.ForbiddenError,
+        "`kubectl auth can-i get pods/log -n vision` asks the cluster",
     ),
     "no login": (JOB, 401, status(401, "Unauthorized"), errors.ForbiddenError, "does not accept your credentials"),
     "a field that is wrong": (

@@ -4,12 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from fovea.sdk import InvalidError, submission
 from fovea.sdk.submission import Submission
 from fovea_api.v1alpha1 import TrainingJob
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import fovea
+from support.jobs import training_job
+
+JOB = "kind: TrainingJob\napiVersion: fovea.dev/v1alpha1"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +120,79 @@ def test_flags_win_over_the_base_and_leave_the_rest(tmp_path: Path) -> None:
     assert base["spec"]["args"] == {"epochs": 10, "seed": 1}
 
 
+CONTAINER = {
+    "image": "registry.example.com/train:1",
+    "command": ["python", "-m", "train"],
+    "env": [{"name": "A", "value": "b"}],
+    "imagePullSecrets": ["team"],
+}
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (
+            {"image": "registry.example.com/train:2"},
+            {"container": {**CONTAINER, "image": "registry.example.com/train:2"}},
+        ),
+        ({"command": ("./run",)}, {"container": {**CONTAINER, "command": ["./run"]}}),
+        (
+            {"image": "registry.example.com/train:2", "command": ("./run",)},
+            {"container": {**CONTAINER, "image": "registry.example.com/train:2", "command": ["./run"]}},
+        ),
+        ({"recipe": "image-classifier"}, {"recipe": "image-classifier"}),
+    ],
+    ids=["another image", "another command", "both", "a recipe instead"],
+)
+def test_flags_change_what_they_name_of_a_container_and_nothing_else(
+    flags: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    base = {"spec": {"trainer": {"container": CONTAINER}}}
+    assert Submission(name="a", base=base, **flags).manifest()["spec"]["trainer"] == expected
+
+
+def test_an_image_takes_the_place_of_a_recipe() -> None:
+    manifest = Submission(name="a", base={"spec": {"trainer": {"recipe": "image-classifier"}}}, image="x:1").manifest()
+    assert manifest["spec"]["trainer"] == {"container": {"image": "x:1"}}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"recipe": "image-classifier"}, {"base": {"spec": {"trainer": {"recipe": "image-classifier"}}}}, {}],
+    ids=str,
+)
+def test_a_command_without_a_container_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError, match="--command needs a container, by --image IMAGE or by the file's trainer"):
+        Submission(name="a", command=("./run",), **more).manifest()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"model": "m2"}, {"name": "m2", "deploy": True}),
+        ({"model": "m2", "deploy": True}, {"name": "m2", "deploy": True}),
+        ({"deploy": True}, {"name": "m1", "deploy": True}),
+        ({}, {"name": "m1", "deploy": True}),
+    ],
+)
+def test_a_model_of_the_file_is_renamed_or_deployed(flags: dict[str, Any], expected: dict[str, Any]) -> None:
+    base = {"spec": {"model": {"name": "m1", "deploy": True}}}
+    assert Submission(name="a", base=base, **flags).manifest()["spec"]["model"] == expected
+
+
+def test_deploy_is_enough_where_the_file_names_a_model() -> None:
+    manifest = Submission(name="a", base={"spec": {"model": {"name": "m1"}}}, deploy=True).manifest()
+    assert manifest["spec"]["model"] == {"name": "m1", "deploy": True}
+
+
+def test_empty_sections_of_a_base_are_filled() -> None:
+    base = dict.fromkeys(("metadata", "spec"))
+    assert Submission(name="a", base=base, recipe="image-classifier", labels={"b": "2"}).manifest()["metadata"] == {
+        "name": "a",
+        "labels": {"b": "2"},
+    }
+
+
 @pytest.mark.parametrize("name", ["Digits", "1st", "a_b", "a" * 41, ""])
 def test_a_name_that_no_pod_could_bear_is_refused(name: str) -> None:
     with pytest.raises(InvalidError, match="use at most 40 of a-z"):
@@ -135,7 +212,22 @@ def test_deploy_without_a_model_is_refused() -> None:
         ("- 1", "holds a list, not a TrainingJob"),
         ("kind: Pod", "apply other kinds with `kubectl apply -f"),
         ("kind: TrainingJob\napiVersion: fovea.dev/v9", "has apiVersion fovea.dev/v9: this client knows"),
-        ("kind: TrainingJob\napiVersion: fovea.dev/v1alpha1", "metadata.name is missing"),
+        (JOB, "metadata.name is missing"),
+        (f"{JOB}\nmetadata:\nspec:", "metadata.name is missing"),
+        (f"{JOB}\nmetadata: digits", "metadata is 'digits', not a mapping"),
+        (
+            f"{JOB}\nmetadata: {{name: a}}\nspec: [x]",
+            r"spec is \['x'\], not a mapping .* `kubectl explain trainingjob.spec`",
+        ),
+        (
+            f"{JOB}\nmetadata: {{name: a}}\nspec: {{trainer: image-classifier}}",
+            "spec.trainer is 'image-classifier', not a mapping",
+        ),
+        (
+            f"{JOB}\nmetadata: {{name: a}}\nspec: {{args: [--epochs=10]}}",
+            r"spec.args is \['--epochs=10'\], not a mapping",
+        ),
+        (f"{JOB}\nmetadata: {{name: a}}\nspec: {{args: {{day: 2024-13-45}}}}", "is no YAML"),
     ],
 )
 def test_a_file_that_holds_no_job_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
@@ -143,6 +235,46 @@ def test_a_file_that_holds_no_job_is_refused_with_the_reason(tmp_path: Path, tex
     file.write_text(text)
     with pytest.raises(InvalidError, match=message):
         submission.load(file)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "",
+        " {trainer: {recipe: [a]}}",
+        " {trainer: {recipe: image-classifier}, args: {1: 2, epochs: [3], seed: 2024-01-01, image-size: null}}",
+    ],
+)
+def test_a_file_that_only_the_api_server_can_judge_is_left_to_it(tmp_path: Path, spec: str) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(f"{JOB}\nmetadata: {{name: a}}\nspec:{spec}")
+    ran = fovea("jobs", "submit", file, "--print").ok()
+    assert ran.err == ""
+    fovea("jobs", "submit", "b", "--config", file, "--image", "x:1", "--model", "m", "--arg", "a=b", "--print").ok()
+    fovea("jobs", "submit", "b", "--config", file, "--arg", "no-a=true", "--print").ok()
+
+
+def test_several_jobs_are_printed_as_one_document_of_the_format(tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump_all([training_job("one"), training_job("two")]))
+    ran = fovea("jobs", "submit", file, "--print", "--format", "json").ok()
+    assert [job["metadata"]["name"] for job in ran.json()] == ["one", "two"]
+    assert len(list(yaml.safe_load_all(fovea("jobs", "submit", file, "--print").ok().out))) == 2
+
+
+def test_a_file_and_a_flag_that_name_two_namespaces_are_refused_together(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    document = training_job("a")
+    document["metadata"]["namespace"] = "vision"
+    file.write_text(yaml.safe_dump(document))
+    refused = fovea("jobs", "submit", file, "-n", "other", "--print")
+    assert refused.code == 2
+    assert "own.yaml puts job a into namespace vision, --namespace says other: pass --namespace vision" in refused.err
+    fovea("jobs", "submit", file, "-n", "vision", "--print").ok()
+    ran = fovea("jobs", "submit", "b", "--config", file, "-n", "other", "--print", "--format", "json").ok()
+    assert ran.json()["metadata"] == {"name": "b", "namespace": "other"}
+    ran = fovea("jobs", "submit", "b", "--config", file, "--print", "--format", "json").ok()
+    assert ran.json()["metadata"]["namespace"] == "vision"
 
 
 def test_a_missing_file_is_named() -> None:

@@ -3,9 +3,11 @@
 import pytest
 from click.testing import CliRunner
 from fovea.cli import exit_codes
+from fovea.cli.jobs import CONTAINERS
 from fovea.cli.main import cli
 from fovea.cli.options import seconds
 from fovea.cli.reference import page
+from fovea.sdk import pods
 from fovea_api.v1alpha1 import JobState
 from support.command_line import fovea
 
@@ -21,6 +23,10 @@ from support.command_line import fovea
         (["jobs", "submit", "a", "--recipe", "r", "--wait", "--stream-logs"], "exclude each other"),
         (["jobs", "submit", "a", "--recipe", "r", "--arg", "x"], "'x' is not name=value"),
         (["jobs", "submit", "a", "--recipe", "r", "--max-running", "soon"], "'soon' is no duration: write 90, 90s"),
+        (["jobs", "submit", "a", "--recipe", "r", "--max-running", "inf"], "'inf' is no duration: write 90, 90s"),
+        (["jobs", "wait", "a", "--timeout", "nan"], "'nan' is no duration: write 90, 90s"),
+        (["jobs", "wait", "a", "--timeout", "-5"], "'-5' is no duration: write 90, 90s"),
+        (["jobs", "stream-logs", "a", "--container", "trainr"], "'trainr' is not one of 'trainer', 'fovea-fetch'"),
         (["jobs", "list", "--state", "DONE"], "'DONE' is not one of"),
         (["jobs", "wait"], "Missing argument 'NAME…'"),
         (["predict", "--model", "m", "no-such-file.png"], "'no-such-file.png' does not exist"),
@@ -34,6 +40,15 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(words: list[str], messag
     ran = fovea(*words)
     assert ran.code == 2
     assert message in " ".join(ran.err.split())
+
+
+def test_a_task_that_no_job_has_is_refused_at_once() -> None:
+    ran = fovea("jobs", "stream-logs", "digits", "--task-name", "chief", "--kubeconfig", "/nowhere")
+    assert (ran.code, ran.err) == (1, "ERROR: a job has no task 'chief': it has chief-0\n")
+
+
+def test_the_containers_that_can_be_chosen_are_those_of_a_job() -> None:
+    assert CONTAINERS == pods.CONTAINERS
 
 
 def test_a_command_that_fails_ends_with_1_and_one_message() -> None:

@@ -1,0 +1,186 @@
+"""What the sidecar publishes when the trainer does not wait for it, and what may fail without failing the job."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from fovea_agent.errors import Misconfigured
+from fovea_agent.report import Reporter
+from fovea_agent.restore import Resumed, published_numbers, read_manifest
+from fovea_agent.settings import WorkVolume
+from fovea_agent.sync import Sync
+from fovea_api.contract import environment, storage
+from fovea_api.contract.plan import TrainingPlan
+from support.memory_store import MemoryStore
+
+PLAN = TrainingPlan(namespace="vision", job="digits", uid="uid", attempt=1, checkpoint_keep=3, cache="features")
+
+
+class Store(MemoryStore):
+    """Calls `before` ahead of each write (what, as in `writes`)."""
+
+    before: Callable[[str], None] = staticmethod(lambda _: None)
+
+    def _write(self, what: str, effect: Callable[[], None]) -> None:
+        self.before(what)
+        super()._write(what, effect)
+
+
+class Pod:
+    """A sidecar's view of its pod, and the trainer's."""
+
+    def __init__(self, folder: Path, plan: TrainingPlan = PLAN) -> None:
+        self.work = WorkVolume(folder)
+        mask = os.umask(0o022)
+        self.work.prepare()
+        os.umask(mask)
+        self.store = Store()
+        self.sync = Sync(plan, self.store, self.work, Reporter("", folder, folder, self.work.progress), transfers=1)
+
+    def write(self, directory: str, files: dict[str, bytes]) -> Path:
+        folder = self.work.directory(directory)
+        for name, data in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        return folder
+
+    def checkpoint(self, *steps: int) -> None:
+        for step in steps:
+            self.write(environment.CHECKPOINT_DIR, {f"{step}/weights": b"w%d" % step})
+
+    def remove(self, *steps: int) -> None:
+        for step in steps:
+            shutil.rmtree(self.work.directory(environment.CHECKPOINT_DIR) / str(step))
+
+    def published(self) -> dict[int, bytes]:
+        """Steps that can be restored, with the content of their only file."""
+        parent = storage.checkpoints(self.sync.job)
+        found = {}
+        for step in published_numbers(self.store.objects(parent), parent):
+            (entry,) = read_manifest(self.store, f"{parent}/{step}").entries
+            found[step] = self.store.read(f"{parent}/{step}/{entry.key}")
+        return found
+
+    def end(self) -> None:
+        self.sync.ended.set()
+        self.termination = self.sync.run()
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return Pod(tmp_path)
+
+
+def test_a_checkpoint_that_the_trainer_prunes_while_it_is_on_its_way_arrives_whole(pod: Pod) -> None:
+    pod.checkpoint(200)
+
+    def prune(what: str) -> None:
+        if what.endswith("/200/1/weights"):
+            pod.remove(200)
+            pod.checkpoint(400)
+
+    pod.store.before = prune
+    pod.sync.publish_checkpoints()
+    assert pod.published() == {200: b"w200", 400: b"w400"}
+
+
+def test_after_each_checkpoint_those_that_are_there_then_are_published(pod: Pod) -> None:
+    pod.checkpoint(100, 200, 300)
+
+    def go_on(what: str) -> None:
+        if what.endswith("/300/manifest.json"):
+            pod.remove(100, 200)
+            pod.checkpoint(400, 500)
+
+    pod.store.before = go_on
+    pod.sync.publish_checkpoints()
+    order = [what.split("/")[-2] for what in pod.store.writes if what.endswith("/manifest.json")]
+    assert order == ["300", "500", "400"]
+    assert set(pod.published()) == {300, 400, 500}
+
+
+def test_a_step_without_files_is_waited_for_and_said_once(pod: Pod, caplog: pytest.LogCaptureFixture) -> None:
+    (pod.work.directory(environment.CHECKPOINT_DIR) / "200").mkdir()
+    for _ in range(3):
+        pod.sync.publish_checkpoints()
+    assert pod.store.content == {}
+    assert [record.getMessage() for record in caplog.records] == ["checkpoint not published: it was removed or changed"]
+    pod.checkpoint(200)
+    pod.sync.publish_checkpoints()
+    assert pod.published() == {200: b"w200"}
+
+
+def test_the_checkpoint_of_another_job_does_not_hide_own_ones_of_a_program_that_counts_from_0(tmp_path: Path) -> None:
+    pod = Pod(tmp_path, TrainingPlan(namespace="vision", job="digits", uid="uid", attempt=1, checkpoint_keep=1))
+    pod.checkpoint(5000)
+    Resumed(5000, "sha256:x").write(pod.work.restored)
+    pod.checkpoint(200)
+    pod.end()
+    assert pod.published() == {200: b"w200"}
+    assert pod.termination.checkpoint_step == 200
+
+
+def test_own_checkpoints_that_were_restored_are_not_published_again(pod: Pod) -> None:
+    pod.checkpoint(200)
+    pod.sync.publish_checkpoints()
+    Resumed(200, "sha256:x").write(pod.work.restored)
+    again = Sync(PLAN, pod.store, pod.work, pod.sync.reporter, transfers=1)
+    pod.store.writes.clear()
+    again.ended.set()
+    assert again.run().checkpoint_step == 200
+    assert [what for what in pod.store.writes if "/checkpoints/" in what] == []
+
+
+def test_a_store_that_refuses_to_prune_ends_nothing(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(keys: Iterable[str]) -> None:
+        raise Misconfigured(f"the object store does not understand a request for {next(iter(keys))}")
+
+    monkeypatch.setattr(pod.store, "remove", refuse)
+    for step in (100, 200, 300, 400):
+        pod.checkpoint(step)
+        pod.sync.publish_checkpoints()
+    assert set(pod.published()) == {100, 200, 300, 400}
+    pod.end()
+    assert pod.termination.output is not None
+
+
+@pytest.mark.parametrize("failure", [Misconfigured("the store does not understand"), OSError(28, "No space left")])
+def test_a_cache_that_cannot_be_published_does_not_fail_a_job_that_has_finished(pod: Pod, failure: Exception) -> None:
+    pod.write(environment.CACHE_DIR, {"features": b"f"})
+    pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})
+    output = storage.manifest(storage.output(pod.sync.job, 1))
+
+    def refuse(what: str) -> None:
+        if "/cache/" in what:
+            assert output in pod.store.content, "the output comes first: the grace period may end with the cache"
+            raise failure
+
+    pod.store.before = refuse
+    pod.end()
+    assert pod.termination.complete
+    assert not any("/cache/" in key for key in pod.store.content)
+
+
+def test_a_cache_with_links_is_compared_by_what_they_point_to(pod: Pod) -> None:
+    cache = pod.write(environment.CACHE_DIR, {"blobs/model": b"weights"})
+    (cache / "snapshot").symlink_to("blobs/model")
+    for _ in range(2):
+        pod.sync.publish_cache()
+    assert [k for k in pod.store.content if k.endswith(storage.MANIFEST)] == ["vision/cache/features/1/manifest.json"]
+
+
+def test_an_evaluation_that_is_a_link_inside_the_output_is_read_like_it_is_published(pod: Pod) -> None:
+    output = pod.write(environment.OUTPUT_DIR, {"run/evaluation.json": json.dumps({"accuracy": 0.5}).encode()})
+    (output / environment.EVALUATION_FILE).symlink_to("run/evaluation.json")
+    pod.end()
+    assert pod.termination.metrics == {"accuracy": 0.5}
+
+
+def test_a_program_that_removed_its_output_folder_has_left_none(pod: Pod) -> None:
+    shutil.rmtree(pod.work.directory(environment.OUTPUT_DIR))
+    pod.end()
+    assert pod.termination.output is not None
+    assert pod.termination.output.files == 0

@@ -1,0 +1,148 @@
+"""An API server that does not answer is asked again for a while that starts when it stops answering, not before."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fovea.sdk import UnreachableError, WaitTimeoutError, jobs, logs
+from fovea.sdk.jobs import Jobs
+from fovea.sdk.logs import LogStream
+from fovea.sdk.patience import Patience
+from fovea_api.contract import labels
+from support.command_line import fovea
+from support.jobs import training_job
+
+SILENCE = UnreachableError("no answer")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def test_patience_begins_at_the_first_failure_and_anew_after_each_success() -> None:
+    clock = Clock()
+    patience = Patience(60, clock)
+    for begin in (10_000.0, 20_000.0):
+        clock.time = begin
+        assert patience.failure()
+        clock.time = begin + 60
+        assert patience.failure()
+        patience.success()
+    clock.time = 30_000
+    assert patience.failure()
+    clock.time = 30_061
+    assert not patience.failure()
+
+
+class Scripted:
+    """A cluster that answers one step after the other of a script; an exception is raised, the last step stays."""
+
+    namespace = "vision"
+
+    def __init__(self, answers: list[Any], events: list[Any] = (), texts: list[Any] = ()) -> None:  # type: ignore[assignment]
+        self.answers, self.events, self.texts = list(answers), list(events), list(texts)
+
+    def get(self, target: Any, path: str, query: Any = None) -> Any:
+        if "/pods" in path:
+            return POD if path.endswith(POD["metadata"]["name"]) else {"items": [POD]}
+        return self._next(self.answers)
+
+    def watch(self, *_: Any) -> Iterator[Any]:
+        yield from self._next(self.events)
+
+    def lines(self, *_: Any, connected: Callable[[], None]) -> Iterator[str]:
+        script = self._next(self.texts)
+        connected()
+        for text in script:
+            if isinstance(text, Exception):
+                raise text
+            yield text
+
+    def _next(self, script: list[Any]) -> Any:
+        step = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+
+POD = {
+    "metadata": {"name": "digits-chief-0-0", "labels": labels.of_training_pod("digits", "chief", 0, 0)},
+    "status": {"phase": "Succeeded", "containerStatuses": [{"name": "trainer", "state": {"terminated": {}}}]},
+}
+
+
+def job(state: str) -> dict[str, Any]:
+    document = training_job("digits")
+    document["metadata"] |= {"namespace": "vision", "uid": "u", "resourceVersion": "1"}
+    return document | {"status": {"state": state}}
+
+
+@pytest.fixture(autouse=True)
+def one_failure_is_endured_and_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (jobs, logs):
+        monkeypatch.setattr(module, "Patience", lambda: Patience(0.0))
+    monkeypatch.setattr(logs, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr("fovea.sdk.jobs.time.sleep", lambda _: None)
+
+
+def follow(cluster: Scripted, timeout: float | None = None) -> list[str]:
+    return [seen.state.value for seen in Jobs(cluster).follow("digits", timeout=timeout)]  # type: ignore[arg-type]
+
+
+def test_a_silent_job_is_followed_through_any_number_of_broken_watches() -> None:
+    cluster = Scripted([*[job("RUNNING")] * 4, job("SUCCEEDED")], [SILENCE])
+    assert follow(cluster) == ["RUNNING"] * 4 + ["SUCCEEDED"]
+
+
+def test_a_job_whose_api_server_stays_away_is_given_up() -> None:
+    with pytest.raises(UnreachableError, match="no answer"):
+        follow(Scripted([job("RUNNING"), SILENCE], [SILENCE]))
+
+
+def test_a_job_that_was_never_read_is_not_waited_for_in_vain() -> None:
+    with pytest.raises(UnreachableError, match="no answer"):
+        follow(Scripted([SILENCE]), timeout=0)
+
+
+def test_a_timeout_is_said_of_a_job_that_was_read() -> None:
+    with pytest.raises(WaitTimeoutError, match="job digits is still RUNNING after 0 s"):
+        follow(Scripted([job("RUNNING")], [SILENCE]), timeout=0)
+
+
+def read(texts: list[Any]) -> list[str]:
+    stream = LogStream(Scripted([{}], texts=texts), "vision", "digits", "u")  # type: ignore[arg-type]
+    return [line.text for line in stream.follow(lambda: True)]
+
+
+def stamped(second: int) -> str:
+    return f"2026-01-01T00:00:{second:02d}.000000000Z line {second}"
+
+
+def test_a_log_is_followed_through_any_number_of_connections_that_break() -> None:
+    silent = [SILENCE]
+    texts = [[stamped(1), SILENCE], silent, silent, [stamped(2), SILENCE], silent, [stamped(3)]]
+    assert read(texts) == ["line 1", "line 2", "line 3"]
+
+
+def test_a_log_that_no_server_gives_any_more_is_given_up() -> None:
+    with pytest.raises(UnreachableError, match="no answer"):
+        read([[stamped(1), SILENCE], SILENCE])
+
+
+def test_waiting_at_a_cluster_that_is_down_names_the_server(tmp_path: Path) -> None:
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {}}
+    file = tmp_path / "kubeconfig"
+    file.write_text(
+        yaml.safe_dump({"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "c"})
+    )
+    ran = fovea("jobs", "wait", "digits", "--timeout", "0s", "--kubeconfig", file)
+    assert ran.code == 1
+    assert "the API server http://127.0.0.1:1 does not answer" in ran.err
