@@ -4,8 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-XDG_CACHE_HOME ?= $(HOME)/.cache
-export FOVEA_CACHE ?= $(XDG_CACHE_HOME)/fovea
+# As fovea_dev.layout.Cache reads it: an empty variable is none, a relative path begins here.
+override FOVEA_CACHE := $(abspath $(or $(FOVEA_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fovea))
+export FOVEA_CACHE
 export UV_CACHE_DIR ?= $(FOVEA_CACHE)/uv
 export UV_PROJECT_ENVIRONMENT ?= $(CURDIR)/.venv
 # uv follows the system's certificates, as pip and git do.
@@ -28,10 +29,8 @@ help: ## list the commands
 prerequisites: ## check what has to be on the machine, each with its remedy
 	@$(DEV) prerequisites
 
-$(UV): | prerequisites
-	@echo "installing uv into $(FOVEA_CACHE)"
-	@$(PYTHON) -m venv $(FOVEA_CACHE)/uv-tool
-	@$(FOVEA_CACHE)/uv-tool/bin/python -m pip install --quiet 'uv>=0.9,<1'
+$(UV):
+	@$(DEV) uv >/dev/null
 
 setup: $(UV) ## make .venv with everything that checks and tests need
 	@echo "installing the workspace into .venv (the first time this fetches TensorFlow)"

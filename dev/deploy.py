@@ -3,11 +3,13 @@
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import cached_property
 from pathlib import Path
 
+from fovea_dev import proxies
 from fovea_dev.layout import Cache
 from fovea_dev.locks import locked
 
@@ -30,32 +32,42 @@ class Deployment:
     def environment(self) -> dict[str, str]:
         """Environment in which kubectl, helm and fovea reach the cluster."""
         path = os.pathsep.join([str(Path(sys.executable).parent), str(CACHE / "tools/bin"), os.environ["PATH"]])
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
+        proxies.spare_the_cluster(environment)
+        return environment
 
     def cluster(self) -> None:
         """Bring the cluster up and build the images that changed."""
         self._dev("up")
 
     def images(self) -> dict[str, str]:
-        """References of the images that were pushed last, by name."""
-        recorded = json.loads(self._dev("images", "--json", "--recorded", capture=True))
-        return {name: image["reference"] for name, image in recorded.items()}
+        """References of the images of this checkout's sources, by name; what the registry lacks is built first."""
+        return self._references
+
+    @cached_property
+    def _references(self) -> dict[str, str]:
+        pushed = json.loads(self._dev("images", "--json", capture=True))
+        return {name: image["reference"] for name, image in pushed.items()}
 
     def demo_pictures(self) -> Path:
         """Folder with the demo's pictures: `train/<digit>/`, `held-out/`."""
         return CACHE / "demo/digits"
 
     def install(self, *settings: str, namespaces: tuple[str, ...] = (NAMESPACE_OF_TEAM,)) -> None:
-        """Install or upgrade the chart and wait until it is ready; `settings` are further --set values."""
+        """Install or upgrade the chart and wait until it is ready; `settings` are further --set values.
+
+        Teams that an earlier installation gave a key of the object store keep it.
+        """
+        images = self.images()
         for namespace in namespaces:
             self._ensure_namespace(namespace)
-        images = self.images()
+        teams = dict.fromkeys([*namespaces, *self._teams()])
         values = [
             f"images.fovea={images['fovea']}",
             f"images.trainer={images['fovea-tensorflow']}",
             f"images.modelServer={images['fovea-tensorflow']}",
             f"objectStore.embedded.image={images['minio']}",
-            f"objectStore.namespaces={{{','.join(namespaces)}}}",
+            f"objectStore.namespaces={{{','.join(teams)}}}",
             *settings,
         ]
         chosen = [word for value in values for word in ("--set", value)]
@@ -74,9 +86,12 @@ class Deployment:
 
     def run(self, *command: str, stdin: str | None = None, capture: bool = False) -> str:
         """Run a command against the cluster; ends the program with its output when it fails."""
+        environment = self.environment()
+        if shutil.which(command[0], path=environment["PATH"]) is None:
+            sys.exit(f"{command[0]} is not on PATH: `make up` builds it")
         done = subprocess.run(
             command,
-            env=self.environment(),
+            env=environment,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             text=True,
@@ -86,6 +101,17 @@ class Deployment:
         if done.returncode != 0:
             sys.exit(f"{' '.join(command[:3])} … ended with exit code {done.returncode}")
         return done.stdout or ""
+
+    def _teams(self) -> list[str]:
+        """Namespaces of the installed release that are still there."""
+        here = ("--namespace", NAMESPACE, "--output", "json")
+        found = self.run("helm", "list", "--all", "--filter", f"^{RELEASE}$", *here, capture=True)
+        if not json.loads(found):
+            return []
+        values = json.loads(self.run("helm", "get", "values", RELEASE, *here, capture=True)) or {}
+        present = self.run("kubectl", "get", "namespaces", "--output", "name", capture=True).split()
+        teams = values.get("objectStore", {}).get("namespaces", [])
+        return [team for team in teams if f"namespace/{team}" in present]
 
     def _ensure_namespace(self, name: str) -> None:
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

@@ -4,16 +4,25 @@ What takes long on a bare machine (building Kubernetes' programs) starts at once
 """
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from fovea_dev import proxies
+from fovea_dev.layout import Cache, Cluster
+from fovea_dev.locks import locked
+
 ROOT = Path(__file__).resolve().parents[1]
-CACHE = Path(os.environ.get("FOVEA_CACHE", Path.home() / ".cache/fovea"))
+CACHE = Cache.from_environment().root
+# Of this checkout alone: another one may be tested at the same time.
+REPORTS = CACHE / "test-reports" / hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:8]
 DEV = (sys.executable, "-m", "fovea_dev")
 CLUSTER_TOOLS = "kube-apiserver,etcd,minio,helm,kubectl"
 
@@ -48,29 +57,56 @@ class Result:
     exit_code: int
 
 
-class Preparation:
-    """A `fovea_dev` command; its lines are shown when it has ended, or at once when `shown`."""
+class NotReady(Exception):
+    """What a tier needs could not be made."""
 
-    def __init__(self, *arguments: str, shown: bool) -> None:
+
+class Preparation:
+    """A `fovea_dev` command that runs beside the tests; its lines are shown once it is waited for."""
+
+    def __init__(self, *arguments: str) -> None:
         self.what = f"fovea_dev {' '.join(arguments)}"
-        self.log = CACHE / "logs" / f"tests-{arguments[0]}.log"
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        REPORTS.mkdir(parents=True, exist_ok=True)
+        self._lines = REPORTS / f"{arguments[0]}.log"
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "dev")}
-        output = None if shown else self.log.open("w")
-        self.process = subprocess.Popen(
-            [*DEV, *arguments], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+        with self._lines.open("w") as lines:
+            self._process = subprocess.Popen(
+                [*DEV, *arguments], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=lines, stderr=lines
+            )
 
     def finish(self) -> None:
-        """Wait; end the run with the command's last lines when it failed."""
-        if self.process.wait() != 0:
-            last = "\n".join(self.log.read_text().splitlines()[-30:]) if self.log.exists() else ""
-            sys.exit(f"{self.what} failed with exit code {self.process.returncode}; its log is {self.log}\n{last}")
+        """Wait, and show what it says meanwhile. Raises NotReady when it failed."""
+        with self._lines.open() as lines:
+            while True:
+                code = self._process.poll()
+                print(lines.read(), end="", flush=True)
+                if code is not None:
+                    break
+                time.sleep(0.5)
+        if code != 0:
+            raise NotReady(f"{self.what} failed with exit code {code}; what it said is above")
+
+
+@contextmanager
+def cluster_for_tests(tier: Tier) -> Iterator[None]:
+    """The local cluster, up, and nobody else's tests on it: they would install their own Fovea."""
+    if not tier.needs_cluster:
+        yield
+        return
+
+    def waiting() -> None:
+        print("other tests use this machine's cluster; waiting for them to end", flush=True)
+
+    with locked(Cluster.from_environment().lock.with_name("fovea-tests.lock"), waiting):
+        print("\n=== the local cluster", flush=True)
+        Preparation("up").finish()
+        yield
 
 
 def run_tier(tier: Tier, *, wide: bool, pytest_arguments: list[str]) -> Result:
     """Run one tier with pytest; counts come from its JUnit file."""
-    report = CACHE / "test-reports" / f"{tier.name}.xml"
+    print(f"\n=== {tier.name}", flush=True)
+    report = REPORTS / f"{tier.name}.xml"
     report.unlink(missing_ok=True)
     tools = CACHE / "tools/bin"
     environment = {
@@ -79,6 +115,7 @@ def run_tier(tier: Tier, *, wide: bool, pytest_arguments: list[str]) -> Result:
         "FOVEA_TEST_WIDE": "1" if wide else "",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
+    proxies.spare_the_cluster(environment)
     command = [str(_python()), "-m", "pytest", f"tests/{tier.name}", f"--junit-xml={report}", "--durations=8"]
     start = time.monotonic()
     code = subprocess.run(
@@ -113,6 +150,41 @@ def close(results: list[Result]) -> int:
     return 1 if bad or failed else 0
 
 
+def run_tiers(tiers: list[Tier], *, wide: bool, pytest_arguments: list[str]) -> list[Result]:
+    """Run the tiers in order; what can't be prepared counts as a failure, and nothing runs after it."""
+    tools: Preparation | None = None
+    if any(tier.needs_tools for tier in tiers):
+        print(
+            "building Kubernetes' programs, MinIO and Helm beside the first tier (minutes on a bare machine)",
+            flush=True,
+        )
+        tools = Preparation("tools", "--only", CLUSTER_TOOLS)
+    results: list[Result] = []
+    for tier in tiers:
+        start = time.monotonic()
+        try:
+            if tier.needs_tools and tools is not None:
+                tools.finish()
+                tools = None
+            with cluster_for_tests(tier):
+                results.append(run_tier(tier, wide=wide, pytest_arguments=pytest_arguments))
+        except NotReady as error:
+            print(f"\n{error}\nnot run: {', '.join(each.name for each in tiers[tiers.index(tier) :])}", flush=True)
+            results.append(Result(tier.name, 0, 1, 0, time.monotonic() - start, 1))
+            break
+    return results
+
+
+def demand_prerequisites(tiers: list[Tier]) -> None:
+    """End at once, not after minutes, when the machine lacks what a later tier needs."""
+    if any(tier.needs_tools for tier in tiers):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "dev")}
+        command = [*DEV, "prerequisites"]
+        asked = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+        if asked.returncode != 0:
+            sys.exit(f'{asked.stdout}\nsome tests need what is missing here; make test ARGS="unit" does not')
+
+
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description="Run Fovea's tests, tier by tier.")
@@ -125,24 +197,8 @@ def main() -> int:
     chosen = parser.parse_args()
     tiers = [tier for tier in TIERS if not chosen.tiers or tier.name in chosen.tiers]
     arguments = (["-k", chosen.expression] if chosen.expression else []) + (["-x"] if chosen.first else [])
-    tools: Preparation | None = None
-    if any(tier.needs_tools for tier in tiers):
-        print(
-            "building Kubernetes' programs, MinIO and Helm beside the first tier (minutes on a bare machine)",
-            flush=True,
-        )
-        tools = Preparation("tools", "--only", CLUSTER_TOOLS, shown=False)
-    results = []
-    for tier in tiers:
-        if tier.needs_tools and tools is not None:
-            tools.finish()
-            tools = None
-        if tier.needs_cluster:
-            print("\n=== the local cluster", flush=True)
-            Preparation("up", shown=True).finish()
-        print(f"\n=== {tier.name}", flush=True)
-        results.append(run_tier(tier, wide=chosen.wide, pytest_arguments=arguments))
-    return close(results)
+    demand_prerequisites(tiers)
+    return close(run_tiers(tiers, wide=chosen.wide, pytest_arguments=arguments))
 
 
 if __name__ == "__main__":

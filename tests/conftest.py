@@ -1,10 +1,29 @@
 """For every tier."""
 
+import os
+
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("support")  # so that a failed assert in there says what it compared
 
 from support.golden import Golden, add_option  # noqa: E402 - after the registration
+
+WIDE = bool(os.environ.get("FOVEA_TEST_WIDE"))
+"""Set by `make test-all`."""
+
+# One profile, here and in continuous integration. No example is timed: a busy machine is no defect. `make test` tries the
+# same examples at every run, so that it says something about the change; `make test-all` looks for new ones, and
+# print_blob gives the line that repeats a find.
+settings.register_profile(
+    "fovea",
+    deadline=None,
+    print_blob=True,
+    derandomize=not WIDE,
+    max_examples=500 if WIDE else 100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("fovea")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

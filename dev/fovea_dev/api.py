@@ -36,7 +36,7 @@ class Api:
         """Whether /readyz says yes; False as well while nobody listens."""
         try:
             return self._send("GET", "/readyz", None, "")[0] == http.HTTPStatus.OK
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def get(self, path: str) -> Object:

@@ -101,7 +101,9 @@ class ApiServer:
         """(Re)start the API server alone: its data are etcd's."""
         self.processes.ensure(self.plane.api_server({**self._audit_flags(), **self._flags}))
         client = self.plane.client()
-        self.processes.wait("kube-apiserver", lambda: _serves(client), START_SECONDS, f"ready on {self.url}")
+        self.processes.wait(
+            "kube-apiserver", lambda: _serves(client), START_SECONDS, f"ready on {self.url}", needs=["etcd"]
+        )
 
     def stop_api_server(self) -> None:
         """End the API server; etcd and its data stay."""

@@ -16,7 +16,7 @@ from fovea_dev.commands import extended, output, run, succeeds
 from fovea_dev.layout import Cache
 from fovea_dev.locks import locked, locked_if_free
 from fovea_dev.processes import boot_id
-from fovea_dev.remains import mounts_below
+from fovea_dev.remains import mounts_below, unmount_below
 
 OFFICIAL_BASE = "docker.io/library/python:3.11-slim-bookworm"
 DEBIAN_SUITE = "bookworm"
@@ -140,7 +140,7 @@ class Buildah:
 
     def _lock(self) -> Path:
         # Shared by builds; held alone by who removes what killed builds left.
-        return self._cache.root / "locks" / "buildah.lock"
+        return self._cache.locks / "buildah.lock"
 
     def _environment(self) -> dict[str, str]:
         # The caches that Dockerfiles mount live below the folder for temporary files.
@@ -159,8 +159,14 @@ class Buildah:
         if not archive.exists():
             fresh = archive.with_name(f".{archive.stem}.new.tar")
             fresh.unlink(missing_ok=True)
+            temporary = self._cache.base / "tmp"
+            unmount_below(temporary)  # what a killed one left: removing /dev through a mount would be a pity
+            if temporary.exists():
+                shutil.rmtree(temporary)
+            temporary.mkdir(parents=True)
             options = ["--variant=minbase", f"--include={DEBIAN_PACKAGES}"]
-            run(["mmdebstrap", *options, DEBIAN_SUITE, fresh], log=log)
+            command: list[str | Path] = ["mmdebstrap", *options, DEBIAN_SUITE, fresh]
+            run(command, log=log, environment=extended({"TMPDIR": str(temporary)}))
             fresh.replace(archive)
         return archive
 

@@ -51,6 +51,9 @@ def output(
 ) -> str:
     """Standard output of a program. Raises StepFailed with its standard error."""
     words = [str(word) for word in command]
+    path = os.environ.get("PATH") if environment is None else environment.get("PATH")
+    if shutil.which(words[0], path=path) is None:
+        raise StepFailed(f"{words[0]} is not on PATH ({path}): `make up` installs or builds what it needs")
     result = subprocess.run(
         words,
         input=stdin,

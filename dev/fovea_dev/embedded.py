@@ -10,14 +10,14 @@ from pathlib import Path
 
 from fovea_dev import addons, control_plane, network, owner, packages, prerequisites, registry, teardown
 from fovea_dev.builder import Buildah
-from fovea_dev.images import CLUSTER_IMAGES, PLATFORM_IMAGES, Image, Images
+from fovea_dev.images import CLUSTER_IMAGES, PLATFORM_IMAGES, Image, Images, Pushed
 from fovea_dev.layout import REPOSITORY_ROOT, Cluster
 from fovea_dev.locks import locked
 from fovea_dev.node import Node
 from fovea_dev.processes import Processes, Program
 from fovea_dev.progress import Progress
 from fovea_dev.steps import Step, Work, run_steps
-from fovea_dev.tools import TOOLS, Module, Tools
+from fovea_dev.tools import TOOLS, Module, Tools, tool_steps
 
 DAEMONS = (
     "registry",
@@ -44,6 +44,7 @@ class EmbeddedCluster:
         self.images = Images(cluster.cache, self.tools, self.builder, cluster.registry)
         self.plane = control_plane.of_cluster(cluster, self.tools.path)
         self.node = Node(cluster, self.plane, self.processes, self.tools)
+        self._pushed: dict[str, Pushed] = {}
 
     def up(self, *, bare: bool = False) -> None:
         """Bring up what does not run. `bare`: without the images of Fovea and its object store."""
@@ -58,11 +59,11 @@ class EmbeddedCluster:
     def down(self, *, keep_images: bool = True) -> None:
         """Take the cluster down; nothing of it is left but caches."""
         with self._locked():
-            owner.check(self.cluster, self.processes)
+            owner.clear_other(self.cluster, self.processes, self.progress)
             teardown.take_down(self.cluster, self.processes, self.progress, keep_images=keep_images)
 
-    def build_images(self, chosen: Sequence[Image]) -> None:
-        """Build and push those of the chosen images that changed."""
+    def build_images(self, chosen: Sequence[Image]) -> dict[str, Pushed]:
+        """Build and push those of the chosen images that changed; where each of them is."""
         needed = {name for image in chosen for name in image.programs}
         modules = [module for module in TOOLS if needed & set(module.programs)]
         steps = [
@@ -75,6 +76,7 @@ class EmbeddedCluster:
             owner.claim(self.cluster, self.processes, self.progress)
             self.builder.clear_unfinished()
             run_steps(steps, self.progress)
+        return {image.name: self._pushed[image.name] for image in chosen}
 
     def status(self) -> list[tuple[str, str]]:
         """Each process of the cluster and its state, the API server's readiness last."""
@@ -114,19 +116,7 @@ class EmbeddedCluster:
         ]
 
     def _tool_steps(self, modules: Sequence[Module]) -> list[Step]:
-        # One after the other: `go build` uses all cores by itself.
-        steps: list[Step] = []
-        for module in modules:
-            after = (steps[-1].name,) if steps else ()
-            steps.append(Step(f"tool {module.name}", self._build_tool(module), after))
-        return steps
-
-    def _build_tool(self, module: Module) -> Work:
-        def work(notes: list[str]) -> None:
-            with locked(self.cluster.cache.tools / f".{module.name}.lock"):
-                self.tools.build(module, notes=notes)
-
-        return work
+        return tool_steps(self.tools, [name for module in modules for name in module.programs])
 
     def _image_steps(self, images: Sequence[Image], modules: Sequence[str]) -> list[Step]:
         steps: list[Step] = []
@@ -146,8 +136,7 @@ class EmbeddedCluster:
 
     def _build_image(self, image: Image) -> Work:
         def work(notes: list[str]) -> None:
-            with locked(self.cluster.cache.images / f".{image.name}.lock"):
-                self.images.ensure(image, notes)
+            self._pushed[image.name] = self.images.ensure(image, notes)
 
         return work
 
@@ -164,11 +153,11 @@ class EmbeddedCluster:
         control_plane.bring_up(self.cluster, self.plane, self.processes, notes)
 
     def _node(self, notes: list[str]) -> None:
-        self.node.bring_up(self._reference("pause"), notes)
+        self.node.bring_up(self._pushed["pause"].reference, notes)
 
     def _addons(self, notes: list[str]) -> None:
         self._volumes()
-        image = self._reference("coredns")
+        image = self._pushed["coredns"].reference
         addons.bring_up(self.cluster, self.plane.client(), image, self._kubelet_start(), notes)
 
     def _is_healthy(self) -> bool:
@@ -192,10 +181,6 @@ class EmbeddedCluster:
         environment = {"PYTHONPATH": str(REPOSITORY_ROOT / "dev"), "PYTHONDONTWRITEBYTECODE": "1"}
         source = (Path(__file__).parent / "volumes.py").read_text()
         self.processes.ensure(Program("volumes", command, environment), configuration=source + pki.fingerprint())
-
-    def _reference(self, name: str) -> str:
-        image = next(image for image in CLUSTER_IMAGES if image.name == name)
-        return self.images.pushed(image).reference
 
     def _locked(self) -> AbstractContextManager[None]:
         def waiting() -> None:

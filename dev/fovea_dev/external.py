@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from fovea_dev import prerequisites
 from fovea_dev.builder import Buildah, Builder, Docker
 from fovea_dev.commands import extended, output, run, succeeds
-from fovea_dev.images import PLATFORM_IMAGES, Image, Images
+from fovea_dev.images import PLATFORM_IMAGES, Image, Images, Pushed
 from fovea_dev.layout import Cache
 from fovea_dev.pki import write_private
 from fovea_dev.progress import Progress, StepFailed
@@ -58,6 +60,7 @@ class OtherCluster:
         """Make sure that the cluster answers, then bring the images there (unless `bare`)."""
         if isinstance(self._target, Kind):
             self._ensure_kind(self._target.name)
+        self._ensure_clients()
         with self._progress.step("API server") as notes:
             notes.append(self._ask())
         if not bare and self._registry:
@@ -83,8 +86,8 @@ class OtherCluster:
             return False
         return True
 
-    def build_images(self, chosen: Sequence[Image]) -> None:
-        """Build and push (or load) those of the chosen images that changed."""
+    def build_images(self, chosen: Sequence[Image]) -> dict[str, Pushed]:
+        """Build and push (or load) those of the chosen images that changed; where each of them is."""
         if not self._registry:
             raise StepFailed(
                 "FOVEA_REGISTRY is not set: name a registry the cluster can pull from, e.g. registry.example/fovea"
@@ -94,9 +97,11 @@ class OtherCluster:
                 self._tools.build(module_of(program), [program], notes)
         with self._progress.step("base image") as notes:
             self._builder.prepare(notes)
+        pushed = {}
         for image in chosen:
             with self._progress.step(f"image {image.name}") as notes:
-                self.images.ensure(image, notes)
+                pushed[image.name] = self.images.ensure(image, notes)
+        return pushed
 
     def _ensure_kind(self, name: str) -> None:
         log = self._cache.logs / "kind.log"
@@ -105,6 +110,15 @@ class OtherCluster:
             if name not in output(["kind", "get", "clusters"]).split():
                 run(["kind", "create", "cluster", "--name", name, "--wait", "120s"], log=log)
             write_private(self.kubeconfig, output(["kind", "get", "kubeconfig", "--name", name]))
+
+    def _ensure_clients(self) -> None:
+        """Build kubectl and helm where the machine has none."""
+        lacking = [name for name in ("kubectl", "helm") if shutil.which(name) is None]
+        if lacking:
+            prerequisites.demand(prerequisites.for_tools(self._cache))
+        for name in lacking:
+            with self._progress.step(f"tool {name}") as notes:
+                self._tools.build(module_of(name), [name], notes)
 
     def _ask(self) -> str:
         if not self.kubeconfig.is_file():

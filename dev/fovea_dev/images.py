@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from fovea_dev import registry
 from fovea_dev.builder import Builder
 from fovea_dev.layout import DEV_FOLDER, REPOSITORY_ROOT, Cache
-from fovea_dev.pki import write_private
+from fovea_dev.locks import locked
 from fovea_dev.progress import StepFailed
 from fovea_dev.tools import Tools
 
@@ -136,24 +135,27 @@ class Images:
 
     def ensure(self, image: Image, notes: list[str]) -> Pushed:
         """Build and push an image unless the registry has exactly this one."""
-        with TemporaryDirectory(prefix="fovea-image-") as scratch:
+        with self._scratch(image) as scratch:
             # From a copy: the tag must not name other sources than those that went in, whatever is edited meanwhile.
-            sources = snapshot(self._sources(image), Path(scratch))
+            sources = snapshot(self._sources(image), scratch)
             pushed = self._named(image, sources)
             notes.append(pushed.tag)
             if registry.has_image(self._registry, image.name, pushed.tag):
                 notes.append("unchanged")
             else:
-                self._build(image, Path(scratch), pushed.reference)
-        self._record(image, pushed)
+                self._build(image, scratch, pushed.reference)
         return pushed
 
-    def recorded(self) -> dict[str, dict[str, str]]:
-        """Repository, tag and reference of each image pushed last to this registry."""
-        found: dict[str, dict[str, str]] = {}
-        for path in sorted(self._record_folder().glob("*.json")):
-            found[path.stem] = json.loads(path.read_text())
-        return found
+    @contextmanager
+    def _scratch(self, image: Image) -> Iterator[Path]:
+        """An empty folder, this image's alone until the end."""
+        with locked(self._cache.locks / f"image-{image.name}.lock"):
+            folder = self._cache.root / "scratch" / f"image-{image.name}"
+            if folder.exists():
+                shutil.rmtree(folder)  # a killed build's
+            folder.mkdir(parents=True)
+            yield folder
+            shutil.rmtree(folder)
 
     def _named(self, image: Image, sources: Mapping[str, Path]) -> Pushed:
         settings = [f"{name}={value}" for name, value in sorted(image.arguments.items())]
@@ -192,10 +194,3 @@ class Images:
                 raise StepFailed("catatonit is not installed; `fovea_dev up` installs it")
             return Path(found)
         return self._tools.path(name)
-
-    def _record_folder(self) -> Path:
-        return self._cache.images / self._registry.replace(":", "-").replace("/", "-")
-
-    def _record(self, image: Image, pushed: Pushed) -> None:
-        text = json.dumps({**asdict(pushed), "reference": pushed.reference}, indent=2) + "\n"
-        write_private(self._record_folder() / f"{image.name}.json", text)

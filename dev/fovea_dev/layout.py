@@ -73,6 +73,15 @@ class Cache:
         return self.root / "uv"
 
     @property
+    def uv_tool(self) -> Path:
+        """A virtual environment with uv itself."""
+        return self.root / "uv-tool"
+
+    @property
+    def uv_program(self) -> Path:
+        return self.uv_tool / "bin" / "uv"
+
+    @property
     def buildah(self) -> Path:
         """Image layers of the builds (buildah's storage)."""
         return self.root / "buildah"
@@ -87,9 +96,9 @@ class Cache:
         return self.root / "registry"
 
     @property
-    def images(self) -> Path:
-        """Records of the images pushed: one JSON file per image and registry."""
-        return self.root / "images"
+    def locks(self) -> Path:
+        """Locks between runs that share this cache."""
+        return self.root / "locks"
 
     @property
     def logs(self) -> Path:

@@ -1,21 +1,23 @@
-"""The command line: `python3 -m fovea_dev up|down|status|tools|images|kubeconfig|prerequisites`."""
+"""The command line: `python3 -m fovea_dev up|down|status|tools|images|kubeconfig|prerequisites|uv`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from fovea_dev import external, prerequisites
+from fovea_dev import external, prerequisites, proxies, uv
 from fovea_dev.embedded import EmbeddedCluster
 from fovea_dev.images import ALL_IMAGES, PLATFORM_IMAGES, named
 from fovea_dev.layout import Cache, Cluster, LayoutError
-from fovea_dev.locks import locked
 from fovea_dev.progress import Progress, StepFailed
+from fovea_dev.steps import run_steps
 from fovea_dev.target import Embedded, Target, choose
-from fovea_dev.tools import TOOLS, Tools, module_of
+from fovea_dev.tools import TOOLS, Tools, tool_steps
 
 _EPILOG = """\
 environment:
@@ -31,6 +33,7 @@ environment:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    proxies.spare_the_cluster(os.environ)
     progress = Progress()
     try:
         return int(options.run(options, progress))
@@ -70,12 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     images = commands.add_parser("images", help="build and push the images that changed, print their references")
     images.add_argument("names", nargs="*", metavar="IMAGE", help=f"of: {', '.join(i.name for i in ALL_IMAGES)}")
     images.add_argument("--json", action="store_true", help="print repository, tag and reference as JSON")
-    images.add_argument("--recorded", action="store_true", help="build nothing, print what was pushed last")
     images.set_defaults(run=_images)
     kubeconfig = commands.add_parser("kubeconfig", help="print the kubeconfig's path")
     kubeconfig.set_defaults(run=_kubeconfig)
     needs = commands.add_parser("prerequisites", help="check what the machine must have")
     needs.set_defaults(run=_prerequisites)
+    workspace = commands.add_parser("uv", help="install uv, which makes .venv, and print its path")
+    workspace.set_defaults(run=_uv)
     return parser
 
 
@@ -120,10 +124,7 @@ def _tools(options: argparse.Namespace, progress: Progress) -> int:
     prerequisites.demand(prerequisites.for_tools(cache))
     tools = Tools(cache)
     only = options.only.split(",") if options.only else [name for module in TOOLS for name in module.programs]
-    for module in dict.fromkeys(module_of(name) for name in only):
-        wanted = [name for name in only if name in module.programs]
-        with progress.step(f"tool {module.name}") as notes, locked(cache.tools / f".{module.name}.lock"):
-            tools.build(module, wanted, notes)
+    run_steps(tool_steps(tools, only), progress)
     print(tools.bin)
     return 0
 
@@ -132,14 +133,12 @@ def _images(options: argparse.Namespace, progress: Progress) -> int:
     target = choose()
     chosen = [named(name) for name in options.names] or list(PLATFORM_IMAGES)
     cluster = _embedded(progress) if isinstance(target, Embedded) else _other(target, progress)
-    if not options.recorded:
-        cluster.build_images(chosen)
-    recorded = cluster.images.recorded()
+    pushed = cluster.build_images(chosen)
     if options.json:
-        print(json.dumps(recorded, indent=2))
+        print(json.dumps({name: {**asdict(one), "reference": one.reference} for name, one in pushed.items()}, indent=2))
     else:
-        for name, image in recorded.items():
-            print(f"{name:<24}{image['reference']}")
+        for name, one in pushed.items():
+            print(f"{name:<24}{one.reference}")
     return 0
 
 
@@ -155,12 +154,20 @@ def _kubeconfig(_options: argparse.Namespace, progress: Progress) -> int:
     return 0
 
 
+def _uv(_options: argparse.Namespace, progress: Progress) -> int:
+    cache = Cache.from_environment()
+    prerequisites.demand(prerequisites.for_setup(cache))
+    with progress.step("uv") as notes:
+        path = uv.install(cache, notes)
+    print(path)
+    return 0
+
+
 def _prerequisites(_options: argparse.Namespace, _progress: Progress) -> int:
     cache = Cache.from_environment()
-    if not isinstance(choose(), Embedded):
-        found = prerequisites.for_tools(cache)
-    else:
-        found = prerequisites.for_embedded_cluster(cache)
+    embedded = isinstance(choose(), Embedded)
+    wanted = prerequisites.for_embedded_cluster(cache) if embedded else prerequisites.for_tools(cache)
+    found = list(dict.fromkeys([*prerequisites.for_setup(cache), *wanted]))
     for item in found:
         print(f"{'ok     ' if item.met else 'MISSING'} {item.name}: {item.found}")
         if not item.met:

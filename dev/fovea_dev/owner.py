@@ -12,29 +12,34 @@ from fovea_dev.progress import Progress, StepFailed
 
 
 def claim(cluster: Cluster, processes: Processes, progress: Progress) -> None:
-    """Make the cluster ours: refuse if another cache's runs, clear what is left if that cache is gone."""
-    check(cluster, processes)
-    other = _other(cluster)
-    if other is not None:
-        progress.say(f"     clearing what is left of a cluster whose cache was {other.cache.root}")
-        teardown.take_down(other, processes, progress)
-    elif _runs(processes) and not cluster.pki.exists():
+    """Make the cluster ours: refuse if another cache's runs, clear what is left of one that does not."""
+    clear_other(cluster, processes, progress)
+    if _runs(processes) and not cluster.pki.exists():
         progress.say(f"     {cluster.state} was deleted under the running cluster: clearing what is left of it")
         teardown.take_down(cluster, processes, progress)
     _file(cluster).parent.mkdir(parents=True, exist_ok=True)
     _file(cluster).write_text(f"{cluster.cache.root}\n")
 
 
-def check(cluster: Cluster, processes: Processes) -> None:
-    """Raise StepFailed if the cluster that runs belongs to another cache that still exists."""
+def clear_other(cluster: Cluster, processes: Processes, progress: Progress) -> None:
+    """Clear the machine of what another cache's cluster left; what that one keeps on disk stays.
+
+    Raises StepFailed if that cluster still runs. One whose keys are gone was deleted: nobody can use it any more.
+    """
     other = _other(cluster)
-    if other is None or not other.state.exists():
+    if other is None:
+        return
+    root = other.cache.root
+    if not other.pki.exists():
+        progress.say(f"     clearing what is left of a cluster whose cache was {root}")
+        teardown.take_down(other, processes, progress)
         return
     if _runs(processes):
-        root = other.cache.root
         raise StepFailed(
             f"the cluster with FOVEA_CACHE={root} runs on this machine: first FOVEA_CACHE={root} make down"
         )
+    progress.say(f"     clearing what a killed cluster left on this machine; its data in {other.state} stay")
+    teardown.clear_machine(other, processes, progress)
 
 
 def _runs(processes: Processes) -> bool:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fovea_dev.images import PLATFORM_IMAGES
 from fovea_dev.layout import Cache
 from fovea_dev.progress import StepFailed
+from fovea_dev.tools import TOOLS
 
 GO_AT_LEAST = (1, 26)
 PYTHON_AT_LEAST = (3, 11)
+# What a full cache and a cluster take, and what is added once all tools and images are built.
 DISK_GIB = 25
-# Once the tools and images are built, little is added.
 DISK_GIB_BUILT = 5
 
 
@@ -38,19 +40,20 @@ def parse_go_version(text: str) -> tuple[int, int] | None:
     return (int(match.group(1)), int(match.group(2))) if match else None
 
 
+def for_setup(cache: Cache) -> list[Prerequisite]:
+    """What the checks and the unit tests need: no root, no Go, no cluster; no venv either once uv is there."""
+    return [_python()] if cache.uv_program.exists() else [_python(), _virtual_environments()]
+
+
 def for_tools(cache: Cache) -> list[Prerequisite]:
-    """What building the Go programs needs."""
-    return [_python(), _go(), _program("make", "install it: apt-get install make"), _disk(cache)]
-
-
-def for_control_plane(cache: Cache) -> list[Prerequisite]:
-    """What an API server for tests needs besides (no root)."""
-    return [*for_tools(cache), _program("openssl", "install it: apt-get install openssl")]
+    """What building the Go programs and running them in tests needs (no root)."""
+    programs = [_program(name, f"install it: apt-get install {name}") for name in ("make", "openssl")]
+    return [_python(), _go(), *programs, _disk(cache)]
 
 
 def for_embedded_cluster(cache: Cache) -> list[Prerequisite]:
     """What the embedded cluster needs."""
-    return [_linux(), _root(), *for_control_plane(cache), _apt(), _cgroups(), _overlay(cache)]
+    return [_linux(), _root(), *for_tools(cache), _apt(), _cgroups(), _overlay(cache)]
 
 
 def demand(prerequisites: list[Prerequisite]) -> None:
@@ -77,6 +80,13 @@ def _python() -> Prerequisite:
     return Prerequisite("Python 3.11 or newer", found, sys.version_info >= PYTHON_AT_LEAST, "install python3.11")
 
 
+def _virtual_environments() -> Prerequisite:
+    # Debian's python3 has venv but not the ensurepip that it calls.
+    found = all(importlib.util.find_spec(name) for name in ("venv", "ensurepip"))
+    remedy = "install it: apt-get install python3-venv"
+    return Prerequisite("Python's venv and ensurepip", "both" if found else "not both", found, remedy)
+
+
 def _go() -> Prerequisite:
     name = f"Go {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]} or newer"
     remedy = "install it from https://go.dev/dl/ and put its bin folder on PATH"
@@ -95,10 +105,32 @@ def _program(name: str, remedy: str) -> Prerequisite:
 
 def _disk(cache: Cache) -> Prerequisite:
     folder = next(parent for parent in (cache.root, *cache.root.parents) if parent.exists())
-    needed = DISK_GIB_BUILT if cache.images.exists() else DISK_GIB
     free = shutil.disk_usage(folder).free / 2**30
     remedy = f"free some space below {folder}, or set FOVEA_CACHE to a folder on a larger disk"
-    return Prerequisite(f"{needed} GiB of disk for {cache.root}", f"{free:.0f} GiB", free >= needed, remedy)
+    if everything_is_built(cache):
+        name = f"{DISK_GIB_BUILT} GiB of disk for {cache.root}"
+        return Prerequisite(name, f"{free:.0f} GiB free", free >= DISK_GIB_BUILT, remedy)
+    # A first `up` that was killed has used a part of it already.
+    held = _size_gib(cache.root)
+    found = f"{free:.0f} GiB free, {held:.0f} GiB already there"
+    return Prerequisite(f"{DISK_GIB} GiB of disk for {cache.root}", found, free + held >= DISK_GIB, remedy)
+
+
+def everything_is_built(cache: Cache) -> bool:
+    """Whether all tools are built and all images of Fovea are in the local registry, in whatever version."""
+    programs = [cache.tools_bin / name for module in TOOLS for name in module.programs]
+    repositories = cache.registry / "docker/registry/v2/repositories"
+    tags = [repositories / image.name / "_manifests/tags" for image in PLATFORM_IMAGES]
+    return all(path.exists() for path in (*programs, *tags))
+
+
+def _size_gib(folder: Path) -> float:
+    """What `du` counts on this file system; files may come and go meanwhile."""
+    if not folder.exists() or shutil.which("du") is None:
+        return 0.0
+    command = ["du", "-skx", str(folder)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    return int(said[0]) / 2**20 if said else 0.0
 
 
 def _apt() -> Prerequisite:
@@ -130,6 +162,3 @@ def file_system_of(folder: Path, mounts: str) -> str:
         if inside and len(point) >= len(best):
             best, kind = point, this
     return kind
-
-
-Check = Callable[[Cache], list[Prerequisite]]

@@ -114,12 +114,22 @@ class Processes:
             end([identity.pid], grace=grace)
         self._pid_file(name).unlink(missing_ok=True)
 
-    def wait(self, name: str, ready: Callable[[], bool], seconds: float, what: str) -> None:
-        """Wait until `ready()`; StepFailed with the log when the process ends first or the time is over."""
+    def wait(
+        self, name: str, ready: Callable[[], bool], seconds: float, what: str, *, needs: Sequence[str] = ()
+    ) -> None:
+        """Wait until `ready()` while the process and those it `needs` live.
+
+        Raises StepFailed with the log of the one that ended, or of the process itself when the time is over.
+        """
         deadline = time.monotonic() + seconds
-        while not ready():
-            if self.identity(name) is None:
-                raise StepFailed(f"{name} ended while waiting for {what}", self.log(name))
+        while True:
+            answered = ready()
+            # Asked also after an answer: it may have been somebody else's.
+            for each in (*needs, name):
+                if self.identity(each) is None:
+                    raise StepFailed(f"{each} ended while waiting for {what}", self.log(each))
+            if answered:
+                return
             if time.monotonic() > deadline:
                 raise StepFailed(f"{name}: {what} did not happen within {seconds:.0f} s", self.log(name))
             time.sleep(0.1)

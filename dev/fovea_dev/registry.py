@@ -8,6 +8,7 @@ import json
 from fovea_dev.layout import Cluster
 from fovea_dev.pki import write_private
 from fovea_dev.processes import Processes, Program
+from fovea_dev.progress import StepFailed
 
 MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
@@ -35,6 +36,11 @@ def bring_up(cluster: Cluster, processes: Processes, notes: list[str]) -> None:
     text = configuration(cluster)
     write_private(file, text)
     cluster.cache.registry.mkdir(parents=True, exist_ok=True)
+    if processes.identity("registry") is None and answers(cluster.registry):
+        raise StepFailed(
+            f"something else answers on {cluster.registry}, where our image registry would be: "
+            f"end it, or choose another port with FOVEA_REGISTRY_PORT"
+        )
     processes.ensure(Program("registry", ["docker-registry", "serve", str(file)]), configuration=text)
     processes.wait("registry", lambda: answers(cluster.registry), 30, f"an answer on {cluster.registry}")
     notes.append(cluster.registry)
@@ -55,7 +61,7 @@ def _status(registry: str, method: str, path: str) -> int:
     try:
         connection.request(method, path, headers={"Accept": MANIFEST_TYPES})
         return connection.getresponse().status
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return 0
     finally:
         connection.close()

@@ -34,6 +34,18 @@ def take_down(cluster: Cluster, processes: Processes, progress: Progress, *, kee
 
     Containerd's own images stay too, unless `keep_images` is off or its containers could not be removed properly.
     """
+    clean = clear_machine(cluster, processes, progress)
+    with progress.step("files"):
+        _remove_tree(cluster.state)
+        if not (keep_images and clean):
+            _remove_tree(cluster.containerd_root)
+
+
+def clear_machine(cluster: Cluster, processes: Processes, progress: Progress) -> bool:
+    """End the cluster and clear the machine of it, but keep what it has on disk: the same as a reboot does.
+
+    Returns whether containerd's image store can be used again.
+    """
     with progress.step("node agents and controllers"):
         for name in _FIRST:
             processes.stop(name)
@@ -49,9 +61,12 @@ def take_down(cluster: Cluster, processes: Processes, progress: Progress, *, kee
             processes.stop(name)
     with progress.step("network"):
         network.take_down(cluster)
-    with progress.step("files"):
+    with progress.step("mounts and sockets"):
         Buildah(cluster.cache).clear_unfinished()
-        _remove_files(cluster, keep_images=keep_images and clean)
+        unmount_below(cluster.state, cluster.run)
+        _remove_tree(cluster.run)
+        _remove_empty(*_FOREIGN_FOLDERS)
+    return clean
 
 
 def _remove_containers(cluster: Cluster, processes: Processes, notes: list[str]) -> bool:
@@ -72,16 +87,6 @@ def _remove_containers(cluster: Cluster, processes: Processes, notes: list[str])
         clean = succeeds([*ctr, "containers", "delete", container]) and clean
     notes.append(f"{len(containers)} containers removed")
     return clean
-
-
-def _remove_files(cluster: Cluster, *, keep_images: bool) -> None:
-    unmount_below(cluster.state, cluster.run)
-    folders = [cluster.state, cluster.run]
-    if not keep_images:
-        folders.append(cluster.containerd_root)
-    for folder in folders:
-        _remove_tree(folder)
-    _remove_empty(*_FOREIGN_FOLDERS)
 
 
 def _remove_empty(*folders: Path) -> None:

@@ -9,11 +9,14 @@ import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from fovea_dev.commands import extended, output, run
 from fovea_dev.layout import DEV_FOLDER, Cache
+from fovea_dev.locks import locked
 from fovea_dev.progress import StepFailed
+from fovea_dev.steps import Step, Work
 
 MODULES = DEV_FOLDER / "tools"
 
@@ -145,9 +148,10 @@ class Tools:
         if self.is_current(module, wanted):
             notes.append("already built")
             return
-        missing = [name for name in wanted if not self._target(module, name).exists()]
-        if missing:
-            self._compile(module, missing)
+        with locked(self._cache.locks / f"tool-{module.name}.lock"):
+            missing = [name for name in wanted if not self._target(module, name).exists()]
+            if missing:
+                self._compile(module, missing)
         self.bin.mkdir(parents=True, exist_ok=True)
         for name in wanted:
             link = self.bin / name
@@ -168,8 +172,9 @@ class Tools:
     def _compile(self, module: Module, programs: Sequence[str]) -> None:
         target = self._target(module, programs[0]).parent
         target.mkdir(parents=True, exist_ok=True)
-        scratch = target / f".build.{os.getpid()}.{module.name}"
-        shutil.rmtree(scratch, ignore_errors=True)
+        for left in (self._cache.tools / module.name).glob("*/.build*"):
+            shutil.rmtree(left)  # by a killed build: we hold the lock
+        scratch = target / ".build"
         scratch.mkdir()
         log = self._cache.logs / f"tools-{module.name}.log"
         go = extended(environment(self._cache))
@@ -189,6 +194,17 @@ class Tools:
                 (scratch / name).replace(target / name)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def tool_steps(tools: Tools, programs: Sequence[str]) -> list[Step]:
+    """Steps that build these programs, a module each and one after the other: `go build` uses all cores by itself."""
+    steps: list[Step] = []
+    for module in dict.fromkeys(module_of(name) for name in programs):
+        wanted = [name for name in programs if name in module.programs]
+        after = (steps[-1].name,) if steps else ()
+        work: Work = partial(tools.build, module, wanted)
+        steps.append(Step(f"tool {module.name}", work, after))
+    return steps
 
 
 _go_version: list[str] = []

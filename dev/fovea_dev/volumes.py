@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import http
+import http.client
 import logging
 import shutil
 import time
@@ -102,6 +102,13 @@ class Provisioner:
                 shutil.rmtree(self.folder / name)
             self.client.delete(f"/api/v1/persistentvolumes/{name}")
 
+    def attempt(self) -> None:
+        """One `step`; when the API server is away or ends in the middle of an answer, the next one will do."""
+        try:
+            self.step()
+        except (OSError, http.client.HTTPException, StepFailed) as error:
+            log.warning("%s: %s", type(error).__name__, error)
+
     def _create(self, volume: Object) -> None:
         try:
             self.client.request("POST", "/api/v1/persistentvolumes", volume)
@@ -126,10 +133,7 @@ def main() -> None:
     )
     provisioner = Provisioner(client, Path(arguments.folder), arguments.node)
     while True:
-        try:
-            provisioner.step()
-        except (OSError, StepFailed) as error:
-            log.warning("%s", error)
+        provisioner.attempt()
         time.sleep(POLL_SECONDS)
 
 

@@ -186,9 +186,18 @@ def test_wait_for_several_jobs_answers_with_the_first_that_did_not_succeed(run: 
     assert run("jobs", "wait", "a", "b", "c", "--timeout", "20s").code == 3
 
 
-def test_a_job_deleted_while_it_is_waited_for_is_an_error(client: Client, cluster: Cluster) -> None:
+def test_a_job_deleted_while_it_is_waited_for_is_an_error(
+    client: Client, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster.create(training_job("digits"))
-    threading.Timer(1.0, lambda: cluster.delete("TrainingJob", "digits")).start()
+    watch = client.jobs.kinds.watch
+
+    def deleted_meanwhile(*arguments: Any) -> Iterator[Any]:
+        monkeypatch.setattr(client.jobs.kinds, "watch", watch)
+        cluster.delete("TrainingJob", "digits")
+        return watch(*arguments)
+
+    monkeypatch.setattr(client.jobs.kinds, "watch", deleted_meanwhile)
     with pytest.raises(NotFoundError, match="job digits was deleted while it was waited for"):
         client.jobs.wait("digits", timeout=30)
 

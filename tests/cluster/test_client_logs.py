@@ -5,6 +5,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from support.command_line import fovea
 from support.jobs import pod_name, training_job
 from support.kube_apiserver import Cluster
 from support.kubelet_server import KubeletServer, kubelet_server
+from support.polling import until
 
 
 @pytest.fixture
@@ -110,16 +112,21 @@ def test_a_broken_connection_loses_and_repeats_no_line(client: Client, cluster: 
     log.cut_after = 7
     step(cluster, pod, RUNNING)
 
+    def followed() -> int:
+        return sum("follow=true" in request for request in node.requests)
+
     def end() -> None:
+        until(lambda: followed() >= 2, seconds=60, what="the stream is asked for again after the cut")
         log.lines += [(stamp(9), "last")]
         log.open = False
         step(cluster, pod, ended(0), "Succeeded")
         cluster.patch("TrainingJob", "digits", {"status": {"state": "SUCCEEDED"}}, "status")
 
-    threading.Timer(3.0, end).start()
-    texts = [line.text for line in client.jobs.stream_logs("digits")]
+    with ThreadPoolExecutor(1) as beside:
+        ended_when_cut = beside.submit(end)
+        texts = [line.text for line in client.jobs.stream_logs("digits")]
+        ended_when_cut.result()
     assert texts == [*(f"line {n}" for n in range(20)), "last"]
-    assert sum("follow=true" in request for request in node.requests) >= 2
 
 
 def test_without_follow_what_there_is_is_printed(client: Client, cluster: Cluster, node: KubeletServer) -> None:

@@ -19,8 +19,9 @@ from fovea_agent.store import Store
 from fovea_api.contract import environment, exit_codes, report, storage
 from fovea_api.contract.plan import Input, TrainingPlan
 from support.object_store import ObjectStore, running_object_store
+from support.polling import until
 from support.store_proxy import Hold, Request, StoreProxy
-from support.training_pod import TrainingPod, eventually
+from support.training_pod import TrainingPod
 
 NAMESPACE = "vision"
 BIG = MULTIPART_FROM + PART // 2
@@ -220,8 +221,8 @@ def test_an_outage_in_the_middle_of_publishing_loses_nothing(tmp_path: Path) -> 
         assert pod.fetch().code == exit_codes.OK
         pod.start_sync()
         pod.checkpoint(1, {"weights": b"w1"})
-        eventually(
-            lambda: own.names(f"{storage.checkpoint(pod.job, 1)}/{storage.MANIFEST}"), "checkpoint 1 is published"
+        until(
+            lambda: own.names(f"{storage.checkpoint(pod.job, 1)}/{storage.MANIFEST}"), what="checkpoint 1 is published"
         )
 
         proxy.before = hold = Hold(lambda request: is_part(request, 2))
@@ -230,7 +231,7 @@ def test_an_outage_in_the_middle_of_publishing_loses_nothing(tmp_path: Path) -> 
         assert hold.reached.wait(60)
         own.stop()
         hold.release()
-        eventually(lambda: "store unreachable" in pod.sync_log(), "the sidecar notices")
+        until(lambda: "store unreachable" in pod.sync_log(), what="the sidecar notices")
         pod.checkpoint(3, {"weights": b"w3"})
         pod.write(environment.MODEL_DIR, {"saved_model.pb": b"graph"})
         pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})

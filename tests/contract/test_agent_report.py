@@ -13,7 +13,8 @@ from fovea_api.contract import exit_codes, storage
 from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import PROGRESS_PATH, REPORT_TOKEN_FILE, ProgressReport
 from support.object_store import ObjectStore, running_object_store
-from support.training_pod import TrainingPod, eventually
+from support.polling import until
+from support.training_pod import TrainingPod
 
 NAMESPACE = "vision"
 
@@ -84,13 +85,13 @@ def test_progress_and_the_last_published_checkpoint_are_posted_with_the_pods_tok
     pod.progress(json.dumps({"step": 10, "steps": 100, "epoch": 1, "epochs": 10, "metrics": {"loss": 0.5}}) + "\n")
     pod.progress("a print of the program's own\n")
     pod.progress('{"step": 11, "met')  # still being written
-    eventually(operator.reports, "a first report")
+    until(operator.reports, what="a first report")
     assert operator.posts[0][:2] == (PROGRESS_PATH, "Bearer token-of-the-pod")
     first = ProgressReport(step=10, steps=100, epoch=1, epochs=10, metrics={"loss": 0.5})
     assert operator.reports() == [first]
 
     pod.checkpoint(10, {"weights": b"w10"})
-    report = eventually(lambda: [r for r in operator.reports() if r.checkpoint_step == 10], "the checkpoint")[0]
+    report = until(lambda: [r for r in operator.reports() if r.checkpoint_step == 10], what="the checkpoint")[0]
     manifest = json.loads(object_store.get(storage.manifest(storage.checkpoint(pod.job, 10))))
     assert report == replace(
         first, checkpoint_step=10, checkpoint_digest=manifest["digest"], checkpoint_time=report.checkpoint_time
@@ -112,10 +113,10 @@ def test_a_report_that_is_refused_is_logged_once_and_stops_nothing(
     operator.status = status
     pod.start_sync("--report-token", str(pod.folder / "token"))
     pod.progress('{"step": 1}\n')
-    eventually(lambda: len(operator.posts) >= 3, "it is tried again")
+    until(lambda: len(operator.posts) >= 3, what="it is tried again")
     assert pod.sync_log().count("progress report failed") == 1
     operator.status = 204
-    eventually(lambda: "progress reports are accepted again" in pod.sync_log(), "it is accepted")
+    until(lambda: "progress reports are accepted again" in pod.sync_log(), what="it is accepted")
     assert pod.sync_ended().code == exit_codes.OK
 
 
@@ -123,7 +124,7 @@ def test_an_operator_that_is_away_and_a_missing_token_stop_nothing(pod: Training
     pod.plan = replace(pod.plan, report_url="http://127.0.0.1:9")
     pod.start_sync("--report-token", str(pod.folder / "no-token"))
     pod.progress('{"step": 1}\n')
-    eventually(lambda: "progress report failed" in pod.sync_log(), "it is logged")
+    until(lambda: "progress report failed" in pod.sync_log(), what="it is logged")
     assert pod.sync_ended().code == exit_codes.OK
 
 
@@ -139,14 +140,14 @@ def test_an_outage_of_the_store_is_reported_while_it_lasts_and_the_last_words_ho
         assert pod.fetch().code == exit_codes.OK
         pod.start_sync("--report-token", str(tmp_path / "token"))
         pod.progress('{"step": 1, "steps": 2}\n')
-        eventually(operator.reports, "a report")
+        until(operator.reports, what="a report")
         assert operator.reports()[-1].store_unreachable_since == ""
         own.stop()
         pod.checkpoint(1, {"weights": b"w1"})
-        eventually(lambda: operator.reports()[-1].store_unreachable_since, "the outage is reported")
+        until(lambda: operator.reports()[-1].store_unreachable_since, what="the outage is reported")
         own.start()
-        eventually(lambda: operator.reports()[-1].checkpoint_step == 1, "the checkpoint is published")
-        eventually(lambda: not operator.reports()[-1].store_unreachable_since, "the end of the outage is reported")
+        until(lambda: operator.reports()[-1].checkpoint_step == 1, what="the checkpoint is published")
+        until(lambda: not operator.reports()[-1].store_unreachable_since, what="the end of the outage is reported")
         pod.progress('{"step": 2, "steps": 2}\n')
         ended = pod.sync_ended()
         assert ended.termination.progress is not None
@@ -158,9 +159,9 @@ def test_a_restarted_sidecar_reports_the_checkpoint_that_is_published_already(
 ) -> None:
     pod.start_sync("--report-token", str(pod.folder / "token"))
     pod.checkpoint(5, {"weights": b"w5"})
-    before = eventually(operator.reports, "the checkpoint is reported")[0]
+    before = until(operator.reports, what="the checkpoint is reported")[0]
     pod.kill_sync()
     operator.posts.clear()
     pod.start_sync("--report-token", str(pod.folder / "token"))
-    after = eventually(operator.reports, "it is reported again")[0]
+    after = until(operator.reports, what="it is reported again")[0]
     assert (after.checkpoint_step, after.checkpoint_digest) == (5, before.checkpoint_digest)

@@ -10,7 +10,8 @@ from fovea_api.contract import environment, exit_codes, report, storage
 from fovea_api.contract.manifest import Manifest
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, TrainingPlan
 from support.object_store import ObjectStore
-from support.training_pod import TrainingPod, eventually
+from support.polling import until
+from support.training_pod import TrainingPod
 
 NAMESPACE = "vision"
 
@@ -48,7 +49,7 @@ def test_what_a_trainer_wrote_is_published_and_the_next_attempt_finds_the_job_co
     assert pod.fetch().code == exit_codes.OK
     pod.start_sync()
     pod.checkpoint(200, {"weights": b"w200", "optimizer/slots": b"s200"})
-    eventually(lambda: published(object_store, pod) == {200}, "checkpoint 200 is published")
+    until(lambda: published(object_store, pod) == {200}, what="checkpoint 200 is published")
     finish(pod)
 
     ended = pod.sync_ended()
@@ -100,7 +101,7 @@ def test_fetch_resumes_at_the_newest_checkpoint_and_passes_over_one_that_does_no
     pod.start_sync()
     for step in (200, 400):
         pod.checkpoint(step, {"weights": b"w%d" % step})
-        eventually(lambda step=step: step in published(object_store, pod), f"checkpoint {step} is published")
+        until(lambda step=step: step in published(object_store, pod), what=f"checkpoint {step} is published")
     pod.kill_sync()
 
     second = pod.next_attempt()
@@ -124,7 +125,7 @@ def test_a_checkpoint_that_did_not_verify_is_replaced_when_the_next_attempt_come
     pod.start_sync()
     for step in (200, 400, 600):
         pod.checkpoint(step, {"weights": b"w%d" % step})
-        eventually(lambda step=step: step in published(object_store, pod), f"checkpoint {step} is published")
+        until(lambda step=step: step in published(object_store, pod), what=f"checkpoint {step} is published")
     pod.kill_sync()
     payload, broken = storage.checkpoint(pod.job, 400), storage.manifest(storage.checkpoint(pod.job, 600))
     object_store.put(f"{payload}/{manifest(object_store, payload).entries[0].key}", b"rot!")
@@ -134,9 +135,9 @@ def test_a_checkpoint_that_did_not_verify_is_replaced_when_the_next_attempt_come
     assert second.fetch().termination.checkpoint_step == 200
     assert published(object_store, second) == {200, 400, 600}  # before the sidecar writes, nothing is taken away
     second.start_sync()
-    eventually(lambda: published(object_store, second) == {200}, "400 and 600 are withdrawn")
+    until(lambda: published(object_store, second) == {200}, what="400 and 600 are withdrawn")
     second.checkpoint(400, {"weights": b"anew"})
-    eventually(lambda: published(object_store, second) == {200, 400}, "400 is published again")
+    until(lambda: published(object_store, second) == {200, 400}, what="400 is published again")
     second.kill_sync()
     second.start_sync()  # the kubelet starts it again: what it published itself stays
     told = second.sync_ended().termination
@@ -155,7 +156,7 @@ def test_what_another_job_published_is_not_withdrawn_by_one_that_passed_it_over(
     pod.start_sync()
     for step in (200, 400):
         pod.checkpoint(step, {"weights": b"w%d" % step})
-        eventually(lambda step=step: step in published(object_store, pod), f"checkpoint {step} is published")
+        until(lambda step=step: step in published(object_store, pod), what=f"checkpoint {step} is published")
     pod.kill_sync()
     prefix = storage.checkpoint(pod.job, 400)
     object_store.put(f"{prefix}/{manifest(object_store, prefix).entries[0].key}", b"rot!")
@@ -177,7 +178,7 @@ def test_a_job_continues_from_another_jobs_checkpoint_and_publishes_only_its_own
     assert pod.fetch().code == exit_codes.OK
     pod.start_sync()
     pod.checkpoint(300, {"weights": b"monday"})
-    eventually(lambda: published(object_store, pod) == {300}, "checkpoint 300 is published")
+    until(lambda: published(object_store, pod) == {300}, what="checkpoint 300 is published")
     pod.kill_sync()
 
     monday = str(storage.Location(object_store.bucket, pod.job))
@@ -203,7 +204,7 @@ def test_checkpoints_beyond_the_number_kept_are_pruned_in_the_store(
     pod.start_sync()
     for step in (1, 2, 3, 10):
         pod.checkpoint(step, {"weights": b"%d" % step})
-        eventually(lambda step=step: step in published(object_store, pod), f"checkpoint {step} is published")
+        until(lambda step=step: step in published(object_store, pod), what=f"checkpoint {step} is published")
     pod.sync_ended()
     assert published(object_store, pod) == {3, 10}
     left = object_store.names(f"{storage.checkpoints(pod.job)}/")

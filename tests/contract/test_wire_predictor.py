@@ -1,8 +1,10 @@
 """`fovea predict` and the Predictor against a small gRPC server on the loopback interface that speaks the wire."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from fovea.sdk import InvalidError, PredictionError, Predictor, UnreachableError
 from fovea.wire import predict_pb2, types_pb2
 from fovea.wire.tensors import decode, encode
 from fovea_api.contract import signatures
+from fovea_dev.ports import free_ports
 from support.command_line import fovea
 from support.prediction_server import PredictionServer, classifier
 
@@ -119,12 +122,19 @@ def test_unavailable_is_tried_four_times_and_other_codes_once(server: Prediction
 
 def test_a_server_that_comes_up_late_is_waited_for(images: list[str]) -> None:
     server = PredictionServer()
-    server.start()
-    server.stop()  # its port is known now
-    threading.Timer(1.0, server.start).start()
+    (server.port,) = free_ports(1)
     try:
-        with Predictor("pets", endpoint=server.address, timeout=20) as predictor:
-            assert predictor.classify([b"x"])[0].label == "cat"
+        with socket.create_server(("127.0.0.1", server.port)) as nobody, ThreadPoolExecutor(1) as beside:
+
+            def start_once_asked() -> None:
+                nobody.accept()[0].close()
+                nobody.close()
+                server.start()
+
+            started = beside.submit(start_once_asked)
+            with Predictor("pets", endpoint=server.address, timeout=60) as predictor:
+                assert predictor.classify([b"x"])[0].label == "cat"
+            started.result()
     finally:
         server.stop()
 

@@ -57,7 +57,7 @@ def test_one_killed_process_is_replaced_and_no_other(cluster: SecondCluster, nam
 
 
 def test_after_everything_was_killed_pods_run_again_with_their_volumes(cluster: SecondCluster) -> None:
-    image = json.loads(cluster.run("images", "--recorded", "--json"))["fovea"]["reference"]
+    image = cluster.image("fovea")
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_writer(image)))
     first = until(lambda: _started(cluster), seconds=120, what="the writer runs")
     assert cluster.kubectl("logs", "deployment/writer").strip() == "1"
@@ -129,6 +129,29 @@ def test_a_cluster_of_another_cache_is_left_alone_and_named(cluster: SecondClust
         assert refused.returncode == 1
         assert f"first FOVEA_CACHE={cluster.layout.cache.root} make down" in refused.stderr
     assert cluster.daemons() == before
+
+
+def test_another_cache_may_have_the_machine_after_a_kill_and_the_first_clusters_data_stay(
+    cluster: SecondCluster,
+) -> None:
+    cluster.kubectl("create", "namespace", "of-the-first-cache")
+    cluster.kill_everything()
+    root = cluster.layout.cache.root / "of-another-e2e"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    for built in ("tools", "go", "registry"):
+        (root / built).symlink_to(cluster.layout.cache.root / built)
+    other = SecondCluster({"FOVEA_CACHE": str(root)})
+    try:
+        other.run("up", "--bare")
+        other.run("status")
+        assert "of-the-first-cache" not in other.kubectl("get", "namespaces", "-o", "name")
+    finally:
+        other.run("down", "--images")
+        shutil.rmtree(root)
+    cluster.run("up", "--bare")
+    cluster.run("status")
+    assert "of-the-first-cache" in cluster.kubectl("get", "namespaces", "-o", "name")
 
 
 def test_an_up_that_was_killed_is_completed_by_the_next(cluster: SecondCluster) -> None:

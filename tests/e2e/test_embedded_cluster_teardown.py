@@ -22,7 +22,7 @@ def cluster() -> Iterator[SecondCluster]:
 def test_down_leaves_nothing_behind(cluster: SecondCluster, killed: bool) -> None:
     before = snapshot(cluster)
     cluster.run("up", "--bare")
-    image = json.loads(cluster.run("images", "--recorded", "--json"))["fovea"]["reference"]
+    image = cluster.image("fovea")
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_sleeper(image)))
     until(lambda: _runs(cluster), seconds=120, what="a pod with a volume and a NodePort")
     during = snapshot(cluster)

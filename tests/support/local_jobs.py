@@ -14,7 +14,7 @@ def stop(*_):
     sys.exit(143)
 
 signal.signal(signal.SIGTERM, stop)  # process 1 is not ended by a signal that it does not handle
-steps, pause = int(sys.argv[1]), float(sys.argv[2])
+steps, pause, hold = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None
 folder = pathlib.Path(os.environ['FOVEA_CHECKPOINT_DIR'])
 found = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
 first = max(found, default=0)
@@ -29,12 +29,16 @@ for step in range(first + 1, steps + 1):
     unfinished.rename(folder / str(step))
     with open(os.environ['FOVEA_PROGRESS_FILE'], 'a') as progress:
         print(json.dumps({'step': step, 'steps': steps}), file=progress)
+    while step == hold and not found:
+        time.sleep(0.1)
 output = pathlib.Path(os.environ['FOVEA_OUTPUT_DIR'])
 metrics = {'starts': len(starts), 'last_start': first, 'steps': steps}
 (output / 'evaluation.json').write_text(json.dumps({'metrics': metrics}))
 (output / '_SUCCESS').touch()
 """
-"""Counts `steps` with a `pause` between them, a checkpoint each; its metrics say how often and where it started."""
+"""Counts `steps` with a `pause` between them, a checkpoint each; its metrics say how often and where it started.
+
+With a third number it stays at that step until it is ended: only what starts from a checkpoint goes on to the end."""
 
 FAIL_ONCE = """
 import os, pathlib, sys

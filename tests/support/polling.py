@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(probe: Callable[[], T | None], *, seconds: float, what: str, every: float = 0.25) -> T:
+def until(probe: Callable[[], T | None], *, what: str, seconds: float = 60, every: float = 0.25) -> T:
     """Call `probe` until it answers something true; raises AssertionError naming what was waited for after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

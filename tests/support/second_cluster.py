@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fovea_dev.builder import Buildah
+from fovea_dev.images import Images, named
 from fovea_dev.layout import Cluster
 from fovea_dev.processes import Processes, end
 from fovea_dev.remains import pod_processes
@@ -22,11 +24,11 @@ NETWORK = f"fovea-{NAME}"
 class SecondCluster:
     """Runs `fovea_dev` for the second cluster, and kills what runs of it, by pid only."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: dict[str, str] | None = None) -> None:
         # Always the embedded cluster, whatever the other tests run against.
         outer = {name: value for name, value in os.environ.items() if name != "FOVEA_KUBECONFIG"}
         own = {"FOVEA_CLUSTER": NAME, "FOVEA_TARGET": "embedded", "PYTHONPATH": str(ROOT / "dev")}
-        self.environment = outer | own
+        self.environment = outer | own | (settings or {})
         self.layout = Cluster.from_environment(self.environment)
         self.processes = Processes(self.layout.pids, self.layout.logs)
         self._kubectl = str(Tools(self.layout.cache).path("kubectl"))
@@ -52,6 +54,12 @@ class SecondCluster:
         output, _ = process.communicate(timeout=seconds)
         assert process.returncode == 0, f"fovea_dev {' '.join(arguments)}: exit code {process.returncode}\n{output}"
         return output
+
+    def image(self, name: str) -> str:
+        """Reference of an image that the `up` of the other cluster has pushed: both registries keep one store."""
+        tools = Tools(self.layout.cache)
+        made = Images(self.layout.cache, tools, Buildah(self.layout.cache), self.layout.registry)
+        return made.pushed(named(name)).reference
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Standard output of kubectl."""

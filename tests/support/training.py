@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from fovea_api.contract import environment
 from fovea_trainers.main import main
+from support.polling import until
 
 FLAGS = ("--image-size=16", "--batch-size=4", "--validation-ratio=0.2", "--no-early-stopping")
 
@@ -92,8 +92,10 @@ def start(root: Path, data: Path, *flags: str) -> subprocess.Popen[str]:
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], *, seconds: float = 180) -> None:
     """Poll until the condition holds; fails when the process ends first or the time is over."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"ended with {process.returncode} too early: {process.communicate()[0]}"
-        assert time.monotonic() < deadline, f"nothing within {seconds} s"
-        time.sleep(0.005)
+
+    def probe() -> object:
+        met = condition()
+        assert met or process.poll() is None, f"ended with {process.returncode} too early: {process.communicate()[0]}"
+        return met
+
+    until(probe, seconds=seconds, what="what the training was to do", every=0.005)

@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +12,9 @@ from typing import Any
 from fovea_api.contract import environment, storage
 from fovea_api.contract.plan import ModelPlan, TrainingPlan
 from fovea_api.contract.report import Termination
+from support.polling import until
 
 AGENT = [sys.executable, "-m", "fovea_agent.main"]
-
-
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """Poll until the condition holds; returns its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
-    return value
 
 
 @dataclass
@@ -107,7 +97,7 @@ class TrainingPod:
         ready = self.work / Path(environment.SYNC_READY).relative_to(environment.WORK_MOUNT)
         ready.unlink(missing_ok=True)
         self.sidecar = self._start("sync", "--poll", "0.1", "--report-interval", "0.2", *flags)
-        eventually(ready.exists, "sync hears signals")
+        until(ready.exists, what="sync hears signals")
 
     def sync_ended(self, *, sigterm: bool = True, seconds: float = 120) -> Ended:
         """The trainer has ended: wait for the sidecar."""

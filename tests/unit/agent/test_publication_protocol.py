@@ -46,7 +46,7 @@ def what_a_reader_sees(store: MemoryStore, folder: Path) -> dict[str, bytes] | N
     return {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(files=FILES, lives=st.lists(st.integers(0, 12), max_size=3), lost=st.booleans(), node_lost=st.booleans())
 def test_a_reader_sees_nothing_or_the_whole_wherever_the_writer_dies(
     files: dict[str, bytes], lives: list[int], lost: bool, node_lost: bool

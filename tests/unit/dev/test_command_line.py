@@ -9,7 +9,9 @@ from fovea_dev.main import main
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("command", ["", "up", "down", "status", "tools", "images", "kubeconfig", "prerequisites"])
+@pytest.mark.parametrize(
+    "command", ["", "up", "down", "status", "tools", "images", "kubeconfig", "prerequisites", "uv"]
+)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])

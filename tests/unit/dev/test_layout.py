@@ -17,7 +17,7 @@ def test_everything_that_lasts_lies_below_the_cache() -> None:
     cluster = Cluster(Cache(Path("/c")), "other")
     lasting = [cluster.state, cluster.kubeconfig, cluster.pki, cluster.logs, cluster.volumes, cluster.containerd_root]
     lasting += [cluster.cache.tools_bin, cluster.cache.go_build, cluster.cache.go_modules, cluster.cache.buildah]
-    lasting += [cluster.cache.registry, cluster.cache.base, cluster.cache.images]
+    lasting += [cluster.cache.registry, cluster.cache.base, cluster.cache.locks]
     assert [path for path in lasting if not path.is_relative_to("/c")] == []
 
 

@@ -1,10 +1,18 @@
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fovea_dev import prerequisites
+from fovea_dev.images import PLATFORM_IMAGES
 from fovea_dev.layout import Cache
 from fovea_dev.prerequisites import Prerequisite, demand, file_system_of, parse_go_version
 from fovea_dev.progress import StepFailed
+from fovea_dev.tools import TOOLS
+
+
+@dataclass
+class DiskUsage:
+    free: int
 
 
 @pytest.mark.parametrize(
@@ -45,8 +53,48 @@ def test_every_prerequisite_has_a_remedy(tmp_path: Path) -> None:
     found = prerequisites.for_embedded_cluster(Cache(tmp_path))
     assert [item.name for item in found if not item.remedy] == []
     names = " ".join(item.name for item in found)
-    for word in ("Linux", "root", "Python 3.11", "Go 1.26", "make", "GiB of disk"):
+    for word in ("Linux", "root", "openssl", "Python 3.11", "Go 1.26", "make", "GiB of disk"):
         assert word in names
+
+
+def test_the_workspace_and_its_unit_tests_need_python_and_venv_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prerequisites.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else name)
+    found = prerequisites.for_setup(Cache(tmp_path))
+    assert [item.name for item in found] == ["Python 3.11 or newer", "Python's venv and ensurepip"]
+    assert [item.met for item in found] == [True, False]
+    assert "apt-get install python3-venv" in found[1].remedy
+    Cache(tmp_path).uv_program.parent.mkdir(parents=True)
+    Cache(tmp_path).uv_program.touch()
+    assert [item.name for item in prerequisites.for_setup(Cache(tmp_path))] == ["Python 3.11 or newer"]
+
+
+def test_little_disk_is_enough_only_when_the_last_tool_and_image_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prerequisites.shutil, "disk_usage", lambda _: DiskUsage(free=6 * 2**30))
+    cache = Cache(tmp_path)
+
+    def met() -> bool:
+        return next(item.met for item in prerequisites.for_tools(cache) if "disk" in item.name)
+
+    made = [cache.tools_bin / name for module in TOOLS for name in module.programs]
+    made += [cache.registry / "docker/registry/v2/repositories" / i.name / "_manifests/tags" for i in PLATFORM_IMAGES]
+    for path in made:
+        assert not met()
+        path.mkdir(parents=True)
+    assert met()
+
+
+def test_what_a_killed_up_has_built_counts_as_disk_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prerequisites.shutil, "disk_usage", lambda _: DiskUsage(free=20 * 2**30))
+    for held, enough in ((4, False), (5, True)):
+        monkeypatch.setattr(prerequisites, "_size_gib", lambda _, held=held: float(held))
+        disk = next(item for item in prerequisites.for_tools(Cache(tmp_path)) if "disk" in item.name)
+        assert (disk.met, disk.found) == (enough, f"20 GiB free, {held} GiB already there")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,24 @@ def test_a_program_that_ends_at_once_is_reported_with_its_log(processes: Process
     assert "| cannot bind" in failure.value.explain()
 
 
+def test_an_answer_of_somebody_else_does_not_count_when_our_program_has_ended(processes: Processes) -> None:
+    processes.ensure(Program("short", ["sh", "-c", "echo cannot bind; exit 1"]))
+    identity = processes.identity("short")
+    while identity is not None and identity.is_running():
+        identity = processes.identity("short")
+    with pytest.raises(StepFailed, match="short ended while waiting for an answer"):
+        processes.wait("short", lambda: True, 10, "an answer")
+
+
+def test_a_dead_process_that_another_needs_is_reported_with_its_own_log(processes: Processes) -> None:
+    processes.ensure(SLEEP)
+    processes.ensure(Program("store", ["sh", "-c", "echo disk full; exit 1"]))
+    with pytest.raises(StepFailed) as failure:
+        processes.wait("sleeper", lambda: False, 10, "ready", needs=["store"])
+    assert "store ended while waiting for ready" in failure.value.explain()
+    assert "| disk full" in failure.value.explain()
+
+
 def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_time(processes: Processes) -> None:
     processes.ensure(Program("stubborn", ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]))
     identity = processes.identity("stubborn")

@@ -61,9 +61,12 @@ def test_only_what_is_missing_is_compiled_and_the_links_point_to_it(
         target.write_text(f"program {target.name}")
 
     monkeypatch.setattr(tools, "run", compile_nothing)
+    killed = tmp_path / "tools/kubernetes/another-digest/.build.4711.kubernetes"
+    killed.mkdir(parents=True)
     built = Tools(Cache(tmp_path))
     built.build(KUBERNETES, ["kube-apiserver"])
     assert compiled == ["kube-apiserver"]
+    assert not killed.exists()
     built.build(KUBERNETES, ["kube-apiserver", "kubectl"])
     assert compiled == ["kube-apiserver", "kubectl"]
     built.build(KUBERNETES, ["kube-apiserver", "kubectl"])

@@ -1,9 +1,18 @@
+import http.client
 from pathlib import Path
 from typing import Any
 
-from fovea_dev.volumes import PROVISIONER, STORAGE_CLASS, released_volumes, wanted_volumes
+from fovea_dev.volumes import PROVISIONER, STORAGE_CLASS, Provisioner, released_volumes, wanted_volumes
 
 FOLDER = Path("/cache/volumes")
+
+
+def test_an_answer_that_breaks_off_ends_one_attempt_and_not_the_provisioner() -> None:
+    class Restarting:
+        def get(self, _path: str) -> None:
+            raise http.client.IncompleteRead(b"{")
+
+    Provisioner(Restarting(), FOLDER, "fovea").attempt()  # type: ignore[arg-type]
 
 
 def claim(uid: str = "u1", **spec: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fovea_operator.reconcile import model_deployment, training_job
 from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.observed import ContainerRecord, JobObserved, PodRecord
 from fovea_operator.reconcile.view import attempt_of, ended
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.observations import (
     GPU,
@@ -33,7 +33,7 @@ from support.observations import (
     workload,
 )
 
-PROFILE = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+PROFILE = settings(max_examples=80)
 
 seconds = st.integers(0, 1000)
 moments = st.none() | seconds.map(at)

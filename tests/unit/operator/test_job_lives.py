@@ -8,11 +8,11 @@ from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
 from fovea_operator.reconcile import training_job
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.view import ended as has_ended
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.observations import SETTINGS, at, ended, job, observed, pod, preparing, published, running, version
 
-PROFILE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+PROFILE = settings(max_examples=60)
 
 
 @dataclass
