@@ -21,7 +21,6 @@ import yaml
 from fovea_dev.api import ApiError
 from fovea_dev.apiserver import ApiServer
 from fovea_dev.layout import Cache
-from fovea_dev.locks import locked
 from fovea_dev.ports import free_ports
 from fovea_dev.tools import Tools, module_of
 from support.kube_apiserver import path_of
@@ -77,10 +76,8 @@ class Peer:
 
 def built() -> Tools:
     """The tools with the peer's program, which is built the first time it is asked for."""
-    cache = Cache.from_environment()
-    tools, module = Tools(cache), module_of(PROGRAM)
-    with locked(cache.tools / f".{module.name}.lock"):
-        tools.build(module)
+    tools, module = Tools(Cache.from_environment()), module_of(PROGRAM)
+    tools.build(module)
     return tools
 
 
