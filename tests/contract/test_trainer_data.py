@@ -1,5 +1,7 @@
 """What training does with bad pictures, bad luck and little memory."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +11,13 @@ from fovea_trainers.data.augmentation import Augmentation
 from support import training
 
 QUICK = ("--max-steps=2", "--no-augment")
+DIVERGING = (
+    "--epochs=3",
+    "--learning-rate=100",
+    "--momentum=1",
+    "--no-augment",
+    "--checkpoint-every-steps=1000",
+)
 
 
 @pytest.fixture
@@ -48,12 +57,23 @@ def test_a_class_without_a_readable_picture_ends_the_run(tmp_path, data, capfd):
 
 
 def test_a_diverged_run_ends_with_the_step_and_the_remedy(tmp_path, data, capfd):
-    diverging = ("--epochs=3", "--learning-rate=100", "--no-augment", "--checkpoint-every-steps=1000")
-    assert training.train(tmp_path, data, *diverging, "--momentum=1") == 1
+    assert training.train(tmp_path, data, *DIVERGING) == 1
     said = capfd.readouterr().err
     assert "the loss became non-finite at step " in said
     assert "Lower --learning-rate" in said
     assert training.checkpoints(tmp_path) == []
+
+
+def test_a_run_that_ends_with_the_update_that_diverged_is_no_success(tmp_path, data, capfd):
+    """No step after it has a loss that could tell; its weights may still be numbers, however large."""
+    assert training.train(tmp_path / "whole", data, *DIVERGING) == 1
+    noticed = re.search(r"the loss became non-finite at step (\d+)", capfd.readouterr().err)
+    assert noticed is not None
+    last = int(noticed[1]) - 1
+    assert training.train(tmp_path, data, *DIVERGING, f"--max-steps={last}") == 1
+    assert f" became non-finite at step {last}: the training diverged" in capfd.readouterr().err
+    assert not list(training.model_folder(tmp_path).iterdir())
+    assert not list((tmp_path / environment.OUTPUT_DIR.lower()).iterdir())
 
 
 def test_pictures_that_do_not_fit_in_memory_are_decoded_on_the_way_with_equal_results(tmp_path, data):

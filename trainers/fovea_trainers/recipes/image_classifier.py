@@ -12,10 +12,12 @@ early stopping; about 89 % after 34 epochs on 25,000 pictures. Read it from top 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from typing import TYPE_CHECKING
 
 from fovea_api.contract import environment
+from fovea_trainers.errors import NonFiniteLoss
 from fovea_trainers.flags import flag
 from fovea_trainers.runtime import optimizers
 
@@ -149,6 +151,7 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
         loop.Training(
             batches=batches,
             step=classification.train_step(model, optimizer, running),
+            weights=[variable.value for variable in model.variables],
             running=running,
             validate=lambda: evaluation("val").metrics("val_") if "val" in measured else {},
         ),
@@ -162,6 +165,9 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
 
     # 4. Evaluate, export, and say that it is done
     evaluations = {name: evaluation(name) for name in measured}
+    for name, found in evaluations.items():
+        if not math.isfinite(found.loss):
+            raise NonFiniteLoss(f"the {name} loss", position.step)
     export.export_classifier(model, classes, config.image_size, workspace.model)
     flags = dataclasses.asdict(config)
     results.write_classifier(workspace, recipe=NAME, sets=data, evaluations=evaluations, position=position, flags=flags)

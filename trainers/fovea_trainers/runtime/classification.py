@@ -10,26 +10,25 @@ from fovea_trainers.runtime.metrics import Evaluation, Running
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
 LABELS = tf.TensorSpec([None], tf.int32)
+STEP = tf.TensorSpec([], tf.int64)
 
 
 def train_step(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, running: Running
-) -> Callable[[tf.Tensor, tf.Tensor], None]:
-    """One update by cross-entropy on a batch of images [n, h, w, 3] in 0..255 and class numbers [n]."""
+) -> Callable[[tf.Tensor, tf.Tensor, int], None]:
+    """Update number `step` by cross-entropy on a batch of images [n, h, w, 3] in 0..255 and class numbers [n]."""
 
-    @traced(IMAGES, LABELS)
-    def step(images: tf.Tensor, labels: tf.Tensor) -> None:
+    @traced(IMAGES, LABELS, STEP)
+    def update(images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             logits = model(images, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        running.add(
-            losses, tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels), optimizer.iterations.value
-        )
+        running.add(losses, tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels), step)
 
-    return step
+    return update
 
 
 def evaluator(model: keras.Model, classes: int) -> Callable[[Iterable[tuple[tf.Tensor, tf.Tensor]]], Evaluation]:

@@ -1,15 +1,16 @@
 """The training loop of every recipe: steps, validation, early stopping, checkpoints, progress, as they happen."""
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fovea_trainers.errors import Interrupted
+from fovea_trainers.errors import Interrupted, NonFiniteLoss
 from fovea_trainers.runtime.checkpoints import Checkpoints
 from fovea_trainers.runtime.interruption import Interruption
-from fovea_trainers.runtime.metrics import Running
+from fovea_trainers.runtime.metrics import Running, require_finite
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.progress import Reporter, say
 from fovea_trainers.runtime.strategy import Step, Strategy
@@ -46,6 +47,9 @@ class Training:
     batches: Callable[[int, int], Iterable[tuple[Any, ...]]]
     """(epoch, first batch) -> the batches of that epoch from there on, in an order that depends on nothing else."""
     step: Step
+    """(*batch, number of the step): one update of the weights."""
+    weights: Sequence[Any]
+    """The model's variables: what must be numbers in every checkpoint."""
     running: Running
     validate: Callable[[], dict[str, float]]
     """Metrics with the prefix `val_`; empty when there is no validation set."""
@@ -70,7 +74,8 @@ def train(
 
     def save() -> None:
         strategy.join()
-        training.running.read()  # never a checkpoint of diverged weights
+        training.running.read()  # never a checkpoint of diverged weights,
+        require_finite(training.weights, position.step)  # nor of those that the last update broke
         position.seconds = time.monotonic() - started
         checkpoints.save(position)
 
@@ -82,8 +87,8 @@ def train(
                     raise Interrupted(
                         f"asked to stop; checkpoint {position.step} is written, the same command resumes from it"
                     )
-                strategy.schedule(training.step, batch)
                 position.advance()
+                strategy.schedule(training.step, (*batch, position.step))
                 if position.batch == schedule.steps_per_epoch:
                     strategy.join()
                     metrics = _close_epoch(training, schedule, position)
@@ -100,6 +105,9 @@ def train(
 
 def _close_epoch(training: Training, schedule: Schedule, position: Position) -> dict[str, float]:
     metrics = training.running.read() | training.validate()
+    # Before early stopping sees it: NaN is "not lower" than anything, and would end a diverged run as a success.
+    if not math.isfinite(metrics.get("val_loss", 0.0)):
+        raise NonFiniteLoss("the validation loss", position.step)
     training.running.reset()
     position.close_epoch(metrics)
     if schedule.patience is not None and "val_loss" in metrics:

@@ -1,0 +1,78 @@
+"""The loop by itself: a model of one weight, updated by a step that the test writes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from fovea_trainers.errors import NonFiniteLoss
+from fovea_trainers.runtime import loop
+from fovea_trainers.runtime.checkpoints import Checkpoints, Run
+from fovea_trainers.runtime.interruption import Interruption
+from fovea_trainers.runtime.metrics import Running
+from fovea_trainers.runtime.position import Position
+from fovea_trainers.runtime.progress import Reporter
+from fovea_trainers.runtime.strategy import Single
+
+EPOCH = 4
+"""Steps an epoch, of one example each."""
+
+
+def run(
+    root: Path,
+    *,
+    weight: Callable[[int], float] = lambda step: 1.0,
+    val_loss: Callable[[], float] = lambda: 1.0,
+    epochs: int = 5,
+    max_steps: int | None = None,
+    patience: int | None = None,
+) -> Position:
+    """Train below a folder: step N makes the weight `weight(N)`, after a loss that is a number."""
+    variable, running = tf.Variable(0.0), Running()
+
+    def step(_example: object, number: int) -> None:
+        running.add(tf.constant([1.0]), tf.constant([True]), tf.constant(number, tf.int64))
+        variable.assign(weight(number))
+
+    (root / "checkpoints").mkdir(exist_ok=True)
+    schedule = loop.Schedule(epochs, EPOCH, checkpoint_every_steps=1, max_steps=max_steps, patience=patience)
+    return loop.train(
+        loop.Training(
+            batches=lambda _epoch, first: [(None,)] * (EPOCH - first),
+            step=step,
+            weights=[variable],
+            running=running,
+            validate=lambda: {"val_loss": val_loss()},
+        ),
+        schedule,
+        strategy=Single(),
+        checkpoints=Checkpoints(
+            root / "checkpoints",
+            run=Run({"job": ""}, {}, "none"),
+            keep=100,
+            model=[variable],
+            optimizer=[],
+            running=running.variables,
+        ),
+        reporter=Reporter(root / "progress.jsonl", schedule.steps, EPOCH, epochs, 1),
+        logs=root / "logs",
+        interruption=Interruption(),
+    )
+
+
+def saved(root: Path) -> list[int]:
+    return sorted(int(path.name) for path in (root / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_weights_that_the_last_update_broke_are_not_saved(tmp_path, broken):
+    """The loss of a step is computed before its update: it is still a number where the weights are none any more."""
+    with pytest.raises(NonFiniteLoss, match="a weight became non-finite at step 3: the training diverged"):
+        run(tmp_path, weight=lambda step: broken if step == 3 else 1.0, max_steps=3)
+    assert saved(tmp_path) == [1, 2]
+
+
+def test_a_validation_loss_that_is_no_number_is_no_reason_to_stop_early(tmp_path):
+    with pytest.raises(NonFiniteLoss, match="the validation loss became non-finite at step 4"):
+        run(tmp_path, val_loss=lambda: float("nan"), patience=1)
+    assert saved(tmp_path) == [1, 2, 3]
