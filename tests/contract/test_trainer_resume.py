@@ -1,7 +1,9 @@
 """A run that was interrupted, however, ends with the bytes of one that was not."""
 
 import json
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from fovea_api.contract import environment, exit_codes
@@ -87,12 +89,14 @@ def test_early_stopping_goes_on_counting_after_a_restart(tmp_path, data):
     assert training.evaluation(tmp_path)["epochs"] == 3
 
 
+def give(source, root):
+    """The newest checkpoint, as the agent places it for `checkpoint.from`."""
+    newest = Path(environment.CHECKPOINT_DIR.lower()) / str(training.checkpoints(source)[-1])
+    shutil.copytree(source / newest, root / newest)
+
+
 def test_a_given_checkpoint_lends_its_weights_and_begins_new_epochs(tmp_path, data, undisturbed, capfd):
-    given = undisturbed / environment.CHECKPOINT_DIR.lower() / str(STEPS)
-    target = tmp_path / environment.CHECKPOINT_DIR.lower() / str(STEPS)
-    target.mkdir(parents=True)
-    for path in given.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
+    give(undisturbed, tmp_path)
     other_job = {environment.CLOUD_ML_JOB: "tuesday"}
     assert training.train(tmp_path, data, "--epochs=1", "--no-augment", **other_job) == exit_codes.OK
     assert f"continuing from given checkpoint {STEPS} with new epochs (job was , is tuesday)" in capfd.readouterr().err
@@ -104,6 +108,31 @@ def test_a_given_checkpoint_lends_its_weights_and_begins_new_epochs(tmp_path, da
     progress = (tmp_path / "progress.jsonl").read_text(encoding="utf-8").splitlines()
     last = Progress.from_json(progress[-1])
     assert (last.step, last.steps, last.epoch, last.epochs) == (12, 12, 1, 1)
+
+
+def test_after_a_given_checkpoint_the_learning_rate_is_the_flag_s(tmp_path, data):
+    """A rate of 0 leaves the weights as they are (without momentum: that of the given run would go on)."""
+    once = ("--epochs=1", "--momentum=0")
+    assert training.train(tmp_path / "given", data, *once, "--decay=0") == exit_codes.OK
+    before = training.trained_bytes(tmp_path / "given", "model")
+    for decay in ("0", "0.1"):
+        root = tmp_path / decay
+        give(tmp_path / "given", root)
+        flags = (*once, "--learning-rate=0", f"--decay={decay}")
+        assert training.train(root, data, *flags, **{environment.CLOUD_ML_JOB: "tuesday"}) == exit_codes.OK
+        assert training.checkpoints(root) == [12, 24]
+        after = training.trained_bytes(root, "model")
+        assert sum(after[name] != before[name] for name in before) == 2, "the seeds of the two dropouts move, no weight"
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("0", "0.9"), ("0.9", "0")])
+def test_momentum_switched_on_or_off_takes_the_weights_only(tmp_path, data, capfd, theirs, ours):
+    assert training.train(tmp_path, data, "--epochs=1", f"--momentum={theirs}") == exit_codes.OK
+    capfd.readouterr()
+    assert training.train(tmp_path, data, "--epochs=1", f"--momentum={ours}") == exit_codes.OK
+    names = {"0": "sgd", "0.9": "sgd with momentum"}
+    assert f"(optimizer was {names[theirs]}, is {names[ours]})" in capfd.readouterr().err
+    assert training.checkpoints(tmp_path) == [12, 24]
 
 
 def test_a_checkpoint_of_another_shape_is_refused_with_the_difference(tmp_path, data, undisturbed, capfd):

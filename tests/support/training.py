@@ -15,6 +15,7 @@ from fovea_api.contract import environment
 from fovea_trainers.main import main
 from support.polling import until
 
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 FLAGS = ("--image-size=16", "--batch-size=4", "--validation-ratio=0.2", "--no-early-stopping")
 
 
@@ -56,11 +57,11 @@ def evaluation(root: Path) -> dict[str, Any]:
     return document
 
 
-def trained_bytes(root: Path) -> dict[str, bytes]:
-    """Bytes of every variable (weights, optimizer, seeds) in the newest checkpoint of a run below a folder."""
+def trained_bytes(root: Path, part: str = "") -> dict[str, bytes]:
+    """Bytes of every variable (weights, optimizer, seeds) in the newest checkpoint of a run below a folder; or of one part."""
     newest = root / environment.CHECKPOINT_DIR.lower() / str(checkpoints(root)[-1])
     reader = tf.train.load_checkpoint(str(newest / "variables"))
-    names = [name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(part) and name != OBJECT_GRAPH]
     return {name: reader.get_tensor(name).tobytes() for name in sorted(names)}
 
 

@@ -189,7 +189,7 @@ def _checkpoints(
     run = Run(
         identity={"job": workspace.job, "data": data.images.fingerprint, **order},
         shape={"recipe": NAME, "classes": list(data.images.classes), "image_size": config.image_size},
-        optimizer=config.optimizer,
+        optimizer=optimizers.state(config.optimizer, config.momentum),
     )
     return Checkpoints(
         workspace.checkpoints,

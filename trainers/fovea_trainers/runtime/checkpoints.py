@@ -37,6 +37,7 @@ class Run:
     shape: Mapping[str, Any]
     """What the weights were made for (recipe, classes, image size): must be equal to restore them at all."""
     optimizer: str
+    """What variables the optimizer has: must be equal to restore them (`optimizers.state`)."""
 
 
 @dataclass(frozen=True)
