@@ -34,7 +34,7 @@ def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd):
     said = capfd.readouterr().err
     assert f"2 of 30 pictures in {data} cannot be read: class-0/000.png (" in said
     assert "class-1/000.png (the file is empty)" in said
-    assert "ignored 1 files that are no labelled pictures: notes.txt" in said
+    assert "ignored 1 files or folders that hold no labelled pictures: notes.txt" in said
     document = training.evaluation(tmp_path)
     assert (document["unreadable"], document["images"]["train"] + document["images"]["val"]) == (2, 28)
 

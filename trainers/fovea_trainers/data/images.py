@@ -113,7 +113,7 @@ def read(listing: Listing, size: int, *, cache_bytes: int, max_unreadable: float
 def _report(listing: Listing, problems: dict[Path, str], max_unreadable: float, say: Callable[[str], None]) -> None:
     if listing.ignored:
         names = some(path.name for path in listing.ignored)
-        say(f"ignored {len(listing.ignored)} files that are no labelled pictures: {names}")
+        say(f"ignored {len(listing.ignored)} files or folders that hold no labelled pictures: {names}")
     if not problems:
         return
     named = some(f"{path.relative_to(listing.root)} ({problem})" for path, problem in problems.items())
