@@ -1,6 +1,8 @@
 """What training does with bad pictures, bad luck and little memory."""
 
+import errno
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,18 +27,27 @@ def data(tmp_path):
     return training.write_pictures(tmp_path / "data", per_class=10)
 
 
-def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd):
+def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd, monkeypatch):
+    read_bytes = Path.read_bytes
+
+    def failing(path):
+        if path == data / "class-2" / "000.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
     good = (data / "class-0" / "001.png").read_bytes()
     (data / "class-0" / "000.png").write_bytes(good[: len(good) // 2])
     (data / "class-1" / "000.png").write_bytes(b"")
     (data / "class-1" / "notes.txt").write_text("no picture")
     assert training.train(tmp_path, data, *QUICK) == exit_codes.OK
     said = capfd.readouterr().err
-    assert f"2 of 30 pictures in {data} cannot be read: class-0/000.png (" in said
+    assert f"3 of 30 pictures in {data} cannot be read: class-0/000.png (" in said
     assert "class-1/000.png (the file is empty)" in said
+    assert "class-2/000.png (Input/output error)" in said
     assert "ignored 1 files or folders that hold no labelled pictures: notes.txt" in said
     document = training.evaluation(tmp_path)
-    assert (document["unreadable"], document["images"]["train"] + document["images"]["val"]) == (2, 28)
+    assert (document["unreadable"], document["images"]["train"] + document["images"]["val"]) == (3, 27)
 
 
 def test_too_many_unreadable_pictures_end_the_run(tmp_path, data, capfd):
@@ -77,6 +88,8 @@ def test_a_run_that_ends_with_the_update_that_diverged_is_no_success(tmp_path, d
 
 
 def test_pictures_that_do_not_fit_in_memory_are_decoded_on_the_way_with_equal_results(tmp_path, data):
+    """Also where a picture that was left out lies before the others."""
+    (data / "class-0" / "000.png").write_text("broken")
     flags = ("--epochs=2",)
     assert training.train(tmp_path / "cached", data, *flags) == exit_codes.OK
     assert training.train(tmp_path / "streamed", data, *flags, "--no-cache-images") == exit_codes.OK

@@ -45,7 +45,9 @@ class Config:
         0.1, "Greatest share of unreadable pictures; above it training stops.", minimum=0, maximum=1
     )
     cache_images: bool = flag(True, "Keep decoded pictures in memory where they fit in --cache-mib.")
-    cache_mib: int = flag(1024, "Most memory for decoded pictures, in MiB.", minimum=1)
+    cache_mib: int = flag(
+        512, "Most memory for decoded pictures, in MiB; twice as much is used while they are read.", minimum=1
+    )
     augment: bool = flag(True, "Distort training pictures at random; off switches shear, zoom and flip off together.")
     shear: float = flag(0.2, "Greatest shear angle, in radians.", minimum=0, maximum=1.5)
     zoom: float = flag(0.2, "Greatest change of scale: 0.2 is 0.8 to 1.2.", minimum=0, maximum=0.9)
