@@ -1,5 +1,6 @@
 """The loop by itself: a model of one weight, updated by a step that the test writes."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def run(
     epochs: int = 5,
     max_steps: int | None = None,
     patience: int | None = None,
+    stream: io.StringIO | None = None,
 ) -> Position:
     """Train below a folder: step N makes the weight `weight(N)`, after a loss that is a number."""
     variable, running = tf.Variable(0.0), Running()
@@ -54,10 +56,15 @@ def run(
             optimizer=[],
             running=running.variables,
         ),
-        reporter=Reporter(root / "progress.jsonl", schedule.steps, EPOCH, epochs, 1),
+        reporter=Reporter(root / "progress.jsonl", schedule.steps, EPOCH, epochs, 1, stream=stream or io.StringIO()),
         logs=root / "logs",
         interruption=Interruption(),
     )
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def saved(root: Path) -> list[int]:
@@ -76,3 +83,11 @@ def test_a_validation_loss_that_is_no_number_is_no_reason_to_stop_early(tmp_path
     with pytest.raises(NonFiniteLoss, match="the validation loss became non-finite at step 4"):
         run(tmp_path, val_loss=lambda: float("nan"), patience=1)
     assert saved(tmp_path) == [1, 2, 3]
+
+
+def test_the_bar_s_line_is_ended_however_training_ends(tmp_path):
+    stream = Terminal()
+    with pytest.raises(NonFiniteLoss):
+        run(tmp_path, weight=lambda step: float("nan") if step == 3 else 1.0, stream=stream)
+    assert " step 1/4 " in stream.getvalue().splitlines()[-1], "the first step is always shown"
+    assert stream.getvalue().endswith("\n")

@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes, signatures
 from support import training
-from tensorflow.core.util.event_pb2 import Event
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 CLASSES = ["class-0", "class-1", "class-2"]
@@ -133,14 +132,11 @@ def test_the_output_folder_tells_the_run(trained):
 
 
 def test_tensorboard_gets_a_point_per_epoch(trained):
-    logs = trained / environment.LOG_DIR.lower()
-    points = {}
-    for part in ("train", "validation"):
-        (path,) = (logs / part).iterdir()
-        for record in tf.data.TFRecordDataset(str(path)):
-            event = Event.FromString(record.numpy())
-            for value in event.summary.value:
-                assert value.metadata.plugin_data.plugin_name == "scalars"
-                points.setdefault((part, value.tag), []).append(event.step)
-    each_epoch = [5, 10, 15]
-    assert points == {(p, tag): each_epoch for p in ("train", "validation") for tag in ("loss", "accuracy")}
+    history = training.evaluation(trained)["history"]
+    assert [entry["step"] for entry in history] == [5, 10, 15]
+    expected = {
+        (folder, tag): [(entry["step"], pytest.approx(entry[prefix + tag])) for entry in history]
+        for folder, prefix in (("train", ""), ("validation", "val_"))
+        for tag in ("loss", "accuracy")
+    }
+    assert training.summaries(trained) == expected

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def train(
         position.seconds = time.monotonic() - started
         checkpoints.save(position)
 
-    with Summaries(logs) as summaries:
+    with closing(reporter), Summaries(logs, position.history) as summaries:
         while not schedule.finished(position):
             for batch in training.batches(position.epoch, position.batch):
                 if interruption.requested:
@@ -92,7 +93,7 @@ def train(
                 if position.batch == schedule.steps_per_epoch:
                     strategy.join()
                     metrics = _close_epoch(training, schedule, position)
-                    summaries.write(position.step, metrics)
+                    summaries.write(position.history[-1])
                     reporter.epoch(position, metrics)
                 else:
                     reporter.step(position, training.running.read)
