@@ -1,12 +1,13 @@
 """The loop by itself: a model of one weight, updated by a step that the test writes."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from fovea_trainers.errors import NonFiniteLoss
+from fovea_trainers.errors import CheckpointError, NonFiniteLoss
 from fovea_trainers.runtime import loop
 from fovea_trainers.runtime.checkpoints import Checkpoints, Run
 from fovea_trainers.runtime.interruption import Interruption
@@ -22,6 +23,7 @@ EPOCH = 4
 def run(
     root: Path,
     *,
+    job: str = "",
     weight: Callable[[int], float] = lambda step: 1.0,
     val_loss: Callable[[], float] = lambda: 1.0,
     epochs: int = 5,
@@ -50,7 +52,7 @@ def run(
         strategy=Single(),
         checkpoints=Checkpoints(
             root / "checkpoints",
-            run=Run({"job": ""}, {}, "none"),
+            run=Run({"job": job}, {}, "none"),
             keep=100,
             model=[variable],
             optimizer=[],
@@ -89,5 +91,28 @@ def test_the_bar_s_line_is_ended_however_training_ends(tmp_path):
     stream = Terminal()
     with pytest.raises(NonFiniteLoss):
         run(tmp_path, weight=lambda step: float("nan") if step == 3 else 1.0, stream=stream)
-    assert " step 1/4 " in stream.getvalue().splitlines()[-1], "the first step is always shown"
+    assert "/4 loss 1.0000" in stream.getvalue().splitlines()[-1]
     assert stream.getvalue().endswith("\n")
+
+
+UNREADABLE = {
+    "an unknown field of the position": lambda state: state["position"].update(batches=1),
+    "no run": lambda state: state.pop("run"),
+    "an unknown field of the run": lambda state: state["run"].update(name="x"),
+    "another format": lambda state: state.update(format=2),
+}
+
+
+@pytest.mark.parametrize("change", UNREADABLE.values(), ids=UNREADABLE.keys())
+@pytest.mark.parametrize("job", ["", "digits"], ids=["on a laptop", "in a pod"])
+def test_a_checkpoint_that_cannot_be_understood_is_refused_with_a_remedy_for_the_place(tmp_path, change, job):
+    run(tmp_path, max_steps=1, job=job)
+    path = tmp_path / "checkpoints" / "1" / "state.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    change(state)
+    path.write_text(json.dumps(state), encoding="utf-8")
+    with pytest.raises(CheckpointError) as refusal:
+        run(tmp_path, job=job)
+    assert str(refusal.value).startswith(f"checkpoint {path.parent} ")
+    remedy = "name another job in spec.checkpoint.from, or drop it" if job else f"remove {path.parent}"
+    assert remedy in str(refusal.value)

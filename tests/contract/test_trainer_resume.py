@@ -141,6 +141,9 @@ def test_a_checkpoint_of_another_shape_is_refused_with_the_difference(tmp_path, 
     checkpoints = {environment.CHECKPOINT_DIR: str(undisturbed / environment.CHECKPOINT_DIR.lower())}
     assert training.train(tmp_path, data, "--epochs=1", "--image-size=24", **checkpoints) == 1
     assert "image_size was 16, is 24; train with the old values, or remove" in capfd.readouterr().err
+    given = {**checkpoints, environment.CLOUD_ML_JOB: "tuesday"}
+    assert training.train(tmp_path, data, "--epochs=1", "--image-size=24", **given) == 1
+    assert "train with the old values, or name another job in spec.checkpoint.from" in capfd.readouterr().err
 
 
 def test_checkpoints_appear_by_rename_complete_and_only_the_newest_stay(tmp_path, data):
