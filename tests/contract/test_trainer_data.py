@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes
+from fovea_api.contract.progress import Progress
 from fovea_trainers.data import augmentation
 from fovea_trainers.data.augmentation import Augmentation
 from support import training
@@ -85,6 +86,24 @@ def test_a_run_that_ends_with_the_update_that_diverged_is_no_success(tmp_path, d
     assert f" became non-finite at step {last}: the training diverged" in capfd.readouterr().err
     assert not list(training.model_folder(tmp_path).iterdir())
     assert not list((tmp_path / environment.OUTPUT_DIR.lower()).iterdir())
+
+
+def test_without_a_validation_set_early_stopping_says_that_it_is_off_and_training_is_what_is_told(
+    tmp_path, data, capfd
+):
+    assert training.train(tmp_path, data, *QUICK, "--validation-ratio=0", "--early-stopping") == exit_codes.OK
+    assert capfd.readouterr().err.count("early stopping is off: no picture is kept for validation") == 1
+    document = training.evaluation(tmp_path)
+    assert set(document["metrics"]) == {"loss", "accuracy"}
+    last = Progress.from_json((tmp_path / "progress.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert last.metrics == document["metrics"], "of the epoch under way"
+    output = tmp_path / environment.OUTPUT_DIR.lower()
+    assert {path.name for path in output.iterdir()} == {environment.EVALUATION_FILE, environment.SUCCESS_MARKER}
+    assert training.train(tmp_path, data, "--epochs=1", "--no-augment", "--validation-ratio=0") == exit_codes.OK
+    document = training.evaluation(tmp_path)
+    (entry,) = document["history"]
+    assert document["metrics"] == {"loss": entry["loss"], "accuracy": entry["accuracy"]}
+    assert (document["bestEpoch"], (output / "loss.png").exists()) == (None, True)
 
 
 def test_pictures_that_do_not_fit_in_memory_are_decoded_on_the_way_with_equal_results(tmp_path, data):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes, signatures
+from fovea_api.contract.progress import Progress
 from support import training
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -129,6 +130,16 @@ def test_the_output_folder_tells_the_run(trained):
     assert document["sets"]["test"]["perClass"]["class-1"] == {"images": 2, "precision": 1, "recall": 1, "f1": 1}
     assert document["sets"]["test"]["confusionMatrix"]["counts"] == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
     assert [entry["epoch"] for entry in document["history"]] == [1, 2, 3]
+
+
+def test_loss_and_accuracy_mean_training_in_the_last_line_of_progress_too(trained):
+    text = (trained / "progress.jsonl").read_text(encoding="utf-8")
+    document = training.evaluation(trained)
+    entry = document["history"][-1]
+    evaluated = {name: value for name, value in document["metrics"].items() if name not in ("loss", "accuracy")}
+    assert evaluated.keys() == {"val_loss", "val_accuracy", "test_loss", "test_accuracy"}
+    expected = {"loss": entry["loss"], "accuracy": entry["accuracy"], **evaluated}
+    assert Progress.from_json(text.splitlines()[-1]).metrics == expected
 
 
 def test_tensorboard_gets_a_point_per_epoch(trained):

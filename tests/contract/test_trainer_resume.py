@@ -73,15 +73,17 @@ def test_going_on_after_a_bounded_run(tmp_path, data, undisturbed, steps):
     assert_same_run(tmp_path, undisturbed)
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path, data):
+def test_a_finished_run_is_not_trained_again(tmp_path, data, capfd):
     assert training.train(tmp_path, data, "--epochs=1") == exit_codes.OK
     first, weights = training.evaluation(tmp_path), training.trained_bytes(tmp_path)
+    capfd.readouterr()
     assert training.train(tmp_path, data, "--epochs=1") == exit_codes.OK
+    assert "nothing left to train: every step is done" in capfd.readouterr().err
     assert training.trained_bytes(tmp_path) == weights
     assert training.evaluation(tmp_path) == first
 
 
-def test_early_stopping_goes_on_counting_after_a_restart(tmp_path, data):
+def test_early_stopping_goes_on_counting_after_a_restart(tmp_path, data, capfd):
     """A learning rate of 0 never lowers the loss, so patience runs out in epoch 3 even when a restart lies between."""
     flags = ("--epochs=9", "--early-stopping", "--learning-rate=0", "--no-augment")
     assert training.train(tmp_path, data, *flags, "--max-steps=24") == exit_codes.OK
@@ -89,6 +91,13 @@ def test_early_stopping_goes_on_counting_after_a_restart(tmp_path, data):
     assert training.train(tmp_path, data, *flags) == exit_codes.OK
     assert training.evaluation(tmp_path)["stoppedEarly"]
     assert training.evaluation(tmp_path)["epochs"] == 3
+    assert training.evaluation(tmp_path)["bestEpoch"] == 1
+    capfd.readouterr()
+    assert training.train(tmp_path, data, *flags) == exit_codes.OK
+    assert "nothing left to train: early stopping has given up" in capfd.readouterr().err
+    assert training.train(tmp_path, data, *flags, "--patience=3") == exit_codes.OK
+    assert "nothing left" not in capfd.readouterr().err
+    assert training.evaluation(tmp_path)["epochs"] == 4, "more patience goes on"
 
 
 def give(source, root):

@@ -138,6 +138,12 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
     def evaluation(name: str) -> Evaluation:
         return evaluate(data.images.batches(measured[name], config.batch_size))
 
+    if config.early_stopping and "val" not in measured:
+        say(
+            "early stopping is off: no picture is kept for validation "
+            f"(--validation-ratio={config.validation_ratio} of each class, rounded, and one is left for training)"
+        )
+
     # 3. Train, from where checkpoints.py says
     steps_per_epoch = -(-len(data.train) // config.batch_size)
     schedule = loop.Schedule(
@@ -145,7 +151,7 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
         steps_per_epoch=steps_per_epoch,
         checkpoint_every_steps=config.checkpoint_every_steps or workspace.checkpoint_every_steps or steps_per_epoch,
         max_steps=config.max_steps,
-        patience=config.patience if config.early_stopping else None,
+        patience=config.patience if config.early_stopping and "val" in measured else None,
         min_delta=config.min_delta,
     )
     reporter = Reporter(workspace.progress, schedule.steps, steps_per_epoch, config.epochs, config.batch_size)
@@ -165,6 +171,8 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
         interruption=interruption,
     )
 
+    trained = running.read() if position.batch else position.last_metrics()
+
     # 4. Evaluate, export, and say that it is done
     evaluations = {name: evaluation(name) for name in measured}
     for name, found in evaluations.items():
@@ -172,8 +180,17 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
             raise NonFiniteLoss(f"the {name} loss", position.step)
     export.export_classifier(model, classes, config.image_size, workspace.model)
     flags = dataclasses.asdict(config)
-    results.write_classifier(workspace, recipe=NAME, sets=data, evaluations=evaluations, position=position, flags=flags)
-    reporter.end(position, results.headline(evaluations))
+    results.write_classifier(
+        workspace,
+        recipe=NAME,
+        sets=data,
+        evaluations=evaluations,
+        trained=trained,
+        position=position,
+        stopped_early=position.gives_up(schedule.patience),
+        flags=flags,
+    )
+    reporter.end(position, trained | results.prefixed(evaluations))
     results.mark_success(workspace)
 
 

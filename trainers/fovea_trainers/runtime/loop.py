@@ -38,7 +38,7 @@ class Schedule:
 
     def finished(self, position: Position) -> bool:
         """Whether there is nothing left to train."""
-        return (position.stopped_early and self.patience is not None) or position.done >= self.steps
+        return position.gives_up(self.patience) or position.done >= self.steps
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,9 @@ def train(
     resumed = checkpoints.resume()
     say(resumed.message)
     position = resumed.position
+    if schedule.finished(position):
+        why = "early stopping has given up" if position.gives_up(schedule.patience) else "every step is done"
+        say(f"nothing left to train: {why}; evaluating and exporting once more")
     reporter.begin(position)
     started = time.monotonic() - position.seconds
 
@@ -111,6 +114,6 @@ def _close_epoch(training: Training, schedule: Schedule, position: Position) -> 
         raise NonFiniteLoss("the validation loss", position.step)
     training.running.reset()
     position.close_epoch(metrics)
-    if schedule.patience is not None and "val_loss" in metrics:
-        position.watch(metrics["val_loss"], min_delta=schedule.min_delta, patience=schedule.patience)
+    if "val_loss" in metrics:
+        position.watch(metrics["val_loss"], min_delta=schedule.min_delta)
     return metrics

@@ -52,8 +52,7 @@ class Reporter:
     def begin(self, position: Position) -> None:
         """The run starts, or resumes, here."""
         self._rate_from = (self._clock(), position.step)
-        if position.history:
-            self._remember(position.history[-1])
+        self._remember(position.last_metrics())
         self._write(position, self._validation)
 
     def step(self, position: Position, metrics: Callable[[], dict[str, float]]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 import tensorflow as tf
+from fovea_trainers.runtime.position import metrics_of
 
 VALIDATION_PREFIX = "val_"
 
@@ -28,9 +29,7 @@ class Summaries:
     def write(self, entry: Mapping[str, float]) -> None:
         """Write and flush an epoch as the history has it: epoch, the step at which it ended, metrics."""
         step = int(entry["step"])
-        for name, value in entry.items():
-            if name in ("epoch", "step"):
-                continue
+        for name, value in metrics_of(entry).items():
             writer = self._validation if name.startswith(VALIDATION_PREFIX) else self._train
             scalar = tf.constant(value, tf.float32)
             with writer.as_default(step=step):
