@@ -44,7 +44,6 @@ def run(
         loop.Training(
             batches=lambda _epoch, first: [(None,)] * (EPOCH - first),
             step=step,
-            weights=[variable],
             running=running,
             validate=lambda: {"val_loss": val_loss()},
         ),
@@ -54,9 +53,7 @@ def run(
             root / "checkpoints",
             run=Run({"job": job}, {}, "none"),
             keep=100,
-            model=[variable],
-            optimizer=[],
-            running=running.variables,
+            variables={"model": [variable], "optimizer": [], "running": running.variables},
         ),
         reporter=Reporter(root / "progress.jsonl", schedule.steps, EPOCH, epochs, 1, stream=stream or io.StringIO()),
         logs=root / "logs",

@@ -36,7 +36,9 @@ def recipe_of(help_line: str, config_type: type) -> Recipe:
     return Recipe(
         help_line,
         {
-            field.name.replace("_", "-"): Flag(_type_name(hints[field.name]), field.default, **field.metadata)
+            field.name.replace("_", "-"): Flag(
+                _type_name(hints[field.name]), typing.cast("Any", field.default), **field.metadata
+            )
             for field in dataclasses.fields(config_type)
         },
     )

@@ -21,6 +21,7 @@ from typing import Any
 
 import tensorflow as tf
 from fovea_trainers.errors import CheckpointError
+from fovea_trainers.runtime.metrics import require_finite
 from fovea_trainers.runtime.position import Position
 
 STATE = "state.json"
@@ -58,22 +59,24 @@ class Checkpoints:
         *,
         run: Run,
         keep: int,
-        model: Sequence[tf.Variable],
-        optimizer: Sequence[tf.Variable],
-        running: Sequence[tf.Variable],
+        variables: Mapping[str, Sequence[tf.Variable]],
     ) -> None:
-        """`running` are the sums of the current epoch."""
+        """`variables` of the model, the optimizer, and as `running` the sums of the current epoch."""
         self.directory = directory
         self._run = run
         self._keep = keep
-        self._variables = {"model": list(model), "optimizer": list(optimizer), "running": list(running)}
+        self._variables = {name: list(part) for name, part in variables.items()}
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
         return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdecimal() and p.is_dir())
 
     def save(self, position: Position) -> Path:
-        """Write a checkpoint unless this step has one; drop the oldest beyond `keep`."""
+        """Write a checkpoint unless this step has one; drop the oldest beyond `keep`.
+
+        Raises NonFiniteLoss when the last update broke the weights.
+        """
+        require_finite(self._variables["model"], position.step)
         target = self.directory / str(position.step)
         if not target.exists():
             staging = self.directory / f"{STAGING_PREFIX}{position.step}-{os.getpid()}"

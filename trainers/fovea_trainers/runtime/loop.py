@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from fovea_trainers.errors import Interrupted, NonFiniteLoss
 from fovea_trainers.runtime.checkpoints import Checkpoints
 from fovea_trainers.runtime.interruption import Interruption
-from fovea_trainers.runtime.metrics import Running, require_finite
+from fovea_trainers.runtime.metrics import Running
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.progress import Reporter, say
 from fovea_trainers.runtime.strategy import Step, Strategy
@@ -49,8 +49,6 @@ class Training:
     """(epoch, first batch) -> the batches of that epoch from there on, in an order that depends on nothing else."""
     step: Step
     """(*batch, number of the step): one update of the weights."""
-    weights: Sequence[Any]
-    """The model's variables: what must be numbers in every checkpoint."""
     running: Running
     validate: Callable[[], dict[str, float]]
     """Metrics with the prefix `val_`; empty when there is no validation set."""
@@ -78,8 +76,7 @@ def train(
 
     def save() -> None:
         strategy.join()
-        training.running.read()  # never a checkpoint of diverged weights,
-        require_finite(training.weights, position.step)  # nor of those that the last update broke
+        training.running.read()  # never a checkpoint of a diverged run
         position.seconds = time.monotonic() - started
         checkpoints.save(position)
 

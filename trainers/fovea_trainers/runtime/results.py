@@ -25,7 +25,7 @@ def headline(evaluations: Mapping[str, Evaluation], trained: Mapping[str, float]
 
     That is the test set, else the validation set, else what training last saw (`trained`).
     """
-    last = next((evaluation.metrics() for evaluation in reversed(evaluations.values())), dict(trained))
+    last = next((evaluation.metrics() for evaluation in reversed(list(evaluations.values()))), dict(trained))
     return prefixed(evaluations) | last
 
 
