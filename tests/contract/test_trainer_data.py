@@ -1,14 +1,26 @@
 """What training does with bad pictures, bad luck and little memory."""
 
+import errno
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes
+from fovea_api.contract.progress import Progress
 from fovea_trainers.data import augmentation
 from fovea_trainers.data.augmentation import Augmentation
 from support import training
 
 QUICK = ("--max-steps=2", "--no-augment")
+DIVERGING = (
+    "--epochs=3",
+    "--learning-rate=100",
+    "--momentum=1",
+    "--no-augment",
+    "--checkpoint-every-steps=1000",
+)
 
 
 @pytest.fixture
@@ -16,18 +28,27 @@ def data(tmp_path):
     return training.write_pictures(tmp_path / "data", per_class=10)
 
 
-def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd):
+def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd, monkeypatch):
+    read_bytes = Path.read_bytes
+
+    def failing(path):
+        if path == data / "class-2" / "000.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
     good = (data / "class-0" / "001.png").read_bytes()
     (data / "class-0" / "000.png").write_bytes(good[: len(good) // 2])
     (data / "class-1" / "000.png").write_bytes(b"")
     (data / "class-1" / "notes.txt").write_text("no picture")
     assert training.train(tmp_path, data, *QUICK) == exit_codes.OK
     said = capfd.readouterr().err
-    assert f"2 of 30 pictures in {data} cannot be read: class-0/000.png (" in said
+    assert f"3 of 30 pictures in {data} cannot be read: class-0/000.png (" in said
     assert "class-1/000.png (the file is empty)" in said
-    assert "ignored 1 files that are no labelled pictures: notes.txt" in said
+    assert "class-2/000.png (Input/output error)" in said
+    assert "ignored 1 files or folders that hold no labelled pictures: notes.txt" in said
     document = training.evaluation(tmp_path)
-    assert (document["unreadable"], document["images"]["train"] + document["images"]["val"]) == (2, 28)
+    assert (document["unreadable"], document["images"]["train"] + document["images"]["val"]) == (3, 27)
 
 
 def test_too_many_unreadable_pictures_end_the_run(tmp_path, data, capfd):
@@ -48,15 +69,46 @@ def test_a_class_without_a_readable_picture_ends_the_run(tmp_path, data, capfd):
 
 
 def test_a_diverged_run_ends_with_the_step_and_the_remedy(tmp_path, data, capfd):
-    diverging = ("--epochs=3", "--learning-rate=100", "--no-augment", "--checkpoint-every-steps=1000")
-    assert training.train(tmp_path, data, *diverging, "--momentum=1") == 1
+    assert training.train(tmp_path, data, *DIVERGING) == 1
     said = capfd.readouterr().err
     assert "the loss became non-finite at step " in said
     assert "Lower --learning-rate" in said
     assert training.checkpoints(tmp_path) == []
 
 
+def test_a_run_that_ends_with_the_update_that_diverged_is_no_success(tmp_path, data, capfd):
+    """No step after it has a loss that could tell; its weights may still be numbers, however large."""
+    assert training.train(tmp_path / "whole", data, *DIVERGING) == 1
+    noticed = re.search(r"the loss became non-finite at step (\d+)", capfd.readouterr().err)
+    assert noticed is not None
+    last = int(noticed[1]) - 1
+    assert training.train(tmp_path, data, *DIVERGING, f"--max-steps={last}") == 1
+    assert f" became non-finite at step {last}: the training diverged" in capfd.readouterr().err
+    assert not list(training.model_folder(tmp_path).iterdir())
+    assert not list((tmp_path / environment.OUTPUT_DIR.lower()).iterdir())
+
+
+def test_without_a_validation_set_early_stopping_says_that_it_is_off_and_training_is_what_is_told(
+    tmp_path, data, capfd
+):
+    assert training.train(tmp_path, data, *QUICK, "--validation-ratio=0", "--early-stopping") == exit_codes.OK
+    assert capfd.readouterr().err.count("early stopping is off: no picture is kept for validation") == 1
+    document = training.evaluation(tmp_path)
+    assert set(document["metrics"]) == {"loss", "accuracy"}
+    last = Progress.from_json((tmp_path / "progress.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert last.metrics == document["metrics"], "of the epoch under way"
+    output = tmp_path / environment.OUTPUT_DIR.lower()
+    assert {path.name for path in output.iterdir()} == {environment.EVALUATION_FILE, environment.SUCCESS_MARKER}
+    assert training.train(tmp_path, data, "--epochs=1", "--no-augment", "--validation-ratio=0") == exit_codes.OK
+    document = training.evaluation(tmp_path)
+    (entry,) = document["history"]
+    assert document["metrics"] == {"loss": entry["loss"], "accuracy": entry["accuracy"]}
+    assert (document["bestEpoch"], (output / "loss.png").exists()) == (None, True)
+
+
 def test_pictures_that_do_not_fit_in_memory_are_decoded_on_the_way_with_equal_results(tmp_path, data):
+    """Also where a picture that was left out lies before the others."""
+    (data / "class-0" / "000.png").write_text("broken")
     flags = ("--epochs=2",)
     assert training.train(tmp_path / "cached", data, *flags) == exit_codes.OK
     assert training.train(tmp_path / "streamed", data, *flags, "--no-cache-images") == exit_codes.OK

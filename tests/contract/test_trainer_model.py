@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes, signatures
+from fovea_api.contract.progress import Progress
 from support import training
-from tensorflow.core.util.event_pb2 import Event
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 CLASSES = ["class-0", "class-1", "class-2"]
@@ -132,15 +132,22 @@ def test_the_output_folder_tells_the_run(trained):
     assert [entry["epoch"] for entry in document["history"]] == [1, 2, 3]
 
 
+def test_loss_and_accuracy_mean_training_in_the_last_line_of_progress_too(trained):
+    text = (trained / "progress.jsonl").read_text(encoding="utf-8")
+    document = training.evaluation(trained)
+    entry = document["history"][-1]
+    evaluated = {name: value for name, value in document["metrics"].items() if name not in ("loss", "accuracy")}
+    assert evaluated.keys() == {"val_loss", "val_accuracy", "test_loss", "test_accuracy"}
+    expected = {"loss": entry["loss"], "accuracy": entry["accuracy"], **evaluated}
+    assert Progress.from_json(text.splitlines()[-1]).metrics == expected
+
+
 def test_tensorboard_gets_a_point_per_epoch(trained):
-    logs = trained / environment.LOG_DIR.lower()
-    points = {}
-    for part in ("train", "validation"):
-        (path,) = (logs / part).iterdir()
-        for record in tf.data.TFRecordDataset(str(path)):
-            event = Event.FromString(record.numpy())
-            for value in event.summary.value:
-                assert value.metadata.plugin_data.plugin_name == "scalars"
-                points.setdefault((part, value.tag), []).append(event.step)
-    each_epoch = [5, 10, 15]
-    assert points == {(p, tag): each_epoch for p in ("train", "validation") for tag in ("loss", "accuracy")}
+    history = training.evaluation(trained)["history"]
+    assert [entry["step"] for entry in history] == [5, 10, 15]
+    expected = {
+        (folder, tag): [(entry["step"], pytest.approx(entry[prefix + tag])) for entry in history]
+        for folder, prefix in (("train", ""), ("validation", "val_"))
+        for tag in ("loss", "accuracy")
+    }
+    assert training.summaries(trained) == expected

@@ -1,7 +1,9 @@
 """A run that was interrupted, however, ends with the bytes of one that was not."""
 
 import json
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from fovea_api.contract import environment, exit_codes
@@ -32,6 +34,7 @@ def assert_same_run(root, undisturbed):
     ours, theirs = training.evaluation(root), training.evaluation(undisturbed)
     assert ours["history"] == theirs["history"]
     assert ours["metrics"] == theirs["metrics"]
+    assert training.summaries(root) == training.summaries(undisturbed)
     assert (ours["steps"], ours["epochs"]) == (STEPS, EPOCHS)
 
 
@@ -57,6 +60,7 @@ def test_sigterm_writes_a_checkpoint_at_the_next_step_and_asks_for_a_restart(tmp
     newest = training.checkpoints(tmp_path)[-1]
     assert 25 <= newest < STEPS
     assert f"asked to stop; checkpoint {newest} is written" in said
+    shutil.rmtree(tmp_path / environment.LOG_DIR.lower())  # the next attempt's pod begins with an empty one
     assert training.train(tmp_path, data, *LONG) == exit_codes.OK
     assert_same_run(tmp_path, undisturbed)
 
@@ -69,15 +73,17 @@ def test_going_on_after_a_bounded_run(tmp_path, data, undisturbed, steps):
     assert_same_run(tmp_path, undisturbed)
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path, data):
+def test_a_finished_run_is_not_trained_again(tmp_path, data, capfd):
     assert training.train(tmp_path, data, "--epochs=1") == exit_codes.OK
     first, weights = training.evaluation(tmp_path), training.trained_bytes(tmp_path)
+    capfd.readouterr()
     assert training.train(tmp_path, data, "--epochs=1") == exit_codes.OK
+    assert "nothing left to train: every step is done" in capfd.readouterr().err
     assert training.trained_bytes(tmp_path) == weights
     assert training.evaluation(tmp_path) == first
 
 
-def test_early_stopping_goes_on_counting_after_a_restart(tmp_path, data):
+def test_early_stopping_goes_on_counting_after_a_restart(tmp_path, data, capfd):
     """A learning rate of 0 never lowers the loss, so patience runs out in epoch 3 even when a restart lies between."""
     flags = ("--epochs=9", "--early-stopping", "--learning-rate=0", "--no-augment")
     assert training.train(tmp_path, data, *flags, "--max-steps=24") == exit_codes.OK
@@ -85,14 +91,23 @@ def test_early_stopping_goes_on_counting_after_a_restart(tmp_path, data):
     assert training.train(tmp_path, data, *flags) == exit_codes.OK
     assert training.evaluation(tmp_path)["stoppedEarly"]
     assert training.evaluation(tmp_path)["epochs"] == 3
+    assert training.evaluation(tmp_path)["bestEpoch"] == 1
+    capfd.readouterr()
+    assert training.train(tmp_path, data, *flags) == exit_codes.OK
+    assert "nothing left to train: early stopping has given up" in capfd.readouterr().err
+    assert training.train(tmp_path, data, *flags, "--patience=3") == exit_codes.OK
+    assert "nothing left" not in capfd.readouterr().err
+    assert training.evaluation(tmp_path)["epochs"] == 4, "more patience goes on"
+
+
+def give(source, root):
+    """The newest checkpoint, as the agent places it for `checkpoint.from`."""
+    newest = Path(environment.CHECKPOINT_DIR.lower()) / str(training.checkpoints(source)[-1])
+    shutil.copytree(source / newest, root / newest)
 
 
 def test_a_given_checkpoint_lends_its_weights_and_begins_new_epochs(tmp_path, data, undisturbed, capfd):
-    given = undisturbed / environment.CHECKPOINT_DIR.lower() / str(STEPS)
-    target = tmp_path / environment.CHECKPOINT_DIR.lower() / str(STEPS)
-    target.mkdir(parents=True)
-    for path in given.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
+    give(undisturbed, tmp_path)
     other_job = {environment.CLOUD_ML_JOB: "tuesday"}
     assert training.train(tmp_path, data, "--epochs=1", "--no-augment", **other_job) == exit_codes.OK
     assert f"continuing from given checkpoint {STEPS} with new epochs (job was , is tuesday)" in capfd.readouterr().err
@@ -106,10 +121,38 @@ def test_a_given_checkpoint_lends_its_weights_and_begins_new_epochs(tmp_path, da
     assert (last.step, last.steps, last.epoch, last.epochs) == (12, 12, 1, 1)
 
 
+def test_after_a_given_checkpoint_the_learning_rate_is_the_flag_s(tmp_path, data):
+    """A rate of 0 leaves the weights as they are (without momentum: that of the given run would go on)."""
+    once = ("--epochs=1", "--momentum=0")
+    assert training.train(tmp_path / "given", data, *once, "--decay=0") == exit_codes.OK
+    before = training.trained_bytes(tmp_path / "given", "model")
+    for decay in ("0", "0.1"):
+        root = tmp_path / decay
+        give(tmp_path / "given", root)
+        flags = (*once, "--learning-rate=0", f"--decay={decay}")
+        assert training.train(root, data, *flags, **{environment.CLOUD_ML_JOB: "tuesday"}) == exit_codes.OK
+        assert training.checkpoints(root) == [12, 24]
+        after = training.trained_bytes(root, "model")
+        assert sum(after[name] != before[name] for name in before) == 2, "the seeds of the two dropouts move, no weight"
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("0", "0.9"), ("0.9", "0")])
+def test_momentum_switched_on_or_off_takes_the_weights_only(tmp_path, data, capfd, theirs, ours):
+    assert training.train(tmp_path, data, "--epochs=1", f"--momentum={theirs}") == exit_codes.OK
+    capfd.readouterr()
+    assert training.train(tmp_path, data, "--epochs=1", f"--momentum={ours}") == exit_codes.OK
+    names = {"0": "sgd", "0.9": "sgd with momentum"}
+    assert f"(optimizer was {names[theirs]}, is {names[ours]})" in capfd.readouterr().err
+    assert training.checkpoints(tmp_path) == [12, 24]
+
+
 def test_a_checkpoint_of_another_shape_is_refused_with_the_difference(tmp_path, data, undisturbed, capfd):
     checkpoints = {environment.CHECKPOINT_DIR: str(undisturbed / environment.CHECKPOINT_DIR.lower())}
     assert training.train(tmp_path, data, "--epochs=1", "--image-size=24", **checkpoints) == 1
     assert "image_size was 16, is 24; train with the old values, or remove" in capfd.readouterr().err
+    given = {**checkpoints, environment.CLOUD_ML_JOB: "tuesday"}
+    assert training.train(tmp_path, data, "--epochs=1", "--image-size=24", **given) == 1
+    assert "train with the old values, or name another job in spec.checkpoint.from" in capfd.readouterr().err
 
 
 def test_checkpoints_appear_by_rename_complete_and_only_the_newest_stay(tmp_path, data):

@@ -14,7 +14,9 @@ import tensorflow as tf
 from fovea_api.contract import environment
 from fovea_trainers.main import main
 from support.polling import until
+from tensorflow.core.util.event_pb2 import Event
 
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 FLAGS = ("--image-size=16", "--batch-size=4", "--validation-ratio=0.2", "--no-early-stopping")
 
 
@@ -56,12 +58,25 @@ def evaluation(root: Path) -> dict[str, Any]:
     return document
 
 
-def trained_bytes(root: Path) -> dict[str, bytes]:
-    """Bytes of every variable (weights, optimizer, seeds) in the newest checkpoint of a run below a folder."""
+def trained_bytes(root: Path, part: str = "") -> dict[str, bytes]:
+    """Bytes of every variable (weights, optimizer, seeds) in the newest checkpoint of a run below a folder; or of one part."""
     newest = root / environment.CHECKPOINT_DIR.lower() / str(checkpoints(root)[-1])
     reader = tf.train.load_checkpoint(str(newest / "variables"))
-    names = [name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(part) and name != OBJECT_GRAPH]
     return {name: reader.get_tensor(name).tobytes() for name in sorted(names)}
+
+
+def summaries(root: Path) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """(step, value) of every TensorBoard scalar of a run below a folder, by (folder, tag), in the order of the file."""
+    points: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for path in sorted((root / environment.LOG_DIR.lower()).glob("*/events.*")):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = Event.FromString(record.numpy())
+            for value in event.summary.value:
+                assert value.metadata.plugin_data.plugin_name == "scalars"
+                point = (event.step, float(tf.make_ndarray(value.tensor)))
+                points.setdefault((path.parent.name, value.tag), []).append(point)
+    return points
 
 
 @contextmanager

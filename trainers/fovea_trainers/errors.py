@@ -32,7 +32,13 @@ class CheckpointError(TrainerError):
 
 
 class NonFiniteLoss(TrainerError):
-    """Loss became NaN or infinite."""
+    """Loss or weights became NaN or infinite."""
+
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(
+            f"{what} became non-finite at step {step}: the training diverged. Lower --learning-rate (a tenth is a good "
+            "first try) or choose --optimizer=adam; the checkpoints before this step are intact"
+        )
 
 
 class Interrupted(TrainerError):

@@ -36,7 +36,9 @@ def recipe_of(help_line: str, config_type: type) -> Recipe:
     return Recipe(
         help_line,
         {
-            field.name.replace("_", "-"): Flag(_type_name(hints[field.name]), _default(field), **field.metadata)
+            field.name.replace("_", "-"): Flag(
+                _type_name(hints[field.name]), typing.cast("Any", field.default), **field.metadata
+            )
             for field in dataclasses.fields(config_type)
         },
     )
@@ -83,10 +85,6 @@ def describe(name: str, recipe: Recipe) -> str:
         default = "" if known.default in (None, "") else f" [default: {str(known.default).lower()}]"
         lines += [f"  --{key} <{known.type}>{default}", f"      {known.help}{f' ({bounds})' if bounds else ''}"]
     return "\n".join(lines)
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default
 
 
 def _bounds(known: Flag) -> str:

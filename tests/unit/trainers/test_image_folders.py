@@ -1,5 +1,6 @@
 """Layouts of labelled pictures, what is said about those that are none, and the split."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,30 @@ UNDERSTOOD = {
             ("val/a/2.png", "a", "validation"),
             ("test/b/3.png", "b", "test"),
         },
+        {"held-out"},
+    ),
+    "already split, in capital letters": (
+        ("Train/cats/1.jpg", "Train/dogs/1.jpg", "VAL/dogs/2.jpg", "Test/cats/3.jpg", "README.md"),
+        {
+            ("Train/cats/1.jpg", "cats", "train"),
+            ("Train/dogs/1.jpg", "dogs", "train"),
+            ("VAL/dogs/2.jpg", "dogs", "validation"),
+            ("Test/cats/3.jpg", "cats", "test"),
+        },
+        {"README.md"},
+    ),
+    "two names of one set, of which the longer is read": (
+        ("train/a/1.png", "train/b/1.png", "val/a/2.png", "validation/b/2.png"),
+        {
+            ("train/a/1.png", "a", "train"),
+            ("train/b/1.png", "b", "train"),
+            ("validation/b/2.png", "b", "validation"),
+        },
+        {"val"},
+    ),
+    "class folders with hidden ones in them": (
+        ("a/1.png", "a/.thumbs/1.png", "a/x/.ipynb_checkpoints/2.png", "a/x/2.png", "b/1.png"),
+        {("a/1.png", "a", ""), ("a/x/2.png", "a", ""), ("b/1.png", "b", "")},
         set(),
     ),
     "class folders among other files": (
@@ -70,9 +95,23 @@ REFUSED = {
     ),
     "a class that is only validated": (
         ("train/a/1.png", "train/b/1.png", "validation/c/1.png"),
-        "class c is in validation or test but not in train",
+        "class c is in validation or test but not in train; add pictures to {root}/train/c, or remove the class",
     ),
-    "a split without training pictures": (("train/x.txt", "test/a/1.png", "test/b/1.png"), "/train has no class"),
+    "a split without training pictures": (("Train/x.txt", "test/a/1.png", "test/b/1.png"), "/Train has no class"),
+    "a split without a training folder": (
+        ("val/a/1.png", "val/b/1.png", "Test/a/1.png", "Test/b/1.png"),
+        " holds val, Test but no folder named train: put the training pictures into {root}/train; or, if these are "
+        "classes, rename their folders",
+    ),
+    "a class whose folder is named train": (
+        ("train/1.png", "bus/1.png", "car/1.png"),
+        ".png; bus, car beside it are not read: if train is a class as well, rename its folder",
+    ),
+    "a class whose folder is named train, with names that say another one": (
+        ("train/tgv.1.png", "bus/1.png", "car/1.png"),
+        "/train has the single class tgv: expected one folder per class (cats/1.jpg, dogs/1.jpg), or flat names "
+        "(cat.0.jpg, dog.0.jpg); bus, car beside it are not read: if train is a class as well, rename its folder",
+    ),
 }
 
 
@@ -89,6 +128,12 @@ def test_a_missing_folder_is_named(tmp_path):
         image_folders.scan(tmp_path / "nowhere")
 
 
+def test_a_file_is_no_folder_of_pictures(tmp_path):
+    archive = folder(tmp_path, "pets.zip") / "pets.zip"
+    with pytest.raises(DataError, match=r"pets.zip is a file, not a folder of pictures: unpack an archive, and upload"):
+        image_folders.scan(archive)
+
+
 def pictures(**sizes: int) -> list[Picture]:
     return [Picture(Path(f"{label}/{i}.png"), label) for label, size in sizes.items() for i in range(size)]
 
@@ -96,7 +141,7 @@ def pictures(**sizes: int) -> list[Picture]:
 def test_the_split_takes_the_same_share_of_every_class():
     given = pictures(cats=20_000, dogs=5_000)
     sets = image_folders.split(given, validation_ratio=0.2, test_ratio=0.1, seed=1)
-    counts = {part: image_folders.count_by_class([given[i] for i in chosen]) for part, chosen in sets.items()}
+    counts = {part: Counter(given[i].label for i in chosen) for part, chosen in sets.items()}
     assert counts == {
         "train": {"cats": 14_000, "dogs": 3_500},
         "validation": {"cats": 4_000, "dogs": 1_000},

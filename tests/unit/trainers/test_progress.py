@@ -97,6 +97,21 @@ def test_a_terminal_gets_a_bar_on_one_line_per_epoch(tmp_path, clock):
     report.epoch(Position(step=20, epoch=1), {"loss": 0.25})
     text = stream.getvalue()
     assert text.count("\n") == 1
+    report.close()
+    assert stream.getvalue() == text, "the line has ended"
     half, full = text.split("\r\x1b[K")[1:]
     assert half.startswith("█" * 12 + "░" * 12 + " epoch 1/2 step 10/20 loss 0.5000")
     assert full.startswith("█" * 24 + " epoch 1/2 step 20/20")
+
+
+@pytest.mark.parametrize("ended", ["end", "close"])
+def test_what_follows_a_bar_within_an_epoch_stands_on_a_line_of_its_own(tmp_path, clock, ended):
+    stream = Terminal()
+    report = reporter(tmp_path, clock, stream)
+    report.begin(Position())
+    clock.now += 1
+    report.step(Position(step=10, batch=10), lambda: {"loss": 0.5})
+    report.end(Position(step=10, batch=10), {"loss": 0.5}) if ended == "end" else report.close()
+    bar, rest = stream.getvalue().split("\n", 1)
+    assert " loss 0.5000 " in bar
+    assert rest == ("done: loss 0.5000\n" if ended == "end" else "")

@@ -9,7 +9,7 @@ import pytest
 from fovea_api.contract import environment
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_trainers.errors import DataError, FlagError, TrainerError
-from fovea_trainers.runtime import strategy
+from fovea_trainers.runtime import curves, strategy
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.workspace import Workspace
@@ -91,8 +91,26 @@ STOPPING = {
 def test_early_stopping_waits_for_patience(losses, stops):
     position = Position()
     for loss in losses:
-        position.watch(loss, min_delta=0.1 if "0.95" in str(losses) else 0.0, patience=2)
-    assert position.stopped_early is stops
+        position.watch(loss, min_delta=0.1 if "0.95" in str(losses) else 0.0)
+    assert position.gives_up(2) is stops
+    assert not position.gives_up(3)
+    assert not position.gives_up(None)
+
+
+def test_the_best_epoch_is_the_first_with_the_lowest_validation_loss():
+    position = Position()
+    assert position.best_epoch is None
+    for loss in (3.0, 1.0, 2.0, 1.0):
+        position.close_epoch({"loss": 0.5, "val_loss": loss})
+    assert position.best_epoch == 2
+    assert position.last_metrics() == {"loss": 0.5, "val_loss": 1.0}
+
+
+def test_a_curve_is_drawn_of_what_was_measured():
+    history = [{"epoch": 1, "step": 5, "loss": 0.5}, {"epoch": 2, "step": 10, "loss": 0.25}]
+    assert curves.lines(history, "loss") == {"training": [(1, 0.5), (2, 0.25)]}
+    assert curves.lines([{**entry, "val_loss": 1.0} for entry in history], "loss").keys() == {"training", "validation"}
+    assert curves.lines([], "loss") == {}
 
 
 def test_a_position_keeps_every_bit_through_json():

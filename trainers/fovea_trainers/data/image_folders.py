@@ -2,12 +2,12 @@
 
 1. Class folders: `<class>/*.jpg`.
 2. Flat names as Kaggle's: `cat.0.jpg`.
-3. Already split: `train/`, `validation/` (or `val/`, `valid/`) and `test/`, each of them as 1 or 2.
+3. Already split: `train/`, `validation/` (or `val/`, `valid/`) and `test/`, in any case of letters, each as 1 or 2.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class Listing:
     root: Path
     pictures: tuple[Picture, ...]
     ignored: tuple[Path, ...]
-    """Files that are no pictures, or have no label."""
+    """Files that are no pictures or have no label, and what lies beside the folders of a ready-made split."""
 
     @property
     def classes(self) -> list[str]:
@@ -46,17 +46,17 @@ class Listing:
 
 def scan(root: Path) -> Listing:
     """List a folder; raises DataError when it cannot be a training set for a classifier."""
+    if root.is_file():
+        raise DataError(f"data {root} is a file, not a folder of pictures: unpack an archive, and upload the folder")
     if not root.is_dir():
         raise DataError(f"data folder {root} does not exist; give --data=DIR")
-    parts = {part: folder for part in _ALIASES if (folder := _first_folder(root, _ALIASES[part]))}
-    if TRAIN in parts:
-        found = [(part, *_labelled(folder)) for part, folder in parts.items()]
-    else:
-        found = [("", *_labelled(root))]
+    folders = _parts(root) or {"": root}
+    found = [(part, *_labelled(folder)) for part, folder in folders.items()]
     pictures = tuple(Picture(path, label, part) for part, labelled, _ in found for path, label in labelled)
-    ignored = tuple(path for _, _, rest in found for path in rest)
+    beside = [] if "" in folders else [path for path in _visible(root) if path not in folders.values()]
+    ignored = (*(path for _, _, rest in found for path in rest), *beside)
     listing = Listing(root, pictures, ignored)
-    _check(listing, split=TRAIN in parts)
+    _check(listing, folders.get(TRAIN, root), beside=[path.name for path in beside if path.is_dir()])
     return listing
 
 
@@ -98,8 +98,19 @@ def _draw(picture: Picture, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}/{picture.label}/{picture.path.name}".encode()).digest()
 
 
-def _first_folder(root: Path, names: Iterable[str]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
+def _parts(root: Path) -> dict[str, Path]:
+    """Folder of each set of a ready-made split; {} when there is none."""
+    folders = [path for path in _visible(root) if path.is_dir()]
+    parts = {}
+    for part, names in _ALIASES.items():
+        if matching := [folder for folder in folders if folder.name.lower() in names]:
+            parts[part] = min(matching, key=lambda folder: names.index(folder.name.lower()))
+    if parts and TRAIN not in parts:
+        raise DataError(
+            f"data folder {root} holds {some(folder.name for folder in parts.values())} but no folder named {TRAIN}: "
+            f"put the training pictures into {root}/{TRAIN}; or, if these are classes, rename their folders"
+        )
+    return parts
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -113,7 +124,8 @@ def _labelled(folder: Path) -> tuple[list[tuple[Path, str]], list[Path]]:
     loose = [path for path in _visible(folder) if path.is_file()]
     for class_folder in (path for path in _visible(folder) if path.is_dir()):
         for path in sorted(class_folder.rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
+            hidden = any(part.startswith(".") for part in path.relative_to(class_folder).parts)
+            if path.is_file() and not hidden:
                 picture = path.suffix.lower() in SUFFIXES
                 labelled.append((path, class_folder.name)) if picture else ignored.append(path)
     flat = not labelled
@@ -123,26 +135,25 @@ def _labelled(folder: Path) -> tuple[list[tuple[Path, str]], list[Path]]:
     return labelled, ignored
 
 
-def _check(listing: Listing, *, split: bool) -> None:
+def _check(listing: Listing, training: Path, *, beside: Sequence[str]) -> None:
     root, classes = listing.root, listing.classes
+    unread = f"; {some(beside)} beside it are not read: if {training.name} is a class as well, rename its folder"
+    hint = unread if beside else ""
     if not listing.pictures:
         names = some(path.name for path in listing.ignored)
         what = f"holds no labelled pictures (found: {names})" if names else "is empty"
-        raise DataError(f"data folder {root} {what}: {_EXPECTED}; formats are {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"data folder {training} {what}: {_EXPECTED}; formats are {', '.join(sorted(SUFFIXES))}{hint}")
     trained = {picture.label for picture in listing.pictures if picture.part in ("", TRAIN)}
     if len(trained) < 2:
         inner = root / classes[0]
         below = [p.path.relative_to(inner) for p in listing.pictures if inner in p.path.parent.parents]
         nested = sorted({path.parts[0] for path in below})
-        hint = f"; did you mean --data={inner}, with {some(nested)}?" if len(nested) > 1 else ""
-        where = f"{root}/{TRAIN}" if split else f"{root}"
+        if len(nested) > 1:
+            hint = f"; did you mean --data={inner}, with {some(nested)}?"
         what = f"has the single class {some(trained)}" if trained else "has no class"
-        raise DataError(f"data folder {where} {what}: {_EXPECTED}{hint}")
+        raise DataError(f"data folder {training} {what}: {_EXPECTED}{hint}")
     if untrained := sorted(set(classes) - trained):
-        raise DataError(f"data folder {root}: class {some(untrained)} is in validation or test but not in train")
-
-
-def count_by_class(pictures: Sequence[Picture]) -> Mapping[str, int]:
-    """Pictures per class, in the order of the names."""
-    labels = [picture.label for picture in pictures]
-    return {label: labels.count(label) for label in sorted(set(labels))}
+        raise DataError(
+            f"data folder {root}: class {some(untrained)} is in validation or test but not in {training.name}; "
+            f"add pictures to {training}/{untrained[0]}, or remove the class from the other sets"
+        )

@@ -32,7 +32,7 @@ def fit_size(images: tf.Tensor, size: int) -> tf.Tensor:
 
 @dataclass(frozen=True)
 class Images:
-    """Readable pictures with their class numbers; `pixels` is uint8 [n, size, size, 3], or None if too large."""
+    """Readable pictures with their class numbers."""
 
     pictures: Sequence[Picture]
     labels: Array
@@ -41,6 +41,9 @@ class Images:
     fingerprint: str
     """Of names, sizes and contents of all files: another value means other data."""
     pixels: tf.Tensor | None
+    """uint8 [files, size, size, 3], or None if too large."""
+    rows: Array
+    """Where in `pixels` each picture is: unreadable files have a row, so that the rest need not be copied together."""
 
     def batches(self, indices: Array, batch_size: int, transforms: Array | None = None) -> tf.data.Dataset:
         """Batches (images float32 [n, size, size, 3] in 0..255, class numbers int32 [n]) in the order of `indices`.
@@ -51,7 +54,7 @@ class Images:
         extra = np.zeros((len(indices), 0), np.float32) if transforms is None else transforms
         if self.pixels is not None:
             pixels = self.pixels
-            chosen = tf.data.Dataset.from_tensor_slices((indices, labels, extra)).batch(batch_size)
+            chosen = tf.data.Dataset.from_tensor_slices((self.rows[indices], labels, extra)).batch(batch_size)
             dataset = chosen.map(lambda i, label, t: (tf.cast(tf.gather(pixels, i), tf.float32), label, t))
         else:
             paths = [str(self.pictures[i].path) for i in indices]
@@ -79,7 +82,10 @@ def read(listing: Listing, size: int, *, cache_bytes: int, max_unreadable: float
 
     def one(index: int) -> tuple[int, str]:
         """Checksum of the file and what is wrong with it, if anything."""
-        content = listing.pictures[index].path.read_bytes()
+        try:
+            content = listing.pictures[index].path.read_bytes()
+        except OSError as error:
+            return 0, error.strerror or str(error)
         try:
             image = decode(tf.constant(content))
             if store is not None:
@@ -92,14 +98,14 @@ def read(listing: Listing, size: int, *, cache_bytes: int, max_unreadable: float
         results = list(pool.map(one, range(count)))
     unreadable = [i for i, (_, problem) in enumerate(results) if problem]
     _report(listing, {listing.pictures[i].path: results[i][1] for i in unreadable}, max_unreadable, say)
-    kept = [i for i in range(count) if not results[i][1]]
+    kept = np.array([i for i in range(count) if not results[i][1]], np.int64)
     pictures = [listing.pictures[i] for i in kept]
     classes = listing.classes
     if missing := sorted(set(classes) - {p.label for p in pictures if p.part in ("", "train")}):
         raise DataError(f"data folder {listing.root}: no picture of class {some(missing)} could be read; replace it")
     contents = [f"{p.path.relative_to(listing.root)} {results[i][0]}" for i, p in zip(kept, pictures, strict=True)]
     with tf.device("/CPU:0"):
-        pixels = None if store is None else tf.constant(store if len(kept) == count else store[kept])
+        pixels = None if store is None else tf.constant(store)  # a copy; `store` goes when this function returns
     return Images(
         pictures=pictures,
         labels=np.array([classes.index(p.label) for p in pictures], np.int32),
@@ -107,13 +113,14 @@ def read(listing: Listing, size: int, *, cache_bytes: int, max_unreadable: float
         size=size,
         fingerprint=f"{zlib.crc32(json.dumps(contents).encode()):08x}-{len(kept)}",
         pixels=pixels,
+        rows=kept,
     )
 
 
 def _report(listing: Listing, problems: dict[Path, str], max_unreadable: float, say: Callable[[str], None]) -> None:
     if listing.ignored:
         names = some(path.name for path in listing.ignored)
-        say(f"ignored {len(listing.ignored)} files that are no labelled pictures: {names}")
+        say(f"ignored {len(listing.ignored)} files or folders that hold no labelled pictures: {names}")
     if not problems:
         return
     named = some(f"{path.relative_to(listing.root)} ({problem})" for path, problem in problems.items())

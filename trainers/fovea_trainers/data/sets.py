@@ -35,6 +35,10 @@ class Sets:
         maps = augmentation.transforms(distortion, size, self.images.size, seed=seed, epoch=epoch)
         return self.images.batches(self.train[order], batch_size, maps[order])
 
+    def evaluated(self) -> dict[str, Array]:
+        """The sets beside the training set that hold pictures, by the prefix of their metrics."""
+        return {name: part for name, part in (("val", self.validation), ("test", self.test)) if len(part)}
+
     def describe(self) -> str:
         """One line for the log."""
         parts = f"{len(self.train)} training, {len(self.validation)} validation, {len(self.test)} test pictures"

@@ -15,16 +15,18 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from fovea_trainers.errors import CheckpointError
+from fovea_trainers.runtime.metrics import require_finite
 from fovea_trainers.runtime.position import Position
 
 STATE = "state.json"
 VARIABLES = "variables"
+FORMAT = 1
 STAGING_PREFIX = ".staging-"
 
 
@@ -37,6 +39,7 @@ class Run:
     shape: Mapping[str, Any]
     """What the weights were made for (recipe, classes, image size): must be equal to restore them at all."""
     optimizer: str
+    """What variables the optimizer has: must be equal to restore them (`optimizers.state`)."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +59,30 @@ class Checkpoints:
         *,
         run: Run,
         keep: int,
-        model: Sequence[tf.Variable],
-        optimizer: Sequence[tf.Variable],
-        running: Sequence[tf.Variable],
+        variables: Mapping[str, Sequence[tf.Variable]],
     ) -> None:
-        """`running` are the sums of the current epoch."""
+        """`variables` of the model, the optimizer, and as `running` the sums of the current epoch."""
         self.directory = directory
         self._run = run
         self._keep = keep
-        self._variables = {"model": list(model), "optimizer": list(optimizer), "running": list(running)}
+        self._variables = {name: list(part) for name, part in variables.items()}
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
         return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdecimal() and p.is_dir())
 
     def save(self, position: Position) -> Path:
-        """Write a checkpoint unless this step has one; drop the oldest beyond `keep`."""
+        """Write a checkpoint unless this step has one; drop the oldest beyond `keep`.
+
+        Raises NonFiniteLoss when the last update broke the weights.
+        """
+        require_finite(self._variables["model"], position.step)
         target = self.directory / str(position.step)
         if not target.exists():
             staging = self.directory / f"{STAGING_PREFIX}{position.step}-{os.getpid()}"
             staging.mkdir(parents=True)
             tf.train.Checkpoint(**self._variables).write(str(staging / VARIABLES))
-            state = {"format": 1, "position": position.to_json(), "run": _plain(self._run)}
+            state = {"format": FORMAT, "position": position.to_json(), "run": asdict(self._run)}
             (staging / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
             for path in (*staging.iterdir(), staging):
                 _flush(path)
@@ -98,38 +103,37 @@ class Checkpoints:
         if not steps:
             return Resumed(Position(), "training from scratch")
         path = self.directory / str(steps[-1])
-        state = self._read_state(path)
-        position = Position.from_json(state["position"])
-        theirs, ours = state["run"], _plain(self._run)
-        if differences := _differences(theirs["shape"], ours["shape"]):
-            raise CheckpointError(
-                f"checkpoint {path} does not fit this run: {differences}; "
-                f"train with the old values, or remove {self.directory}"
-            )
-        same_optimizer = theirs["optimizer"] == ours["optimizer"]
-        differences = _differences(theirs["identity"], ours["identity"])
+        position, theirs = self._read_state(path)
+        ours = _plain(self._run)
+        if differences := _differences(theirs.shape, ours.shape):
+            remedy = f"train with the old values, or {self._remedy(self.directory)}"
+            raise CheckpointError(f"checkpoint {path} does not fit this run: {differences}; {remedy}")
+        same_optimizer = theirs.optimizer == ours.optimizer
+        differences = _differences(theirs.identity, ours.identity)
         own = same_optimizer and not differences
         names = ("model", "optimizer", "running") if own else ("model", "optimizer") if same_optimizer else ("model",)
         self._restore(path, names)
         if own:
             done = f"{position.epoch} epochs and {position.batch} batches are done"
             return Resumed(position, f"resumed own checkpoint {path.name}: {done}")
-        reason = differences or f"optimizer was {theirs['optimizer']}, is {ours['optimizer']}"
+        reason = differences or f"optimizer was {theirs.optimizer}, is {ours.optimizer}"
         message = f"continuing from given checkpoint {path.name} with new epochs ({reason})"
         return Resumed(Position(step=position.step, start=position.step), message)
 
-    def _read_state(self, path: Path) -> dict[str, Any]:
+    def _read_state(self, path: Path) -> tuple[Position, Run]:
         try:
             state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
-            if state["format"] != 1:
+            if state["format"] != FORMAT:
                 raise CheckpointError(
-                    f"checkpoint {path} has format {state['format']}, known is 1: use a newer fovea-trainers"
+                    f"checkpoint {path} has format {state['format']}, known is {FORMAT}: use a newer image of the "
+                    f"trainers, or {self._remedy(path)}"
                 )
+            return Position.from_json(state["position"]), Run(**state["run"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
-                f"checkpoint {path} was not written by a recipe of Fovea: {error}; remove it"
+                f"checkpoint {path} was not written by a recipe of Fovea: {STATE}: {type(error).__name__}: {error}; "
+                f"{self._remedy(path)}"
             ) from error
-        return state
 
     def _restore(self, path: Path, names: Sequence[str]) -> None:
         checkpoint = tf.train.Checkpoint(**{name: self._variables[name] for name in names})
@@ -137,8 +141,15 @@ class Checkpoints:
             status = checkpoint.read(str(path / VARIABLES))
             status.assert_existing_objects_matched()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
-            raise CheckpointError(f"checkpoint {path} cannot be restored: {error}; remove it") from error
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"checkpoint {path} cannot be restored: {reason}; {self._remedy(path)}") from error
         status.expect_partial()
+
+    def _remedy(self, path: Path) -> str:
+        """What to do about a checkpoint: nobody can remove a file from a job's pod, which begins with an empty volume."""
+        if self._run.identity.get("job"):
+            return "name another job in spec.checkpoint.from, or drop it; if it is not set, submit the job anew"
+        return f"remove {path}"
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
@@ -146,12 +157,9 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} was {theirs.get(name)}, is {ours.get(name)}" for name in names)
 
 
-def _plain(run: Run) -> dict[str, Any]:
+def _plain(run: Run) -> Run:
     """As it comes back from JSON, so that tuples and lists compare equal."""
-    document: dict[str, Any] = json.loads(
-        json.dumps({"identity": dict(run.identity), "shape": dict(run.shape), "optimizer": run.optimizer})
-    )
-    return document
+    return Run(**json.loads(json.dumps(asdict(run))))
 
 
 def _flush(path: Path) -> None:

@@ -1,6 +1,8 @@
-"""Steps of a classifier whose model gives logits: one update, one evaluation."""
+"""A classifier in training: its model gives logits; one update, one evaluation, and what a checkpoint holds of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -10,44 +12,60 @@ from fovea_trainers.runtime.metrics import Evaluation, Running
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
 LABELS = tf.TensorSpec([None], tf.int32)
+STEP = tf.TensorSpec([], tf.int64)
 
 
-def train_step(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, running: Running
-) -> Callable[[tf.Tensor, tf.Tensor], None]:
-    """One update by cross-entropy on a batch of images [n, h, w, 3] in 0..255 and class numbers [n]."""
+@dataclass(frozen=True)
+class Learner:
+    """Model (images [n, h, w, 3] in 0..255 -> logits [n, classes]), optimizer, and the sums of the current epoch."""
 
-    @traced(IMAGES, LABELS)
-    def step(images: tf.Tensor, labels: tf.Tensor) -> None:
-        with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        running.add(
-            losses, tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels), optimizer.iterations.value
-        )
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    running: Running
+    classes: Sequence[str]
 
-    return step
+    def variables(self) -> Mapping[str, Sequence[tf.Variable]]:
+        """Everything that a step changes, by the names that `Checkpoints` knows."""
+        return {
+            "model": [variable.value for variable in self.model.variables],
+            "optimizer": [variable.value for variable in self.optimizer.variables],
+            "running": self.running.variables,
+        }
 
+    def train_step(self) -> Callable[[tf.Tensor, tf.Tensor, int], None]:
+        """Update number `step` by cross-entropy on a batch of images and class numbers [n]."""
+        model, optimizer = self.model, self.optimizer
 
-def evaluator(model: keras.Model, classes: int) -> Callable[[Iterable[tuple[tf.Tensor, tf.Tensor]]], Evaluation]:
-    """A function that evaluates the model, as it is then, on batches of images and class numbers."""
+        @traced(IMAGES, LABELS, STEP)
+        def update(images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                logits = model(images, training=True)
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                loss = tf.reduce_mean(losses)
+            gradients = tape.gradient(loss, model.trainable_variables)
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
+            self.running.add(losses, hits, step)
 
-    @traced(IMAGES, LABELS)
-    def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = model(images, training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        predicted = tf.argmax(logits, axis=1, output_type=tf.int32)
-        return tf.reduce_sum(losses), tf.math.confusion_matrix(labels, predicted, classes, dtype=tf.int64)
+        return update
 
-    def evaluate(batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> Evaluation:
-        loss, confusion = 0.0, np.zeros((classes, classes), np.int64)
+    def evaluate(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> Evaluation:
+        """The model, as it is now, on batches of images and class numbers."""
+        loss, confusion = 0.0, np.zeros((len(self.classes), len(self.classes)), np.int64)
         for images, labels in batches:
-            batch_loss, batch_confusion = step(images, labels)
+            batch_loss, batch_confusion = self._evaluation_step(images, labels)
             loss += float(batch_loss)
             confusion += batch_confusion.numpy()
         return Evaluation(loss / max(int(confusion.sum()), 1), confusion)
 
-    return evaluate
+    @cached_property  # traced once, not at every evaluation
+    def _evaluation_step(self) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        @traced(IMAGES, LABELS)
+        def step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            logits = self.model(images, training=False)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            predicted = tf.argmax(logits, axis=1, output_type=tf.int32)
+            confusion = tf.math.confusion_matrix(labels, predicted, len(self.classes), dtype=tf.int64)
+            return tf.reduce_sum(losses), confusion
+
+        return step

@@ -1,12 +1,14 @@
 """The training loop of every recipe: steps, validation, early stopping, checkpoints, progress, as they happen."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fovea_trainers.errors import Interrupted
+from fovea_trainers.errors import Interrupted, NonFiniteLoss
 from fovea_trainers.runtime.checkpoints import Checkpoints
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.metrics import Running
@@ -36,7 +38,7 @@ class Schedule:
 
     def finished(self, position: Position) -> bool:
         """Whether there is nothing left to train."""
-        return (position.stopped_early and self.patience is not None) or position.done >= self.steps
+        return position.gives_up(self.patience) or position.done >= self.steps
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Training:
     batches: Callable[[int, int], Iterable[tuple[Any, ...]]]
     """(epoch, first batch) -> the batches of that epoch from there on, in an order that depends on nothing else."""
     step: Step
+    """(*batch, number of the step): one update of the weights."""
     running: Running
     validate: Callable[[], dict[str, float]]
     """Metrics with the prefix `val_`; empty when there is no validation set."""
@@ -65,16 +68,19 @@ def train(
     resumed = checkpoints.resume()
     say(resumed.message)
     position = resumed.position
+    if schedule.finished(position):
+        why = "early stopping has given up" if position.gives_up(schedule.patience) else "every step is done"
+        say(f"nothing left to train: {why}; evaluating and exporting once more")
     reporter.begin(position)
     started = time.monotonic() - position.seconds
 
     def save() -> None:
         strategy.join()
-        training.running.read()  # never a checkpoint of diverged weights
+        training.running.read()  # never a checkpoint of a diverged run
         position.seconds = time.monotonic() - started
         checkpoints.save(position)
 
-    with Summaries(logs) as summaries:
+    with closing(reporter), Summaries(logs, position.history) as summaries:
         while not schedule.finished(position):
             for batch in training.batches(position.epoch, position.batch):
                 if interruption.requested:
@@ -82,12 +88,12 @@ def train(
                     raise Interrupted(
                         f"asked to stop; checkpoint {position.step} is written, the same command resumes from it"
                     )
-                strategy.schedule(training.step, batch)
                 position.advance()
+                strategy.schedule(training.step, (*batch, position.step))
                 if position.batch == schedule.steps_per_epoch:
                     strategy.join()
                     metrics = _close_epoch(training, schedule, position)
-                    summaries.write(position.step, metrics)
+                    summaries.write(position.history[-1])
                     reporter.epoch(position, metrics)
                 else:
                     reporter.step(position, training.running.read)
@@ -100,8 +106,11 @@ def train(
 
 def _close_epoch(training: Training, schedule: Schedule, position: Position) -> dict[str, float]:
     metrics = training.running.read() | training.validate()
+    # Before early stopping sees it: NaN is "not lower" than anything, and would end a diverged run as a success.
+    if not math.isfinite(metrics.get("val_loss", 0.0)):
+        raise NonFiniteLoss("the validation loss", position.step)
     training.running.reset()
     position.close_epoch(metrics)
-    if schedule.patience is not None and "val_loss" in metrics:
-        position.watch(metrics["val_loss"], min_delta=schedule.min_delta, patience=schedule.patience)
+    if "val_loss" in metrics:
+        position.watch(metrics["val_loss"], min_delta=schedule.min_delta)
     return metrics

@@ -1,6 +1,6 @@
 """Numbers of a run: the running sums of an epoch, and the evaluation of a classifier on a whole set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,10 @@ class Running:
         self.variables = [self._loss, self._hits, self._count, self._bad]
 
     def add(self, losses: tf.Tensor, hits: tf.Tensor, step: tf.Tensor) -> None:
-        """Take in one batch: loss and 0/1 hit of every example. Called inside the step's graph."""
+        """Take in one batch: loss and 0/1 hit of every example. Called inside the graph of update number `step`."""
         batch_loss = tf.reduce_sum(losses)
         first_bad = tf.logical_and(self._bad < 0, tf.logical_not(tf.math.is_finite(batch_loss)))
-        self._bad.assign(tf.where(first_bad, tf.cast(step, tf.int64), self._bad))
+        self._bad.assign(tf.where(first_bad, step, self._bad))
         self._loss.assign_add(batch_loss)
         self._hits.assign_add(tf.reduce_sum(tf.cast(hits, tf.int64)))
         self._count.assign_add(tf.size(losses, out_type=tf.int64))
@@ -35,10 +35,7 @@ class Running:
     def read(self) -> dict[str, float]:
         """Means over the epoch so far; raises NonFiniteLoss with the first step at which the loss was not a number."""
         if (bad := int(self._bad)) >= 0:
-            raise NonFiniteLoss(
-                f"the loss became non-finite at step {bad}: the training diverged. Lower --learning-rate "
-                "(a tenth is a good first try) or choose --optimizer=adam; the checkpoints before this step are intact"
-            )
+            raise NonFiniteLoss("the loss", bad)
         count = max(int(self._count), 1)
         return {"loss": float(self._loss) / count, "accuracy": int(self._hits) / count}
 
@@ -47,6 +44,16 @@ class Running:
         self._loss.assign(0.0)
         self._hits.assign(0)
         self._count.assign(0)
+
+
+def require_finite(weights: Iterable[tf.Variable], step: int) -> None:
+    """Raise NonFiniteLoss unless every weight is a number.
+
+    The loss does not tell: that of step N is computed before update N, which may be the one that breaks the weights.
+    """
+    for weight in weights:
+        if weight.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(weight))):
+            raise NonFiniteLoss("a weight", step)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,14 @@
 """How far a run has come: everything outside TensorFlow's variables that an exact resume needs."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
+
+
+def metrics_of(entry: Mapping[str, float]) -> dict[str, float]:
+    """The metrics of an entry of the history."""
+    return {name: value for name, value in entry.items() if name not in ("epoch", "step")}
 
 
 @dataclass
@@ -24,7 +30,6 @@ class Position:
     """Lowest validation loss so far."""
     waited: int = 0
     """Epochs since then."""
-    stopped_early: bool = False
     seconds: float = 0.0
     """Training time of all attempts."""
     history: list[dict[str, float]] = field(default_factory=list)
@@ -46,13 +51,26 @@ class Position:
         self.batch = 0
         self.history.append({"epoch": self.epoch, "step": self.step, **metrics})
 
-    def watch(self, value: float, *, min_delta: float, patience: int) -> None:
-        """Early stopping: give up when `value` has not fallen by more than `min_delta` for `patience` epochs."""
+    def watch(self, value: float, *, min_delta: float) -> None:
+        """Count the epochs in which `value` has not fallen by more than `min_delta`."""
         if self.best is None or value < self.best - min_delta:
             self.best, self.waited = value, 0
-            return
-        self.waited += 1
-        self.stopped_early = self.waited >= patience
+        else:
+            self.waited += 1
+
+    def gives_up(self, patience: int | None) -> bool:
+        """Early stopping; None: never. Not part of the state: another patience may be given when training goes on."""
+        return patience is not None and self.waited >= patience
+
+    def last_metrics(self) -> dict[str, float]:
+        """Those of the last finished epoch; empty before."""
+        return metrics_of(self.history[-1]) if self.history else {}
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The first epoch with the lowest validation loss, whether or not early stopping looks at it."""
+        validated = [entry for entry in self.history if "val_loss" in entry]
+        return int(min(validated, key=lambda entry: entry["val_loss"])["epoch"]) if validated else None
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; floats keep every bit."""

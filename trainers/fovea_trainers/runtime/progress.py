@@ -42,6 +42,7 @@ class Reporter:
         self._batch_size = batch_size
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
+        self._line_open = False
         self._clock = clock
         self._file_due = self._shown_due = clock()
         self._rate_from = (clock(), 0)
@@ -51,8 +52,7 @@ class Reporter:
     def begin(self, position: Position) -> None:
         """The run starts, or resumes, here."""
         self._rate_from = (self._clock(), position.step)
-        if position.history:
-            self._remember(position.history[-1])
+        self._remember(position.last_metrics())
         self._write(position, self._validation)
 
     def step(self, position: Position, metrics: Callable[[], dict[str, float]]) -> None:
@@ -72,11 +72,18 @@ class Reporter:
         if self._clock() >= self._file_due:
             self._write(position, metrics)
         self._show(position, metrics, position.epoch, self._steps_per_epoch)
-        if self._terminal:
+        self.close()
+
+    def close(self) -> None:
+        """End the bar's line if it is open: what is said next stands on a line of its own."""
+        if self._line_open:
             self._stream.write("\n")
+            self._stream.flush()
+            self._line_open = False
 
     def end(self, position: Position, metrics: dict[str, float]) -> None:
         """The last line, whatever the rate."""
+        self.close()
         self._write(position, metrics)
         say("done: " + _numbers(metrics), self._stream)
 
@@ -104,6 +111,7 @@ class Reporter:
         filled = round(24 * batch / self._steps_per_epoch)
         self._stream.write("\r\x1b[K" + f"{'█' * filled}{'░' * (24 - filled)} {text}"[: width - 1])
         self._stream.flush()
+        self._line_open = True
 
 
 def _numbers(metrics: dict[str, float]) -> str:

@@ -12,12 +12,21 @@ from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.workspace import Workspace
 
 
-def headline(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
-    """Metrics by name: those of each set with its prefix, and `loss` and `accuracy` of the last set."""
+def prefixed(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """Metrics of each set by name: val_loss, …, test_accuracy."""
     metrics: dict[str, float] = {}
     for name, evaluation in evaluations.items():
-        metrics |= evaluation.metrics(f"{name}_") | evaluation.metrics()
+        metrics |= evaluation.metrics(f"{name}_")
     return metrics
+
+
+def headline(evaluations: Mapping[str, Evaluation], trained: Mapping[str, float]) -> dict[str, float]:
+    """What a ModelVersion records: metrics of each set, and as `loss` and `accuracy` those of the last set there is.
+
+    That is the test set, else the validation set, else what training last saw (`trained`).
+    """
+    last = next((evaluation.metrics() for evaluation in reversed(list(evaluations.values()))), dict(trained))
+    return prefixed(evaluations) | last
 
 
 def write_classifier(
@@ -26,21 +35,27 @@ def write_classifier(
     recipe: str,
     sets: Sets,
     evaluations: Mapping[str, Evaluation],
+    trained: Mapping[str, float],
     position: Position,
+    stopped_early: bool,
     flags: Mapping[str, Any],
 ) -> None:
-    """Write evaluation.json, whose `metrics` a ModelVersion records, and the learning curves."""
+    """Write evaluation.json, whose `metrics` a ModelVersion records, and the learning curves.
+
+    `bestEpoch` may lie before the last epoch, whose weights are exported (ADR 40).
+    """
     classes = list(sets.images.classes)
     document = {
         "recipe": recipe,
-        "metrics": headline(evaluations),
+        "metrics": headline(evaluations, trained),
         "classes": classes,
         "images": {"train": len(sets.train), "val": len(sets.validation), "test": len(sets.test)},
         "unreadable": sets.unreadable,
         "epochs": position.epoch,
         "steps": position.done,
         "seconds": round(position.seconds, 3),
-        "stoppedEarly": position.stopped_early,
+        "stoppedEarly": stopped_early,
+        "bestEpoch": position.best_epoch,
         "sets": {name: evaluation.to_json(classes) for name, evaluation in evaluations.items()},
         "history": position.history,
         "flags": dict(flags),

@@ -1,23 +1,35 @@
 """TensorBoard: one event folder for training, one for validation, so that both lines of a metric share a chart."""
 
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import tensorflow as tf
+from fovea_trainers.runtime.position import metrics_of
 
 VALIDATION_PREFIX = "val_"
 
 
 class Summaries:
-    """Scalars per epoch in `<directory>/train` and `<directory>/validation`."""
+    """Scalars per epoch in `<directory>/train` and `<directory>/validation`, which belong to one run.
 
-    def __init__(self, directory: Path) -> None:
+    What they held is written anew from the run's history: an attempt in a pod begins with an empty directory, one on a
+    laptop with points that lie after its checkpoint.
+    """
+
+    def __init__(self, directory: Path, history: Sequence[Mapping[str, float]]) -> None:
+        for folder in (directory / "train", directory / "validation"):
+            shutil.rmtree(folder, ignore_errors=True)
         self._train = tf.summary.create_file_writer(str(directory / "train"))
         self._validation = tf.summary.create_file_writer(str(directory / "validation"))
+        for entry in history:
+            self.write(entry)
 
-    def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Write and flush the metrics of an epoch that ended at a step."""
-        for name, value in metrics.items():
+    def write(self, entry: Mapping[str, float]) -> None:
+        """Write and flush an epoch as the history has it: epoch, the step at which it ended, metrics."""
+        step = int(entry["step"])
+        for name, value in metrics_of(entry).items():
             writer = self._validation if name.startswith(VALIDATION_PREFIX) else self._train
             scalar = tf.constant(value, tf.float32)
             with writer.as_default(step=step):

@@ -1,0 +1,115 @@
+"""The loop by itself: a model of one weight, updated by a step that the test writes."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from fovea_trainers.errors import CheckpointError, NonFiniteLoss
+from fovea_trainers.runtime import loop
+from fovea_trainers.runtime.checkpoints import Checkpoints, Run
+from fovea_trainers.runtime.interruption import Interruption
+from fovea_trainers.runtime.metrics import Running
+from fovea_trainers.runtime.position import Position
+from fovea_trainers.runtime.progress import Reporter
+from fovea_trainers.runtime.strategy import Single
+
+EPOCH = 4
+"""Steps an epoch, of one example each."""
+
+
+def run(
+    root: Path,
+    *,
+    job: str = "",
+    weight: Callable[[int], float] = lambda step: 1.0,
+    val_loss: Callable[[], float] = lambda: 1.0,
+    epochs: int = 5,
+    max_steps: int | None = None,
+    patience: int | None = None,
+    stream: io.StringIO | None = None,
+) -> Position:
+    """Train below a folder: step N makes the weight `weight(N)`, after a loss that is a number."""
+    variable, running = tf.Variable(0.0), Running()
+
+    def step(_example: object, number: int) -> None:
+        running.add(tf.constant([1.0]), tf.constant([True]), tf.constant(number, tf.int64))
+        variable.assign(weight(number))
+
+    (root / "checkpoints").mkdir(exist_ok=True)
+    schedule = loop.Schedule(epochs, EPOCH, checkpoint_every_steps=1, max_steps=max_steps, patience=patience)
+    return loop.train(
+        loop.Training(
+            batches=lambda _epoch, first: [(None,)] * (EPOCH - first),
+            step=step,
+            running=running,
+            validate=lambda: {"val_loss": val_loss()},
+        ),
+        schedule,
+        strategy=Single(),
+        checkpoints=Checkpoints(
+            root / "checkpoints",
+            run=Run({"job": job}, {}, "none"),
+            keep=100,
+            variables={"model": [variable], "optimizer": [], "running": running.variables},
+        ),
+        reporter=Reporter(root / "progress.jsonl", schedule.steps, EPOCH, epochs, 1, stream=stream or io.StringIO()),
+        logs=root / "logs",
+        interruption=Interruption(),
+    )
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def saved(root: Path) -> list[int]:
+    return sorted(int(path.name) for path in (root / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_weights_that_the_last_update_broke_are_not_saved(tmp_path, broken):
+    """The loss of a step is computed before its update: it is still a number where the weights are none any more."""
+    with pytest.raises(NonFiniteLoss, match="a weight became non-finite at step 3: the training diverged"):
+        run(tmp_path, weight=lambda step: broken if step == 3 else 1.0, max_steps=3)
+    assert saved(tmp_path) == [1, 2]
+
+
+def test_a_validation_loss_that_is_no_number_is_no_reason_to_stop_early(tmp_path):
+    with pytest.raises(NonFiniteLoss, match="the validation loss became non-finite at step 4"):
+        run(tmp_path, val_loss=lambda: float("nan"), patience=1)
+    assert saved(tmp_path) == [1, 2, 3]
+
+
+def test_the_bar_s_line_is_ended_however_training_ends(tmp_path):
+    stream = Terminal()
+    with pytest.raises(NonFiniteLoss):
+        run(tmp_path, weight=lambda step: float("nan") if step == 3 else 1.0, stream=stream)
+    assert "/4 loss 1.0000" in stream.getvalue().splitlines()[-1]
+    assert stream.getvalue().endswith("\n")
+
+
+UNREADABLE = {
+    "an unknown field of the position": lambda state: state["position"].update(batches=1),
+    "no run": lambda state: state.pop("run"),
+    "an unknown field of the run": lambda state: state["run"].update(name="x"),
+    "another format": lambda state: state.update(format=2),
+}
+
+
+@pytest.mark.parametrize("change", UNREADABLE.values(), ids=UNREADABLE.keys())
+@pytest.mark.parametrize("job", ["", "digits"], ids=["on a laptop", "in a pod"])
+def test_a_checkpoint_that_cannot_be_understood_is_refused_with_a_remedy_for_the_place(tmp_path, change, job):
+    run(tmp_path, max_steps=1, job=job)
+    path = tmp_path / "checkpoints" / "1" / "state.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    change(state)
+    path.write_text(json.dumps(state), encoding="utf-8")
+    with pytest.raises(CheckpointError) as refusal:
+        run(tmp_path, job=job)
+    assert str(refusal.value).startswith(f"checkpoint {path.parent} ")
+    remedy = "name another job in spec.checkpoint.from, or drop it" if job else f"remove {path.parent}"
+    assert remedy in str(refusal.value)
