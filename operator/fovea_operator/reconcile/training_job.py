@@ -260,11 +260,12 @@ def _next_pod(view: View) -> Decision:
 
 
 def _create(view: View, pod: Child, sources: Sources) -> Decision:
-    name = pod.manifest["metadata"]["name"]
-    begin = times.parse(view.status.next_attempt_time)
-    ordinary = view.status.state is None or (begin is not None and not view.resumed)
-    if ordinary and (begin or view.queued_since) + QUIET > view.now:
+    retrying = view.status.next_attempt_time is not None and not view.resumed
+    if view.status.state is None or retrying:
+        # Nothing is told that the pod would have to take back. From now, not from the job's creation: a job that
+        # waited for its turn among many others must not cost one write more than they do.
         return Decision(children=(pod,), requeue_at=view.now + QUIET)
+    name = pod.manifest["metadata"]["name"]
     fetches = f" It fetches {len(sources.inputs)} inputs first." if sources.inputs else ""
     message = f"Pod {name} is created and waits for a node.{fetches}"
     # Without `attempts` or with `nextAttemptTime` the status does not claim that the pod was seen.

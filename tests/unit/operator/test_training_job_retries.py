@@ -130,6 +130,9 @@ TABLE: dict[str, Row] = {
     "after the back-off the next attempt's pod is made; the failed one stays for its log": Row(
         lambda: observed(job(RETRYING), ended(code=75)), QUIET | {"creates": ["digits-chief-0-1"]}, now=80
     ),
+    "a retry that is looked at late gets its pod without a status": Row(
+        lambda: observed(job(RETRYING), ended(code=75)), QUIET | {"creates": ["digits-chief-0-1"], "wakes": 92}, now=90
+    ),
     "the next attempt's pod is made while the old one is stuck on its lost node": Row(
         lambda: observed(job(RETRYING), running(deleting=True, deletion_deadline=at(20))),
         QUIET | {"creates": ["digits-chief-0-1"]},
