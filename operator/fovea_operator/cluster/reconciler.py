@@ -140,17 +140,15 @@ class Reconciler:
 
     async def _apply_status(self, key: Key, uid: str, status: dict[str, Any]) -> None:
         resource = resources.of_kind(key.kind)
-        answer = await self._client.apply(
-            {
-                "apiVersion": resource.api_version,
-                "kind": key.kind,
-                # The uid is a precondition: a namesake that came after is never hit.
-                "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
-                "status": status,
-            },
-            "status",
-        )
-        self._intake.seen(key.kind, answer)
+        manifest = {
+            "apiVersion": resource.api_version,
+            "kind": key.kind,
+            # The uid is a precondition: a namesake that came after is never hit.
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "status": status,
+        }
+        with self._intake.writing(key, status):
+            self._intake.seen(key.kind, await self._client.apply(manifest, "status"))
 
     async def _without_object(self, key: Key) -> None:
         store = self._cache.jobs if key.kind == resources.TRAINING_JOB.kind else self._cache.deployments

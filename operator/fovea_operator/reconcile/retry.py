@@ -58,7 +58,8 @@ def _again(view: View, failure: Failure, retry: int) -> Decision:
     )
     new = _next_attempt(view, begin, message, JobReason.RETRYING)
     new = new.model_copy(update={"retries": retry, "last_failure": _record(view, failure)})
-    return report.decision(view, new, requeue_at=begin)
+    # A suspended job is not to wait for a retry, and that is said once the attempt is written.
+    return report.decision(view, new, requeue_at=view.now if view.spec.suspend else begin)
 
 
 def _interrupted(view: View) -> TrainingJobStatus:

@@ -130,6 +130,11 @@ TABLE: dict[str, Row] = {
     "after the back-off the next attempt's pod is made; the failed one stays for its log": Row(
         lambda: observed(job(RETRYING), ended(code=75)), QUIET | {"creates": ["digits-chief-0-1"]}, now=80
     ),
+    "a failed attempt of a job that is to be suspended is written, and the job looked at again at once": Row(
+        lambda: observed(job(RUNNING, suspend=True), ended(code=75)),
+        {"state": "QUEUED", "retries": 1, "wakes": 71},
+        now=71,
+    ),
     "a retry that is looked at late gets its pod without a status": Row(
         lambda: observed(job(RETRYING), ended(code=75)), QUIET | {"creates": ["digits-chief-0-1"], "wakes": 92}, now=90
     ),

@@ -170,6 +170,15 @@ def test_a_model_version_wakes_deployments_and_jobs_of_its_model_only(world: Wor
     }
 
 
+@pytest.mark.parametrize("more", [{}, {"annotations": {"a": "b"}}, {"labels": {"a": "b"}}, {"managedFields": [{}]}])
+def test_a_write_that_changes_nothing_that_is_decided_on_wakes_nobody(world: World, more: dict[str, Any]) -> None:
+    machine = {"kind": "MachineType", "metadata": meta("big", 7), "spec": {"cpu": "1", "memory": "1Gi"}}
+    objects = [job(version=1), model_version("digits-v1", "digits"), model_deployment("digits", "digits"), machine]
+    world.seen(*objects)
+    later = [{**each, "metadata": each["metadata"] | {"resourceVersion": "20"} | more} for each in objects]
+    assert world.seen(*later) == set()
+
+
 def test_a_machine_type_wakes_every_unfinished_job_and_every_deployment(world: World) -> None:
     world.seen(job("a", 1), job("b", 2, status={"state": "SUCCEEDED"}), model_deployment("front", "digits"))
     machine = {

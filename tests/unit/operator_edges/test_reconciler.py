@@ -15,7 +15,7 @@ from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.progress import Reports
-from fovea_operator.cluster.queue import Failure
+from fovea_operator.cluster.queue import Backoff, Failure, Schedule
 from fovea_operator.cluster.reconciler import Reconciler
 from fovea_operator.cluster.routing import Routes
 from fovea_operator.reconcile import references
@@ -154,6 +154,85 @@ def test_a_refused_child_is_told_in_the_status_and_tried_again_later() -> None:
     failure, calls = world.work()
     assert failure is None
     assert calls[:2] == ["create Pod", "apply TrainingJob/status"]
+
+
+def test_the_own_status_write_does_not_queue_its_key_neither_by_the_answer_nor_by_the_watch() -> None:
+    world = World(whole)
+    world.know(job())
+    apply = world.server.apply
+
+    async def watched_first(manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
+        answer = await apply(manifest, subresource)
+        world.intake.event("TrainingJob", "MODIFIED", answer)
+        return answer
+
+    for how in (apply, watched_first):
+        world.server.apply = how  # type: ignore[method-assign]
+        world.server.objects["TrainingJob", "digits"]["status"] = {}
+        world.know(world.server.objects["TrainingJob", "digits"])
+        world.know(pod())
+        world.queued.clear()
+        _, calls = world.work()
+        assert "apply TrainingJob/status" in calls
+        assert world.queued == []
+
+
+def test_a_refusal_whose_words_vary_is_not_tried_again_before_its_back_off() -> None:
+    tries = 0
+
+    def refuse(call: str) -> Exception | None:
+        nonlocal tries
+        tries += call == "create Pod"
+        return errors.Refused(f"exceeded quota, used: {tries}", code=403) if call == "create Pod" else None
+
+    def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
+        again = whole(observed, now, settings)
+        return replace(again, status={"message": observed.refused}, deletions=()) if observed.refused else again
+
+    world = World(decide)
+    world.know(job())
+    world.server.fail = refuse
+    schedule: Schedule[Key] = Schedule(Backoff(1, 60))
+    schedule.add(DIGITS, 0)
+    for second in range(60):
+        world.queued.clear()
+        while (item := schedule.take(second)) is not None:
+            failure, _ = world.work(item[0])
+            for key in world.queued:
+                schedule.add(key, second)
+            assert failure is not None
+            schedule.failed(item[0], second)
+            assert tries <= 10, "not once in a second"
+    assert tries == 6  # at 0, 1, 3, 7, 15 and 31 s
+    assert world.status == {"message": "exceeded quota, used: 6"}
+
+
+@pytest.mark.parametrize("edit", [{"spec": {"suspend": True}}, {"status": {"message": "somebody's"}}])
+def test_somebody_elses_change_in_the_answer_to_a_status_write_queues_the_key(edit: dict[str, Any]) -> None:
+    world = World(lambda *_: Decision(status={"state": "PREPARING"}))
+    world.know(job())
+    apply = world.server.apply
+
+    async def edited_before(manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
+        answer = await apply(manifest, subresource)
+        return {**answer, **{part: {**answer[part], **more} for part, more in edit.items()}}
+
+    world.server.apply = edited_before  # type: ignore[method-assign]
+    world.queued.clear()
+    world.work()
+    assert world.queued == [DIGITS]
+
+
+def test_a_status_write_still_queues_the_others_that_wait_for_the_job() -> None:
+    world = World(lambda *_: Decision(status={"state": "SUCCEEDED"}))
+    world.know(job())
+    follower = job()
+    follower["metadata"] = {"name": "follower", "namespace": "team", "uid": "u2", "generation": 1}
+    follower["spec"] = {**follower["spec"], "inputs": {"data": "job://digits/output"}}
+    world.know(follower)
+    world.queued.clear()
+    world.work()
+    assert world.queued == [keys.job("team", "follower")]
 
 
 @pytest.mark.parametrize(("due", "at_most"), [(30, 30.0), (-5, 0.0), (None, None)])
