@@ -366,6 +366,9 @@ def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(seen: D
     gone = {deletion.name for deletion in decision.deletions}
     if stable is not None:
         assert stable["deployment"] not in gone, "what serves is not deleted"
+    if seen.refused and seen.service is not None:
+        moved = stable is not None and stable["deployment"] != (status.get("stable") or stable)["deployment"]
+        assert not moved, "what was refused may be the Service"
     pointed = [m["spec"]["selector"][labels.VERSION] for m in created(decision, "Service")]
     was = status.get("stable")
     if stable is not None and was is not None and stable["deployment"] != was["deployment"]:
