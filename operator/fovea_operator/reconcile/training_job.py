@@ -93,7 +93,7 @@ def _success(view: View) -> Decision | None:
         new = report.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
         return report.end(view, new)
     if view.observed.refused:
-        return _registration_refused(view)
+        return _registration_refused(view, published)
     registered = registration.register(view, success, model, files)
     message = f"Succeeded: model version {registered.name} is registered. " + (
         f"Ask it with: fovea predict --model {model} IMAGE"
@@ -120,10 +120,17 @@ def _succeed(
     return report.end(view, report.over(view, JobState.SUCCEEDED, reason, message, **fields), children=children)
 
 
-def _registration_refused(view: View) -> Decision:
+def _registration_refused(view: View, published: dict[str, Any]) -> Decision:
+    said = view.observed.refused.rstrip(".")
+    if cancellation.wanted(view):
+        message = (
+            "Cancelled as asked: the program has succeeded and its output is published, but its model is not registered, "
+            f"since the API server refuses that: {said}."
+        )
+        return report.end(view, report.over(view, JobState.CANCELLED, JobReason.CANCELLED, message, **published))
     message = (
-        "The program has succeeded, but the API server refuses to register its model; it is tried again. "
-        f"It says: {view.observed.refused}"
+        f"The program has succeeded, but the API server refuses to register its model: {said}. It is tried again; free the "
+        "quota or correct the policy, or cancel the job: what it published stays."
     )
     new = report.status(
         view,
@@ -200,7 +207,7 @@ def _live_pod(view: View) -> Decision | None:
     pod = view.pod
     if pod is None:
         return None
-    where = stage.of(pod, view.job.metadata.name)
+    where = stage.of(pod, view.job)
     if where.running and (since := progress.store_unreachable_since(view.observed.progress)):
         where = stage.without_store(where, since)
     if where.waiting and (late := deadlines.waited_too_long(view, where.message, where.waiting_since)):
