@@ -9,7 +9,7 @@ from typing import Any
 from fovea_api.v1alpha1 import Condition, ModelDeployment, TrainingJob
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason, JobCondition, JobReason
 
-from fovea_operator.errors import ApiError, Conflict, Gone, Refused
+from fovea_operator.errors import ApiError, Conflict, Gone, Overtaken, Refused
 from fovea_operator.reconcile.conditions import Truth, put
 from fovea_operator.reconcile.decision import Decision, Deletion
 from fovea_operator.reconcile.observed import DeploymentObserved, JobObserved
@@ -79,7 +79,8 @@ class Reconciler:
             outcome = "gone"
             log.info("an object went away under a reconcile", extra={"key": str(key), "error": str(error)})
         except Conflict as error:
-            outcome, failure = "conflict", Failure()
+            # Jobs of one model that end together take each other's number: with a back-off they would do so for minutes.
+            outcome, failure = "conflict", Failure(at_most=0.0 if isinstance(error, Overtaken) else None)
             log.info("decided on something out of date; deciding anew", extra={"key": str(key), "error": str(error)})
         except ApiError as error:
             outcome, failure = "transient", Failure(error.retry_after)

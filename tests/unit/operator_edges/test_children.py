@@ -10,7 +10,7 @@ from fovea_operator.cluster.children import Children
 from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.routing import Routes
-from fovea_operator.errors import Conflict, NotOurs
+from fovea_operator.errors import NotOurs, Overtaken
 from fovea_operator.reconcile import references
 from fovea_operator.reconcile.decision import Child, Deletion, Write
 from support.memory_api import Server
@@ -86,7 +86,7 @@ def test_a_model_version_of_the_same_job_is_taken_as_registered(world: World) ->
 
 def test_a_version_number_taken_by_another_job_stops_the_decision_and_is_known_to_the_next(world: World) -> None:
     world.server.put(model_version("u2"))
-    with pytest.raises(Conflict, match="digits-v1 exists with another content"):
+    with pytest.raises(Overtaken, match="digits-v1 exists with another content"):
         world.write(Write.CREATE, model_version("u1"))
     assert world.cache.versions.get("team", "digits-v1") is not None
 

@@ -248,15 +248,19 @@ def test_a_deadline_of_a_refused_job_is_kept(due: int | None, at_most: float | N
 
 
 @pytest.mark.parametrize(
-    ("error", "wait"),
-    [(errors.Conflict("out of date", code=409), 0.0), (errors.Transient("slow down", code=429, retry_after=9), 9.0)],
+    ("error", "back"),
+    [
+        (errors.Conflict("out of date", code=409), Failure()),
+        (errors.Overtaken("the number is taken", code=409), Failure(at_most=0)),
+        (errors.Transient("slow down", code=429, retry_after=9), Failure(9)),
+    ],
 )
-def test_a_transient_error_stops_the_decision_and_comes_back(error: Exception, wait: float) -> None:
+def test_a_transient_error_stops_the_decision_and_comes_back(error: Exception, back: Failure) -> None:
     world = World(whole)
     world.know(job())
     world.server.fail = lambda call: error if call == "create Pod" else None
     failure, calls = world.work()
-    assert failure == Failure(wait)
+    assert failure == back
     assert calls == ["create Pod"]
     assert world.status == {}
 
