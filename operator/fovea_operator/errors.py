@@ -9,7 +9,7 @@ FoveaError
     │   └── Overtaken    the name was taken meanwhile, as is now known → the decision is dropped, decided anew at once
     ├── AlreadyExists    409: the name is taken                      → ours: fine; otherwise `NotOurs`
     ├── Gone             404, 410: the object or its namespace is not there any more
-    └── Refused          other 4xx: quota, policy, schema            → `observed.refused`, back-off
+    └── Refused          other 4xx: quota, policy, schema            → a child: `observed.refused`, back-off; else: logged
         └── NotOurs      the name is taken by an object that is not ours
 
 Anything else at the boundary is a defect: logged with its traceback, condition reason InternalError, back-off.

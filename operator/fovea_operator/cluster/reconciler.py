@@ -82,6 +82,13 @@ class Reconciler:
             # Jobs of one model that end together take each other's number: with a back-off they would do so for minutes.
             outcome, failure = "conflict", Failure(at_most=0.0 if isinstance(error, Overtaken) else None)
             log.info("decided on something out of date; deciding anew", extra={"key": str(key), "error": str(error)})
+        except Refused as error:
+            # Not of a child, which is told in the status: the status itself, or a deletion. Nobody else hears of it.
+            outcome, failure = "refused", Failure(error.retry_after)
+            log.error(  # noqa: TRY400 - the server's answer, no defect of ours
+                "the API server refuses a status or a deletion: check the operator's rights and its definitions",
+                extra={"key": str(key), "error": str(error)},
+            )
         except ApiError as error:
             outcome, failure = "transient", Failure(error.retry_after)
             log.warning("the API server did not do it; trying again", extra={"key": str(key), "error": str(error)})

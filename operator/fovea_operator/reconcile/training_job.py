@@ -95,11 +95,7 @@ def _success(view: View) -> Decision | None:
     if view.observed.refused:
         return _registration_refused(view, published)
     registered = registration.register(view, success, model, files)
-    message = f"Succeeded: model version {registered.name} is registered. " + (
-        f"Ask it with: fovea predict --model {model} IMAGE"
-        if view.spec.model.deploy
-        else f"Serve it with a ModelDeployment of model {model}."
-    )
+    message = f"Succeeded: model version {registered.name} is registered. {registered.next_step}"
     return _succeed(view, success, message, published | {"model_version": registered.name}, registered.children)
 
 

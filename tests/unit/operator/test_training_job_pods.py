@@ -212,13 +212,28 @@ TABLE: dict[str, Row] = {
         {"state": "PREPARING", "conditions": {"Admitted": "True Accepted", "Running": "False AgentFailed"}},
         "Fovea's agent cannot start: the store refused the key.",
     ),
-    "a sidecar that was down when the program ended fails the attempt with its reason": Row(
+    "a sidecar that was down when the program ended fails the attempt with its reason, and it is retried": Row(
         lambda: observed(job(RUNNING), ended(sync=CRASHING)),
         {
-            "state": "FAILED",
-            "conditions": {"Admitted": "True Accepted", "Running": "False KeyRefused", "Failed": "True KeyRefused"},
+            "state": "QUEUED",
+            "retries": 1,
+            "conditions": {"Admitted": "True Accepted", "Running": "False Retrying"},
+            "wakes": 80,
         },
-        "Failed: the store refused the key.",
+        "Attempt 0 failed: the store refused the key.",
+        now=71,
+    ),
+    "a sidecar that was down whenever the program ended fails the job with its reason": Row(
+        lambda: observed(job(RUNNING | {"retries": 3}), ended(sync=CRASHING)),
+        {
+            "state": "FAILED",
+            "conditions": {
+                "Running": "False BackoffLimitExceeded",
+                "Admitted": "True Accepted",
+                "Failed": "True BackoffLimitExceeded",
+            },
+        },
+        "the store refused the key.",
     ),
     "publishing is told when it lasts": Row(
         lambda: observed(job(RUNNING), ended(phase="Running", sync=ContainerRecord(running_since=at(9)))),
@@ -299,6 +314,15 @@ TABLE: dict[str, Row] = {
     "deploy leaves a ModelDeployment that exists alone": Row(
         lambda: observed(job(RUNNING, model={"name": "digits", "deploy": True}), ended(), deployments=[deployment()]),
         {"state": "SUCCEEDED", "creates": ["digits-v1"]},
+        "Ask it with: fovea predict --model digits IMAGE",
+    ),
+    "a ModelDeployment of that name that serves another model is named": Row(
+        lambda: observed(
+            job(RUNNING, model={"name": "digits", "deploy": True}), ended(), deployments=[deployment(model="faces")]
+        ),
+        {"state": "SUCCEEDED", "creates": ["digits-v1"]},
+        "model version digits-v1 is registered. It is not served: ModelDeployment digits is in the way, which serves model "
+        "faces. Serve it with a ModelDeployment of model digits under another name.",
     ),
     "a model that is to be registered and was not written fails the job": Row(
         lambda: observed(job(RUNNING, model={"name": "digits"}), ended(sync=published(model=None))),

@@ -111,6 +111,22 @@ TABLE: dict[str, Row] = {
         },
         "Failed after 3 of 3 retries (runPolicy.backoffLimit): the program ended with exit code 75.",
     ),
+    "a job that lost one pod too many says how to go on": Row(
+        lambda: observed(job(RUNNING | {"retries": 3, "attempts": {"chief-0": 3}})),
+        {"state": "FAILED"},
+        "Submit a new job that goes on from its checkpoints with checkpoint.from: job://digits, and with a larger "
+        "runPolicy.backoffLimit",
+    ),
+    "a job whose pods were ended from outside too often says how to go on": Row(
+        lambda: observed(job(RUNNING, runPolicy={"backoffLimit": 0}), ended(code=1, disrupted="preempted by vip")),
+        {"state": "FAILED"},
+        "preempted by vip. Submit a new job that goes on from its checkpoints with checkpoint.from: job://digits",
+    ),
+    "a job that ended by a defect of the agent says how to go on": Row(
+        lambda: observed(job(RUNNING), agent_failed(names.SYNC_CONTAINER, 70, "AgentFailed", "internal error")),
+        {"state": "FAILED"},
+        "internal error. Submit a new job that goes on from its checkpoints",
+    ),
     "backoffLimit 0 means no retry": Row(
         lambda: observed(job(RUNNING, runPolicy={"backoffLimit": 0}), ended(code=137)), {"state": "FAILED"}
     ),

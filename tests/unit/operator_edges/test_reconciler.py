@@ -57,6 +57,7 @@ class World:
         routes = Routes(self.cache, references.needs)
         self.queued: list[Key] = []
         self.intake = Intake(self.cache, routes, self.queued.append)
+        self.metrics = Metrics(self.cache, lambda: 0)
         self.announced: list[Event] = []
         self.requeued: dict[Key, float | None] = {}
         self.reconciler = Reconciler(
@@ -66,7 +67,7 @@ class World:
             intake=self.intake,
             reports=Reports(5, lambda *_: None),
             settings=Settings(cancel_grace_seconds=7),
-            metrics=Metrics(self.cache, lambda: 0),
+            metrics=self.metrics,
             announce=self._announce,
             requeue=self.requeued.__setitem__,
             decide_job=decide,
@@ -263,6 +264,20 @@ def test_a_transient_error_stops_the_decision_and_comes_back(error: Exception, b
     assert failure == back
     assert calls == ["create Pod"]
     assert world.status == {}
+
+
+@pytest.mark.parametrize("call", ["apply TrainingJob/status", "delete Pod"])
+def test_a_refused_status_or_deletion_is_an_error_of_its_own(call: str, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(whole)
+    world.know(job())
+    refusal = errors.Refused("forbidden (PATCH /apis/fovea.dev/v1alpha1/x: 403)", code=403)
+    world.server.fail = lambda made: refusal if made == call else None
+    failure, _ = world.work()
+    assert failure == Failure()
+    [record] = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert vars(record)["key"] == "TrainingJob team/digits"
+    assert "PATCH" in vars(record)["error"]
+    assert 'outcome="refused"' in world.metrics.text().decode()
 
 
 def test_a_job_that_went_away_meanwhile_is_no_failure() -> None:
