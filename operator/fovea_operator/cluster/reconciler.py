@@ -10,8 +10,9 @@ from fovea_api.v1alpha1 import Condition, ModelDeployment, TrainingJob
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason, JobCondition, JobReason
 
 from fovea_operator.errors import ApiError, Conflict, Gone, Overtaken, Refused
+from fovea_operator.reconcile import cleanup
 from fovea_operator.reconcile.conditions import Truth, put
-from fovea_operator.reconcile.decision import Decision, Deletion
+from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.observed import DeploymentObserved, JobObserved
 from fovea_operator.settings import Settings
 
@@ -171,12 +172,11 @@ class Reconciler:
         """End pods of a job of that name that is gone; `uid`: the one that is there."""
         if key.kind != resources.TRAINING_JOB.kind:
             return
-        # The garbage collector would give the pods of a deleted job their own, long grace period.
-        for pod in observe.orphans(self._cache, key, uid):
-            if not pod.deleting:
-                await self._children.delete(
-                    Deletion("v1", "Pod", pod.namespace, pod.name, pod.uid, self._settings.cancel_grace_seconds)
-                )
+        # The garbage collector gives the pods of a deleted job their own, long grace period, and may be faster than we
+        # are: then it is shortened.
+        orphans = observe.orphans(self._cache, key, uid)
+        for deletion in cleanup.remove(orphans, datetime.now(UTC), self._settings.cancel_grace_seconds):
+            await self._children.delete(deletion)
 
     async def _tell_unreadable(self, key: Key, message: str) -> None:
         """Say on the object itself that it cannot be read."""

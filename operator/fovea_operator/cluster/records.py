@@ -123,7 +123,7 @@ def _container(item: Raw) -> ContainerRecord:
     state = item.get("state") or {}
     waiting, running, terminated = state.get("waiting"), state.get("running"), state.get("terminated")
     last = (item.get("lastState") or {}).get("terminated") or {}
-    past: dict[str, Any] = {"restarts": int(item.get("restartCount") or 0)}
+    past: dict[str, Any] = {}
     if last:
         past["last_exit_code"] = int(last["exitCode"])
         past["last_reason"] = last.get("reason") or ""
@@ -166,7 +166,6 @@ def workload(raw: Raw) -> DeploymentRecord:
         replicas=int((raw.get("spec") or {}).get("replicas") or 0),
         ready_replicas=int(status.get("readyReplicas") or 0),
         available_replicas=int(status.get("availableReplicas") or 0),
-        created=moment(metadata["creationTimestamp"]),
         deleting=bool(metadata.get("deletionTimestamp")),
         replica_failure=failure,
     )

@@ -27,7 +27,7 @@ def suspend(view: View) -> Decision:
         return report.decision(
             view,
             new,
-            deletions=cleanup.stop([pod], view, view.settings.grace_seconds),
+            deletions=cleanup.stop([pod], view.now, view.settings.grace_seconds),
             requeue_at=pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
         )
     if view.suspended:

@@ -66,7 +66,6 @@ container_records = st.builds(
     termination_message=messages,
     started=moments,
     finished=moments,
-    restarts=st.integers(0, 3),
     last_exit_code=st.none() | st.sampled_from([0, 1, 65, 66, 75, 77]),
     last_message=messages,
 )

@@ -151,7 +151,7 @@ def test_a_deletion_marks_the_object_at_once(world: World) -> None:
     world.write(Write.CREATE, manifest())
     pod = world.cache.pods.get("team", "digits-chief-0-0")
     assert pod is not None
-    asyncio.run(world.children.delete(Deletion("v1", "Pod", "team", "digits-chief-0-0", pod.uid)))
+    asyncio.run(world.children.delete(Deletion("Pod", "team", "digits-chief-0-0", pod.uid)))
     assert world.cache.pods.get("team", "digits-chief-0-0").record.deleting  # type: ignore[union-attr]
 
 
@@ -162,6 +162,6 @@ def test_deleting_what_is_gone_or_replaced_forgets_it_and_spares_the_successor(w
     successor = manifest()
     successor["metadata"]["uid"] = "successor"
     world.server.put(successor)
-    asyncio.run(world.children.delete(Deletion("v1", "Pod", "team", "digits-chief-0-0", pod.uid)))
+    asyncio.run(world.children.delete(Deletion("Pod", "team", "digits-chief-0-0", pod.uid)))
     assert world.cache.pods.get("team", "digits-chief-0-0") is None
     assert "deletionTimestamp" not in world.server.objects["Pod", "digits-chief-0-0"]["metadata"]

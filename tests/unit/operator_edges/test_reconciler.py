@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from fovea_operator.cluster.progress import Reports
 from fovea_operator.cluster.queue import Backoff, Failure, Schedule
 from fovea_operator.cluster.reconciler import Reconciler
 from fovea_operator.cluster.routing import Routes
-from fovea_operator.reconcile import references
+from fovea_operator.reconcile import references, times
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event, Write
 from fovea_operator.reconcile.observed import JobObserved
 from fovea_operator.settings import Settings
@@ -97,7 +97,7 @@ def whole(observed: JobObserved, now: datetime, _: Settings) -> Decision:
     return Decision(
         children=(Child(Write.CREATE, pod()),),
         status={"state": "PREPARING", "observedGeneration": 1},
-        deletions=(Deletion("v1", "Pod", "team", "old", "u9", 30),),
+        deletions=(Deletion("Pod", "team", "old", "u9", 30),),
         events=(Event("Normal", "PodCreated", "a pod was made"),),
         requeue_at=now + timedelta(seconds=12),
     )
@@ -351,6 +351,20 @@ def test_the_pods_of_a_job_that_is_gone_are_deleted_with_the_short_grace() -> No
     assert world.requeued == {DIGITS: None}
     _, calls = world.work()
     assert calls == []
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(600, ["delete Pod"]), (7, [])])
+def test_a_pod_that_the_garbage_collector_deleted_first_gets_the_short_grace_too(
+    seconds: int, calls: list[str]
+) -> None:
+    world = World(whole)
+    stored = world.know(job())
+    orphan = pod()
+    ends = datetime.now(UTC) + timedelta(seconds=seconds)
+    orphan["metadata"] |= {"deletionTimestamp": times.text(ends), "deletionGracePeriodSeconds": seconds}
+    world.know(orphan)
+    world.intake.event("TrainingJob", "DELETED", stored)
+    assert world.work()[1] == calls
 
 
 def test_the_pods_of_a_namesake_before_it_are_ended_when_a_job_is_looked_at() -> None:
