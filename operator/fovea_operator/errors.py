@@ -5,10 +5,11 @@ FoveaError
 ├── LeaseLost            another instance leads                      → the process ends
 └── ApiError             the API server's answer
     ├── Transient        no answer, 401, 408, 429, 5xx               → back-off (`retry_after` at least)
-    ├── Conflict         409: a precondition (uid, version) failed   → the decision is dropped, decided anew
+    ├── Conflict         409: a precondition (uid, version) failed   → the decision is dropped, back-off, decided anew
+    │   └── Overtaken    the name was taken meanwhile, as is now known → the decision is dropped, decided anew at once
     ├── AlreadyExists    409: the name is taken                      → ours: fine; otherwise `NotOurs`
     ├── Gone             404, 410: the object or its namespace is not there any more
-    └── Refused          other 4xx: quota, policy, schema            → `observed.refused`, back-off
+    └── Refused          other 4xx: quota, policy, schema            → a child: `observed.refused`, back-off; else: logged
         └── NotOurs      the name is taken by an object that is not ours
 
 Anything else at the boundary is a defect: logged with its traceback, condition reason InternalError, back-off.
@@ -54,6 +55,10 @@ class Transient(ApiError):
 
 class Conflict(ApiError):
     """What was decided on is out of date."""
+
+
+class Overtaken(Conflict):
+    """What was decided on is out of date, and what made it so is in the cache by now."""
 
 
 class AlreadyExists(ApiError):

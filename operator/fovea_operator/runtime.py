@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 from fovea_api.contract import labels
 
-from .cluster import endpoints, keys, resources
+from .cluster import endpoints, keys, observe, resources
 from .cluster.cache import Cache
 from .cluster.client import ApiClient
 from .cluster.credentials import load
@@ -36,6 +36,8 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 2.0
+_CONNECTIONS_BESIDE_WORK = 16
+"""For the Lease, lists, Events and token reviews: whatever the number of workers, a renewal never waits for them."""
 
 
 class Operator:
@@ -49,9 +51,12 @@ class Operator:
             self._work,
             workers=settings.workers,
             backoff=Backoff(settings.retry_base_seconds, settings.retry_max_seconds),
+            is_urgent=lambda key: observe.is_urgent(self._cache, key),
         )
         self._metrics = Metrics(self._cache, lambda: self._queue.schedule.depth)
-        self._client = ApiClient(load, count=self._metrics.count_call)
+        self._client = ApiClient(
+            load, count=self._metrics.count_call, connections=settings.workers + _CONNECTIONS_BESIDE_WORK
+        )
         self._routes = Routes(self._cache, references.needs)
         self._intake = Intake(self._cache, self._routes, self._queue.add, settings.watch_namespaces)
         self._intake.relisted = self._relisted

@@ -6,6 +6,32 @@ from dataclasses import dataclass, fields
 
 from fovea_api.contract import storage
 
+_DAY = 86_400
+_PORT = (0, 65_535)
+_RANGES: dict[str, tuple[float, float]] = {
+    "report_port": _PORT,
+    "metrics_port": _PORT,
+    "workers": (1, 256),
+    "resync_seconds": (0.1, _DAY),
+    "progress_seconds": (0.1, _DAY),
+    "grace_seconds": (1, _DAY),
+    "cancel_grace_seconds": (0, _DAY),
+    "backoff_base_seconds": (0, _DAY),
+    "backoff_max_seconds": (0, _DAY),
+    "lease_seconds": (3, 3_600),
+    "lease_renew_seconds": (0.1, 1_200),
+    "event_rate": (0.01, 10_000),
+    "retry_base_seconds": (0.01, _DAY),
+    "retry_max_seconds": (0.01, _DAY),
+    "relist_seconds": (0, _DAY),
+}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "model_service_type": ("ClusterIP", "NodePort", "LoadBalancer"),
+    "image_pull_policy": ("Always", "IfNotPresent", "Never"),
+    "log_format": ("json", "text"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -75,15 +101,35 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read; raises ValueError naming the variable and its value. Lists are comma-separated."""
+        """Read; raises ValueError naming the variable, its value and what it may be. Lists are comma-separated."""
         values: dict[str, object] = {}
         for item in fields(cls):
-            variable = f"FOVEA_OPERATOR_{item.name.upper()}"
+            variable = _variable(item.name)
             text = environment.get(variable)
             if text is None:
                 continue
-            values[item.name] = _read(variable, text, item.default)
-        return cls(**values)  # type: ignore[arg-type]
+            values[item.name] = value = _read(variable, text, item.default)
+            _check(item.name, value)
+        settings = cls(**values)  # type: ignore[arg-type]
+        if settings.lease_renew_seconds > settings.lease_seconds / 3:
+            # A leader gives up after two thirds of its Lease, and a renewal that failed needs time for another.
+            raise ValueError(
+                f"{_variable('lease_renew_seconds')}={settings.lease_renew_seconds} is more than a third of "
+                f"{_variable('lease_seconds')}={settings.lease_seconds}: shorten it, or lengthen the lease"
+            )
+        return settings
+
+
+def _variable(name: str) -> str:
+    return f"FOVEA_OPERATOR_{name.upper()}"
+
+
+def _check(name: str, value: object) -> None:
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise ValueError(f"{_variable(name)}={value!r} is not one of {', '.join(_CHOICES[name])}")
+    low, high = _RANGES.get(name, (None, None))
+    if low is not None and high is not None and not (isinstance(value, int | float) and low <= value <= high):
+        raise ValueError(f"{_variable(name)}={value} is not between {low} and {high}")
 
 
 def _read(variable: str, text: str, default: object) -> object:

@@ -134,6 +134,27 @@ def test_a_job_deleted_while_running_takes_its_pod_along_with_a_short_grace(
     assert kubelet.finish_deletions() == [name]
 
 
+def test_a_pod_of_a_deleted_job_that_others_deleted_first_gets_the_short_grace_too(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Start
+) -> None:
+    start_operator(CANCEL_GRACE_SECONDS="7").wait_ready()
+    cluster.create(training_job())
+    name = pod_name("digits")
+    cluster.wait("the pod", lambda: cluster.get("Pod", name))
+    kubelet.bind(name)
+    kubelet.running(name)
+    cluster.job_in("digits", "RUNNING")
+    cluster.delete("Pod", name)
+
+    def grace() -> int:
+        return int((cluster.get("Pod", name) or {"metadata": {}})["metadata"].get("deletionGracePeriodSeconds", -1))
+
+    assert grace() == 600
+    cluster.delete("TrainingJob", "digits")
+    cluster.wait("the short grace", lambda: grace() == 7)
+    assert kubelet.finish_deletions() == [name]
+
+
 def test_a_namesake_submitted_after_a_deletion_gets_a_pod_of_its_own(
     cluster: Cluster, kubelet: Kubelet, operator: OperatorProcess
 ) -> None:

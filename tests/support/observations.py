@@ -275,7 +275,6 @@ def workload(name: str, *, ready: int = 0, replicas: int = 1, **fields: Any) -> 
         "observed_generation": 1,
         "ready_replicas": ready,
         "available_replicas": ready,
-        "created": T0,
     }
     return DeploymentRecord(
         namespace="vision",

@@ -9,7 +9,7 @@ from typing import Any
 
 from fovea_api.contract import labels
 
-from fovea_operator.errors import AlreadyExists, Conflict, Gone, NotOurs
+from fovea_operator.errors import AlreadyExists, Conflict, Gone, NotOurs, Overtaken
 from fovea_operator.reconcile.decision import Child, Deletion, Write
 
 from . import records, resources
@@ -78,7 +78,7 @@ class Children:
                 raise NotOurs(_taken(manifest, existing))
         elif not _says(manifest.get("spec"), existing.get("spec")):
             self._refuse_unreadable(manifest)
-            raise Conflict(f"{_title(manifest)} exists with another content")
+            raise Overtaken(f"{_title(manifest)} exists with another content")
 
     def _refuse_unreadable(self, manifest: Manifest) -> None:
         """Raise NotOurs for an object that no decision sees: deciding anew would meet it for ever."""

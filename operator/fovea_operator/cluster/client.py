@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +16,7 @@ from fovea_operator import errors
 from fovea_operator.reconcile.decision import Deletion
 
 from . import resources
-from .credentials import Credentials
+from .credentials import Credentials, NoCredentials
 from .resources import Resource
 
 Object = dict[str, Any]
@@ -28,7 +30,10 @@ _RELOAD_SECONDS = 60.0
 
 
 class ApiClient:
-    """A client of one API server. Whatever server or network do, it raises an `ApiError`."""
+    """A client of one API server. Whatever server, network or files do, it raises an `ApiError`.
+
+    Only credentials that were never there are `NoCredentials`: there is nothing to wait for.
+    """
 
     def __init__(
         self,
@@ -47,9 +52,10 @@ class ApiClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        # Taken away first: while it closes, others must open a new one, and nobody may close that by mistake.
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def create(self, manifest: Mapping[str, Any]) -> Object:
         """POST an object. AlreadyExists when the name is taken."""
@@ -142,7 +148,7 @@ class ApiClient:
         except errors.Transient as error:
             if error.code != errors.HTTP_UNAUTHORIZED:
                 raise
-            await self.close()
+            self._read_at = -math.inf
         return await self._send(verb, resource.plural, method, path, body, content_type)
 
     async def _send(
@@ -171,17 +177,27 @@ class ApiClient:
     async def _open(self) -> tuple[aiohttp.ClientSession, Credentials]:
         now = asyncio.get_running_loop().time()
         if self._credentials is None or self._session is None or now - self._read_at > _RELOAD_SECONDS:
-            fresh = self._load()
+            fresh, tls = self._read()
             self._read_at = now
-            if self._credentials is not None and replace(fresh, token="") != replace(self._credentials, token=""):
+            before, self._credentials = self._credentials, fresh
+            if before is not None and replace(fresh, token="") != replace(before, token=""):
                 await self.close()  # another server or certificate; a new token alone needs no new connections
             if self._session is None:
-                connector = aiohttp.TCPConnector(ssl=fresh.context() or True, limit=self._connections, ttl_dns_cache=60)
+                connector = aiohttp.TCPConnector(ssl=tls or True, limit=self._connections, ttl_dns_cache=60)
                 self._session = aiohttp.ClientSession(
                     connector=connector, timeout=_TIMEOUT, headers={"Accept": JSON, "User-Agent": "fovea-operator"}
                 )
-            self._credentials = fresh
         return self._session, self._credentials
+
+    def _read(self) -> tuple[Credentials, ssl.SSLContext | bool]:
+        """The credentials as they are now. While they are being exchanged on disk they may be unreadable: Transient."""
+        try:
+            fresh = self._load()
+            return fresh, fresh.context()
+        except (NoCredentials, OSError, ValueError) as error:
+            if self._credentials is None:
+                raise error if isinstance(error, NoCredentials) else NoCredentials(str(error)) from error
+            raise errors.Transient(f"the credentials for the API server cannot be read anew: {error}") from error
 
 
 def _plain(path: str) -> str:

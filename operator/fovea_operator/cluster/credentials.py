@@ -81,8 +81,8 @@ def from_kubeconfig(paths: list[Path]) -> Credentials:
     for path in paths:
         try:
             document = yaml.safe_load(path.expanduser().read_text()) or {}
-        except OSError as error:
-            raise NoCredentials(f"kubeconfig {path} cannot be read: {error.strerror}; correct KUBECONFIG") from error
+        except (OSError, yaml.YAMLError) as error:
+            raise NoCredentials(f"kubeconfig {path} cannot be read: {error}; correct KUBECONFIG") from error
         current = current or document.get("current-context") or ""
         for part, known in found.items():
             for item in document.get(part) or ():

@@ -1,7 +1,8 @@
 """Where news comes in: events, lists and answers to own writes change the cache; the keys they concern are queued."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fovea_api.contract import labels
@@ -34,6 +35,19 @@ class Intake:
         self.relisted: Callable[[str], None] = lambda _kind: None
         """Told the kind of an object that came by a list of the watcher: events may have been missed before it."""
         self._removed: list[Callable[[str], None]] = []
+        self._writing: dict[Key, Any] = {}
+
+    @contextmanager
+    def writing(self, key: Key, status: dict[str, Any]) -> Iterator[None]:
+        """While a key writes its object's status: it is not queued by that change, whether answer or watch tells of it.
+
+        Its decision knows what it wrote. What else comes with it (an edit that no event has told of yet) queues the key.
+        """
+        self._writing[key] = status
+        try:
+            yield
+        finally:
+            del self._writing[key]
 
     def on_removed(self, listener: Callable[[str], None]) -> None:
         """Tell the uid of every known object that is gone, or whose place a namesake took."""
@@ -80,7 +94,16 @@ class Intake:
             for listener in self._removed:
                 listener(change.before.uid)
         for key in self._routes.keys(kind, change):
-            self._enqueue(key)
+            if not (key.kind == kind and key[1:] == change.name and self._is_own(key, change)):
+                self._enqueue(key)
+
+    def _is_own(self, key: Key, change: Change[Any]) -> bool:
+        """Whether all that changed is the status that the key writes at the moment."""
+        before, after, status = change.before, change.after, self._writing.get(key)
+        if status is None or before is None or after is None or before.uid != after.uid:
+            return False
+        rest = after.record.model_copy(update={"status": before.record.status})
+        return bool(rest == before.record and after.record.status.dump() == status)
 
 
 async def list_all(client: ApiClient, cache: Cache, intake: Intake, settings: Settings) -> None:

@@ -14,6 +14,9 @@ from .client import ApiClient, Object
 
 log = logging.getLogger(__name__)
 
+_RETRY_SECONDS = 1.0
+"""Pause after a renewal that failed: between two thirds of the Lease and the first try there is time for several."""
+
 
 @dataclass(frozen=True)
 class Sighting:
@@ -76,23 +79,28 @@ class Leadership:
         renewed = _now()
         # Stop well before another one may take it: what is on its way to the API server must have arrived.
         patience = self._settings.lease_seconds * 2 / 3
+        pause = self._settings.lease_renew_seconds
         while True:
-            await asyncio.sleep(self._settings.lease_renew_seconds)
+            await asyncio.sleep(pause)
             begun = _now()
-            if begun - renewed > patience:
-                # The process stood still. Another one may lead by now: end at once, a question would leave time to write.
+            left = renewed + patience - begun
+            if left <= 0:
+                # Perhaps the process stood still, and another one leads by now: end at once, a question would leave
+                # time to write.
                 raise LeaseLost(f"lease {self._settings.lease_name} was not renewed for {begun - renewed:.0f} s")
             try:
-                async with asyncio.timeout(max(0.1, renewed + patience - begun)):
+                # Half of what is left: a connection that hangs must leave time for another one.
+                async with asyncio.timeout(left / 2):
                     await self._write()
-                renewed = begun
-                self.heard_at = _now()
             except Gone as error:
                 raise LeaseLost(f"lease {self._settings.lease_name}: {error}") from error
             except (ApiError, TimeoutError) as error:
                 log.warning("cannot renew the lease", extra={"error": str(error) or "no answer in time"})
-            if _now() - renewed > patience:
-                raise LeaseLost(f"lease {self._settings.lease_name} was not renewed for {patience:.0f} s")
+                soon = min(_RETRY_SECONDS, self._settings.lease_renew_seconds)
+                pause = min(soon, max(0.0, renewed + patience - _now()))
+            else:
+                renewed, pause = begun, self._settings.lease_renew_seconds
+                self.heard_at = _now()
 
     async def release(self) -> None:
         """Give the Lease back, so that a standby need not wait for its end."""

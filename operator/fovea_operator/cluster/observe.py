@@ -2,8 +2,10 @@
 
 from fovea_api.contract.report import ProgressReport
 
+from fovea_operator.reconcile import urgency
 from fovea_operator.reconcile.observed import DeploymentObserved, DeploymentRecord, JobObserved, PodRecord
 
+from . import resources
 from .cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Entry
 from .keys import Key
 from .progress import Reports
@@ -46,6 +48,14 @@ def job(cache: Cache, routes: Routes, reports: Reports, key: Key, refused: str) 
         progress=_progress(reports, pods),
         refused=refused,
     )
+
+
+def is_urgent(cache: Cache, key: Key) -> bool:
+    """Whether a key is to be looked at before others, by what is known now."""
+    if key.kind != resources.TRAINING_JOB.kind:
+        return False
+    entry = cache.jobs.get(key.namespace, key.name)
+    return entry is not None and urgency.of_job(entry.record, pods_of_job(cache, key, entry.uid))
 
 
 def _progress(reports: Reports, pods: tuple[PodRecord, ...]) -> ProgressReport | None:

@@ -1,11 +1,14 @@
 """The keyed queue: every key at most once, one worker per key, back-off, and a time at which to look again.
 
+Keys are served in the order in which they came, but urgent ones overtake: under overload somebody waits for them, while
+the others come up anyway, or are outdated by what happens next (ADR 92). A head start that is bounded starves nobody.
+
 `Schedule` is the pure core: the caller says what time it is (seconds of any monotonic clock). `WorkQueue` runs it.
 """
 
 import asyncio
 import heapq
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,6 +17,8 @@ K = TypeVar("K", bound=Hashable)
 _SAME_SECONDS = 0.01
 """The same deadline, reckoned from two readings of the clock, differs by this at most."""
 _SPARE = 64
+HEAD_START = 5.0
+"""An urgent key overtakes the others that came at most so many seconds before it."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,13 @@ class Backoff:
 class Schedule(Generic[K]):
     """Which key is to be worked on next. Not a word of I/O; not thread-safe."""
 
-    def __init__(self, backoff: Backoff | None = None) -> None:
+    def __init__(self, backoff: Backoff | None = None, is_urgent: Callable[[K], bool] = lambda _key: False) -> None:
+        """`is_urgent` is asked whenever a key is added."""
         self._backoff = backoff or Backoff()
-        self._ready: deque[K] = deque()
-        self._since: dict[K, float] = {}  # keys in `_ready`, since when
+        self._is_urgent = is_urgent
+        self._urgent: OrderedDict[K, float] = OrderedDict()  # in order, since when
+        self._others: OrderedDict[K, float] = OrderedDict()
+        self._since: dict[K, float] = {}  # keys in either, since when in any
         self._working: dict[K, bool] = {}  # keys being worked on; True: added again meanwhile
         self._timers: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
@@ -45,9 +53,13 @@ class Schedule(Generic[K]):
         """Work on a key as soon as possible: once if it waits already, once more if it is worked on now."""
         if key in self._working:
             self._working[key] = True
-        elif key not in self._since:
-            self._since[key] = now
-            self._ready.append(key)
+        elif key not in self._urgent:
+            if self._is_urgent(key):
+                self._others.pop(key, None)
+                self._urgent[key] = now
+            elif key not in self._others:
+                self._others[key] = now
+            self._since.setdefault(key, now)
 
     def add_at(self, key: K, when: float | None) -> None:
         """Look at a key again at this time: replaces the time set before; None takes it back."""
@@ -68,9 +80,9 @@ class Schedule(Generic[K]):
     def take(self, now: float) -> tuple[K, float] | None:
         """The next key to work on and the seconds that it waited; None when there is none yet."""
         self._ripen(now)
-        if not self._ready:
+        if not self._since:
             return None
-        key = self._ready.popleft()
+        key, _ = self._next_in_line().popitem(last=False)
         waited = now - self._since.pop(key)
         self._working[key] = False
         return key, waited
@@ -103,12 +115,18 @@ class Schedule(Generic[K]):
     @property
     def depth(self) -> int:
         """Keys that wait for a worker."""
-        return len(self._ready)
+        return len(self._since)
 
     @property
     def active(self) -> int:
         """Keys being worked on."""
         return len(self._working)
+
+    def _next_in_line(self) -> "OrderedDict[K, float]":
+        if not self._urgent or not self._others:
+            return self._urgent or self._others
+        first, urgent = next(iter(self._others.values())), next(iter(self._urgent.values()))
+        return self._others if first + HEAD_START < urgent else self._urgent
 
     def _push(self, key: K, when: float) -> None:
         self._sequence += 1
@@ -140,9 +158,10 @@ class WorkQueue(Generic[K]):
         *,
         workers: int,
         backoff: Backoff | None = None,
+        is_urgent: Callable[[K], bool] = lambda _key: False,
     ) -> None:
         """`work` gets a key and the seconds that it waited; it must not raise."""
-        self.schedule: Schedule[K] = Schedule(backoff)
+        self.schedule: Schedule[K] = Schedule(backoff, is_urgent)
         self._work = work
         self._workers = workers
         self._tasks: set[asyncio.Task[None]] = set()

@@ -9,9 +9,10 @@ from typing import Any
 from fovea_api.v1alpha1 import Condition, ModelDeployment, TrainingJob
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason, JobCondition, JobReason
 
-from fovea_operator.errors import ApiError, Conflict, Gone, Refused
+from fovea_operator.errors import ApiError, Conflict, Gone, Overtaken, Refused
+from fovea_operator.reconcile import cleanup
 from fovea_operator.reconcile.conditions import Truth, put
-from fovea_operator.reconcile.decision import Decision, Deletion
+from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.observed import DeploymentObserved, JobObserved
 from fovea_operator.settings import Settings
 
@@ -79,8 +80,16 @@ class Reconciler:
             outcome = "gone"
             log.info("an object went away under a reconcile", extra={"key": str(key), "error": str(error)})
         except Conflict as error:
-            outcome, failure = "conflict", Failure()
+            # Jobs of one model that end together take each other's number: with a back-off they would do so for minutes.
+            outcome, failure = "conflict", Failure(at_most=0.0 if isinstance(error, Overtaken) else None)
             log.info("decided on something out of date; deciding anew", extra={"key": str(key), "error": str(error)})
+        except Refused as error:
+            # Not of a child, which is told in the status: the status itself, or a deletion. Nobody else hears of it.
+            outcome, failure = "refused", Failure(error.retry_after)
+            log.error(  # noqa: TRY400 - the server's answer, no defect of ours
+                "the API server refuses a status or a deletion: check the operator's rights and its definitions",
+                extra={"key": str(key), "error": str(error)},
+            )
         except ApiError as error:
             outcome, failure = "transient", Failure(error.retry_after)
             log.warning("the API server did not do it; trying again", extra={"key": str(key), "error": str(error)})
@@ -140,17 +149,15 @@ class Reconciler:
 
     async def _apply_status(self, key: Key, uid: str, status: dict[str, Any]) -> None:
         resource = resources.of_kind(key.kind)
-        answer = await self._client.apply(
-            {
-                "apiVersion": resource.api_version,
-                "kind": key.kind,
-                # The uid is a precondition: a namesake that came after is never hit.
-                "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
-                "status": status,
-            },
-            "status",
-        )
-        self._intake.seen(key.kind, answer)
+        manifest = {
+            "apiVersion": resource.api_version,
+            "kind": key.kind,
+            # The uid is a precondition: a namesake that came after is never hit.
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "status": status,
+        }
+        with self._intake.writing(key, status):
+            self._intake.seen(key.kind, await self._client.apply(manifest, "status"))
 
     async def _without_object(self, key: Key) -> None:
         store = self._cache.jobs if key.kind == resources.TRAINING_JOB.kind else self._cache.deployments
@@ -165,12 +172,11 @@ class Reconciler:
         """End pods of a job of that name that is gone; `uid`: the one that is there."""
         if key.kind != resources.TRAINING_JOB.kind:
             return
-        # The garbage collector would give the pods of a deleted job their own, long grace period.
-        for pod in observe.orphans(self._cache, key, uid):
-            if not pod.deleting:
-                await self._children.delete(
-                    Deletion("v1", "Pod", pod.namespace, pod.name, pod.uid, self._settings.cancel_grace_seconds)
-                )
+        # The garbage collector gives the pods of a deleted job their own, long grace period, and may be faster than we
+        # are: then it is shortened.
+        orphans = observe.orphans(self._cache, key, uid)
+        for deletion in cleanup.remove(orphans, datetime.now(UTC), self._settings.cancel_grace_seconds):
+            await self._children.delete(deletion)
 
     async def _tell_unreadable(self, key: Key, message: str) -> None:
         """Say on the object itself that it cannot be read."""

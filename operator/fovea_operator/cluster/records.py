@@ -14,7 +14,8 @@ from fovea_operator.reconcile.observed import ContainerRecord, DeploymentRecord,
 Raw = Mapping[str, Any]
 R = TypeVar("R", bound=Resource)
 
-_NO_ANNOTATIONS: dict[str, str] = {}
+_NOT_DECIDED_ON: dict[str, Any] = {"annotations": {}, "labels": {}, "resourceVersion": ""}
+"""Of an object of ours: what others write on it, kubectl's copy of the whole manifest too, and what every write changes."""
 
 
 def version(raw: Raw) -> int:
@@ -62,8 +63,7 @@ def machine_type(raw: Raw) -> MachineType:
 
 
 def _read(model: type[R], raw: Raw) -> R:
-    # Annotations (kubectl's copy of the whole manifest among them) are nothing that is decided on.
-    document = {**raw, "metadata": {**raw["metadata"], "annotations": _NO_ANNOTATIONS}}
+    document = {**raw, "metadata": {**raw["metadata"], **_NOT_DECIDED_ON}}
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -123,7 +123,7 @@ def _container(item: Raw) -> ContainerRecord:
     state = item.get("state") or {}
     waiting, running, terminated = state.get("waiting"), state.get("running"), state.get("terminated")
     last = (item.get("lastState") or {}).get("terminated") or {}
-    past: dict[str, Any] = {"restarts": int(item.get("restartCount") or 0)}
+    past: dict[str, Any] = {}
     if last:
         past["last_exit_code"] = int(last["exitCode"])
         past["last_reason"] = last.get("reason") or ""
@@ -166,7 +166,6 @@ def workload(raw: Raw) -> DeploymentRecord:
         replicas=int((raw.get("spec") or {}).get("replicas") or 0),
         ready_replicas=int(status.get("readyReplicas") or 0),
         available_replicas=int(status.get("availableReplicas") or 0),
-        created=moment(metadata["creationTimestamp"]),
         deleting=bool(metadata.get("deletionTimestamp")),
         replica_failure=failure,
     )

@@ -23,6 +23,11 @@ class References(Protocol):
         ...
 
     @property
+    def inputs(self) -> Iterable[str]:
+        """Names of models of which it reads a version."""
+        ...
+
+    @property
     def models(self) -> Iterable[str]:
         """Names of models, of which it registers or reads versions."""
         ...
@@ -50,7 +55,7 @@ class Routes:
             case resources.MODEL_VERSION.kind:
                 return set(self._of_version(change))
             case resources.MODEL_DEPLOYMENT.kind:
-                return {keys.deployment(*change.name), *self._waiting(_MODEL, *change.name)}
+                return {keys.deployment(*change.name)}
             case resources.MACHINE_TYPE.kind:
                 return {*self._unfinished, *(keys.deployment(*name) for name, _ in self._cache.deployments)}
             case _:
@@ -76,6 +81,7 @@ class Routes:
             yield from self._waiting(_JOB, *change.name)
 
     def _of_version(self, change: Change[ModelVersion]) -> Iterator[Key]:
+        # Jobs that train the model wait for none of its versions: a sweep of them would wake itself at each that ends.
         namespace = change.name[0]
         for model in {entry.record.spec.model for entry in (change.before, change.after) if entry is not None}:
             yield from self._waiting(_MODEL, namespace, model)
@@ -104,7 +110,7 @@ def _subjects(key: Key, references: References | None) -> set[_Subject]:
     if references is None:
         return set()
     return {(_JOB, key.namespace, name) for name in references.jobs} | {
-        (_MODEL, key.namespace, name) for name in references.models
+        (_MODEL, key.namespace, name) for name in references.inputs
     }
 
 

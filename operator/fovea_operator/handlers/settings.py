@@ -50,6 +50,9 @@ def of_kopf(settings: Settings) -> kopf.OperatorSettings:
     kopf_settings.scanning.disabled = True
     kopf_settings.persistence.diffbase_storage = _NothingHandled()
     kopf_settings.persistence.progress_storage = _NoProgress()
+    # Each object's worker waits so long for the object's next event, and holds the last one, body and all: at a hundred
+    # new objects a second, Kopf's 5 s are 17 MB. Ours hand the event on and are cheap to begin anew.
+    kopf_settings.queueing.idle_timeout = 0.5
     kopf_settings.networking.connect_timeout = 10
     kopf_settings.networking.request_timeout = 60
     kopf_settings.watching.server_timeout = 600

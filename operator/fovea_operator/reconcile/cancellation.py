@@ -39,6 +39,6 @@ def cancel(view: View) -> Decision:
     return report.decision(
         view,
         new,
-        deletions=cleanup.stop(alive, view, view.settings.cancel_grace_seconds),
+        deletions=cleanup.stop(alive, view.now, view.settings.cancel_grace_seconds),
         requeue_at=ends + SLACK if ends else None,
     )

@@ -1,6 +1,7 @@
 """Which pods go: those still running when their job has ended, all of them if the policy says so, and old attempts'."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from fovea_operator.reconcile.decision import Deletion
 from fovea_operator.reconcile.observed import PodRecord
@@ -12,33 +13,36 @@ KEPT_ATTEMPTS = 3
 
 def deletion(pod: PodRecord, grace_seconds: int | None = None) -> Deletion:
     """One pod's deletion."""
-    return Deletion("v1", "Pod", pod.namespace, pod.name, pod.uid, grace_seconds)
+    return Deletion("Pod", pod.namespace, pod.name, pod.uid, grace_seconds)
 
 
-def stop(pods: Iterable[PodRecord], view: View, grace_seconds: int) -> tuple[Deletion, ...]:
+def stop(pods: Iterable[PodRecord], now: datetime, grace_seconds: int) -> tuple[Deletion, ...]:
     """Delete what runs. One that is ending already is hurried when its grace period is longer than this."""
     return tuple(
         deletion(pod, grace_seconds)
         for pod in pods
-        if not ended(pod) and (not pod.deleting or _has_longer(pod, view, grace_seconds))
+        if not ended(pod) and (not pod.deleting or _has_longer(pod, now, grace_seconds))
     )
 
 
-def _has_longer(pod: PodRecord, view: View, grace_seconds: int) -> bool:
+def remove(pods: Iterable[PodRecord], now: datetime, grace_seconds: int) -> tuple[Deletion, ...]:
+    """Delete all of them, those that run with this grace period."""
+    known = tuple(pods)
+    return stop(known, now, grace_seconds) + tuple(deletion(pod) for pod in known if ended(pod) and not pod.deleting)
+
+
+def _has_longer(pod: PodRecord, now: datetime, grace_seconds: int) -> bool:
     if pod.deletion_deadline is None:
         return False
     # A margin, so that our own deletion is not repeated when the clocks differ a little.
-    return (pod.deletion_deadline - view.now).total_seconds() > grace_seconds + 5
+    return (pod.deletion_deadline - now).total_seconds() > grace_seconds + 5
 
 
 def at_end(view: View) -> tuple[Deletion, ...]:
     """Pods to delete once the job has ended (and its status says so)."""
-    policy = view.spec.run_policy.clean_pod_policy
     # Whatever the policy, nothing may go on running for a job that has ended: a deadline would be none.
-    running = stop(view.observed.pods, view, view.settings.cancel_grace_seconds)
-    if policy != "All":
-        return running
-    return running + tuple(deletion(pod) for pod in view.observed.pods if ended(pod) and not pod.deleting)
+    clean = remove if view.spec.run_policy.clean_pod_policy == "All" else stop
+    return clean(view.observed.pods, view.now, view.settings.cancel_grace_seconds)
 
 
 def of_earlier_attempts(view: View, recorded_attempt: int) -> tuple[Deletion, ...]:

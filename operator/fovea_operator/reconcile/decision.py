@@ -31,7 +31,6 @@ class Child:
 class Deletion:
     """One object to delete, with its uid as precondition, so that a successor of the same name is never hit."""
 
-    api_version: str
     kind: str
     namespace: str
     name: str

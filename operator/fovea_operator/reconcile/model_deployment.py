@@ -90,7 +90,7 @@ def _workload(view: ServingView, place: VersionStatus) -> Iterator[Child]:
 def _deletions(view: ServingView, places: Places) -> Iterator[Deletion]:
     for workload in view.observed.workloads:
         if workload.name not in places.kept and not workload.deleting:
-            yield Deletion("apps/v1", "Deployment", workload.namespace, workload.name, workload.uid)
+            yield Deletion("Deployment", workload.namespace, workload.name, workload.uid)
 
 
 def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:

@@ -22,7 +22,6 @@ class ContainerRecord:
     termination_message: str = ""
     started: datetime | None = None
     finished: datetime | None = None
-    restarts: int = 0
     last_exit_code: int | None = None
     """Of the run before this one (lastState): set while a container that ended waits to be started again."""
     last_reason: str = ""
@@ -73,7 +72,6 @@ class DeploymentRecord:
     """How many pods are wanted (spec.replicas)."""
     ready_replicas: int
     available_replicas: int
-    created: datetime
     deleting: bool = False
     replica_failure: str = ""
     """Message of ReplicaFailure=True (quota, policy), else empty."""

@@ -109,14 +109,17 @@ def _of_fetch(pod: PodRecord, fetch: ContainerRecord) -> Success | Failure:
 
 
 def _of_sync(pod: PodRecord, sync: ContainerRecord) -> Success | Failure:
-    if sync.exit_code is None and sync.last_exit_code is not None:
+    was_down = sync.exit_code is None and sync.last_exit_code is not None
+    if was_down:
         # It waited to be started again when the pod ended: its last run says why.
         sync = replace(sync, exit_code=sync.last_exit_code, termination_message=sync.last_message)
     said = Termination.from_json(sync.termination_message)
     if said is not None and said.reason == REASON_PUBLISHED and said.output is not None and _believable(said):
         return Success(said.output, said, already=False)
     if sync.exit_code not in (None, exit_codes.OK):
-        return _of_agent(pod, names.SYNC_CONTAINER, sync, said)
+        failure = _of_agent(pod, names.SYNC_CONTAINER, sync, said)
+        # That run ended in the middle of the training: it gives no verdict on a publication that was never tried.
+        return replace(failure, retryable=True, at=trainer_ended(pod)) if was_down else failure
     return Failure(
         JobReason.OUTPUT_MISSING,
         f"the program of pod {pod.name} ended with 0, but no digest of its output arrived",

@@ -28,10 +28,14 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class References:
-    """Names of the other jobs and of the models that a job names."""
+    """What a job names."""
 
     jobs: frozenset[str]
+    """Other jobs: inputs and the checkpoint that it begins with."""
+    inputs: frozenset[str]
+    """Models of whose versions it reads one: it waits for them."""
     models: frozenset[str]
+    """These, and the model that it registers a version of."""
 
 
 def parse(uri: str) -> JobOutput | ModelFiles | None:
@@ -53,9 +57,8 @@ def needs(job: TrainingJob) -> References:
     """Everything a decision on this job must be shown beside its own pods."""
     named = [parse(uri) for uri in (job.spec.inputs or {}).values()]
     jobs = {reference.job for reference in named if isinstance(reference, JobOutput)}
-    models = {reference.model for reference in named if isinstance(reference, ModelFiles)}
+    inputs = frozenset(reference.model for reference in named if isinstance(reference, ModelFiles))
     if continued := checkpoint_job(job):
         jobs.add(continued)
-    if job.spec.model:
-        models.add(job.spec.model.name)
-    return References(frozenset(jobs), frozenset(models))
+    registered = {job.spec.model.name} if job.spec.model else frozenset()
+    return References(frozenset(jobs), inputs, inputs | registered)

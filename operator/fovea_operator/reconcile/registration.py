@@ -21,10 +21,11 @@ from fovea_operator.reconcile.view import View
 
 @dataclass(frozen=True)
 class Registration:
-    """Name of the version, and what has to be created for it."""
+    """Name of the version, what has to be created for it, and what comes next for its users."""
 
     name: str
     children: tuple[Child, ...]
+    next_step: str
 
 
 def register(view: View, success: Success, model: str, published: Published) -> Registration:
@@ -41,10 +42,22 @@ def register(view: View, success: Success, model: str, published: Published) -> 
         attempt = None if success.already else view.attempt
         manifest = model_version(view.job, model, number, attempt, published, metrics)
         children.append(Child(Write.CREATE, manifest))
-    registration = view.spec.model
-    if registration is not None and registration.deploy and model not in view.observed.deployments:
+    deploy = view.spec.model is not None and view.spec.model.deploy
+    if deploy and model not in view.observed.deployments:
         children.append(Child(Write.CREATE, model_deployment(view.job, model, view.settings)))
-    return Registration(name, tuple(children))
+    return Registration(name, tuple(children), _next_step(view, model, deploy=deploy))
+
+
+def _next_step(view: View, model: str, *, deploy: bool) -> str:
+    if not deploy:
+        return f"Serve it with a ModelDeployment of model {model}."
+    there = view.observed.deployments.get(model)
+    if there is not None and there.spec.model != model:
+        return (
+            f"It is not served: ModelDeployment {model} is in the way, which serves model {there.spec.model}. "
+            f"Serve it with a ModelDeployment of model {model} under another name."
+        )
+    return f"Ask it with: fovea predict --model {model} IMAGE"
 
 
 def _own(view: View, versions: list[ModelVersion]) -> ModelVersion | None:

@@ -58,7 +58,8 @@ def _again(view: View, failure: Failure, retry: int) -> Decision:
     )
     new = _next_attempt(view, begin, message, JobReason.RETRYING)
     new = new.model_copy(update={"retries": retry, "last_failure": _record(view, failure)})
-    return report.decision(view, new, requeue_at=begin)
+    # A suspended job is not to wait for a retry, and that is said once the attempt is written.
+    return report.decision(view, new, requeue_at=view.now if view.spec.suspend else begin)
 
 
 def _interrupted(view: View) -> TrainingJobStatus:
@@ -105,4 +106,10 @@ def _remedy(view: View, failure: Failure) -> str:
         return f"See its log with: fovea jobs stream-logs {view.job.metadata.name}; correct it and submit a new job."
     if failure.reason == JobReason.OUT_OF_MEMORY:
         return "Submit a new job with a machine type that has more memory, or use less."
+    if failure.retryable or failure.reason == JobReason.AGENT_FAILED:
+        # Nothing of the job's own is wrong.
+        return (
+            "Submit a new job that goes on from its checkpoints with checkpoint.from: "
+            f"job://{view.job.metadata.name}, and with a larger runPolicy.backoffLimit if this happens often."
+        )
     return "Correct this and submit a new job."

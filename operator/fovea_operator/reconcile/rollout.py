@@ -1,6 +1,5 @@
 """The way of a version: candidate -> stable -> draining -> gone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -28,7 +27,6 @@ class Places:
     draining: tuple[VersionStatus, ...] = ()
     failed: VersionStatus | None = None
     problem: Problem | None = None
-    switched: bool = False
 
     @property
     def kept(self) -> frozenset[str]:
@@ -83,7 +81,9 @@ def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places
     known = view.status.candidate
     candidate = known if known is not None and known.deployment == target.deployment else target
     if view.available(candidate):
-        return _switch(view, places, candidate)
+        # What was refused may be the Service: then the old version is still the one that clients reach. The new one
+        # answers, so its deadline is met.
+        return replace(places, candidate=candidate) if view.observed.refused else _switch(view, places, candidate)
     if candidate.deployment not in view.workloads and view.machine_type is None:
         message = machine.missing(view.spec.machine_type, view.observed.machine_types)
         return replace(places, problem=Problem(DeploymentReason.MACHINE_TYPE_MISSING, message))
@@ -128,18 +128,25 @@ def _switch(view: ServingView, places: Places, candidate: VersionStatus) -> Plac
     if places.stable is not None:
         draining.append(places.stable.model_copy(update={"since": now}))
     stable = candidate.model_copy(update={"since": now})
-    return replace(places, stable=stable, candidate=None, draining=tuple(draining), switched=True)
+    return replace(places, stable=stable, candidate=None, draining=tuple(draining))
 
 
 def _still_draining(view: ServingView, places: Places) -> tuple[VersionStatus, ...]:
     """Without those that have drained, are gone, or serve again."""
     serving = {place.deployment for place in (places.stable, places.candidate) if place is not None}
     left = [
-        place
+        _unless_reached(view, place)
         for place in places.draining
-        if place.deployment in view.workloads and place.deployment not in serving and view.now < drained_at(view, place)
+        if place.deployment in view.workloads and place.deployment not in serving
     ]
-    return tuple(left[-MAX_DRAINING:])
+    return tuple(place for place in left if view.reached(place) or view.now < drained_at(view, place))[-MAX_DRAINING:]
+
+
+def _unless_reached(view: ServingView, place: VersionStatus) -> VersionStatus:
+    """A version that the Service still points at begins to drain when the Service moves: now, unless that is refused."""
+    if not view.reached(place) or view.observed.refused:
+        return place
+    return place.model_copy(update={"since": times.text(view.now)})
 
 
 def deadline(view: ServingView, candidate: VersionStatus) -> datetime:
@@ -156,5 +163,8 @@ def drained_at(view: ServingView, place: VersionStatus) -> datetime:
 
 def wake(view: ServingView, places: Places) -> datetime | None:
     """When time alone changes something."""
-    ends: Sequence[datetime] = [drained_at(view, place) for place in places.draining]
-    return times.earliest(deadline(view, places.candidate) if places.candidate else None, *ends)
+    ends = [drained_at(view, place) for place in places.draining]
+    if places.candidate is not None:
+        ends.append(deadline(view, places.candidate))
+    # What is over and changed nothing waits for something else: a Service that is refused.
+    return times.earliest(*(end for end in ends if end > view.now))

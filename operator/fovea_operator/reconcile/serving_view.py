@@ -89,6 +89,12 @@ class ServingView:
             and workload.available_replicas >= wanted
         )
 
+    def reached(self, place: VersionStatus) -> bool:
+        """Whether the Service points at a version, as far as it is seen."""
+        service = self.observed.service
+        selector = labels.serving_selector(self.deployment.metadata.name, place.version, revision_of(place))
+        return service is not None and dict(service.selector) == selector
+
     def pods(self, place: VersionStatus) -> list[PodRecord]:
         """The version's pods, but for those that are ending."""
         selector = labels.serving_selector(self.deployment.metadata.name, place.version, revision_of(place))

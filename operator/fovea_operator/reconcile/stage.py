@@ -6,7 +6,7 @@ from datetime import datetime
 
 from fovea_api.contract import names
 from fovea_api.contract.report import Termination
-from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 
 from fovea_operator.reconcile import times
@@ -34,7 +34,7 @@ class Stage:
     quiet_since: datetime | None = None
 
 
-def of(pod: PodRecord, job: str) -> Stage:
+def of(pod: PodRecord, job: TrainingJob) -> Stage:
     """The stage of a live pod of a job."""
     trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
     if pod.deleting:
@@ -47,7 +47,7 @@ def of(pod: PodRecord, job: str) -> Stage:
         message = f"The program ended with exit code {trainer.exit_code}; what it wrote is being published."
         return Stage(JobState.RUNNING, JobReason.PUBLISHING, message, running=True, quiet_since=trainer.finished)
     if trainer.running_since is not None:
-        message = f"The program runs in pod {pod.name}; follow it with: fovea jobs stream-logs {job}"
+        message = f"The program runs in pod {pod.name}; follow it with: fovea jobs stream-logs {job.metadata.name}"
         if trouble := _agent_trouble(pod):
             message += f". Nothing can be published at the moment: {trouble}"
         return Stage(JobState.RUNNING, JobReason.STARTED, message, running=True)
@@ -65,11 +65,37 @@ def of(pod: PodRecord, job: str) -> Stage:
     if not pod.node:
         message = f"Pod {pod.name} waits for a node; if this takes long, see: kubectl describe pod {pod.name}"
         return Stage(JobState.QUEUED, JobReason.POD_CREATED, message, waiting=True, quiet_since=pod.created)
+    if not _has_begun(pod):
+        return _mounting(pod, job)
     message = (
         f"Pod {pod.name} pulls images and fetches inputs on node {pod.node}; if this takes long, see: "
         f"kubectl describe pod {pod.name}"
     )
     return Stage(JobState.PREPARING, JobReason.FETCHING, message, quiet_since=pod.created)
+
+
+def _has_begun(pod: PodRecord) -> bool:
+    fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
+    return fetch.running_since is not None or fetch.exit_code is not None
+
+
+def _mounting(pod: PodRecord, job: TrainingJob) -> Stage:
+    """On a node, and no container has started. A volume that cannot be mounted leaves no word in the pod's status."""
+    container = job.spec.trainer.container
+    volumes = ", ".join(volume.name for volume in (container.volumes if container else None) or ())
+    why = (
+        f"whether the Secrets, ConfigMaps and PersistentVolumeClaims of its volumes ({volumes}) exist is told by"
+        if volumes
+        else "see"
+    )
+    message = (
+        f"Pod {pod.name} is on node {pod.node}, which mounts its volumes and pulls the agent's image; if this takes long, "
+        f"{why}: kubectl describe pod {pod.name}"
+    )
+    since = pod.scheduled or pod.created
+    return Stage(
+        JobState.PREPARING, JobReason.FETCHING, message, waiting=True, waiting_since=since, quiet_since=pod.created
+    )
 
 
 def without_store(where: Stage, since: datetime) -> Stage:

@@ -12,7 +12,7 @@ def suspend(view: View) -> Decision:
     """Stop the pod, then say that the job is suspended."""
     pod = view.pod
     if pod is not None and not ended(pod) and not lost(pod, view.now):
-        where = stage.of(pod, view.job.metadata.name)
+        where = stage.of(pod, view.job)
         message = "Suspending: the program saves a checkpoint and ends. Set spec.suspend to false to go on from it."
         new = report.status(
             view,
@@ -27,7 +27,7 @@ def suspend(view: View) -> Decision:
         return report.decision(
             view,
             new,
-            deletions=cleanup.stop([pod], view, view.settings.grace_seconds),
+            deletions=cleanup.stop([pod], view.now, view.settings.grace_seconds),
             requeue_at=pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
         )
     if view.suspended:

@@ -93,13 +93,9 @@ def _success(view: View) -> Decision | None:
         new = report.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
         return report.end(view, new)
     if view.observed.refused:
-        return _registration_refused(view)
+        return _registration_refused(view, published)
     registered = registration.register(view, success, model, files)
-    message = f"Succeeded: model version {registered.name} is registered. " + (
-        f"Ask it with: fovea predict --model {model} IMAGE"
-        if view.spec.model.deploy
-        else f"Serve it with a ModelDeployment of model {model}."
-    )
+    message = f"Succeeded: model version {registered.name} is registered. {registered.next_step}"
     return _succeed(view, success, message, published | {"model_version": registered.name}, registered.children)
 
 
@@ -120,10 +116,17 @@ def _succeed(
     return report.end(view, report.over(view, JobState.SUCCEEDED, reason, message, **fields), children=children)
 
 
-def _registration_refused(view: View) -> Decision:
+def _registration_refused(view: View, published: dict[str, Any]) -> Decision:
+    said = view.observed.refused.rstrip(".")
+    if cancellation.wanted(view):
+        message = (
+            "Cancelled as asked: the program has succeeded and its output is published, but its model is not registered, "
+            f"since the API server refuses that: {said}."
+        )
+        return report.end(view, report.over(view, JobState.CANCELLED, JobReason.CANCELLED, message, **published))
     message = (
-        "The program has succeeded, but the API server refuses to register its model; it is tried again. "
-        f"It says: {view.observed.refused}"
+        f"The program has succeeded, but the API server refuses to register its model: {said}. It is tried again; free the "
+        "quota or correct the policy, or cancel the job: what it published stays."
     )
     new = report.status(
         view,
@@ -200,7 +203,7 @@ def _live_pod(view: View) -> Decision | None:
     pod = view.pod
     if pod is None:
         return None
-    where = stage.of(pod, view.job.metadata.name)
+    where = stage.of(pod, view.job)
     if where.running and (since := progress.store_unreachable_since(view.observed.progress)):
         where = stage.without_store(where, since)
     if where.waiting and (late := deadlines.waited_too_long(view, where.message, where.waiting_since)):
@@ -260,11 +263,12 @@ def _next_pod(view: View) -> Decision:
 
 
 def _create(view: View, pod: Child, sources: Sources) -> Decision:
-    name = pod.manifest["metadata"]["name"]
-    begin = times.parse(view.status.next_attempt_time)
-    ordinary = view.status.state is None or (begin is not None and not view.resumed)
-    if ordinary and (begin or view.queued_since) + QUIET > view.now:
+    retrying = view.status.next_attempt_time is not None and not view.resumed
+    if view.status.state is None or retrying:
+        # Nothing is told that the pod would have to take back. From now, not from the job's creation: a job that
+        # waited for its turn among many others must not cost one write more than they do.
         return Decision(children=(pod,), requeue_at=view.now + QUIET)
+    name = pod.manifest["metadata"]["name"]
     fetches = f" It fetches {len(sources.inputs)} inputs first." if sources.inputs else ""
     message = f"Pod {name} is created and waits for a node.{fetches}"
     # Without `attempts` or with `nextAttemptTime` the status does not claim that the pod was seen.

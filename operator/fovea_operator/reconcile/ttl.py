@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from fovea_api.v1alpha1 import API_VERSION, TrainingJob
+from fovea_api.v1alpha1 import TrainingJob
 
 from fovea_operator.reconcile import times
 from fovea_operator.reconcile.decision import Deletion
@@ -17,4 +17,4 @@ def expires_at(job: TrainingJob) -> datetime | None:
 
 def deletion(job: TrainingJob) -> Deletion:
     """The job's deletion."""
-    return Deletion(API_VERSION, job.kind, job.metadata.namespace, job.metadata.name, job.metadata.uid)
+    return Deletion(job.kind, job.metadata.namespace, job.metadata.name, job.metadata.uid)

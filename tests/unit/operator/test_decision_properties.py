@@ -11,7 +11,7 @@ from fovea_api.v1alpha1 import JobState
 from fovea_operator.desired.deployment import revision
 from fovea_operator.reconcile import model_deployment, training_job
 from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.observed import ContainerRecord, JobObserved, PodRecord
+from fovea_operator.reconcile.observed import ContainerRecord, DeploymentObserved, JobObserved, PodRecord
 from fovea_operator.reconcile.view import attempt_of, ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +31,7 @@ from support.observations import (
     serving,
     version,
     workload,
+    written,
 )
 
 PROFILE = settings(max_examples=80)
@@ -65,7 +66,6 @@ container_records = st.builds(
     termination_message=messages,
     started=moments,
     finished=moments,
-    restarts=st.integers(0, 3),
     last_exit_code=st.none() | st.sampled_from([0, 1, 65, 66, 75, 77]),
     last_message=messages,
 )
@@ -260,6 +260,35 @@ def test_statuses_settle_when_nothing_else_changes(seen: JobObserved, now: int) 
     raise AssertionError(f"still writing: {decision.status}")
 
 
+def will_be_looked_at(decision: Decision, now: int) -> bool:
+    """Whether the key comes back at once: what is made or deleted is news of itself."""
+    asked = decision.requeue_at is not None and decision.requeue_at <= at(now)
+    return bool(decision.children or decision.deletions or asked)
+
+
+def asks_for_more(first: Decision, second: Decision) -> bool:
+    """Whether the second decision, on the first one's status, does what the first one did not ask to be woken for."""
+    wakes, then = first.requeue_at, second.requeue_at
+    said = (first.status or {}) | {"startTime": None}  # an estimate, where the pod is not there
+    says = (second.status or first.status or {}) | {"startTime": None}
+    later = then == wakes or (wakes is not None and (then is None or wakes <= then))
+    return bool(second.children or said != says or not later)
+
+
+@given(observations(), st.integers(0, 1500))
+@PROFILE
+def test_a_job_is_not_looked_at_after_its_own_status_write_unless_the_decision_asks_for_it(
+    seen: JobObserved, now: int
+) -> None:
+    first = training_job.decide(seen, at(now), SETTINGS)
+    if first.status is None or will_be_looked_at(first, now):
+        return
+    second = training_job.decide(replace(seen, job=after(seen.job, first)), at(now), SETTINGS)
+    assert not asks_for_more(first, second)
+    kept_for_its_log = {pod.name for pod in seen.pods if ended(pod)}
+    assert {deletion.name for deletion in second.deletions} <= kept_for_its_log, "what runs is not left running"
+
+
 places = st.builds(
     lambda number, revision, since: {
         "version": number,
@@ -283,30 +312,48 @@ serving_statuses = st.fixed_dictionaries(
 )
 
 
-@given(st.data(), serving_statuses, st.sets(st.integers(1, 4)), st.integers(0, 1500))
-@PROFILE
-def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(
-    data: st.DataObject, status: dict[str, Any], numbers: set[int], now: int
-) -> None:
-    named = data.draw(st.lists(places, max_size=4, unique_by=lambda place: place["deployment"]))
+@st.composite
+def deployments(draw: st.DrawFn) -> DeploymentObserved:
+    named = draw(st.lists(places, max_size=4, unique_by=lambda place: place["deployment"]))
     workloads = [
-        workload(place["deployment"], ready=data.draw(st.integers(0, 2)), deleting=data.draw(st.booleans()))
-        for place in named
+        workload(place["deployment"], ready=draw(st.integers(0, 2)), deleting=draw(st.booleans())) for place in named
     ]
     records = st.dictionaries(
         st.sampled_from([names.FETCH_MODEL_CONTAINER, names.MODEL_SERVER_CONTAINER]), container_records
     )
-    pods_seen = [server_pod(place["deployment"], containers=data.draw(records)) for place in named]
-    spec = {"version": data.draw(st.sampled_from(["Latest", 1, 2, 9]))}
-    seen = serving(
-        deployment(status, generation=data.draw(st.integers(1, 2)), **spec),
-        *(version(n, approval=data.draw(st.sampled_from(["Approved", "Rejected"]))) for n in numbers),
+    pods_seen = [server_pod(place["deployment"], containers=draw(records)) for place in named]
+    spec = {"version": draw(st.sampled_from(["Latest", 1, 2, 9]))}
+    return serving(
+        deployment(draw(serving_statuses), generation=draw(st.integers(1, 2)), **spec),
+        *(
+            version(n, approval=draw(st.sampled_from(["Approved", "Rejected"])))
+            for n in draw(st.sets(st.integers(1, 4)))
+        ),
         workloads=workloads,
         pods=pods_seen,
-        service=service_at(data.draw(places)["deployment"]) if data.draw(st.booleans()) else None,
-        machine_types=data.draw(st.sampled_from([[], [machine()]])),
-        refused=data.draw(st.sampled_from(["", "exceeded quota"])),
+        service=service_at(draw(places)["deployment"]) if draw(st.booleans()) else None,
+        machine_types=draw(st.sampled_from([[], [machine()]])),
+        refused=draw(st.sampled_from(["", "exceeded quota"])),
     )
+
+
+@given(deployments(), st.integers(0, 1500))
+@PROFILE
+def test_a_deployment_is_not_looked_at_after_its_own_status_write_unless_the_decision_asks_for_it(
+    seen: DeploymentObserved, now: int
+) -> None:
+    first = model_deployment.decide(seen, at(now), SETTINGS)
+    if will_be_looked_at(first, now):
+        return
+    second = model_deployment.decide(replace(seen, deployment=written(seen.deployment, first)), at(now), SETTINGS)
+    assert not asks_for_more(first, second)
+    assert not second.deletions
+
+
+@given(deployments(), st.integers(0, 1500))
+@PROFILE
+def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(seen: DeploymentObserved, now: int) -> None:
+    status, workloads = seen.deployment.status.dump(), seen.workloads
     before = deepcopy(seen)
     decision = model_deployment.decide(seen, at(now), SETTINGS)
     assert seen == before
@@ -318,6 +365,9 @@ def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(
     gone = {deletion.name for deletion in decision.deletions}
     if stable is not None:
         assert stable["deployment"] not in gone, "what serves is not deleted"
+    if seen.refused and seen.service is not None:
+        moved = stable is not None and stable["deployment"] != (status.get("stable") or stable)["deployment"]
+        assert not moved, "what was refused may be the Service"
     pointed = [m["spec"]["selector"][labels.VERSION] for m in created(decision, "Service")]
     was = status.get("stable")
     if stable is not None and was is not None and stable["deployment"] != was["deployment"]:

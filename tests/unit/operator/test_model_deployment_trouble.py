@@ -9,6 +9,7 @@ from support.observations import deployment, server_pod, service_at, serving, ve
 from support.rollout_table import (
     CORRUPT,
     CRASH,
+    DRAINING,
     NOTHING,
     PULL,
     ROLLING,
@@ -138,6 +139,50 @@ TABLE: dict[str, Row] = {
         lambda: serving(deployment(), version(1), refused="exceeded quota: count/deployments.apps"),
         {"conditions": {"Serving": "False Starting", "Progressing": "True PodRefused"}, "wakes": 660},
         "exceeded quota: count/deployments.apps",
+    ),
+    "a refused Service leaves the old version serving, whatever the deadline": Row(
+        lambda: serving(
+            deployment(ROLLING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2, ready=1)],
+            service=service_at(V1),
+            refused="services digits is forbidden: policy",
+        ),
+        {
+            "deletes": [],
+            "stable": 1,
+            "candidate": 2,
+            "draining": [],
+            "failed": None,
+            "conditions": {"Serving": "True Available", "Progressing": "True PodRefused"},
+            "wakes": None,
+        },
+        "services digits is forbidden: policy",
+        now=5000,
+    ),
+    "a version that the Service still points at does not go, whatever the status says": Row(
+        lambda: serving(
+            deployment(DRAINING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2, ready=1)],
+            service=service_at(V1),
+            refused="services digits is forbidden: policy",
+        ),
+        {"deletes": [], "stable": 2, "draining": [1], "wakes": None},
+        now=5000,
+    ),
+    "a version drains from when the Service has left it": Row(
+        lambda: serving(
+            deployment(DRAINING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"points_at": ["v2"], "stable": 2, "draining": [1], "wakes": 5060},
+        now=5000,
     ),
     "pods of a served version that stop answering are told": Row(
         lambda: serving(

@@ -41,6 +41,20 @@ def pulling(fetch: ContainerRecord, **fields: Any) -> PodRecord:
     return pod(node="node-1", containers=containers, **fields)
 
 
+def mounting(**fields: Any) -> PodRecord:
+    """A pod on a node that has not started any of its containers."""
+    waiting = ContainerRecord(waiting_reason="PodInitializing")
+    containers = {names.FETCH_CONTAINER: waiting, names.TRAINER_CONTAINER: waiting}
+    return pod(node="node-1", containers=containers, **({"scheduled": at(1800)} | fields))
+
+
+WITH_VOLUMES = {
+    "container": {
+        "image": "a:1",
+        "volumes": [{"name": "keys", "secret": {"secretName": "gone"}}, {"name": "scratch", "emptyDir": {}}],
+    }
+}
+
 TABLE: dict[str, Row] = {
     # a live pod
     "a pod that was just created is not worth a status": Row(
@@ -83,6 +97,39 @@ TABLE: dict[str, Row] = {
     ),
     "a long fetch does not count against maxWaitSeconds": Row(
         lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), preparing()), {"state": "PREPARING"}, now=600
+    ),
+    "a pod that cannot begin on its node names the volumes and counts against maxWaitSeconds": Row(
+        lambda: observed(job(trainer=WITH_VOLUMES, runPolicy={"maxWaitSeconds": 30}), mounting()),
+        {
+            "state": "PREPARING",
+            "conditions": {"Admitted": "True Accepted", "Running": "False Fetching"},
+            "wakes": 1830,
+        },
+        "whether the Secrets, ConfigMaps and PersistentVolumeClaims of its volumes (keys, scratch) exist is told by: "
+        "kubectl describe pod digits-chief-0-0",
+        now=1829,
+    ),
+    "a pod that cannot begin on its node is cancelled at maxWaitSeconds": Row(
+        lambda: observed(job(trainer=WITH_VOLUMES, runPolicy={"maxWaitSeconds": 30}), mounting()),
+        {
+            "state": "CANCELLED",
+            "deletes": ["digits-chief-0-0"],
+            "conditions": {
+                "Admitted": "True Accepted",
+                "Running": "False MaxWaitSecondsExceeded",
+                "Failed": "True MaxWaitSecondsExceeded",
+            },
+        },
+        "(keys, scratch)",
+        now=1830,
+    ),
+    "a pod without volumes of its own says where to look": Row(
+        lambda: observed(job(), mounting()),
+        {"state": "PREPARING", "wakes": None},
+        "pulls the agent's image; if this takes long, see: kubectl describe pod digits-chief-0-0",
+    ),
+    "a pod that cannot begin is not told in its first moment": Row(
+        lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), mounting(scheduled=at(1))), QUIET | {"wakes": 2}, now=1
     ),
     "an image that cannot be pulled is told in the kubelet's words": Row(
         lambda: observed(
@@ -165,13 +212,28 @@ TABLE: dict[str, Row] = {
         {"state": "PREPARING", "conditions": {"Admitted": "True Accepted", "Running": "False AgentFailed"}},
         "Fovea's agent cannot start: the store refused the key.",
     ),
-    "a sidecar that was down when the program ended fails the attempt with its reason": Row(
+    "a sidecar that was down when the program ended fails the attempt with its reason, and it is retried": Row(
         lambda: observed(job(RUNNING), ended(sync=CRASHING)),
         {
-            "state": "FAILED",
-            "conditions": {"Admitted": "True Accepted", "Running": "False KeyRefused", "Failed": "True KeyRefused"},
+            "state": "QUEUED",
+            "retries": 1,
+            "conditions": {"Admitted": "True Accepted", "Running": "False Retrying"},
+            "wakes": 80,
         },
-        "Failed: the store refused the key.",
+        "Attempt 0 failed: the store refused the key.",
+        now=71,
+    ),
+    "a sidecar that was down whenever the program ended fails the job with its reason": Row(
+        lambda: observed(job(RUNNING | {"retries": 3}), ended(sync=CRASHING)),
+        {
+            "state": "FAILED",
+            "conditions": {
+                "Running": "False BackoffLimitExceeded",
+                "Admitted": "True Accepted",
+                "Failed": "True BackoffLimitExceeded",
+            },
+        },
+        "the store refused the key.",
     ),
     "publishing is told when it lasts": Row(
         lambda: observed(job(RUNNING), ended(phase="Running", sync=ContainerRecord(running_since=at(9)))),
@@ -252,6 +314,15 @@ TABLE: dict[str, Row] = {
     "deploy leaves a ModelDeployment that exists alone": Row(
         lambda: observed(job(RUNNING, model={"name": "digits", "deploy": True}), ended(), deployments=[deployment()]),
         {"state": "SUCCEEDED", "creates": ["digits-v1"]},
+        "Ask it with: fovea predict --model digits IMAGE",
+    ),
+    "a ModelDeployment of that name that serves another model is named": Row(
+        lambda: observed(
+            job(RUNNING, model={"name": "digits", "deploy": True}), ended(), deployments=[deployment(model="faces")]
+        ),
+        {"state": "SUCCEEDED", "creates": ["digits-v1"]},
+        "model version digits-v1 is registered. It is not served: ModelDeployment digits is in the way, which serves model "
+        "faces. Serve it with a ModelDeployment of model digits under another name.",
     ),
     "a model that is to be registered and was not written fails the job": Row(
         lambda: observed(job(RUNNING, model={"name": "digits"}), ended(sync=published(model=None))),
@@ -271,7 +342,17 @@ TABLE: dict[str, Row] = {
             "conditions": {"Admitted": "True Accepted", "Running": "False RegistrationRefused"},
             "wakes": None,
         },
-        "exceeded quota: count/modelversions",
+        "refuses to register its model: exceeded quota: count/modelversions. It is tried again; free the quota or correct the "
+        "policy, or cancel the job: what it published stays.",
+    ),
+    "a job whose registration is refused can be cancelled, and what it published is told": Row(
+        lambda: observed(job(RUNNING, model={"name": "digits"}, cancel=True), ended(), refused="exceeded quota"),
+        {
+            "state": "CANCELLED",
+            "creates": [],
+            "conditions": {"Admitted": "True Accepted", "Running": "False Cancelled", "Failed": "True Cancelled"},
+        },
+        "its output is published, but its model is not registered, since the API server refuses that: exceeded quota.",
     ),
     "success under policy All deletes the pod": Row(
         lambda: observed(job(RUNNING, runPolicy={"cleanPodPolicy": "All"}), ended()),

@@ -111,6 +111,22 @@ TABLE: dict[str, Row] = {
         },
         "Failed after 3 of 3 retries (runPolicy.backoffLimit): the program ended with exit code 75.",
     ),
+    "a job that lost one pod too many says how to go on": Row(
+        lambda: observed(job(RUNNING | {"retries": 3, "attempts": {"chief-0": 3}})),
+        {"state": "FAILED"},
+        "Submit a new job that goes on from its checkpoints with checkpoint.from: job://digits, and with a larger "
+        "runPolicy.backoffLimit",
+    ),
+    "a job whose pods were ended from outside too often says how to go on": Row(
+        lambda: observed(job(RUNNING, runPolicy={"backoffLimit": 0}), ended(code=1, disrupted="preempted by vip")),
+        {"state": "FAILED"},
+        "preempted by vip. Submit a new job that goes on from its checkpoints with checkpoint.from: job://digits",
+    ),
+    "a job that ended by a defect of the agent says how to go on": Row(
+        lambda: observed(job(RUNNING), agent_failed(names.SYNC_CONTAINER, 70, "AgentFailed", "internal error")),
+        {"state": "FAILED"},
+        "internal error. Submit a new job that goes on from its checkpoints",
+    ),
     "backoffLimit 0 means no retry": Row(
         lambda: observed(job(RUNNING, runPolicy={"backoffLimit": 0}), ended(code=137)), {"state": "FAILED"}
     ),
@@ -129,6 +145,14 @@ TABLE: dict[str, Row] = {
     ),
     "after the back-off the next attempt's pod is made; the failed one stays for its log": Row(
         lambda: observed(job(RETRYING), ended(code=75)), QUIET | {"creates": ["digits-chief-0-1"]}, now=80
+    ),
+    "a failed attempt of a job that is to be suspended is written, and the job looked at again at once": Row(
+        lambda: observed(job(RUNNING, suspend=True), ended(code=75)),
+        {"state": "QUEUED", "retries": 1, "wakes": 71},
+        now=71,
+    ),
+    "a retry that is looked at late gets its pod without a status": Row(
+        lambda: observed(job(RETRYING), ended(code=75)), QUIET | {"creates": ["digits-chief-0-1"], "wakes": 92}, now=90
     ),
     "the next attempt's pod is made while the old one is stuck on its lost node": Row(
         lambda: observed(job(RETRYING), running(deleting=True, deletion_deadline=at(20))),

@@ -154,7 +154,7 @@ def test_a_job_that_comes_later_is_woken_by_what_it_names(world: World) -> None:
     assert keys.job("team", "second") in world.deleted(job("first", 4))
 
 
-def test_a_model_version_wakes_deployments_and_jobs_of_its_model_only(world: World) -> None:
+def test_a_model_version_wakes_the_deployments_of_its_model_and_the_jobs_that_read_it(world: World) -> None:
     world.seen(
         job("reader", 1, inputs={"model": "model://digits"}),
         job("trainer", 2, model={"name": "digits"}),
@@ -162,12 +162,24 @@ def test_a_model_version_wakes_deployments_and_jobs_of_its_model_only(world: Wor
         model_deployment("front", "digits"),
         model_deployment("back", "cats"),
     )
-    woken = world.seen(model_version("digits-v1", "digits", 9))
-    assert woken == {
+    assert world.seen(model_version("digits-v1", "digits", 9)) == {
         keys.job("team", "reader"),
-        keys.job("team", "trainer"),
         keys.deployment("team", "front"),
     }
+
+
+def test_a_model_deployment_wakes_none_of_the_jobs_that_train_its_model(world: World) -> None:
+    world.seen(job("trainer", 1, model={"name": "digits", "deploy": True}))
+    assert world.seen(model_deployment("digits", "digits")) == {keys.deployment("team", "digits")}
+
+
+@pytest.mark.parametrize("more", [{}, {"annotations": {"a": "b"}}, {"labels": {"a": "b"}}, {"managedFields": [{}]}])
+def test_a_write_that_changes_nothing_that_is_decided_on_wakes_nobody(world: World, more: dict[str, Any]) -> None:
+    machine = {"kind": "MachineType", "metadata": meta("big", 7), "spec": {"cpu": "1", "memory": "1Gi"}}
+    objects = [job(version=1), model_version("digits-v1", "digits"), model_deployment("digits", "digits"), machine]
+    world.seen(*objects)
+    later = [{**each, "metadata": each["metadata"] | {"resourceVersion": "20"} | more} for each in objects]
+    assert world.seen(*later) == set()
 
 
 def test_a_machine_type_wakes_every_unfinished_job_and_every_deployment(world: World) -> None:

@@ -10,7 +10,7 @@ from fovea_operator.cluster.children import Children
 from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.routing import Routes
-from fovea_operator.errors import Conflict, NotOurs
+from fovea_operator.errors import NotOurs, Overtaken
 from fovea_operator.reconcile import references
 from fovea_operator.reconcile.decision import Child, Deletion, Write
 from support.memory_api import Server
@@ -86,7 +86,7 @@ def test_a_model_version_of_the_same_job_is_taken_as_registered(world: World) ->
 
 def test_a_version_number_taken_by_another_job_stops_the_decision_and_is_known_to_the_next(world: World) -> None:
     world.server.put(model_version("u2"))
-    with pytest.raises(Conflict, match="digits-v1 exists with another content"):
+    with pytest.raises(Overtaken, match="digits-v1 exists with another content"):
         world.write(Write.CREATE, model_version("u1"))
     assert world.cache.versions.get("team", "digits-v1") is not None
 
@@ -151,7 +151,7 @@ def test_a_deletion_marks_the_object_at_once(world: World) -> None:
     world.write(Write.CREATE, manifest())
     pod = world.cache.pods.get("team", "digits-chief-0-0")
     assert pod is not None
-    asyncio.run(world.children.delete(Deletion("v1", "Pod", "team", "digits-chief-0-0", pod.uid)))
+    asyncio.run(world.children.delete(Deletion("Pod", "team", "digits-chief-0-0", pod.uid)))
     assert world.cache.pods.get("team", "digits-chief-0-0").record.deleting  # type: ignore[union-attr]
 
 
@@ -162,6 +162,6 @@ def test_deleting_what_is_gone_or_replaced_forgets_it_and_spares_the_successor(w
     successor = manifest()
     successor["metadata"]["uid"] = "successor"
     world.server.put(successor)
-    asyncio.run(world.children.delete(Deletion("v1", "Pod", "team", "digits-chief-0-0", pod.uid)))
+    asyncio.run(world.children.delete(Deletion("Pod", "team", "digits-chief-0-0", pod.uid)))
     assert world.cache.pods.get("team", "digits-chief-0-0") is None
     assert "deletionTimestamp" not in world.server.objects["Pod", "digits-chief-0-0"]["metadata"]

@@ -9,7 +9,7 @@ from aiohttp import web
 from fovea_operator import errors
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.client import ApiClient
-from fovea_operator.cluster.credentials import Credentials
+from fovea_operator.cluster.credentials import Credentials, NoCredentials
 from fovea_operator.reconcile.decision import Deletion
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -90,6 +90,94 @@ def test_no_answer_at_all_is_transient() -> None:
         asyncio.run(run())
 
 
+async def answer_pods(_: web.Request) -> web.Response:
+    return web.json_response(POD)
+
+
+def test_a_session_that_is_being_closed_is_handed_to_nobody_and_the_next_one_stays() -> None:
+    async def use(client: ApiClient) -> Any:
+        await client.create(POD)
+        session = client._session
+        assert session is not None
+        close, closed, go_on = session.close, asyncio.Event(), asyncio.Event()
+
+        async def slowly() -> None:
+            await close()
+            closed.set()
+            await go_on.wait()
+
+        session.close = slowly  # type: ignore[method-assign]
+        closing = asyncio.create_task(client.close())
+        await closed.wait()
+        try:
+            answer = await client.create(POD)
+            opened = client._session
+        finally:
+            go_on.set()
+            await closing
+        assert client._session is opened
+        assert opened is not session
+        return answer
+
+    answer, _ = serve(answer_pods, use)
+    assert answer == POD
+
+
+def test_a_401_leaves_the_calls_of_others_alone() -> None:
+    slow = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            await slow.wait()
+        elif request.headers["Authorization"] == "Bearer old":
+            return status(401, "Unauthorized", "who are you")
+        return web.json_response(POD)
+
+    async def use(client: ApiClient) -> Any:
+        other = asyncio.create_task(client.get(resources.POD, "team", "a"))
+        await asyncio.sleep(0)
+        try:
+            answer = await client.create(POD)
+        finally:
+            slow.set()
+        assert await other == POD
+        return answer
+
+    answer, counted = serve(handler, use, ["old", "new"])
+    assert answer == POD
+    assert sorted(counted) == [("create", "pods", 200), ("create", "pods", 401), ("get", "pods", 200)]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("token"), NoCredentials("no context"), ValueError("not base64")])
+def test_credentials_that_cannot_be_read_anew_are_waited_for(error: Exception) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return status(401, "Unauthorized", "who are you")
+
+    async def use(client: ApiClient) -> Any:
+        load, readings = client._load, iter([None, error, error])
+
+        def unreadable() -> Credentials:
+            if (problem := next(readings)) is not None:
+                raise problem
+            return load()
+
+        client._load = unreadable
+        with pytest.raises(errors.Transient, match="cannot be read anew"):
+            await client.create(POD)
+        await client.create(POD)
+
+    again, _ = serve(handler, use)
+    assert type(again) is errors.Transient
+
+
+def test_credentials_that_were_never_there_are_not_waited_for() -> None:
+    def load() -> Credentials:
+        raise FileNotFoundError("/somewhere/token")
+
+    with pytest.raises(NoCredentials, match="/somewhere/token"):
+        asyncio.run(ApiClient(load).create(POD))
+
+
 def test_a_rotated_token_is_read_anew_on_a_401() -> None:
     seen: list[str] = []
 
@@ -110,7 +198,7 @@ def test_a_deletion_has_the_uid_as_its_precondition_and_its_grace() -> None:
         bodies.append(await request.json())
         return web.json_response(POD)
 
-    serve(handler, lambda client: client.delete(Deletion("v1", "Pod", "team", "a", "u1", 30)))
+    serve(handler, lambda client: client.delete(Deletion("Pod", "team", "a", "u1", 30)))
     assert bodies[0]["preconditions"] == {"uid": "u1"}
     assert bodies[0]["gracePeriodSeconds"] == 30
     assert bodies[0]["propagationPolicy"] == "Background"

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ SETTINGS = Settings(lease_seconds=30, lease_renew_seconds=0.001)
 
 
 class LeaseServer:
-    """An API server that keeps one Lease, by version; answers to writes can get lost."""
+    """An API server that keeps one Lease, by version; answers to writes can get lost or not come."""
 
     def __init__(self) -> None:
         self.lease: dict[str, Any] | None = None
@@ -24,6 +25,7 @@ class LeaseServer:
         self.before_write: Callable[[int], None] = lambda _number: None
         self.answer: Callable[[int], ApiError | None] = lambda _number: None
         """Says with what the answer to a write, which was done, is replaced."""
+        self.hangs: Callable[[int], bool] = lambda _number: False
         self._version = 0
 
     def store(self, lease: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +52,8 @@ class LeaseServer:
     async def replace(self, lease: dict[str, Any]) -> dict[str, Any]:
         self.writes += 1
         self.before_write(self.writes)
+        if self.hangs(self.writes):
+            await asyncio.Event().wait()
         if self.lease is None:
             raise Gone("no such lease", code=404)
         if lease["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
@@ -58,6 +62,24 @@ class LeaseServer:
         if (error := self.answer(self.writes)) is not None:
             raise error
         return stored
+
+
+class PlayedClock(asyncio.SelectorEventLoop):
+    """An event loop in which waiting takes no time: its clock jumps to what is due next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seconds = 0.0
+        select = self._selector.select  # type: ignore[attr-defined]
+
+        def jump(timeout: float | None = None) -> Any:
+            self._seconds += timeout or 0.0
+            return select(0)
+
+        self._selector.select = jump  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self._seconds
 
 
 def lead(server: LeaseServer, *, until: int, identity: str = "me") -> Leadership:
@@ -152,3 +174,42 @@ def test_a_leader_that_stood_still_past_its_lease_ends_without_a_word(monkeypatc
     with pytest.raises(LeaseLost, match="was not renewed for 21 s"):
         asyncio.run(run())
     assert server.writes == 3
+
+
+def keep_with_the_defaults(server: LeaseServer, seconds: float) -> float:
+    """Lead for so many played seconds; returns when it ended. Raises LeaseLost."""
+
+    async def run() -> float:
+        leadership = Leadership(server, Settings(), "me")  # type: ignore[arg-type]
+        await leadership.acquire()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await leadership.keep()
+        return asyncio.get_running_loop().time()
+
+    with asyncio.Runner(loop_factory=PlayedClock) as runner:
+        return runner.run(run())
+
+
+@pytest.mark.parametrize("failures", [(1,), (1, 2, 3), (2, 4, 5), (1, 3, 5)])
+def test_by_default_a_renewal_that_fails_is_tried_again_before_the_lease_is_given_up(failures: tuple[int, ...]) -> None:
+    server = LeaseServer()
+    server.answer = lambda number: Transient("connection reset") if number in failures else None
+    assert keep_with_the_defaults(server, 60) == 60
+    assert server.writes > 10
+
+
+def test_by_default_a_renewal_that_hangs_leaves_time_for_another() -> None:
+    server = LeaseServer()
+    server.hangs = lambda number: number in (2, 5)
+    assert keep_with_the_defaults(server, 60) == 60
+
+
+@pytest.mark.parametrize("how", ["hangs", "fails"])
+def test_a_leader_that_cannot_renew_ends_after_two_thirds_of_its_lease(how: str) -> None:
+    server = LeaseServer()
+    server.hangs = lambda number: how == "hangs" and number > 1
+    server.before_write = lambda number: server.edit(seen=str(number)) if how == "fails" else None
+    server.answer = lambda _number: Transient("connection reset")
+    with pytest.raises(LeaseLost, match="was not renewed for 10 s"):
+        keep_with_the_defaults(server, 60)

@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from fovea_operator.cluster.queue import Backoff, Failure, Schedule, WorkQueue
+from fovea_operator.cluster.queue import HEAD_START, Backoff, Failure, Schedule, WorkQueue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,11 +126,75 @@ def test_a_timer_that_ends_during_the_work_is_not_lost() -> None:
     assert taken(schedule, 7) == ["a"]
 
 
+def urgent(*keys: str) -> Schedule[str]:
+    return Schedule(is_urgent=keys.__contains__)
+
+
+def test_an_urgent_key_overtakes_those_that_came_a_little_before_it() -> None:
+    schedule = urgent("c", "d")
+    for key in "abcd":
+        schedule.add(key, 0)
+    assert taken(schedule, 0) == ["c", "d", "a", "b"]
+
+
+def test_an_urgent_key_does_not_overtake_one_that_waits_long() -> None:
+    schedule = urgent("c", "d")
+    schedule.add("a", 0)
+    schedule.add("b", 2)
+    schedule.add("c", HEAD_START)
+    schedule.add("d", HEAD_START + 1)
+    assert taken(schedule, 60) == ["c", "a", "d", "b"]
+
+
+def test_a_key_that_becomes_urgent_while_it_waits_moves_up_and_is_taken_once() -> None:
+    keys: set[str] = set()
+    schedule: Schedule[str] = Schedule(is_urgent=keys.__contains__)
+    for key in "abc":
+        schedule.add(key, 0)
+    keys.add("c")
+    schedule.add("c", 3)
+    assert schedule.depth == 3
+    assert schedule.take(4) == ("c", 4)
+    schedule.done("c", 4)
+    assert taken(schedule, 4) == ["a", "b"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "add", "take", "turn"]), st.sampled_from("abcdef"), st.floats(0, 4)),
+        max_size=80,
+    )
+)
+def test_no_key_is_taken_before_one_that_came_earlier_by_more_than_the_head_start(
+    steps: list[tuple[str, str, float]],
+) -> None:
+    keys: set[str] = set()
+    schedule: Schedule[str] = Schedule(is_urgent=keys.__contains__)
+    came: dict[str, tuple[bool, float]] = {}  # urgent, since when in its line
+    now = 0.0
+    for step, key, pause in steps:
+        now += pause
+        if step == "turn":
+            keys ^= {key}  # shows at the next time that it is added
+        elif step == "add":
+            schedule.add(key, now)
+            if key not in came or (key in keys and not came[key][0]):
+                came[key] = (key in keys, now)
+        elif (item := schedule.take(now)) is None:
+            assert not came
+        else:
+            due = {each: since + (0 if first else HEAD_START) for each, (first, since) in came.items()}
+            assert due[item[0]] == min(due.values())
+            del came[item[0]]
+            schedule.done(item[0], now)
+    assert set(taken(schedule, now)) == set(came)
+
+
 @given(st.lists(st.tuples(st.sampled_from(["add", "take", "done", "fail", "at"]), st.sampled_from("abc")), max_size=60))
 def test_no_key_is_ever_worked_on_twice_at_once_and_every_added_key_is_worked_on_in_the_end(
     steps: list[tuple[str, str]],
 ) -> None:
-    schedule: Schedule[str] = Schedule(Backoff(base=1, cap=4))
+    schedule: Schedule[str] = Schedule(Backoff(base=1, cap=4), is_urgent=lambda key: key == "b")
     working: set[str] = set()
     pending: set[str] = set()
     now = 0.0

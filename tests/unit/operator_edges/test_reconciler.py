@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,10 +15,10 @@ from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.progress import Reports
-from fovea_operator.cluster.queue import Failure
+from fovea_operator.cluster.queue import Backoff, Failure, Schedule
 from fovea_operator.cluster.reconciler import Reconciler
 from fovea_operator.cluster.routing import Routes
-from fovea_operator.reconcile import references
+from fovea_operator.reconcile import references, times
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event, Write
 from fovea_operator.reconcile.observed import JobObserved
 from fovea_operator.settings import Settings
@@ -57,6 +57,7 @@ class World:
         routes = Routes(self.cache, references.needs)
         self.queued: list[Key] = []
         self.intake = Intake(self.cache, routes, self.queued.append)
+        self.metrics = Metrics(self.cache, lambda: 0)
         self.announced: list[Event] = []
         self.requeued: dict[Key, float | None] = {}
         self.reconciler = Reconciler(
@@ -66,7 +67,7 @@ class World:
             intake=self.intake,
             reports=Reports(5, lambda *_: None),
             settings=Settings(cancel_grace_seconds=7),
-            metrics=Metrics(self.cache, lambda: 0),
+            metrics=self.metrics,
             announce=self._announce,
             requeue=self.requeued.__setitem__,
             decide_job=decide,
@@ -96,7 +97,7 @@ def whole(observed: JobObserved, now: datetime, _: Settings) -> Decision:
     return Decision(
         children=(Child(Write.CREATE, pod()),),
         status={"state": "PREPARING", "observedGeneration": 1},
-        deletions=(Deletion("v1", "Pod", "team", "old", "u9", 30),),
+        deletions=(Deletion("Pod", "team", "old", "u9", 30),),
         events=(Event("Normal", "PodCreated", "a pod was made"),),
         requeue_at=now + timedelta(seconds=12),
     )
@@ -156,6 +157,85 @@ def test_a_refused_child_is_told_in_the_status_and_tried_again_later() -> None:
     assert calls[:2] == ["create Pod", "apply TrainingJob/status"]
 
 
+def test_the_own_status_write_does_not_queue_its_key_neither_by_the_answer_nor_by_the_watch() -> None:
+    world = World(whole)
+    world.know(job())
+    apply = world.server.apply
+
+    async def watched_first(manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
+        answer = await apply(manifest, subresource)
+        world.intake.event("TrainingJob", "MODIFIED", answer)
+        return answer
+
+    for how in (apply, watched_first):
+        world.server.apply = how  # type: ignore[method-assign]
+        world.server.objects["TrainingJob", "digits"]["status"] = {}
+        world.know(world.server.objects["TrainingJob", "digits"])
+        world.know(pod())
+        world.queued.clear()
+        _, calls = world.work()
+        assert "apply TrainingJob/status" in calls
+        assert world.queued == []
+
+
+def test_a_refusal_whose_words_vary_is_not_tried_again_before_its_back_off() -> None:
+    tries = 0
+
+    def refuse(call: str) -> Exception | None:
+        nonlocal tries
+        tries += call == "create Pod"
+        return errors.Refused(f"exceeded quota, used: {tries}", code=403) if call == "create Pod" else None
+
+    def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
+        again = whole(observed, now, settings)
+        return replace(again, status={"message": observed.refused}, deletions=()) if observed.refused else again
+
+    world = World(decide)
+    world.know(job())
+    world.server.fail = refuse
+    schedule: Schedule[Key] = Schedule(Backoff(1, 60))
+    schedule.add(DIGITS, 0)
+    for second in range(60):
+        world.queued.clear()
+        while (item := schedule.take(second)) is not None:
+            failure, _ = world.work(item[0])
+            for key in world.queued:
+                schedule.add(key, second)
+            assert failure is not None
+            schedule.failed(item[0], second)
+            assert tries <= 10, "not once in a second"
+    assert tries == 6  # at 0, 1, 3, 7, 15 and 31 s
+    assert world.status == {"message": "exceeded quota, used: 6"}
+
+
+@pytest.mark.parametrize("edit", [{"spec": {"suspend": True}}, {"status": {"message": "somebody's"}}])
+def test_somebody_elses_change_in_the_answer_to_a_status_write_queues_the_key(edit: dict[str, Any]) -> None:
+    world = World(lambda *_: Decision(status={"state": "PREPARING"}))
+    world.know(job())
+    apply = world.server.apply
+
+    async def edited_before(manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
+        answer = await apply(manifest, subresource)
+        return {**answer, **{part: {**answer[part], **more} for part, more in edit.items()}}
+
+    world.server.apply = edited_before  # type: ignore[method-assign]
+    world.queued.clear()
+    world.work()
+    assert world.queued == [DIGITS]
+
+
+def test_a_status_write_still_queues_the_others_that_wait_for_the_job() -> None:
+    world = World(lambda *_: Decision(status={"state": "SUCCEEDED"}))
+    world.know(job())
+    follower = job()
+    follower["metadata"] = {"name": "follower", "namespace": "team", "uid": "u2", "generation": 1}
+    follower["spec"] = {**follower["spec"], "inputs": {"data": "job://digits/output"}}
+    world.know(follower)
+    world.queued.clear()
+    world.work()
+    assert world.queued == [keys.job("team", "follower")]
+
+
 @pytest.mark.parametrize(("due", "at_most"), [(30, 30.0), (-5, 0.0), (None, None)])
 def test_a_deadline_of_a_refused_job_is_kept(due: int | None, at_most: float | None) -> None:
     def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
@@ -169,17 +249,35 @@ def test_a_deadline_of_a_refused_job_is_kept(due: int | None, at_most: float | N
 
 
 @pytest.mark.parametrize(
-    ("error", "wait"),
-    [(errors.Conflict("out of date", code=409), 0.0), (errors.Transient("slow down", code=429, retry_after=9), 9.0)],
+    ("error", "back"),
+    [
+        (errors.Conflict("out of date", code=409), Failure()),
+        (errors.Overtaken("the number is taken", code=409), Failure(at_most=0)),
+        (errors.Transient("slow down", code=429, retry_after=9), Failure(9)),
+    ],
 )
-def test_a_transient_error_stops_the_decision_and_comes_back(error: Exception, wait: float) -> None:
+def test_a_transient_error_stops_the_decision_and_comes_back(error: Exception, back: Failure) -> None:
     world = World(whole)
     world.know(job())
     world.server.fail = lambda call: error if call == "create Pod" else None
     failure, calls = world.work()
-    assert failure == Failure(wait)
+    assert failure == back
     assert calls == ["create Pod"]
     assert world.status == {}
+
+
+@pytest.mark.parametrize("call", ["apply TrainingJob/status", "delete Pod"])
+def test_a_refused_status_or_deletion_is_an_error_of_its_own(call: str, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(whole)
+    world.know(job())
+    refusal = errors.Refused("forbidden (PATCH /apis/fovea.dev/v1alpha1/x: 403)", code=403)
+    world.server.fail = lambda made: refusal if made == call else None
+    failure, _ = world.work()
+    assert failure == Failure()
+    [record] = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert vars(record)["key"] == "TrainingJob team/digits"
+    assert "PATCH" in vars(record)["error"]
+    assert 'outcome="refused"' in world.metrics.text().decode()
 
 
 def test_a_job_that_went_away_meanwhile_is_no_failure() -> None:
@@ -253,6 +351,20 @@ def test_the_pods_of_a_job_that_is_gone_are_deleted_with_the_short_grace() -> No
     assert world.requeued == {DIGITS: None}
     _, calls = world.work()
     assert calls == []
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(600, ["delete Pod"]), (7, [])])
+def test_a_pod_that_the_garbage_collector_deleted_first_gets_the_short_grace_too(
+    seconds: int, calls: list[str]
+) -> None:
+    world = World(whole)
+    stored = world.know(job())
+    orphan = pod()
+    ends = datetime.now(UTC) + timedelta(seconds=seconds)
+    orphan["metadata"] |= {"deletionTimestamp": times.text(ends), "deletionGracePeriodSeconds": seconds}
+    world.know(orphan)
+    world.intake.event("TrainingJob", "DELETED", stored)
+    assert world.work()[1] == calls
 
 
 def test_the_pods_of_a_namesake_before_it_are_ended_when_a_job_is_looked_at() -> None:

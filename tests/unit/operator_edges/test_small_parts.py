@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 import logging
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +226,39 @@ def test_a_wrong_option_is_told_by_name_and_value(capsys: pytest.CaptureFixture[
         main.main(["run", "--workers", "many"])
     assert ended.value.code == 2
     assert "FOVEA_OPERATOR_WORKERS='many' is not a int" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("EVENT_RATE", "0", "FOVEA_OPERATOR_EVENT_RATE=0.0 is not between 0.01 and 10000"),
+        ("WORKERS", "0", "FOVEA_OPERATOR_WORKERS=0 is not between 1 and 256"),
+        ("RESYNC_SECONDS", "nan", "FOVEA_OPERATOR_RESYNC_SECONDS=nan is not between 0.1 and 86400"),
+        ("METRICS_PORT", "70000", "FOVEA_OPERATOR_METRICS_PORT=70000 is not between 0 and 65535"),
+        ("LOG_LEVEL", "verbose", "FOVEA_OPERATOR_LOG_LEVEL='verbose' is not one of debug, info, warning, error"),
+        ("IMAGE_PULL_POLICY", "", "FOVEA_OPERATOR_IMAGE_PULL_POLICY='' is not one of Always, IfNotPresent, Never"),
+        (
+            "LEASE_SECONDS",
+            "6",
+            "FOVEA_OPERATOR_LEASE_RENEW_SECONDS=5.0 is more than a third of FOVEA_OPERATOR_LEASE_SECONDS=6: shorten it",
+        ),
+    ],
+)
+def test_a_setting_with_which_nothing_could_work_is_refused_with_what_it_may_be(
+    variable: str, value: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        Settings.from_environment({f"FOVEA_OPERATOR_{variable}": value})
+
+
+def test_the_defaults_are_settings_that_may_be_given() -> None:
+    shown = {
+        f"FOVEA_OPERATOR_{item.name.upper()}": ",".join(item.default)
+        if isinstance(item.default, tuple)
+        else str(item.default)
+        for item in fields(Settings)
+    }
+    assert Settings.from_environment(shown) == Settings()
 
 
 def test_help_lists_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
