@@ -21,6 +21,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from fovea.cli.main import cli
+from support import helm
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[hrt]*/*.md")))
@@ -219,17 +220,31 @@ def test_every_fovea_command_of_the_pages_is_understood(
         assert no_command_does_anything or helps, f"{command} does nothing"
 
 
-def test_every_example_and_every_manifest_of_the_pages_is_accepted(cluster: Any) -> None:
-    texts = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "examples").glob("*.yaml"))}
+def _yaml_blocks() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for number, block in enumerate(blocks(page.read_text(encoding="utf-8"), "yaml")):
-            if "kind:" in block:
-                texts[f"{page.relative_to(ROOT)}, block {number}"] = block
+            yield f"{page.relative_to(ROOT)}, block {number}", block
+
+
+def _is_manifest(text: str) -> bool:
+    return any("apiVersion" in document for document in yaml.safe_load_all(text) if document)
+
+
+def test_every_example_and_every_manifest_of_the_pages_is_accepted(cluster: Any) -> None:
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "examples").glob("*.yaml"))}
+    texts |= {name: text for name, text in _yaml_blocks() if _is_manifest(text)}
     assert len(texts) >= 6
     for name, text in texts.items():
         kinds = [document["kind"] for document in yaml.safe_load_all(text) if document]
         said = cluster.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=_renamed(text))
         assert len(said.splitlines()) == len(kinds), f"{name}: {said}"
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, id=name) for name, text in _yaml_blocks() if not _is_manifest(text)]
+)
+def test_every_other_yaml_of_the_pages_is_taken_by_the_chart_as_values(text: str) -> None:
+    assert helm.template(yaml.safe_load(text))
 
 
 def _renamed(text: str) -> str:
