@@ -56,10 +56,9 @@ STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print('deaf', flush=True)
-while True:
-    time.sleep(1)
+time.sleep(120)
 """
-"""Does not end when it is asked to."""
+"""Does not end when it is asked to, but later."""
 
 
 def machine_type(name: str, **spec: Any) -> dict[str, Any]:
