@@ -56,7 +56,7 @@ STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print('deaf', flush=True)
-time.sleep(120)
+time.sleep(300)
 """
 """Does not end when it is asked to, but later."""
 
