@@ -51,6 +51,12 @@ def test_a_signature_without_a_batch_dimension_works(tiny_client: Client) -> Non
     assert tiny_client.predict(predict_request("scalar", {"x": 1.5})) == {"y": 2.5}
 
 
+def test_a_scalar_string_is_an_output(tiny_client: Client, tiny_server: ModelServer) -> None:
+    assert tiny_client.predict(predict_request("greet", {"name": b"you"})) == {"greeting": b"hello you"}
+    body = {"signature_name": "greet", "inputs": "you"}
+    assert tiny_server.rest("POST", f"/v1/models/{MODEL}:predict", body)[:2] == (200, {"outputs": "hello you"})
+
+
 def _examples(*values: float, context: bool = False) -> Any:
     from tensorflow.core.example import example_pb2
     from tensorflow_serving.apis import input_pb2
