@@ -61,6 +61,8 @@ LARGE_BODY: Final = 64 * 1024
 """Bytes from which a body is converted on a thread, so that it delays others less."""
 LARGE_REPLY: Final = 4096
 """Elements from which a reply is written on a thread."""
+LATE_SECONDS: Final = 0.5
+"""After its deadline a request is given up here: the queue and the runtime, which know more to say, come first."""
 CONVERTERS: Final = 2
 """Large bodies and replies that are converted at once: so many documents of `max_body_values` are in memory, no more."""
 BODIES_AT_ONCE: Final = 4
@@ -131,9 +133,10 @@ class RestServer:
         return web.Response(status=status, text=text, content_type="application/json", headers=headers)
 
     async def _bounded(self, request: web.Request, path: str) -> str:
-        deadline = deadline_in(self._settings.timeout)
+        seconds = self._settings.timeout
+        deadline = deadline_in(seconds)
         try:
-            async with asyncio.timeout(self._settings.timeout):
+            async with asyncio.timeout(None if seconds is None else seconds + LATE_SECONDS):
                 return await self._answer(request, path, deadline)
         except TimeoutError as error:
             raise deadline_exceeded("Timed out waiting for the answer") from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 from fovea_serving.server.batching import Batcher, BatchingSettings
@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 @dataclass(eq=False)
 class Call:
-    key: str
+    key: Hashable
     rows: int = 1
     abandoned: bool = False
+    owner: str = "model"
 
 
 def queue_of(*calls: Call) -> WaitingCalls[Call]:
@@ -51,23 +52,33 @@ def test_keys_take_turns() -> None:
     assert [queue.take(2), queue.take(2), queue.take(2)] == [busy[:2], [quiet], busy[2:4]]
 
 
+def test_models_take_turns_before_their_keys_do() -> None:
+    busy = [Call(object(), owner="busy") for _ in range(4)]
+    quiet = [Call("a", owner="quiet"), Call("b", owner="quiet")]
+    queue = queue_of(*busy, *quiet)
+    assert [queue.take(8)[0] for _ in range(6)] == [busy[0], quiet[0], busy[1], quiet[1], busy[2], busy[3]]
+
+
 def test_abandoned_calls_are_dropped() -> None:
     gone, there = Call("x", 4, abandoned=True), Call("x", 1)
     queue = queue_of(gone, Call("y", 2, abandoned=True), there)
     assert (queue.rows, queue.take(8), queue.take(8), queue.rows, bool(queue)) == (7, [there], [], 0, False)
 
 
-@given(st.lists(st.builds(Call, st.sampled_from("xyz"), st.integers(1, 9), st.booleans())), st.integers(1, 12))
+CALLS = st.builds(Call, st.sampled_from("xyz"), st.integers(1, 9), st.booleans(), st.sampled_from("mn"))
+
+
+@given(st.lists(CALLS), st.integers(1, 12))
 def test_every_call_is_taken_once_in_order_and_never_with_another_key(calls: list[Call], most: int) -> None:
     queue = queue_of(*calls)
     taken: list[Call] = []
     while batch := queue.take(most):
-        assert len({call.key for call in batch}) == 1
+        assert len({(call.owner, call.key) for call in batch}) == 1
         assert len(batch) == 1 or sum(call.rows for call in batch) <= most
         taken.extend(batch)
-    for key in "xyz":
-        wanted = [call for call in calls if call.key == key and not call.abandoned]
-        assert [call for call in taken if call.key == key] == wanted
+    for group in itertools.product("mn", "xyz"):
+        wanted = [call for call in calls if (call.owner, call.key) == group and not call.abandoned]
+        assert [call for call in taken if (call.owner, call.key) == group] == wanted
     assert queue.rows == 0
 
 
@@ -174,8 +185,49 @@ def test_calls_that_expired_or_were_given_up_while_they_waited_are_never_run() -
         model.gate.set()
         with pytest.raises(ServingError) as caught:
             await expired[0]
-        assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert model.runs == [1]
+        assert str(caught.value) == "RESOURCE_EXHAUSTED: Run() timeout exceeded while waiting in batching queue"
+        await batcher.run(model, DOUBLE, [np.array([3.0, 4.0])], ("y",))  # type: ignore[arg-type]
+        assert model.runs == [1, 2]
         batcher.close()
 
     asyncio.run(go())
+
+
+def test_a_call_that_waits_is_answered_when_its_time_is_up_and_not_when_a_runner_is_free() -> None:
+    async def go() -> None:
+        model, batcher = Doubling(), Batcher(settings())
+        (waiting,) = await started(batcher, model, [[1.0]], deadline=time.monotonic() + 0.05)
+        with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
+            await asyncio.wait_for(waiting, 10)
+        model.gate.set()
+        batcher.close()
+
+    asyncio.run(go())
+
+
+def test_a_full_batch_does_not_wait_for_its_time() -> None:
+    async def go() -> list[int]:
+        model, batcher = Doubling(), Batcher(settings(wait_seconds=600.0, most_rows=3))
+        model.gate.set()
+        calls = [batcher.run(model, DOUBLE, [np.array([1.0])], ("y",)) for _ in range(3)]  # type: ignore[arg-type]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*calls)
+        batcher.close()
+        return model.runs
+
+    assert asyncio.run(go()) == [3]
+
+
+def test_a_batch_that_is_not_full_waits_its_time_for_more() -> None:
+    async def go() -> list[int]:
+        model, batcher = Doubling(), Batcher(settings(wait_seconds=0.2))
+        model.gate.set()
+        loop = asyncio.get_running_loop()
+        first = loop.create_task(batcher.run(model, DOUBLE, [np.array([1.0])], ("y",)))  # type: ignore[arg-type]
+        await asyncio.wait({first}, timeout=0.02)
+        async with asyncio.timeout(20):
+            await asyncio.gather(first, batcher.run(model, DOUBLE, [np.array([2.0])], ("y",)))  # type: ignore[arg-type]
+        batcher.close()
+        return model.runs
+
+    assert asyncio.run(go()) == [2]
