@@ -105,7 +105,8 @@ def _model_settings(settings: Settings) -> list[ModelSettings]:
     return [ModelSettings(settings.model_name, Path(settings.model_base_path).absolute())]
 
 
-def _batching(settings: Settings) -> BatchingSettings:
+def batching_settings(settings: Settings) -> BatchingSettings:
+    """Batching of the command line, with runners for the cores that may be used."""
     # A container's CPU limit does not show in the affinity: where there is one, the flag says it.
     cores = settings.tensorflow_session_parallelism or len(os.sched_getaffinity(0))
     if not settings.enable_batching:
@@ -122,7 +123,7 @@ async def _serve(settings: Settings) -> int:
     tls = config_files.read_tls(settings.ssl_config_file)
     configured = _model_settings(settings)
     metrics = Metrics(known=lambda name: name in models)
-    batcher = Batcher(_batching(settings), metrics)
+    batcher = Batcher(batching_settings(settings), metrics)
     models = Models(
         load=_Loader(settings, metrics),
         executor=ThreadPoolExecutor(settings.num_load_threads or os.cpu_count() or 1, thread_name_prefix="load"),

@@ -148,3 +148,11 @@ def test_a_wrong_flag_ends_the_program_before_tensorflow_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["2", "False"]
     assert "unknown flag --prot; did you mean --port?" in done.stderr
+
+
+def test_as_many_runs_go_at_once_as_the_given_cores_can_do() -> None:
+    from fovea_serving.server.process import batching_settings
+
+    for given, runners in (("16", 8), ("1", 2)):
+        for more in ([], ["--enable_batching=false"]):
+            assert batching_settings(parse(f"--tensorflow_session_parallelism={given}", *more)).runners == runners
