@@ -25,6 +25,10 @@ class Waiting(Protocol):
         """Calls of equal keys may share one run."""
 
     @property
+    def shareable(self) -> bool:
+        """Whether another call could have the same key."""
+
+    @property
     def rows(self) -> int:
         """Size of the first dimension of its inputs."""
 
@@ -42,6 +46,7 @@ class WaitingCalls(Generic[Call]):
     def __init__(self) -> None:
         self._owners: OrderedDict[Hashable, OrderedDict[Hashable, deque[Call]]] = OrderedDict()
         self.rows = 0
+        self.unshareable = 0
 
     def __bool__(self) -> bool:
         return bool(self._owners)
@@ -50,7 +55,11 @@ class WaitingCalls(Generic[Call]):
         """Put a call at the end of its group."""
         groups = self._owners.setdefault(call.owner, OrderedDict())
         groups.setdefault(call.key, deque()).append(call)
-        self.rows += call.rows
+        self._count(call, 1)
+
+    def _count(self, call: Call, by: int) -> None:
+        self.rows += by * call.rows
+        self.unshareable += 0 if call.shareable else by
 
     def take(self, most_rows: int) -> list[Call]:
         """The calls to run next: of one group, in order of arrival, at most so many rows (or one call that has more).
@@ -80,5 +89,5 @@ class WaitingCalls(Generic[Call]):
                     break
                 batch.append(group[0])
                 rows += group[0].rows
-            self.rows -= group.popleft().rows
+            self._count(group.popleft(), -1)
         return batch
