@@ -88,6 +88,8 @@ REST = {
                          "Unrecognized servable version label: x"),
     "a version beyond 64 bits": ("GET", "/v1/models/tiny/versions/99999999999999999999", None, 400,
                                  "Failed to convert version: 99999999999999999999 to numeric."),
+    "a version of thousands of digits": ("GET", f"/v1/models/tiny/versions/{'9' * 5000}", None, 400,
+                                         f"Failed to convert version: {'9' * 5000} to numeric."),
     "an unknown signature": ("POST", PREDICT, {"signature_name": "s", "instances": [1]}, 400,
                              'Serving signature name: "s" not found in signature def'),
     "a signature name that is no string": (
@@ -104,6 +106,10 @@ REST = {
         "JSON object: does not have named input: c"),
     "a plain list for two inputs": (
         "POST", PREDICT, {"signature_name": "pair", "instances": [1]}, 400,
+        "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+        "tensorinfo_map"),
+    "bytes for two inputs": (
+        "POST", PREDICT, {"signature_name": "pair", "instances": [{"b64": "aa"}]}, 400,
         "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
         "tensorinfo_map"),
     "a plain column for two inputs": (
@@ -185,7 +191,9 @@ def test_rest_refuses(case: str, tiny_server: ModelServer) -> None:
         (b"{} {}", "JSON Parse error: The document root must not be followed by other values. at offset: 3"),
         (b'{"a": "b', "JSON Parse error: Missing a closing quotation mark in string. at offset: 6"),
         (b"[1]", "JSON Value: [1] Is not object"),
-        (b'{"instances": ' + b"[" * 400_000, "JSON Parse error: nested deeper than 64 levels"),
+        (b'{"signature_name": "\\ud83d"}', "JSON Parse error: The surrogate pair in string is invalid. at offset: 20"),
+        (b'{"instances": [' + b"1," * 200_000, "JSON Parse error: more than 100000 commas and brackets; send fewer"),
+        (b'{"instances": ' + b"[" * 90_000, "JSON Parse error: nested deeper than 64 levels"),
         (b'{"instances": ' + b"[" * 100 + b"]" * 100 + b"}", "JSON Parse error: nested deeper than 64 levels"),
         (b'{"instances": ' + b"[" * 40 + b"1" + b"]" * 40 + b"}", "Failed to process element: 0 of 'instances' list."),
     ],
@@ -244,6 +252,18 @@ def test_status_refuses_unknown_names_and_a_request_without_a_model(tiny_client:
         (MISSING, "Could not find version 7 of model tiny"),
         (INVALID, "Missing ModelSpec"),
     ]
+
+
+def test_the_model_of_a_server_without_a_config_file_cannot_be_taken_away(tiny_client: Client) -> None:
+    from tensorflow_serving.apis import model_management_pb2
+
+    request = model_management_pb2.ReloadConfigRequest()
+    request.config.model_config_list.SetInParent()
+    with pytest.raises(grpc.RpcError) as caught:
+        tiny_client.models.HandleReloadConfigRequest(request, timeout=30)
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "Start it with --model_config_file" in caught.value.details()
+    assert tiny_client.states() == {1: (30, "")}
 
 
 def test_a_long_message_is_cut_for_the_header_it_travels_in(tiny_client: Client) -> None:

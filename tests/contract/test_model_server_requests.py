@@ -6,11 +6,12 @@ import base64
 import http.client
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from support.model_server import MODEL, Client, ModelServer, png, predict_request
+from support.model_server import MODEL, Client, ModelServer, model_server, png, predict_request, publish
 from support.polling import until
 
 
@@ -49,6 +50,12 @@ def test_strings_are_read_from_packed_tensor_content(tiny_client: Client) -> Non
 
 def test_a_signature_without_a_batch_dimension_works(tiny_client: Client) -> None:
     assert tiny_client.predict(predict_request("scalar", {"x": 1.5})) == {"y": 2.5}
+
+
+def test_a_scalar_string_is_an_output(tiny_client: Client, tiny_server: ModelServer) -> None:
+    assert tiny_client.predict(predict_request("greet", {"name": b"you"})) == {"greeting": b"hello you"}
+    body = {"signature_name": "greet", "inputs": "you"}
+    assert tiny_server.rest("POST", f"/v1/models/{MODEL}:predict", body)[:2] == (200, {"outputs": "hello you"})
 
 
 def _examples(*values: float, context: bool = False) -> Any:
@@ -247,6 +254,23 @@ def test_a_deadline_ends_a_call_and_the_run_it_was_in(tiny_client: Client) -> No
             tiny_client.prediction.Predict(predict_request("slow", {"seconds": [600.0]}), timeout=0.5)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert tiny_client.predict(predict_request("half_plus_two", {"x": [2.0]}), timeout=20) == {"y": [3.0]}
+
+
+def test_a_rest_call_says_whether_its_time_went_by_waiting_or_running(tmp_path: Path, saved_model: Path) -> None:
+    publish(saved_model, tmp_path / "models", 1)
+    batching = tmp_path / "batching.config"
+    batching.write_text("num_batch_threads { value: 1 }")
+    flags = [f"--model_name={MODEL}", f"--model_base_path={tmp_path / 'models'}", "--rest_api_timeout_in_ms=1000",
+             f"--batching_parameters_file={batching}"]  # fmt: skip
+    body = {"signature_name": "slow", "instances": [600.0]}
+    with model_server(tmp_path, *flags) as server:
+        assert server.rest("POST", f"/v1/models/{MODEL}:predict", body)[0] == 504
+        call = Client(server.address).prediction.Predict.future(predict_request("slow", {"seconds": [600.0]}))
+        until(lambda: _metric(server, IN_FLIGHT) == 1, seconds=30, what="a busy runner")
+        assert server.rest("POST", f"/v1/models/{MODEL}:predict", body)[:2] == (
+            429, {"error": "Run() timeout exceeded while waiting in batching queue"},
+        )  # fmt: skip
+        call.cancel()
 
 
 def _metric(server: ModelServer, name: str) -> float:

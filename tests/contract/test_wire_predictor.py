@@ -111,7 +111,7 @@ def test_unavailable_is_tried_four_times_and_other_codes_once(server: Prediction
         assert predictor.classify([big])[0].label == "dog"
         assert server.calls == 4
         failures = 100
-        with pytest.raises(UnreachableError, match=r"does not answer within 30 s \(draining\)"):
+        with pytest.raises(UnreachableError, match=r"could not be reached, or refused \(draining\)"):
             predictor.predict({signatures.IMAGE_INPUT: [b"x"]})
         assert server.calls == 8
     server.predict = lambda request, context: context.abort(grpc.StatusCode.INTERNAL, "bug")

@@ -73,6 +73,10 @@ def save_model(folder: Path, *, bias: float = 0.0) -> None:
             def scalar(x: Any) -> Any:
                 return {"y": x + 1.0}
 
+            @tf.function(input_signature=[spec(tf.string, [], "name")])
+            def greet(name: Any) -> Any:
+                return {"greeting": tf.strings.join(["hello ", name])}
+
             @tf.function(input_signature=[spec(tf.float32, [None], "x")])
             def whole_batch(x: Any) -> Any:
                 return {"mean": tf.boolean_mask(tf.reduce_mean(x, keepdims=True), [True])}
@@ -98,7 +102,7 @@ def save_model(folder: Path, *, bias: float = 0.0) -> None:
                 return {"outputs": feature(inputs) * 10.0}
 
             self.functions = {
-                "serving_default": pictures, "half_plus_two": half_plus_two, "pair": pair, "scalar": scalar,
+                "serving_default": pictures, "half_plus_two": half_plus_two, "pair": pair, "scalar": scalar, "greet": greet,
                 "whole_batch": whole_batch, "slow": slow, "classify": classify, "regress": regress,
             }  # fmt: skip
 
@@ -286,7 +290,7 @@ def tiny_server(tmp_path_factory: pytest.TempPathFactory, saved_model: Path) -> 
     batching.write_text("num_batch_threads { value: 1 }")
     flags = [f"--model_name={MODEL}", f"--model_base_path={folder / 'models'}", "--monitoring_config_file",
              str(monitoring),
-             "--rest_api_max_body_bytes=1000000", "--rest_api_enable_cors_support", "--enable_profiler=false",
+             "--rest_api_max_body_bytes=1000000", "--rest_api_max_body_values=100000", "--rest_api_enable_cors_support", "--enable_profiler=false",
              f"--batching_parameters_file={batching}",
              "--rest_api_timeout_in_ms=20000", "--max_num_load_retries=0"]  # fmt: skip
     with model_server(folder, *flags) as server:

@@ -164,8 +164,11 @@ class Predictor:
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             forward = self._endpoint.forward
             reason = (forward.failure if forward else "") or details
+            what = "could not be reached, or refused"
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                what = f"does not answer within {self.timeout:g} s"
             return UnreachableError(
-                f"{where} ({self.how}) does not answer within {self.timeout:g} s ({reason}): "
+                f"{where} ({self.how}) {what} ({reason}): "
                 f"`fovea models describe {self.model}` says whether it is serving; "
                 "--endpoint HOST:PORT names another address"
             )

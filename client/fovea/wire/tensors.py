@@ -104,7 +104,7 @@ def decode(tensor: tensor_pb2.TensorProto) -> Tensor:
     count = math.prod(shape)
     values: Sequence[Any]
     if tensor.tensor_content:
-        values = _unpack(tensor.dtype, tensor.tensor_content)
+        values = _unpack(tensor.dtype, tensor.tensor_content, count)
     else:
         values = _listed(tensor)
         # A short list stands for its last element repeated; an empty one for zeros (or empty strings).
@@ -173,10 +173,10 @@ def _pack(dtype: int, flat: list[Any]) -> bytes:
     return struct.pack(f"<{len(flat)}{code}", *flat)
 
 
-def _unpack(dtype: int, content: bytes) -> Sequence[Any]:
+def _unpack(dtype: int, content: bytes, count: int) -> Sequence[Any]:
     code = _KINDS[dtype].code
     if not code:
-        raise TensorError("strings cannot stand in tensor_content")
+        return _unpack_strings(content, count)
     size = struct.calcsize(f"<{code}")
     if len(content) % size:
         raise TensorError(f"tensor_content of {len(content)} bytes is no whole number of {_KINDS[dtype].name}")
@@ -185,6 +185,30 @@ def _unpack(dtype: int, content: bytes) -> Sequence[Any]:
     else:
         flat = struct.unpack(f"<{len(content) // size}{code}", content)
     return _composed(dtype, flat)
+
+
+def _unpack_strings(content: bytes, count: int) -> list[bytes]:
+    """Strings as `--enable_serialization_as_tensor_content` packs them: all lengths as varints, then all bytes."""
+    position, lengths = 0, []
+    for _ in range(count):
+        length, shift = 0, 0
+        while True:
+            if position >= len(content) or shift > 63:
+                raise TensorError(f"tensor_content of {len(content)} bytes ends within the lengths of {count} strings")
+            byte = content[position]
+            position += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    if position + sum(lengths) != len(content):
+        raise TensorError(f"tensor_content of {len(content)} bytes is not as long as its {count} strings")
+    strings = []
+    for length in lengths:
+        strings.append(content[position : position + length])
+        position += length
+    return strings
 
 
 def _listed(tensor: tensor_pb2.TensorProto) -> Sequence[Any]:

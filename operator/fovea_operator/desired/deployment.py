@@ -1,6 +1,8 @@
 """The Deployment that serves one version of a model. Its template is written once and never changed."""
 
 import hashlib
+import math
+from fractions import Fraction
 from typing import Any
 
 from fovea_api.contract import environment, labels, names
@@ -17,6 +19,10 @@ _GRACE_SECONDS = 60
 _LEAVE_SECONDS = 5
 """Endpoints are withdrawn while the pod ends: it waits this long before it is told to stop."""
 _CONNECTIONS = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
+
+_SUFFIXES = {"m": Fraction(1, 1000)}
+_SUFFIXES |= {suffix: Fraction(1000**power) for power, suffix in enumerate("kMGTP", start=1)}
+_SUFFIXES |= {f"{suffix}i": Fraction(1024**power) for power, suffix in enumerate("KMGTP", start=1)}
 
 
 def revision(deployment: ModelDeployment, version: ModelVersion) -> str:
@@ -116,6 +122,7 @@ def _server(version: ModelVersion, machine_type: MachineType, settings: Settings
             "--enable_grpc_healthcheck_service=true",
             "--enable_profiler=false",
             f"--grpc_channel_arguments={_CONNECTIONS}",
+            *_parallelism(machine_type),
         ],
         "env": [
             {"name": "HOME", "value": _TMP["mountPath"]},
@@ -139,3 +146,14 @@ def _server(version: ModelVersion, machine_type: MachineType, settings: Settings
         "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
         "volumeMounts": [_MODELS | {"readOnly": True}, dict(_TMP)],
     }
+
+
+def _parallelism(machine_type: MachineType) -> list[str]:
+    """A CPU limit does not show inside the container: a server that counts the node's cores is throttled."""
+    limit = machine_type.spec.cpu_limit
+    return [] if limit is None else [f"--tensorflow_session_parallelism={max(1, math.ceil(_cores(limit)))}"]
+
+
+def _cores(quantity: str) -> Fraction:
+    number = quantity.rstrip("kKMGTPim")
+    return Fraction(number) * _SUFFIXES.get(quantity[len(number) :], 1)

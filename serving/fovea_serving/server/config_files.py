@@ -150,4 +150,11 @@ def read_metrics_path(path: str) -> str | None:
 
 def read_tls(path: str) -> Any:
     """SSLConfig of --ssl_config_file (server_key, server_cert, custom_ca, client_verify), or None."""
-    return _read("ssl_config_file", path, _message("SSLConfig")()) if path else None
+    if not path:
+        return None
+    config = _read("ssl_config_file", path, _message("SSLConfig")())
+    needed = ("server_key", "server_cert", *(("custom_ca",) if config.client_verify else ()))
+    if missing := [name for name in needed if not getattr(config, name)]:
+        why = " (client_verify checks clients' certificates against custom_ca)" if "custom_ca" in missing else ""
+        raise UsageError(f"--ssl_config_file={path}: {' and '.join(missing)} must be given as PEM{why}")
+    return config

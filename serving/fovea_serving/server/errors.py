@@ -61,6 +61,16 @@ def not_found(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.NOT_FOUND, message)
 
 
+def permission_denied(message: str) -> ServingError:
+    """This server does not do that for anybody who can reach its port."""
+    return ServingError(grpc.StatusCode.PERMISSION_DENIED, message)
+
+
+def resource_exhausted(message: str) -> ServingError:
+    """There is more work than this server gets done in the time that callers give it."""
+    return ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+
+
 def unimplemented(message: str) -> ServingError:
     """The protocol knows the request, this server does not."""
     return ServingError(grpc.StatusCode.UNIMPLEMENTED, message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,38 +20,58 @@ class UsageError(ValueError):
     """A command line that cannot be followed; the text says which flag and what to do."""
 
 
-def _flag(default: Any, text: str, environ: str = "") -> Any:
-    return field(default=default, metadata={"help": text, "environ": environ})
+_ANY: Final = (-math.inf, math.inf)
+_PORTS: Final = (0, 65_535)
+_FROM_0: Final = (0, 2**31 - 1)
+_FROM_1: Final = (1, 2**31 - 1)
+_SECONDS: Final = (0, 86_400)
+
+
+def _flag(default: Any, text: str, environ: str = "", *, within: tuple[float, float] = _ANY) -> Any:
+    return field(default=default, metadata={"help": text, "environ": environ, "within": within})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Values of the flags; a field's name is its flag's."""
 
-    port: int = _flag(names.GRPC_PORT, "TCP port of the gRPC API; 0: only the UNIX socket")
+    port: int = _flag(names.GRPC_PORT, "TCP port of the gRPC API; 0: only the UNIX socket", within=_PORTS)
     grpc_socket_path: str = _flag("", "UNIX socket on which the gRPC API listens as well")
-    rest_api_port: int = _flag(0, "TCP port of the REST API; 0: none")
+    rest_api_port: int = _flag(0, "TCP port of the REST API; 0: none", within=_PORTS)
     model_name: str = _flag("default", "name of the model (not with --model_config_file)")
     model_base_path: str = _flag("", "folder of the model's versions (not with --model_config_file)")
     model_config_file: str = _flag("", "text proto ModelServerConfig: several models, version policies, labels")
-    model_config_file_poll_wait_seconds: int = _flag(0, "seconds between looks at the model config file; 0: once")
-    file_system_poll_wait_seconds: int = _flag(1, "seconds between looks for new versions; 0: once")
+    model_config_file_poll_wait_seconds: int = _flag(
+        0, "seconds between looks at the model config file; 0: once", within=_FROM_0
+    )
+    file_system_poll_wait_seconds: int = _flag(1, "seconds between looks for new versions; 0: once", within=_FROM_0)
     allow_version_labels_for_unavailable_models: bool = _flag(False, "new labels may name versions not loaded yet")
-    max_num_load_retries: int = _flag(5, "how often a failed load is tried again")
-    load_retry_interval_micros: int = _flag(60_000_000, "microseconds between these tries")
-    num_load_threads: int = _flag(0, "threads that load models; 0: one for each core")
+    max_num_load_retries: int = _flag(5, "how often a failed load is tried again", within=_FROM_0)
+    load_retry_interval_micros: int = _flag(60_000_000, "microseconds between these tries; 0 or less: none")
+    num_load_threads: int = _flag(0, "threads that load models; 0: one for each core", within=_FROM_0)
     enable_batching: bool = _flag(True, "run requests that wait at the same moment together")
     batching_parameters_file: str = _flag("", "text proto BatchingParameters")
     enable_model_warmup: bool = _flag(True, "replay the model's warm-up records before it answers")
-    num_request_iterations_for_warmup: int = _flag(1, "how often each warm-up record is replayed")
+    num_request_iterations_for_warmup: int = _flag(1, "how often each warm-up record is replayed; 0 or less: once")
     saved_model_tags: str = _flag("serve", "comma-separated tags of the graph to load")
-    tensorflow_session_parallelism: int = _flag(0, "threads of a session, both kinds; 0: by the number of cores")
-    tensorflow_intra_op_parallelism: int = _flag(0, "threads within an operation; 0: by the number of cores")
-    tensorflow_inter_op_parallelism: int = _flag(0, "operations at once; 0: by the number of cores")
-    per_process_gpu_memory_fraction: float = _flag(0.0, "share of the GPU's memory; 0: TensorFlow decides")
-    rest_api_timeout_in_ms: int = _flag(30_000, "deadline of a REST request")
+    tensorflow_session_parallelism: int = _flag(
+        0, "threads of a session, both kinds; 0: by the number of cores", within=_FROM_0
+    )
+    tensorflow_intra_op_parallelism: int = _flag(
+        0, "threads within an operation; 0: by the number of cores", within=_FROM_0
+    )
+    tensorflow_inter_op_parallelism: int = _flag(
+        0, "operations at once; 0: by the number of cores; less: on the thread that runs the session"
+    )
+    per_process_gpu_memory_fraction: float = _flag(
+        0.0, "share of the GPU's memory; 0: TensorFlow decides", within=(0, 1)
+    )
+    rest_api_timeout_in_ms: int = _flag(30_000, "deadline of a REST request; 0 or less: none")
     rest_api_enable_cors_support: bool = _flag(False, "answer with CORS headers for any origin")
-    rest_api_max_body_bytes: int = _flag(64 * 2**20, "Fovea only: longest body of a REST request")
+    rest_api_max_body_bytes: int = _flag(64 * 2**20, "Fovea only: longest body of a REST request", within=_FROM_1)
+    rest_api_max_body_values: int = _flag(
+        1_000_000, "Fovea only: most values (commas and brackets) in the body of a REST request", within=_FROM_1
+    )
     monitoring_config_file: str = _flag("", "text proto MonitoringConfig; without it metrics are at the usual path")
     enable_grpc_healthcheck_service: bool = _flag(True, "serve grpc.health.v1")
     grpc_channel_arguments: str = _flag("", "comma-separated name=value arguments of the gRPC server")
@@ -58,12 +79,16 @@ class Settings:
     enable_serialization_as_tensor_content: bool = _flag(False, "send numbers as raw bytes, not as repeated fields")
     enable_signature_method_name_check: bool = _flag(False, "Classify and Regress ask for the signature's method name")
     drain_seconds: float = _flag(
-        30.0, "Fovea only: how long requests may take to end after SIGTERM", environment.MODEL_SERVER_DRAIN_SECONDS
+        30.0,
+        "Fovea only: how long requests may take to end after SIGTERM",
+        environment.MODEL_SERVER_DRAIN_SECONDS,
+        within=_SECONDS,
     )
     linger_seconds: float = _flag(
         0.0,
         "Fovea only: how long new connections are still taken after SIGTERM",
         environment.MODEL_SERVER_LINGER_SECONDS,
+        within=_SECONDS,
     )
     version: bool = _flag(False, "print versions and exit")
     help: bool = _flag(False, "print this and exit")
@@ -106,25 +131,27 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[Setting
 
     `--flag=value`, `--flag value` and, for booleans, `--flag` are understood; raises UsageError.
     """
-    types = {f.name: type(f.default) for f in dataclasses.fields(Settings)}
-    known = types | {name: kind for name, (kind, _) in NO_EFFECT.items()}
+    own = {one.name: one for one in dataclasses.fields(Settings)}
+    known = {name: type(one.default) for name, one in own.items()} | {
+        name: kind for name, (kind, _) in NO_EFFECT.items()
+    }
     values: dict[str, Any] = {}
     notes: list[str] = []
-    for one in dataclasses.fields(Settings):
+    for one in own.values():
         variable = one.metadata["environ"]
         if variable and environ.get(variable):
-            values[one.name] = _value(variable, types[one.name], environ[variable])
+            values[one.name] = _bounded(variable, one, environ[variable])
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
         name, text = _split(argument, known)
         if text is None:
             text = _following(name, known[name], rest)
-        value = _value(f"--{name}", known[name], text)
         if name in NO_EFFECT:
+            _value(f"--{name}", known[name], text)
             notes.append(f"--{name}={text} has no effect here: {NO_EFFECT[name][1]}")
         else:
-            values[name] = value
+            values[name] = _bounded(f"--{name}", own[name], text)
     settings = Settings(**values)
     _check(settings)
     return settings, notes
@@ -162,6 +189,13 @@ def _value(name: str, kind: type, text: str) -> Any:
     except ValueError:
         wanted = "an integer" if kind is int else "a number"
         raise UsageError(f"{name}={text}: expected {wanted}") from None
+
+
+def _bounded(name: str, one: dataclasses.Field[Any], text: str) -> Any:
+    value, (least, most) = _value(name, type(one.default), text), one.metadata["within"]
+    if type(value) in (int, float) and not least <= value <= most:
+        raise UsageError(f"{name}={text}: must be from {least} to {most}")
+    return value
 
 
 def _check(settings: Settings) -> None:

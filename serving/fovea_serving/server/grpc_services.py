@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from fovea_serving.server import config_files
-from fovea_serving.server.errors import LONGEST_MESSAGE, ServingError, internal
+from fovea_serving.server.errors import LONGEST_MESSAGE, ServingError, internal, permission_denied
 from fovea_serving.server.inference import Inference, deadline_in
 from fovea_serving.server.models import Models
 
@@ -39,6 +39,12 @@ HEALTH_NAMES: Final = (
 )
 """Names asked for in health checks: TensorFlow Serving's short ones and the services' full ones."""
 
+FIXED_MODELS: Final = (
+    "HandleReloadConfigRequest is refused: this server was started with --model_base_path, so its model is fixed, and "
+    "the port has no authentication: whoever may Predict could take the model away. "
+    "Start it with --model_config_file to let its set of models be changed"
+)
+
 Reply = TypeVar("Reply")
 
 
@@ -47,21 +53,30 @@ async def _abort(context: Any, error: ServingError) -> NoReturn:
     raise error
 
 
-class UnderWay:
-    """Counts the requests that are being answered."""
+class UnderWay(aio.ServerInterceptor):  # type: ignore[misc]
+    """Counts the requests under way, from the moment a call is accepted: its message may still be on its way then.
+
+    Streams do not count, for they need not end (a health check that watches).
+    """
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._none = asyncio.Event()
         self._none.set()
 
-    def __enter__(self) -> None:
-        self._count += 1
-        self._none.clear()
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        """Count the call until its task ends, however it does: a caller may leave before its message was there."""
+        handler = await continuation(details)
+        task = asyncio.current_task()
+        if task is not None and handler is not None and not handler.response_streaming:
+            self.count += 1
+            self._none.clear()
+            task.add_done_callback(self._ended)
+        return handler
 
-    def __exit__(self, *_: object) -> None:
-        self._count -= 1
-        if not self._count:
+    def _ended(self, _: object) -> None:
+        self.count -= 1
+        if not self.count:
             self._none.set()
 
     async def ended(self, seconds: float) -> None:
@@ -70,10 +85,9 @@ class UnderWay:
             await asyncio.wait_for(self._none.wait(), seconds)
 
 
-async def _answered(under_way: UnderWay, context: Any, answer: Awaitable[Reply]) -> Reply:
+async def _answered(context: Any, answer: Awaitable[Reply]) -> Reply:
     try:
-        with under_way:
-            return await answer
+        return await answer
     except ServingError as error:
         await _abort(context, error)
     except Exception as error:
@@ -88,52 +102,53 @@ async def _now(make: Callable[[Any], Reply], request: Any) -> Reply:
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
     """Inference over gRPC; the client's deadline is the call's."""
 
-    def __init__(self, inference: Inference, under_way: UnderWay) -> None:
+    def __init__(self, inference: Inference) -> None:
         self._inference = inference
-        self._under_way = under_way
 
     async def Predict(self, request: Any, context: Any) -> Any:
         """Tensors in, tensors out."""
         deadline = deadline_in(context.time_remaining())
-        return await _answered(self._under_way, context, self._inference.predict(request, deadline, ENTRYPOINT))
+        return await _answered(context, self._inference.predict(request, deadline, ENTRYPOINT))
 
     async def Classify(self, request: Any, context: Any) -> Any:
         """Examples in, classes and scores out."""
         deadline = deadline_in(context.time_remaining())
-        return await _answered(self._under_way, context, self._inference.classify(request, deadline, ENTRYPOINT))
+        return await _answered(context, self._inference.classify(request, deadline, ENTRYPOINT))
 
     async def Regress(self, request: Any, context: Any) -> Any:
         """Examples in, values out."""
         deadline = deadline_in(context.time_remaining())
-        return await _answered(self._under_way, context, self._inference.regress(request, deadline, ENTRYPOINT))
+        return await _answered(context, self._inference.regress(request, deadline, ENTRYPOINT))
 
     async def MultiInference(self, request: Any, context: Any) -> Any:
         """The same examples through several signatures of one model."""
         deadline = deadline_in(context.time_remaining())
-        return await _answered(self._under_way, context, self._inference.multi_inference(request, deadline))
+        return await _answered(context, self._inference.multi_inference(request, deadline))
 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:
         """Signatures of a loaded version."""
-        return await _answered(self._under_way, context, _now(self._inference.metadata, request))
+        return await _answered(context, _now(self._inference.metadata, request))
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
     """States of versions, and another set of models."""
 
-    def __init__(self, inference: Inference, models: Models, under_way: UnderWay) -> None:
+    def __init__(self, inference: Inference, models: Models, *, may_reload: bool) -> None:
         self._inference = inference
-        self._under_way = under_way
         self._models = models
+        self._may_reload = may_reload
 
     async def GetModelStatus(self, request: Any, context: Any) -> Any:
         """States of one or all versions of a model."""
-        return await _answered(self._under_way, context, _now(self._inference.status, request))
+        return await _answered(context, _now(self._inference.status, request))
 
     async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
         """Serve exactly the models of the request's config, from now on."""
-        return await _answered(self._under_way, context, self._reload(request))
+        return await _answered(context, self._reload(request))
 
     async def _reload(self, request: Any) -> Any:
+        if not self._may_reload:
+            raise permission_denied(FIXED_MODELS)
         try:
             await self._models.configure(config_files.models_of(request.config))
         except ServingError as error:
@@ -152,6 +167,7 @@ class GrpcServer:
         *,
         arguments: Sequence[tuple[str, int | str]],
         with_health: bool,
+        may_reload: bool,
     ) -> None:
         options: list[tuple[str, int | str]] = [
             ("grpc.max_receive_message_length", LARGEST_MESSAGE),
@@ -159,11 +175,11 @@ class GrpcServer:
             ("grpc.so_reuseport", 0),
             *arguments,
         ]
-        self._under_way = UnderWay()
-        self._server = aio.server(options=options)
-        prediction = PredictionService(inference, self._under_way)
+        self.under_way = UnderWay()
+        self._server = aio.server(options=options, interceptors=[self.under_way])
+        prediction = PredictionService(inference)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, self._server)
-        model = ModelService(inference, models, self._under_way)
+        model = ModelService(inference, models, may_reload=may_reload)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(model, self._server)
         self._health = health.aio.HealthServicer() if with_health else None  # type: ignore[attr-defined]
         if self._health is not None:
@@ -196,9 +212,14 @@ class GrpcServer:
         The server's own grace period also waits for streams that never end (a health check that watches): once the
         last request is answered, what is left is given a moment and cut.
         """
-        stopping = asyncio.get_running_loop().create_task(self._server.stop(grace))
-        await self._under_way.ended(grace)
-        await asyncio.wait({stopping}, timeout=LAST_BYTES_SECONDS)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        stopping = loop.create_task(self._server.stop(grace))
+        while not stopping.done():
+            await self.under_way.ended(deadline - loop.time())
+            await asyncio.wait({stopping}, timeout=LAST_BYTES_SECONDS)
+            if not self.under_way.count or loop.time() >= deadline:
+                break
         await self._server.stop(0)
         await stopping
 

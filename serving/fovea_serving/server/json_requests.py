@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from fovea_serving.server.tensors import Array
 DEEPEST_JSON: Final = 64
 """Levels of nesting of a body. Parsers recurse; without a bound, one request of brackets could end the process."""
 
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
 _PARSE_ERRORS: Final = (
     ("Expecting property name", "Missing a name for object member."),
     ("Illegal trailing comma", "Missing a name for object member."),
@@ -30,22 +33,32 @@ _PARSE_ERRORS: Final = (
 )
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The object of a body; raises INVALID_ARGUMENT, also for JSON nested deeper than DEEPEST_JSON."""
+def parse(body: bytes | bytearray, most_values: int) -> dict[str, Any]:
+    """The object of a body; raises INVALID_ARGUMENT, also for JSON of too many values or nested too deep.
+
+    The parser stops everything else while it works, and makes a hundred bytes of two: the values are counted before.
+    """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
+    most_found = body.count(b",") + body.count(b"[") + body.count(b"{")
+    if most_found > most_values:
+        raise invalid_argument(
+            f"JSON Parse error: more than {most_values} commas and brackets; send fewer rows in a request, encoded "
+            "bytes as b64, or numbers as tensor_content over gRPC (--rest_api_max_body_values sets the bound)"
+        )
     try:
-        document = json.loads(body)
+        text = body.decode("utf-8-sig")
+        document = json.loads(text)
     except json.JSONDecodeError as error:
-        text = next((words for found, words in _PARSE_ERRORS if error.msg.startswith(found)), "Invalid value.")
-        raise invalid_argument(f"JSON Parse error: {text} at offset: {error.pos}") from error
+        words = next((words for found, words in _PARSE_ERRORS if error.msg.startswith(found)), "Invalid value.")
+        raise invalid_argument(f"JSON Parse error: {words} at offset: {error.pos}") from error
     except RecursionError as error:
         raise _too_deep() from error
     except (UnicodeDecodeError, ValueError) as error:
         raise invalid_argument(f"JSON Parse error: {error} at offset: 0") from error
     if not isinstance(document, dict):
         raise invalid_argument(f"JSON Value: {quoted(document)} Is not object")
-    _check_depth(document)
+    _check_levels(document, _SURROGATE.search(text))
     return document
 
 
@@ -53,17 +66,28 @@ def _too_deep() -> ServingError:
     return invalid_argument(f"JSON Parse error: nested deeper than {DEEPEST_JSON} levels")
 
 
-def _check_depth(document: Any) -> None:
+def _check_levels(document: Any, surrogate: re.Match[str] | None) -> None:
+    """No more levels than DEEPEST_JSON; where there was an escaped surrogate, no half of a pair in any string."""
     level: list[Any] = [document]
     for _ in range(DEEPEST_JSON):
         deeper: list[Any] = []
         for value in level:
             inner = value.values() if type(value) is dict else value
             deeper.extend(v for v in inner if type(v) is list or type(v) is dict)
+            if surrogate is not None:
+                _check_strings((*value, *inner), surrogate.start())
         if not deeper:
             return
         level = deeper
     raise _too_deep()
+
+
+def _check_strings(values: Sequence[Any], offset: int) -> None:
+    try:
+        "".join(value for value in values if type(value) is str).encode()
+    except UnicodeEncodeError as error:
+        text = "JSON Parse error: The surrogate pair in string is invalid."
+        raise invalid_argument(f"{text} at offset: {offset}") from error
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
@@ -99,12 +123,12 @@ def _rows(document: Mapping[str, Any], signature: Signature) -> dict[str, Array]
         raise invalid_argument(f"JSON Value: {quoted(document)} Excepting 'instances' to be an list/array")
     if not instances:
         raise invalid_argument(f"JSON Value: {quoted(document)} No values in 'instances' array")
-    if not isinstance(instances[0], dict) and len(signature.inputs) > 1:
+    named = _is_named(instances[0])
+    if not named and len(signature.inputs) > 1:
         raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
             "tensorinfo_map"
         )
-    named = _is_named(instances[0])
     for number, item in enumerate(instances):
         if _is_named(item) != named:
             wanted = "object but got list" if named else "value/list but got object"

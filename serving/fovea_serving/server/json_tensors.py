@@ -11,6 +11,7 @@ import binascii
 import itertools
 import json
 import math
+import string
 from typing import Any, Final
 
 import numpy as np
@@ -44,11 +45,15 @@ class _Walk(Exception):
 
 def quoted(value: Any) -> str:
     """A value as JSON, short enough for a message."""
+    text = ""
     try:
-        text = json.dumps(value)
+        for piece in json.JSONEncoder().iterencode(value):
+            text += piece
+            if len(text) > LONGEST_QUOTE:
+                return text[:LONGEST_QUOTE] + "..."
     except (TypeError, ValueError, RecursionError):
-        text = str(type(value))
-    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."
+        return str(type(value))
+    return text
 
 
 def is_base64(value: Any) -> bool:
@@ -60,14 +65,15 @@ def decode_base64(value: Any) -> bytes:
     """Bytes of `{"b64": "..."}`; raises INVALID_ARGUMENT."""
     if not is_base64(value):
         raise invalid_argument(f"JSON Value: {quoted(value)} not formatted correctly for base64 data")
-    text = value["b64"].translate(_URL_SAFE)
+    text = value["b64"].translate(_AS_USUAL)
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid_argument("Unable to base64 decode") from error
 
 
-_URL_SAFE: Final = str.maketrans("-_", "+/")
+_AS_USUAL: Final = str.maketrans("-_", "+/", string.whitespace)
+"""The URL's alphabet for base64 as the usual one, and no line breaks."""
 
 
 def to_array(value: Any, slot: Slot) -> Array:

@@ -105,8 +105,10 @@ def _model_settings(settings: Settings) -> list[ModelSettings]:
     return [ModelSettings(settings.model_name, Path(settings.model_base_path).absolute())]
 
 
-def _batching(settings: Settings) -> BatchingSettings:
-    cores = len(os.sched_getaffinity(0))
+def batching_settings(settings: Settings) -> BatchingSettings:
+    """Batching of the command line, with runners for the cores that may be used."""
+    # A container's CPU limit does not show in the affinity: where there is one, the flag says it.
+    cores = settings.tensorflow_session_parallelism or len(os.sched_getaffinity(0))
     if not settings.enable_batching:
         return BatchingSettings(enabled=False, runners=config_files.default_runners(cores))
     return config_files.read_batching(settings.batching_parameters_file, cores)
@@ -121,13 +123,13 @@ async def _serve(settings: Settings) -> int:
     tls = config_files.read_tls(settings.ssl_config_file)
     configured = _model_settings(settings)
     metrics = Metrics(known=lambda name: name in models)
-    batcher = Batcher(_batching(settings), metrics)
+    batcher = Batcher(batching_settings(settings), metrics)
     models = Models(
         load=_Loader(settings, metrics),
         executor=ThreadPoolExecutor(settings.num_load_threads or os.cpu_count() or 1, thread_name_prefix="load"),
         settings=LoadSettings(
             retries=settings.max_num_load_retries,
-            retry_seconds=settings.load_retry_interval_micros / 1e6,
+            retry_seconds=max(0, settings.load_retry_interval_micros) / 1e6,
             poll_seconds=settings.file_system_poll_wait_seconds,
         ),
         closed=batcher.forget,
@@ -152,6 +154,7 @@ async def _serve(settings: Settings) -> int:
         models,
         arguments=flags.channel_arguments(settings.grpc_channel_arguments),
         with_health=settings.enable_grpc_healthcheck_service,
+        may_reload=bool(settings.model_config_file),
     )
     rest_server = RestServer(inference, metrics, _rest(settings, metrics_path)) if settings.rest_api_port else None
     if rest_server is not None:
@@ -170,8 +173,9 @@ async def _serve(settings: Settings) -> int:
 
 def _rest(settings: Settings, metrics_path: str | None) -> RestSettings:
     return RestSettings(
-        timeout=settings.rest_api_timeout_in_ms / 1000,
+        timeout=settings.rest_api_timeout_in_ms / 1000 if settings.rest_api_timeout_in_ms > 0 else None,
         max_body_bytes=settings.rest_api_max_body_bytes,
+        max_body_values=settings.rest_api_max_body_values,
         cors=settings.rest_api_enable_cors_support,
         metrics_path=metrics_path,
     )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
+import logging
 import re
 import urllib.parse
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from aiohttp import web
 from google.protobuf import json_format
@@ -20,10 +25,24 @@ from tensorflow_serving.apis import (
 )
 
 from fovea_serving.server import json_requests, metrics, predict
-from fovea_serving.server.errors import ServingError, deadline_exceeded, http_status, internal, invalid_argument
+from fovea_serving.server.errors import (
+    ServingError,
+    deadline_exceeded,
+    http_status,
+    internal,
+    invalid_argument,
+    unavailable,
+)
 from fovea_serving.server.inference import SIGNATURE_DEFINITIONS, Inference, deadline_in
 from fovea_serving.server.metrics import Metrics
-from fovea_serving.server.signatures import DEFAULT_SIGNATURE
+from fovea_serving.server.predict import PredictCall
+from fovea_serving.server.signatures import DEFAULT_SIGNATURE, Signature
+from fovea_serving.server.versions import LARGEST_VERSION
+
+log = logging.getLogger(__name__)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 ENTRYPOINT: Final = "REST"
 
@@ -39,15 +58,25 @@ _CORS: Final = {
     "Access-Control-Allow-Headers": "Content-Type",
 }
 LARGE_BODY: Final = 64 * 1024
-"""Bytes from which a body is parsed on a thread, so that it delays others less."""
+"""Bytes from which a body is converted on a thread, so that it delays others less."""
+LARGE_REPLY: Final = 4096
+"""Elements from which a reply is written on a thread."""
+LATE_SECONDS: Final = 0.5
+"""After its deadline a request is given up here: the queue and the runtime, which know more to say, come first."""
+CONVERTERS: Final = 2
+"""Large bodies and replies that are converted at once: so many documents of `max_body_values` are in memory, no more."""
+BODIES_AT_ONCE: Final = 4
+"""Bodies of full size that may be held at once."""
+LONGEST_LOGGED_PATH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class RestSettings:
-    """Seconds a request may take, bytes its body may have, CORS headers, and where metrics are (None: nowhere)."""
+    """Limits of a request (seconds, None: none; bytes and JSON values of its body), CORS headers, the metrics' path."""
 
-    timeout: float = 30.0
+    timeout: float | None = 30.0
     max_body_bytes: int = 64 * 2**20
+    max_body_values: int = 1_000_000
     cors: bool = False
     metrics_path: str | None = metrics.PATH
 
@@ -59,7 +88,9 @@ class RestServer:
         self._inference = inference
         self._metrics = page
         self._settings = settings
-        application = web.Application(client_max_size=settings.max_body_bytes)
+        self._converters = ThreadPoolExecutor(CONVERTERS, thread_name_prefix="rest-convert")
+        self._held_bytes = 0
+        application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
 
@@ -77,6 +108,7 @@ class RestServer:
             server.pre_shutdown()
             await server.shutdown(grace)
         await self._runner.cleanup()
+        self._converters.shutdown(wait=False, cancel_futures=True)
 
     async def _handle(self, request: web.Request) -> web.Response:
         path = request.rel_url.raw_path
@@ -94,12 +126,17 @@ class RestServer:
         except web.HTTPRequestEntityTooLarge:
             most = self._settings.max_body_bytes
             status, text = 413, json_requests.error_reply(f"The body is longer than {most} bytes")
+        except Exception as error:
+            log.exception("A request failed in the server itself: %s %s", request.method, path[:LONGEST_LOGGED_PATH])
+            fault = internal(f"{type(error).__name__}: {error}")
+            status, text = http_status(fault.code), json_requests.error_reply(fault.message)
         return web.Response(status=status, text=text, content_type="application/json", headers=headers)
 
     async def _bounded(self, request: web.Request, path: str) -> str:
-        deadline = deadline_in(self._settings.timeout)
+        seconds = self._settings.timeout
+        deadline = deadline_in(seconds)
         try:
-            async with asyncio.timeout(self._settings.timeout):
+            async with asyncio.timeout(None if seconds is None else seconds + LATE_SECONDS):
                 return await self._answer(request, path, deadline)
         except TimeoutError as error:
             raise deadline_exceeded("Timed out waiting for the answer") from error
@@ -107,52 +144,73 @@ class RestServer:
     async def _answer(self, request: web.Request, path: str, deadline: float | None) -> str:
         match = None
         if request.method == "POST" and (match := _POST.fullmatch(path)):
-            spec = _spec(match)
-            document = await self._document(request)
-            kind = match.group(4).lower()
-            if kind == "predict":
-                return await self._predict(spec, document, deadline)
-            if kind == "classify":
-                return await self._classify(spec, document, deadline)
-            return await self._regress(spec, document, deadline)
+            spec, kind = _spec(match), match.group(4).lower()
+            async with self._body(request) as body:
+                if kind == "predict":
+                    return await self._predict(spec, body, deadline)
+                if kind == "classify":
+                    return await self._classify(spec, body, deadline)
+                return await self._regress(spec, body, deadline)
         if request.method == "GET" and (match := _GET.fullmatch(path)):
             if not match.group(1):
                 raise invalid_argument("Missing model name in request.")
             return self._metadata(_spec(match)) if match.group(4) else self._status(_spec(match))
         raise invalid_argument(f"Malformed request: {request.method} {path}")
 
-    async def _document(self, request: web.Request) -> dict[str, Any]:
-        body = await request.read()
-        if len(body) < LARGE_BODY:
-            return json_requests.parse(body)
-        return await asyncio.get_running_loop().run_in_executor(None, json_requests.parse, body)
+    @contextlib.asynccontextmanager
+    async def _body(self, request: web.Request) -> AsyncIterator[bytearray]:
+        """The whole body, as long as the block lasts; raises UNAVAILABLE while bodies fill what they may of memory."""
+        most, body = self._settings.max_body_bytes, bytearray()
+        try:
+            async for chunk in request.content.iter_any():
+                body += chunk
+                self._held_bytes += len(chunk)
+                if len(body) > most:
+                    raise web.HTTPRequestEntityTooLarge(most, len(body))
+                if self._held_bytes > BODIES_AT_ONCE * most:
+                    raise unavailable(f"Requests under way hold {BODIES_AT_ONCE * most} bytes already: try again later")
+            yield body
+        except web.RequestPayloadError as error:
+            raise invalid_argument(f"The body cannot be read: {error}") from error
+        finally:
+            self._held_bytes -= len(body)
 
-    async def _predict(self, spec: Any, document: dict[str, Any], deadline: float | None) -> str:
-        name = json_requests.signature_name(document) or DEFAULT_SIGNATURE
+    async def _convert(
+        self, large: bool, convert: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        """Call at once, or for something large on one of a few threads."""
+        if not large:
+            return convert(*args, **kwargs)
+        call = functools.partial(convert, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._converters, call)
+
+    async def _predict(self, spec: Any, body: bytearray, deadline: float | None) -> str:
         with (
             self._metrics.request(spec.name, "Predict", ENTRYPOINT),
             self._inference.models.use(spec) as (_, servable),
         ):
-            signature = servable.signatures.get(name)
-            if signature is None:
-                raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-            arrays, rows = json_requests.predict_inputs(document, signature)
-            call = predict.prepare_arrays(signature, arrays)
-            ran = await self._inference.batcher.run(servable, signature, call.feeds, call.outputs, deadline)
+            large = len(body) >= LARGE_BODY
+            most = self._settings.max_body_values
+            call, rows = await self._convert(large, _predict_call, body, servable.signatures, most)
+            ran = await self._inference.batcher.run(servable, call.signature, call.feeds, call.outputs, deadline)
             self._metrics.ran(spec.name, "Predict", ran.seconds)
-            return json_requests.predict_reply(dict(zip(call.outputs, ran.values, strict=True)), rows=rows)
+            outputs = dict(zip(call.outputs, ran.values, strict=True))
+            large = large or sum(value.size for value in ran.values) >= LARGE_REPLY
+            return await self._convert(large, json_requests.predict_reply, outputs, rows=rows)
 
-    async def _classify(self, spec: Any, document: dict[str, Any], deadline: float | None) -> str:
+    async def _classify(self, spec: Any, body: bytearray, deadline: float | None) -> str:
+        large = len(body) >= LARGE_BODY
         request = classification_pb2.ClassificationRequest(model_spec=spec)
-        json_requests.fill_examples(document, request)
+        await self._convert(large, _fill_examples, body, request, self._settings.max_body_values)
         response = await self._inference.classify(request, deadline, ENTRYPOINT)
-        return json_requests.classify_reply(response.result)
+        return await self._convert(large, json_requests.classify_reply, response.result)
 
-    async def _regress(self, spec: Any, document: dict[str, Any], deadline: float | None) -> str:
+    async def _regress(self, spec: Any, body: bytearray, deadline: float | None) -> str:
+        large = len(body) >= LARGE_BODY
         request = regression_pb2.RegressionRequest(model_spec=spec)
-        json_requests.fill_examples(document, request)
+        await self._convert(large, _fill_examples, body, request, self._settings.max_body_values)
         response = await self._inference.regress(request, deadline, ENTRYPOINT)
-        return json_requests.regress_reply(response.result)
+        return await self._convert(large, json_requests.regress_reply, response.result)
 
     def _status(self, spec: Any) -> str:
         response = self._inference.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
@@ -173,6 +231,21 @@ class RestServer:
         return json.dumps(parts, indent=1) + "\n"
 
 
+def _predict_call(body: bytearray, signatures: Mapping[str, Signature], most_values: int) -> tuple[PredictCall, bool]:
+    """What a predict body asks for, and whether it is in row format; raises ServingError."""
+    document = json_requests.parse(body, most_values)
+    name = json_requests.signature_name(document) or DEFAULT_SIGNATURE
+    signature = signatures.get(name)
+    if signature is None:
+        raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
+    arrays, rows = json_requests.predict_inputs(document, signature)
+    return predict.prepare_arrays(signature, arrays), rows
+
+
+def _fill_examples(body: bytearray, request: Any, most_values: int) -> None:
+    json_requests.fill_examples(json_requests.parse(body, most_values), request)
+
+
 def _json(message: Any) -> str:
     return json_format.MessageToJson(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
@@ -183,10 +256,11 @@ def _spec(match: re.Match[str]) -> Any:
     """ModelSpec of a path: name and maybe a version or a label."""
     spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match.group(1)))
     if match.group(2):
-        version = int(match.group(2))
-        if version >= 2**63:
+        digits = match.group(2).lstrip("0") or "0"
+        # Python refuses to read thousands of digits at all.
+        if len(digits) > len(str(LARGEST_VERSION)) or int(digits) > LARGEST_VERSION:
             raise invalid_argument(f"Failed to convert version: {match.group(2)} to numeric.")
-        spec.version.value = version
+        spec.version.value = int(digits)
     if match.group(3):
         spec.version_label = urllib.parse.unquote(match.group(3))
     return spec

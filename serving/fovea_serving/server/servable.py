@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
@@ -56,10 +57,11 @@ class Servable:
         """Values of tensors of the graph."""
         options = None if timeout is None else tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout * 1000)))
         try:
-            found: list[Array] = self._session.run(list(tensors), feed, options=options)
+            found: list[Any] = self._session.run(list(tensors), feed, options=options)
         except (tf.errors.OpError, TypeError, ValueError, RuntimeError) as error:
             raise from_tensorflow(error) from error
-        return found
+        # A scalar string comes as plain bytes; every other scalar has what an array has.
+        return [np.array(value, dtype=object) if isinstance(value, bytes) else value for value in found]
 
     def close(self) -> None:
         """Give the session's memory back; no call may be under way."""

@@ -126,3 +126,32 @@ def test_content_that_does_not_fit_the_shape_is_refused() -> None:
 
 def test_an_empty_tensor_has_its_shape_and_no_elements() -> None:
     assert decode(encode([[], []], types_pb2.DT_FLOAT)).tolist() == [[], []]
+
+
+def packed(content: bytes, *shape: int) -> tensor_pb2.TensorProto:
+    dims = [tensor_pb2.TensorShapeProto.Dim(size=size) for size in shape]
+    return tensor_pb2.TensorProto(
+        dtype=types_pb2.DataType.Name(types_pb2.DT_STRING),
+        tensor_shape=tensor_pb2.TensorShapeProto(dim=dims),
+        tensor_content=content,
+    )
+
+
+def test_strings_are_read_from_packed_content() -> None:
+    assert decode(packed(b"\x03\x00\x03catdog", 3)).tolist() == [b"cat", b"", b"dog"]
+    long = b"x" * 300
+    assert decode(packed(b"\xac\x02\x01" + long + b"y", 1, 2)).tolist() == [[long, b"y"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"\x03", "of 1 bytes ends within the lengths of 2 strings"),
+        (b"\x03\xff", "of 2 bytes ends within the lengths of 2 strings"),
+        (b"\x03\x03catdo", "of 7 bytes is not as long as its 2 strings"),
+        (b"\x80" * 12, "of 12 bytes ends within the lengths of 2 strings"),
+    ],
+)
+def test_packed_strings_that_do_not_add_up_are_refused(content: bytes, text: str) -> None:
+    with pytest.raises(TensorError, match=text):
+        decode(packed(content, 2))

@@ -1,5 +1,6 @@
 """What the builders make, whole, against golden YAML."""
 
+import pytest
 import yaml
 from fovea_api.contract import names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, TrainingPlan
@@ -84,6 +85,17 @@ def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:
     made = version_deployment(deployment(), version(3), "r", machine(), SETTINGS)
     served = ModelPlan.from_json(made["spec"]["template"]["spec"]["initContainers"][0]["env"][0]["value"])
     assert served == ModelPlan("vision", "digits", 3, version(3).spec.uri, version(3).spec.digest)
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [("16", 16), ("2", 2), ("1.5", 2), ("500m", 1), ("2001m", 3), ("0", 1), ("1k", 1000), ("1Ki", 1024)],
+)
+def test_a_model_server_with_a_cpu_limit_is_told_how_many_cores_it_has(limit: str, cores: int) -> None:
+    made = version_deployment(deployment(), version(3), "r", machine(cpuLimit=limit), SETTINGS)
+    server = made["spec"]["template"]["spec"]["containers"][0]
+    assert server["args"][-1] == f"--tensorflow_session_parallelism={cores}"
+    assert server["resources"]["limits"]["cpu"] == limit
 
 
 def test_only_agent_containers_hold_the_stores_key_and_only_sync_a_token() -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
+from fovea_serving.server import batching
 from fovea_serving.server.batching import Batcher, BatchingSettings
 from fovea_serving.server.errors import ServingError, invalid_argument
 from fovea_serving.server.waiting import WaitingCalls
@@ -21,9 +22,11 @@ from hypothesis import strategies as st
 
 @dataclass(eq=False)
 class Call:
-    key: str
+    key: Hashable
     rows: int = 1
     abandoned: bool = False
+    owner: str = "model"
+    shareable: bool = True
 
 
 def queue_of(*calls: Call) -> WaitingCalls[Call]:
@@ -51,24 +54,34 @@ def test_keys_take_turns() -> None:
     assert [queue.take(2), queue.take(2), queue.take(2)] == [busy[:2], [quiet], busy[2:4]]
 
 
+def test_models_take_turns_before_their_keys_do() -> None:
+    busy = [Call(object(), owner="busy") for _ in range(4)]
+    quiet = [Call("a", owner="quiet"), Call("b", owner="quiet")]
+    queue = queue_of(*busy, *quiet)
+    assert [queue.take(8)[0] for _ in range(6)] == [busy[0], quiet[0], busy[1], quiet[1], busy[2], busy[3]]
+
+
 def test_abandoned_calls_are_dropped() -> None:
     gone, there = Call("x", 4, abandoned=True), Call("x", 1)
     queue = queue_of(gone, Call("y", 2, abandoned=True), there)
     assert (queue.rows, queue.take(8), queue.take(8), queue.rows, bool(queue)) == (7, [there], [], 0, False)
 
 
-@given(st.lists(st.builds(Call, st.sampled_from("xyz"), st.integers(1, 9), st.booleans())), st.integers(1, 12))
+CALLS = st.builds(Call, st.sampled_from("xyz"), st.integers(1, 9), st.booleans(), st.sampled_from("mn"), st.booleans())
+
+
+@given(st.lists(CALLS), st.integers(1, 12))
 def test_every_call_is_taken_once_in_order_and_never_with_another_key(calls: list[Call], most: int) -> None:
     queue = queue_of(*calls)
     taken: list[Call] = []
     while batch := queue.take(most):
-        assert len({call.key for call in batch}) == 1
+        assert len({(call.owner, call.key) for call in batch}) == 1
         assert len(batch) == 1 or sum(call.rows for call in batch) <= most
         taken.extend(batch)
-    for key in "xyz":
-        wanted = [call for call in calls if call.key == key and not call.abandoned]
-        assert [call for call in taken if call.key == key] == wanted
-    assert queue.rows == 0
+    for group in itertools.product("mn", "xyz"):
+        wanted = [call for call in calls if (call.owner, call.key) == group and not call.abandoned]
+        assert [call for call in taken if (call.owner, call.key) == group] == wanted
+    assert (queue.rows, queue.unshareable) == (0, 0)
 
 
 @dataclass
@@ -174,8 +187,136 @@ def test_calls_that_expired_or_were_given_up_while_they_waited_are_never_run() -
         model.gate.set()
         with pytest.raises(ServingError) as caught:
             await expired[0]
-        assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert model.runs == [1]
+        assert str(caught.value) == "RESOURCE_EXHAUSTED: Run() timeout exceeded while waiting in batching queue"
+        await batcher.run(model, DOUBLE, [np.array([3.0, 4.0])], ("y",))  # type: ignore[arg-type]
+        assert model.runs == [1, 2]
         batcher.close()
 
     asyncio.run(go())
+
+
+def test_a_call_that_waits_is_answered_when_its_time_is_up_and_not_when_a_runner_is_free() -> None:
+    async def go() -> None:
+        model, batcher = Doubling(), Batcher(settings())
+        (waiting,) = await started(batcher, model, [[1.0]], deadline=time.monotonic() + 0.05)
+        with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
+            await asyncio.wait_for(waiting, 10)
+        model.gate.set()
+        batcher.close()
+
+    asyncio.run(go())
+
+
+def test_a_full_batch_does_not_wait_for_its_time() -> None:
+    async def go() -> list[int]:
+        model, batcher = Doubling(), Batcher(settings(wait_seconds=600.0, most_rows=3))
+        model.gate.set()
+        calls = [batcher.run(model, DOUBLE, [np.array([1.0])], ("y",)) for _ in range(3)]  # type: ignore[arg-type]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*calls)
+        batcher.close()
+        return model.runs
+
+    assert asyncio.run(go()) == [3]
+
+
+def test_a_batch_that_is_not_full_waits_its_time_for_more() -> None:
+    async def go() -> list[int]:
+        model, batcher = Doubling(), Batcher(settings(wait_seconds=0.2))
+        model.gate.set()
+        loop = asyncio.get_running_loop()
+        first = loop.create_task(batcher.run(model, DOUBLE, [np.array([1.0])], ("y",)))  # type: ignore[arg-type]
+        await asyncio.wait({first}, timeout=0.02)
+        async with asyncio.timeout(20):
+            await asyncio.gather(first, batcher.run(model, DOUBLE, [np.array([2.0])], ("y",)))  # type: ignore[arg-type]
+        batcher.close()
+        return model.runs
+
+    assert asyncio.run(go()) == [2]
+
+
+async def beside_a_run(call: Callable[[Batcher], Awaitable[Any]], **changes: Any) -> list[int]:
+    """What a call makes of the second runner while the first one is occupied; the sizes of the runs on the first."""
+    model, batcher = Doubling(), Batcher(settings(runners=2, **changes))
+    loop = asyncio.get_running_loop()
+    first = loop.create_task(batcher.run(model, DOUBLE, [np.array([0.0])], ("y",)))  # type: ignore[arg-type]
+    assert await loop.run_in_executor(None, model.entered.wait, 20)
+    async with asyncio.timeout(20):
+        await call(batcher)
+    assert not first.done()
+    model.gate.set()
+    await first
+    batcher.close()
+    return model.runs
+
+
+def quick() -> Doubling:
+    model = Doubling()
+    model.gate.set()
+    return model
+
+
+def test_while_a_run_is_under_way_another_one_waits_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "COMPANY_SECONDS", 600.0)
+    model = quick()
+
+    async def two(batcher: Batcher) -> None:
+        one = asyncio.ensure_future(batcher.run(model, DOUBLE, [np.array([1.0])], ("y",)))  # type: ignore[arg-type]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await asyncio.gather(one, batcher.run(model, DOUBLE, [np.array([2.0])], ("y",)))  # type: ignore[arg-type]
+
+    assert asyncio.run(beside_a_run(two)) == [1]
+    assert model.runs == [2]
+
+
+def test_a_call_that_gets_no_company_is_run_beside_a_run_all_the_same() -> None:
+    async def one(batcher: Batcher) -> None:
+        await batcher.run(quick(), DOUBLE, [np.array([1.0])], ("y",))  # type: ignore[arg-type]
+
+    assert asyncio.run(beside_a_run(one)) == [1]
+
+
+def test_a_call_that_can_have_no_company_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "COMPANY_SECONDS", 600.0)
+
+    async def single(batcher: Batcher) -> None:
+        await batcher.run(quick(), SINGLE, [np.array([1.0])], ("y",))  # type: ignore[arg-type]
+
+    async def double(batcher: Batcher) -> None:
+        await batcher.run(quick(), DOUBLE, [np.array([1.0])], ("y",))  # type: ignore[arg-type]
+
+    assert asyncio.run(beside_a_run(single)) == [1]
+    assert asyncio.run(beside_a_run(double, enabled=False)) == [1]
+
+
+def test_calls_that_waited_for_company_are_run_when_the_run_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "COMPANY_SECONDS", 600.0)
+
+    async def go() -> list[int]:
+        model, batcher = Doubling(), Batcher(settings(runners=2))
+        (waiting,) = await started(batcher, model, [[1.0]])
+        model.gate.set()
+        async with asyncio.timeout(20):
+            await waiting
+        batcher.close()
+        return model.runs
+
+    assert asyncio.run(go()) == [1, 1]
+
+
+def test_calls_that_waited_while_all_runners_were_occupied_do_not_wait_again() -> None:
+    async def go() -> list[int]:
+        model, batcher = Doubling(), Batcher(settings(wait_seconds=600.0, most_rows=2))
+        loop = asyncio.get_running_loop()
+        calls = [loop.create_task(batcher.run(model, DOUBLE, [np.array([1.0, 2.0])], ("y",)))]  # type: ignore[arg-type]
+        assert await loop.run_in_executor(None, model.entered.wait, 20)
+        calls.append(loop.create_task(batcher.run(model, DOUBLE, [np.array([3.0])], ("y",))))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        model.gate.set()
+        async with asyncio.timeout(20):
+            await asyncio.gather(*calls)
+        batcher.close()
+        return model.runs
+
+    assert asyncio.run(go()) == [2, 1]

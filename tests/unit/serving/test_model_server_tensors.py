@@ -109,3 +109,48 @@ def test_any_json_is_either_read_or_refused_in_words(value: Any, dtype: int, key
     with contextlib.suppress(ServingError):
         found, _ = json_requests.predict_inputs({key: value}, signature)
         assert found["x"].dtype == tensors.numpy_dtype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("body", "offset"),
+    [
+        (r'{"inputs": ["\ud800"]}', 13),
+        (r'{"examples": [{"x": ["a", "\uDC00"]}]}', 27),
+        (r'{"\ud800": 1}', 2),
+        (r'{"signature_name": "\ud83d\ude00 \ud83d"}', 20),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_no_string(body: str, offset: int) -> None:
+    with pytest.raises(ServingError) as caught:
+        json_requests.parse(body.encode(), 100)
+    assert caught.value.message == f"JSON Parse error: The surrogate pair in string is invalid. at offset: {offset}"
+
+
+def test_a_whole_surrogate_pair_is_one_character() -> None:
+    assert json_requests.parse(rb'{"\\ud800": "\ud83d\ude00"}', 100) == {"\\ud800": "\U0001f600"}
+
+
+def test_a_body_that_is_not_utf_8_is_refused() -> None:
+    for body in (b'{"a": "\xff"}', b'{"a": "\xed\xa0\x80"}', '{"a": 1}'.encode("utf-16")):
+        with pytest.raises(ServingError, match="JSON Parse error: 'utf-8' codec can't decode"):
+            json_requests.parse(body, 100)
+
+
+@pytest.mark.parametrize("text", ["QUI/+w==", "QUI/\n+w==", " QU\r\nI/\t+w", "QUI_-w"])
+def test_base64_may_have_line_breaks_the_urls_alphabet_and_no_padding(text: str) -> None:
+    assert json_tensors.decode_base64({"b64": text}) == b"AB?\xfb"
+
+
+def test_a_message_quotes_the_beginning_of_a_value_without_writing_the_rest() -> None:
+    class Counted(list[int]):
+        seen = 0
+
+        def __iter__(self) -> Any:
+            for value in super().__iter__():
+                self.seen += 1
+                yield value
+
+    value = Counted([1] * 100_000)
+    assert json_tensors.quoted({"a": value}) == '{"a": [' + "1, " * 83 + "..."
+    assert value.seen < 300
+    assert json_tensors.quoted({"a": [1, "x"]}) == '{"a": [1, "x"]}'
