@@ -53,7 +53,7 @@ async def _abort(context: Any, error: ServingError) -> NoReturn:
     raise error
 
 
-class UnderWay(aio.ServerInterceptor):  # type: ignore[misc]
+class UnderWay(aio.ServerInterceptor):  # type: ignore[type-arg]
     """Counts the requests under way, from the moment a call is accepted: its message may still be on its way then.
 
     Streams do not count, for they need not end (a health check that watches).
