@@ -73,12 +73,12 @@ def emitted_kinds() -> set[str]:
 
 
 def deleted_kinds() -> set[str]:
-    """Kinds that decisions delete: the second argument of every Deletion."""
+    """Kinds that decisions delete: the first argument of every Deletion."""
     found = set()
     for tree in _trees(fovea_operator.reconcile):
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Deletion":
-                found.add(_kind(node.args[1]))
+                found.add(_kind(node.args[0]))
     return found
 
 
