@@ -85,8 +85,8 @@ def missing_input(store: Store, item: Input, location: storage.Location) -> Miss
     hint = ", ".join(str(storage.Location(location.bucket, key)) for key in found)
     return Missing(
         f"input {item.name!r}: nothing is at {item.uri}; "
-        + (f"did you mean {hint}? " if hint else "")
-        + f"Correct spec.inputs.{item.name} or upload the data"
+        + (f"did you mean {hint}? Else " if hint else "")
+        + f"correct spec.inputs.{item.name} or upload the data"
     )
 
 

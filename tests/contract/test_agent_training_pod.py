@@ -252,7 +252,7 @@ def test_a_missing_input_is_named_with_what_may_have_been_meant(object_store: Ob
     assert (ended.code, ended.termination.reason) == (exit_codes.INPUT_MISSING, "InputMissing")
     assert ended.termination.message == (
         "input 'data': nothing is at s3://fovea/vision/datasets/of-one-test/digit-big; did you mean "
-        "s3://fovea/vision/datasets/of-one-test/digits-big/? Correct spec.inputs.data or upload the data"
+        "s3://fovea/vision/datasets/of-one-test/digits-big/? Else correct spec.inputs.data or upload the data"
     )
 
 

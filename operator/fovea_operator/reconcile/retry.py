@@ -112,4 +112,4 @@ def _remedy(view: View, failure: Failure) -> str:
             "Submit a new job that goes on from its checkpoints with checkpoint.from: "
             f"job://{view.job.metadata.name}, and with a larger runPolicy.backoffLimit if this happens often."
         )
-    return "Correct this and submit a new job."
+    return "Then submit a new job."

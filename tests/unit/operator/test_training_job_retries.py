@@ -85,7 +85,7 @@ TABLE: dict[str, Row] = {
             "state": "FAILED",
             "conditions": {"Admitted": "True Accepted", "Running": "False InputMissing", "Failed": "True InputMissing"},
         },
-        "Failed: nothing is at s3://fovea/vision/x: upload it. Correct this and submit a new job.",
+        "Failed: nothing is at s3://fovea/vision/x: upload it. Then submit a new job.",
     ),
     "a refused key fails the job": Row(
         lambda: observed(job(SEEN), agent_failed(names.FETCH_CONTAINER, 77, "KeyRefused", "the store refused the key")),
