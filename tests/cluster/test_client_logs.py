@@ -103,6 +103,21 @@ def test_the_log_is_followed_across_attempts_until_the_job_has_ended(cluster: Cl
     assert ran.err.splitlines()[-1] == "digits: SUCCEEDED"
 
 
+def test_the_log_of_an_attempt_that_was_there_before_comes_first(cluster: Cluster, node: KubeletServer) -> None:
+    cluster.create(training_job("digits"))
+    long = [f"epoch {number}" for number in range(2000)]
+    for number, (lines, code, phase) in enumerate([(long, 137, "Failed"), (["done"], 0, "Succeeded")]):
+        pod = attempt(cluster, node, "digits", number)
+        node.log(pod).lines += [(stamp(1), line) for line in lines]
+        node.log(pod).open = False
+        step(cluster, pod, ended(code), phase)
+    cluster.patch("TrainingJob", "digits", {"status": {"state": "SUCCEEDED"}}, "status")
+    ran = fovea(
+        "jobs", "stream-logs", "digits", "-n", cluster.namespace, "--kubeconfig", cluster.server.kubeconfig
+    ).ok()
+    assert ran.out.splitlines() == [*(f"[chief-0/0] {line}" for line in long), "[chief-0/1] done"]
+
+
 def test_a_broken_connection_loses_and_repeats_no_line(client: Client, cluster: Cluster, node: KubeletServer) -> None:
     cluster.create(training_job("digits"))
     pod = attempt(cluster, node, "digits", 0)

@@ -18,6 +18,8 @@ from .pods import Pod
 from .resources import core_path
 
 _POLL_SECONDS = 1.0
+_ORDER_SECONDS = 10.0
+"""So long the log of an attempt waits for that of the attempt before it: on a lost node it may never end."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class LogStream:
         self._container, self._task = container, task
         self._lines: queue.SimpleQueue[LogLine | BaseException] = queue.SimpleQueue()
         self._readers: dict[str, threading.Thread] = {}
+        self._newest: dict[str, threading.Thread] = {}  # by task
 
     def read(self) -> Iterator[LogLine]:
         """What there is now, pod after pod."""
@@ -73,8 +76,7 @@ class LogStream:
                 found = []
             for pod in found:
                 if pod.name not in self._readers and self._begun(pod):
-                    self._readers[pod.name] = threading.Thread(target=self._read_to_end, args=(pod,), daemon=True)
-                    self._readers[pod.name].start()
+                    self._start_reader(pod)
             idle_until = time.monotonic() + _POLL_SECONDS
             yield from self._waiting_lines(idle_until)
             if over and not any(thread.is_alive() for thread in self._readers.values()):
@@ -99,7 +101,14 @@ class LogStream:
         state = pod.containers.get(self._container)
         return state is not None and state.state != "waiting"
 
-    def _read_to_end(self, pod: Pod) -> None:
+    def _start_reader(self, pod: Pod) -> None:
+        reader = threading.Thread(target=self._read_to_end, args=(pod, self._newest.get(pod.task)), daemon=True)
+        self._readers[pod.name] = self._newest[pod.task] = reader
+        reader.start()
+
+    def _read_to_end(self, pod: Pod, earlier_attempt: threading.Thread | None) -> None:
+        if earlier_attempt is not None:
+            earlier_attempt.join(_ORDER_SECONDS)
         since = ""
         patience = Patience()
         try:
