@@ -24,6 +24,14 @@ from deploy import Deployment  # noqa: E402 - dev/ is no package
 TEAM, OTHER_TEAM = "vision", "speech"
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares the cluster runs one after another; files that name another group run beside it."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("the cluster"))
+
+
 class Cluster:
     """What a user has: kubectl, fovea, and YAML."""
 
