@@ -62,12 +62,13 @@ def cluster_options(command: F) -> F:
 
 
 def store_options(command: F) -> F:
-    """--store-endpoint; the keys come from the environment or the namespace's Secret."""
+    """--store-endpoint; keys and bucket come from the environment or the namespace's Secret."""
     return _where_option(
         "--store-endpoint",
         metavar="URL",
         help="Object store, for example https://s3.example.com. Default: $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, "
-        "then the namespace's Secret fovea-object-store, through a port-forward where it is inside the cluster.",
+        "then the namespace's Secret fovea-object-store, through a port-forward where it is inside the cluster. "
+        "Its bucket: $FOVEA_BUCKET, then the Secret's; fovea where keys and endpoint are given and no Secret is read.",
     )(command)
 
 
