@@ -52,7 +52,9 @@ def cluster_options(command: F) -> F:
     """--namespace, --context, --kubeconfig; read with `@click.pass_obj` as a Where."""
     for option in (
         _where_option(
-            "--kubeconfig", metavar="FILE", help="Kubeconfig file. Default: $KUBECONFIG, then ~/.kube/config."
+            "--kubeconfig",
+            metavar="FILE",
+            help="Kubeconfig file. Default: $KUBECONFIG, then ~/.kube/config, then a pod's service account.",
         ),
         _where_option("--context", metavar="NAME", help="Context of the kubeconfig. Default: its current one."),
         _where_option("-n", "--namespace", metavar="NAME", help="Namespace. Default: the context's."),
