@@ -32,7 +32,7 @@ def submit_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--config",
             metavar="FILE",
             default="",
-            help="Job to start from; the other flags override what it says.",
+            help="Job to start from, by hand or from describe --format yaml; the other flags override what it says.",
         ),
         click.option(
             "--arg",
