@@ -221,8 +221,9 @@ def suspend(ctx: click.Context, names: Sequence[str]) -> None:
     source = _client(ctx).jobs
 
     def one(name: str) -> None:
-        source.suspend(name)
-        click.echo(f"Suspended job {name}: `fovea jobs resume {name}` goes on from its last checkpoint.")
+        job = source.suspend(name)
+        resume = f"fovea jobs resume {name} -n {job.namespace}"
+        click.echo(f"Suspended job {name}: `{resume}` goes on from its last checkpoint.")
 
     ctx.exit(each(names, one))
 

@@ -184,7 +184,7 @@ class Jobs:
             if job is not None and time.monotonic() >= deadline:
                 raise WaitTimeoutError(
                     f"job {name} is still {job.state} after {timeout:g} s: it goes on; "
-                    f"`fovea jobs describe {name}` says where it stands"
+                    f"`fovea jobs describe {name} -n {self.kinds.namespace}` says where it stands"
                 )
 
     def wait(self, name: str, *, timeout: float | None = None) -> Job:

@@ -111,7 +111,7 @@ def test_a_job_that_was_never_read_is_not_waited_for_in_vain() -> None:
 
 
 def test_a_timeout_is_said_of_a_job_that_was_read() -> None:
-    with pytest.raises(WaitTimeoutError, match="job digits is still RUNNING after 0 s"):
+    with pytest.raises(WaitTimeoutError, match=r"job digits is still RUNNING after 0 s: .*describe digits -n vision`"):
         follow(Scripted([job("RUNNING")], [SILENCE]), timeout=0)
 
 
