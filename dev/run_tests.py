@@ -34,8 +34,6 @@ class Tier:
     name: str
     needs_tools: bool = False
     needs_cluster: bool = False
-    distribution: str = "loadfile"
-    """pytest-xdist's --dist: by default the tests of one file run one after another."""
     verbose: bool = False
     """Say each test as it ends: where one takes minutes, dots are no progress."""
 
@@ -45,7 +43,7 @@ TIERS = (
     Tier("contract", needs_tools=True),
     Tier("cluster", needs_tools=True),
     Tier("chart", needs_tools=True),
-    Tier("e2e", needs_tools=True, needs_cluster=True, distribution="loadgroup", verbose=True),
+    Tier("e2e", needs_tools=True, needs_cluster=True, verbose=True),
 )
 # Most tests wait for a process, a pod or a deadline; more workers would each start API servers and TensorFlow of their own.
 WORKERS = 2
@@ -123,7 +121,7 @@ def run_tier(tier: Tier, *, wide: bool, pytest_arguments: list[str]) -> Result:
     }
     proxies.spare_the_cluster(environment)
     command = [str(_python()), "-m", "pytest", f"tests/{tier.name}", f"--junit-xml={report}", "--durations=8"]
-    command += [f"--numprocesses={WORKERS}", f"--dist={tier.distribution}", *(["--verbose"] if tier.verbose else [])]
+    command += [f"--numprocesses={WORKERS}", "--dist=loadfile", *(["--verbose"] if tier.verbose else [])]
     start = time.monotonic()
     code = subprocess.run(
         [*command, *pytest_arguments], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False

@@ -16,9 +16,7 @@ import pytest
 from fovea_dev.embedded import DAEMONS
 from fovea_dev.processes import end
 from support.polling import until
-from support.second_cluster import APART, SecondCluster, second_cluster
-
-pytestmark = APART
+from support.second_cluster import SecondCluster, second_cluster
 
 WRITER = """\
 import pathlib, time

@@ -9,9 +9,7 @@ import pytest
 from fovea_dev.layout import Cache, Cluster
 from fovea_dev.network import KERNEL_SETTINGS, setting_file
 from support.polling import until
-from support.second_cluster import APART, NETWORK, SecondCluster, second_cluster
-
-pytestmark = APART
+from support.second_cluster import NETWORK, SecondCluster, second_cluster
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from fovea_dev.builder import Buildah
 from fovea_dev.images import Images, named
 from fovea_dev.layout import Cluster
@@ -20,8 +19,6 @@ from fovea_dev.tools import Tools
 ROOT = Path(__file__).parents[2]
 NAME = "e2e"
 NETWORK = f"fovea-{NAME}"
-APART = pytest.mark.xdist_group("second cluster")
-"""Marks a file whose tests run beside those of the shared cluster, and one after another."""
 
 
 class SecondCluster:
