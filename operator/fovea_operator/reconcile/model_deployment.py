@@ -140,10 +140,11 @@ def _serving(view: ServingView, places: Places) -> Said:
 
 
 def _progressing(view: ServingView, places: Places) -> Said:
-    if places.failed is not None and places.problem is not None:
-        return False, places.problem.reason, places.problem.message
+    problem = places.problem
+    if problem is not None and (places.failed is not None or problem.reason == DeploymentReason.DEADLINE_EXCEEDED):
+        return False, problem.reason, problem.message
     if view.observed.refused:
-        said = f"The API server refuses a Deployment or Service, it is tried again: {view.observed.refused}"
+        said = f"{rollout.REFUSED}{view.observed.refused}"
         return places.candidate is not None, DeploymentReason.POD_REFUSED, said
     if places.candidate is not None:
         number = places.candidate.version

@@ -19,6 +19,9 @@ _FETCH_REASONS = {
     exit_codes.RESTART: DeploymentReason.STORE_UNREACHABLE,
 }
 
+FINAL = frozenset({DeploymentReason.MODEL_CORRUPT, DeploymentReason.MODEL_MISSING})
+"""Reasons for which a version can never be served as it is."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -62,8 +65,7 @@ def _of_fetch(fetch: ContainerRecord) -> Iterator[Problem]:
     said = Termination.from_json(fetch.termination_message) or Termination.from_json(fetch.last_message)
     message = said.message if said else f"container {names.FETCH_MODEL_CONTAINER} ended with {code}"
     reason = _FETCH_REASONS.get(code or 0, DeploymentReason.SERVER_FAILED)
-    final = reason in (DeploymentReason.MODEL_CORRUPT, DeploymentReason.MODEL_MISSING)
-    yield Problem(reason, message.rstrip("."), final)
+    yield Problem(reason, message.rstrip("."), final=reason in FINAL)
 
 
 def _of_server(pod: PodRecord, server: ContainerRecord) -> Iterator[Problem]:
