@@ -47,7 +47,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[T]):
-    """What an update did: before and after; at least one of them is there, and they differ in what is decided on."""
+    """What an update did: before and after, which differ in what is decided on.
+
+    Neither is there when an object that cannot be read was there and still is, or is gone.
+    """
 
     name: Name
     before: Entry[T] | None
@@ -123,7 +126,8 @@ class Store(Generic[T]):
         """The object with that uid is gone; with a version, only if nothing newer was heard of it."""
         before = self._entries.get(name)
         unreadable = self.unreadable.get(name)
-        if unreadable is not None and unreadable.uid == uid and (version is None or unreadable.version <= version):
+        told = unreadable is not None and unreadable.uid == uid and (version is None or unreadable.version <= version)
+        if told:
             del self.unreadable[name]
         if version is not None and before is not None and before.uid == uid and before.version > version:
             return None
@@ -131,7 +135,7 @@ class Store(Generic[T]):
         if len(self._removed) > _REMEMBER_REMOVED:
             del self._removed[next(iter(self._removed))]
         if before is None or before.uid != uid:
-            return None
+            return Change(name, None, None) if told else None
         self._replace(name, before, None)
         return Change(name, before, None)
 

@@ -284,3 +284,54 @@ def test_only_children_are_listed_by_label_and_owners_come_before_them(world: Wo
         ("Deployment", labels.MANAGED_SELECTOR),
         ("Service", labels.MANAGED_SELECTOR),
     ]
+
+
+FOLLOWER = keys.job("team", "follower")
+
+
+def broken(version: int) -> dict[str, Any]:
+    return job(version=version, trainer={"container": {"image": 7}})
+
+
+def test_a_job_that_became_unreadable_and_its_deletion_are_news_and_leave_nothing_behind() -> None:
+    cache = Cache(labels.DEPLOYMENT)
+    routes = Routes(cache, references.needs)
+    queued: list[Key] = []
+    intake = Intake(cache, routes, queued.append)
+
+    def news(kind: str, raw: dict[str, Any]) -> set[Key]:
+        queued.clear()
+        intake.event(JOB, kind, raw)
+        return set(queued)
+
+    news("ADDED", job(inputs={"data": "job://monday/output"}))
+    news("ADDED", job("follower", inputs={"data": "job://digits/output"}))
+    assert news("MODIFIED", broken(2)) == {DIGITS, FOLLOWER}
+    assert routes.references(DIGITS) is None
+    assert news("DELETED", broken(2)) == {DIGITS, FOLLOWER}
+    assert cache.jobs.unreadable == {}
+    assert news("DELETED", broken(2)) == set()
+
+
+def test_the_deletion_of_a_job_that_was_never_readable_queues_it(world: World) -> None:
+    assert world.seen(broken(1)) == {DIGITS}
+    assert world.deleted(broken(1)) == {DIGITS}
+
+
+def test_a_machine_type_that_cannot_be_read_wakes_the_jobs_that_may_wait_for_it(world: World) -> None:
+    world.seen(job())
+    raw = {
+        "apiVersion": "fovea.dev/v1alpha1",
+        "kind": "MachineType",
+        "metadata": {"name": "standard", "uid": "m1", "resourceVersion": "5"},
+        "spec": {"cpu": "many", "memory": "1Gi"},
+    }
+    assert world.seen(raw) == {DIGITS}
+    assert world.deleted(raw) == {DIGITS}
+
+
+def test_a_model_version_that_became_unreadable_wakes_the_deployments_of_its_model(world: World) -> None:
+    world.seen(model_deployment("served", "pets"), model_version("pets-v1", "pets"))
+    raw = model_version("pets-v1", "pets", 9)
+    raw["spec"]["digest"] = 7
+    assert world.seen(raw) == {keys.deployment("team", "served")}
