@@ -165,6 +165,7 @@ BY_OWNER = "owner"
 """Children by (namespace, kind, name) of their controlling owner; whether it is the owner of today its uid says."""
 BY_LABEL = "label"
 BY_MODEL = "model"
+"""Versions and deployments by (namespace, model); of jobs those that have registered a version of it."""
 
 
 class Cache:
@@ -179,6 +180,7 @@ class Cache:
         self.pods: Store[PodRecord] = Store(resources.POD, records.pod)
         self.workloads: Store[DeploymentRecord] = Store(resources.DEPLOYMENT, records.workload)
         self.services: Store[ServiceRecord] = Store(resources.SERVICE, records.service)
+        self.jobs.group_by(BY_MODEL, _registered)
         self.versions.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.pods.group_by(BY_OWNER, lambda e: (e.record.namespace, *e.owner[:2]) if e.owner[2] else None)
@@ -200,3 +202,10 @@ class Cache:
     def store(self, kind: str) -> Store[Any] | None:
         """The store of a kind, None for kinds that are not watched."""
         return self._stores.get(kind)
+
+
+def _registered(entry: Entry[TrainingJob]) -> tuple[str, str] | None:
+    job = entry.record
+    if job.spec.model is None or job.status.model_version is None:
+        return None
+    return job.metadata.namespace, job.spec.model.name

@@ -103,6 +103,8 @@ class JobObserved:
     """ModelVersions of every model that this job names (registration and inputs)."""
     deployments: Mapping[str, ModelDeployment]
     """ModelDeployments of the namespace with the name of the job's model."""
+    highest_taken: int = 0
+    """When a pod has ended: the highest number that statuses of the namespace name as a version of the job's model."""
     progress: ProgressReport | None = None
     """Latest report of the current pod's agent."""
     refused: str = ""

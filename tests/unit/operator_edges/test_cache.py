@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
-from fovea_operator.cluster import keys, resources
+from fovea_operator.cluster import keys, observe, resources
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake, list_all
 from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.progress import Reports
 from fovea_operator.cluster.routing import Routes
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.reconcile import references
@@ -335,3 +336,43 @@ def test_a_model_version_that_became_unreadable_wakes_the_deployments_of_its_mod
     raw = model_version("pets-v1", "pets", 9)
     raw["spec"]["digest"] = 7
     assert world.seen(raw) == {keys.deployment("team", "served")}
+
+
+def names_version(number: int) -> dict[str, Any]:
+    return {"version": number, "deployment": f"pets-v{number}-12345678"}
+
+
+@pytest.mark.parametrize(
+    ("served", "highest"),
+    [
+        ({}, 3),
+        ({"stable": names_version(4)}, 4),
+        ({"stable": names_version(1), "candidate": names_version(5)}, 5),
+        ({"stable": names_version(1), "failed": names_version(6)}, 6),
+        ({"stable": names_version(1), "draining": [names_version(7)]}, 7),
+    ],
+)
+def test_the_numbers_that_statuses_name_are_seen_when_a_version_may_be_registered(
+    world: World, served: dict[str, Any], highest: int
+) -> None:
+    pets = {"name": "pets"}
+    serving = {**model_deployment("served", "pets"), "status": served}
+    others = {**model_deployment("others", "cats"), "status": {"stable": names_version(9)}}
+    world.seen(
+        job(model=pets, status={"state": "RUNNING"}),
+        job("monday", status={"state": "SUCCEEDED", "modelVersion": "pets-v3"}, model=pets),
+        job("tuesday", status={"state": "SUCCEEDED", "modelVersion": "cats-v8"}, model={"name": "cats"}),
+        serving,
+        others,
+    )
+    world.seen(pod(phase="Running"))
+    routes = world.intake._routes
+
+    def seen() -> int:
+        found = observe.job(world.cache, routes, Reports(5, lambda *_: None), DIGITS, "")
+        assert found is not None
+        return found.highest_taken
+
+    assert seen() == 0, "it is not looked for at every look"
+    world.seen(pod(version=9, phase="Succeeded"))
+    assert seen() == highest
