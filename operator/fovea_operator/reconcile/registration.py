@@ -1,8 +1,8 @@
 """What becomes of a trained model: a ModelVersion, and a ModelDeployment that serves it.
 
-The number is the newest plus one (a deleted version that a status names counts too), and the name is made of it, so two jobs that choose the same number meet in the API
-server: one of them sees the other's version and chooses again. A version remembers its job's uid, so a crash never
-makes two.
+The number is the newest plus one, where a deleted version that a status still names counts too. The name is made of
+it, so two jobs that choose the same number meet in the API server: one of them sees the other's version and chooses
+again. A version remembers its job's uid, so a crash never makes two.
 """
 
 from dataclasses import dataclass

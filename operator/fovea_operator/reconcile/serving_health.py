@@ -8,6 +8,7 @@ from fovea_api.contract.report import Termination
 from fovea_api.v1alpha1.conditions import DeploymentReason
 from fovea_api.v1alpha1.model_deployment import VersionStatus
 
+from fovea_operator.reconcile import last_words
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.serving_view import ServingView
 from fovea_operator.reconcile.stage import CONFIG_PROBLEMS, PULL_PROBLEMS
@@ -73,6 +74,6 @@ def _of_server(pod: PodRecord, server: ContainerRecord) -> Iterator[Problem]:
     if code is None:
         return
     reason = server.terminated_reason or server.last_reason
-    said = (server.termination_message or server.last_message).strip()[-500:]
+    said = last_words.of(server.termination_message or server.last_message)
     message = f"the model server of pod {pod.name} ended with {code}{f' ({reason})' if reason else ''}"
     yield Problem(DeploymentReason.SERVER_FAILED, f"{message}: {said}" if said else message)

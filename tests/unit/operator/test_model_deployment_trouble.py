@@ -27,6 +27,7 @@ from support.rollout_table import (
     progressing,
 )
 
+LOG = "loading\n\n\x1b[31mE:\x1b[0m no graph\n"
 SERVES_NOT = {"Serving": "False ProgressDeadlineExceeded"}
 
 
@@ -216,6 +217,17 @@ TABLE: dict[str, Row] = {
         ),
         NOTHING | {"candidate": 2, "conditions": {"Serving": "True Available", "Progressing": "True ImagePullFailed"}},
         "Version 2 is not ready: the image of model-server cannot be pulled: Back-off pulling image.",
+    ),
+    "the last lines of a model server's log are told in one line": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: replace(CRASH, last_message=LOG)})],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False ServerFailed", "Progressing": "True ServerFailed"}},
+        f"Version 1 is not ready: the model server of pod {V1}-abcde ended with 1: loading / E: no graph.",
     ),
     "pods that no node takes are told in the scheduler's words": Row(
         lambda: serving(
