@@ -146,6 +146,28 @@ def test_scaling_changes_the_replicas_and_nothing_else_of_a_deployment(cluster: 
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
+def test_a_service_that_somebody_edited_is_put_right(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.create(model_deployment("digits", "digits"))
+    cluster.create(model_version("digits", 1))
+    kubelet.deployment_available(workload_of(cluster, 1)["metadata"]["name"])
+    serves(cluster, "digits", 1)
+    made = cluster.get("Service", "digits")
+    assert made is not None
+    ports = [port | {"targetPort": 9} for port in made["spec"]["ports"]]
+    cluster.patch("Service", "digits", {"metadata": {"labels": {labels.MODEL: "cats"}}, "spec": {"ports": ports}})
+
+    def is_right() -> bool:
+        now = cluster.get("Service", "digits") or made
+        edited = int(now["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+        return bool(
+            edited
+            and now["spec"]["ports"] == made["spec"]["ports"]
+            and now["metadata"]["labels"] == made["metadata"]["labels"]
+        )
+
+    cluster.wait("the Service is as it was", is_right)
+
+
 def test_two_jobs_that_end_together_register_two_versions(cluster: Cluster, kubelet: Kubelet) -> None:
     for name in ("one", "two"):
         cluster.create(training_job(name, model={"name": "digits"}))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
@@ -88,6 +89,9 @@ class ServiceRecord:
     selector: Mapping[str, str]
     node_ports: Mapping[str, int]
     """By port name; empty for ClusterIP."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The ports by name, as the API server has them, without their node port."""
 
 
 @dataclass(frozen=True)

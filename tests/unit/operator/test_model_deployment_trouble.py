@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fovea_api.contract import names
 from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.observed import DeploymentObserved
+from fovea_operator.reconcile.observed import DeploymentObserved, ServiceRecord
 from fovea_operator.reconcile.rollout import REFUSED
 from support.observations import deployment, server_pod, service_at, serving, version, workload, written
 from support.rollout_table import (
@@ -43,6 +43,14 @@ def given_up(
         workloads=[workload(V1, ready=1)],
         service=service_at(V1),
     )
+
+
+SERVICE_1 = service_at(V1)
+
+
+def serves_1(service: ServiceRecord) -> DeploymentObserved:
+    """Version 1 serves behind that Service."""
+    return serving(deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=service)
 
 
 TABLE: dict[str, Row] = {
@@ -308,6 +316,28 @@ TABLE: dict[str, Row] = {
             service=service_at(V1),
         ),
         NOTHING | {"stable": 1, "conditions": {"Serving": "False ServerFailed", "Progressing": "False UpToDate"}},
+    ),
+    "a port that somebody changed at the Service is put right": Row(
+        lambda: serves_1(replace(SERVICE_1, ports=SERVICE_1.ports | {"grpc": {"name": "grpc", "port": 8500}})),
+        NOTHING | {"points_at": ["v1"]},
+    ),
+    "a port that somebody took from the Service is put back": Row(
+        lambda: serves_1(replace(SERVICE_1, ports={"rest": SERVICE_1.ports["rest"]})),
+        NOTHING | {"points_at": ["v1"]},
+    ),
+    "a label that somebody changed at the Service is put right": Row(
+        lambda: serves_1(replace(SERVICE_1, labels=SERVICE_1.labels | {"fovea.dev/model": "cats"})),
+        NOTHING | {"points_at": ["v1"]},
+    ),
+    "what others added to the Service is theirs": Row(
+        lambda: serves_1(
+            replace(
+                SERVICE_1,
+                labels=SERVICE_1.labels | {"team": "vision"},
+                ports=SERVICE_1.ports | {"debug": {"name": "debug", "port": 9000}},
+            )
+        ),
+        NOTHING,
     ),
     # recovery
     "a lost status is recovered from the Service": Row(
