@@ -40,6 +40,7 @@ def job(cache: Cache, routes: Routes, reports: Reports, key: Key, refused: str) 
         job=entry.record,
         pods=pods,
         machine_types=cache.machine_types.by_name,
+        unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
         jobs={name: other.record for name, other in others.items() if other is not None},
         versions=tuple(
             version.record
@@ -95,5 +96,6 @@ def deployment(cache: Cache, key: Key, refused: str) -> DeploymentObserved | Non
         pods=tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name))),
         service=service.record if service is not None and ours else None,
         machine_types=cache.machine_types.by_name,
+        unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
         refused=refused,
     )

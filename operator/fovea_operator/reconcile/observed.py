@@ -107,6 +107,8 @@ class JobObserved:
     """ModelVersions of every model that this job names (registration and inputs)."""
     deployments: Mapping[str, ModelDeployment]
     """ModelDeployments of the namespace with the name of the job's model."""
+    unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
+    """Those that exist and cannot be read: why not, by name."""
     highest_taken: int = 0
     """When a pod has ended: the highest number that statuses of the namespace name as a version of the job's model."""
     progress: ProgressReport | None = None
@@ -126,4 +128,6 @@ class DeploymentObserved:
     pods: tuple[PodRecord, ...]
     service: ServiceRecord | None
     machine_types: Mapping[str, MachineType]
+    unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
+    """Those that exist and cannot be read: why not, by name."""
     refused: str = ""

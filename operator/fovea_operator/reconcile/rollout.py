@@ -90,7 +90,8 @@ def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places
         # answers, so its deadline is met.
         return replace(places, candidate=candidate) if view.observed.refused else _switch(view, places, candidate)
     if candidate.deployment not in view.workloads and view.machine_type is None:
-        message = machine.missing(view.spec.machine_type, view.observed.machine_types)
+        seen = view.observed
+        message = machine.missing(view.spec.machine_type, seen.machine_types, seen.unreadable_machine_types)
         return replace(places, problem=Problem(DeploymentReason.MACHINE_TYPE_MISSING, message))
     problem = serving_health.problem(view, candidate)
     if problem is not None and problem.final:

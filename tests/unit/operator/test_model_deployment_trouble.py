@@ -237,6 +237,13 @@ TABLE: dict[str, Row] = {
         {"conditions": {"Serving": "False ServerFailed", "Progressing": "True ServerFailed"}},
         f"Version 1 is not ready: the model server of pod {V1}-abcde ended with 1: loading / E: no graph.",
     ),
+    "a machine type that cannot be read is not said to be missing": Row(
+        lambda: serving(
+            deployment(machineType="big"), version(1), unreadable_machine_types={"big": "spec.cpu: not a quantity"}
+        ),
+        NOTHING | {"conditions": {"Serving": "False MachineTypeMissing", "Progressing": "False MachineTypeMissing"}},
+        "MachineType 'big' exists and cannot be read; this is for the platform team: spec.cpu: not a quantity.",
+    ),
     "pods that no node takes are told in the scheduler's words": Row(
         lambda: serving(
             deployment({"candidate": place(1), "observedGeneration": 1}),

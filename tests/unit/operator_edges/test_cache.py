@@ -328,6 +328,9 @@ def test_a_machine_type_that_cannot_be_read_wakes_the_jobs_that_may_wait_for_it(
         "spec": {"cpu": "many", "memory": "1Gi"},
     }
     assert world.seen(raw) == {DIGITS}
+    found = observe.job(world.cache, world.intake._routes, Reports(5, lambda *_: None), DIGITS, "")
+    assert found is not None
+    assert "spec.cpu" in found.unreadable_machine_types["standard"]
     assert world.deleted(raw) == {DIGITS}
 
 
