@@ -110,6 +110,23 @@ def test_a_new_version_takes_over_only_when_it_answers_and_the_old_one_drains_an
     )
 
 
+def test_a_first_version_that_is_late_is_served_when_it_answers(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.create(model_deployment("digits", "digits", rollout={"progressDeadlineSeconds": 10}))
+    cluster.create(model_version("digits", 1))
+    made = workload_of(cluster, 1)
+
+    def late() -> dict[str, Any] | None:
+        told = condition(cluster.get("ModelDeployment", "digits") or {}, "Progressing")
+        return told if told.get("reason") == "ProgressDeadlineExceeded" else None
+
+    told = cluster.wait("version 1 is late", late)
+    assert told["status"] == "False"
+    assert "its pods were not ready within 10 s (rollout.progressDeadlineSeconds); nothing is served" in told["message"]
+    assert workload_of(cluster, 1)["metadata"]["uid"] == made["metadata"]["uid"]
+    kubelet.deployment_available(made["metadata"]["name"])
+    assert serves(cluster, "digits", 1)["status"].get("failed") is None
+
+
 def test_a_model_keeps_serving_when_its_job_is_deleted(
     cluster: Cluster, kubelet: Kubelet, operator: OperatorProcess
 ) -> None:
