@@ -174,11 +174,14 @@ def workload(raw: Raw) -> DeploymentRecord:
 def service(raw: Raw) -> ServiceRecord:
     """A Service."""
     metadata, spec = raw["metadata"], raw.get("spec") or {}
+    ports: list[dict[str, Any]] = spec.get("ports") or []
     return ServiceRecord(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=uid(raw),
         type=spec.get("type") or "ClusterIP",
         selector=spec.get("selector") or {},
-        node_ports={p.get("name") or "": int(p["nodePort"]) for p in spec.get("ports") or () if p.get("nodePort")},
+        node_ports={port.get("name") or "": int(port["nodePort"]) for port in ports if port.get("nodePort")},
+        labels=metadata.get("labels") or {},
+        ports={port.get("name") or "": {k: v for k, v in port.items() if k != "nodePort"} for port in ports},
     )

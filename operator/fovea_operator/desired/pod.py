@@ -120,7 +120,8 @@ def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) ->
     built["volumeMounts"] = [dict(_WORK), *built.pop("volumeMounts", ())]
     if _shared_memory(container, machine_type):
         built["volumeMounts"].append(dict(_SHARED_MEMORY))
-    return {"name": names.TRAINER_CONTAINER, **built}
+    # A program that says nothing in its termination message is quoted with its last lines.
+    return {"name": names.TRAINER_CONTAINER, **built, "terminationMessagePolicy": "FallbackToLogsOnError"}
 
 
 def _recipe(job: TrainingJob, machine_type: MachineType, settings: Settings) -> dict[str, Any]:

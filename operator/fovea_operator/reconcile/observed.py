@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
@@ -88,6 +89,9 @@ class ServiceRecord:
     selector: Mapping[str, str]
     node_ports: Mapping[str, int]
     """By port name; empty for ClusterIP."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The ports by name, as the API server has them, without their node port."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,10 @@ class JobObserved:
     """ModelVersions of every model that this job names (registration and inputs)."""
     deployments: Mapping[str, ModelDeployment]
     """ModelDeployments of the namespace with the name of the job's model."""
+    unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
+    """Those that exist and cannot be read: why not, by name."""
+    highest_taken: int = 0
+    """When a pod has ended: the highest number that statuses of the namespace name as a version of the job's model."""
     progress: ProgressReport | None = None
     """Latest report of the current pod's agent."""
     refused: str = ""
@@ -120,4 +128,6 @@ class DeploymentObserved:
     pods: tuple[PodRecord, ...]
     service: ServiceRecord | None
     machine_types: Mapping[str, MachineType]
+    unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
+    """Those that exist and cannot be read: why not, by name."""
     refused: str = ""

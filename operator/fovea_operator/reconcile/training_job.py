@@ -252,7 +252,8 @@ def _next_pod(view: View) -> Decision:
     name = machine.wanted_by(view.job)
     machine_type = machine.select(name, view.observed.machine_types)
     if machine_type is None:
-        return _wait(view, JobReason.MACHINE_TYPE_MISSING, machine.missing(name, view.observed.machine_types))
+        message = machine.missing(name, view.observed.machine_types, view.observed.unreadable_machine_types)
+        return _wait(view, JobReason.MACHINE_TYPE_MISSING, message)
     sources = inputs.resolve(view.observed, view.settings)
     if isinstance(sources, Unresolved):
         return _unresolved(view, sources)

@@ -123,7 +123,9 @@ conditions = st.lists(
         },
         st.sampled_from(["Admitted", "Running", "Suspended", "Complete", "Failed", "Serving", "Progressing"]),
         st.sampled_from(["True", "False", "Unknown"]),
-        st.sampled_from(["Suspended", "Started", "Retrying", "Resumed", "ModelCorrupt", "Whatever"]),
+        st.sampled_from(
+            ["Suspended", "Started", "Retrying", "Resumed", "ModelCorrupt", "ProgressDeadlineExceeded", "Whatever"]
+        ),
         st.sampled_from(["2026-11-21T10:00:10Z", "", "soon"]),
         st.none() | st.integers(0, 2),
     ),

@@ -89,7 +89,18 @@ def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "cores"),
-    [("16", 16), ("2", 2), ("1.5", 2), ("500m", 1), ("2001m", 3), ("0", 1), ("1k", 1000), ("1Ki", 1024)],
+    [
+        ("16", 16),
+        ("2", 2),
+        ("1.5", 2),
+        ("500m", 1),
+        ("2001m", 3),
+        ("0", 1),
+        ("1k", 1000),
+        ("1Ki", 1024),
+        ("1E", 10**18),
+        ("1Ei", 2**60),
+    ],
 )
 def test_a_model_server_with_a_cpu_limit_is_told_how_many_cores_it_has(limit: str, cores: int) -> None:
     made = version_deployment(deployment(), version(3), "r", machine(cpuLimit=limit), SETTINGS)

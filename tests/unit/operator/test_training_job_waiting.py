@@ -5,6 +5,14 @@ from support.decision_table import QUIET, RUNNING, Row
 from support.observations import job, machine, observed, running, version
 
 TABLE: dict[str, Row] = {
+    "a machine type that cannot be read is not said to be missing": Row(
+        lambda: observed(
+            job(scaleTier="CUSTOM", roles={"chief": {"machineType": "big"}}),
+            unreadable_machine_types={"big": "spec.cpu: not a quantity"},
+        ),
+        {"state": "QUEUED", "creates": []},
+        "MachineType 'big' exists and cannot be read; this is for the platform team: spec.cpu: not a quantity.",
+    ),
     # before a pod
     "a new job gets its pod at once, and its status only if that lasts": Row(
         lambda: observed(job()), QUIET | {"creates": ["digits-chief-0-0"], "wakes": 3}, now=1
