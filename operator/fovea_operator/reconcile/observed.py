@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fovea_api.contract.plan import Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
@@ -56,6 +57,10 @@ class PodRecord:
     """Message of DisruptionTarget=True, else empty."""
     containers: Mapping[str, ContainerRecord] = field(default_factory=dict)
     """By name, init containers included."""
+    publications: tuple[Input, ...] = ()
+    """Of its plan, if it is a training pod: inputs that another job or a model stood for."""
+    checkpoint_from: str = ""
+    """Of its plan: where the job is whose checkpoint it begins with."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job_status import RoleStatus, TrainingJobStatus
 
-from fovea_operator.reconcile import cleanup, conditions, events, times, ttl
+from fovea_operator.reconcile import cleanup, conditions, events, inputs, times, ttl
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event
 from fovea_operator.reconcile.events import EventType
 from fovea_operator.reconcile.view import CHIEF, View, ended, trainer_started
@@ -65,6 +65,7 @@ def status(
         "message": said,
         "conditions": held,
         "roles": roles(view),
+        "resolved_inputs": list(inputs.resolved(view.observed)) or None,
         "observed_generation": view.job.metadata.generation,
     }
     if view.status.queue_time is None and admitted is not None:
@@ -95,6 +96,7 @@ def over(
         "message": said,
         "conditions": held,
         "roles": roles(view),
+        "resolved_inputs": list(inputs.resolved(view.observed)) or None,
         "start_time": started,
         "running_seconds": view.seconds_run if started else view.status.running_seconds,
         "next_attempt_time": None,

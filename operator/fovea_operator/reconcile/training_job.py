@@ -272,7 +272,10 @@ def _create(view: View, pod: Child, sources: Sources) -> Decision:
     fetches = f" It fetches {len(sources.inputs)} inputs first." if sources.inputs else ""
     message = f"Pod {name} is created and waits for a node.{fetches}"
     # Without `attempts` or with `nextAttemptTime` the status does not claim that the pod was seen.
-    new = report.status(view, JobState.QUEUED, JobReason.POD_CREATED, message, admitted=_admission(view))
+    resolved = list(inputs.of_sources(sources)) or None
+    new = report.status(
+        view, JobState.QUEUED, JobReason.POD_CREATED, message, admitted=_admission(view), resolved_inputs=resolved
+    )
     return report.decision(view, new, children=(pod,), requeue_at=deadlines.waiting_deadline(view))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from fovea_api.contract import labels, names
+from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import JobState
 from fovea_operator.desired.deployment import revision
@@ -96,6 +97,8 @@ def pods(draw: st.DrawFn, attempt: int) -> PodRecord:
         unschedulable=draw(st.sampled_from(["", "0/1 nodes"])),
         disrupted=draw(st.sampled_from(["", "preempted"])),
         containers=draw(st.dictionaries(st.sampled_from(CONTAINERS), container_records)),
+        publications=draw(st.sampled_from([(), (Input("a", "s3://b/k", INPUT_PUBLICATION, "sha256:0"),)])),
+        checkpoint_from=draw(st.sampled_from(["", "s3://fovea/vision/jobs/other/other-uid"])),
     )
 
 
@@ -145,6 +148,7 @@ statuses = st.fixed_dictionaries(
         "runningSeconds": st.integers(0, 2000),
         "modelVersion": st.just("digits-v1"),
         "checkpoint": st.just({"step": 3}),
+        "resolvedInputs": st.sampled_from([[], [{"name": "a", "uri": "s3://b/k", "digest": "sha256:0"}]]),
     },
 )
 
