@@ -124,7 +124,7 @@ def _plan(raw: Raw) -> TrainingPlan | None:
         for variable in container.get("env") or ():
             if variable["name"] == environment.PLAN:
                 try:
-                    return TrainingPlan.from_json(variable.get("value") or "")
+                    return TrainingPlan.from_json(variable.get("value") or "", obey=False)
                 except ValueError:
                     return None
     return None
