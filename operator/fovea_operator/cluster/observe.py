@@ -47,6 +47,7 @@ def job(cache: Cache, routes: Routes, reports: Reports, key: Key, refused: str) 
         deployments={named.record.metadata.name: named.record} if named is not None else {},
         progress=_progress(reports, pods),
         refused=refused,
+        predecessors=orphans(cache, key, entry.uid),
     )
 
 

@@ -112,6 +112,8 @@ class JobObserved:
     """Latest report of the current pod's agent."""
     refused: str = ""
     """The API server's message when it refused (4xx) a child of the previous decision, else empty."""
+    predecessors: tuple[PodRecord, ...] = ()
+    """Pods of deleted jobs of the same name."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ NOTABLE: Mapping[str, EventType] = {
     JobReason.UNSCHEDULABLE: "Warning",
     JobReason.IMAGE_PULL_FAILED: "Warning",
     JobReason.POD_REFUSED: "Warning",
+    JobReason.PREDECESSOR_ENDING: "Normal",
     JobReason.CONTAINER_CONFIG_ERROR: "Warning",
     JobReason.STORE_UNREACHABLE: "Warning",
     JobReason.RETRYING: "Warning",

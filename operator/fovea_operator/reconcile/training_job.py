@@ -10,7 +10,7 @@ The phases, in order; the first that has an answer decides:
 6. ran too long     runPolicy.maxRunningSeconds over all attempts
 7. failed attempt   the next attempt is written to the status, or the job is FAILED
 8. live pod         QUEUED, PREPARING or RUNNING, as the pod says
-9. next pod         machine type, inputs, back-off, and then the pod
+9. next pod         back-off, machine type, inputs, pods of a deleted namesake, and then the pod
 """
 
 from collections.abc import Callable
@@ -32,6 +32,7 @@ from fovea_operator.reconcile import (
     inputs,
     machine,
     outcome,
+    predecessors,
     progress,
     registration,
     report,
@@ -43,7 +44,7 @@ from fovea_operator.reconcile import (
 )
 from fovea_operator.reconcile.decision import Child, Decision, Write
 from fovea_operator.reconcile.inputs import Unresolved
-from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.reconcile.observed import JobObserved, PodRecord
 from fovea_operator.reconcile.outcome import Success
 from fovea_operator.reconcile.view import CHIEF, SLACK, View, is_over
 from fovea_operator.settings import Settings
@@ -256,9 +257,12 @@ def _next_pod(view: View) -> Decision:
     sources = inputs.resolve(view.observed, view.settings)
     if isinstance(sources, Unresolved):
         return _unresolved(view, sources)
+    if ending := predecessors.ending(view):
+        return _after(view, ending)
     if view.observed.refused:
         return _pod_refused(view)
-    manifest = training_pod(view.job, CHIEF, view.attempt, machine_type, sources, view.settings)
+    attempt = predecessors.free_attempt(view)
+    manifest = training_pod(view.job, CHIEF, attempt, machine_type, sources, view.settings)
     return _create(view, Child(Write.CREATE, manifest), sources)
 
 
@@ -293,6 +297,15 @@ def _wait(view: View, reason: JobReason, message: str) -> Decision:
         return late
     new = report.status(view, JobState.QUEUED, reason, message, admitted=None, queue_time=times.text(view.queued_since))
     return report.decision(view, new, requeue_at=deadlines.waiting_deadline(view))
+
+
+def _after(view: View, ending: tuple[PodRecord, ...]) -> Decision:
+    message = predecessors.message(ending)
+    if late := deadlines.waited_too_long(view, message):
+        return late
+    new = report.status(view, JobState.QUEUED, JobReason.PREDECESSOR_ENDING, message)
+    wake = times.earliest(predecessors.lost_at(ending), deadlines.waiting_deadline(view))
+    return report.decision(view, new, requeue_at=wake)
 
 
 def _pod_refused(view: View) -> Decision:

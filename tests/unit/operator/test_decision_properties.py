@@ -197,6 +197,9 @@ def observations(draw: st.DrawFn) -> JobObserved:
         deployments=draw(st.sampled_from([[], [deployment()]])),
         refused=draw(st.sampled_from(["", "exceeded quota"])),
         progress=draw(reports),
+        predecessors=tuple(
+            draw(pods(attempt)) for attempt in draw(st.lists(st.integers(0, 3), unique=True, max_size=2))
+        ),
     )
 
 
@@ -231,6 +234,8 @@ def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObser
         number = int(pod_manifest["metadata"]["labels"][labels.ATTEMPT])
         same = [pod for pod in seen.pods if attempt_of(pod) is not None and attempt_of(pod) >= number]
         assert not same, "no pod for an attempt that has one, nor for one that is over"
+        taken = {pod.name for pod in seen.predecessors}
+        assert pod_manifest["metadata"]["name"] not in taken, "no pod under the name of a deleted job's"
         assert number >= recorded
 
     assert len(created(decision, "ModelVersion")) <= 1

@@ -1,8 +1,8 @@
-"""TrainingJobs that have no pod yet: refused specs, machine types, inputs, refused pods."""
+"""TrainingJobs that have no pod yet: refused specs, machine types, inputs, refused pods, pods of a namesake."""
 
 import pytest
-from support.decision_table import QUIET, RUNNING, Row
-from support.observations import job, machine, observed, running, version
+from support.decision_table import QUIET, RETRYING, RUNNING, Row
+from support.observations import at, ended, job, machine, observed, running, version
 
 TABLE: dict[str, Row] = {
     # before a pod
@@ -106,6 +106,57 @@ TABLE: dict[str, Row] = {
             "state": "CANCELLED",
             "conditions": {"Running": "False MaxWaitSecondsExceeded", "Failed": "True MaxWaitSecondsExceeded"},
         },
+    ),
+    # pods of a deleted job of the same name
+    "a new job waits for the pod of the deleted one of its name": Row(
+        lambda: observed(job(), predecessors=(running(deleting=True, deletion_deadline=at(90)),)),
+        {
+            "state": "QUEUED",
+            "creates": [],
+            "conditions": {"Admitted": "True Accepted", "Running": "False PredecessorEnding"},
+            "wakes": 120,
+        },
+        "Waiting for pod digits-chief-0-0 of the deleted job of this name to end. If its node does not answer, this job "
+        "begins without it at 2026-11-21T10:02:00Z.",
+    ),
+    "a pod of a deleted job that is not told to end yet is waited for": Row(
+        lambda: observed(job(), predecessors=(running(),)), {"state": "QUEUED", "creates": [], "wakes": None}
+    ),
+    "waiting for a deleted job's pod counts against maxWaitSeconds": Row(
+        lambda: observed(
+            job(runPolicy={"maxWaitSeconds": 30}), predecessors=(running(deleting=True, deletion_deadline=at(90)),)
+        ),
+        {"state": "CANCELLED"},
+        "(30). Waiting for pod digits-chief-0-0 of the deleted job",
+    ),
+    "a deleted job's pod on a lost node does not block the new job: its pod has another name": Row(
+        lambda: observed(job(), predecessors=(running(deleting=True, deletion_deadline=at(30)),)),
+        QUIET | {"creates": ["digits-chief-0-1"]},
+    ),
+    "names of all that a deleted job left are passed over": Row(
+        lambda: observed(
+            job(),
+            predecessors=(
+                ended(0, code=75),
+                running(1, deleting=True, deletion_deadline=at(30)),
+                running(3, deleting=True, deletion_deadline=at(30)),
+            ),
+        ),
+        QUIET | {"creates": ["digits-chief-0-2"]},
+    ),
+    "a retry passes over the name of a deleted job's pod on a lost node": Row(
+        lambda: observed(
+            job(RETRYING), ended(code=75), predecessors=(running(1, deleting=True, deletion_deadline=at(30)),)
+        ),
+        QUIET | {"creates": ["digits-chief-0-2"]},
+        now=80,
+    ),
+    "the pod of a job whose first attempt is not its number 0 is its current one": Row(
+        lambda: observed(job(), running(1), predecessors=(running(0, deleting=True, deletion_deadline=at(30)),)),
+        {"state": "RUNNING", "creates": [], "deletes": [], "attempts": {"chief-0": 1}},
+    ),
+    "a job with a running pod does not wait for a deleted one's": Row(
+        lambda: observed(job(RUNNING), running(), predecessors=(running(4),)), {"state": "RUNNING", "deletes": []}
     ),
     # inputs
     "an input of a job that does not exist yet is waited for": Row(
