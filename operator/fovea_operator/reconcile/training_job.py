@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fovea_api.contract.report import Published
-from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1 import JobState, MachineType
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, PublicationStatus
 
@@ -34,6 +34,7 @@ from fovea_operator.reconcile import (
     outcome,
     predecessors,
     progress,
+    refusal,
     registration,
     report,
     retry,
@@ -260,7 +261,7 @@ def _next_pod(view: View) -> Decision:
     if ending := predecessors.ending(view):
         return _after(view, ending)
     if view.observed.refused:
-        return _pod_refused(view)
+        return _pod_refused(view, machine_type)
     attempt = predecessors.free_attempt(view)
     manifest = training_pod(view.job, CHIEF, attempt, machine_type, sources, view.settings)
     return _create(view, Child(Write.CREATE, manifest), sources)
@@ -308,14 +309,13 @@ def _after(view: View, ending: tuple[PodRecord, ...]) -> Decision:
     return report.decision(view, new, requeue_at=wake)
 
 
-def _pod_refused(view: View) -> Decision:
-    message = (
-        f"The API server refuses the pod: {view.observed.refused.rstrip('.')}. It is tried again; free the quota or "
-        "correct the policy, or cancel the job."
-    )
-    if late := deadlines.waited_too_long(view, message):
+def _pod_refused(view: View, machine_type: MachineType) -> Decision:
+    why = refusal.of_pod(view, machine_type.metadata.name)
+    if why.final:
+        return report.end(view, report.over(view, JobState.FAILED, JobReason.INVALID_SPEC, why.message, refused=True))
+    if late := deadlines.waited_too_long(view, why.message):
         return late
-    new = report.status(view, JobState.QUEUED, JobReason.POD_REFUSED, message)
+    new = report.status(view, JobState.QUEUED, JobReason.POD_REFUSED, why.message)
     return report.decision(view, new, requeue_at=deadlines.waiting_deadline(view))
 
 

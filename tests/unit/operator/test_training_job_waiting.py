@@ -4,6 +4,9 @@ import pytest
 from support.decision_table import QUIET, RETRYING, RUNNING, Row
 from support.observations import at, ended, job, machine, observed, running, version
 
+OWN = {"container": {"image": "a:1"}}
+INVALID = 'Pod "digits-chief-0-0" is invalid: {} (POST /api/v1/namespaces/vision/pods: 422)'
+
 TABLE: dict[str, Row] = {
     # before a pod
     "a new job gets its pod at once, and its status only if that lasts": Row(
@@ -106,6 +109,59 @@ TABLE: dict[str, Row] = {
             "state": "CANCELLED",
             "conditions": {"Running": "False MaxWaitSecondsExceeded", "Failed": "True MaxWaitSecondsExceeded"},
         },
+    ),
+    "a pod that can never be of this container fails the job with the API server's words": Row(
+        lambda: observed(job(trainer=OWN), refused=INVALID.format("spec.containers[0].workingDir: Invalid value: 3")),
+        {
+            "state": "FAILED",
+            "creates": [],
+            "conditions": {
+                "Admitted": "False InvalidSpec",
+                "Running": "False InvalidSpec",
+                "Failed": "True InvalidSpec",
+            },
+        },
+        'Failed: no pod can be made of spec.trainer.container. The API server says: Pod "digits-chief-0-0" is invalid: '
+        "spec.containers[0].workingDir: Invalid value: 3 (POST /api/v1/namespaces/vision/pods: 422). Correct it and submit",
+    ),
+    "of several things that are invalid one is enough": Row(
+        lambda: observed(
+            job(trainer=OWN),
+            refused=INVALID.format(
+                '[spec.tolerations[0].key: Invalid value: "", spec.volumes[3].configMap.items[0].path: Required value]'
+            ),
+        ),
+        {"state": "FAILED"},
+    ),
+    "a pod that is invalid by its machine type waits and says whose it is": Row(
+        lambda: observed(
+            job(trainer=OWN),
+            refused=INVALID.format(
+                "[spec.containers[0].resources.limits: Invalid value, spec.tolerations[0].key: Required value]"
+            ),
+        ),
+        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}},
+        "What is invalid may come from MachineType standard or from Fovea's own settings: ask the platform team",
+    ),
+    "an invalid pod of a recipe is not the user's": Row(
+        lambda: observed(job(), refused=INVALID.format("spec.containers[0].image: Required value")),
+        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}},
+    ),
+    "a pod that is invalid though the one before it was not waits": Row(
+        lambda: observed(
+            job(RETRYING, trainer=OWN), refused=INVALID.format("spec.containers[0].image: Required value")
+        ),
+        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}},
+        now=80,
+    ),
+    "a policy's refusal is none for ever, whatever its code": Row(
+        lambda: observed(
+            job(trainer=OWN),
+            refused="pods \"digits-chief-0-0\" is forbidden: ValidatingAdmissionPolicy 'images' denied request: "
+            "spec.containers[0].image: not ours (POST /api/v1/namespaces/vision/pods: 422)",
+        ),
+        {"state": "QUEUED"},
+        "free the quota or correct the policy",
     ),
     # pods of a deleted job of the same name
     "a new job waits for the pod of the deleted one of its name": Row(
