@@ -26,7 +26,7 @@ class JobState(StrEnum):
 
 
 class RoleStatus(Model):
-    """Pods of a role by phase."""
+    """Pods of a role that are there, by phase; of a job that has ended those that had ended by then."""
 
     pending: int = 0
     """Waiting for a node or an image."""
@@ -35,7 +35,7 @@ class RoleStatus(Model):
     succeeded: int = 0
     """Ended with success."""
     failed: int = 0
-    """Failed attempts."""
+    """Ended without success; retries and lastFailure say how often and why attempts failed whose pods are gone."""
 
 
 class ProgressStatus(Model):

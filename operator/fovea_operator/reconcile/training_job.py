@@ -2,7 +2,7 @@
 
 The phases, in order; the first that has an answer decides:
 
-1. ended            a job that has ended keeps its status; its pods are cleaned up, and at its TTL it goes
+1. ended            a job that has ended keeps what its status says; its pods are cleaned up, and at its TTL it goes
 2. success          the output's digest is known: the model is registered, then the job is SUCCEEDED
 3. refused          the spec can never work: FAILED, and never a pod
 4. cancelled        spec.cancel: CANCELLING while pods end, then CANCELLED
@@ -74,7 +74,7 @@ def _ended(view: View) -> Decision | None:
     expiry = ttl.expires_at(view.job)
     if expiry is not None and view.now >= expiry:
         return Decision(deletions=(ttl.deletion(view.job),))
-    return Decision(deletions=cleanup.at_end(view), requeue_at=expiry)
+    return Decision(status=report.acknowledged(view), deletions=cleanup.at_end(view), requeue_at=expiry)
 
 
 def _success(view: View) -> Decision | None:
@@ -250,7 +250,7 @@ def _admission(view: View) -> report.Admission:
 def _next_pod(view: View) -> Decision:
     begin = times.parse(view.status.next_attempt_time)
     if begin is not None and begin > view.now:
-        return Decision(requeue_at=begin)
+        return Decision(status=report.acknowledged(view), requeue_at=begin)
     name = machine.wanted_by(view.job)
     machine_type = machine.select(name, view.observed.machine_types)
     if machine_type is None:
