@@ -51,6 +51,7 @@ def job(cache: Cache, routes: Routes, reports: Reports, key: Key, refused: str) 
         highest_taken=_highest_taken(cache, namespace, spec.model.name) if spec.model and any(map(ended, pods)) else 0,
         progress=_progress(reports, pods),
         refused=refused,
+        predecessors=orphans(cache, key, entry.uid),
     )
 
 

@@ -149,6 +149,9 @@ def _own(container: Container, job: TrainingJob) -> dict[str, Any]:
 
 
 def _shared_memory(container: Container | None, machine_type: MachineType) -> str | None:
+    mounts = (container.volume_mounts if container else None) or ()
+    if any(mount.mount_path.rstrip("/") == _SHARED_MEMORY["mountPath"] for mount in mounts):
+        return None  # the program brings its own
     return (container.shared_memory if container else None) or machine_type.spec.shared_memory
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from fovea_api.contract.plan import Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
@@ -57,6 +58,10 @@ class PodRecord:
     """Message of DisruptionTarget=True, else empty."""
     containers: Mapping[str, ContainerRecord] = field(default_factory=dict)
     """By name, init containers included."""
+    publications: tuple[Input, ...] = ()
+    """Of its plan, if it is a training pod: inputs that another job or a model stood for."""
+    checkpoint_from: str = ""
+    """Of its plan: where the job is whose checkpoint it begins with."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,8 @@ class JobObserved:
     """Latest report of the current pod's agent."""
     refused: str = ""
     """The API server's message when it refused (4xx) a child of the previous decision, else empty."""
+    predecessors: tuple[PodRecord, ...] = ()
+    """Pods of deleted jobs of the same name."""
 
 
 @dataclass(frozen=True)

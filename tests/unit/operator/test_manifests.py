@@ -135,6 +135,19 @@ def test_a_users_own_variables_win_over_cloud_mls() -> None:
     assert values == ["mine"]
 
 
+@pytest.mark.parametrize("path", ["/dev/shm", "/dev/shm/"])
+def test_a_users_own_shared_memory_takes_the_place_of_the_machine_types(path: str) -> None:
+    container = {
+        "image": "a:1",
+        "volumes": [{"name": "mine", "emptyDir": {"medium": "Memory"}}],
+        "volumeMounts": [{"name": "mine", "mountPath": path}],
+    }
+    pod = training_pod(job(trainer={"container": container}), Member(), 0, GPU, Sources(), SETTINGS)
+    mounted = [m["name"] for m in pod["spec"]["containers"][0]["volumeMounts"] if m["mountPath"].startswith("/dev/shm")]
+    assert mounted == ["mine"]
+    assert "fovea-shared-memory" not in {volume["name"] for volume in pod["spec"]["volumes"]}
+
+
 def test_an_upgrade_of_the_platform_does_not_change_a_versions_name() -> None:
     of, served = deployment(), version(3)
     before = version_deployment(of, served, revision(of, served), machine(), SETTINGS)
