@@ -18,7 +18,7 @@ from fovea_api.contract.report import ProgressReport, Published, Termination
 from fovea_agent import log
 from fovea_agent.checkpoints import local_steps, stored_steps, to_prune, to_publish
 from fovea_agent.errors import AgentError, Conflict, Corrupt, Missing, Vanished, VolumeProblem
-from fovea_agent.evaluation import metrics_of
+from fovea_agent.evaluation import LARGEST, metrics_of, too_large
 from fovea_agent.fence import check_fence
 from fovea_agent.folder import Folder
 from fovea_agent.publish import Publication, Sending, contents, manifest_of, publish
@@ -241,7 +241,7 @@ class Sync:
         if holder is None:
             return {}
         with folder.open(holder) as file:
-            return metrics_of(file.read())
+            return {} if too_large(os.fstat(file.fileno()).st_size) else metrics_of(file.read(LARGEST))
 
 
 def _prune(store: Store, parent: str, keep: int) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from fovea_agent.errors import Misconfigured
+from fovea_agent.evaluation import LARGEST
+from fovea_agent.fetch import Fetch
 from fovea_agent.report import Reporter
 from fovea_agent.restore import Resumed, published_numbers, read_manifest
 from fovea_agent.settings import WorkVolume
@@ -184,3 +186,14 @@ def test_a_program_that_removed_its_output_folder_has_left_none(pod: Pod) -> Non
     pod.end()
     assert pod.termination.output is not None
     assert pod.termination.output.files == 0
+
+
+@pytest.mark.parametrize("size", [LARGEST, LARGEST + 1])
+def test_an_evaluation_that_is_too_large_costs_its_numbers_and_nothing_else(pod: Pod, size: int) -> None:
+    evaluation = json.dumps({"accuracy": 0.5}).encode().ljust(size)
+    pod.write(environment.OUTPUT_DIR, {environment.EVALUATION_FILE: evaluation, environment.SUCCESS_MARKER: b""})
+    pod.end()
+    again = Fetch(PLAN, pod.store, pod.work).find_complete()
+    assert again is not None
+    wanted = {"accuracy": 0.5} if size <= LARGEST else {}
+    assert (pod.termination.complete, pod.termination.metrics, again.metrics) == (True, wanted, wanted)
