@@ -49,8 +49,8 @@ format: setup ## format and mend what ruff can mend
 generate: setup ## write the CRDs, the chart's copies, the flag catalogue, the wire code, the reference pages
 	@$(RUN) python dev/generate.py
 
-verify: generate ## generate and fail when that changed a file
-	@git diff --exit-code || { echo "generated files are stale: commit what make generate wrote"; exit 1; }
+verify: setup ## generate and fail when that changed a generated file or made a new one
+	@$(RUN) python dev/generate.py --check
 
 test: setup ## all tests: unit, contract, cluster, chart, e2e
 	@$(PYTHON) dev/run_tests.py $(ARGS)

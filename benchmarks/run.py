@@ -32,13 +32,13 @@ BENCHMARKS = {
     "operator": Benchmark(
         "operator_burst.py",
         "the operator on a real API server: bursts of jobs, and one job each second",
-        ("--burst", "500", "1000", "5000", "--steady", "60"),
+        ("--burst", "500", "1000", "5000", "--steady", "60", "--submitters", "16"),
         ("--burst", "100", "--steady", "10"),
     ),
     "server": Benchmark(
         "model_server.py",
         "the model server against the model in one process, at 1, 8 and 32 clients",
-        (),
+        ("--seconds", "4", "--rounds", "3"),
         ("--seconds", "2", "--rounds", "1"),
     ),
     "platform": Benchmark(
@@ -69,7 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = "; ".join(f"{name}: {benchmark.says}" for name, benchmark in BENCHMARKS.items())
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), metavar="NAME", help=f"one of {names}")
-    parser.add_argument("--quick", action="store_true", help="minutes instead of a quarter of an hour, noisier")
+    parser.add_argument("--quick", action="store_true", help="minutes instead of half an hour, noisier")
     options = parser.parse_args()
     print(f"{machine()}; load average {os.getloadavg()[0]:.1f} at the start", flush=True)
     failed = []

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deploy import CACHE, NAMESPACE_OF_TEAM, ROOT, Deployment
+from deploy import NAMESPACE_OF_TEAM, ROOT, Deployment
 
 JOB = "digits"
 MANIFEST = ROOT / "examples/digits.yaml"
@@ -133,7 +133,7 @@ def main() -> None:
     print(
         f"""
 Next:
-  export KUBECONFIG={deployment.kubeconfig} PATH={Path(sys.executable).parent}:{CACHE}/tools/bin:$PATH
+  {deployment.exports()}
   fovea jobs describe {JOB} -n {NAMESPACE_OF_TEAM}
   fovea jobs stream-logs {JOB} -n {NAMESPACE_OF_TEAM}
   fovea versions list -n {NAMESPACE_OF_TEAM}

@@ -12,11 +12,14 @@ from pathlib import Path
 from fovea_dev import proxies
 from fovea_dev.layout import Cache
 from fovea_dev.locks import locked
+from fovea_dev.target import External, choose
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Cache.from_environment().root
 RELEASE = "fovea"
 NAMESPACE = "fovea-system"
+MARK = ("fovea.dev/made-by", "make-deploy")
+"""Label of the release that this script makes: how it tells its own from a platform team's."""
 NAMESPACE_OF_TEAM = "vision"
 """The team of the examples and the demo: its namespace gets a key of the object store."""
 
@@ -58,6 +61,7 @@ class Deployment:
 
         Teams that an earlier installation gave a key of the object store keep it.
         """
+        self._refuse_a_foreign_release()
         images = self.images()
         for namespace in namespaces:
             self._ensure_namespace(namespace)
@@ -77,11 +81,13 @@ class Deployment:
         with locked(CACHE / ".deploy.lock"):
             self.run(
                 *("helm", "upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--create-namespace"),
+                *("--labels", "=".join(MARK)),
                 *("--values", profile, *chosen, "--wait", "--wait-for-jobs", "--timeout", "5m", "--hide-notes"),
             )
 
     def remove(self) -> None:
         """Uninstall the chart."""
+        self._refuse_a_foreign_release()
         self.run("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
 
     def run(self, *command: str, stdin: str | None = None, capture: bool = False) -> str:
@@ -102,12 +108,36 @@ class Deployment:
             sys.exit(f"{' '.join(command[:3])} … ended with exit code {done.returncode}")
         return done.stdout or ""
 
+    def exports(self) -> str:
+        """What makes a shell's kubectl, helm and fovea reach the cluster."""
+        return f"export KUBECONFIG={self.kubeconfig} PATH={Path(sys.executable).parent}:{CACHE}/tools/bin:$PATH"
+
+    def _refuse_a_foreign_release(self) -> None:
+        """End the program where the chart was installed by somebody else: our values would replace theirs.
+
+        On the cluster of `make up` every release is ours, also one of a time when none was marked.
+        """
+        target = choose(kind_works=lambda: False)
+        if not isinstance(target, External) or not self._releases() or self._releases("--selector", "=".join(MARK)):
+            return
+        sys.exit(
+            f"release {RELEASE} in namespace {NAMESPACE} of FOVEA_KUBECONFIG={target.kubeconfig} was not made by `make deploy`: "
+            f"it stays as it is. Name another cluster in FOVEA_KUBECONFIG, or upgrade this one with its own values "
+            f"(docs/how-to/install.md)"
+        )
+
+    def _releases(self, *selection: str) -> list[dict[str, str]]:
+        """Our release as Helm lists it, in whatever state; nothing where it is not installed (or not selected)."""
+        here = ("--namespace", NAMESPACE, "--output", "json")
+        listed = self.run("helm", "list", "--all", "--filter", f"^{RELEASE}$", *selection, *here, capture=True)
+        found: list[dict[str, str]] = json.loads(listed)
+        return found
+
     def _teams(self) -> list[str]:
         """Namespaces of the installed release that are still there."""
-        here = ("--namespace", NAMESPACE, "--output", "json")
-        found = self.run("helm", "list", "--all", "--filter", f"^{RELEASE}$", *here, capture=True)
-        if not json.loads(found):
+        if not self._releases():
             return []
+        here = ("--namespace", NAMESPACE, "--output", "json")
         values = json.loads(self.run("helm", "get", "values", RELEASE, *here, capture=True)) or {}
         present = self.run("kubectl", "get", "namespaces", "--output", "name", capture=True).split()
         teams = values.get("objectStore", {}).get("namespaces", [])
@@ -142,7 +172,15 @@ def main() -> None:
         deployment.remove()
         return
     deployment.install()
-    print(f"Fovea is installed. Next: export KUBECONFIG={deployment.kubeconfig}; kubectl apply -f examples/digits.yaml")
+    pictures = deployment.demo_pictures()
+    print(
+        f"""Fovea is installed. Next:
+  {deployment.exports()}
+  python dev/digits.py {pictures}
+  fovea data upload {pictures}/train digits -n {NAMESPACE_OF_TEAM}
+  kubectl apply -f examples/digits.yaml
+  fovea jobs wait digits -n {NAMESPACE_OF_TEAM}"""
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,22 @@
-"""Write everything that is generated: CRDs and the chart's copies, the flag catalogue, the wire code, the reference pages."""
+"""Write everything that is generated: CRDs and the chart's copies, the flag catalogue, the wire code, the reference pages.
 
+With --check: fail when what was written is not what git has. Other uncommitted changes do not matter.
+"""
+
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+GENERATED = (
+    "crds",
+    "charts/fovea/files/crds",
+    "api/fovea_api/catalogue.json",
+    "client/fovea/wire/*_pb2.py*",
+    "docs/reference",
+)
+"""Where the generators write, as git's path patterns; nothing there is written by hand."""
 
 
 def run(*command: str, into: Path | None = None) -> None:
@@ -20,7 +32,7 @@ def run(*command: str, into: Path | None = None) -> None:
         print(f"wrote {into.relative_to(ROOT)}")
 
 
-def main() -> None:
+def generate() -> None:
     """Run every generator, the ones that others read first."""
     run("-m", "fovea_api.v1alpha1.crd", "crds", "charts/fovea/files/crds")
     run("-m", "fovea_trainers.main", "--catalogue", into=ROOT / "api/fovea_api/catalogue.json")
@@ -28,6 +40,26 @@ def main() -> None:
     run("client/fovea/wire/generate.py")
     run("-m", "fovea.cli.reference", into=ROOT / "docs/reference/cli.md")
     run("charts/values_reference.py", into=ROOT / "docs/reference/chart-values.md")
+
+
+def stale(root: Path = ROOT) -> list[str]:
+    """Generated files that differ from git's index, and those that it does not know; prints the difference."""
+    shown = subprocess.run(["git", "--no-pager", "diff", "--exit-code", "--", *GENERATED], cwd=root, check=False)
+    if shown.returncode not in (0, 1):
+        sys.exit(f"git diff ended with exit code {shown.returncode}: --check compares with what git has")
+    listed = ["git", "ls-files", "-z", "--modified", "--deleted", "--others", "--exclude-standard", "--", *GENERATED]
+    names = subprocess.run(listed, cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
+    return sorted({name for name in names if name})
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="fail when that changed what git has")
+    options = parser.parse_args()
+    generate()
+    if options.check and (names := stale()):
+        sys.exit("generated files are stale: commit what make generate wrote\n  " + "\n  ".join(names))
 
 
 if __name__ == "__main__":

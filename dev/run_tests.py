@@ -34,6 +34,8 @@ class Tier:
     name: str
     needs_tools: bool = False
     needs_cluster: bool = False
+    verbose: bool = False
+    """Say each test as it ends: where one takes minutes, dots are no progress."""
 
 
 TIERS = (
@@ -41,8 +43,10 @@ TIERS = (
     Tier("contract", needs_tools=True),
     Tier("cluster", needs_tools=True),
     Tier("chart", needs_tools=True),
-    Tier("e2e", needs_tools=True, needs_cluster=True),
+    Tier("e2e", needs_tools=True, needs_cluster=True, verbose=True),
 )
+# Most tests wait for a process, a pod or a deadline; more workers would each start API servers and TensorFlow of their own.
+WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ def run_tier(tier: Tier, *, wide: bool, pytest_arguments: list[str]) -> Result:
     }
     proxies.spare_the_cluster(environment)
     command = [str(_python()), "-m", "pytest", f"tests/{tier.name}", f"--junit-xml={report}", "--durations=8"]
+    command += [f"--numprocesses={WORKERS}", "--dist=loadfile", *(["--verbose"] if tier.verbose else [])]
     start = time.monotonic()
     code = subprocess.run(
         [*command, *pytest_arguments], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False

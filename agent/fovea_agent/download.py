@@ -5,8 +5,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fovea_agent.connections import CHUNK
 from fovea_agent.errors import Corrupt, KeyRefused, Missing
-from fovea_agent.store import CHUNK, Store
+from fovea_agent.store import Store
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 AgentError
 ├── Misconfigured      78  the plan, an environment variable, a key file or the bucket's name is wrong
 ├── KeyRefused         77  the store does not accept the key, or not for this place
-│   └── KeyMissing     77  the namespace has no key at all
+│   ├── KeyMissing     77  the namespace has no key at all
+│   └── KeyWithdrawn   75  the store accepted the key before: it is being replaced, and the pod is tried again
 ├── StoreUnreachable   75  no answer for longer than our patience: the pod is tried again
 │   └── GraceExceeded  75  the store answers, but the pod's time to publish is over
 ├── Missing            66  something named by the resource is not in the store
@@ -54,6 +55,12 @@ class KeyMissing(KeyRefused):
     """The namespace has no Secret with a key of the object store."""
 
     reason = "KeyMissing"
+
+
+class KeyWithdrawn(KeyRefused):
+    """The store accepted the key before; its successor did not arrive in time."""
+
+    exit_code = exit_codes.RESTART
 
 
 class StoreUnreachable(AgentError):

@@ -8,6 +8,17 @@ from fovea_api.contract import environment
 
 from fovea_agent import log
 
+LARGEST = 4 << 20
+"""Bytes of an `evaluation.json` that is read: parsed it takes many times as much memory, of which the agent has little."""
+
+
+def too_large(size: int) -> bool:
+    """Whether a file of so many bytes is not read; says so."""
+    if size <= LARGEST:
+        return False
+    log.warning("no metrics: the file is too large", file=environment.EVALUATION_FILE, bytes=size, most=LARGEST)
+    return True
+
 
 def metrics_of(data: bytes) -> dict[str, float]:
     """Finite numbers of the object `metrics`, or else of the document itself; {} when malformed."""

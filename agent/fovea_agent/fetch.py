@@ -10,7 +10,7 @@ from fovea_api.contract.report import Published, Termination
 
 from fovea_agent import log
 from fovea_agent.errors import Corrupt, Misconfigured, Missing
-from fovea_agent.evaluation import metrics_of
+from fovea_agent.evaluation import metrics_of, too_large
 from fovea_agent.fence import raise_fence
 from fovea_agent.inputs import fetch_input
 from fovea_agent.publish import describe
@@ -77,7 +77,7 @@ class Fetch:
 
     def _metrics(self, prefix: str, manifest: Manifest) -> dict[str, float]:
         for entry in manifest.entries:
-            if entry.path == environment.EVALUATION_FILE:
+            if entry.path == environment.EVALUATION_FILE and not too_large(entry.size):
                 return metrics_of(self.store.read(f"{prefix}/{entry.key}"))
         return {}
 

@@ -182,10 +182,13 @@ class Window:
         """Return up to `amount` bytes (all, when negative), none at the end."""
         if self._left == 0:
             return b""
-        if self._file is None:
-            self._file = self._opened.__enter__()
-            self._file.seek(self._offset)
-        chunk = self._file.read(self._left if amount < 0 else min(amount, self._left))
+        try:
+            if self._file is None:
+                self._file = self._opened.__enter__()
+                self._file.seek(self._offset)
+            chunk = self._file.read(self._left if amount < 0 else min(amount, self._left))
+        except OSError as error:  # of this volume: to who sends it, it would look like one of the connection
+            raise VolumeProblem(f"{self._path} cannot be read: {error}") from error
         self._left -= len(chunk)
         if not chunk:
             raise Vanished(f"{self._path} became shorter while it was sent")

@@ -117,7 +117,15 @@ def _sync(options: argparse.Namespace) -> Result:
         interval=options.report_interval,
         unreachable_since=lambda: store.patience.unreachable_since,
     )
-    sync = Sync(plan, store, work, reporter, options.poll, options.transfers)
+
+    def renew_key() -> None:
+        store.use(StoreAccess.from_directory(options.object_store, plan.namespace))
+
+    def tell(termination: Termination) -> None:
+        if options.termination_log:
+            _leave(termination, Path(options.termination_log))
+
+    sync = Sync(plan, store, work, reporter, options.poll, options.transfers, renew_key, tell)
     grace = max(options.grace_period - GRACE_MARGIN, options.grace_period / 2)
 
     def wait_for_the_end() -> None:

@@ -56,6 +56,19 @@ class Patience:
                 "for this much data; raise the grace period or publish less"
             )
 
+    def left(self) -> float | None:
+        """Seconds until the deadline, None without one."""
+        return None if self._deadline is None else max(0.0, self._deadline - self._clock())
+
+    def pause(self, retry: int) -> bool:
+        """Wait before the given retry (1, 2, …); False, at once, when the deadline comes sooner."""
+        seconds = wait_before(retry, self._jitter())
+        left = self.left()
+        if left is not None and left <= seconds:
+            return False
+        self._sleep(seconds)
+        return True
+
     def run(self, operation: Callable[[], T], what: str, progress: Callable[[], object] = lambda: None) -> T:
         """Do it, again and again while it raises StoreUnreachable; re-raises when patience ends.
 
@@ -68,6 +81,8 @@ class Patience:
             self.check(what)
             try:
                 result = operation()
+            except GraceExceeded:
+                raise
             except StoreUnreachable as failure:
                 now = self._clock()
                 if since is None or progress() != reached:

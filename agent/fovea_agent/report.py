@@ -18,7 +18,9 @@ from fovea_agent.folder import Folder
 from fovea_agent.settings import REPORT_INTERVAL
 
 TAIL = 64 * 1024
-TIMEOUT = urllib3.Timeout(connect=3, read=5)
+CONNECT, READ = 3.0, 5.0
+LAST_POST = 2.0
+"""Seconds to wait for the operator: to connect, for its answer, and for either when the grace period is over."""
 
 
 def last_progress(tail: bytes) -> Progress | None:
@@ -92,7 +94,8 @@ class Reporter:
         self._folder = Folder(volume, directory)
         self._interval = interval
         self._unreachable_since = unreachable_since
-        self._http = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
+        self._http = urllib3.PoolManager(retries=False)
+        self._timeout = urllib3.Timeout(connect=CONNECT, read=READ)
         self._checkpoint: Checkpointed | None = None
         self._posted = ProgressReport()
         self._failing = False
@@ -108,12 +111,19 @@ class Reporter:
         if self._url:
             self._thread.start()
 
-    def stop(self) -> None:
-        """Post what is new and end."""
-        if self._url:
-            self._stop.set()
-            self._thread.join()
-            self.post_if_changed()
+    def stop(self, within: float | None = None) -> None:
+        """Post what is new and end; with few seconds left only if it takes no longer than a moment."""
+        if not self._url:
+            return
+        self._stop.set()
+        most = None if within is None else max(LAST_POST, within)
+        self._thread.join(most)
+        if self._thread.is_alive():
+            log.warning("the last progress is not reported: the report before it takes too long", url=self._url)
+            return
+        if most is not None:
+            self._timeout = urllib3.Timeout(connect=min(CONNECT, most), read=min(READ, most))
+        self.post_if_changed()
 
     def _loop(self) -> None:
         while not self._stop.wait(self._interval):
@@ -143,7 +153,9 @@ class Reporter:
         token = self._token.read_text().strip()  # every time: it is renewed in place
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         # No redirect is followed: the token is for this address alone.
-        answer = self._http.request("POST", self._url, body=current.to_json(), headers=headers, redirect=False)
+        answer = self._http.request(
+            "POST", self._url, body=current.to_json(), headers=headers, redirect=False, timeout=self._timeout
+        )
         if answer.status >= 300:
             raise urllib3.exceptions.HTTPError(f"status {answer.status}: {answer.data[:200].decode(errors='replace')}")
 

@@ -5,17 +5,15 @@ conditional PUT nor the steps of a multipart upload. Nothing here is particular 
 """
 
 import base64
-import os
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
-import certifi
 import urllib3
 from fovea_api.contract import names, storage
 from minio import Minio
@@ -24,16 +22,15 @@ from minio.error import InvalidResponseError, MinioAdminException, MinioExceptio
 from minio.helpers import check_bucket_name
 from urllib3.exceptions import HTTPError, SSLError
 
+from fovea_agent.connections import CHUNK, Readable, UntilTheEnd, http_pool
 from fovea_agent.errors import AgentError, Changed, KeyRefused, Misconfigured, Missing, StoreUnreachable
 from fovea_agent.patience import Patience
 from fovea_agent.settings import StoreAccess
 
 T = TypeVar("T")
 
-CHUNK = 1 << 20
 PAGE = 1000
 """Objects in one answer to a listing: no store gives more."""
-TIMEOUT = urllib3.Timeout(connect=5, read=60)
 SIGNATURE_LIFETIME = timedelta(hours=1)
 
 _TRANSIENT = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"}
@@ -42,13 +39,6 @@ _TRANSIENT |= {"XMinioServerNotInitialized", "SlowDownRead", "SlowDownWrite"}
 # What MinIO answers to requests under way while it shuts down, with status 499.
 _TRANSIENT |= {"ClientDisconnected"}
 _MISPLACED = {"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "Redirect"}
-
-
-class Readable(Protocol):
-    """A request's body."""
-
-    def read(self, amount: int = -1, /) -> bytes:
-        """Return up to `amount` bytes, none at the end."""
 
 
 @dataclass(frozen=True)
@@ -69,34 +59,26 @@ class Part:
     etag: str
 
 
-def http_pool(connections: int, ca_bundle: str | None) -> urllib3.PoolManager:
-    """Connections to the store. No retries here: `Patience` decides on them."""
-    return urllib3.PoolManager(
-        num_pools=4,
-        maxsize=connections,
-        timeout=TIMEOUT,
-        retries=False,
-        blocksize=CHUNK,
-        ca_certs=ca_bundle or os.environ.get("SSL_CERT_FILE") or certifi.where(),
-    )
-
-
 class Store:
     """One bucket of the object store. Every method tries again through an outage as its Patience says."""
 
     def __init__(self, access: StoreAccess, patience: Patience, *, connections: int = 16) -> None:
-        self.access = access
         self.patience = patience
-        self.bucket = access.bucket
+        self._connections = connections
+        self.use(access)
+
+    def use(self, access: StoreAccess) -> None:
+        """Make all further requests with this key. For a moment at which there is none under way."""
         try:
-            check_bucket_name(self.bucket)
+            check_bucket_name(access.bucket)
         except ValueError as error:
             raise Misconfigured(
                 f"Secret {names.OBJECT_STORE_SECRET}, key {storage.SECRET_BUCKET}: {error}; it is a name like "
                 f"{storage.BUCKET!r}"
             ) from error
         try:
-            self._http = http_pool(connections, str(access.ca_bundle) if access.ca_bundle else None)
+            ca_bundle = str(access.ca_bundle) if access.ca_bundle else None
+            http = http_pool(self._connections, ca_bundle, self.patience.left)
         except (ssl.SSLError, OSError) as error:
             raise Misconfigured(f"Secret {names.OBJECT_STORE_SECRET}, key ca.crt: {error}") from error
         self._client = Minio(
@@ -106,8 +88,9 @@ class Store:
             secure=access.secure,
             # Without it the client asks for the bucket's location, which a key for one prefix may not.
             region=access.region,
-            http_client=self._http,
+            http_client=http,
         )
+        self._http, self.access, self.bucket = http, access, access.bucket
 
     def at(self, bucket: str) -> "Store":
         """The same store and key, another bucket; ValueError when no bucket can have this name."""
@@ -302,6 +285,8 @@ class Store:
         headers: dict[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
         with self._mapped(key):
+            if not isinstance(body, bytes):
+                body = UntilTheEnd(body, partial(self.patience.check, f"write {key}"))
             url = self._client.get_presigned_url(
                 method, self.bucket, key, expires=SIGNATURE_LIFETIME, extra_query_params=dict(query or {})
             )

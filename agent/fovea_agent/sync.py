@@ -8,6 +8,7 @@ cache, which is no part of the result, comes after it.
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -17,8 +18,8 @@ from fovea_api.contract.report import ProgressReport, Published, Termination
 
 from fovea_agent import log
 from fovea_agent.checkpoints import local_steps, stored_steps, to_prune, to_publish
-from fovea_agent.errors import AgentError, Conflict, Corrupt, Missing, Vanished, VolumeProblem
-from fovea_agent.evaluation import metrics_of
+from fovea_agent.errors import AgentError, Conflict, Corrupt, KeyRefused, KeyWithdrawn, Missing, Vanished, VolumeProblem
+from fovea_agent.evaluation import LARGEST, metrics_of, too_large
 from fovea_agent.fence import check_fence
 from fovea_agent.folder import Folder
 from fovea_agent.publish import Publication, Sending, contents, manifest_of, publish
@@ -42,7 +43,13 @@ class Sync:
     reporter: Reporter
     poll: float = POLL
     transfers: int = DEFAULT_TRANSFERS
+    renew_key: Callable[[], object] = lambda: None
+    """Gives the store the key that is mounted now; may raise AgentError."""
+    tell: Callable[[Termination], object] = lambda _: None
+    """Hears that everything is published before the cache is: whatever becomes of this process then, that holds."""
     ended: threading.Event = field(default_factory=threading.Event)
+    _admitted: bool = False
+    """Whether the store has accepted the key."""
     _settled: set[int] = field(default_factory=set)
     """Steps of this job that have a checkpoint in the store."""
     _given: set[int] = field(default_factory=set)
@@ -66,15 +73,43 @@ class Sync:
             if not self.plan.publish:
                 self.ended.wait()
                 return Termination(report.REASON_NOTHING_TO_PUBLISH, "this pod publishes nothing: the chief does")
-            self._check_fence()
-            self._withdraw_passed_over()
-            self._find_published()
-            while not self.ended.is_set():
-                self.publish_checkpoints()
-                self.ended.wait(self.poll)
-            return self._publish_rest()
+            return self._with_the_mounted_key()
         finally:
-            self.reporter.stop()
+            self.reporter.stop(self.store.patience.left())
+
+    def _with_the_mounted_key(self) -> Termination:
+        """Publish, through a change of the key once the trainer has ended: nobody starts this sidecar again then."""
+        refusals = 0
+        while True:
+            try:
+                return self._publish()
+            except KeyRefused as error:
+                if not self.ended.is_set():
+                    raise  # started again, it reads what is mounted by then
+                refusals += 1
+                if refusals == 1:
+                    log.warning("the key is refused: waiting for another one to be mounted", error=error.message)
+                if not self.store.patience.pause(refusals):
+                    if not self._admitted:
+                        raise
+                    raise KeyWithdrawn(f"{error.message} The store accepted a key of this pod before.") from error
+                self._take_up_the_key()
+
+    def _take_up_the_key(self) -> None:
+        try:
+            self.renew_key()
+        except AgentError as error:  # the Secret is being written: the next look tells more
+            log.warning("the key cannot be read anew", error=error.message)
+
+    def _publish(self) -> Termination:
+        self._check_fence()
+        self._admitted = True
+        self._withdraw_passed_over()
+        self._find_published()
+        while not self.ended.is_set():
+            self.publish_checkpoints()
+            self.ended.wait(self.poll)
+        return self._publish_rest()
 
     def _check_fence(self) -> None:
         check_fence(self.store, self.job, self.plan.attempt)
@@ -163,10 +198,8 @@ class Sync:
         output = self._publish_folder(
             environment.OUTPUT_DIR, storage.output(self.job, attempt), complete=complete, empty=True
         )
-        if complete and self.plan.cache:
-            self.publish_cache()
         marker = "complete" if complete else f"without {environment.SUCCESS_MARKER}"
-        return Termination(
+        termination = Termination(
             report.REASON_PUBLISHED,
             f"published the output ({marker})" + (" and the model" if model else ""),
             output=output,
@@ -176,6 +209,10 @@ class Sync:
             metrics=self._metrics(),
             progress=self._progress(),
         )
+        self.tell(termination)
+        if complete and self.plan.cache:
+            self.publish_cache()
+        return termination
 
     def _publish_folder(
         self, name: str, prefix: str, *, complete: bool = False, empty: bool = False
@@ -202,6 +239,8 @@ class Sync:
             self._publish_generation()
         except (AgentError, OSError) as error:
             log.warning("cache not published", cache=self.plan.cache, error=str(error))
+        except Exception:  # noqa: BLE001 - a defect, said with its traceback: the output that is published holds
+            log.error("cache not published", with_traceback=True, cache=self.plan.cache)
 
     def _publish_generation(self) -> None:
         folder = Folder(self.work.root, self.work.relative(environment.CACHE_DIR))
@@ -241,7 +280,7 @@ class Sync:
         if holder is None:
             return {}
         with folder.open(holder) as file:
-            return metrics_of(file.read())
+            return {} if too_large(os.fstat(file.fileno()).st_size) else metrics_of(file.read(LARGEST))
 
 
 def _prune(store: Store, parent: str, keep: int) -> None:

@@ -62,6 +62,10 @@ class EmbeddedCluster:
             owner.clear_other(self.cluster, self.processes, self.progress)
             teardown.take_down(self.cluster, self.processes, self.progress, keep_images=keep_images)
 
+    def exists(self) -> bool:
+        """Whether there is anything that `down` would take down: what runs, or what was kept of it."""
+        return self.cluster.state.exists() or self.cluster.run.exists()
+
     def build_images(self, chosen: Sequence[Image]) -> dict[str, Pushed]:
         """Build and push those of the chosen images that changed; where each of them is."""
         needed = {name for image in chosen for name in image.programs}

@@ -128,6 +128,7 @@ class Images:
         self._tools = tools
         self._builder = builder
         self._registry = registry_address
+        self._told = False
 
     def pushed(self, image: Image) -> Pushed:
         """Where the image is or will be, by its present sources."""
@@ -140,11 +141,21 @@ class Images:
             sources = snapshot(self._sources(image), scratch)
             pushed = self._named(image, sources)
             notes.append(pushed.tag)
-            if registry.has_image(self._registry, image.name, pushed.tag):
+            if self._is_there(image, pushed, notes):
                 notes.append("unchanged")
             else:
                 self._build(image, scratch, pushed.reference)
         return pushed
+
+    def _is_there(self, image: Image, pushed: Pushed, notes: list[str]) -> bool:
+        """Whether the registry has it; one that can't be asked gets it again, and that is said once."""
+        try:
+            return registry.has_image(self._registry, image.name, pushed.tag)
+        except registry.CannotAsk as error:
+            if not self._told:
+                notes.append(f"built and pushed without asking what the registry has: {error}")
+            self._told = True
+            return False
 
     @contextmanager
     def _scratch(self, image: Image) -> Iterator[Path]:

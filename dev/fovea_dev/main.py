@@ -16,7 +16,7 @@ from fovea_dev.images import ALL_IMAGES, PLATFORM_IMAGES, named
 from fovea_dev.layout import Cache, Cluster, LayoutError
 from fovea_dev.progress import Progress, StepFailed
 from fovea_dev.steps import run_steps
-from fovea_dev.target import Embedded, Target, choose
+from fovea_dev.target import Embedded, External, Target, choose
 from fovea_dev.tools import TOOLS, Tools, tool_steps
 
 _EPILOG = """\
@@ -102,10 +102,15 @@ def _up(options: argparse.Namespace, progress: Progress) -> int:
 
 def _down(options: argparse.Namespace, progress: Progress) -> int:
     target = choose()
-    if isinstance(target, Embedded):
-        _embedded(progress).down(keep_images=not options.images)
-    else:
+    embedded = _embedded(progress)
+    # Where nobody named a cluster, every one that `up` can have made goes: it may have been told to make another one.
+    named = bool(os.environ.get("FOVEA_TARGET")) or isinstance(target, External)
+    if not isinstance(target, Embedded):
         _other(target, progress).down()
+    if isinstance(target, Embedded) or (not named and embedded.exists()):
+        embedded.down(keep_images=not options.images)
+    elif isinstance(target, External) and embedded.exists():
+        progress.say("     the embedded cluster stays: FOVEA_TARGET=embedded make down")
     return 0
 
 
@@ -163,10 +168,13 @@ def _uv(_options: argparse.Namespace, progress: Progress) -> int:
     return 0
 
 
-def _prerequisites(_options: argparse.Namespace, _progress: Progress) -> int:
+def _prerequisites(_options: argparse.Namespace, progress: Progress) -> int:
     cache = Cache.from_environment()
-    embedded = isinstance(choose(), Embedded)
-    wanted = prerequisites.for_embedded_cluster(cache) if embedded else prerequisites.for_tools(cache)
+    target = choose()
+    if isinstance(target, Embedded):
+        wanted = prerequisites.for_embedded_cluster(cache)
+    else:
+        wanted = [*prerequisites.for_tools(cache), *_other(target, progress).needs()]
     found = list(dict.fromkeys([*prerequisites.for_setup(cache), *wanted]))
     for item in found:
         print(f"{'ok     ' if item.met else 'MISSING'} {item.name}: {item.found}")

@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from fovea_dev.builder import LOCAL_BASE
+from fovea_dev.commands import succeeds
 from fovea_dev.images import PLATFORM_IMAGES
 from fovea_dev.layout import Cache
 from fovea_dev.progress import StepFailed
@@ -54,6 +56,22 @@ def for_tools(cache: Cache) -> list[Prerequisite]:
 def for_embedded_cluster(cache: Cache) -> list[Prerequisite]:
     """What the embedded cluster needs."""
     return [_linux(), _root(), *for_tools(cache), _apt(), _cgroups(), _overlay(cache)]
+
+
+def for_kind() -> list[Prerequisite]:
+    """What a kind cluster needs: nobody installs it but the machine's owner."""
+    instead = "or use the embedded cluster: FOVEA_TARGET=embedded"
+    runs = succeeds(["docker", "info"])
+    engine = Prerequisite(
+        "a docker engine", "an answer" if runs else "no answer", runs, f"install docker and start it, {instead}"
+    )
+    return [_program("kind", f"install it from https://kind.sigs.k8s.io, {instead}"), engine]
+
+
+def for_buildah(base_image: str) -> list[Prerequisite]:
+    """What building images without docker needs, on that base image."""
+    programs = ("buildah", "mmdebstrap") if base_image == LOCAL_BASE else ("buildah",)
+    return [_program(name, f"install it: apt-get install {name}; or start a docker engine") for name in programs]
 
 
 def demand(prerequisites: list[Prerequisite]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import urllib.error
+import urllib.request
 
 from fovea_dev.layout import Cluster
 from fovea_dev.pki import write_private
@@ -11,6 +13,10 @@ from fovea_dev.processes import Processes, Program
 from fovea_dev.progress import StepFailed
 
 MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+
+
+class CannotAsk(Exception):
+    """A registry that does not say what it has: no answer, no trusted certificate, a login. Says which."""
 
 
 def configuration(cluster: Cluster) -> str:
@@ -48,20 +54,42 @@ def bring_up(cluster: Cluster, processes: Processes, notes: list[str]) -> None:
 
 def answers(registry: str) -> bool:
     """Whether a registry answers there."""
-    return _status(registry, "GET", "/v2/") == http.HTTPStatus.OK
+    try:
+        return _status("GET", f"{_base(registry)}/v2/") == http.HTTPStatus.OK
+    except CannotAsk:
+        return False
 
 
 def has_image(registry: str, name: str, tag: str) -> bool:
-    """Whether a tag (or digest) is in the registry."""
-    return _status(registry, "HEAD", f"/v2/{name}/manifests/{tag}") == http.HTTPStatus.OK
+    """Whether a tag (or digest) is in the registry `host[:port][/path]`. Raises CannotAsk if it does not say."""
+    host, _, path = registry.partition("/")
+    if host == "localhost":
+        return False  # so docker and buildah call images that are in no registry
+    repository = f"{path}/{name}" if path else name
+    status = _status("HEAD", f"{_base(host)}/v2/{repository}/manifests/{tag}")
+    if status not in (http.HTTPStatus.OK, http.HTTPStatus.NOT_FOUND):
+        login = " (it wants a login)" if status == http.HTTPStatus.UNAUTHORIZED else ""
+        raise CannotAsk(f"{host} answers {status}{login}")
+    return status == http.HTTPStatus.OK
 
 
-def _status(registry: str, method: str, path: str) -> int:
-    connection = http.client.HTTPConnection(registry, timeout=5)
+def _is_loopback(host: str) -> bool:
+    return host.partition(":")[0] == "localhost" or host.startswith(("127.", "[::1]"))
+
+
+def _base(host: str) -> str:
+    """Where a registry's API is: only on loopback without TLS, as docker and containerd have it, too."""
+    return f"{'http' if _is_loopback(host) else 'https'}://{host}"
+
+
+def _status(method: str, url: str) -> int:
+    request = urllib.request.Request(url, method=method, headers={"Accept": MANIFEST_TYPES})  # noqa: S310 - http or https, by _base
+    # What is on this machine is not asked through a proxy.
+    direct = [urllib.request.ProxyHandler({})] if url.startswith("http://") else []
     try:
-        connection.request(method, path, headers={"Accept": MANIFEST_TYPES})
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
+        with urllib.request.build_opener(*direct).open(request, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise CannotAsk(f"{url.split('/')[2]}: {getattr(error, 'reason', error)}") from error

@@ -49,9 +49,19 @@ def choose(environ: Mapping[str, str] = os.environ, kind_works: Callable[[], boo
         return Kind()
     kubeconfig = environ.get("FOVEA_KUBECONFIG")
     if kubeconfig:
-        return External(Path(kubeconfig).expanduser().absolute(), environ.get("FOVEA_REGISTRY") or None)
+        return External(Path(kubeconfig).expanduser().absolute(), _registry(environ))
     return Kind() if (kind_works or _kind_works)() else Embedded()
 
 
 def _kind_works() -> bool:
     return succeeds(["kind", "version"]) and succeeds(["docker", "info"])
+
+
+def _registry(environ: Mapping[str, str]) -> str | None:
+    """FOVEA_REGISTRY as images' names begin with it: `host[:port][/path]`."""
+    registry = environ.get("FOVEA_REGISTRY", "")
+    if "://" in registry:
+        raise LayoutError(
+            f"FOVEA_REGISTRY={registry!r}: images' names begin with it, so without {registry.split('//')[0]}//"
+        )
+    return registry.rstrip("/") or None

@@ -133,11 +133,15 @@ class Operator:
 
     async def _stand_down(self, keeping: "asyncio.Task[None]", watching: "asyncio.Task[None] | None") -> None:
         self._liveness.ready = False
+        # Reconciles in flight end while the Lease is still renewed; only then may a standby begin.
+        stopping = asyncio.create_task(self._queue.stop(), name="queue")
+        await asyncio.wait([stopping, keeping], return_when=asyncio.FIRST_COMPLETED)
         if keeping.done():
             self._queue.abandon()
+            if not keeping.cancelled() and (error := keeping.exception()) is not None:
+                log.warning("ending without finishing what was begun", extra={"error": str(error)})
+            await asyncio.wait([stopping], timeout=3)
         else:
-            # Reconciles in flight end while the Lease is still renewed; only then may a standby begin.
-            await self._queue.stop()
             keeping.cancel()
             with suppress(asyncio.CancelledError):
                 await keeping

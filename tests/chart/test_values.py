@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from fovea_operator.settings import Settings
 from support import helm
 
 SCHEMA = json.loads((helm.CHART / "values.schema.json").read_text())
@@ -167,6 +168,35 @@ def test_a_machine_type_may_have_the_names_that_jobs_can_write() -> None:
         [named["pattern"]],
         {"maxLength": named["maxLength"]},
     )
+
+
+def test_only_one_machine_type_is_the_default() -> None:
+    mine = {"default": True, "cpu": "1", "memory": "1Gi"}
+    with pytest.raises(helm.HelmFailed) as failure:
+        helm.template({"machineTypes": {"mine": mine}})
+    assert "machineTypes.mine and machineTypes.standard are default" in str(failure.value)
+    assert "set `default: false` on the others" in str(failure.value)
+    for other in (None, {"default": False}):
+        assert helm.template({"machineTypes": {"mine": mine, "standard": other}})
+
+
+@pytest.mark.parametrize("bound", ["minimum", "maximum"])
+def test_the_operator_takes_every_number_that_the_schema_allows(bound: str) -> None:
+    numbers = {
+        (part, name): schema[bound]
+        for part in ("operator", "training")
+        for name, schema in SCHEMA["properties"][part]["properties"].items()
+        if schema.get("type") in ("integer", "number")
+    }
+    assert len(numbers) == 7
+    values: dict[str, dict[str, float]] = {"operator": {}, "training": {}}
+    for (part, name), value in numbers.items():
+        values[part][name] = value
+    container = helm.one(helm.template(values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    environment = {item["name"]: item["value"] for item in container["env"] if "value" in item}
+    settings = Settings.from_environment(environment)
+    taken = {name: getattr(settings, re.sub(r"([A-Z])", r"_\1", name).lower()) for name in values["training"]}
+    assert taken == values["training"]
 
 
 def test_a_key_without_a_comment_is_refused_by_the_reference() -> None:

@@ -110,6 +110,23 @@ def test_a_new_version_takes_over_only_when_it_answers_and_the_old_one_drains_an
     )
 
 
+def test_a_first_version_that_is_late_is_served_when_it_answers(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.create(model_deployment("digits", "digits", rollout={"progressDeadlineSeconds": 10}))
+    cluster.create(model_version("digits", 1))
+    made = workload_of(cluster, 1)
+
+    def late() -> dict[str, Any] | None:
+        told = condition(cluster.get("ModelDeployment", "digits") or {}, "Progressing")
+        return told if told.get("reason") == "ProgressDeadlineExceeded" else None
+
+    told = cluster.wait("version 1 is late", late)
+    assert told["status"] == "False"
+    assert "its pods were not ready within 10 s (rollout.progressDeadlineSeconds); nothing is served" in told["message"]
+    assert workload_of(cluster, 1)["metadata"]["uid"] == made["metadata"]["uid"]
+    kubelet.deployment_available(made["metadata"]["name"])
+    assert serves(cluster, "digits", 1)["status"].get("failed") is None
+
+
 def test_a_model_keeps_serving_when_its_job_is_deleted(
     cluster: Cluster, kubelet: Kubelet, operator: OperatorProcess
 ) -> None:
@@ -144,6 +161,28 @@ def test_scaling_changes_the_replicas_and_nothing_else_of_a_deployment(cluster: 
     after = workload_of(cluster, 1)
     assert after["spec"]["template"] == before["spec"]["template"]
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+def test_a_service_that_somebody_edited_is_put_right(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.create(model_deployment("digits", "digits"))
+    cluster.create(model_version("digits", 1))
+    kubelet.deployment_available(workload_of(cluster, 1)["metadata"]["name"])
+    serves(cluster, "digits", 1)
+    made = cluster.get("Service", "digits")
+    assert made is not None
+    ports = [port | {"targetPort": 9} for port in made["spec"]["ports"]]
+    cluster.patch("Service", "digits", {"metadata": {"labels": {labels.MODEL: "cats"}}, "spec": {"ports": ports}})
+
+    def is_right() -> bool:
+        now = cluster.get("Service", "digits") or made
+        edited = int(now["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+        return bool(
+            edited
+            and now["spec"]["ports"] == made["spec"]["ports"]
+            and now["metadata"]["labels"] == made["metadata"]["labels"]
+        )
+
+    cluster.wait("the Service is as it was", is_right)
 
 
 def test_two_jobs_that_end_together_register_two_versions(cluster: Cluster, kubelet: Kubelet) -> None:

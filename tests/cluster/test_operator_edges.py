@@ -164,6 +164,13 @@ def test_a_namesake_submitted_after_a_deletion_gets_a_pod_of_its_own(
     kubelet.bind(name)
     cluster.delete("TrainingJob", "digits")
     job = cluster.create(training_job())
+    cluster.wait(
+        "the new job says what it waits for",
+        lambda: (
+            f"Waiting for pod {name} of the deleted job of this name"
+            in (cluster.get("TrainingJob", "digits") or {}).get("status", {}).get("message", "")
+        ),
+    )
     cluster.wait("the old pod is being deleted", kubelet.finish_deletions)
     new = cluster.wait(
         "the new pod",

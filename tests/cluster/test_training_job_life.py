@@ -1,5 +1,6 @@
 """A TrainingJob's life against a real API server, the kubelet played: retries, deadlines, suspension, clean-up."""
 
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -282,6 +283,58 @@ def test_a_waiting_job_starts_when_the_job_whose_output_it_reads_has_ended(
     assert cluster.get("Pod", pod_name(f"{digits}-b")) is None
     kubelet.succeeded(name)
     pod_of(cluster, f"{digits}-b")
+
+
+def test_a_retry_reads_what_the_first_attempt_read_though_that_job_is_gone(
+    cluster: Cluster, kubelet: Kubelet, digits: str
+) -> None:
+    submit(cluster, digits)
+    kubelet.running(pod_of(cluster, digits))
+    kubelet.succeeded(pod_of(cluster, digits))
+    cluster.job_in(digits, "SUCCEEDED")
+    reader = f"{digits}-b"
+    submit(cluster, reader, inputs={"data": f"job://{digits}/output"}, checkpoint={"from": f"job://{digits}"})
+    first = pod_of(cluster, reader)
+    cluster.delete("TrainingJob", digits)
+    kubelet.running(first)
+    kubelet.ended(first, exit_codes.RESTART)
+    second = pod_of(cluster, reader, attempt=1)
+
+    def sources(pod: str) -> tuple[Any, Any]:
+        containers = (cluster.get("Pod", pod) or {})["spec"]["initContainers"]
+        plan = json.loads(containers[0]["env"][0]["value"])
+        return plan["inputs"], plan["checkpoint_from"]
+
+    assert sources(second) == sources(first)
+    job = cluster.get("TrainingJob", reader)
+    assert job is not None
+    assert [each["name"] for each in job["status"]["resolvedInputs"]] == ["data", "checkpoint.from"]
+
+
+def test_a_container_of_which_no_pod_can_be_made_fails_its_job(cluster: Cluster, digits: str) -> None:
+    env = [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.nonsense"}}}]
+    submit(cluster, digits, trainer={"container": {"image": "registry.invalid/trainer:1", "env": env}})
+    failed = cluster.job_in(digits, "FAILED")
+    assert condition(failed, "Failed")["reason"] == "InvalidSpec"
+    assert "metadata.nonsense" in failed["status"]["message"]
+
+
+def test_an_edit_of_an_ended_job_leaves_no_condition_of_an_older_generation(
+    cluster: Cluster, kubelet: Kubelet, digits: str
+) -> None:
+    submit(cluster, digits)
+    name = pod_of(cluster, digits)
+    kubelet.running(name)
+    kubelet.succeeded(name)
+    cluster.job_in(digits, "SUCCEEDED")
+    cluster.patch("TrainingJob", digits, {"spec": {"runPolicy": {"ttlSecondsAfterFinished": 86_400}}})
+
+    def generations() -> set[int]:
+        job = cluster.get("TrainingJob", digits) or {}
+        said = [job["status"], *job["status"]["conditions"]]
+        return {each["observedGeneration"] for each in said} ^ {job["metadata"]["generation"]}
+
+    cluster.wait("all conditions are of the newest generation", lambda: generations() == set())
 
 
 def test_a_job_waits_for_its_machine_type(cluster: Cluster, digits: str, operator: OperatorProcess) -> None:

@@ -1,6 +1,7 @@
 """A training pod's data path against a real object store: fetch, sync, the next attempt's fetch."""
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -289,6 +290,41 @@ def test_a_refused_key_is_said_in_plain_words(object_store: ObjectStore, pod: Tr
     ended = pod.fetch()
     assert (ended.code, ended.termination.reason) == (exit_codes.KEY_REFUSED, "KeyRefused")
     assert "SignatureDoesNotMatch" in ended.termination.message
+
+
+def test_a_key_that_is_replaced_when_the_trainer_ends_is_taken_up_once_it_is_mounted(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    pod.checkpoint(200, {"weights": b"w200"})
+    until(lambda: published(object_store, pod) == {200}, what="checkpoint 200 is published")
+    finish(pod)
+    successor = object_store.keys(
+        NAMESPACE, pod.folder / "successor", ["shared"]
+    )  # the mounted one is dead from now on
+    assert pod.sidecar is not None
+    pod.sidecar.send_signal(signal.SIGTERM)
+    until(lambda: "the key is refused" in pod.sync_log(), what="a refused key")
+    for file in successor.iterdir():
+        (pod.keys / file.name).write_bytes(file.read_bytes())
+    ended = pod.sync_ended(sigterm=False)
+    assert (ended.code, ended.termination.reason) == (exit_codes.OK, report.REASON_PUBLISHED)
+    assert ended.termination.complete
+    assert manifest(object_store, storage.output(pod.job, 1)).complete
+
+
+def test_a_key_that_is_withdrawn_when_the_trainer_ends_asks_for_another_attempt(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync("--grace-period", "4")
+    pod.checkpoint(200, {"weights": b"w200"})
+    until(lambda: published(object_store, pod) == {200}, what="checkpoint 200 is published")
+    finish(pod)
+    object_store.keys(NAMESPACE, pod.folder / "successor", ["shared"])
+    ended = pod.sync_ended()
+    assert (ended.code, ended.termination.reason) == (exit_codes.RESTART, "KeyRefused")
 
 
 def test_a_namespace_without_a_key_is_told_so_and_who_makes_one(pod: TrainingPod) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -168,6 +170,8 @@ def test_a_config_file_its_labels_and_its_reload(tmp_path: Path, saved_model: Pa
             "Request to assign label to version 2 of model many, which is not currently available for inference",
         )
         assert reload(client, config(base, versions=both)) == (grpc.StatusCode.OK, "")
+        loaded = {1: (AVAILABLE, ""), 2: (AVAILABLE, "")}
+        until(lambda: client.states("many") == loaded, seconds=90, what="both versions: only new models are waited for")
         assert reload(client, config(base, versions=both, labels={"stable": 1, "canary": 2}))[0] is grpc.StatusCode.OK
         assert [ask(), ask(version=1), ask(label="stable"), ask(label="canary")] == [103.0, 3.0, 3.0, 103.0]
         status = server.rest("POST", "/v1/models/many/labels/canary:predict",
@@ -273,3 +277,27 @@ def test_a_server_that_cannot_serve_ends_and_says_why(
         os.kill(waiting.process.pid, signal.SIGTERM)
         assert waiting.process.wait(30) == 0
         assert time.monotonic() - started < 15
+
+
+def test_what_is_frozen_for_the_collector_is_there_before_the_first_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a model brings must be found by the collector once it is unloaded."""
+    from fovea_serving.server import process
+    from fovea_serving.server.errors import ServingError, failed_precondition
+    from fovea_serving.server.flags import parse
+
+    frozen: list[int] = []
+
+    async def configure(*_: Any, **__: Any) -> None:
+        frozen.append(gc.get_freeze_count())
+        raise failed_precondition("no further")
+
+    monkeypatch.setattr(process.Models, "configure", configure)
+    gc.unfreeze()
+    try:
+        with pytest.raises(ServingError, match="no further"):
+            asyncio.run(process._serve(parse(flags(tmp_path), {})[0]))
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 100_000, "what TensorFlow made of objects is left out of the collector's walks"

@@ -1,7 +1,9 @@
 """What training does with bad pictures, bad luck and little memory."""
 
+import contextlib
 import errno
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.progress import Progress
-from fovea_trainers.data import augmentation
+from fovea_trainers.data import augmentation, image_folders, images
 from fovea_trainers.data.augmentation import Augmentation
 from support import training
 
@@ -49,6 +51,29 @@ def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd, monke
     assert "ignored 1 files or folders that hold no labelled pictures: notes.txt" in said
     document = training.evaluation(tmp_path)
     assert (document["unreadable"], document["images"]["train"] + document["images"]["val"]) == (3, 27)
+
+
+def test_every_thread_that_decodes_pictures_does_so_on_the_processor(data, monkeypatch):
+    """A device scope holds for the thread that opened it; without a GPU only the scope itself can be looked at."""
+    scopes, outside = threading.local(), []
+    device, decode = tf.device, images.decode
+
+    @contextlib.contextmanager
+    def scope(name):
+        with device(name):
+            scopes.open = name
+            yield
+            scopes.open = None
+
+    def seen(content):
+        outside.append(getattr(scopes, "open", None))
+        return decode(content)
+
+    monkeypatch.setattr(tf, "device", scope)
+    monkeypatch.setattr(images, "decode", seen)
+    listing = image_folders.scan(data)
+    images.read(listing, 8, cache_bytes=1 << 20, max_unreadable=0.0, say=lambda _: None)
+    assert outside == ["/CPU:0"] * 30
 
 
 def test_too_many_unreadable_pictures_end_the_run(tmp_path, data, capfd):

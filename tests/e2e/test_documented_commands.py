@@ -21,6 +21,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from fovea.cli.main import cli
+from generate import GENERATED
 from support import helm
 
 ROOT = Path(__file__).parents[2]
@@ -50,11 +51,13 @@ RUN_BY = {
     r"make (up|up deploy|setup|images)": MADE,  # before a `make deploy`
     r"make (generate|verify)": FRESH,
     r"make (format|undeploy|bench)( .*)?": TARGETS,
+    r"python3 -m venv ~/\.venvs/fovea && \. ~/\.venvs/fovea/bin/activate": FIVE,
     r"pip install \./api \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,
     r"(\.venv/bin/)?fovea-train .*": f"{HERE}test_the_flags_of_a_recipe_are_listed_where_the_tutorial_says",
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
+    r"FOVEA_KUBECONFIG=\S+ FOVEA_REGISTRY=\S+ PYTHONPATH=dev python3 -m fovea_dev images minio": IMAGES,  # to another registry
     r"docker (build|push) .*": IMAGES,  # the same files, built and pushed by buildah
     r"helm (install|upgrade|test) fovea .*": "tests/e2e/test_rollout.py::test_an_upgrade_of_fovea_touches_no_model_that_is_served",
     r"helm uninstall fovea .*": UNINSTALL,
@@ -174,6 +177,12 @@ def test_what_is_generated_is_what_its_sources_say(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("wrote ") >= 4
+    # `verify` compares whatever is written: a copy keeps its time, a written file has a new one.
+    written = {name for name in tracked if (tmp_path / name).stat().st_mtime_ns != (ROOT / name).stat().st_mtime_ns}
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--", *GENERATED], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    assert written <= set(os.fsdecode(listed).split("\0")), "GENERATED of dev/generate.py names every written file"
     stale = [name for name in tracked if (tmp_path / name).read_bytes() != (ROOT / name).read_bytes()]
     assert stale == [], "commit what make generate writes"
 
@@ -336,7 +345,8 @@ def test_the_five_commands_of_the_readme_lead_to_a_served_model(cluster: Any, un
     five = [command for command in commands(ROOT / "README.md") if command.words[0] in ("pip", "fovea")]
     assert [command.words[:3] for command in five[:2]] == [["pip", "install", "./api"], ["fovea", "data", "upload"]]
     assert len(five) == 5
-    environment = _installed(cluster, five[0], pictures)
+    (venv,) = of("python3", list(commands(ROOT / "README.md")))
+    environment = _installed(cluster, [venv, five[0]], pictures)
     try:
         for command in five[1:]:
             # Another name, as a user would choose one; the network at its smallest, for this test's time.
@@ -354,19 +364,15 @@ def test_the_five_commands_of_the_readme_lead_to_a_served_model(cluster: Any, un
             cluster.kubectl("delete", kind, name, *quiet)
 
 
-def _installed(cluster: Any, command: Command, folder: Path) -> dict[str, str]:
-    """The environment of a shell after the README's `pip install`, in a virtual environment of its own."""
-    from deploy import CACHE
-
-    uv = next(path for path in (CACHE / "uv-tool/bin/uv", Path("uv")) if path.exists() or not path.is_absolute())
+def _installed(cluster: Any, lines: list[Command], folder: Path) -> dict[str, str]:
+    """The environment of a shell after the README's lines, in a virtual environment of its own."""
     own = folder / "venv"
-    environment = {"UV_CACHE_DIR": str(CACHE / "uv"), "UV_SYSTEM_CERTS": "true", **cluster.environment}
-    for words in (
-        ("venv", "--quiet", str(own)),
-        ("pip", "install", "--quiet", "--python", str(own), *command.words[2:]),
-    ):
-        done = subprocess.run([str(uv), *words], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    text = "\n".join(line.text for line in lines).replace("~/.venvs/fovea", str(own))
+    environment = {**cluster.environment, "PIP_QUIET": "1"}
+    done = subprocess.run(
+        ["bash", "-euc", text], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     present = subprocess.run(
         [own / "bin/python", "-c", "import importlib.util as u; print(u.find_spec('tensorflow'))"],
         capture_output=True,

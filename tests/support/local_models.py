@@ -11,7 +11,6 @@ import grpc
 from fovea.sdk import Predictor
 from fovea.wire import methods, model_pb2, predict_pb2, tensors
 from fovea_api.v1alpha1 import API_VERSION
-from support.model_server import save_model
 from support.polling import until
 
 SIGNATURE = "half_plus_two"
@@ -27,6 +26,8 @@ def register(cluster: Any, model: str, folder: Path, namespace: str = "vision") 
 
 def save(folder: Path, bias: float) -> Path:
     """A SavedModel whose signature `half_plus_two` answers x / 2 + 2 + bias."""
+    from support.tiny_model import save_model
+
     save_model(folder, bias=bias)
     return folder
 

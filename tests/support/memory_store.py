@@ -5,9 +5,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
+from fovea_agent.connections import Readable
 from fovea_agent.errors import Changed, Missing
 from fovea_agent.patience import Patience
-from fovea_agent.store import Part, Readable, Store, StoredObject
+from fovea_agent.store import Part, Store, StoredObject
 
 
 class Died(BaseException):

@@ -38,78 +38,6 @@ def png(brightness: int, size: int = 4) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def save_model(folder: Path, *, bias: float = 0.0) -> None:
-    """Write the tiny SavedModel: pictures, floats, examples, and a signature that takes as long as it is told to."""
-    import tensorflow as tf
-
-    class Tiny(tf.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bias = tf.Variable(bias)
-            bias_of = self.bias
-
-            def spec(dtype: Any, shape: Sequence[int | None], name: str) -> Any:
-                return tf.TensorSpec(shape, dtype, name=name)
-
-            @tf.function(input_signature=[spec(tf.string, [None], "image")])
-            def pictures(image: Any) -> Any:
-                def brightness(data: Any) -> Any:
-                    pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
-                    return tf.reduce_mean(tf.cast(pixels, tf.float32))
-
-                mean = tf.map_fn(brightness, image, fn_output_signature=tf.float32)
-                label = tf.where(mean > 127.0, "bright", "dark")
-                return {"label": label, "brightness": mean, "raw_bytes": image}
-
-            @tf.function(input_signature=[spec(tf.float32, [None], "x")])
-            def half_plus_two(x: Any) -> Any:
-                return {"y": x / 2.0 + 2.0 + bias_of}
-
-            @tf.function(input_signature=[spec(tf.float32, [None, 2], "a"), spec(tf.int64, [None], "b")])
-            def pair(a: Any, b: Any) -> Any:
-                return {"sum": a + tf.cast(b, tf.float32)[:, None], "b": b}
-
-            @tf.function(input_signature=[spec(tf.float32, [], "x")])
-            def scalar(x: Any) -> Any:
-                return {"y": x + 1.0}
-
-            @tf.function(input_signature=[spec(tf.string, [], "name")])
-            def greet(name: Any) -> Any:
-                return {"greeting": tf.strings.join(["hello ", name])}
-
-            @tf.function(input_signature=[spec(tf.float32, [None], "x")])
-            def whole_batch(x: Any) -> Any:
-                return {"mean": tf.boolean_mask(tf.reduce_mean(x, keepdims=True), [True])}
-
-            @tf.function(input_signature=[spec(tf.float32, [None], "seconds")])
-            def slow(seconds: Any) -> Any:
-                end = tf.timestamp() + tf.cast(tf.reduce_max(seconds), tf.float64)
-                last = tf.while_loop(lambda now: now < end, lambda now: [tf.timestamp()], [tf.timestamp()])
-                return {"slept": seconds + 0.0 * tf.cast(last[0], tf.float32)}
-
-            def feature(examples: Any) -> Any:
-                wanted = {"x": tf.io.FixedLenFeature([], tf.float32)}
-                return tf.io.parse_example(examples, wanted)["x"]
-
-            @tf.function(input_signature=[spec(tf.string, [None], "inputs")])
-            def classify(inputs: Any) -> Any:
-                x = feature(inputs)
-                scores = tf.stack([1.0 - x, x], axis=1)
-                return {"scores": scores, "classes": tf.tile([["no", "yes"]], [tf.shape(x)[0], 1])}
-
-            @tf.function(input_signature=[spec(tf.string, [None], "inputs")])
-            def regress(inputs: Any) -> Any:
-                return {"outputs": feature(inputs) * 10.0}
-
-            self.functions = {
-                "serving_default": pictures, "half_plus_two": half_plus_two, "pair": pair, "scalar": scalar, "greet": greet,
-                "whole_batch": whole_batch, "slow": slow, "classify": classify, "regress": regress,
-            }  # fmt: skip
-
-    module = Tiny()
-    tf.saved_model.save(module, str(folder), signatures=module.functions)
-
-
 def add_warm_up(version: Path, *requests: Any) -> None:
     """Write Predict requests as a model's warm-up records."""
     import tensorflow as tf
@@ -266,6 +194,8 @@ def predict_request(
 @pytest.fixture(scope="session")
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny SavedModel (one version's folder), made once."""
+    from support.tiny_model import save_model
+
     folder = tmp_path_factory.mktemp("saved-model") / "1"
     save_model(folder)
     return folder
@@ -274,6 +204,8 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def saved_model_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model, whose half_plus_two gives 100 more."""
+    from support.tiny_model import save_model
+
     folder = tmp_path_factory.mktemp("saved-model") / "2"
     save_model(folder, bias=100.0)
     return folder

@@ -13,6 +13,7 @@ from fovea_api.contract.report import (
     Termination,
 )
 from fovea_api.v1alpha1 import API_VERSION, MachineType, ModelDeployment, ModelVersion, TrainingJob
+from fovea_operator.desired.service import service
 from fovea_operator.reconcile import times
 from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.observed import (
@@ -302,13 +303,16 @@ def server_pod(name: str, **fields: Any) -> PodRecord:
 def service_at(name: str, *, type_: str = "ClusterIP", node_ports: dict[str, int] | None = None) -> ServiceRecord:
     """The Service, pointing at the Deployment of that name."""
     _, number, revision = name.rsplit("-", 2)
+    manifest = service(deployment(), int(number[1:]), revision)
     return ServiceRecord(
         namespace="vision",
         name="digits",
         uid="service-uid",
         type=type_,
-        selector=labels.serving_selector("digits", int(number[1:]), revision),
+        selector=manifest["spec"]["selector"],
         node_ports=node_ports or {},
+        labels=manifest["metadata"]["labels"],
+        ports={port["name"]: port for port in manifest["spec"]["ports"]},
     )
 
 

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from .skew import known
+
 INPUT_STORE = "s3"
 INPUT_PUBLICATION = "publication"
 
@@ -43,12 +45,17 @@ class TrainingPlan:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read; raises ValueError naming the field that is missing or unknown."""
+    def from_json(cls, text: str, *, obey: bool = True) -> Self:
+        """Read; raises ValueError naming the field that is missing or unknown.
+
+        Who is to carry it out must not do half of what it says. Without `obey` what is not known is left out.
+        """
         document = _object(text)
         try:
-            inputs = tuple(Input(**item) for item in document.pop("inputs", ()))
-            return cls(**document, inputs=inputs)
+            items = document.pop("inputs", ())
+            if not obey:
+                items, document = [known(Input, item) for item in items], known(cls, document)
+            return cls(**document, inputs=tuple(Input(**item) for item in items))
         except TypeError as error:
             raise ValueError(f"plan is malformed: {error}") from error
 

@@ -1,8 +1,10 @@
 """What agents say: the termination message of their containers, and the progress report that `sync` posts to the operator."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
+
+from .skew import known
 
 MAX_TERMINATION_BYTES = 4096
 """Kubernetes cuts a termination message here."""
@@ -70,9 +72,7 @@ class ProgressReport:
         document = json.loads(text)
         if not isinstance(document, dict):
             raise ValueError("a progress report is a JSON object")
-        # An agent may be newer than its operator: what this one does not know is left out.
-        known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})
+        return cls(**known(cls, document))
 
 
 @dataclass(frozen=True)
@@ -153,4 +153,4 @@ def _fitting(metrics: dict[str, float], room: int) -> dict[str, float]:
 
 
 def _published(document: Any) -> Published | None:
-    return None if document is None else Published(**document)
+    return None if document is None else Published(**known(Published, document))

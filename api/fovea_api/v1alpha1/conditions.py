@@ -52,6 +52,8 @@ class JobReason(StrEnum):
     """The kubelet cannot pull an image; the message is the kubelet's."""
     POD_REFUSED = "PodRefused"
     """The API server refused the pod (quota, policy); the message is its."""
+    PREDECESSOR_ENDING = "PredecessorEnding"
+    """A pod of a deleted job of the same name has not ended yet: this job's pod comes after it."""
     CONTAINER_CONFIG_ERROR = "ContainerConfigError"
     """A container cannot be made: a Secret, ConfigMap or key it names is missing."""
     FETCHING = "Fetching"

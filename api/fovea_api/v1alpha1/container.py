@@ -132,6 +132,16 @@ class ClaimVolume(Model):
 class KeyToPath(Model):
     """A key and the file it becomes."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!self.path.startsWith('/') && !self.path.startsWith('..') && !self.path.matches('/[.][.](/|$)')",
+                "path is relative and leads nowhere up: write it without a leading / and without .., for example config/a.json",
+                field=".path",
+            )
+        )
+    )
+
     key: Annotated[str, Field(min_length=1, max_length=253)]
     """The key."""
     path: Annotated[str, Field(min_length=1, max_length=1024)]
@@ -234,6 +244,11 @@ class VolumeMount(Model):
                 "mountPath is a folder without //, /. and /.. in it: write the plain path, for example /data",
                 field=".mountPath",
             ),
+            rule(
+                "!has(self.subPath) || !self.subPath.startsWith('/') && !self.subPath.matches('(^|/)[.][.](/|$)')",
+                "subPath is a folder within the volume: write it without a leading / and without .., for example sets/digits",
+                field=".subPath",
+            ),
         )
     )
 
@@ -260,6 +275,12 @@ class Container(Model):
                 "self.volumes.exists(v, v.name == m.name))",
                 "every volumeMounts[].name must be the name of one of volumes: add the volume or correct the name",
                 field=".volumeMounts",
+            ),
+            rule(
+                "!has(self.sharedMemory) || !has(self.volumeMounts) || "
+                "!self.volumeMounts.exists(m, m.mountPath == '/dev/shm' || m.mountPath == '/dev/shm/')",
+                "sharedMemory is mounted at /dev/shm, where volumeMounts have a volume already: remove one of them",
+                field=".sharedMemory",
             ),
             at_least_a_mebibyte("sharedMemory", optional=True),
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from fovea_api.contract import names
 
-from .common import GROUP, VERSION, Kind
+from .common import GROUP, VERSION, Column, Kind
 
 HEADER = "# Generated from api/fovea_api/v1alpha1 by `make generate`: edit the types, not this file.\n"
 
@@ -43,43 +43,12 @@ class SchemaError(ValueError):
 
 def definition(kind: Kind) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
-    document = kind.model.model_json_schema(by_alias=True, mode="validation")
-    schema = _structural(document, document.get("$defs", {}), kind.kind)
-    schema["description"] = _text(kind.model.__doc__)
-    properties = schema["properties"]
-    properties["apiVersion"] = {
-        "type": "string",
-        "description": f"Group and version of this schema: {GROUP}/{VERSION}.",
-    }
-    properties["kind"] = {"type": "string", "description": f"The kind: {kind.kind}."}
-    # The bound lets CEL estimate the cost of rules on the name.
-    properties["metadata"] = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 63}}}
-    schema["required"] = ["spec"]
-    own_rules = schema.pop("x-kubernetes-validations", [])
-    if validations := [*own_rules, *kind.root_rules]:
-        schema["x-kubernetes-validations"] = validations
-    if "status" in properties:
-        properties["status"].pop("default", None)
-        _bound_status(properties["status"])
-    version = {
+    version: dict[str, Any] = {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": schema},
-        "additionalPrinterColumns": [
-            {
-                key: value
-                for key, value in {
-                    "name": column.name,
-                    "type": column.type,
-                    "jsonPath": column.json_path,
-                    "priority": column.priority,
-                    "description": column.description,
-                }.items()
-                if value or key in ("name", "type", "jsonPath")
-            }
-            for column in kind.columns
-        ],
+        "schema": {"openAPIV3Schema": _schema(kind)},
+        "additionalPrinterColumns": [_column(column) for column in kind.columns],
     }
     if kind.subresources:
         version["subresources"] = kind.subresources
@@ -101,6 +70,41 @@ def definition(kind: Kind) -> dict[str, Any]:
             "versions": [version],
         },
     }
+
+
+def _schema(kind: Kind) -> dict[str, Any]:
+    """The whole object of a kind, with what every object has and the rules on more than one field."""
+    document = kind.model.model_json_schema(by_alias=True, mode="validation")
+    schema = _structural(document, document.get("$defs", {}), kind.kind)
+    schema["description"] = _text(kind.model.__doc__)
+    properties = schema["properties"]
+    properties["apiVersion"] = {
+        "type": "string",
+        "description": f"Group and version of this schema: {GROUP}/{VERSION}.",
+    }
+    properties["kind"] = {"type": "string", "description": f"The kind: {kind.kind}."}
+    # The bound lets CEL estimate the cost of rules on the name.
+    properties["metadata"] = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 63}}}
+    schema["required"] = ["spec"]
+    own_rules = schema.pop("x-kubernetes-validations", [])
+    if validations := [*own_rules, *kind.root_rules]:
+        schema["x-kubernetes-validations"] = validations
+    if "status" in properties:
+        properties["status"].pop("default", None)
+        _bound_status(properties["status"])
+    return schema
+
+
+def _column(column: Column) -> dict[str, Any]:
+    """A printer column; what it does not say is left out."""
+    said = {
+        "name": column.name,
+        "type": column.type,
+        "jsonPath": column.json_path,
+        "priority": column.priority,
+        "description": column.description,
+    }
+    return {key: value for key, value in said.items() if value or key in ("name", "type", "jsonPath")}
 
 
 def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) -> dict[str, Any]:

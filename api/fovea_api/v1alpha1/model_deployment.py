@@ -18,7 +18,7 @@ class Rollout(Model):
     """How a new version takes over."""
 
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """A version whose pods are not ready within this time is given up; the old one keeps serving."""
+    """A version whose pods are not ready within this time is given up and the old one keeps serving; without an old one it is tried on."""
     drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
     """Seconds that the old version's pods live on after the Service was switched; must outlast the clients' connections (30 s by default)."""
 
@@ -62,6 +62,13 @@ class VersionStatus(Model):
     """When it entered this place of the status."""
 
 
+class FailedVersion(VersionStatus):
+    """A version that was given up."""
+
+    deadline_seconds: int | None = None
+    """The rollout.progressDeadlineSeconds of then: with another one the version is tried again."""
+
+
 class Endpoint(Model):
     """Where clients call."""
 
@@ -88,8 +95,8 @@ class ModelDeploymentStatus(Model):
     """The version that is being brought up."""
     draining: Annotated[list[VersionStatus] | None, Field(max_length=16)] = None
     """Old versions that finish their connections."""
-    failed: VersionStatus | None = None
-    """The version that was given up; it is not tried again until the spec or the wanted version changes."""
+    failed: FailedVersion | None = None
+    """The version that was given up; the condition Progressing says why, and when it is tried again."""
     endpoint: Endpoint | None = None
     """Where clients call."""
     replicas: int | None = None

@@ -26,7 +26,7 @@ class JobState(StrEnum):
 
 
 class RoleStatus(Model):
-    """Pods of a role by phase."""
+    """Pods of a role that are there, by phase; of a job that has ended those that had ended by then."""
 
     pending: int = 0
     """Waiting for a node or an image."""
@@ -35,7 +35,7 @@ class RoleStatus(Model):
     succeeded: int = 0
     """Ended with success."""
     failed: int = 0
-    """Failed attempts."""
+    """Ended without success; retries and lastFailure say how often and why attempts failed whose pods are gone."""
 
 
 class ProgressStatus(Model):
@@ -77,6 +77,17 @@ class PublicationStatus(Model):
     """How many files."""
 
 
+class ResolvedInput(Model):
+    """Where something that the spec names by another object was found."""
+
+    name: str
+    """Name of the input in spec.inputs, or checkpoint.from."""
+    uri: str
+    """Where it is."""
+    digest: str = ""
+    """What it contains; empty for checkpoint.from, whose newest checkpoint is taken."""
+
+
 class FailureStatus(Model):
     """Why the last failed attempt ended."""
 
@@ -107,6 +118,13 @@ class TrainingJobStatus(Model):
     """Failures counted against runPolicy.backoffLimit."""
     next_attempt_time: str | None = None
     """Before this the next attempt is not started."""
+    resolved_inputs: Annotated[
+        list[ResolvedInput] | None,
+        Field(
+            max_length=33, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
+    ] = None
+    """What job://, model:// and checkpoint.from stood for when the first pod was made: every later attempt takes the same."""
     last_failure: FailureStatus | None = None
     """The last failed attempt."""
     progress: ProgressStatus | None = None

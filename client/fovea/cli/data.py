@@ -77,4 +77,5 @@ def upload(
         click.echo(
             f"{len(done.foreign)} objects of the data set are not in the folder: --delete removes them.", err=True
         )
-    click.echo(f"Use it: fovea jobs submit NAME --recipe RECIPE --input data={done.uri}", err=True)
+    step = f"fovea jobs submit NAME --recipe RECIPE --input data={done.uri} -n {client.namespace}"
+    click.echo(f"Use it: {step}", err=True)

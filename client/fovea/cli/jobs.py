@@ -41,7 +41,12 @@ def jobs() -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Have the cluster check the job and print it; nothing is created.")
 @click.option("--print", "print_", is_flag=True, help="Print the job as it would be sent; no cluster is asked.")
-@click.option("--timeout", metavar="TIME", callback=seconds, help="With --wait: give up waiting, the job goes on.")
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    callback=seconds,
+    help="With --wait or --stream-logs: stop so long after the submission, the job goes on.",
+)
 @format_option
 @cluster_options
 @click.pass_context
@@ -67,6 +72,8 @@ def submit(
 
     if wait and stream_logs:
         raise click.UsageError("--wait and --stream-logs exclude each other: both go on until the job has ended")
+    if timeout is not None and not (wait or stream_logs):
+        raise click.UsageError("--timeout is how long --wait or --stream-logs goes on: pass one of them too")
     manifests = manifests_of(ctx, names, flags)
     if (wait or stream_logs) and len(manifests) != 1:
         raise click.UsageError(f"--wait and --stream-logs follow one job, these are {len(manifests)}")
@@ -78,10 +85,20 @@ def submit(
         click.echo(documents(manifests, as_document, several=len(manifests) > 1))
         return
     client = _client(ctx)
+    code, submitted = _send(client.jobs, manifests, dry_run=dry_run, as_document=as_document)
+    if not code and not dry_run and (wait or stream_logs):
+        source, name = client.jobs.within(submitted[0].namespace), submitted[0].name
+        # Beside a document, how it ended is no part of the result.
+        code = _wait(source, name, timeout=timeout, logs=stream_logs, quiet=stream_logs, to_stderr=format_ != "table")
+    ctx.exit(code)
+
+
+def _send(jobs: "Jobs", manifests: list[dict[str, Any]], *, dry_run: bool, as_document: str) -> "tuple[int, list[Job]]":
+    """Submit them, saying so of each or printing all as one document; an exit code and those that were taken."""
     submitted: list[Job] = []
 
     def send(manifest: dict[str, Any]) -> None:
-        job = client.jobs.submit(manifest, dry_run=dry_run)
+        job = jobs.submit(manifest, dry_run=dry_run)
         submitted.append(job)
         if as_document == "table":
             click.echo(f"Job {job.name} submitted to namespace {job.namespace}.")
@@ -90,13 +107,7 @@ def submit(
     code = each(manifests, send)
     if as_document != "table" and submitted:
         click.echo(documents([job.raw for job in submitted], as_document, several=len(manifests) > 1))
-    if not code and not dry_run and (wait or stream_logs):
-        job = submitted[0]
-        source = client.jobs.within(job.namespace)
-        _print_logs(source, job.name) if stream_logs else None
-        # Beside a document, how it ended is no part of the result.
-        code = _wait(source, job.name, timeout=timeout, quiet=stream_logs, to_stderr=format_ != "table")
-    ctx.exit(code)
+    return code, submitted
 
 
 @jobs.command("list", epilog=examples("fovea jobs list", "fovea jobs list --state RUNNING --state QUEUED -n vision"))
@@ -163,12 +174,11 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
     """
     import time
 
-    deadline = None if timeout is None else time.monotonic() + timeout
+    begun = time.monotonic()
     source = _client(ctx).jobs
 
     def one(name: str) -> int:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        return _wait(source, name, timeout=left, quiet=quiet)
+        return _wait(source, name, timeout=timeout, begun=begun, quiet=quiet)
 
     ctx.exit(each(names, one))
 
@@ -221,8 +231,9 @@ def suspend(ctx: click.Context, names: Sequence[str]) -> None:
     source = _client(ctx).jobs
 
     def one(name: str) -> None:
-        source.suspend(name)
-        click.echo(f"Suspended job {name}: `fovea jobs resume {name}` goes on from its last checkpoint.")
+        job = source.suspend(name)
+        resume = f"fovea jobs resume {name} -n {job.namespace}"
+        click.echo(f"Suspended job {name}: `{resume}` goes on from its last checkpoint.")
 
     ctx.exit(each(names, one))
 
@@ -264,13 +275,29 @@ def _client(ctx: click.Context) -> Any:
     return (ctx.find_object(Where) or Where()).client()
 
 
-def _wait(source: "Jobs", name: str, *, timeout: float | None, quiet: bool, to_stderr: bool = False) -> int:
+def _wait(
+    source: "Jobs",
+    name: str,
+    *,
+    timeout: float | None,
+    quiet: bool,
+    begun: float | None = None,
+    logs: bool = False,
+    to_stderr: bool = False,
+) -> int:
+    """Wait for the job's end, while its log is printed with `logs`; the exit code that says how it ended."""
+    import time
+
     from fovea.sdk.errors import WaitTimeoutError
 
     from . import follow
 
+    # One deadline for the log and for the end that comes after it.
+    begun = time.monotonic() if begun is None else begun
     try:
-        job = follow.watch(source.follow(name, timeout=timeout), quiet=quiet)
+        if logs:
+            _print_logs(source, name, timeout=timeout, begun=begun)
+        job = follow.watch(source.follow(name, timeout=timeout, begun=begun), quiet=quiet)
     except WaitTimeoutError as error:
         click.echo(f"TIMEOUT: {error}", err=True)
         return exit_codes.TIMEOUT
@@ -281,7 +308,8 @@ def _wait(source: "Jobs", name: str, *, timeout: float | None, quiet: bool, to_s
     return exit_codes.of_state(job.state)
 
 
-def _print_logs(source: "Jobs", name: str, *, follow: bool = True, container: str = "trainer", task: str = "") -> None:
+def _print_logs(source: "Jobs", name: str, *, container: str = "trainer", **how: Any) -> None:
+    """Print the log of a container; the other keywords are those of `Jobs.stream_logs`."""
     said = ""
 
     def say(job: "Job") -> None:
@@ -292,7 +320,7 @@ def _print_logs(source: "Jobs", name: str, *, follow: bool = True, container: st
             said = text
 
     printed = False
-    for line in source.stream_logs(name, follow=follow, container=container, task=task, seen=say):
+    for line in source.stream_logs(name, container=container, seen=say, **how):
         click.echo(f"[{line.task}/{line.attempt}] {line.text}")
         printed = True
     if not printed:

@@ -52,7 +52,9 @@ def cluster_options(command: F) -> F:
     """--namespace, --context, --kubeconfig; read with `@click.pass_obj` as a Where."""
     for option in (
         _where_option(
-            "--kubeconfig", metavar="FILE", help="Kubeconfig file. Default: $KUBECONFIG, then ~/.kube/config."
+            "--kubeconfig",
+            metavar="FILE",
+            help="Kubeconfig file. Default: $KUBECONFIG, then ~/.kube/config, then a pod's service account.",
         ),
         _where_option("--context", metavar="NAME", help="Context of the kubeconfig. Default: its current one."),
         _where_option("-n", "--namespace", metavar="NAME", help="Namespace. Default: the context's."),
@@ -62,12 +64,13 @@ def cluster_options(command: F) -> F:
 
 
 def store_options(command: F) -> F:
-    """--store-endpoint; the keys come from the environment or the namespace's Secret."""
+    """--store-endpoint; keys and bucket come from the environment or the namespace's Secret."""
     return _where_option(
         "--store-endpoint",
         metavar="URL",
         help="Object store, for example https://s3.example.com. Default: $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, "
-        "then the namespace's Secret fovea-object-store, through a port-forward where it is inside the cluster.",
+        "then the namespace's Secret fovea-object-store, through a port-forward where it is inside the cluster. "
+        "Its bucket: $FOVEA_BUCKET, then the Secret's; fovea where keys and endpoint are given and no Secret is read.",
     )(command)
 
 

@@ -1,7 +1,7 @@
 """`fovea predict`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -73,34 +73,18 @@ def predict(
         click.echo(text, err=True)
 
     cluster = (ctx.find_object(Where) or Where()).client().cluster
-    if rest:
-        from fovea.sdk.rest import classify
-
-        found = classify(
-            model,
-            images,
-            endpoint=endpoint,
-            version=version,
-            cluster=cluster,
-            signature=signature,
-            input_name=input_name,
-            timeout=timeout,
-            rollout_timeout=rollout_timeout,
-            notice=notice,
-        )
-    else:
-        from fovea.sdk.predictor import Predictor
-
-        with Predictor(
-            model,
-            endpoint=endpoint,
-            version=version,
-            cluster=cluster,
-            timeout=timeout,
-            rollout_timeout=rollout_timeout,
-            notice=notice,
-        ) as predictor:
-            found = predictor.classify(images, signature=signature, input_name=input_name)
+    found = (_by_rest if rest else _by_grpc)(
+        model,
+        images,
+        signature,
+        input_name,
+        endpoint=endpoint,
+        version=version,
+        cluster=cluster,
+        timeout=timeout,
+        rollout_timeout=rollout_timeout,
+        notice=notice,
+    )
     if format_ == "table":
         click.echo(predictions_table([prediction for prediction in found if not prediction.error], top))
     else:
@@ -109,6 +93,19 @@ def predict(
     for prediction in failed:
         click.echo(f"ERROR: {prediction.source}: {prediction.error}", err=True)
     ctx.exit(exit_codes.FAILED if failed else exit_codes.OK)
+
+
+def _by_rest(model: str, images: Sequence[str], signature: str, input_name: str, **server: Any) -> "list[Prediction]":
+    from fovea.sdk.rest import classify
+
+    return classify(model, images, signature=signature, input_name=input_name, **server)
+
+
+def _by_grpc(model: str, images: Sequence[str], signature: str, input_name: str, **server: Any) -> "list[Prediction]":
+    from fovea.sdk.predictor import Predictor
+
+    with Predictor(model, **server) as predictor:
+        return predictor.classify(images, signature=signature, input_name=input_name)
 
 
 def predictions_table(predictions: "Sequence[Prediction]", top: int) -> str:

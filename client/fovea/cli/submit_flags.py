@@ -21,64 +21,62 @@ class UserArguments(click.Command):
         return [*super().collect_usage_pieces(ctx), "[-- USER_ARGS]"]
 
 
+_OPTIONS = (
+    click.option("--recipe", metavar="NAME", default="", help="Recipe of the fovea-tensorflow image."),
+    click.option("--image", metavar="IMAGE", default="", help="Your own image instead of a recipe."),
+    click.option("--command", metavar="WORD", multiple=True, help="Entry point of your own image. Repeatable."),
+    click.option(
+        "-f",
+        "--config",
+        metavar="FILE",
+        default="",
+        help="Job to start from, by hand or from describe --format yaml; the other flags override what it says.",
+    ),
+    click.option(
+        "--arg",
+        "args",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=pairs,
+        help="Flag of the program. Repeatable.",
+    ),
+    click.option(
+        "--input",
+        "inputs",
+        metavar="NAME=URI",
+        multiple=True,
+        callback=pairs,
+        help="Input: s3://bucket/path, job://JOB/output, model://MODEL[/VERSION]. Repeatable.",
+    ),
+    click.option(
+        "--scale-tier",
+        type=click.Choice(("BASIC", "BASIC_GPU", "CUSTOM")),
+        help="Size of the job; CUSTOM with --machine-type.",
+    ),
+    click.option("--machine-type", metavar="NAME", default="", help="MachineType of the job's pod."),
+    click.option("--model", metavar="NAME", default="", help="Register the trained model as its next version."),
+    click.option("--deploy", is_flag=True, help="Serve the model's newest version."),
+    click.option("--cache", metavar="NAME", default="", help="Cache shared with other jobs of the namespace."),
+    click.option("--checkpoint-from", metavar="JOB", default="", help="Begin with another job's newest checkpoint."),
+    click.option("--checkpoint-every", metavar="STEPS", type=click.IntRange(min=1), help="Steps between checkpoints."),
+    click.option("--backoff-limit", metavar="N", type=click.IntRange(min=0), help="How many failures are retried."),
+    click.option("--max-running", metavar="TIME", callback=seconds, help="Longest running time, for example 2h."),
+    click.option("--max-wait", metavar="TIME", callback=seconds, help="Longest wait for a node, for example 30m."),
+    click.option(
+        "--labels",
+        "labels",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=pairs,
+        help="Label of the job. Repeatable.",
+    ),
+    click.option("--suspend", is_flag=True, help="Create it suspended; `fovea jobs resume` starts it."),
+)
+
+
 def submit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Flags that make or change a job's spec."""
-    options = (
-        click.option("--recipe", metavar="NAME", default="", help="Recipe of the fovea-tensorflow image."),
-        click.option("--image", metavar="IMAGE", default="", help="Your own image instead of a recipe."),
-        click.option("--command", metavar="WORD", multiple=True, help="Entry point of your own image. Repeatable."),
-        click.option(
-            "-f",
-            "--config",
-            metavar="FILE",
-            default="",
-            help="Job to start from; the other flags override what it says.",
-        ),
-        click.option(
-            "--arg",
-            "args",
-            metavar="NAME=VALUE",
-            multiple=True,
-            callback=pairs,
-            help="Flag of the program. Repeatable.",
-        ),
-        click.option(
-            "--input",
-            "inputs",
-            metavar="NAME=URI",
-            multiple=True,
-            callback=pairs,
-            help="Input: s3://bucket/path, job://JOB/output, model://MODEL[/VERSION]. Repeatable.",
-        ),
-        click.option(
-            "--scale-tier",
-            type=click.Choice(("BASIC", "BASIC_GPU", "CUSTOM")),
-            help="Size of the job; CUSTOM with --machine-type.",
-        ),
-        click.option("--machine-type", metavar="NAME", default="", help="MachineType of the job's pod."),
-        click.option("--model", metavar="NAME", default="", help="Register the trained model as its next version."),
-        click.option("--deploy", is_flag=True, help="Serve the model's newest version."),
-        click.option("--cache", metavar="NAME", default="", help="Cache shared with other jobs of the namespace."),
-        click.option(
-            "--checkpoint-from", metavar="JOB", default="", help="Begin with another job's newest checkpoint."
-        ),
-        click.option(
-            "--checkpoint-every", metavar="STEPS", type=click.IntRange(min=1), help="Steps between checkpoints."
-        ),
-        click.option("--backoff-limit", metavar="N", type=click.IntRange(min=0), help="How many failures are retried."),
-        click.option("--max-running", metavar="TIME", callback=seconds, help="Longest running time, for example 2h."),
-        click.option("--max-wait", metavar="TIME", callback=seconds, help="Longest wait for a node, for example 30m."),
-        click.option(
-            "--labels",
-            "labels",
-            metavar="NAME=VALUE",
-            multiple=True,
-            callback=pairs,
-            help="Label of the job. Repeatable.",
-        ),
-        click.option("--suspend", is_flag=True, help="Create it suspended; `fovea jobs resume` starts it."),
-    )
-    for option in reversed(options):
+    for option in reversed(_OPTIONS):
         command = option(command)
     return command
 

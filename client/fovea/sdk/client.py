@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Client:
     """Fovea in one namespace of one cluster, as one user sees it.
 
-    Without arguments: the kubeconfig's current context and its namespace, or inside a pod its own namespace. Nothing is
-    connected before the first verb.
+    Without arguments: the kubeconfig's current context and its namespace, or inside a pod without a kubeconfig its own
+    service account and namespace. Nothing is connected before the first verb.
     """
 
     def __init__(

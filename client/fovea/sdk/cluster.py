@@ -37,7 +37,7 @@ class Cluster:
 
     @property
     def namespace(self) -> str:
-        """The namespace asked for, else the context's, else the pod's own, else default."""
+        """The namespace asked for, else the context's (without a kubeconfig the pod's own), else default."""
         if self._namespace is None:
             self._namespace = self._own_namespace()
         return object_names.existing("namespace", self._namespace)
@@ -195,11 +195,15 @@ class Cluster:
             raise InvalidError(self._config_problem(error)) from error
 
     def _pod_credentials(self) -> bool:
+        """Whether the pod's own service account is used: as by kubectl, only where there is no kubeconfig at all."""
         asked = self._context or self._kubeconfig or os.environ.get("KUBECONFIG")
-        return not asked and in_pod() and (_SERVICE_ACCOUNT / "token").exists()
+        # Not Path.exists(): a home that this user may not look into is an error there, and common in pods.
+        return (
+            not asked and in_pod() and (_SERVICE_ACCOUNT / "token").exists() and not os.access(_users_config(), os.F_OK)
+        )
 
     def _config_file(self) -> str:
-        return self._kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+        return self._kubeconfig or os.environ.get("KUBECONFIG") or str(_users_config())
 
     def _config_problem(self, error: Exception) -> str:
         where = f"kubeconfig {self._config_file()}"
@@ -219,6 +223,15 @@ class Cluster:
             contexts, active = config.list_kube_config_contexts(self._config_file())
         chosen = next((c for c in contexts if c["name"] == self._context), active) if self._context else active
         return str((chosen or {}).get("context", {}).get("namespace") or "default")
+
+
+def _users_config() -> Path:
+    """The user's kubeconfig, which need not exist."""
+    config = Path("~", ".kube", "config")
+    try:
+        return config.expanduser()
+    except RuntimeError:
+        return config  # A pod's user may have no home.
 
 
 def _lines(response: Any, *, keep_empty: bool = False) -> Iterator[bytes]:

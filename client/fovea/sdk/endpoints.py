@@ -67,8 +67,8 @@ def find(cluster: Cluster, model: str) -> ModelDeployment:
     if not found:
         raise NotFoundError(
             f"model {model} has no ModelDeployment in namespace {cluster.namespace}: serve it with "
-            f"`fovea jobs submit … --model {model} --deploy` or a ModelDeployment with spec.model: {model}; "
-            "`fovea models list` shows what there is"
+            f"`fovea jobs submit … --model {model} --deploy -n {cluster.namespace}` or a ModelDeployment with "
+            f"spec.model: {model}; `fovea models list -n {cluster.namespace}` shows what there is"
         )
     return found[0]
 

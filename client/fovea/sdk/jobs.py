@@ -153,12 +153,13 @@ class Jobs:
         """Delete the job and its pods; what it published, its model versions and deployments stay."""
         self.kinds.delete(name)
 
-    def follow(self, name: str, *, timeout: float | None = None) -> Iterator[Job]:
+    def follow(self, name: str, *, timeout: float | None = None, begun: float | None = None) -> Iterator[Job]:
         """The job now and after each change until it has ended.
 
-        Raises WaitTimeoutError after `timeout` seconds, NotFoundError when the job is deleted meanwhile.
+        Raises WaitTimeoutError after `timeout` seconds, NotFoundError when the job is deleted meanwhile. `begun` is the
+        time.monotonic() that they count from, for what shares one timeout; by default they begin now.
         """
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = _deadline(timeout, begun)
         patience = Patience()
         job: Job | None = None
         while True:
@@ -182,10 +183,7 @@ class Jobs:
                     raise
                 time.sleep(min(1.0, max(0.0, left)))
             if job is not None and time.monotonic() >= deadline:
-                raise WaitTimeoutError(
-                    f"job {name} is still {job.state} after {timeout:g} s: it goes on; "
-                    f"`fovea jobs describe {name}` says where it stands"
-                )
+                raise self._still(job, timeout)
 
     def wait(self, name: str, *, timeout: float | None = None) -> Job:
         """Block until the job has ended and return it, whatever its state; WaitTimeoutError after `timeout` seconds."""
@@ -204,11 +202,14 @@ class Jobs:
         container: str = names.TRAINER_CONTAINER,
         task: str = "",
         seen: Callable[[Job], None] = lambda _: None,
+        timeout: float | None = None,
+        begun: float | None = None,
     ) -> Iterator[LogLine]:
         """Lines of the job's log across all attempts; with `follow` until the job has ended.
 
         Raises InvalidError for a container or a task that no job has. While it is followed, `seen` is called about once
-        a second with the job as it is.
+        a second with the job as it is, and WaitTimeoutError is raised where it goes on after `timeout` seconds (counted
+        as in `follow`).
         """
         for what, value, known in (("container", container, pods.CONTAINERS), ("task", task, ("", *pods.TASKS))):
             if value not in known:
@@ -217,15 +218,30 @@ class Jobs:
         stream = LogStream(self.cluster, job.namespace, name, job.uid, container=container, task=task)
         if not follow:
             return stream.read()
-        return stream.follow(lambda: self._over(name, seen))
+        deadline = _deadline(timeout, begun)
 
-    def _over(self, name: str, seen: Callable[[Job], None]) -> bool:
-        try:
-            job = self.get(name)
-        except NotFoundError:
-            return True
-        seen(job)
-        return job.ended
+        def over() -> bool:
+            nonlocal job
+            try:
+                job = self.get(name)
+            except NotFoundError:
+                return True
+            except UnreachableError:
+                if time.monotonic() < deadline:
+                    raise
+            else:
+                seen(job)
+            if not job.ended and time.monotonic() >= deadline:
+                raise self._still(job, timeout)
+            return job.ended
+
+        return stream.follow(over)
+
+    def _still(self, job: Job, timeout: float | None) -> WaitTimeoutError:
+        return WaitTimeoutError(
+            f"job {job.name} is still {job.state} after {timeout or 0.0:g} s: it goes on; "
+            f"`fovea jobs describe {job.name} -n {job.namespace}` says where it stands"
+        )
 
     def _changes(self, job: Job, deadline: float) -> Iterator[Job]:
         if job.ended:
@@ -261,6 +277,12 @@ class Jobs:
             manifest.pop("status", None)
             return manifest
         return submission.checked(job, "the manifest")
+
+
+def _deadline(timeout: float | None, begun: float | None) -> float:
+    if timeout is None:
+        return math.inf
+    return timeout + (time.monotonic() if begun is None else begun)
 
 
 JobList = list[Job]

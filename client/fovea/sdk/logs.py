@@ -77,16 +77,17 @@ class LogStream:
             for pod in found:
                 if pod.name not in self._readers and self._begun(pod):
                     self._start_reader(pod)
-            idle_until = time.monotonic() + _POLL_SECONDS
-            yield from self._waiting_lines(idle_until)
+            yield from self._waiting_lines(_POLL_SECONDS)
             if over and not any(thread.is_alive() for thread in self._readers.values()):
                 yield from self._waiting_lines(0.0)
                 return
 
-    def _waiting_lines(self, until: float) -> Iterator[LogLine]:
-        while True:
+    def _waiting_lines(self, seconds: float) -> Iterator[LogLine]:
+        """Lines that come within these seconds and no later, however many there are; with 0 all that wait."""
+        until = time.monotonic() + seconds
+        while not seconds or time.monotonic() < until:
             try:
-                item = self._lines.get(timeout=max(0.0, until - time.monotonic()) or 0.001)
+                item = self._lines.get(timeout=max(0.001, until - time.monotonic()))
             except queue.Empty:
                 return
             if isinstance(item, BaseException):

@@ -44,7 +44,7 @@ class Models:
                 return model
         raise NotFoundError(
             f"model {name} has neither a version nor a deployment in namespace {self._cluster.namespace}: "
-            "`fovea models list` shows what there is"
+            f"`fovea models list -n {self._cluster.namespace}` shows what there is"
         )
 
 

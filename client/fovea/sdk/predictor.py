@@ -54,12 +54,16 @@ class Predictor:
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.model, self.version, self.timeout = model, version, timeout
+        self._namespace_flag = ""
+        """Of the commands that messages name. With an endpoint no cluster need be known."""
         if endpoint:
             self._endpoint = endpoints.Endpoint(endpoint, "--endpoint")
         else:
+            cluster = cluster or Cluster()
             self._endpoint = endpoints.resolve(
-                cluster or Cluster(), model, version=version, rollout_timeout=rollout_timeout, notice=notice
+                cluster, model, version=version, rollout_timeout=rollout_timeout, notice=notice
             )
+            self._namespace_flag = f" -n {cluster.namespace}"
         self._channel = _channel(self._endpoint.address)
 
     @property
@@ -169,12 +173,12 @@ class Predictor:
                 what = f"does not answer within {self.timeout:g} s"
             return UnreachableError(
                 f"{where} ({self.how}) {what} ({reason}): "
-                f"`fovea models describe {self.model}` says whether it is serving; "
+                f"`fovea models describe {self.model}{self._namespace_flag}` says whether it is serving; "
                 "--endpoint HOST:PORT names another address"
             )
         text = f"{where} answered {code.name}: {details}"
         if code is grpc.StatusCode.NOT_FOUND:
-            text += f"; `fovea versions list --model {self.model}` shows its versions"
+            text += f"; `fovea versions list --model {self.model}{self._namespace_flag}` shows its versions"
         return PredictionError(text, code.name)
 
 

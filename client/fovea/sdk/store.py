@@ -25,6 +25,9 @@ from .resources import core_path
 
 PART_SIZE = 16 * 1024 * 1024
 """Files above this go up in parts of it. It is part of a big object's ETag, so a change sends such files anew."""
+_BUCKET_VARIABLE = "FOVEA_BUCKET"
+"""None of the S3 variables names a bucket; the Secret does, but it is not read where they are enough."""
+_REGION = "us-east-1"
 _PROBE_SECONDS = 2.0
 _CERTIFICATE = re.compile(r"-----BEGIN ([A-Z0-9 ]*CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
 
@@ -38,7 +41,8 @@ class Access:
     secret_key: str
     source: str
     bucket: str = storage.BUCKET
-    region: str = "us-east-1"
+    bucket_source: str = "Fovea's default"
+    region: str = _REGION
     session_token: str = ""
     ca_pem: str = ""
 
@@ -58,7 +62,7 @@ def from_environment(environ: Mapping[str, str], endpoint: str | None) -> Access
         access_key=key,
         secret_key=secret,
         source="the AWS_ variables",
-        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        region=_named_region(environ) or _REGION,
         session_token=environ.get("AWS_SESSION_TOKEN", ""),
         ca_pem=pem,
     )
@@ -67,6 +71,7 @@ def from_environment(environ: Mapping[str, str], endpoint: str | None) -> Access
 def from_secret(data: Mapping[str, str], namespace: str) -> Access:
     """Access by the decoded Secret of a namespace; raises InvalidError naming a missing key."""
     where = f"Secret {names.OBJECT_STORE_SECRET} in namespace {namespace}"
+    bucket = data.get(storage.SECRET_BUCKET)
     for key in (storage.SECRET_ENDPOINT, storage.SECRET_ACCESS_KEY, storage.SECRET_SECRET_KEY):
         if not data.get(key):
             raise InvalidError(f"{where} has no key {key}: ask the platform team to renew it")
@@ -75,14 +80,23 @@ def from_secret(data: Mapping[str, str], namespace: str) -> Access:
         access_key=data[storage.SECRET_ACCESS_KEY],
         secret_key=data[storage.SECRET_SECRET_KEY],
         source=where,
-        bucket=data.get(storage.SECRET_BUCKET) or storage.BUCKET,
-        region=data.get(storage.SECRET_REGION) or "us-east-1",
+        bucket=bucket or storage.BUCKET,
+        bucket_source=where if bucket else Access.bucket_source,
+        region=data.get(storage.SECRET_REGION) or _REGION,
         ca_pem=data.get(storage.SECRET_CA_BUNDLE, ""),
     )
 
 
 def find_access(cluster: Cluster, endpoint: str | None) -> Access:
-    """The S3 variables, else the namespace's Secret; raises what kept it from both, with the next step."""
+    """The S3 variables, else the namespace's Secret; raises what kept it from both, with the next step.
+
+    What both leave out is the Secret's to say: with keys alone its endpoint and region. FOVEA_BUCKET names the bucket.
+    """
+    access, bucket = _given_or_read(cluster, endpoint), os.environ.get(_BUCKET_VARIABLE)
+    return replace(access, bucket=bucket, bucket_source=_BUCKET_VARIABLE) if bucket else access
+
+
+def _given_or_read(cluster: Cluster, endpoint: str | None) -> Access:
     given = from_environment(os.environ, endpoint)
     if given and given.endpoint:
         return given
@@ -96,8 +110,20 @@ def find_access(cluster: Cluster, endpoint: str | None) -> Access:
         ) from error
     access = from_secret(secret, cluster.namespace)
     if given:
-        return replace(given, endpoint=access.endpoint, bucket=access.bucket, ca_pem=given.ca_pem or access.ca_pem)
+        return replace(
+            access,
+            access_key=given.access_key,
+            secret_key=given.secret_key,
+            session_token=given.session_token,
+            source=given.source,
+            region=_named_region(os.environ) or access.region,
+            ca_pem=given.ca_pem or access.ca_pem,
+        )
     return replace(access, endpoint=endpoint) if endpoint else access
+
+
+def _named_region(environ: Mapping[str, str]) -> str:
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
 
 
 def _read_secret(cluster: Cluster) -> dict[str, str]:
@@ -116,12 +142,19 @@ class Store:
         """`via` is host:port of a port-forward that leads to the endpoint."""
         import urllib3
         from minio import Minio
+        from minio.helpers import check_bucket_name
 
         parts = urlsplit(access.endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidError(
                 f"object store {access.endpoint!r} ({access.source}) is no URL: write https://host[:port]"
             )
+        try:
+            check_bucket_name(access.bucket)
+        except ValueError as error:
+            raise InvalidError(
+                f"bucket {access.bucket!r} ({access.bucket_source}): {error}: write its name alone"
+            ) from error
         self.access, self.bucket = access, access.bucket
         secure = parts.scheme == "https"
         tls: dict[str, Any] = {"ssl_context": _trust(access)} if secure else {}
@@ -208,10 +241,15 @@ class Store:
 
     def _explain(self, key: str, code: str, message: str) -> str:
         where = f"{self._at(key)}: {code}: {message}"
-        if code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
-            return f"{where}; the key comes from {self.access.source}: check that it is this namespace's"
+        key_from = f"the key comes from {self.access.source}: check that it is this namespace's"
+        bucket_from = f"the bucket comes from {self.access.bucket_source}: set {_BUCKET_VARIABLE} to name another"
+        if code == "AccessDenied":
+            # Somebody else's bucket of that name is answered like another namespace's folder.
+            return f"{where}; {key_from}; {bucket_from}"
+        if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
+            return f"{where}; {key_from}"
         if code == "NoSuchBucket":
-            return f"{where}; the bucket comes from {self.access.source}: it is made when Fovea is installed"
+            return f"{where}; {bucket_from}, Fovea's own is made when it is installed"
         return where
 
 

@@ -31,6 +31,25 @@ _SECTIONS = (
 )
 """Fields that are mappings and that flags are merged into or that are looked into here."""
 
+_SERVERS_METADATA = frozenset(
+    {
+        "uid",
+        "resourceVersion",
+        "generation",
+        "generateName",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+        "selfLink",
+    }
+)
+"""What a job read from a cluster has and a new one must not: all of an object's metadata but the user's own four. Another
+word is misspelt, and the API server says so."""
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -61,6 +80,9 @@ class Submission:
         """The object to send; the API server checks it."""
         object_names.new("job", self.name)
         document = deepcopy(dict(self.base))
+        # A cancelled job that another one starts from would have that cancelled at once.
+        spec = _section(document, "spec")
+        spec.pop("cancel", None)
         metadata = {**_section(document, "metadata"), "name": self.name}
         if self.namespace:
             metadata["namespace"] = self.namespace
@@ -69,7 +91,7 @@ class Submission:
             "apiVersion": API_VERSION,
             "kind": TrainingJob.KIND,
             "metadata": metadata,
-            "spec": self._spec(_section(document, "spec")),
+            "spec": self._spec(spec),
         }
 
     def _spec(self, spec: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +155,10 @@ def load(source: str | Path) -> list[dict[str, Any]]:
 
 
 def checked(document: Any, source: str) -> dict[str, Any]:
-    """The document if it is a TrainingJob with a name; what is in it, the API server checks."""
+    """The document if it is a TrainingJob with a name, as one that is not in a cluster yet.
+
+    So what `fovea jobs describe --format yaml` and kubectl print can be submitted again. The rest the API server checks.
+    """
     if not isinstance(document, Mapping):
         raise InvalidError(f"{source} holds a {type(document).__name__}, not a {TrainingJob.KIND}")
     kind, version = document.get("kind"), document.get("apiVersion")
@@ -147,7 +172,15 @@ def checked(document: Any, source: str) -> dict[str, Any]:
     name = _section(document, "metadata").get("name")
     if not isinstance(name, str) or not name:
         raise InvalidError(f"{source}: metadata.name is missing: give the job a name")
-    return dict(document)
+    return _unborn(document)
+
+
+def _unborn(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without what the cluster and kubectl wrote into it."""
+    metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVERS_METADATA}
+    if isinstance(metadata.get("annotations"), Mapping):
+        metadata["annotations"] = {key: value for key, value in metadata["annotations"].items() if key != _APPLIED}
+    return {key: value for key, value in document.items() if key != "status"} | {"metadata": metadata}
 
 
 def _check_sections(document: Mapping[str, Any], source: str) -> None:

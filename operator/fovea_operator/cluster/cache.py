@@ -47,7 +47,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[T]):
-    """What an update did: before and after; at least one of them is there, and they differ in what is decided on."""
+    """What an update did: before and after, which differ in what is decided on.
+
+    Neither is there when an object that cannot be read was there and still is, or is gone.
+    """
 
     name: Name
     before: Entry[T] | None
@@ -123,7 +126,8 @@ class Store(Generic[T]):
         """The object with that uid is gone; with a version, only if nothing newer was heard of it."""
         before = self._entries.get(name)
         unreadable = self.unreadable.get(name)
-        if unreadable is not None and unreadable.uid == uid and (version is None or unreadable.version <= version):
+        told = unreadable is not None and unreadable.uid == uid and (version is None or unreadable.version <= version)
+        if told:
             del self.unreadable[name]
         if version is not None and before is not None and before.uid == uid and before.version > version:
             return None
@@ -131,7 +135,7 @@ class Store(Generic[T]):
         if len(self._removed) > _REMEMBER_REMOVED:
             del self._removed[next(iter(self._removed))]
         if before is None or before.uid != uid:
-            return None
+            return Change(name, None, None) if told else None
         self._replace(name, before, None)
         return Change(name, before, None)
 
@@ -161,6 +165,7 @@ BY_OWNER = "owner"
 """Children by (namespace, kind, name) of their controlling owner; whether it is the owner of today its uid says."""
 BY_LABEL = "label"
 BY_MODEL = "model"
+"""Versions and deployments by (namespace, model); of jobs those that have registered a version of it."""
 
 
 class Cache:
@@ -175,6 +180,7 @@ class Cache:
         self.pods: Store[PodRecord] = Store(resources.POD, records.pod)
         self.workloads: Store[DeploymentRecord] = Store(resources.DEPLOYMENT, records.workload)
         self.services: Store[ServiceRecord] = Store(resources.SERVICE, records.service)
+        self.jobs.group_by(BY_MODEL, _registered)
         self.versions.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.pods.group_by(BY_OWNER, lambda e: (e.record.namespace, *e.owner[:2]) if e.owner[2] else None)
@@ -196,3 +202,10 @@ class Cache:
     def store(self, kind: str) -> Store[Any] | None:
         """The store of a kind, None for kinds that are not watched."""
         return self._stores.get(kind)
+
+
+def _registered(entry: Entry[TrainingJob]) -> tuple[str, str] | None:
+    job = entry.record
+    if job.spec.model is None or job.status.model_version is None:
+        return None
+    return job.metadata.namespace, job.spec.model.name

@@ -74,7 +74,10 @@ class Children:
             raise Conflict(f"{_title(manifest)} existed and is gone again")
         self._intake.seen(manifest["kind"], existing)
         if _owner_uid(manifest):
-            if records.owner(existing)[2] != _owner_uid(manifest):
+            found, wanted = records.owner(existing), records.owner(manifest)
+            if found[:2] == wanted[:2] and found != wanted:
+                raise Overtaken(f"{_title(manifest)} is one of a deleted {wanted[0]} of the same name")
+            if found != wanted:
                 raise NotOurs(_taken(manifest, existing))
         elif not _says(manifest.get("spec"), existing.get("spec")):
             self._refuse_unreadable(manifest)

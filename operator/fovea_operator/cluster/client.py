@@ -170,8 +170,7 @@ class ApiClient:
         finally:
             self._count(verb, plural, code)
         if code < 400:
-            document: Object = json.loads(payload)
-            return document
+            return _document(method, path, code, payload)
         raise _error(method, path, code, payload, retry_after)
 
     async def _open(self) -> tuple[aiohttp.ClientSession, Credentials]:
@@ -202,6 +201,18 @@ class ApiClient:
 
 def _plain(path: str) -> str:
     return path.partition("?")[0]
+
+
+def _document(method: str, path: str, code: int, payload: bytes) -> Object:
+    """The object that a success carries. What is none was not said by the API server: a proxy stands between."""
+    try:
+        document = json.loads(payload)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        said = payload[:200].decode(errors="replace").strip()
+        raise errors.Transient(f"{method} {_plain(path)}: {code}, but no JSON object: {said!r}", code=code)
+    return document
 
 
 def _error(method: str, path: str, code: int, payload: bytes, retry_after: str) -> errors.ApiError:

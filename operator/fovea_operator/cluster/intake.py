@@ -71,15 +71,14 @@ class Intake:
         store = self._cache.store(kind)
         if store is None:
             return
+        metadata = raw["metadata"]
+        namespace, name = metadata.get("namespace") or "", metadata["name"]
+        before = store.get(namespace, name)
         try:
             change = store.put(raw)
         except InvalidSpec as error:
-            metadata = raw["metadata"]
-            namespace, name = metadata.get("namespace") or "", metadata["name"]
             log.warning("cannot read an object", extra={"object": f"{kind} {namespace}/{name}", "error": str(error)})
-            if kind in (resources.TRAINING_JOB.kind, resources.MODEL_DEPLOYMENT.kind):
-                self._enqueue(Key(kind, namespace, name))
-            return
+            change = Change((namespace, name), before, None)
         if change is not None:
             self._route(kind, change)
 

@@ -1,9 +1,11 @@
 """Cached records → what a decision may know. No I/O: everything is in the cache."""
 
 from fovea_api.contract.report import ProgressReport
+from fovea_api.v1alpha1 import numbering
 
 from fovea_operator.reconcile import urgency
 from fovea_operator.reconcile.observed import DeploymentObserved, DeploymentRecord, JobObserved, PodRecord
+from fovea_operator.reconcile.view import ended
 
 from . import resources
 from .cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Entry
@@ -38,6 +40,7 @@ def job(cache: Cache, routes: Routes, reports: Reports, key: Key, refused: str) 
         job=entry.record,
         pods=pods,
         machine_types=cache.machine_types.by_name,
+        unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
         jobs={name: other.record for name, other in others.items() if other is not None},
         versions=tuple(
             version.record
@@ -45,9 +48,18 @@ def job(cache: Cache, routes: Routes, reports: Reports, key: Key, refused: str) 
             for version in cache.versions.group(BY_MODEL, (namespace, model))
         ),
         deployments={named.record.metadata.name: named.record} if named is not None else {},
+        highest_taken=_highest_taken(cache, namespace, spec.model.name) if spec.model and any(map(ended, pods)) else 0,
         progress=_progress(reports, pods),
         refused=refused,
+        predecessors=orphans(cache, key, entry.uid),
     )
+
+
+def _highest_taken(cache: Cache, namespace: str, model: str) -> int:
+    """Asked only where a version may be registered: it looks at every job that has registered one."""
+    jobs = (entry.record for entry in cache.jobs.group(BY_MODEL, (namespace, model)))
+    deployments = (entry.record for entry in cache.deployments.group(BY_MODEL, (namespace, model)))
+    return numbering.highest_taken(model, jobs, deployments)
 
 
 def is_urgent(cache: Cache, key: Key) -> bool:
@@ -85,5 +97,6 @@ def deployment(cache: Cache, key: Key, refused: str) -> DeploymentObserved | Non
         pods=tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name))),
         service=service.record if service is not None and ours else None,
         machine_types=cache.machine_types.by_name,
+        unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
         refused=refused,
     )

@@ -8,11 +8,13 @@ the others come up anyway, or are outdated by what happens next (ADR 92). A head
 
 import asyncio
 import heapq
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 _SAME_SECONDS = 0.01
 """The same deadline, reckoned from two readings of the clock, differs by this at most."""
@@ -160,7 +162,7 @@ class WorkQueue(Generic[K]):
         backoff: Backoff | None = None,
         is_urgent: Callable[[K], bool] = lambda _key: False,
     ) -> None:
-        """`work` gets a key and the seconds that it waited; it must not raise."""
+        """`work` gets a key and the seconds that it waited; what it raises is logged and counts as a failure."""
         self.schedule: Schedule[K] = Schedule(backoff, is_urgent)
         self._work = work
         self._workers = workers
@@ -220,7 +222,11 @@ class WorkQueue(Generic[K]):
             self._timer = asyncio.get_running_loop().call_at(due, self._pump)
 
     async def _run(self, key: K, waited: float) -> None:
-        failure = await self._work(key, waited)
+        try:
+            failure = await self._work(key, waited)
+        except Exception:  # whatever it is: a key that is neither done nor failed would never be looked at again
+            log.exception("work on a key raised: a defect of Fovea", extra={"key": str(key)})
+            failure = Failure()
         if failure is None:
             self.schedule.done(key, _now())
         else:

@@ -11,7 +11,7 @@ from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason,
 
 from fovea_operator.errors import ApiError, Conflict, Gone, Overtaken, Refused
 from fovea_operator.reconcile import cleanup
-from fovea_operator.reconcile.conditions import Truth, put
+from fovea_operator.reconcile.conditions import Truth, is_true, put
 from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.observed import DeploymentObserved, JobObserved
 from fovea_operator.settings import Settings
@@ -200,6 +200,8 @@ class Reconciler:
         if entry is None:
             return
         record: TrainingJob | ModelDeployment = entry.record
+        if isinstance(record, TrainingJob) and _at_rest(record):
+            return
         kind, reason = (
             (JobCondition.ADMITTED.value, JobReason.INTERNAL_ERROR.value)
             if isinstance(record, TrainingJob)
@@ -218,6 +220,13 @@ class Reconciler:
             await self._apply_status(key, entry.uid, {**status, "conditions": told, "message": message})
         except ApiError as second:
             log.warning("cannot tell of an internal error", extra={"key": str(key), "error": str(second)})
+
+
+def _at_rest(job: TrainingJob) -> bool:
+    """Whether nobody writes the job's status any more, or until it is resumed: what is told there would stay."""
+    if job.status.state is not None and job.status.state.ended:
+        return True
+    return job.spec.suspend and is_true(job.status.conditions, JobCondition.SUSPENDED)
 
 
 def _with_condition(

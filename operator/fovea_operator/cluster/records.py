@@ -5,6 +5,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from fovea_api.contract import environment, names
+from fovea_api.contract.plan import INPUT_PUBLICATION, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, Resource, TrainingJob
 from pydantic import ValidationError
 
@@ -78,6 +80,7 @@ def _read(model: type[R], raw: Raw) -> R:
 def pod(raw: Raw) -> PodRecord:
     """A pod."""
     metadata, status = raw["metadata"], raw.get("status") or {}
+    plan = _plan(raw)
     unschedulable = disrupted = ""
     scheduled: datetime | None = None
     ready = False
@@ -108,7 +111,23 @@ def pod(raw: Raw) -> PodRecord:
         unschedulable=unschedulable,
         disrupted=disrupted,
         containers=_containers(status),
+        publications=tuple(i for i in plan.inputs if i.kind == INPUT_PUBLICATION) if plan else (),
+        checkpoint_from=plan.checkpoint_from if plan else "",
     )
+
+
+def _plan(raw: Raw) -> TrainingPlan | None:
+    """What a training pod's agents were told; None for other pods, and where it cannot be read."""
+    for container in (raw.get("spec") or {}).get("initContainers") or ():
+        if container["name"] != names.FETCH_CONTAINER:
+            continue
+        for variable in container.get("env") or ():
+            if variable["name"] == environment.PLAN:
+                try:
+                    return TrainingPlan.from_json(variable.get("value") or "", obey=False)
+                except ValueError:
+                    return None
+    return None
 
 
 def _containers(status: Raw) -> dict[str, ContainerRecord]:
@@ -174,11 +193,14 @@ def workload(raw: Raw) -> DeploymentRecord:
 def service(raw: Raw) -> ServiceRecord:
     """A Service."""
     metadata, spec = raw["metadata"], raw.get("spec") or {}
+    ports: list[dict[str, Any]] = spec.get("ports") or []
     return ServiceRecord(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=uid(raw),
         type=spec.get("type") or "ClusterIP",
         selector=spec.get("selector") or {},
-        node_ports={p.get("name") or "": int(p["nodePort"]) for p in spec.get("ports") or () if p.get("nodePort")},
+        node_ports={port.get("name") or "": int(port["nodePort"]) for port in ports if port.get("nodePort")},
+        labels=metadata.get("labels") or {},
+        ports={port.get("name") or "": {k: v for k, v in port.items() if k != "nodePort"} for port in ports},
     )

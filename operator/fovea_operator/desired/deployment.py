@@ -21,8 +21,8 @@ _LEAVE_SECONDS = 5
 _CONNECTIONS = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
 
 _SUFFIXES = {"m": Fraction(1, 1000)}
-_SUFFIXES |= {suffix: Fraction(1000**power) for power, suffix in enumerate("kMGTP", start=1)}
-_SUFFIXES |= {f"{suffix}i": Fraction(1024**power) for power, suffix in enumerate("KMGTP", start=1)}
+_SUFFIXES |= {suffix: Fraction(1000**power) for power, suffix in enumerate("kMGTPE", start=1)}
+_SUFFIXES |= {f"{suffix}i": Fraction(1024**power) for power, suffix in enumerate("KMGTPE", start=1)}
 
 
 def revision(deployment: ModelDeployment, version: ModelVersion) -> str:
@@ -144,6 +144,7 @@ def _server(version: ModelVersion, machine_type: MachineType, settings: Settings
             "failureThreshold": 6,
         },
         "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [_MODELS | {"readOnly": True}, dict(_TMP)],
     }
 
@@ -155,5 +156,5 @@ def _parallelism(machine_type: MachineType) -> list[str]:
 
 
 def _cores(quantity: str) -> Fraction:
-    number = quantity.rstrip("kKMGTPim")
+    number = quantity.rstrip("kKMGTPEim")
     return Fraction(number) * _SUFFIXES.get(quantity[len(number) :], 1)

@@ -120,7 +120,8 @@ def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) ->
     built["volumeMounts"] = [dict(_WORK), *built.pop("volumeMounts", ())]
     if _shared_memory(container, machine_type):
         built["volumeMounts"].append(dict(_SHARED_MEMORY))
-    return {"name": names.TRAINER_CONTAINER, **built}
+    # A program that says nothing in its termination message is quoted with its last lines.
+    return {"name": names.TRAINER_CONTAINER, **built, "terminationMessagePolicy": "FallbackToLogsOnError"}
 
 
 def _recipe(job: TrainingJob, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
@@ -148,6 +149,9 @@ def _own(container: Container, job: TrainingJob) -> dict[str, Any]:
 
 
 def _shared_memory(container: Container | None, machine_type: MachineType) -> str | None:
+    mounts = (container.volume_mounts if container else None) or ()
+    if any(mount.mount_path.rstrip("/") == _SHARED_MEMORY["mountPath"] for mount in mounts):
+        return None  # the program brings its own
     return (container.shared_memory if container else None) or machine_type.spec.shared_memory
 
 

@@ -7,8 +7,16 @@ USER = 1000
 
 
 def pod() -> dict[str, Any]:
-    """Of the pod: the group owns the volumes, so that the agent reads what a program of another user id wrote."""
-    return {"runAsNonRoot": True, "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}}
+    """Of the pod: the group owns the volumes, so that the agent reads what a program of another user id wrote.
+
+    A volume whose root is the group's already is left as it is: a big one would be walked through at every attempt.
+    """
+    return {
+        "runAsNonRoot": True,
+        "fsGroup": USER,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def own_container() -> dict[str, Any]:

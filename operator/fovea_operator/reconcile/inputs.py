@@ -1,4 +1,8 @@
-"""Inputs by name (job://…, model://…) become addresses in the store, with the digest that the agent checks."""
+"""Inputs by name (job://…, model://…) become addresses in the store, with the digest that the agent checks.
+
+They are looked up once, for the first pod. What they stood for is written in its plan and, from the first status that
+tells of it, in `status.resolvedInputs`: every later attempt takes the same, whatever became of the objects meanwhile.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +11,7 @@ from fovea_api.contract import storage
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
+from fovea_api.v1alpha1.training_job_status import ResolvedInput
 
 from fovea_operator.desired.pod import Sources
 from fovea_operator.reconcile import references, versions
@@ -24,13 +29,42 @@ class Unresolved:
     final: bool
 
 
+CHECKPOINT = "checkpoint.from"
+"""Name of the job to continue among the resolved inputs; no input can have it, since names hold no dot."""
+
+
+def resolved(observed: JobObserved) -> tuple[ResolvedInput, ...]:
+    """What names stood for, by the status and by the newest pod that was told: it knows before the status does."""
+    known = {item.name: item for item in observed.job.status.resolved_inputs or ()}
+    told = [pod for pod in observed.pods if pod.publications or pod.checkpoint_from]
+    if told:
+        newest = max(told, key=lambda pod: (pod.created, pod.name))
+        known |= {item.name: item for item in of_sources(Sources(newest.publications, newest.checkpoint_from))}
+    return tuple(known.values())
+
+
+def of_sources(sources: Sources) -> tuple[ResolvedInput, ...]:
+    """What of a pod's sources other objects stood for."""
+    found = [
+        ResolvedInput(name=item.name, uri=item.uri, digest=item.digest)
+        for item in sources.inputs
+        if item.kind == INPUT_PUBLICATION
+    ]
+    if sources.checkpoint_from:
+        found.append(ResolvedInput(name=CHECKPOINT, uri=sources.checkpoint_from))
+    return tuple(found)
+
+
 def resolve(observed: JobObserved, settings: Settings) -> Sources | Unresolved:
     """All inputs and the checkpoint to begin with, or the first of them that is not there."""
-    resolved: list[Input] = []
+    known = {item.name: item for item in resolved(observed)}
+    inputs: list[Input] = []
     for name, uri in (observed.job.spec.inputs or {}).items():
         reference = references.parse(uri)
         found: Input | Unresolved
-        if isinstance(reference, JobOutput):
+        if reference is not None and name in known:
+            found = Input(name, known[name].uri, INPUT_PUBLICATION, known[name].digest)
+        elif isinstance(reference, JobOutput):
             found = _of_job(f"spec.inputs.{name}", name, uri, reference, observed)
         elif isinstance(reference, ModelFiles):
             found = _of_model(f"spec.inputs.{name}", name, uri, reference, observed.versions)
@@ -38,9 +72,9 @@ def resolve(observed: JobObserved, settings: Settings) -> Sources | Unresolved:
             found = Input(name, uri)
         if isinstance(found, Unresolved):
             return found
-        resolved.append(found)
-    begin = _checkpoint(observed, settings)
-    return begin if isinstance(begin, Unresolved) else Sources(tuple(resolved), begin)
+        inputs.append(found)
+    begin = known[CHECKPOINT].uri if CHECKPOINT in known else _checkpoint(observed, settings)
+    return begin if isinstance(begin, Unresolved) else Sources(tuple(inputs), begin)
 
 
 def _of_job(field: str, name: str, uri: str, reference: JobOutput, observed: JobObserved) -> Input | Unresolved:
@@ -87,8 +121,8 @@ def _of_model(
 def _checkpoint(observed: JobObserved, settings: Settings) -> str | Unresolved:
     """Address of the job whose checkpoints are to be continued; empty: none."""
     name = references.checkpoint_job(observed.job)
-    if name is None:
-        return ""
+    if name is None or observed.job.status.checkpoint is not None:
+        return ""  # with a checkpoint of its own a job needs nobody else's
     other = _other("spec.checkpoint.from", f"job://{name}", name, observed)
     if isinstance(other, Unresolved):
         return other

@@ -25,8 +25,10 @@ def select(name: str | None, machine_types: Mapping[str, MachineType]) -> Machin
     return machine_types[defaults[0]] if defaults else None
 
 
-def missing(name: str | None, machine_types: Mapping[str, MachineType]) -> str:
-    """The sentence for a machine type that does not exist."""
+def missing(name: str | None, machine_types: Mapping[str, MachineType], unreadable: Mapping[str, str]) -> str:
+    """The sentence for a machine type that does not exist, or cannot be read: why not, by name."""
+    if name is not None and name in unreadable:
+        return f"MachineType {name!r} exists and cannot be read; this is for the platform team: {unreadable[name]}."
     there = ", ".join(sorted(machine_types)) or "none"
     if name is None:
         return f"There is no default MachineType: ask the platform team to set spec.default on one (there is: {there})."

@@ -8,6 +8,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
@@ -18,7 +19,7 @@ from fovea_operator.desired.service import service
 from fovea_operator.reconcile import conditions, endpoint, events, rollout, serving_health
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Write
 from fovea_operator.reconcile.events import EventType
-from fovea_operator.reconcile.observed import DeploymentObserved
+from fovea_operator.reconcile.observed import DeploymentObserved, ServiceRecord
 from fovea_operator.reconcile.rollout import Places
 from fovea_operator.reconcile.serving_view import ServingView, revision_of
 from fovea_operator.settings import Settings
@@ -65,13 +66,18 @@ def _children(view: ServingView, places: Places) -> Iterator[Child]:
     pointed_at = places.stable or places.candidate
     if pointed_at is not None:
         manifest = service(view.deployment, pointed_at.version, revision_of(pointed_at))
-        record = view.observed.service
-        same = record is not None and (record.type, dict(record.selector)) == (
-            manifest["spec"]["type"],
-            manifest["spec"]["selector"],
-        )
-        if not same:
+        if view.observed.service is None or not _is_as_wanted(view.observed.service, manifest):
             yield Child(Write.APPLY, manifest)
+
+
+def _is_as_wanted(record: ServiceRecord, manifest: dict[str, Any]) -> bool:
+    """Whether a Service has what the manifest says; what others added to it (labels, ports) is theirs."""
+    spec = manifest["spec"]
+    return (
+        (record.type, record.selector) == (spec["type"], spec["selector"])
+        and record.labels.items() >= manifest["metadata"]["labels"].items()
+        and all(record.ports.get(port["name"]) == port for port in spec["ports"])
+    )
 
 
 def _workload(view: ServingView, place: VersionStatus) -> Iterator[Child]:
@@ -140,10 +146,11 @@ def _serving(view: ServingView, places: Places) -> Said:
 
 
 def _progressing(view: ServingView, places: Places) -> Said:
-    if places.failed is not None and places.problem is not None:
-        return False, places.problem.reason, places.problem.message
+    problem = places.problem
+    if problem is not None and (places.failed is not None or problem.reason == DeploymentReason.DEADLINE_EXCEEDED):
+        return False, problem.reason, problem.message
     if view.observed.refused:
-        said = f"The API server refuses a Deployment or Service, it is tried again: {view.observed.refused}"
+        said = f"{rollout.REFUSED}{view.observed.refused}"
         return places.candidate is not None, DeploymentReason.POD_REFUSED, said
     if places.candidate is not None:
         number = places.candidate.version

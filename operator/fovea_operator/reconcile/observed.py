@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+from fovea_api.contract.plan import Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
@@ -56,6 +58,10 @@ class PodRecord:
     """Message of DisruptionTarget=True, else empty."""
     containers: Mapping[str, ContainerRecord] = field(default_factory=dict)
     """By name, init containers included."""
+    publications: tuple[Input, ...] = ()
+    """Of its plan, if it is a training pod: inputs that another job or a model stood for."""
+    checkpoint_from: str = ""
+    """Of its plan: where the job is whose checkpoint it begins with."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,9 @@ class ServiceRecord:
     selector: Mapping[str, str]
     node_ports: Mapping[str, int]
     """By port name; empty for ClusterIP."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The ports by name, as the API server has them, without their node port."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +112,16 @@ class JobObserved:
     """ModelVersions of every model that this job names (registration and inputs)."""
     deployments: Mapping[str, ModelDeployment]
     """ModelDeployments of the namespace with the name of the job's model."""
+    unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
+    """Those that exist and cannot be read: why not, by name."""
+    highest_taken: int = 0
+    """When a pod has ended: the highest number that statuses of the namespace name as a version of the job's model."""
     progress: ProgressReport | None = None
     """Latest report of the current pod's agent."""
     refused: str = ""
     """The API server's message when it refused (4xx) a child of the previous decision, else empty."""
+    predecessors: tuple[PodRecord, ...] = ()
+    """Pods of deleted jobs of the same name."""
 
 
 @dataclass(frozen=True)
@@ -120,4 +135,6 @@ class DeploymentObserved:
     pods: tuple[PodRecord, ...]
     service: ServiceRecord | None
     machine_types: Mapping[str, MachineType]
+    unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
+    """Those that exist and cannot be read: why not, by name."""
     refused: str = ""

@@ -12,6 +12,7 @@ from fovea_api.contract.exit_codes import Outcome
 from fovea_api.contract.report import REASON_ALREADY_COMPLETE, REASON_PUBLISHED, Published, Termination
 from fovea_api.v1alpha1.conditions import JobReason
 
+from fovea_operator.reconcile import last_words
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.view import ended, trainer_ended
 
@@ -163,7 +164,7 @@ def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
     code = trainer.exit_code if trainer.exit_code is not None else exit_codes.INTERNAL
     at = trainer.finished
     if trainer.terminated_reason in _SPOILT:
-        text = _shortened(trainer.termination_message)
+        text = last_words.of(trainer.termination_message)
         return Failure(
             JobReason.PROGRAM_FAILED, f"the program cannot be started: {text}", retryable=False, exit_code=code, at=at
         )
@@ -177,7 +178,7 @@ def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
             exit_code=code,
             at=at,
         )
-    text = _shortened(trainer.termination_message)
+    text = last_words.of(trainer.termination_message)
     message = f"the program ended with exit code {code}" + (f": {text}" if text else "")
     retryable = exit_codes.outcome(code) is Outcome.RETRYABLE
     return Failure(JobReason.PROGRAM_FAILED, message, retryable, code, at)
@@ -204,8 +205,3 @@ def disturbed(pod: PodRecord) -> bool:
 def _disturbance(pod: PodRecord) -> str:
     why = pod.disrupted or pod.message or ("it was deleted" if pod.deleting else pod.reason)
     return f"pod {pod.name} was ended from outside: {why}"
-
-
-def _shortened(text: str, limit: int = 500) -> str:
-    text = text.strip()
-    return text if len(text) <= limit else f"…{text[-limit:]}"

@@ -1,8 +1,8 @@
 """What becomes of a trained model: a ModelVersion, and a ModelDeployment that serves it.
 
-The number is the newest plus one, and the name is made of it, so two jobs that choose the same number meet in the API
-server: one of them sees the other's version and chooses again. A version remembers its job's uid, so a crash never
-makes two.
+The number is the newest plus one, where a deleted version that a status still names counts too. The name is made of
+it, so two jobs that choose the same number meet in the API server: one of them sees the other's version and chooses
+again. A version remembers its job's uid, so a crash never makes two.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,9 @@ def register(view: View, success: Success, model: str, published: Published) -> 
     if own is not None:
         name = own.metadata.name
     else:
-        number = max((version.spec.version for version in versions), default=0) + 1
+        # What was deleted keeps its number for as long as a status names it.
+        newest = max((version.spec.version for version in versions), default=0)
+        number = max(newest, view.observed.highest_taken) + 1
         name = names.model_version(model, number)
         metrics = finite(success.termination.metrics)
         attempt = None if success.already else view.attempt

@@ -1,14 +1,14 @@
 """A job's next status: one function through which every policy writes, so that state, conditions and message agree."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1 import Condition, JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job_status import RoleStatus, TrainingJobStatus
 
-from fovea_operator.reconcile import cleanup, conditions, events, times, ttl
+from fovea_operator.reconcile import cleanup, conditions, events, inputs, times, ttl
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event
 from fovea_operator.reconcile.events import EventType
 from fovea_operator.reconcile.view import CHIEF, View, ended, trainer_started
@@ -29,6 +29,7 @@ NOTABLE: Mapping[str, EventType] = {
     JobReason.UNSCHEDULABLE: "Warning",
     JobReason.IMAGE_PULL_FAILED: "Warning",
     JobReason.POD_REFUSED: "Warning",
+    JobReason.PREDECESSOR_ENDING: "Normal",
     JobReason.CONTAINER_CONFIG_ERROR: "Warning",
     JobReason.STORE_UNREACHABLE: "Warning",
     JobReason.RETRYING: "Warning",
@@ -63,8 +64,9 @@ def status(
     update = {
         "state": state,
         "message": said,
-        "conditions": held,
+        "conditions": _of_generation(held, view.job.metadata.generation),
         "roles": roles(view),
+        "resolved_inputs": list(inputs.resolved(view.observed)) or None,
         "observed_generation": view.job.metadata.generation,
     }
     if view.status.queue_time is None and admitted is not None:
@@ -93,8 +95,10 @@ def over(
     update = {
         "state": state,
         "message": said,
-        "conditions": held,
-        "roles": roles(view),
+        "conditions": _of_generation(held, view.job.metadata.generation),
+        # What still runs is told to end, and no later status counts what became of it.
+        "roles": {role: counts.model_copy(update={"pending": 0, "active": 0}) for role, counts in roles(view).items()},
+        "resolved_inputs": list(inputs.resolved(view.observed)) or None,
         "start_time": started,
         "running_seconds": view.seconds_run if started else view.status.running_seconds,
         "next_attempt_time": None,
@@ -111,8 +115,24 @@ def end(view: View, new: TrainingJobStatus, *, children: tuple[Child, ...] = ())
     return decision(view, new, children=children, deletions=deletions, requeue_at=expiry)
 
 
+def acknowledged(view: View) -> dict[str, Any] | None:
+    """The status as it is, said of the newest spec; None when it is already. For what an edit of the spec leaves as it is."""
+    status, generation = view.job.status, view.job.metadata.generation
+    if status.observed_generation is None or status.observed_generation >= generation:
+        return None
+    told = {"observed_generation": generation, "conditions": _of_generation(status.conditions, generation)}
+    return status.model_copy(update=told).dump()
+
+
+def _of_generation(held: Sequence[Condition] | None, generation: int) -> list[Condition] | None:
+    """Conditions that were all looked at anew: none of them is left to be of an older spec."""
+    if held is None:
+        return None
+    return [condition.model_copy(update={"observed_generation": generation}) for condition in held]
+
+
 def roles(view: View) -> dict[str, RoleStatus]:
-    """The chief's pods, counted."""
+    """The chief's pods that are there, counted."""
     counts = {"pending": 0, "active": 0, "succeeded": 0, "failed": 0}
     for pod in view.observed.pods:
         if ended(pod):

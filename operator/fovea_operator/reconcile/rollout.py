@@ -5,27 +5,32 @@ from datetime import datetime, timedelta
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
-from fovea_api.v1alpha1.model_deployment import VersionStatus
+from fovea_api.v1alpha1.model_deployment import FailedVersion, VersionStatus
 
 from fovea_operator.reconcile import conditions, machine, serving_health, times
 from fovea_operator.reconcile.serving_health import Problem
 from fovea_operator.reconcile.serving_view import ServingView
 
 MAX_DRAINING = 16
-_REASONS = frozenset(reason.value for reason in DeploymentReason)
+REFUSED = "The API server refuses a Deployment or Service, it is tried again: "
+RETRY_SECONDS = 3600
+"""A version that missed its deadline beside a served one is tried again after this time at the earliest."""
+RETRY_DEADLINES = 6
+"""And after so many deadlines: what does not come up holds its machines for a small part of the time only."""
+_REASONS = frozenset(reason.value for reason in DeploymentReason) - {DeploymentReason.INTERNAL_ERROR.value}
 
 
 @dataclass(frozen=True)
 class Places:
     """Which version stands where.
 
-    `problem`: what is wrong with the candidate (a clause), or why there is none or it was given up (a sentence).
+    `problem`: what is wrong with the candidate (a clause), or why there is none, it was given up or it is late (a sentence).
     """
 
     stable: VersionStatus | None = None
     candidate: VersionStatus | None = None
     draining: tuple[VersionStatus, ...] = ()
-    failed: VersionStatus | None = None
+    failed: FailedVersion | None = None
     problem: Problem | None = None
 
     @property
@@ -85,41 +90,69 @@ def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places
         # answers, so its deadline is met.
         return replace(places, candidate=candidate) if view.observed.refused else _switch(view, places, candidate)
     if candidate.deployment not in view.workloads and view.machine_type is None:
-        message = machine.missing(view.spec.machine_type, view.observed.machine_types)
+        seen = view.observed
+        message = machine.missing(view.spec.machine_type, seen.machine_types, seen.unreadable_machine_types)
         return replace(places, problem=Problem(DeploymentReason.MACHINE_TYPE_MISSING, message))
     problem = serving_health.problem(view, candidate)
     if problem is not None and problem.final:
-        return _give_up(places, candidate, problem)
-    if view.now >= deadline(view, candidate):
-        return _give_up(places, candidate, _too_late(view, problem))
-    return replace(places, candidate=candidate, problem=problem)
+        return _give_up(view, places, candidate, problem)
+    if view.now < deadline(view, candidate):
+        return replace(places, candidate=candidate, problem=problem)
+    late = _too_late(view, problem)
+    if places.stable is not None:
+        return _give_up(view, places, candidate, late)
+    # Nothing is served: whatever was away may come back, so its Deployment stays, as Kubernetes' own ones do.
+    message = (
+        f"Version {candidate.version} is not ready: {late.message}; nothing is served. "
+        "It is tried on, and served as soon as it answers."
+    )
+    return replace(places, candidate=candidate, problem=replace(late, message=message))
 
 
 def _given_up(view: ServingView, target: VersionStatus) -> Problem | None:
-    """Why this target was given up; None when it was not, or when the spec has changed since."""
+    """Why this target was given up; None when it was not, or when it is tried again."""
     failed = view.status.failed
     said = conditions.find(view.status.conditions, DeploymentCondition.PROGRESSING)
-    if failed is None or said is None or failed.deployment != target.deployment:
+    if failed is None or said is None or failed.deployment != target.deployment or said.reason not in _REASONS:
         return None
-    if said.observed_generation != view.generation or said.reason not in _REASONS:
+    # Not the generation: a write of an autoscaler to /scale says nothing about the version.
+    if failed.deadline_seconds not in (None, view.spec.rollout.progress_deadline_seconds):
         return None
-    return Problem(DeploymentReason(said.reason), said.message, final=True)
+    problem = Problem(DeploymentReason(said.reason), said.message, final=said.reason in serving_health.FINAL)
+    return problem if problem.final or view.now < again_at(view, failed) else None
 
 
-def _give_up(places: Places, candidate: VersionStatus, problem: Problem) -> Places:
-    rest = f"version {places.stable.version} keeps serving" if places.stable else "nothing is served"
-    message = (
-        f"Version {candidate.version} is given up: {problem.message}; {rest}. "
-        "It is tried again when the spec or the wanted version changes."
+def _give_up(view: ServingView, places: Places, candidate: VersionStatus, problem: Problem) -> Places:
+    failed = FailedVersion(
+        version=candidate.version,
+        digest=candidate.digest,
+        deployment=candidate.deployment,
+        since=times.text(view.now),
+        deadline_seconds=view.spec.rollout.progress_deadline_seconds,
     )
-    return replace(places, failed=candidate, problem=replace(problem, message=message))
+    rest = f"version {places.stable.version} keeps serving" if places.stable else "nothing is served"
+    when = "" if problem.final else f"at {times.text(again_at(view, failed))}, or "
+    message = (
+        f"Version {candidate.version} is given up: {problem.message}; {rest}. It is tried again {when}when the wanted "
+        "version, spec.machineType or spec.rollout.progressDeadlineSeconds changes."
+    )
+    return replace(places, failed=failed, problem=replace(problem, message=message))
 
 
 def _too_late(view: ServingView, problem: Problem | None) -> Problem:
     seconds = view.spec.rollout.progress_deadline_seconds
-    why = f": {problem.message}" if problem else ""
+    said = problem.message if problem else _refusal(view)
+    why = f": {said.rstrip('.')}" if said else ""
     message = f"its pods were not ready within {seconds} s (rollout.progressDeadlineSeconds){why}"
-    return Problem(DeploymentReason.DEADLINE_EXCEEDED, message, final=True)
+    return Problem(DeploymentReason.DEADLINE_EXCEEDED, message)
+
+
+def _refusal(view: ServingView) -> str:
+    """What the API server said against the Deployment, now or, where it is not asked again, the last time."""
+    said = conditions.find(view.status.conditions, DeploymentCondition.PROGRESSING)
+    if view.observed.refused or said is None or not said.message.startswith(REFUSED):
+        return view.observed.refused
+    return said.message.removeprefix(REFUSED)
 
 
 def _switch(view: ServingView, places: Places, candidate: VersionStatus) -> Places:
@@ -150,9 +183,15 @@ def _unless_reached(view: ServingView, place: VersionStatus) -> VersionStatus:
 
 
 def deadline(view: ServingView, candidate: VersionStatus) -> datetime:
-    """When the candidate is given up."""
+    """When the candidate is late."""
     since = times.parse(candidate.since) or view.now
     return since + timedelta(seconds=view.spec.rollout.progress_deadline_seconds)
+
+
+def again_at(view: ServingView, failed: FailedVersion) -> datetime:
+    """When a version that missed its deadline is tried again."""
+    since = times.parse(failed.since) or view.now
+    return since + timedelta(seconds=max(RETRY_SECONDS, RETRY_DEADLINES * view.spec.rollout.progress_deadline_seconds))
 
 
 def drained_at(view: ServingView, place: VersionStatus) -> datetime:
@@ -166,5 +205,7 @@ def wake(view: ServingView, places: Places) -> datetime | None:
     ends = [drained_at(view, place) for place in places.draining]
     if places.candidate is not None:
         ends.append(deadline(view, places.candidate))
+    if places.failed is not None and places.problem is not None and not places.problem.final:
+        ends.append(again_at(view, places.failed))
     # What is over and changed nothing waits for something else: a Service that is refused.
     return times.earliest(*(end for end in ends if end > view.now))

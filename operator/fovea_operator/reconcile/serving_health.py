@@ -8,6 +8,7 @@ from fovea_api.contract.report import Termination
 from fovea_api.v1alpha1.conditions import DeploymentReason
 from fovea_api.v1alpha1.model_deployment import VersionStatus
 
+from fovea_operator.reconcile import last_words
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.serving_view import ServingView
 from fovea_operator.reconcile.stage import CONFIG_PROBLEMS, PULL_PROBLEMS
@@ -18,6 +19,9 @@ _FETCH_REASONS = {
     exit_codes.KEY_REFUSED: DeploymentReason.KEY_REFUSED,
     exit_codes.RESTART: DeploymentReason.STORE_UNREACHABLE,
 }
+
+FINAL = frozenset({DeploymentReason.MODEL_CORRUPT, DeploymentReason.MODEL_MISSING})
+"""Reasons for which a version can never be served as it is."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,7 @@ def _of_fetch(fetch: ContainerRecord) -> Iterator[Problem]:
     said = Termination.from_json(fetch.termination_message) or Termination.from_json(fetch.last_message)
     message = said.message if said else f"container {names.FETCH_MODEL_CONTAINER} ended with {code}"
     reason = _FETCH_REASONS.get(code or 0, DeploymentReason.SERVER_FAILED)
-    final = reason in (DeploymentReason.MODEL_CORRUPT, DeploymentReason.MODEL_MISSING)
-    yield Problem(reason, message.rstrip("."), final)
+    yield Problem(reason, message.rstrip("."), final=reason in FINAL)
 
 
 def _of_server(pod: PodRecord, server: ContainerRecord) -> Iterator[Problem]:
@@ -71,6 +74,6 @@ def _of_server(pod: PodRecord, server: ContainerRecord) -> Iterator[Problem]:
     if code is None:
         return
     reason = server.terminated_reason or server.last_reason
-    said = (server.termination_message or server.last_message).strip()[-500:]
+    said = last_words.of(server.termination_message or server.last_message)
     message = f"the model server of pod {pod.name} ended with {code}{f' ({reason})' if reason else ''}"
     yield Problem(DeploymentReason.SERVER_FAILED, f"{message}: {said}" if said else message)

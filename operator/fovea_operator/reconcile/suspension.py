@@ -31,7 +31,7 @@ def suspend(view: View) -> Decision:
             requeue_at=pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
         )
     if view.suspended:
-        return Decision()
+        return Decision(status=report.acknowledged(view))
     message = "Suspended: no pod runs. Set spec.suspend to false to go on."
     new = report.status(view, JobState.QUEUED, JobReason.SUSPENDED, message, next_attempt_time=None, queue_time=None)
     had_pod = pod is not None or view.seen

@@ -2,7 +2,7 @@
 
 The phases, in order; the first that has an answer decides:
 
-1. ended            a job that has ended keeps its status; its pods are cleaned up, and at its TTL it goes
+1. ended            a job that has ended keeps what its status says; its pods are cleaned up, and at its TTL it goes
 2. success          the output's digest is known: the model is registered, then the job is SUCCEEDED
 3. refused          the spec can never work: FAILED, and never a pod
 4. cancelled        spec.cancel: CANCELLING while pods end, then CANCELLED
@@ -10,7 +10,7 @@ The phases, in order; the first that has an answer decides:
 6. ran too long     runPolicy.maxRunningSeconds over all attempts
 7. failed attempt   the next attempt is written to the status, or the job is FAILED
 8. live pod         QUEUED, PREPARING or RUNNING, as the pod says
-9. next pod         machine type, inputs, back-off, and then the pod
+9. next pod         back-off, machine type, inputs, pods of a deleted namesake, and then the pod
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fovea_api.contract.report import Published
-from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1 import JobState, MachineType
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, PublicationStatus
 
@@ -32,7 +32,9 @@ from fovea_operator.reconcile import (
     inputs,
     machine,
     outcome,
+    predecessors,
     progress,
+    refusal,
     registration,
     report,
     retry,
@@ -43,7 +45,7 @@ from fovea_operator.reconcile import (
 )
 from fovea_operator.reconcile.decision import Child, Decision, Write
 from fovea_operator.reconcile.inputs import Unresolved
-from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.reconcile.observed import JobObserved, PodRecord
 from fovea_operator.reconcile.outcome import Success
 from fovea_operator.reconcile.view import CHIEF, SLACK, View, is_over
 from fovea_operator.settings import Settings
@@ -72,7 +74,7 @@ def _ended(view: View) -> Decision | None:
     expiry = ttl.expires_at(view.job)
     if expiry is not None and view.now >= expiry:
         return Decision(deletions=(ttl.deletion(view.job),))
-    return Decision(deletions=cleanup.at_end(view), requeue_at=expiry)
+    return Decision(status=report.acknowledged(view), deletions=cleanup.at_end(view), requeue_at=expiry)
 
 
 def _success(view: View) -> Decision | None:
@@ -248,17 +250,21 @@ def _admission(view: View) -> report.Admission:
 def _next_pod(view: View) -> Decision:
     begin = times.parse(view.status.next_attempt_time)
     if begin is not None and begin > view.now:
-        return Decision(requeue_at=begin)
+        return Decision(status=report.acknowledged(view), requeue_at=begin)
     name = machine.wanted_by(view.job)
     machine_type = machine.select(name, view.observed.machine_types)
     if machine_type is None:
-        return _wait(view, JobReason.MACHINE_TYPE_MISSING, machine.missing(name, view.observed.machine_types))
+        message = machine.missing(name, view.observed.machine_types, view.observed.unreadable_machine_types)
+        return _wait(view, JobReason.MACHINE_TYPE_MISSING, message)
     sources = inputs.resolve(view.observed, view.settings)
     if isinstance(sources, Unresolved):
         return _unresolved(view, sources)
+    if ending := predecessors.ending(view):
+        return _after(view, ending)
     if view.observed.refused:
-        return _pod_refused(view)
-    manifest = training_pod(view.job, CHIEF, view.attempt, machine_type, sources, view.settings)
+        return _pod_refused(view, machine_type)
+    attempt = predecessors.free_attempt(view)
+    manifest = training_pod(view.job, CHIEF, attempt, machine_type, sources, view.settings)
     return _create(view, Child(Write.CREATE, manifest), sources)
 
 
@@ -272,7 +278,10 @@ def _create(view: View, pod: Child, sources: Sources) -> Decision:
     fetches = f" It fetches {len(sources.inputs)} inputs first." if sources.inputs else ""
     message = f"Pod {name} is created and waits for a node.{fetches}"
     # Without `attempts` or with `nextAttemptTime` the status does not claim that the pod was seen.
-    new = report.status(view, JobState.QUEUED, JobReason.POD_CREATED, message, admitted=_admission(view))
+    resolved = list(inputs.of_sources(sources)) or None
+    new = report.status(
+        view, JobState.QUEUED, JobReason.POD_CREATED, message, admitted=_admission(view), resolved_inputs=resolved
+    )
     return report.decision(view, new, children=(pod,), requeue_at=deadlines.waiting_deadline(view))
 
 
@@ -292,14 +301,22 @@ def _wait(view: View, reason: JobReason, message: str) -> Decision:
     return report.decision(view, new, requeue_at=deadlines.waiting_deadline(view))
 
 
-def _pod_refused(view: View) -> Decision:
-    message = (
-        f"The API server refuses the pod: {view.observed.refused.rstrip('.')}. It is tried again; free the quota or "
-        "correct the policy, or cancel the job."
-    )
+def _after(view: View, ending: tuple[PodRecord, ...]) -> Decision:
+    message = predecessors.message(ending)
     if late := deadlines.waited_too_long(view, message):
         return late
-    new = report.status(view, JobState.QUEUED, JobReason.POD_REFUSED, message)
+    new = report.status(view, JobState.QUEUED, JobReason.PREDECESSOR_ENDING, message)
+    wake = times.earliest(predecessors.lost_at(ending), deadlines.waiting_deadline(view))
+    return report.decision(view, new, requeue_at=wake)
+
+
+def _pod_refused(view: View, machine_type: MachineType) -> Decision:
+    why = refusal.of_pod(view, machine_type.metadata.name)
+    if why.final:
+        return report.end(view, report.over(view, JobState.FAILED, JobReason.INVALID_SPEC, why.message, refused=True))
+    if late := deadlines.waited_too_long(view, why.message):
+        return late
+    new = report.status(view, JobState.QUEUED, JobReason.POD_REFUSED, why.message)
     return report.decision(view, new, requeue_at=deadlines.waiting_deadline(view))
 
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from fovea_serving.server.errors import ServingError, from_tensorflow, resource_exhausted, unavailable
+from fovea_serving.server.errors import (
+    ServingError,
+    deadline_exceeded,
+    from_tensorflow,
+    internal,
+    resource_exhausted,
+    unavailable,
+)
 from fovea_serving.server.waiting import WaitingCalls
 
 if TYPE_CHECKING:
@@ -34,6 +41,7 @@ Outcome = Ran | ServingError
 
 QUEUE_FULL: Final = "The batch scheduling queue to which this task was submitted is full"
 EXPIRED: Final = "Run() timeout exceeded while waiting in batching queue"
+TOO_SLOW: Final = "Run() timeout exceeded while the model was run"
 
 COMPANY_SHARE: Final = 4
 COMPANY_SECONDS: Final = 0.01
@@ -186,12 +194,19 @@ class Batcher:
         """Runs on a runner's thread and hands each caller its own rows or its own error."""
         started = time.monotonic()
         waited = [started - call.arrived for call in batch]
-        outcomes = [self._alone(batch[0])] if len(batch) == 1 else self._together(batch)
-        if outcomes is None:
-            for call in batch[:-1]:
-                loop.call_soon_threadsafe(_deliver, [call], [self._alone(call)])
-            batch, outcomes = batch[-1:], [self._alone(batch[-1])]
-        loop.call_soon_threadsafe(self._finished, batch, outcomes, loop)
+        outcomes: list[Outcome] | None = None
+        try:
+            outcomes = [self._alone(batch[0])] if len(batch) == 1 else self._together(batch)
+            if outcomes is None:
+                for call in batch[:-1]:
+                    loop.call_soon_threadsafe(_deliver, [call], [self._alone(call, again=True)])
+                batch, outcomes = batch[-1:], [self._alone(batch[-1], again=True)]
+        except Exception as error:
+            log.exception("A batch could not be run")
+            outcomes = [internal(f"The batch could not be run: {type(error).__name__}: {error}")] * len(batch)
+        finally:  # whatever happened: the runner is free, and nobody waits for ever
+            lost = [internal("The batch was not run to its end")] * len(batch)
+            loop.call_soon_threadsafe(self._finished, batch, outcomes or lost, loop)
         if self._observer is not None:
             self._observer.batch_ran(self.settings.pool_name, waited, time.monotonic() - started)
 
@@ -205,10 +220,11 @@ class Batcher:
         elif self._waiting:
             self._look_soon(loop)
 
-    def _alone(self, call: PendingCall) -> Outcome:
+    def _alone(self, call: PendingCall, *, again: bool = False) -> Outcome:
         remaining = None if call.deadline is None else call.deadline - time.monotonic()
         if remaining is not None and remaining <= 0:
-            return resource_exhausted(EXPIRED)
+            # A call that is run again did not wait in the queue all that time: the model was not ready in time.
+            return deadline_exceeded(TOO_SLOW) if again else resource_exhausted(EXPIRED)
         started = time.monotonic()
         try:
             values = call.servable.run(call.signature, call.feeds, call.outputs, remaining)
@@ -219,13 +235,13 @@ class Batcher:
     def _together(self, batch: list[PendingCall]) -> list[Outcome] | None:
         """Each call's share of one run, or None when the calls have to run alone."""
         first = batch[0]
-        feeds = [np.concatenate(parts) for parts in zip(*(call.feeds for call in batch), strict=True)]
         deadlines = [call.deadline for call in batch]
         timeout = None
         if all(deadline is not None for deadline in deadlines):
             timeout = max(0.001, max(d for d in deadlines if d is not None) - time.monotonic())
         started = time.monotonic()
         try:
+            feeds = [np.concatenate(parts) for parts in zip(*(call.feeds for call in batch), strict=True)]
             values = first.servable.run(first.signature, feeds, first.outputs, timeout)
         except Exception as error:  # noqa: BLE001 - the calls are run again one by one, where each error has its caller
             log.debug("A batch of %d calls failed, running them one by one: %s", len(batch), error)

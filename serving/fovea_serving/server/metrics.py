@@ -40,7 +40,7 @@ class _Counter:
         yield f"# HELP {self.name} {self.help}"
         yield f"# TYPE {self.name} counter"
         for labels, value in self.values.items():
-            yield f"{self.name}{{{_labels(self.labels, labels)}}} {_number(value)}"
+            yield f"{self.name}{{{_labels(self.labels, labels)}}} {_exact(value)}"
 
 
 @dataclass(slots=True)
@@ -65,10 +65,10 @@ class _Histogram:
             own = _labels(self.labels, labels)
             prefix = f"{own}," if own else ""
             seen = 0
-            for limit, count in zip([*map(_number, self.limits), "+Inf"], counts, strict=True):
+            for limit, count in zip([*map(_limit, self.limits), "+Inf"], counts, strict=True):
                 seen += count
                 yield f'{self.name}_bucket{{{prefix}le="{limit}"}} {seen}'
-            yield f"{self.name}_sum{{{own}}} {_number(total[0])}"
+            yield f"{self.name}_sum{{{own}}} {_exact(total[0])}"
             yield f"{self.name}_count{{{own}}} {seen}"
 
 
@@ -77,7 +77,12 @@ def _labels(names: Sequence[str], values: Sequence[str]) -> str:
     return ",".join(f'{name}="{value}"' for name, value in zip(names, escaped, strict=True))
 
 
-def _number(value: float) -> str:
+def _exact(value: float) -> str:
+    """With all digits: a rate is the difference of two sums, and rounded ones stand still and jump."""
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _limit(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{value:.6g}"
 
 

@@ -81,16 +81,20 @@ class Models:
         return [records[number] for number in sorted(records)]
 
     async def configure(self, models: Sequence[ModelSettings], *, wait_for_versions: bool = False) -> None:
-        """Serve exactly these models; returns when each is available, raises ServingError when one will not be.
+        """Serve exactly these models; returns when each new one is available, raises ServingError if one will not be.
+
+        What becomes of models that were there before is told by their states: one that is broken must not keep the
+        others from being changed. Labels move at once, to versions that are available already.
 
         At start a directory without versions is waited for; at a reload it is an error, else one wrong path would
         keep every later reload from happening.
         """
         async with self._changing:
-            labels = self._checked_labels(models)
+            self._labels = self._checked_labels(models)
             named = {model.name: model for model in models}
             for name in set(self._lifecycles) - set(named):
                 self._lifecycles.pop(name).remove()
+            new = [name for name, model in named.items() if not self._follows(model)]
             for name, model in named.items():
                 log.info("(Re-)adding model: %s", name)
                 if name in self._lifecycles:
@@ -98,8 +102,12 @@ class Models:
                 else:
                     self._lifecycles[name] = self._new(model)
                     self._following[name] = asyncio.get_running_loop().create_task(self._lifecycles[name].follow())
-            await self._wait(list(named), wait_for_versions=wait_for_versions)
-            self._labels = labels if self._labels_may_wait else self._checked_labels(models)
+            await self._wait(new, wait_for_versions=wait_for_versions)
+
+    def _follows(self, model: ModelSettings) -> bool:
+        """Whether the model's folder is followed already."""
+        lifecycle = self._lifecycles.get(model.name)
+        return lifecycle is not None and lifecycle.model.base_path == model.base_path
 
     async def _wait(self, names: list[str], *, wait_for_versions: bool) -> None:
         errors = await asyncio.gather(
@@ -125,10 +133,6 @@ class Models:
                     )
                 labels.setdefault(model.name, {})[label] = version
         return labels
-
-    def states_of_all(self) -> dict[str, dict[int, State]]:
-        """States by model and version, for logs and metrics."""
-        return {name: {v: r.state for v, r in lc.records.items()} for name, lc in self._lifecycles.items()}
 
     def close(self) -> None:
         """Stop following directories; loaded versions stay as they are."""

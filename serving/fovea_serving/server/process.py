@@ -11,12 +11,14 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 import uvloop
 
-from fovea_serving.server import config_files, flags, servable, warmup
+from fovea_serving.server import config_files, flags, reloading, servable, warmup
 from fovea_serving.server.batching import Batcher, BatchingSettings
 from fovea_serving.server.errors import ServingError
 from fovea_serving.server.examples import ExampleRules
@@ -124,7 +126,36 @@ async def _serve(settings: Settings) -> int:
     configured = _model_settings(settings)
     metrics = Metrics(known=lambda name: name in models)
     batcher = Batcher(batching_settings(settings), metrics)
-    models = Models(
+    models = _models(settings, metrics, batcher)
+    # What TensorFlow made of objects when it was imported stays: the collector need not walk through it while requests
+    # wait. Models do not stay: frozen with it, the graphs of the first versions would never be given back.
+    gc.collect()
+    gc.freeze()
+    loading = loop.create_task(models.configure(configured, wait_for_versions=True))
+    if not await _unless_stopped(loading, stop):
+        log.info("Asked to stop before every model was loaded")
+        return 0
+    inference = Inference(
+        models=models,
+        batcher=batcher,
+        metrics=metrics,
+        as_content=settings.enable_serialization_as_tensor_content,
+        rules=ExampleRules(check_method_name=settings.enable_signature_method_name_check),
+    )
+    rest_server = RestServer(inference, metrics, _rest(settings, metrics_path)) if settings.rest_api_port else None
+    grpc_server = _grpc(settings, inference, models)
+    await _open(settings, grpc_server, rest_server, tls)
+    following = loop.create_task(_follow_config_file(settings, models, configured))
+    await stop.wait()
+    following.cancel()
+    await _drain(settings, grpc_server, rest_server)
+    models.close()
+    batcher.close()
+    return 0
+
+
+def _models(settings: Settings, metrics: Metrics, batcher: Batcher) -> Models:
+    return Models(
         load=_Loader(settings, metrics),
         executor=ThreadPoolExecutor(settings.num_load_threads or os.cpu_count() or 1, thread_name_prefix="load"),
         settings=LoadSettings(
@@ -135,40 +166,24 @@ async def _serve(settings: Settings) -> int:
         closed=batcher.forget,
         labels_may_wait=settings.allow_version_labels_for_unavailable_models,
     )
-    inference = Inference(
-        models=models,
-        batcher=batcher,
-        metrics=metrics,
-        as_content=settings.enable_serialization_as_tensor_content,
-        rules=ExampleRules(check_method_name=settings.enable_signature_method_name_check),
-    )
-    loading = loop.create_task(models.configure(configured, wait_for_versions=True))
-    if not await _unless_stopped(loading, stop):
-        log.info("Asked to stop before every model was loaded")
-        return 0
-    # What TensorFlow and the models made of objects stays: the collector need not walk through it while requests wait.
-    gc.collect()
-    gc.freeze()
-    grpc_server = GrpcServer(
+
+
+def _grpc(settings: Settings, inference: Inference, models: Models) -> GrpcServer:
+    return GrpcServer(
         inference,
         models,
         arguments=flags.channel_arguments(settings.grpc_channel_arguments),
         with_health=settings.enable_grpc_healthcheck_service,
         may_reload=bool(settings.model_config_file),
     )
-    rest_server = RestServer(inference, metrics, _rest(settings, metrics_path)) if settings.rest_api_port else None
+
+
+async def _open(settings: Settings, grpc_server: GrpcServer, rest_server: RestServer | None, tls: Any) -> None:
     if rest_server is not None:
         await rest_server.start(settings.rest_api_port)
         log.info("Exporting HTTP/REST API at:localhost:%d ...", settings.rest_api_port)
     await grpc_server.start(port=settings.port, socket_path=settings.grpc_socket_path, tls=tls)
     log.info("Running ModelServer at 0.0.0.0:%d ...", settings.port)
-    reloading = loop.create_task(_reload_from_file(settings, models))
-    await stop.wait()
-    reloading.cancel()
-    await _drain(settings, grpc_server, rest_server)
-    models.close()
-    batcher.close()
-    return 0
 
 
 def _rest(settings: Settings, metrics_path: str | None) -> RestSettings:
@@ -212,18 +227,10 @@ async def _drain(settings: Settings, grpc_server: GrpcServer, rest_server: RestS
     log.info("Drained")
 
 
-async def _reload_from_file(settings: Settings, models: Models) -> None:
-    """Follow changes of the model config file, when asked to; a bad file leaves everything as it is."""
+async def _follow_config_file(settings: Settings, models: Models, configured: list[ModelSettings]) -> None:
+    """Follow changes of the model config file, when asked to."""
     seconds = settings.model_config_file_poll_wait_seconds
-    if not settings.model_config_file or seconds <= 0:
-        return
-    current = _model_settings(settings)
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            wanted = _model_settings(settings)
-            if wanted != current:
-                await models.configure(wanted)
-                current = wanted
-        except (ServingError, flags.UsageError) as error:
-            log.error("Keeping the old model config: %s", error)  # noqa: TRY400 - the text says it
+    if settings.model_config_file and seconds > 0:
+        await reloading.follow_config(
+            partial(_model_settings, settings), models.configure, configured, partial(asyncio.sleep, seconds)
+        )

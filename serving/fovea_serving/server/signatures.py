@@ -17,7 +17,6 @@ from fovea_serving.server.tensors import Array
 DEFAULT_SIGNATURE: Final = SERVING_DEFAULT
 CLASSIFY_METHOD: Final = "tensorflow/serving/classify"
 REGRESS_METHOD: Final = "tensorflow/serving/regress"
-PREDICT_METHOD: Final = "tensorflow/serving/predict"
 
 
 @dataclass(frozen=True, slots=True)

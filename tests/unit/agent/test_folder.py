@@ -2,14 +2,18 @@
 
 import errno
 import hashlib
+import io
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from fovea_agent import folder as folder_module
 from fovea_agent.errors import Vanished, VolumeProblem
 from fovea_agent.folder import MIB, MULTIPART_FROM, PART, Folder, Window, part_size
+from fovea_agent.settings import StoreAccess
+from fovea_agent.store import mapped
 
 
 def md5(data: bytes) -> bytes:
@@ -188,3 +192,18 @@ def test_parts_are_few_enough_for_s3() -> None:
         step = part_size(size)
         assert step % MIB == 0
         assert -(-size // step) <= 10_000
+
+
+def test_a_disk_that_cannot_be_read_is_a_problem_of_the_volume_and_not_one_of_the_store(
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path, "output")
+
+    class Broken(io.BytesIO):
+        def read(self, amount: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(folder, "open", lambda path: nullcontext(Broken()))
+    access = StoreAccess("http://127.0.0.1:9", "fovea", "key", "secret")
+    with pytest.raises(VolumeProblem, match=r"output/a cannot be read.*Input/output error"), mapped(access, "fovea"):
+        Window(folder, "a", 0, 1).read(1)

@@ -108,3 +108,17 @@ def test_what_is_not_an_outage_is_not_tried_again() -> None:
     with pytest.raises(KeyRefused):
         patience(clock, None).run(refuse, "x")
     assert (len(asked), clock.pauses) == (1, [])
+
+
+def test_what_ends_with_the_grace_period_in_its_middle_is_not_tried_again() -> None:
+    clock = Clock()
+    one = patience(clock, None)
+    one.end_at(1010)
+
+    def slow() -> None:
+        clock.now += 30
+        one.check("part 7")
+
+    with pytest.raises(GraceExceeded, match="next: part 7"):
+        one.run(slow, "write")
+    assert (clock.pauses, one.unreachable_since, one.left()) == ([], None, 0.0)

@@ -1,8 +1,11 @@
 """What a progress report says, and which numbers of an evaluation are recorded."""
 
+import threading
+from pathlib import Path
+
 import pytest
 from fovea_agent.evaluation import metrics_of
-from fovea_agent.report import Checkpointed, build_report, last_progress
+from fovea_agent.report import Checkpointed, Reporter, build_report, last_progress
 from fovea_api.contract.progress import Progress
 from fovea_api.contract.report import ProgressReport
 
@@ -51,3 +54,23 @@ def test_a_report_puts_progress_and_checkpoint_together() -> None:
 )
 def test_metrics_are_the_finite_numbers(data: bytes, metrics: dict[str, float]) -> None:
     assert metrics_of(data) == metrics
+
+
+def test_a_report_that_takes_too_long_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fovea_agent.report.LAST_POST", 0.05)
+    reporter = Reporter("http://127.0.0.1:9", tmp_path, tmp_path, "progress/progress.jsonl", interval=0.0)
+    posting, over = threading.Event(), threading.Event()
+
+    def post() -> None:
+        posting.set()
+        assert over.wait(60)
+
+    monkeypatch.setattr(reporter, "post_if_changed", post)
+    reporter.start()
+    assert posting.wait(20)
+    stopping = threading.Thread(target=reporter.stop, args=[0.0], daemon=True)
+    stopping.start()
+    stopping.join(20)
+    late = stopping.is_alive()
+    over.set()
+    assert not late

@@ -1,17 +1,19 @@
 """What the store's refusals mean: each leads to the exit code and the words of the contract."""
 
+import io
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 
 import pytest
-from fovea_agent.errors import AgentError, Changed, KeyRefused, Misconfigured, Missing, StoreUnreachable
+from fovea_agent.connections import UntilTheEnd, http_pool
+from fovea_agent.errors import AgentError, Changed, GraceExceeded, KeyRefused, Misconfigured, Missing, StoreUnreachable
 from fovea_agent.patience import Patience
 from fovea_agent.settings import StoreAccess
 from fovea_agent.store import Store, _failure, mapped
 from fovea_api.contract import exit_codes
-from urllib3.exceptions import SSLError
+from urllib3.exceptions import ProtocolError, SSLError
 
 ACCESS = StoreAccess("http://minio:9000", "fovea", "the-key", "the-secret")
 
@@ -94,3 +96,32 @@ def test_a_certificate_that_is_not_trusted_is_a_matter_of_configuration() -> Non
 def test_a_bucket_that_cannot_be_one_is_named_with_the_secrets_key() -> None:
     with pytest.raises(Misconfigured, match="Secret fovea-object-store, key bucket: invalid bucket name My Bucket"):
         Store(StoreAccess("http://minio:9000", "My Bucket", "a", "b"), Patience(0))
+
+
+def test_no_request_waits_longer_than_the_grace_period_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def urlopen(self: object, method: str, url: str, redirect: bool = True, **options: object) -> None:
+        seen.append(options.get("timeout"))
+        raise ProtocolError("no answer")
+
+    monkeypatch.setattr("urllib3.PoolManager.urlopen", urlopen)
+    left: list[float | None] = [None]
+    pool = http_pool(1, None, lambda: left[0])
+    for left[0] in (None, 90.0, 20.0, 3.0, 0.1):
+        with pytest.raises(ProtocolError):
+            pool.request("GET", "http://minio:9000/")
+    assert seen[0] is None, "the pool's own"
+    limits = [(one.connect_timeout, one.read_timeout) for one in seen[1:]]  # type: ignore[attr-defined]
+    assert limits == [(5.0, 60.0), (5.0, 20.0), (3.0, 3.0), (1.0, 1.0)]
+
+
+def test_a_body_under_way_ends_with_the_grace_period() -> None:
+    now = 0.0
+    patience = Patience(None, clock=lambda: now)
+    patience.end_at(10.0)
+    body = UntilTheEnd(io.BytesIO(b"abc"), lambda: patience.check("write x"))
+    assert body.read(2) == b"ab"
+    now = 11.0
+    with pytest.raises(GraceExceeded):
+        body.read(2)

@@ -216,3 +216,18 @@ def test_a_report_of_a_newer_agent_is_read_without_what_is_not_known() -> None:
     said = report.Termination.from_json(f'{{"reason": "Published", "message": "m", "progress": {text}}}')
     assert said is not None
     assert said.progress == report.ProgressReport(step=5, checkpoint_step=4)
+    output = '{"uri": "s3://fovea/x", "digest": "sha256:0", "size": 1, "files": 2, "mood": "good"}'
+    said = report.Termination.from_json(f'{{"reason": "Published", "message": "m", "output": {output}}}')
+    assert said is not None
+    assert said.output == report.Published("s3://fovea/x", "sha256:0", 1, 2)
+
+
+def test_a_plan_of_a_newer_operator_is_looked_at_without_what_is_not_known_but_not_carried_out() -> None:
+    text = (
+        '{"namespace": "vision", "job": "digits", "uid": "u", "attempt": 0, "mood": "good", '
+        '"inputs": [{"name": "data", "uri": "s3://fovea/x", "mood": "good"}]}'
+    )
+    read = plan.TrainingPlan.from_json(text, obey=False)
+    assert (read.job, read.inputs) == ("digits", (plan.Input("data", "s3://fovea/x"),))
+    with pytest.raises(ValueError, match="mood"):
+        plan.TrainingPlan.from_json(text)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from fovea.sdk import Client, InvalidError
+from fovea.sdk import cluster as clusters
 from fovea.sdk import store as stores
 from fovea_dev.pki import Pki
 from support.command_line import fovea
@@ -35,6 +37,39 @@ def test_a_folder_is_no_kubeconfig(tmp_path: Path) -> None:
     ran = fovea("jobs", "list", "--kubeconfig", tmp_path)
     assert ran.code == 1
     assert f"kubeconfig {tmp_path} cannot be used" in ran.err
+
+
+@pytest.fixture
+def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pod with a service account of namespace robots; the user's home in it."""
+    account, home = tmp_path / "serviceaccount", tmp_path / "home"
+    for folder in (account, home):
+        folder.mkdir()
+    (account / "token").write_text("token")
+    (account / "namespace").write_text("robots")
+    monkeypatch.setattr(clusters, "_SERVICE_ACCOUNT", account)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    return home
+
+
+def test_in_a_pod_a_kubeconfig_in_the_home_comes_before_the_service_account(pod: Path) -> None:
+    assert Client().namespace == "robots"
+    context = {"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "vision"}}
+    content = {"clusters": [{"name": "c", "cluster": {"server": "https://a"}}], "users": [{"name": "u", "user": {}}]}
+    (pod / ".kube").mkdir()
+    (pod / ".kube" / "config").write_text(yaml.safe_dump({**content, "contexts": [context], "current-context": "c"}))
+    client = Client()
+    assert (client.namespace, client.cluster.server) == ("vision", "https://a")
+
+
+def test_in_a_pod_a_user_without_a_home_has_the_service_account(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert Client().namespace == "robots"
 
 
 @pytest.fixture(scope="module")

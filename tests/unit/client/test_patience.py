@@ -1,14 +1,16 @@
 """An API server that does not answer is asked again for a while that starts when it stops answering, not before."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from fovea.sdk import UnreachableError, WaitTimeoutError, jobs, logs
 from fovea.sdk.jobs import Jobs
-from fovea.sdk.logs import LogStream
+from fovea.sdk.logs import LogLine, LogStream
 from fovea.sdk.patience import Patience
 from fovea_api.contract import labels
 from support.command_line import fovea
@@ -51,6 +53,9 @@ class Scripted:
     def get(self, target: Any, path: str, query: Any = None) -> Any:
         if "/pods" in path:
             return POD if path.endswith(POD["metadata"]["name"]) else {"items": [POD]}
+        return self._next(self.answers)
+
+    def create(self, *_: Any, **__: Any) -> Any:
         return self._next(self.answers)
 
     def watch(self, *_: Any) -> Iterator[Any]:
@@ -111,8 +116,45 @@ def test_a_job_that_was_never_read_is_not_waited_for_in_vain() -> None:
 
 
 def test_a_timeout_is_said_of_a_job_that_was_read() -> None:
-    with pytest.raises(WaitTimeoutError, match="job digits is still RUNNING after 0 s"):
+    with pytest.raises(WaitTimeoutError, match=r"job digits is still RUNNING after 0 s: .*describe digits -n vision`"):
         follow(Scripted([job("RUNNING")], [SILENCE]), timeout=0)
+
+
+def test_jobs_that_share_a_timeout_are_each_said_to_have_had_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster: Any = Scripted([job("RUNNING")], [SILENCE])
+    monkeypatch.setattr("fovea.cli.jobs._client", lambda _: SimpleNamespace(jobs=Jobs(cluster)))
+    ran = fovea("jobs", "wait", "digits", "digits", "--timeout", "0.01s")
+    assert ran.code == 124
+    assert ran.err.count("TIMEOUT: job digits is still RUNNING after 0.01 s") == 2
+
+
+@pytest.mark.parametrize("later", [job("RUNNING"), SILENCE], ids=["it runs", "the API server is silent"])
+def test_a_log_that_is_streamed_ends_at_the_timeout(monkeypatch: pytest.MonkeyPatch, later: Any) -> None:
+    monkeypatch.setattr(logs, "Patience", Patience)
+    cluster: Any = Scripted([job("RUNNING"), job("RUNNING"), later], [SILENCE], [[stamped(1)]])
+    monkeypatch.setattr("fovea.cli.jobs._client", lambda _: SimpleNamespace(jobs=Jobs(cluster)))
+    words = ("jobs", "submit", "digits", "--recipe", "image-classifier", "--stream-logs", "--timeout")
+    ran = fovea(*words, "0.05s")
+    assert ran.code == 124
+    assert "TIMEOUT: job digits is still RUNNING after 0.05 s" in ran.err
+
+
+def test_a_program_that_writes_without_a_pause_does_not_keep_from_asking_after_the_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = itertools.count(0.0, 0.001)
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    stream = LogStream(Scripted([{}], texts=[[]]), "vision", "digits", "u")  # type: ignore[arg-type]
+    for _ in range(1000):
+        stream._lines.put(LogLine("chief-0", 0, "", "more"))
+    left: list[int] = []
+
+    def ended() -> bool:
+        left.append(stream._lines.qsize())
+        return len(left) > 1
+
+    assert len(list(stream.follow(ended))) == 1000
+    assert left[0] > left[1] > 0
 
 
 def read(texts: list[Any]) -> list[str]:

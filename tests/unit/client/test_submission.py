@@ -277,6 +277,44 @@ def test_a_file_and_a_flag_that_name_two_namespaces_are_refused_together(tmp_pat
     assert ran.json()["metadata"]["namespace"] == "vision"
 
 
+EXPORTED = {
+    **training_job("digits", cancel=True),
+    "metadata": {
+        "name": "digits",
+        "namespace": "vision",
+        "labels": {"team": "a"},
+        "annotations": {"note": "b", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+        "uid": "u",
+        "resourceVersion": "7",
+        "generation": 2,
+        "creationTimestamp": "2026-05-01T11:00:00Z",
+        "deletionTimestamp": "2026-05-01T12:00:00Z",
+        "deletionGracePeriodSeconds": 0,
+        "finalizers": ["foregroundDeletion"],
+        "managedFields": [{"manager": "fovea-client"}],
+        "ownerReferences": [{"kind": "CronJob", "name": "nightly"}],
+    },
+    "status": {"state": "CANCELLED"},
+}
+"""A job as the cluster holds it."""
+OWN = {"namespace": "vision", "labels": {"team": "a"}, "annotations": {"note": "b"}}
+
+
+def test_a_job_that_was_read_from_a_cluster_is_submitted_again_without_what_the_cluster_wrote(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(EXPORTED))
+    again = fovea("jobs", "submit", file, "--print", "--format", "json").ok().json()
+    assert again == {**training_job("digits", cancel=True), "metadata": {"name": "digits", **OWN}}
+    other = fovea("jobs", "submit", "digits-2", "--config", file, "--print", "--format", "json").ok().json()
+    assert other == {**training_job(), "metadata": {"name": "digits-2", **OWN}}
+    assert submission.checked(EXPORTED, "the manifest") == again
+
+
+def test_a_misspelt_field_is_left_for_the_api_server_to_name() -> None:
+    document = training_job() | {"metadata": {"name": "a", "lables": {}}, "stauts": {}}
+    assert submission.checked(document, "the manifest") == document
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(InvalidError, match=r"cannot read nowhere.yaml: No such file"):
         submission.load("nowhere.yaml")

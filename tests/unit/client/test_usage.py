@@ -21,6 +21,10 @@ from support.command_line import fovea
         (["jobs", "submit", "a", "--recipe", "r", "--image", "i"], "--recipe and --image exclude each other"),
         (["jobs", "submit", "a", "b", "--recipe", "r"], "exactly one NAME is expected, not a b"),
         (["jobs", "submit", "a", "--recipe", "r", "--wait", "--stream-logs"], "exclude each other"),
+        (
+            ["jobs", "submit", "a", "--recipe", "r", "--timeout", "5m"],
+            "--timeout is how long --wait or --stream-logs goes",
+        ),
         (["jobs", "submit", "a", "--recipe", "r", "--arg", "x"], "'x' is not name=value"),
         (["jobs", "submit", "a", "--recipe", "r", "--max-running", "soon"], "'soon' is no duration: write 90, 90s"),
         (["jobs", "submit", "a", "--recipe", "r", "--max-running", "inf"], "'inf' is no duration: write 90, 90s"),

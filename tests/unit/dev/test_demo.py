@@ -1,10 +1,13 @@
-"""The demo begins on a machine that has nothing yet."""
+"""The demo begins on a machine that has nothing yet; what is deployed takes nothing away from anybody."""
 
 import json
+import shlex
 import subprocess
+from pathlib import Path
 
 import deploy
 import pytest
+import yaml
 from demo import Demo
 from deploy import Deployment
 
@@ -63,3 +66,74 @@ def test_an_installation_takes_no_teams_key_away(monkeypatch, tmp_path, sentence
     monkeypatch.setattr(Deployment, "_references", dict.fromkeys(names, "127.0.0.1:5000/x:1"))
     Deployment().install()
     assert installed == [f"objectStore.namespaces={expected}"], sentence
+
+
+def installed(monkeypatch, tmp_path, *, release: bool, marked: bool) -> list[str]:
+    """What is done to the release by install() and remove(), in a cluster with such a release or none."""
+    done = []
+
+    def run(_self, *command, **_options):
+        words = " ".join(command[:2])
+        if words == "helm list":
+            selected = "--selector" not in command or (marked and "fovea.dev/made-by=make-deploy" in command)
+            return json.dumps([{"name": "fovea"}] if release and selected else [])
+        if words == "helm upgrade":
+            assert command[command.index("--labels") + 1] == "fovea.dev/made-by=make-deploy"
+        if words in ("helm upgrade", "helm uninstall") or command[:2] == ("kubectl", "apply"):
+            done.append(words)
+        return "{}" if words == "helm get" else ""
+
+    monkeypatch.setattr(Deployment, "run", run)
+    monkeypatch.setattr(deploy, "CACHE", tmp_path)
+    names = ("fovea", "fovea-tensorflow", "minio")
+    monkeypatch.setattr(Deployment, "_references", dict.fromkeys(names, "registry.example/x:1"))
+    return done
+
+
+@pytest.mark.parametrize("step", ["install", "remove"])
+def test_a_release_that_somebody_else_made_in_a_named_cluster_stays_as_it_is(monkeypatch, tmp_path, step):
+    monkeypatch.delenv("FOVEA_TARGET", raising=False)
+    monkeypatch.setenv("FOVEA_KUBECONFIG", "/team/kubeconfig")
+    done = installed(monkeypatch, tmp_path, release=True, marked=False)
+    with pytest.raises(SystemExit) as ended:
+        getattr(Deployment(), step)()
+    assert done == []
+    for word in ("release fovea in namespace fovea-system", "/team/kubeconfig", "another cluster in FOVEA_KUBECONFIG"):
+        assert word in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "environ", "release", "marked"),
+    [
+        ("the first installation in a named cluster", {"FOVEA_KUBECONFIG": "/k"}, False, False),
+        ("the next one there", {"FOVEA_KUBECONFIG": "/k"}, True, True),
+        ("the embedded cluster's release of a time without marks", {"FOVEA_TARGET": "embedded"}, True, False),
+        ("kind's", {"FOVEA_TARGET": "kind"}, True, False),
+    ],
+)
+def test_a_release_of_ours_is_upgraded_and_marked(monkeypatch, tmp_path, sentence, environ, release, marked):
+    for name in ("FOVEA_TARGET", "FOVEA_KUBECONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    done = installed(monkeypatch, tmp_path, release=release, marked=marked)
+    Deployment().install()
+    Deployment().remove()
+    assert done == ["kubectl apply", "helm upgrade", "helm uninstall"], sentence
+
+
+def test_what_deploy_says_comes_next_begins_with_the_tools_and_uploads_what_its_example_reads(monkeypatch, capsys):
+    monkeypatch.setattr(deploy.sys, "argv", ["deploy.py"])
+    monkeypatch.setattr(Deployment, "install", lambda _self: None)
+    monkeypatch.setattr(Deployment, "kubeconfig", Path("/k"))
+    deploy.main()
+    said = [shlex.split(line) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [words[0] for words in said] == ["export", "python", "fovea", "kubectl", "fovea"]
+    assert said[0][1] == "KUBECONFIG=/k"
+    assert said[0][2].startswith(f"PATH={Path(deploy.sys.executable).parent}:{deploy.CACHE}/tools/bin:")
+    example = yaml.safe_load((deploy.ROOT / said[3][-1]).read_text())
+    data_set, namespace = said[2][4], said[2][-1]
+    assert example["spec"]["inputs"]["data"] == f"s3://fovea/{namespace}/datasets/{data_set}"
+    assert said[4][:4] == ["fovea", "jobs", "wait", example["metadata"]["name"]]
+    assert said[2][3] == f"{said[1][2]}/train"
+    assert (deploy.ROOT / said[1][1]).is_file()

@@ -104,6 +104,23 @@ def test_an_image_is_built_from_a_copy_pushed_and_not_built_again(
     assert "api/fovea_api/__init__.py" in files
 
 
+def test_a_registry_that_cannot_be_asked_gets_every_image_and_that_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_image(host: str, _name: str, _tag: str) -> bool:
+        raise registry.CannotAsk(f"{host} answers 401")
+
+    monkeypatch.setattr(registry, "has_image", has_image)
+    builder = RecordingBuilder()
+    subject = Images(Cache(tmp_path), Tools(Cache(tmp_path)), builder, "registry.example/team")
+    notes: list[str] = []
+    pushed = [subject.ensure(named(name), notes).reference for name in ("fovea", "fovea-tensorflow")]
+    assert builder.pushed == pushed
+    assert pushed[0].startswith("registry.example/team/fovea:")
+    said = [note for note in notes if "answers 401" in note]
+    assert said == ["built and pushed without asking what the registry has: registry.example/team answers 401"]
+
+
 def test_the_gpu_image_is_the_same_dockerfile_with_another_argument() -> None:
     cpu, gpu = named("fovea-tensorflow"), named("fovea-tensorflow-gpu")
     assert cpu.source_files() == gpu.source_files()

@@ -30,6 +30,13 @@ def test_the_cluster_that_is_meant(sentence: str, environ: dict[str, str], kind:
     assert choose(environ, lambda: kind) == expected, sentence
 
 
+def test_a_registry_is_written_as_images_names_begin() -> None:
+    named = {"FOVEA_KUBECONFIG": "/k", "FOVEA_REGISTRY": "registry.example/team/"}
+    assert choose(named, lambda: False) == External(Path("/k"), "registry.example/team")
+    with pytest.raises(LayoutError, match=r"FOVEA_REGISTRY='https://registry\.example': .*without https://"):
+        choose(named | {"FOVEA_REGISTRY": "https://registry.example"}, lambda: False)
+
+
 def test_an_unknown_target_is_refused_by_name() -> None:
     with pytest.raises(LayoutError, match="FOVEA_TARGET='minikube'"):
         choose({"FOVEA_TARGET": "minikube"}, lambda: False)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from fovea_api.contract import labels, names
+from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import JobState
 from fovea_operator.desired.deployment import revision
@@ -96,6 +97,8 @@ def pods(draw: st.DrawFn, attempt: int) -> PodRecord:
         unschedulable=draw(st.sampled_from(["", "0/1 nodes"])),
         disrupted=draw(st.sampled_from(["", "preempted"])),
         containers=draw(st.dictionaries(st.sampled_from(CONTAINERS), container_records)),
+        publications=draw(st.sampled_from([(), (Input("a", "s3://b/k", INPUT_PUBLICATION, "sha256:0"),)])),
+        checkpoint_from=draw(st.sampled_from(["", "s3://fovea/vision/jobs/other/other-uid"])),
     )
 
 
@@ -123,7 +126,9 @@ conditions = st.lists(
         },
         st.sampled_from(["Admitted", "Running", "Suspended", "Complete", "Failed", "Serving", "Progressing"]),
         st.sampled_from(["True", "False", "Unknown"]),
-        st.sampled_from(["Suspended", "Started", "Retrying", "Resumed", "ModelCorrupt", "Whatever"]),
+        st.sampled_from(
+            ["Suspended", "Started", "Retrying", "Resumed", "ModelCorrupt", "ProgressDeadlineExceeded", "Whatever"]
+        ),
         st.sampled_from(["2026-11-21T10:00:10Z", "", "soon"]),
         st.none() | st.integers(0, 2),
     ),
@@ -144,7 +149,9 @@ statuses = st.fixed_dictionaries(
         "endTime": timestamps,
         "runningSeconds": st.integers(0, 2000),
         "modelVersion": st.just("digits-v1"),
+        "observedGeneration": st.integers(0, 2),
         "checkpoint": st.just({"step": 3}),
+        "resolvedInputs": st.sampled_from([[], [{"name": "a", "uri": "s3://b/k", "digest": "sha256:0"}]]),
     },
 )
 
@@ -193,6 +200,9 @@ def observations(draw: st.DrawFn) -> JobObserved:
         deployments=draw(st.sampled_from([[], [deployment()]])),
         refused=draw(st.sampled_from(["", "exceeded quota"])),
         progress=draw(reports),
+        predecessors=tuple(
+            draw(pods(attempt)) for attempt in draw(st.lists(st.integers(0, 3), unique=True, max_size=2))
+        ),
     )
 
 
@@ -218,7 +228,10 @@ def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObser
     assert len(made) <= 1
     if was_over:
         assert not decision.children, "an ended job never gets a pod again"
-        assert decision.status is None, "an ended job's status is final"
+        said = (decision.status or status.dump()) | {"observedGeneration": None, "conditions": None}
+        assert said == status.dump() | {"observedGeneration": None, "conditions": None}, (
+            "an ended job's status is final"
+        )
     if decision.status is not None and JobState(decision.status["state"]).ended:
         assert not made
     assert now_recorded >= recorded, "attempts never decrease"
@@ -227,6 +240,8 @@ def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObser
         number = int(pod_manifest["metadata"]["labels"][labels.ATTEMPT])
         same = [pod for pod in seen.pods if attempt_of(pod) is not None and attempt_of(pod) >= number]
         assert not same, "no pod for an attempt that has one, nor for one that is over"
+        taken = {pod.name for pod in seen.predecessors}
+        assert pod_manifest["metadata"]["name"] not in taken, "no pod under the name of a deleted job's"
         assert number >= recorded
 
     assert len(created(decision, "ModelVersion")) <= 1

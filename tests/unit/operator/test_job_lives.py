@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fovea_api.contract import labels, names
+from fovea_api.contract.plan import INPUT_PUBLICATION, Input, TrainingPlan
 from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
 from fovea_operator.reconcile import training_job
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
@@ -25,10 +27,15 @@ class World:
     now: float = 0
     uids: int = 0
     posted: list[int] = field(default_factory=list)
+    others: dict[str, TrainingJob] = field(default_factory=dict)
+    read: tuple[Input, ...] = ()
+    """Inputs of the newest pod."""
 
     def reconcile(self, crash_after: int | None = None) -> None:
         """Decide and carry out, in the order of the edges, at most so many writes."""
-        seen = observed(self.job, *self.pods.values(), versions=tuple(self.versions.values()))
+        seen = observed(
+            self.job, *self.pods.values(), versions=tuple(self.versions.values()), jobs=self.others.values()
+        )
         decision = training_job.decide(seen, at(self.now), SETTINGS)
         steps = self._steps(decision)
         for done, _ in enumerate(steps, 1):
@@ -39,7 +46,7 @@ class World:
         for child in decision.children:
             metadata = child.manifest["metadata"]
             if child.manifest["kind"] == "Pod" and metadata["name"] not in self.pods:
-                self._post(int(metadata["labels"][labels.ATTEMPT]))
+                self._post(int(metadata["labels"][labels.ATTEMPT]), publications(child.manifest))
             if child.manifest["kind"] == "ModelVersion" and metadata["name"] not in self.versions:
                 made = version(child.manifest["spec"]["version"], job_uid="job-uid")
                 self.versions[metadata["name"]] = made
@@ -56,15 +63,17 @@ class World:
                 self._delete(found, deletion.grace_seconds or 600)
             yield
 
-    def _post(self, attempt: int) -> None:
+    def _post(self, attempt: int, inputs: tuple[Input, ...]) -> None:
         status = self.job.status
+        assert status.attempts is None or inputs == self.read, "what the first attempt read is what all read"
+        self.read = inputs
         assert status.state is None or not status.state.ended, "an ended job gets no pod"
         alive = [each for each in self.pods.values() if not has_ended(each) and not each.deleting]
         assert not alive, "at most one pod is alive"
         assert attempt >= max(self.posted, default=0), "attempts never go back"
         self.posted.append(attempt)
         self.uids += 1
-        self._put(replace(pod(attempt, created=self.now), uid=f"uid-{self.uids}"))
+        self._put(replace(pod(attempt, created=self.now), uid=f"uid-{self.uids}", publications=inputs))
 
     def _put(self, record: PodRecord) -> None:
         self.pods[record.name] = record
@@ -105,7 +114,7 @@ class World:
             sync = published(self.now + 2) if code == 0 else ContainerRecord(exit_code=0)
             moved = ended(attempt, code=code, started=self.now - 5, finished=self.now, sync=sync)
         if moved is not None:
-            kept = {"uid": record.uid, "created": record.created}
+            kept = {"uid": record.uid, "created": record.created, "publications": record.publications}
             if how != "evict":
                 kept |= {"deleting": record.deleting, "deletion_deadline": record.deletion_deadline}
             self._put(replace(moved, **kept))
@@ -120,15 +129,26 @@ class World:
         """A user edits the spec."""
         self.job = self.job.model_copy(update={"spec": self.job.spec.model_copy(update=wanted)})
 
+    def prepare(self, digest: str | None) -> None:
+        """The job whose output is read succeeds, is submitted anew and succeeds, or is deleted."""
+        output = {"uri": f"s3://fovea/vision/{digest}", "digest": digest}
+        self.others = {"prepare": job({"state": "SUCCEEDED", "output": output}, name="prepare")} if digest else {}
+
+
+def publications(manifest: dict[str, Any]) -> tuple[Input, ...]:
+    plan = TrainingPlan.from_json(manifest["spec"]["initContainers"][0]["env"][0]["value"])
+    return tuple(item for item in plan.inputs if item.kind == INPUT_PUBLICATION)
+
 
 def started(record: PodRecord) -> bool:
     return names.TRAINER_CONTAINER in record.containers
 
 
+PREPARATIONS = {"prepared": "first", "prepared anew": "second", "forgotten": None}
 HAPPENINGS = st.one_of(
     st.sampled_from(["schedule", "start", "exit 0", "exit 75", "exit 137", "vanish", "evict"]),
     st.sampled_from(["schedule", "start", "schedule", "start", "exit 75"]),
-    st.sampled_from(["suspend", "resume", "collect", "nothing"]),
+    st.sampled_from(["suspend", "resume", "collect", "nothing", "prepared", "prepared anew", "forgotten"]),
 )
 
 
@@ -138,18 +158,24 @@ HAPPENINGS = st.one_of(
 )
 @PROFILE
 def test_a_job_survives_crashes_and_comes_to_an_end(story: list[tuple[str, int | None, int]], cancelled: bool) -> None:
-    world = World(job(model={"name": "digits"}, runPolicy={"backoffLimit": 3, "cleanPodPolicy": "All"}))
+    policy = {"backoffLimit": 3, "cleanPodPolicy": "All"}
+    world = World(job(model={"name": "digits"}, runPolicy=policy, inputs={"data": "job://prepare/output"}))
+    world.prepare("first")
     for happening, crash, pause in story:
         if happening in ("suspend", "resume"):
             world.ask(suspend=happening == "suspend")
         elif happening == "collect":
             world.collect()
+        elif happening in PREPARATIONS:
+            world.prepare(PREPARATIONS[happening])
         else:
             world.step(happening)
         world.now += pause
         world.reconcile(crash)
     # Then nothing goes wrong any more.
     world.ask(suspend=False, cancel=cancelled)
+    # A job of which a pod was seen needs the job no more whose output it reads.
+    world.prepare("first" if world.job.status.attempts is None else None)
     for _ in range(60):
         world.now += 120
         world.collect()

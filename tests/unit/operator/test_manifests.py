@@ -89,7 +89,18 @@ def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "cores"),
-    [("16", 16), ("2", 2), ("1.5", 2), ("500m", 1), ("2001m", 3), ("0", 1), ("1k", 1000), ("1Ki", 1024)],
+    [
+        ("16", 16),
+        ("2", 2),
+        ("1.5", 2),
+        ("500m", 1),
+        ("2001m", 3),
+        ("0", 1),
+        ("1k", 1000),
+        ("1Ki", 1024),
+        ("1E", 10**18),
+        ("1Ei", 2**60),
+    ],
 )
 def test_a_model_server_with_a_cpu_limit_is_told_how_many_cores_it_has(limit: str, cores: int) -> None:
     made = version_deployment(deployment(), version(3), "r", machine(cpuLimit=limit), SETTINGS)
@@ -122,6 +133,19 @@ def test_a_users_own_variables_win_over_cloud_mls() -> None:
     pod = training_pod(job(trainer={"container": container}), Member(), 0, machine(), Sources(), SETTINGS)
     values = [v["value"] for v in pod["spec"]["containers"][0]["env"] if v["name"] == "CLOUD_ML_JOB"]
     assert values == ["mine"]
+
+
+@pytest.mark.parametrize("path", ["/dev/shm", "/dev/shm/"])
+def test_a_users_own_shared_memory_takes_the_place_of_the_machine_types(path: str) -> None:
+    container = {
+        "image": "a:1",
+        "volumes": [{"name": "mine", "emptyDir": {"medium": "Memory"}}],
+        "volumeMounts": [{"name": "mine", "mountPath": path}],
+    }
+    pod = training_pod(job(trainer={"container": container}), Member(), 0, GPU, Sources(), SETTINGS)
+    mounted = [m["name"] for m in pod["spec"]["containers"][0]["volumeMounts"] if m["mountPath"].startswith("/dev/shm")]
+    assert mounted == ["mine"]
+    assert "fovea-shared-memory" not in {volume["name"] for volume in pod["spec"]["volumes"]}
 
 
 def test_an_upgrade_of_the_platform_does_not_change_a_versions_name() -> None:

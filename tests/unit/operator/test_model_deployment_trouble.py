@@ -1,10 +1,13 @@
 """ModelDeployments: versions that do not come up, lost statuses, and what a table says badly."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fovea_api.contract import names
 from fovea_operator.reconcile.decision import Decision
+from fovea_operator.reconcile.observed import DeploymentObserved, ServiceRecord
+from fovea_operator.reconcile.rollout import REFUSED
 from support.observations import deployment, server_pod, service_at, serving, version, workload, written
 from support.rollout_table import (
     CORRUPT,
@@ -19,9 +22,36 @@ from support.rollout_table import (
     V3,
     Row,
     decide,
+    name_of,
     place,
     progressing,
 )
+
+LOG = "loading\n\n\x1b[31mE:\x1b[0m no graph\n"
+SERVES_NOT = {"Serving": "False ProgressDeadlineExceeded"}
+
+
+def given_up(
+    reason: str, message: str = "", *, generation: int = 1, deadline: int = 600, **spec: Any
+) -> DeploymentObserved:
+    """Version 1 serves, version 2 was given up at T0 with that deadline."""
+    failed = {"failed": place(2) | {"deadlineSeconds": deadline}}
+    return serving(
+        deployment(STABLE_1 | failed | progressing(reason, message), generation=generation, **spec),
+        version(1),
+        version(2),
+        workloads=[workload(V1, ready=1)],
+        service=service_at(V1),
+    )
+
+
+SERVICE_1 = service_at(V1)
+
+
+def serves_1(service: ServiceRecord) -> DeploymentObserved:
+    """Version 1 serves behind that Service."""
+    return serving(deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=service)
+
 
 TABLE: dict[str, Row] = {
     # trouble
@@ -62,34 +92,116 @@ TABLE: dict[str, Row] = {
         "its pods were not ready within 600 s (rollout.progressDeadlineSeconds): the model server of pod",
         now=600,
     ),
-    "a version that was given up is not tried again": Row(
-        lambda: serving(
-            deployment(
-                STABLE_1 | {"failed": place(2)} | progressing("ModelCorrupt", "Version 2 is given up: it is corrupt.")
-            ),
-            version(1),
-            version(2),
-            workloads=[workload(V1, ready=1)],
-            service=service_at(V1),
-        ),
+    "a corrupt version that was given up is not tried again": Row(
+        lambda: given_up("ModelCorrupt", "Version 2 is given up: it is corrupt."),
         NOTHING
         | {
             "failed": 2,
             "candidate": None,
             "conditions": {"Progressing": "False ModelCorrupt", "Serving": "True Available"},
+            "wakes": None,
         },
         "Version 2 is given up: it is corrupt.",
-        now=9999,
+        now=99_999,
     ),
-    "a version that was given up is tried again when the spec changes": Row(
+    "a version that was given up is not tried again because an autoscaler writes to the scale": Row(
+        lambda: given_up("ModelCorrupt", generation=2), NOTHING | {"failed": 2, "candidate": None}
+    ),
+    "a late version that was given up is not tried again because an autoscaler writes to the scale": Row(
+        lambda: given_up("ProgressDeadlineExceeded", generation=2), NOTHING | {"failed": 2, "candidate": None}
+    ),
+    "a corrupt version is tried again when its deadline is set anew": Row(
+        lambda: given_up("ModelCorrupt", rollout={"progressDeadlineSeconds": 601}),
+        NOTHING | {"creates": [V2], "failed": None, "candidate": 2},
+    ),
+    "a version that was given up is tried again when its machine type is named anew": Row(
+        lambda: given_up("ModelCorrupt", machineType="standard"),
+        NOTHING | {"creates": [name_of(2, machineType="standard")], "failed": None, "candidate": 2},
+    ),
+    "a late version waits an hour for its next try": Row(
+        lambda: given_up("ProgressDeadlineExceeded", "Version 2 is given up: it is late."),
+        NOTHING | {"failed": 2, "candidate": None, "wakes": 3600},
+        "Version 2 is given up: it is late.",
+        now=3599,
+    ),
+    "a late version is tried again after an hour": Row(
+        lambda: given_up("ProgressDeadlineExceeded"),
+        NOTHING | {"creates": [V2], "failed": None, "candidate": 2, "stable": 1, "wakes": 4200},
+        now=3600,
+    ),
+    "a late version of a long deadline is tried again after six of them": Row(
+        lambda: given_up("ProgressDeadlineExceeded", rollout={"progressDeadlineSeconds": 1000}, deadline=1000),
+        NOTHING | {"failed": 2, "wakes": 6000},
+        now=5999,
+    ),
+    "an error of the operator's own is no reason to give up": Row(
+        lambda: given_up("InternalError", "Fovea failed at something it did not expect"),
+        NOTHING | {"creates": [V2], "failed": None, "candidate": 2},
+    ),
+    "a first version that is late is tried on": Row(
         lambda: serving(
-            deployment(STABLE_1 | {"failed": place(2)} | progressing("ModelCorrupt"), generation=2),
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: CRASH})],
+            service=service_at(V1),
+        ),
+        NOTHING
+        | {
+            "candidate": 1,
+            "failed": None,
+            "conditions": {
+                "Serving": "False ProgressDeadlineExceeded",
+                "Progressing": "False ProgressDeadlineExceeded",
+            },
+            "wakes": None,
+        },
+        "nothing is served. It is tried on, and served as soon as it answers.",
+        now=90_000,
+    ),
+    "a first version that answers late is served": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1} | progressing("ProgressDeadlineExceeded")),
+            version(1),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"stable": 1, "conditions": {"Serving": "True Available", "Progressing": "False UpToDate"}},
+        now=90_000,
+    ),
+    "a first version that is corrupt is given up": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[server_pod(V1, phase="Pending", containers={names.FETCH_MODEL_CONTAINER: CORRUPT})],
+            service=service_at(V1),
+        ),
+        NOTHING | {"deletes": [V1], "candidate": None, "failed": 1},
+        "nothing is served. It is tried again when the wanted version, spec.machineType or",
+    ),
+    "a first Deployment that is refused for too long is tried on and says why": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            refused="exceeded quota: count/deployments.apps",
+        ),
+        {"candidate": 1, "conditions": {"Progressing": "False ProgressDeadlineExceeded"} | SERVES_NOT},
+        "its pods were not ready within 600 s (rollout.progressDeadlineSeconds): exceeded quota: count/deployments.apps;",
+        now=600,
+    ),
+    "a Deployment that was refused until its deadline is given up with the refusal": Row(
+        lambda: serving(
+            deployment(ROLLING | progressing("PodRefused", f"{REFUSED}exceeded quota: count/deployments.apps")),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1)],
             service=service_at(V1),
         ),
-        NOTHING | {"creates": [V2], "failed": None, "candidate": 2},
+        NOTHING | {"failed": 2, "candidate": None},
+        "(rollout.progressDeadlineSeconds): exceeded quota: count/deployments.apps; version 1 keeps serving. "
+        "It is tried again at 2026-11-21T11:10:00Z, or when the wanted version",
+        now=600,
     ),
     "a version after the one that was given up is tried": Row(
         lambda: serving(
@@ -113,6 +225,24 @@ TABLE: dict[str, Row] = {
         ),
         NOTHING | {"candidate": 2, "conditions": {"Serving": "True Available", "Progressing": "True ImagePullFailed"}},
         "Version 2 is not ready: the image of model-server cannot be pulled: Back-off pulling image.",
+    ),
+    "the last lines of a model server's log are told in one line": Row(
+        lambda: serving(
+            deployment({"candidate": place(1), "observedGeneration": 1}),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: replace(CRASH, last_message=LOG)})],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False ServerFailed", "Progressing": "True ServerFailed"}},
+        f"Version 1 is not ready: the model server of pod {V1}-abcde ended with 1: loading / E: no graph.",
+    ),
+    "a machine type that cannot be read is not said to be missing": Row(
+        lambda: serving(
+            deployment(machineType="big"), version(1), unreadable_machine_types={"big": "spec.cpu: not a quantity"}
+        ),
+        NOTHING | {"conditions": {"Serving": "False MachineTypeMissing", "Progressing": "False MachineTypeMissing"}},
+        "MachineType 'big' exists and cannot be read; this is for the platform team: spec.cpu: not a quantity.",
     ),
     "pods that no node takes are told in the scheduler's words": Row(
         lambda: serving(
@@ -193,6 +323,28 @@ TABLE: dict[str, Row] = {
             service=service_at(V1),
         ),
         NOTHING | {"stable": 1, "conditions": {"Serving": "False ServerFailed", "Progressing": "False UpToDate"}},
+    ),
+    "a port that somebody changed at the Service is put right": Row(
+        lambda: serves_1(replace(SERVICE_1, ports=SERVICE_1.ports | {"grpc": {"name": "grpc", "port": 8500}})),
+        NOTHING | {"points_at": ["v1"]},
+    ),
+    "a port that somebody took from the Service is put back": Row(
+        lambda: serves_1(replace(SERVICE_1, ports={"rest": SERVICE_1.ports["rest"]})),
+        NOTHING | {"points_at": ["v1"]},
+    ),
+    "a label that somebody changed at the Service is put right": Row(
+        lambda: serves_1(replace(SERVICE_1, labels=SERVICE_1.labels | {"fovea.dev/model": "cats"})),
+        NOTHING | {"points_at": ["v1"]},
+    ),
+    "what others added to the Service is theirs": Row(
+        lambda: serves_1(
+            replace(
+                SERVICE_1,
+                labels=SERVICE_1.labels | {"team": "vision"},
+                ports=SERVICE_1.ports | {"debug": {"name": "debug", "port": 9000}},
+            )
+        ),
+        NOTHING,
     ),
     # recovery
     "a lost status is recovered from the Service": Row(

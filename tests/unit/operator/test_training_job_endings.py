@@ -1,8 +1,11 @@
 """TrainingJobs that are stopped or have ended: deadlines, suspend, cancel, clean-up, TTL."""
 
+from typing import Any
+
 import pytest
-from support.decision_table import QUIET, RUNNING, STOPPING, SUCCEEDED, SUSPENDED, Row
-from support.observations import at, ended, job, observed, running
+from fovea_api.v1alpha1 import TrainingJob
+from support.decision_table import QUIET, RETRYING, RUNNING, STOPPING, SUCCEEDED, SUSPENDED, Row, decide
+from support.observations import after, at, ended, job, observed, pod, running
 
 TABLE: dict[str, Row] = {
     # deadlines, suspend, cancel
@@ -135,6 +138,50 @@ TABLE: dict[str, Row] = {
     ),
     "a cancel after the end changes nothing": Row(lambda: observed(job(SUCCEEDED, cancel=True), ended()), QUIET),
 }
+
+
+def edited(status: dict[str, Any], **spec: Any) -> TrainingJob:
+    """A job whose status was said of generation 1, and whose spec was edited since."""
+    said = [condition | {"observedGeneration": 1} for condition in status["conditions"]]
+    return job(status | {"observedGeneration": 1, "conditions": said}, metadata={"generation": 2}, **spec)
+
+
+@pytest.mark.parametrize(
+    ("of", "now"),
+    [
+        (edited(RUNNING | {"state": "SUCCEEDED", "endTime": at(60).isoformat()}), 60),
+        (edited(SUSPENDED, suspend=True), 60),
+        (edited(RUNNING | RETRYING), 79),
+    ],
+    ids=["ended", "suspended", "before its next attempt"],
+)
+def test_a_status_that_an_edit_leaves_as_it_is_is_said_of_the_new_spec_once(of: TrainingJob, now: int) -> None:
+    decision = decide(observed(of), now)
+    assert decision.status is not None
+    before = of.status.dump()
+    assert decision.status == before | {
+        "observedGeneration": 2,
+        "conditions": [condition | {"observedGeneration": 2} for condition in before["conditions"]],
+    }
+    assert not decision.events
+    assert decide(observed(after(of, decision)), now).status is None
+
+
+def test_every_condition_of_a_status_is_said_of_the_newest_spec() -> None:
+    for seen in (running(), ended(code=1)):
+        status = decide(observed(edited(RUNNING), seen)).status
+        assert status is not None
+        assert {condition["observedGeneration"] for condition in status["conditions"]} == {2}, status["state"]
+
+
+def test_a_job_that_has_ended_has_no_active_pods() -> None:
+    """They are told to end, and nothing that comes after counts them anew."""
+    stopped = decide(observed(job(RUNNING, runPolicy={"maxRunningSeconds": 50}), running(1), ended(0, code=75))).status
+    assert stopped is not None
+    assert stopped["roles"] == {"chief": {"pending": 0, "active": 0, "succeeded": 0, "failed": 1}}
+    waiting = decide(observed(job(runPolicy={"maxWaitSeconds": 30}), pod(unschedulable="3 Insufficient cpu"))).status
+    assert waiting is not None
+    assert waiting["roles"] == {"chief": {"pending": 0, "active": 0, "succeeded": 0, "failed": 0}}
 
 
 @pytest.mark.parametrize("sentence", TABLE)

@@ -290,6 +290,14 @@ TABLE: dict[str, Row] = {
             "attempts": {"chief-0": 1},
         },
     ),
+    "the number of a deleted version that a status names is not given again": Row(
+        lambda: observed(job(RUNNING, model={"name": "digits"}), ended(), versions=[version(1)], highest_taken=4),
+        {"state": "SUCCEEDED", "creates": ["digits-v5"]},
+    ),
+    "a newer version than any that a status names counts": Row(
+        lambda: observed(job(RUNNING, model={"name": "digits"}), ended(), versions=[version(5)], highest_taken=4),
+        {"state": "SUCCEEDED", "creates": ["digits-v6"]},
+    ),
     "success registers the next version of the model": Row(
         lambda: observed(job(RUNNING, model={"name": "digits"}), ended(), versions=[version(1), version(4)]),
         {"state": "SUCCEEDED", "creates": ["digits-v5"]},

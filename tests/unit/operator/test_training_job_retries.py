@@ -47,6 +47,11 @@ TABLE: dict[str, Row] = {
         {"state": "QUEUED", "retries": 1},
         "Attempt 0 failed: the program used more memory than its machine type has.",
     ),
+    "the last lines of a program's log are told in one line": Row(
+        lambda: observed(job(RUNNING), ended(code=1, said="Epoch 1/9\n\n\x1b[31mE:\x1b[0m no data\n")),
+        {"state": "FAILED"},
+        "the program ended with exit code 1: Epoch 1/9 / E: no data",
+    ),
     "a program that cannot be started is not retried": Row(
         lambda: observed(job(RUNNING), ended(code=128, reason="StartError", said='exec: "trian": not found')),
         {"state": "FAILED", "retries": None},

@@ -1,10 +1,21 @@
-"""TrainingJobs that have no pod yet: refused specs, machine types, inputs, refused pods."""
+"""TrainingJobs that have no pod yet: refused specs, machine types, inputs, refused pods, pods of a namesake."""
 
 import pytest
-from support.decision_table import QUIET, RUNNING, Row
-from support.observations import job, machine, observed, running, version
+from support.decision_table import QUIET, RETRYING, RUNNING, Row
+from support.observations import at, ended, job, machine, observed, running, version
+
+OWN = {"container": {"image": "a:1"}}
+INVALID = 'Pod "digits-chief-0-0" is invalid: {} (POST /api/v1/namespaces/vision/pods: 422)'
 
 TABLE: dict[str, Row] = {
+    "a machine type that cannot be read is not said to be missing": Row(
+        lambda: observed(
+            job(scaleTier="CUSTOM", roles={"chief": {"machineType": "big"}}),
+            unreadable_machine_types={"big": "spec.cpu: not a quantity"},
+        ),
+        {"state": "QUEUED", "creates": []},
+        "MachineType 'big' exists and cannot be read; this is for the platform team: spec.cpu: not a quantity.",
+    ),
     # before a pod
     "a new job gets its pod at once, and its status only if that lasts": Row(
         lambda: observed(job()), QUIET | {"creates": ["digits-chief-0-0"], "wakes": 3}, now=1
@@ -106,6 +117,110 @@ TABLE: dict[str, Row] = {
             "state": "CANCELLED",
             "conditions": {"Running": "False MaxWaitSecondsExceeded", "Failed": "True MaxWaitSecondsExceeded"},
         },
+    ),
+    "a pod that can never be of this container fails the job with the API server's words": Row(
+        lambda: observed(job(trainer=OWN), refused=INVALID.format("spec.containers[0].workingDir: Invalid value: 3")),
+        {
+            "state": "FAILED",
+            "creates": [],
+            "conditions": {
+                "Admitted": "False InvalidSpec",
+                "Running": "False InvalidSpec",
+                "Failed": "True InvalidSpec",
+            },
+        },
+        'Failed: no pod can be made of spec.trainer.container. The API server says: Pod "digits-chief-0-0" is invalid: '
+        "spec.containers[0].workingDir: Invalid value: 3 (POST /api/v1/namespaces/vision/pods: 422). Correct it and submit",
+    ),
+    "of several things that are invalid one is enough": Row(
+        lambda: observed(
+            job(trainer=OWN),
+            refused=INVALID.format(
+                '[spec.tolerations[0].key: Invalid value: "", spec.volumes[3].configMap.items[0].path: Required value]'
+            ),
+        ),
+        {"state": "FAILED"},
+    ),
+    "a pod that is invalid by its machine type waits and says whose it is": Row(
+        lambda: observed(
+            job(trainer=OWN),
+            refused=INVALID.format(
+                "[spec.containers[0].resources.limits: Invalid value, spec.tolerations[0].key: Required value]"
+            ),
+        ),
+        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}},
+        "What is invalid may come from MachineType standard or from Fovea's own settings: ask the platform team",
+    ),
+    "an invalid pod of a recipe is not the user's": Row(
+        lambda: observed(job(), refused=INVALID.format("spec.containers[0].image: Required value")),
+        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}},
+    ),
+    "a pod that is invalid though the one before it was not waits": Row(
+        lambda: observed(
+            job(RETRYING, trainer=OWN), refused=INVALID.format("spec.containers[0].image: Required value")
+        ),
+        {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}},
+        now=80,
+    ),
+    "a policy's refusal is none for ever, whatever its code": Row(
+        lambda: observed(
+            job(trainer=OWN),
+            refused="pods \"digits-chief-0-0\" is forbidden: ValidatingAdmissionPolicy 'images' denied request: "
+            "spec.containers[0].image: not ours (POST /api/v1/namespaces/vision/pods: 422)",
+        ),
+        {"state": "QUEUED"},
+        "free the quota or correct the policy",
+    ),
+    # pods of a deleted job of the same name
+    "a new job waits for the pod of the deleted one of its name": Row(
+        lambda: observed(job(), predecessors=(running(deleting=True, deletion_deadline=at(90)),)),
+        {
+            "state": "QUEUED",
+            "creates": [],
+            "conditions": {"Admitted": "True Accepted", "Running": "False PredecessorEnding"},
+            "wakes": 120,
+        },
+        "Waiting for pod digits-chief-0-0 of the deleted job of this name to end. If its node does not answer, this job "
+        "begins without it at 2026-11-21T10:02:00Z.",
+    ),
+    "a pod of a deleted job that is not told to end yet is waited for": Row(
+        lambda: observed(job(), predecessors=(running(),)), {"state": "QUEUED", "creates": [], "wakes": None}
+    ),
+    "waiting for a deleted job's pod counts against maxWaitSeconds": Row(
+        lambda: observed(
+            job(runPolicy={"maxWaitSeconds": 30}), predecessors=(running(deleting=True, deletion_deadline=at(90)),)
+        ),
+        {"state": "CANCELLED"},
+        "(30). Waiting for pod digits-chief-0-0 of the deleted job",
+    ),
+    "a deleted job's pod on a lost node does not block the new job: its pod has another name": Row(
+        lambda: observed(job(), predecessors=(running(deleting=True, deletion_deadline=at(30)),)),
+        QUIET | {"creates": ["digits-chief-0-1"]},
+    ),
+    "names of all that a deleted job left are passed over": Row(
+        lambda: observed(
+            job(),
+            predecessors=(
+                ended(0, code=75),
+                running(1, deleting=True, deletion_deadline=at(30)),
+                running(3, deleting=True, deletion_deadline=at(30)),
+            ),
+        ),
+        QUIET | {"creates": ["digits-chief-0-2"]},
+    ),
+    "a retry passes over the name of a deleted job's pod on a lost node": Row(
+        lambda: observed(
+            job(RETRYING), ended(code=75), predecessors=(running(1, deleting=True, deletion_deadline=at(30)),)
+        ),
+        QUIET | {"creates": ["digits-chief-0-2"]},
+        now=80,
+    ),
+    "the pod of a job whose first attempt is not its number 0 is its current one": Row(
+        lambda: observed(job(), running(1), predecessors=(running(0, deleting=True, deletion_deadline=at(30)),)),
+        {"state": "RUNNING", "creates": [], "deletes": [], "attempts": {"chief-0": 1}},
+    ),
+    "a job with a running pod does not wait for a deleted one's": Row(
+        lambda: observed(job(RUNNING), running(), predecessors=(running(4),)), {"state": "RUNNING", "deletes": []}
     ),
     # inputs
     "an input of a job that does not exist yet is waited for": Row(

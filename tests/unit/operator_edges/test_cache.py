@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
-from fovea_operator.cluster import keys, resources
+from fovea_operator.cluster import keys, observe, resources
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake, list_all
 from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.progress import Reports
 from fovea_operator.cluster.routing import Routes
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.reconcile import references
@@ -284,3 +285,97 @@ def test_only_children_are_listed_by_label_and_owners_come_before_them(world: Wo
         ("Deployment", labels.MANAGED_SELECTOR),
         ("Service", labels.MANAGED_SELECTOR),
     ]
+
+
+FOLLOWER = keys.job("team", "follower")
+
+
+def broken(version: int) -> dict[str, Any]:
+    return job(version=version, trainer={"container": {"image": 7}})
+
+
+def test_a_job_that_became_unreadable_and_its_deletion_are_news_and_leave_nothing_behind() -> None:
+    cache = Cache(labels.DEPLOYMENT)
+    routes = Routes(cache, references.needs)
+    queued: list[Key] = []
+    intake = Intake(cache, routes, queued.append)
+
+    def news(kind: str, raw: dict[str, Any]) -> set[Key]:
+        queued.clear()
+        intake.event(JOB, kind, raw)
+        return set(queued)
+
+    news("ADDED", job(inputs={"data": "job://monday/output"}))
+    news("ADDED", job("follower", inputs={"data": "job://digits/output"}))
+    assert news("MODIFIED", broken(2)) == {DIGITS, FOLLOWER}
+    assert routes.references(DIGITS) is None
+    assert news("DELETED", broken(2)) == {DIGITS, FOLLOWER}
+    assert cache.jobs.unreadable == {}
+    assert news("DELETED", broken(2)) == set()
+
+
+def test_the_deletion_of_a_job_that_was_never_readable_queues_it(world: World) -> None:
+    assert world.seen(broken(1)) == {DIGITS}
+    assert world.deleted(broken(1)) == {DIGITS}
+
+
+def test_a_machine_type_that_cannot_be_read_wakes_the_jobs_that_may_wait_for_it(world: World) -> None:
+    world.seen(job())
+    raw = {
+        "apiVersion": "fovea.dev/v1alpha1",
+        "kind": "MachineType",
+        "metadata": {"name": "standard", "uid": "m1", "resourceVersion": "5"},
+        "spec": {"cpu": "many", "memory": "1Gi"},
+    }
+    assert world.seen(raw) == {DIGITS}
+    found = observe.job(world.cache, world.intake._routes, Reports(5, lambda *_: None), DIGITS, "")
+    assert found is not None
+    assert "spec.cpu" in found.unreadable_machine_types["standard"]
+    assert world.deleted(raw) == {DIGITS}
+
+
+def test_a_model_version_that_became_unreadable_wakes_the_deployments_of_its_model(world: World) -> None:
+    world.seen(model_deployment("served", "pets"), model_version("pets-v1", "pets"))
+    raw = model_version("pets-v1", "pets", 9)
+    raw["spec"]["digest"] = 7
+    assert world.seen(raw) == {keys.deployment("team", "served")}
+
+
+def names_version(number: int) -> dict[str, Any]:
+    return {"version": number, "deployment": f"pets-v{number}-12345678"}
+
+
+@pytest.mark.parametrize(
+    ("served", "highest"),
+    [
+        ({}, 3),
+        ({"stable": names_version(4)}, 4),
+        ({"stable": names_version(1), "candidate": names_version(5)}, 5),
+        ({"stable": names_version(1), "failed": names_version(6)}, 6),
+        ({"stable": names_version(1), "draining": [names_version(7)]}, 7),
+    ],
+)
+def test_the_numbers_that_statuses_name_are_seen_when_a_version_may_be_registered(
+    world: World, served: dict[str, Any], highest: int
+) -> None:
+    pets = {"name": "pets"}
+    serving = {**model_deployment("served", "pets"), "status": served}
+    others = {**model_deployment("others", "cats"), "status": {"stable": names_version(9)}}
+    world.seen(
+        job(model=pets, status={"state": "RUNNING"}),
+        job("monday", status={"state": "SUCCEEDED", "modelVersion": "pets-v3"}, model=pets),
+        job("tuesday", status={"state": "SUCCEEDED", "modelVersion": "cats-v8"}, model={"name": "cats"}),
+        serving,
+        others,
+    )
+    world.seen(pod(phase="Running"))
+    routes = world.intake._routes
+
+    def seen() -> int:
+        found = observe.job(world.cache, routes, Reports(5, lambda *_: None), DIGITS, "")
+        assert found is not None
+        return found.highest_taken
+
+    assert seen() == 0, "it is not looked for at every look"
+    world.seen(pod(version=9, phase="Succeeded"))
+    assert seen() == highest

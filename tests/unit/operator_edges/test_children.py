@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
+from fovea_operator.cluster import keys, observe
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.children import Children
 from fovea_operator.cluster.intake import Intake
@@ -59,6 +60,15 @@ def test_a_pod_made_by_a_decision_nobody_remembers_is_taken_as_made(world: World
     world.server.put(manifest())
     assert world.write(Write.CREATE, manifest()) == ["create", "get"]
     assert world.cache.pods.get("team", "digits-chief-0-0") is not None
+
+
+def test_a_pod_of_a_deleted_job_of_the_same_name_is_decided_on_anew_once_it_is_known(world: World) -> None:
+    left = manifest()
+    left["metadata"]["ownerReferences"] = [OWNER | {"uid": "u0"}]
+    world.server.put(left)
+    with pytest.raises(Overtaken, match=r"Pod team/digits-chief-0-0 is one of a deleted TrainingJob of the same name"):
+        world.write(Write.CREATE, manifest())
+    assert [pod.name for pod in observe.orphans(world.cache, keys.job("team", "digits"), "u1")] == ["digits-chief-0-0"]
 
 
 def test_a_pod_name_taken_by_another_owner_is_told_by_name(world: World) -> None:

@@ -69,6 +69,17 @@ def test_a_server_that_asks_to_wait_is_heard() -> None:
     assert error.retry_after == 7
 
 
+@pytest.mark.parametrize("text", ["<html>sign in</html>", "\ufffd", '"ok"', ""])
+def test_a_success_that_is_no_json_object_may_work_the_next_time(text: str) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=200, text=text)
+
+    error, counted = serve(handler, lambda client: client.create(POD))
+    assert type(error) is errors.Transient
+    assert "POST /api/v1/namespaces/team/pods: 200, but no JSON object" in str(error)
+    assert counted == [("create", "pods", 200)]
+
+
 def test_an_answer_that_is_no_json_is_an_error_like_any_other() -> None:
     async def handler(_: web.Request) -> web.Response:
         return web.Response(status=502, text="<html>bad gateway</html>")

@@ -7,10 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fovea_operator.cluster import lease
+from fovea_operator.cluster import keys, lease
+from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.lease import Leadership
+from fovea_operator.cluster.queue import WorkQueue
 from fovea_operator.cluster.resources import Resource
 from fovea_operator.errors import AlreadyExists, ApiError, Conflict, Gone, LeaseLost, Transient
+from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 
 SETTINGS = Settings(lease_seconds=30, lease_renew_seconds=0.001)
@@ -213,3 +216,46 @@ def test_a_leader_that_cannot_renew_ends_after_two_thirds_of_its_lease(how: str)
     server.answer = lambda _number: Transient("connection reset")
     with pytest.raises(LeaseLost, match="was not renewed for 10 s"):
         keep_with_the_defaults(server, 60)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_leader_that_loses_the_lease_while_it_shuts_down_drops_its_work(lost: bool) -> None:
+    ends: list[str] = []
+    released: list[str] = []
+
+    async def main() -> None:
+        operator = Operator(Settings())
+        begun, losing, answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def work(_key: Key, _waited: float) -> None:
+            begun.set()
+            try:
+                await answer.wait()
+                ends.append("finished")
+            except asyncio.CancelledError:
+                ends.append("dropped")
+                raise
+
+        async def keep() -> None:
+            await losing.wait()
+            raise LeaseLost("held by another")
+
+        async def release() -> None:
+            released.append("me")
+
+        operator._queue = WorkQueue(work, workers=1)
+        operator._leadership.release = release  # type: ignore[method-assign]
+        operator._queue.start()
+        operator._queue.add(keys.job("team", "digits"))
+        await begun.wait()
+        standing_down = asyncio.create_task(operator._stand_down(asyncio.create_task(keep()), None))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not standing_down.done(), "what is in flight may end while the Lease is kept"
+        (losing if lost else answer).set()
+        async with asyncio.timeout(10):
+            await standing_down
+        assert operator._queue.schedule.depth == 0
+
+    asyncio.run(main())
+    assert (ends, released) == ((["dropped"], []) if lost else (["finished"], ["me"]))

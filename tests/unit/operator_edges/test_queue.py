@@ -283,6 +283,33 @@ def test_stop_waits_for_the_work_in_flight_and_takes_no_more() -> None:
     assert finished == ["a"]
 
 
+def test_a_key_whose_work_raises_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    tries: list[str] = []
+
+    async def main() -> None:
+        done = asyncio.Event()
+
+        async def work(key: str, _: float) -> None:
+            tries.append(key)
+            if len(tries) == 1:
+                raise KeyError("unexpected")
+            done.set()
+
+        queue: WorkQueue[str] = WorkQueue(work, workers=1, backoff=Backoff(base=0.001))
+        queue.start()
+        queue.add("a")
+        async with asyncio.timeout(10):
+            await done.wait()
+        await queue.stop()
+        assert queue.schedule.active == 0
+
+    asyncio.run(main())
+    assert tries == ["a", "a"]
+    [record] = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert vars(record)["key"] == "a"
+    assert record.exc_info is not None
+
+
 def test_abandon_cancels_the_work_in_flight() -> None:
     cancelled: list[str] = []
 

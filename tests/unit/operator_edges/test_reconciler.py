@@ -50,6 +50,11 @@ def pod(name: str = "digits-chief-0-0", owner: str = "u1") -> dict[str, Any]:
     }
 
 
+def condition(kind: str) -> dict[str, Any]:
+    told = {"type": kind, "status": "True", "reason": kind, "message": ""}
+    return {**told, "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
+
+
 class World:
     def __init__(self, decide: Decide) -> None:
         self.server = Server()
@@ -311,6 +316,28 @@ def test_a_defect_is_told_on_the_object_once_and_tried_again() -> None:
     failure, _ = world.work()
     assert failure is None
     assert world.status["state"] == "PREPARING"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        {"status": {"state": "SUCCEEDED", "message": "Succeeded: the output is published."}},
+        {
+            "spec": {"trainer": {"container": {"image": "a:1"}}, "suspend": True},
+            "status": {"state": "QUEUED", "conditions": [condition("Suspended")], "message": "Suspended: no pod runs."},
+        },
+    ],
+)
+def test_a_defect_is_not_told_on_a_job_whose_status_nobody_would_correct(rest: dict[str, Any]) -> None:
+    def decide(*_: Any) -> Decision:
+        raise ZeroDivisionError
+
+    world = World(decide)
+    world.know(job(**rest))
+    failure, calls = world.work()
+    assert failure == Failure()
+    assert calls == []
+    assert world.status == rest["status"]
 
 
 def test_an_object_that_cannot_be_read_gets_a_condition_once_and_keeps_its_pods() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fovea_serving.server import batching
 from fovea_serving.server.batching import Batcher, BatchingSettings
-from fovea_serving.server.errors import ServingError, invalid_argument
+from fovea_serving.server.errors import ServingError, deadline_exceeded, invalid_argument
 from fovea_serving.server.waiting import WaitingCalls
 from hypothesis import given
 from hypothesis import strategies as st
@@ -320,3 +320,66 @@ def test_calls_that_waited_while_all_runners_were_occupied_do_not_wait_again() -
         return model.runs
 
     assert asyncio.run(go()) == [2, 1]
+
+
+async def finished(tasks: Sequence[Any]) -> list[str]:
+    async with asyncio.timeout(20):
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+    return [str(one) if isinstance(one, BaseException) else str(one.values[0].tolist()) for one in done]
+
+
+def test_inputs_that_do_not_fit_into_memory_together_are_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Any) -> Any:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    async def go() -> None:
+        model, batcher = Doubling(), Batcher(settings())
+        tasks = await started(batcher, model, [[1.0], [2.0]])
+        monkeypatch.setattr(np, "concatenate", full)
+        model.gate.set()
+        assert await finished(tasks) == ["[2.0]", "[4.0]"]
+        batcher.close()
+
+    asyncio.run(go())
+
+
+def test_a_defect_while_a_batch_is_run_is_told_to_its_callers_and_costs_no_runner(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Any) -> Any:
+        raise ZeroDivisionError("oops")
+
+    async def go() -> None:
+        model, batcher = Doubling(), Batcher(settings())
+        tasks = await started(batcher, model, [[1.0], [2.0]])
+        monkeypatch.setattr(batcher, "_together", broken)
+        model.gate.set()
+        told = "INTERNAL: The batch could not be run: ZeroDivisionError: oops"
+        assert await finished(tasks) == [told, told]
+        assert await finished([batcher.run(model, DOUBLE, [np.array([3.0])], ("y",))]) == ["[6.0]"]  # type: ignore[arg-type]
+        batcher.close()
+
+    asyncio.run(go())
+    assert "A batch could not be run" in caplog.text
+
+
+def test_calls_whose_run_together_took_too_long_did_not_wait_in_the_queue() -> None:
+    class Slow(Doubling):
+        def run(
+            self, signature: Any, feeds: Sequence[Any], outputs: Sequence[str], timeout: float | None = None
+        ) -> list[Any]:
+            values = super().run(signature, feeds, outputs)
+            if timeout is None:
+                return values
+            time.sleep(timeout)  # as TensorFlow does: it gives up when the time is over
+            raise deadline_exceeded("Timed out waiting for notification")
+
+    async def go() -> None:
+        model, batcher = Slow(), Batcher(settings())
+        tasks = await started(batcher, model, [[1.0], [2.0]], deadline=time.monotonic() + 0.5)
+        model.gate.set()
+        assert await finished(tasks) == ["DEADLINE_EXCEEDED: Run() timeout exceeded while the model was run"] * 2
+        assert model.runs == [1, 2]
+        batcher.close()
+
+    asyncio.run(go())

@@ -87,14 +87,15 @@ def read(listing: Listing, size: int, *, cache_bytes: int, max_unreadable: float
         except OSError as error:
             return 0, error.strerror or str(error)
         try:
-            image = decode(tf.constant(content))
-            if store is not None:
-                store[index] = fit_size(image, size).numpy()
+            with tf.device("/CPU:0"):  # holds for this thread alone
+                image = decode(tf.constant(content))
+                if store is not None:
+                    store[index] = fit_size(image, size).numpy()
         except tf.errors.InvalidArgumentError as error:
             return 0, str(error.message).splitlines()[0] if content else "the file is empty"
         return zlib.crc32(content), ""
 
-    with tf.device("/CPU:0"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(one, range(count)))
     unreadable = [i for i, (_, problem) in enumerate(results) if problem]
     _report(listing, {listing.pictures[i].path: results[i][1] for i in unreadable}, max_unreadable, say)

@@ -1,0 +1,31 @@
+"""What of an object becomes its record."""
+
+from typing import Any
+
+import pytest
+from fovea_operator.cluster import records
+from fovea_operator.desired.service import service
+from support.observations import at, deployment, serving, version, workload
+from support.rollout_table import STABLE_1, V1, decide
+
+BOUND = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-21T10:30:00Z"}
+UNBOUND = BOUND | {"status": "False", "reason": "Unschedulable", "message": "3 Insufficient cpu"}
+
+
+@pytest.mark.parametrize(("conditions", "scheduled"), [([BOUND], at(1800)), ([UNBOUND], None), ([], None)])
+def test_a_pod_is_scheduled_when_it_got_its_node(conditions: list[dict[str, Any]], scheduled: Any) -> None:
+    metadata = {"name": "p", "namespace": "vision", "uid": "u", "creationTimestamp": "2026-11-21T10:00:00Z"}
+    assert records.pod({"metadata": metadata, "status": {"conditions": conditions}}).scheduled == scheduled
+
+
+def test_a_service_as_it_was_made_is_not_made_again() -> None:
+    made = service(deployment(), 1, V1.rpartition("-")[2])
+    ports = [port | {"nodePort": 30500 + index} for index, port in enumerate(made["spec"]["ports"])]
+    stored = {
+        "metadata": made["metadata"] | {"uid": "u"},
+        "spec": made["spec"] | {"clusterIP": "10.96.0.7", "ports": ports},
+    }
+    record = records.service(stored)
+    assert record.node_ports == {"grpc": 30500, "rest": 30501}
+    seen = serving(deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=record)
+    assert decide(seen).children == ()
