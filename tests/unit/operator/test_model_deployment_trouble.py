@@ -1,16 +1,13 @@
-"""ModelDeployments: versions that do not come up, lost statuses, and what a table says badly."""
+"""ModelDeployments: versions that do not come up in time, Services that others edit, lost statuses, and what a table says badly."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from fovea_api.contract import names
 from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.observed import DeploymentObserved, ServiceRecord
-from fovea_operator.reconcile.rollout import REFUSED
 from support.observations import deployment, server_pod, service_at, serving, version, workload, written
 from support.rollout_table import (
-    CORRUPT,
     CRASH,
     DRAINING,
     NOTHING,
@@ -19,30 +16,12 @@ from support.rollout_table import (
     STABLE_1,
     V1,
     V2,
-    V3,
     Row,
     decide,
-    name_of,
     place,
-    progressing,
 )
 
 LOG = "loading\n\n\x1b[31mE:\x1b[0m no graph\n"
-SERVES_NOT = {"Serving": "False ProgressDeadlineExceeded"}
-
-
-def given_up(
-    reason: str, message: str = "", *, generation: int = 1, deadline: int = 600, **spec: Any
-) -> DeploymentObserved:
-    """Version 1 serves, version 2 was given up at T0 with that deadline."""
-    failed = {"failed": place(2) | {"deadlineSeconds": deadline}}
-    return serving(
-        deployment(STABLE_1 | failed | progressing(reason, message), generation=generation, **spec),
-        version(1),
-        version(2),
-        workloads=[workload(V1, ready=1)],
-        service=service_at(V1),
-    )
 
 
 SERVICE_1 = service_at(V1)
@@ -55,165 +34,6 @@ def serves_1(service: ServiceRecord) -> DeploymentObserved:
 
 TABLE: dict[str, Row] = {
     # trouble
-    "a corrupt model is given up at once and never served": Row(
-        lambda: serving(
-            deployment(ROLLING),
-            version(1),
-            version(2),
-            workloads=[workload(V1, ready=1), workload(V2)],
-            pods=[server_pod(V2, phase="Pending", containers={names.FETCH_MODEL_CONTAINER: CORRUPT})],
-            service=service_at(V1),
-        ),
-        NOTHING
-        | {
-            "deletes": [V2],
-            "stable": 1,
-            "candidate": None,
-            "failed": 2,
-            "conditions": {"Serving": "True Available", "Progressing": "False ModelCorrupt"},
-        },
-        "Version 2 is given up: s3://fovea/m/2/saved_model.pb does not match its digest; version 1 keeps serving.",
-    ),
-    "a version that is not ready in time is given up with its reason": Row(
-        lambda: serving(
-            deployment(ROLLING),
-            version(1),
-            version(2),
-            workloads=[workload(V1, ready=1), workload(V2)],
-            pods=[server_pod(V2, containers={names.MODEL_SERVER_CONTAINER: CRASH})],
-            service=service_at(V1),
-        ),
-        {
-            "deletes": [V2],
-            "failed": 2,
-            "candidate": None,
-            "conditions": {"Serving": "True Available", "Progressing": "False ProgressDeadlineExceeded"},
-        },
-        "its pods were not ready within 600 s (rollout.progressDeadlineSeconds): the model server of pod",
-        now=600,
-    ),
-    "a corrupt version that was given up is not tried again": Row(
-        lambda: given_up("ModelCorrupt", "Version 2 is given up: it is corrupt."),
-        NOTHING
-        | {
-            "failed": 2,
-            "candidate": None,
-            "conditions": {"Progressing": "False ModelCorrupt", "Serving": "True Available"},
-            "wakes": None,
-        },
-        "Version 2 is given up: it is corrupt.",
-        now=99_999,
-    ),
-    "a version that was given up is not tried again because an autoscaler writes to the scale": Row(
-        lambda: given_up("ModelCorrupt", generation=2), NOTHING | {"failed": 2, "candidate": None}
-    ),
-    "a late version that was given up is not tried again because an autoscaler writes to the scale": Row(
-        lambda: given_up("ProgressDeadlineExceeded", generation=2), NOTHING | {"failed": 2, "candidate": None}
-    ),
-    "a corrupt version is tried again when its deadline is set anew": Row(
-        lambda: given_up("ModelCorrupt", rollout={"progressDeadlineSeconds": 601}),
-        NOTHING | {"creates": [V2], "failed": None, "candidate": 2},
-    ),
-    "a version that was given up is tried again when its machine type is named anew": Row(
-        lambda: given_up("ModelCorrupt", machineType="standard"),
-        NOTHING | {"creates": [name_of(2, machineType="standard")], "failed": None, "candidate": 2},
-    ),
-    "a late version waits an hour for its next try": Row(
-        lambda: given_up("ProgressDeadlineExceeded", "Version 2 is given up: it is late."),
-        NOTHING | {"failed": 2, "candidate": None, "wakes": 3600},
-        "Version 2 is given up: it is late.",
-        now=3599,
-    ),
-    "a late version is tried again after an hour": Row(
-        lambda: given_up("ProgressDeadlineExceeded"),
-        NOTHING | {"creates": [V2], "failed": None, "candidate": 2, "stable": 1, "wakes": 4200},
-        now=3600,
-    ),
-    "a late version of a long deadline is tried again after six of them": Row(
-        lambda: given_up("ProgressDeadlineExceeded", rollout={"progressDeadlineSeconds": 1000}, deadline=1000),
-        NOTHING | {"failed": 2, "wakes": 6000},
-        now=5999,
-    ),
-    "an error of the operator's own is no reason to give up": Row(
-        lambda: given_up("InternalError", "Fovea failed at something it did not expect"),
-        NOTHING | {"creates": [V2], "failed": None, "candidate": 2},
-    ),
-    "a first version that is late is tried on": Row(
-        lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
-            version(1),
-            workloads=[workload(V1)],
-            pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: CRASH})],
-            service=service_at(V1),
-        ),
-        NOTHING
-        | {
-            "candidate": 1,
-            "failed": None,
-            "conditions": {
-                "Serving": "False ProgressDeadlineExceeded",
-                "Progressing": "False ProgressDeadlineExceeded",
-            },
-            "wakes": None,
-        },
-        "nothing is served. It is tried on, and served as soon as it answers.",
-        now=90_000,
-    ),
-    "a first version that answers late is served": Row(
-        lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1} | progressing("ProgressDeadlineExceeded")),
-            version(1),
-            workloads=[workload(V1, ready=1)],
-            service=service_at(V1),
-        ),
-        NOTHING | {"stable": 1, "conditions": {"Serving": "True Available", "Progressing": "False UpToDate"}},
-        now=90_000,
-    ),
-    "a first version that is corrupt is given up": Row(
-        lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
-            version(1),
-            workloads=[workload(V1)],
-            pods=[server_pod(V1, phase="Pending", containers={names.FETCH_MODEL_CONTAINER: CORRUPT})],
-            service=service_at(V1),
-        ),
-        NOTHING | {"deletes": [V1], "candidate": None, "failed": 1},
-        "nothing is served. It is tried again when the wanted version, spec.machineType or",
-    ),
-    "a first Deployment that is refused for too long is tried on and says why": Row(
-        lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
-            version(1),
-            refused="exceeded quota: count/deployments.apps",
-        ),
-        {"candidate": 1, "conditions": {"Progressing": "False ProgressDeadlineExceeded"} | SERVES_NOT},
-        "its pods were not ready within 600 s (rollout.progressDeadlineSeconds): exceeded quota: count/deployments.apps;",
-        now=600,
-    ),
-    "a Deployment that was refused until its deadline is given up with the refusal": Row(
-        lambda: serving(
-            deployment(ROLLING | progressing("PodRefused", f"{REFUSED}exceeded quota: count/deployments.apps")),
-            version(1),
-            version(2),
-            workloads=[workload(V1, ready=1)],
-            service=service_at(V1),
-        ),
-        NOTHING | {"failed": 2, "candidate": None},
-        "(rollout.progressDeadlineSeconds): exceeded quota: count/deployments.apps; version 1 keeps serving. "
-        "It is tried again at 2026-11-21T11:10:00Z, or when the wanted version",
-        now=600,
-    ),
-    "a version after the one that was given up is tried": Row(
-        lambda: serving(
-            deployment(STABLE_1 | {"failed": place(2)} | progressing("ModelCorrupt")),
-            version(1),
-            version(2),
-            version(3),
-            workloads=[workload(V1, ready=1)],
-            service=service_at(V1),
-        ),
-        NOTHING | {"creates": [V3], "failed": None, "candidate": 3},
-    ),
     "an image that cannot be pulled is told while there is time": Row(
         lambda: serving(
             deployment(ROLLING),
@@ -407,26 +227,6 @@ def test_the_endpoint_names_the_service_and_its_node_ports() -> None:
     assert status["selector"] == (
         f"fovea.dev/model-deployment=digits,fovea.dev/version=1,fovea.dev/revision={revision_}"
     )
-
-
-def test_giving_up_is_said_once_and_stays_said() -> None:
-    pods = [server_pod(V2, phase="Pending", containers={names.FETCH_MODEL_CONTAINER: CORRUPT})]
-    seen = serving(
-        deployment(ROLLING),
-        version(1),
-        version(2),
-        workloads=[workload(V1, ready=1), workload(V2)],
-        pods=pods,
-        service=service_at(V1),
-    )
-    first = decide(seen)
-    assert [(event.type, event.reason) for event in first.events] == [
-        ("Normal", "Available"),
-        ("Warning", "ModelCorrupt"),
-    ]
-    then = replace(seen, deployment=written(seen.deployment, first), workloads=(workload(V1, ready=1),), pods=())
-    again = decide(then, 5000)
-    assert (again.status, again.events, again.children) == (first.status, (), ())
 
 
 def test_a_rollout_from_first_version_to_drained_second_one() -> None:
