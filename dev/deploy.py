@@ -122,8 +122,8 @@ class Deployment:
             return
         sys.exit(
             f"release {RELEASE} in namespace {NAMESPACE} of FOVEA_KUBECONFIG={target.kubeconfig} was not made by `make deploy`: "
-            f"it stays as it is. Name another cluster in FOVEA_KUBECONFIG, or upgrade this one with its own values "
-            f"(docs/how-to/install.md)"
+            f"it stays as it is. Name another cluster in FOVEA_KUBECONFIG, upgrade this release with its own values "
+            f"(docs/how-to/install.md), or, if it may go, `helm uninstall {RELEASE} -n {NAMESPACE}` first"
         )
 
     def _releases(self, *selection: str) -> list[dict[str, str]]:

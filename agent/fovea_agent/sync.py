@@ -30,6 +30,8 @@ from fovea_agent.store import Store
 
 TRIES = 3
 KEPT_GENERATIONS = 2
+MOST_REFUSALS = 45
+"""Refusals of the key that are waited out at a job's end, up to 5 s each: longer than a kubelet takes to renew a mounted Secret."""
 """Of a cache: the newest, and the one before it, which somebody may be restoring."""
 
 
@@ -89,7 +91,7 @@ class Sync:
                 refusals += 1
                 if refusals == 1:
                     log.warning("the key is refused: waiting for another one to be mounted", error=error.message)
-                if not self.store.patience.pause(refusals):
+                if refusals > MOST_REFUSALS or not self.store.patience.pause(refusals):
                     if not self._admitted:
                         raise
                     raise KeyWithdrawn(f"{error.message} The store accepted a key of this pod before.") from error

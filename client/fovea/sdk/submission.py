@@ -176,8 +176,10 @@ def checked(document: Any, source: str) -> dict[str, Any]:
 
 
 def _unborn(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document without what the cluster and kubectl wrote into it."""
-    metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVERS_METADATA}
+    """The document without what the cluster and kubectl wrote into it; owners of a job that no cluster had are the user's."""
+    metadata = dict(document["metadata"])
+    if metadata.keys() & {"uid", "resourceVersion"}:
+        metadata = {key: value for key, value in metadata.items() if key not in _SERVERS_METADATA}
     if isinstance(metadata.get("annotations"), Mapping):
         metadata["annotations"] = {key: value for key, value in metadata["annotations"].items() if key != _APPLIED}
     return {key: value for key, value in document.items() if key != "status"} | {"metadata": metadata}

@@ -100,13 +100,17 @@ class Store(Generic[T]):
     def put(self, raw: records.Raw) -> Change[T] | None:
         """Take in an object as a watch event, a list or an answer tells it. None: nothing new for a decision.
 
-        Raises InvalidSpec when the object cannot be read; it is then remembered in `unreadable`.
+        Raises InvalidSpec when the object cannot be read, once for each version of it; it is then remembered in
+        `unreadable`.
         """
         metadata = raw["metadata"]
         name = (metadata.get("namespace") or "", metadata["name"])
         version, uid = records.version(raw), metadata["uid"]
         before = self._entries.get(name)
         if (before is not None and version <= before.version) or uid in self._removed:
+            return None
+        unreadable = self.unreadable.get(name)
+        if unreadable is not None and unreadable.uid == uid and version <= unreadable.version:
             return None
         try:
             record = self._read(raw)

@@ -75,7 +75,9 @@ class Children:
         self._intake.seen(manifest["kind"], existing)
         if _owner_uid(manifest):
             found, wanted = records.owner(existing), records.owner(manifest)
-            if found[:2] == wanted[:2] and found != wanted:
+            seen = self._known(manifest)
+            # One that no watch shows can't be waited for: who decided anew would meet it again at once, for ever.
+            if found[:2] == wanted[:2] and found != wanted and seen and seen.uid == existing["metadata"]["uid"]:
                 raise Overtaken(f"{_title(manifest)} is one of a deleted {wanted[0]} of the same name")
             if found != wanted:
                 raise NotOurs(_taken(manifest, existing))

@@ -124,7 +124,8 @@ class Models:
             lifecycle = self._lifecycles.get(model.name)
             for label, version in model.labels:
                 record = lifecycle.records.get(version) if lifecycle is not None else None
-                is_new = label not in self._labels.get(model.name, {})
+                # A label that was given so before is no move: else a version that never loads would block every reload.
+                is_new = self._labels.get(model.name, {}).get(label, version) == version
                 ready = record is not None and record.state is State.AVAILABLE
                 if not ready and not (self._labels_may_wait and is_new):
                     raise failed_precondition(

@@ -310,6 +310,16 @@ def test_a_job_that_was_read_from_a_cluster_is_submitted_again_without_what_the_
     assert submission.checked(EXPORTED, "the manifest") == again
 
 
+def test_owners_and_finalizers_of_a_job_that_no_cluster_had_are_kept() -> None:
+    metadata = {
+        "name": "a",
+        "finalizers": ["example.com/keep"],
+        "ownerReferences": [{"kind": "CronJob", "name": "nightly"}],
+    }
+    document = training_job() | {"metadata": metadata}
+    assert submission.checked(document, "the manifest") == document
+
+
 def test_a_misspelt_field_is_left_for_the_api_server_to_name() -> None:
     document = training_job() | {"metadata": {"name": "a", "lables": {}}, "stauts": {}}
     assert submission.checked(document, "the manifest") == document

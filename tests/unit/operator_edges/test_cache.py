@@ -331,6 +331,7 @@ def test_a_machine_type_that_cannot_be_read_wakes_the_jobs_that_may_wait_for_it(
     found = observe.job(world.cache, world.intake._routes, Reports(5, lambda *_: None), DIGITS, "")
     assert found is not None
     assert "spec.cpu" in found.unreadable_machine_types["standard"]
+    assert world.seen(raw) == set(), "a list that tells it again is no news"
     assert world.deleted(raw) == {DIGITS}
 
 

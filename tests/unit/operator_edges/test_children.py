@@ -71,6 +71,15 @@ def test_a_pod_of_a_deleted_job_of_the_same_name_is_decided_on_anew_once_it_is_k
     assert [pod.name for pod in observe.orphans(world.cache, keys.job("team", "digits"), "u1")] == ["digits-chief-0-0"]
 
 
+def test_a_pod_of_a_deleted_job_that_no_watch_shows_is_told_by_name(world: World) -> None:
+    left = manifest()
+    left["metadata"]["ownerReferences"] = [OWNER | {"uid": "u0"}]
+    left = world.server.put(left)
+    world.intake.event("Pod", "DELETED", left)  # it has lost the label that the watch asks for
+    with pytest.raises(NotOurs, match=r"Pod team/digits-chief-0-0 exists and is owned by TrainingJob digits"):
+        world.write(Write.CREATE, manifest())
+
+
 def test_a_pod_name_taken_by_another_owner_is_told_by_name(world: World) -> None:
     stranger = manifest()
     stranger["metadata"]["ownerReferences"] = []

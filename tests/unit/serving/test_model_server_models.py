@@ -33,7 +33,7 @@ class Version:
 class Server:
     """Models whose versions load at once, except below a folder `broken`, or `slow` until `gate` is set."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, labels_may_wait: bool = False) -> None:
         self.root = root
         self.gate = threading.Event()
         self.executor = ThreadPoolExecutor(4)
@@ -42,6 +42,7 @@ class Server:
             executor=self.executor,
             settings=LoadSettings(retries=0, retry_seconds=0.0, poll_seconds=0.02),
             closed=lambda _: None,
+            labels_may_wait=labels_may_wait,
         )
 
     def load(self, name: str, version: int, path: Path) -> Version:
@@ -117,6 +118,22 @@ def test_labels_move_even_when_a_new_model_beside_them_is_broken(server: Server)
         with pytest.raises(ServingError, match="new: INTERNAL: no variables"):
             await server.models.configure(wanted)
         assert server.answers("good", "stable") == 2
+
+    run(body, server)
+
+
+def test_a_label_that_waits_for_a_version_which_never_comes_keeps_nobody_from_changing_the_others(
+    tmp_path: Path,
+) -> None:
+    server = Server(tmp_path, labels_may_wait=True)
+
+    async def body() -> None:
+        waiting = server.model("waiting", 1, labels={"canary": 5})
+        await server.models.configure([waiting])
+        await server.models.configure([waiting, server.model("other", 1, labels={"stable": 1})])
+        assert server.answers("other", "stable") == 1
+        with pytest.raises(ServingError, match="assign label to version 6 of model waiting"):
+            await server.models.configure([server.model("waiting", 1, labels={"canary": 6})])
 
     run(body, server)
 
