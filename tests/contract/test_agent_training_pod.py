@@ -1,47 +1,12 @@
 """A training pod's data path against a real object store: fetch, sync, the next attempt's fetch."""
 
-import json
-import signal
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 from fovea_api.contract import environment, exit_codes, report, storage
-from fovea_api.contract.manifest import Manifest
-from fovea_api.contract.plan import INPUT_PUBLICATION, Input, TrainingPlan
+from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from support.object_store import ObjectStore
 from support.polling import until
-from support.training_pod import TrainingPod
-
-NAMESPACE = "vision"
-
-
-@pytest.fixture
-def pod(object_store: ObjectStore, tmp_path: Path) -> Iterator[TrainingPod]:
-    keys = object_store.keys(NAMESPACE, tmp_path / "keys", ["shared"])
-    plan = TrainingPlan(namespace=NAMESPACE, job="digits", uid=tmp_path.name, attempt=1)
-    pod = TrainingPod(plan, tmp_path, keys)
-    yield pod
-    pod.kill_sync()
-
-
-def manifest(object_store: ObjectStore, prefix: str) -> Manifest:
-    return Manifest.from_json(object_store.get(storage.manifest(prefix)))
-
-
-def published(object_store: ObjectStore, pod: TrainingPod) -> set[int]:
-    parent = storage.checkpoints(pod.job)
-    names = object_store.names(f"{parent}/")
-    return {int(name.partition("/")[0]) for name in names if name.endswith(f"/{storage.MANIFEST}")}
-
-
-def finish(pod: TrainingPod) -> None:
-    pod.write(environment.MODEL_DIR, {"saved_model.pb": b"graph", "variables/variables.index": b"index"})
-    pod.write(environment.LOG_DIR, {"events.out.tfevents.1": b"loss"})
-    evaluation = json.dumps({"metrics": {"accuracy": 0.975, "loss": 0.1}}).encode()
-    pod.write(environment.OUTPUT_DIR, {environment.EVALUATION_FILE: evaluation, "loss.png": b"picture"})
-    pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})
+from support.training_pod import NAMESPACE, TrainingPod, finish, manifest, published
 
 
 def test_what_a_trainer_wrote_is_published_and_the_next_attempt_finds_the_job_complete(
@@ -268,93 +233,6 @@ def test_a_publication_that_is_not_what_was_asked_for_is_refused(object_store: O
     ended = job.fetch()
     assert (ended.code, ended.termination.reason) == (exit_codes.DATA_CORRUPT, "InputCorrupt")
     assert output.digest in ended.termination.message
-
-
-def test_another_namespaces_prefix_is_denied_and_shared_data_is_read_only(
-    object_store: ObjectStore, pod: TrainingPod
-) -> None:
-    object_store.put("medical/datasets/scans/a.png", b"secret")
-    pod.plan = replace(pod.plan, inputs=(Input("data", "s3://fovea/medical/datasets/scans"),))
-    ended = pod.fetch()
-    assert (ended.code, ended.termination.reason) == (exit_codes.KEY_REFUSED, "KeyRefused")
-    assert "s3://fovea/medical/datasets/scans" in ended.termination.message
-    assert "fovea-object-store" in ended.termination.message
-
-    intruder = replace(pod, plan=replace(pod.plan, namespace="shared", inputs=()))
-    assert intruder.fetch().code == exit_codes.KEY_REFUSED
-    assert object_store.names("shared/jobs/") == []
-
-
-def test_a_refused_key_is_said_in_plain_words(object_store: ObjectStore, pod: TrainingPod) -> None:
-    (pod.keys / storage.SECRET_SECRET_KEY).write_text("not-the-key-at-all")
-    ended = pod.fetch()
-    assert (ended.code, ended.termination.reason) == (exit_codes.KEY_REFUSED, "KeyRefused")
-    assert "SignatureDoesNotMatch" in ended.termination.message
-
-
-def test_a_key_that_is_replaced_when_the_trainer_ends_is_taken_up_once_it_is_mounted(
-    object_store: ObjectStore, pod: TrainingPod
-) -> None:
-    assert pod.fetch().code == exit_codes.OK
-    pod.start_sync()
-    pod.checkpoint(200, {"weights": b"w200"})
-    until(lambda: published(object_store, pod) == {200}, what="checkpoint 200 is published")
-    finish(pod)
-    successor = object_store.keys(
-        NAMESPACE, pod.folder / "successor", ["shared"]
-    )  # the mounted one is dead from now on
-    assert pod.sidecar is not None
-    pod.sidecar.send_signal(signal.SIGTERM)
-    until(lambda: "the key is refused" in pod.sync_log(), what="a refused key")
-    for file in successor.iterdir():
-        (pod.keys / file.name).write_bytes(file.read_bytes())
-    ended = pod.sync_ended(sigterm=False)
-    assert (ended.code, ended.termination.reason) == (exit_codes.OK, report.REASON_PUBLISHED)
-    assert ended.termination.complete
-    assert manifest(object_store, storage.output(pod.job, 1)).complete
-
-
-def test_a_key_that_is_withdrawn_when_the_trainer_ends_asks_for_another_attempt(
-    object_store: ObjectStore, pod: TrainingPod
-) -> None:
-    assert pod.fetch().code == exit_codes.OK
-    pod.start_sync("--grace-period", "4")
-    pod.checkpoint(200, {"weights": b"w200"})
-    until(lambda: published(object_store, pod) == {200}, what="checkpoint 200 is published")
-    finish(pod)
-    object_store.keys(NAMESPACE, pod.folder / "successor", ["shared"])
-    ended = pod.sync_ended()
-    assert (ended.code, ended.termination.reason) == (exit_codes.RESTART, "KeyRefused")
-
-
-def test_a_namespace_without_a_key_is_told_so_and_who_makes_one(pod: TrainingPod) -> None:
-    for file in pod.keys.iterdir():
-        file.unlink()
-    (pod.keys / "..2026_11_21_10_00_00.1").mkdir()  # what the kubelet makes of an optional Secret that does not exist
-    (pod.keys / "..data").symlink_to("..2026_11_21_10_00_00.1")
-    ended = pod.fetch()
-    assert (ended.code, ended.termination.reason) == (exit_codes.KEY_REFUSED, "KeyMissing")
-    for word in (pod.plan.namespace, "Secret fovea-object-store", "objectStore.namespaces"):
-        assert word in ended.termination.message
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "words"),
-    [
-        (storage.SECRET_BUCKET, None, "has no value for 'bucket'"),
-        (storage.SECRET_ENDPOINT, "minio:9000", "is not a URL"),
-    ],
-    ids=["a key of the Secret is missing", "the endpoint is no URL"],
-)
-def test_a_secret_that_cannot_be_used_is_a_matter_of_configuration(
-    pod: TrainingPod, key: str, value: str | None, words: str
-) -> None:
-    (pod.keys / key).unlink()
-    if value is not None:
-        (pod.keys / key).write_text(value)
-    ended = pod.fetch()
-    assert (ended.code, ended.termination.reason) == (exit_codes.CONFIGURATION, "Misconfigured")
-    assert words in ended.termination.message
 
 
 def test_a_store_that_does_not_answer_ends_fetch_as_retryable_when_patience_ends(pod: TrainingPod) -> None:

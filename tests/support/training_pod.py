@@ -5,15 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fovea_api.contract import environment, storage
+from fovea_api.contract.manifest import Manifest
 from fovea_api.contract.plan import ModelPlan, TrainingPlan
 from fovea_api.contract.report import Termination
+from support.object_store import ObjectStore
 from support.polling import until
 
+NAMESPACE = "vision"
 AGENT = [sys.executable, "-m", "fovea_agent.main"]
 
 
@@ -136,3 +141,34 @@ def fetch_model(plan: ModelPlan, folder: Path, keys: Path, *flags: str) -> Ended
             check=False,
         )
     return ended(done.returncode, message, log)
+
+
+@pytest.fixture
+def pod(object_store: ObjectStore, tmp_path: Path) -> Iterator[TrainingPod]:
+    """The first attempt of a job of its own, with the keys of its namespace."""
+    keys = object_store.keys(NAMESPACE, tmp_path / "keys", ["shared"])
+    plan = TrainingPlan(namespace=NAMESPACE, job="digits", uid=tmp_path.name, attempt=1)
+    pod = TrainingPod(plan, tmp_path, keys)
+    yield pod
+    pod.kill_sync()
+
+
+def manifest(object_store: ObjectStore, prefix: str) -> Manifest:
+    """The manifest of what is published there."""
+    return Manifest.from_json(object_store.get(storage.manifest(prefix)))
+
+
+def published(object_store: ObjectStore, pod: TrainingPod) -> set[int]:
+    """Steps of the job's checkpoints in the store."""
+    parent = storage.checkpoints(pod.job)
+    names = object_store.names(f"{parent}/")
+    return {int(name.partition("/")[0]) for name in names if name.endswith(f"/{storage.MANIFEST}")}
+
+
+def finish(pod: TrainingPod) -> None:
+    """Write what a program leaves behind that has finished."""
+    pod.write(environment.MODEL_DIR, {"saved_model.pb": b"graph", "variables/variables.index": b"index"})
+    pod.write(environment.LOG_DIR, {"events.out.tfevents.1": b"loss"})
+    evaluation = json.dumps({"metrics": {"accuracy": 0.975, "loss": 0.1}}).encode()
+    pod.write(environment.OUTPUT_DIR, {environment.EVALUATION_FILE: evaluation, "loss.png": b"picture"})
+    pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})

@@ -276,21 +276,18 @@ def test_a_key_that_is_replaced_after_the_trainer_has_ended_is_taken_up_once_it_
     assert set(pod.published()) == {200}
 
 
-def test_a_key_that_is_withdrawn_for_good_asks_for_another_attempt_after_some_minutes(pod: Pod) -> None:
+@pytest.mark.parametrize(
+    ("grace", "least", "most"), [(600.0, 100, 230), (60.0, 50, 60)], ids=["after some minutes", "in the grace period"]
+)
+def test_a_key_that_is_withdrawn_for_good_asks_for_another_attempt(
+    pod: Pod, grace: float, least: float, most: float
+) -> None:
     rotation = Rotation(pod, "/output/", refreshed=None)
+    pod.store.patience.end_at(grace)
     with pytest.raises(KeyRefused) as caught:
         pod.end()
     assert (caught.value.exit_code, caught.value.reason) == (exit_codes.RESTART, "KeyRefused")
-    assert 100 < rotation.now < 230
-
-
-def test_a_key_that_is_withdrawn_for_good_asks_for_another_attempt_before_the_grace_period_ends(pod: Pod) -> None:
-    rotation = Rotation(pod, "/output/", refreshed=None)
-    pod.store.patience.end_at(60.0)
-    with pytest.raises(KeyRefused) as caught:
-        pod.end()
-    assert (caught.value.exit_code, caught.value.reason) == (exit_codes.RESTART, "KeyRefused")
-    assert 50 < rotation.now < 60
+    assert least < rotation.now < most
 
 
 def test_a_key_that_was_never_accepted_is_a_refused_key(pod: Pod) -> None:

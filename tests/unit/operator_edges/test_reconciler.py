@@ -1,101 +1,23 @@
 """One reconcile: the order of its writes, and what every kind of error leads to."""
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from fovea_api.contract import labels
 from fovea_operator import errors
 from fovea_operator.cluster import keys
-from fovea_operator.cluster.cache import Cache
-from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.keys import Key
-from fovea_operator.cluster.metrics import Metrics
-from fovea_operator.cluster.progress import Reports
 from fovea_operator.cluster.queue import Backoff, Failure, Schedule
-from fovea_operator.cluster.reconciler import Reconciler
-from fovea_operator.cluster.routing import Routes
-from fovea_operator.reconcile import references, times
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event, Write
 from fovea_operator.reconcile.observed import JobObserved
 from fovea_operator.settings import Settings
-from support.memory_api import Server
-
-DIGITS = keys.job("team", "digits")
-Decide = Callable[[JobObserved, datetime, Settings], Decision]
-
-
-def job(**changes: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "fovea.dev/v1alpha1",
-        "kind": "TrainingJob",
-        "metadata": {"name": "digits", "namespace": "team", "uid": "u1", "generation": 1},
-        "spec": {"trainer": {"container": {"image": "a:1"}}},
-        "status": {},
-        **changes,
-    }
-
-
-def pod(name: str = "digits-chief-0-0", owner: str = "u1") -> dict[str, Any]:
-    reference = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "uid": owner}
-    metadata = {"name": name, "namespace": "team", "labels": {labels.JOB: "digits", labels.ATTEMPT: "0"}}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {**metadata, "ownerReferences": [{**reference, "controller": True}]},
-        "status": {"phase": "Pending"},
-    }
+from support.reconciled import DIGITS, World, job, pod
 
 
 def condition(kind: str) -> dict[str, Any]:
     told = {"type": kind, "status": "True", "reason": kind, "message": ""}
     return {**told, "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
-
-
-class World:
-    def __init__(self, decide: Decide) -> None:
-        self.server = Server()
-        self.cache = Cache(labels.DEPLOYMENT)
-        routes = Routes(self.cache, references.needs)
-        self.queued: list[Key] = []
-        self.intake = Intake(self.cache, routes, self.queued.append)
-        self.metrics = Metrics(self.cache, lambda: 0)
-        self.announced: list[Event] = []
-        self.requeued: dict[Key, float | None] = {}
-        self.reconciler = Reconciler(
-            client=self.server,  # type: ignore[arg-type]
-            cache=self.cache,
-            routes=routes,
-            intake=self.intake,
-            reports=Reports(5, lambda *_: None),
-            settings=Settings(cancel_grace_seconds=7),
-            metrics=self.metrics,
-            announce=self._announce,
-            requeue=self.requeued.__setitem__,
-            decide_job=decide,
-            decide_deployment=lambda *_: Decision(),
-        )
-
-    def _announce(self, _subject: Any, event: Event) -> None:
-        self.server.detail.append(f"announce {event.reason}")
-        self.announced.append(event)
-
-    def know(self, raw: dict[str, Any]) -> dict[str, Any]:
-        """Put an object on the server and into the cache."""
-        stored = self.server.put(raw)
-        self.intake.event(stored["kind"], "ADDED", stored)
-        return stored
-
-    def work(self, key: Key = DIGITS) -> tuple[Failure | None, list[str]]:
-        self.server.detail.clear()
-        return asyncio.run(self.reconciler.work(key, 0.0)), list(self.server.detail)
-
-    @property
-    def status(self) -> dict[str, Any]:
-        return dict(self.server.objects["TrainingJob", "digits"].get("status") or {})
 
 
 def whole(observed: JobObserved, now: datetime, _: Settings) -> Decision:
@@ -355,53 +277,6 @@ def test_an_object_that_cannot_be_read_gets_a_condition_once_and_keeps_its_pods(
     assert world.status["state"] == "RUNNING"
     _, calls = world.work()
     assert calls == ["get TrainingJob"]
-
-
-def test_the_pods_of_a_job_that_is_gone_are_deleted_with_the_short_grace() -> None:
-    world = World(whole)
-    stored = world.know(job())
-    world.know(pod())
-    world.know(pod("digits-chief-0-1", owner="another job"))
-    world.intake.event("TrainingJob", "DELETED", stored)
-    assert world.queued[-1] == DIGITS
-    graces: list[Any] = []
-    delete = world.server.delete
-
-    async def noted(item: Deletion) -> dict[str, Any]:
-        graces.append(item.grace_seconds)
-        return await delete(item)
-
-    world.server.delete = noted  # type: ignore[method-assign]
-    _, calls = world.work()
-    assert calls == ["delete Pod", "delete Pod"]
-    assert graces == [7, 7]
-    assert world.requeued == {DIGITS: None}
-    _, calls = world.work()
-    assert calls == []
-
-
-@pytest.mark.parametrize(("seconds", "calls"), [(600, ["delete Pod"]), (7, [])])
-def test_a_pod_that_the_garbage_collector_deleted_first_gets_the_short_grace_too(
-    seconds: int, calls: list[str]
-) -> None:
-    world = World(whole)
-    stored = world.know(job())
-    orphan = pod()
-    ends = datetime.now(UTC) + timedelta(seconds=seconds)
-    orphan["metadata"] |= {"deletionTimestamp": times.text(ends), "deletionGracePeriodSeconds": seconds}
-    world.know(orphan)
-    world.intake.event("TrainingJob", "DELETED", stored)
-    assert world.work()[1] == calls
-
-
-def test_the_pods_of_a_namesake_before_it_are_ended_when_a_job_is_looked_at() -> None:
-    world = World(lambda *_: Decision())
-    world.know(job())
-    world.know(pod("digits-chief-0-7", owner="the job before"))
-    world.know(pod())
-    _, calls = world.work()
-    assert calls == ["delete Pod"]
-    assert "deletionTimestamp" in world.server.objects["Pod", "digits-chief-0-7"]["metadata"]
 
 
 def test_no_requeue_time_takes_the_one_before_back() -> None:

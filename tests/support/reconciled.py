@@ -1,0 +1,92 @@
+"""A reconciler over a played API server: what one look at a key writes."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from fovea_api.contract import labels
+from fovea_operator.cluster import keys
+from fovea_operator.cluster.cache import Cache
+from fovea_operator.cluster.intake import Intake
+from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.metrics import Metrics
+from fovea_operator.cluster.progress import Reports
+from fovea_operator.cluster.queue import Failure
+from fovea_operator.cluster.reconciler import Reconciler
+from fovea_operator.cluster.routing import Routes
+from fovea_operator.reconcile import references
+from fovea_operator.reconcile.decision import Decision, Event
+from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.settings import Settings
+from support.memory_api import Server
+
+DIGITS = keys.job("team", "digits")
+Decide = Callable[[JobObserved, datetime, Settings], Decision]
+
+
+def job(**changes: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "fovea.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "digits", "namespace": "team", "uid": "u1", "generation": 1},
+        "spec": {"trainer": {"container": {"image": "a:1"}}},
+        "status": {},
+        **changes,
+    }
+
+
+def pod(name: str = "digits-chief-0-0", owner: str = "u1") -> dict[str, Any]:
+    reference = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "uid": owner}
+    metadata = {"name": name, "namespace": "team", "labels": {labels.JOB: "digits", labels.ATTEMPT: "0"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**metadata, "ownerReferences": [{**reference, "controller": True}]},
+        "status": {"phase": "Pending"},
+    }
+
+
+class World:
+    """One operator and what it knows; `work` looks at a key and tells the calls."""
+
+    def __init__(self, decide: Decide) -> None:
+        self.server = Server()
+        self.cache = Cache(labels.DEPLOYMENT)
+        routes = Routes(self.cache, references.needs)
+        self.queued: list[Key] = []
+        self.intake = Intake(self.cache, routes, self.queued.append)
+        self.metrics = Metrics(self.cache, lambda: 0)
+        self.announced: list[Event] = []
+        self.requeued: dict[Key, float | None] = {}
+        self.reconciler = Reconciler(
+            client=self.server,  # type: ignore[arg-type]
+            cache=self.cache,
+            routes=routes,
+            intake=self.intake,
+            reports=Reports(5, lambda *_: None),
+            settings=Settings(cancel_grace_seconds=7),
+            metrics=self.metrics,
+            announce=self._announce,
+            requeue=self.requeued.__setitem__,
+            decide_job=decide,
+            decide_deployment=lambda *_: Decision(),
+        )
+
+    def _announce(self, _subject: Any, event: Event) -> None:
+        self.server.detail.append(f"announce {event.reason}")
+        self.announced.append(event)
+
+    def know(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Put an object on the server and into the cache."""
+        stored = self.server.put(raw)
+        self.intake.event(stored["kind"], "ADDED", stored)
+        return stored
+
+    def work(self, key: Key = DIGITS) -> tuple[Failure | None, list[str]]:
+        self.server.detail.clear()
+        return asyncio.run(self.reconciler.work(key, 0.0)), list(self.server.detail)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.server.objects["TrainingJob", "digits"].get("status") or {})
