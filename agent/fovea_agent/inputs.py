@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from fovea_api.contract import storage
+from fovea_api.contract import listing, storage
 from fovea_api.contract.plan import INPUT_PUBLICATION, INPUT_STORE, Input
 
 from fovea_agent import log
@@ -21,7 +21,7 @@ NEAR_MATCHES = 3
 
 
 def fetch_input(store: Store, item: Input, directory: Path, staging: Path, transfers: int = DEFAULT_TRANSFERS) -> None:
-    """Fetch one input to `<directory>/<name>`; one that is in its place is whole and stays."""
+    """Fetch one input to `<directory>/<name>`, its identity beside it; one that is in its place is whole and stays."""
     try:
         location = storage.Location.parse(item.uri)
         source = store.at(location.bucket)
@@ -102,6 +102,13 @@ def _fetch_listed(
     for folder in (tree, partials):
         folder.mkdir(parents=True, exist_ok=True)
 
+    files = listing.Files()
+
+    def counted(planned: Iterable[Wanted]) -> Iterator[Wanted]:
+        for one in planned:
+            files.add(one.path, one.size, one.etag)
+            yield one
+
     def fetch(one: Wanted) -> int:
         # The volume lives and dies with the pod: no fsync for what can be fetched again.
         download(store, one, tree, partials, durable=False)
@@ -110,20 +117,23 @@ def _fetch_listed(
     single: StoredObject | None = None
     try:
         wanted = plan_listing(location.key, store.listing(f"{location.key}/" if location.key else ""))
-        sizes = run_all((partial(fetch, one) for one in wanted), transfers)
-        if not sizes and not item.uri.endswith("/"):
+        run_all((partial(fetch, one) for one in counted(wanted)), transfers)
+        if not files.count and not item.uri.endswith("/"):
             single = store.find(location.key)
-            sizes = [fetch(Wanted(single.key, "file", single.size, etag=single.etag))] if single is not None else []
+            if single is not None:
+                fetch(Wanted(single.key, "file", single.size, etag=single.etag))
+                files.add("", single.size, single.etag)
     except (Changed, Missing, Corrupt) as error:
         raise Changed(
             f"input {item.name!r} changed while it was fetched ({error.message}): the next attempt takes it as it is "
             "then; don't write to data that a job reads"
         ) from error
-    if not sizes:
+    if not files.count:
         raise missing_input(store, item, location)
+    files.identity().write(target.parent, item.name)
     place(tree / "file" if single is not None else tree, target)
     shutil.rmtree(work)
-    log.info("input fetched", input=item.name, uri=item.uri, files=len(sizes), bytes=sum(sizes))
+    log.info("input fetched", input=item.name, uri=item.uri, files=files.count, bytes=files.size)
 
 
 def _fetch_publication(
@@ -138,6 +148,10 @@ def _fetch_publication(
             f"input {item.name!r}: {item.uri} has digest {manifest.digest}, expected is {item.digest}: it is not what "
             "was published"
         )
+    files = listing.Files()
+    for entry in sorted(manifest.entries, key=lambda entry: entry.path):
+        files.add(entry.path, entry.size, entry.sha256)
+    files.identity().write(target.parent, item.name)
     try:
         restore(store, location.key, manifest, target, staging, transfers)
     except (Corrupt, Missing) as error:

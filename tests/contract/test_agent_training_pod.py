@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fovea_api.contract import environment, exit_codes, report, storage
+from fovea_api.contract import environment, exit_codes, listing, report, storage
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from support.object_store import ObjectStore
 from support.polling import until
@@ -201,6 +201,8 @@ def test_inputs_of_every_kind_are_in_their_places(object_store: ObjectStore, pod
         assert ended.code == exit_codes.OK, ended.termination
         root = job.directory(environment.INPUT_DIR)
         files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        identities = {name: files.pop(f"{listing.FOLDER}/{name}.json") for name in ("data", "words", "before")}
+        assert listing.Identity.from_json(identities["data"].decode()).files == 3
         assert files == {
             "data/train/0/a.png": b"train/0/a.png",
             "data/train/1/b.png": b"train/1/b.png",

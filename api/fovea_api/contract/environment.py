@@ -1,7 +1,7 @@
 """What a trainer sees: directories and files, never credentials. Names of its environment variables and where they point."""
 
 INPUT_DIR = "FOVEA_INPUT_DIR"
-"""Inputs, one folder (or file) per name: `$FOVEA_INPUT_DIR/<name>`."""
+"""Inputs, one folder (or file) per name: `$FOVEA_INPUT_DIR/<name>`; their identities: `fovea_api.contract.listing`."""
 CHECKPOINT_DIR = "FOVEA_CHECKPOINT_DIR"
 """A checkpoint is a sub-folder `<step>/` that appeared here by rename; it is published while training goes on."""
 MODEL_DIR = "FOVEA_MODEL_DIR"
