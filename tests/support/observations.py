@@ -224,12 +224,14 @@ def already_complete(attempt: int = 1) -> PodRecord:
 # -- models ------------------------------------------------------------------------------------------------------------
 
 
-def version(number: int, *, model: str = "digits", approval: str = "Approved", job_uid: str = "") -> ModelVersion:
+def version(
+    number: int, *, model: str = "digits", approval: str = "Approved", job_uid: str = "", uri: str = ""
+) -> ModelVersion:
     """A version of a model."""
     spec: dict[str, Any] = {
         "model": model,
         "version": number,
-        "uri": f"s3://fovea/vision/models/{model}/{number}",
+        "uri": uri or f"s3://fovea/vision/models/{model}/{number}",
         "digest": DIGEST + str(number % 10),
         "approval": approval,
     }

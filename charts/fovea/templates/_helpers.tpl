@@ -50,6 +50,11 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{/* Text for a command, an argument or a variable of a pod, where `$(NAME)` and `$$` would be replaced. */}}
+{{- define "fovea.escaped" -}}
+{{ . | replace "$" "$$" }}
+{{- end }}
+
 {{/* What the restricted Pod Security Standard asks for, and a read-only root. */}}
 {{- define "fovea.podSecurity" -}}
 runAsNonRoot: true

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from fovea_api.contract import environment, names
+from fovea_api.contract import environment, expansion, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, Resource, TrainingJob
 from pydantic import ValidationError
@@ -124,7 +124,7 @@ def _plan(raw: Raw) -> TrainingPlan | None:
         for variable in container.get("env") or ():
             if variable["name"] == environment.PLAN:
                 try:
-                    return TrainingPlan.from_json(variable.get("value") or "", obey=False)
+                    return TrainingPlan.from_json(expansion.unescaped(variable.get("value") or ""), obey=False)
                 except ValueError:
                     return None
     return None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fovea_api.contract import environment, names
+from fovea_api.contract import environment, expansion, names
 
 from fovea_operator.desired import security
 from fovea_operator.settings import Settings
@@ -20,7 +20,7 @@ def container(
         "image": settings.agent_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["fovea-agent", *command],
-        "env": [{"name": environment.PLAN, "value": plan}],
+        "env": [{"name": environment.PLAN, "value": expansion.escaped(plan)}],
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": security.own_container(),
         "volumeMounts": [

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fovea_api.contract import environment, labels, names, report
+from fovea_api.contract import environment, expansion, labels, names, report
 from fovea_api.contract.plan import Input, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, TrainingJob
 from fovea_api.v1alpha1.container import Container
@@ -115,7 +115,7 @@ def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) ->
     )
     own = [variable.dump() for variable in (container.env if container else None) or ()]
     taken = {variable["name"] for variable in own}
-    built["env"] = [{"name": n, "value": v} for n, v in variables.items() if n not in taken] + own
+    built["env"] = [{"name": n, "value": expansion.escaped(v)} for n, v in variables.items() if n not in taken] + own
     built["resources"] = machine.resources(machine_type)
     built["volumeMounts"] = [dict(_WORK), *built.pop("volumeMounts", ())]
     if _shared_memory(container, machine_type):
@@ -130,7 +130,7 @@ def _recipe(job: TrainingJob, machine_type: MachineType, settings: Settings) -> 
         "image": gpu_image or settings.trainer_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": [RECIPE_COMMAND],
-        "args": [str(job.spec.trainer.recipe), *args.flags(job.spec.args)],
+        "args": [expansion.escaped(str(job.spec.trainer.recipe)), *args.flags(job.spec.args)],
         "securityContext": security.own_container(),
         "volumeMounts": [dict(_TMP)],
     }
