@@ -1,6 +1,7 @@
 """Settings of the operator: one frozen dataclass, read once from FOVEA_OPERATOR_* environment variables (the chart writes them)."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -25,6 +26,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "retry_max_seconds": (0.01, _DAY),
     "relist_seconds": (0, _DAY),
 }
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?")
+_OPTIONAL = frozenset({"agent_cpu_limit"})
+_QUANTITIES = _OPTIONAL | {"agent_cpu", "agent_memory", "agent_memory_limit"}
 _CHOICES: dict[str, tuple[str, ...]] = {
     "model_service_type": ("ClusterIP", "NodePort", "LoadBalancer"),
     "image_pull_policy": ("Always", "IfNotPresent", "Never"),
@@ -59,6 +63,14 @@ class Settings:
     """Pull secrets put on every pod of ours."""
     image_pull_policy: str = "IfNotPresent"
     """Pull policy of our own images."""
+    agent_cpu: str = "50m"
+    """CPU request of each agent container, where the machine type names none."""
+    agent_cpu_limit: str = ""
+    """CPU limit of each agent container; empty: none."""
+    agent_memory: str = "128Mi"
+    """Memory request of each agent container."""
+    agent_memory_limit: str = "512Mi"
+    """Memory limit of each agent container."""
     report_url: str = ""
     """Base URL at which agents reach this operator for progress reports; empty: no reports."""
     report_port: int = 8080
@@ -125,6 +137,8 @@ def _variable(name: str) -> str:
 
 
 def _check(name: str, value: object) -> None:
+    if name in _QUANTITIES and (value or name not in _OPTIONAL) and not _QUANTITY.fullmatch(str(value)):
+        raise ValueError(f"{_variable(name)}={value!r} is not a quantity such as 500m, 2 or 4Gi")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ValueError(f"{_variable(name)}={value!r} is not one of {', '.join(_CHOICES[name])}")
     low, high = _RANGES.get(name, (None, None))

@@ -13,7 +13,7 @@ from fovea_api.contract.report import (
     Termination,
 )
 from fovea_api.v1alpha1 import API_VERSION, MachineType, ModelDeployment, ModelVersion, TrainingJob
-from fovea_operator.desired.service import service
+from fovea_operator.desired.service import BALANCER_FIELDS, service
 from fovea_operator.reconcile import times
 from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.observed import (
@@ -302,10 +302,16 @@ def server_pod(name: str, **fields: Any) -> PodRecord:
     )
 
 
-def service_at(name: str, *, type_: str = "ClusterIP", node_ports: dict[str, int] | None = None) -> ServiceRecord:
+def service_at(
+    name: str,
+    *,
+    type_: str = "ClusterIP",
+    node_ports: dict[str, int] | None = None,
+    of: ModelDeployment | None = None,
+) -> ServiceRecord:
     """The Service, pointing at the Deployment of that name."""
     _, number, revision = name.rsplit("-", 2)
-    manifest = service(deployment(), int(number[1:]), revision)
+    manifest = service(of or deployment(), int(number[1:]), revision)
     return ServiceRecord(
         namespace="vision",
         name="digits",
@@ -314,6 +320,8 @@ def service_at(name: str, *, type_: str = "ClusterIP", node_ports: dict[str, int
         selector=manifest["spec"]["selector"],
         node_ports=node_ports or {},
         labels=manifest["metadata"]["labels"],
+        annotations=manifest["metadata"].get("annotations", {}),
+        balancer={field: manifest["spec"][field] for field in BALANCER_FIELDS if field in manifest["spec"]},
         ports={port["name"]: port for port in manifest["spec"]["ports"]},
     )
 

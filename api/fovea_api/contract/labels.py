@@ -25,12 +25,28 @@ DEPLOYMENT = f"{GROUP}/model-deployment"
 REVISION = f"{GROUP}/revision"
 """On a model server's pods and Deployment: the template hash that is part of the Deployment's name."""
 
+PASSED_ON = f"{GROUP}/passed-on"
+"""Annotation of a Service: what of it its ModelDeployment's user has said (labels, annotations, fields)."""
+
+OF_TOOLS = (GROUP, "kubernetes.io", "k8s.io", "x-k8s.io", "helm.sh", "argoproj.io", "fluxcd.io")
+"""Domains (with what is below them) of labels by which Fovea, Kubernetes and tools of delivery keep their books: Argo CD and
+Helm would take a pod with theirs for one that they made themselves, and delete it."""
+
 MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGED_BY_VALUE}"
 
 
 def is_embedded_store(of_service: Mapping[str, str]) -> bool:
     """Whether a Service with these labels is that of the chart's own object store."""
     return of_service.get(PART_OF) == PART_OF_VALUE and of_service.get(COMPONENT) == COMPONENT_OBJECT_STORE
+
+
+def passed_on(own: Mapping[str, str]) -> dict[str, str]:
+    """Labels of a TrainingJob or ModelDeployment that its pods, Deployments and Service get as well: but for those of OF_TOOLS."""
+    return {key: value for key, value in own.items() if not _is_of_tools(key.rpartition("/")[0])}
+
+
+def _is_of_tools(domain: str) -> bool:
+    return any(domain == tools or domain.endswith(f".{tools}") for tools in OF_TOOLS)
 
 
 def of_training_pod(job: str, role: str, index: int, attempt: int) -> dict[str, str]:

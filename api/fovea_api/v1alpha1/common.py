@@ -140,6 +140,18 @@ def at_least_a_mebibyte(field: str, *, optional: bool) -> dict[str, str]:
     )
 
 
+def own_keys(field: str) -> dict[str, str]:
+    """Rule by which a map of labels or annotations leaves Fovea's own alone."""
+    own = " || ".join(
+        [f"k.startsWith('{GROUP}/')", *(f"k == '{key}'" for key in (labels.MANAGED_BY, labels.COMPONENT))]
+    )
+    return rule(
+        f"!has(self.{field}) || !self.{field}.exists(k, {own})",
+        f"keys of {GROUP}, {labels.MANAGED_BY} and {labels.COMPONENT} are set by Fovea: choose other keys for {field}",
+        field=f".{field}",
+    )
+
+
 def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 

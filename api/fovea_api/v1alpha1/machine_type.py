@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from .affinity import Affinity
 from .common import (
     QUALIFIED_NAME,
     SUBDOMAIN,
@@ -12,13 +13,39 @@ from .common import (
     LabelKey,
     LabelValue,
     Model,
+    ObjectName,
     Quantity,
     Resource,
     Toleration,
     at_least_a_mebibyte,
+    own_keys,
     rule,
     rules,
 )
+from .pod import Annotations, Labels
+
+
+class AgentResources(Model):
+    """Resources of each of the agent's containers, which move data; what is absent is the platform's default (chart value `agent`)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.cpuLimit) || !has(self.cpu) || "
+                "quantity(string(self.cpuLimit)).compareTo(quantity(string(self.cpu))) >= 0",
+                "agent.cpuLimit is smaller than the request agent.cpu: raise it, or remove it",
+                field=".cpuLimit",
+            ),
+            at_least_a_mebibyte("memory", optional=True),
+        )
+    )
+
+    cpu: Quantity | None = None
+    """CPU request: more lets inputs come and checkpoints go faster on a busy node."""
+    cpu_limit: Quantity | None = None
+    """CPU limit. A quota on limits.cpu asks for one."""
+    memory: Quantity | None = None
+    """Memory request and limit."""
 
 
 class Gpus(Model):
@@ -61,6 +88,8 @@ class MachineTypeSpec(Model):
             at_least_a_mebibyte("memory", optional=False),
             at_least_a_mebibyte("ephemeralStorage", optional=True),
             at_least_a_mebibyte("sharedMemory", optional=True),
+            own_keys("podLabels"),
+            own_keys("podAnnotations"),
         )
     )
 
@@ -80,6 +109,18 @@ class MachineTypeSpec(Model):
     """Labels that a node must have."""
     tolerations: Annotated[list[Toleration] | None, Field(max_length=16)] = None
     """Taints of nodes that are accepted."""
+    affinity: Affinity | None = None
+    """Where pods are placed; that of a job or deployment (spec.pod.affinity) holds as well."""
+    runtime_class_name: ObjectName | None = None
+    """RuntimeClass of the pods, for example nvidia or gvisor; absent: the node's default."""
+    priority_class_name: ObjectName | None = None
+    """PriorityClass of the pods, whatever spec.pod.priorityClassName says; absent: that one."""
+    pod_labels: Labels = None
+    """Labels of the pods, for example for cost allocation."""
+    pod_annotations: Annotations = None
+    """Annotations of the pods."""
+    agent: AgentResources | None = None
+    """Resources of the agent's containers in these pods."""
     default: bool = False
     """Whether jobs and deployments that name no machine type get this one. At most one should say so; of several, the first by name wins."""
 

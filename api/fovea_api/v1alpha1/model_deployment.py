@@ -2,9 +2,23 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from .common import NAME_RULE, Column, Conditions, Kind, MachineTypeName, Model, Name, Resource, rule
+from .common import (
+    NAME_RULE,
+    Column,
+    Conditions,
+    Kind,
+    MachineTypeName,
+    Model,
+    Name,
+    Resource,
+    immutable,
+    own_keys,
+    rule,
+    rules,
+)
+from .pod import Annotations, PodOptions
 
 
 class Scaling(Model):
@@ -23,11 +37,41 @@ class Rollout(Model):
     """Seconds that the old version's pods live on after the Service was switched; must outlast the clients' connections (30 s by default)."""
 
 
+_CLASS_KEPT = immutable("loadBalancerClass", optional=True, why="")
+
+
 class Exposure(Model):
     """How clients reach the Service."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            own_keys("annotations"),
+            *(
+                rule(
+                    f"!has(self.{field}) || self.type == 'LoadBalancer'",
+                    f"service.{field} goes with service.type LoadBalancer only: remove it or set type: LoadBalancer",
+                    field=f".{field}",
+                )
+                for field in ("loadBalancerClass", "loadBalancerSourceRanges")
+            ),
+            rule(
+                f"self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || ({_CLASS_KEPT['rule']})",
+                "service.loadBalancerClass never changes while the type is LoadBalancer: set type: ClusterIP first",
+                field=".loadBalancerClass",
+            ),
+        )
+    )
+
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     """Type of the Service."""
+    annotations: Annotations = None
+    """Annotations of the Service, for example those that a cloud's load balancer or external-dns reads."""
+    load_balancer_class: Annotated[str | None, Field(min_length=1, max_length=253)] = None
+    """Which implementation of load balancers serves it; absent: the cluster's default."""
+    load_balancer_source_ranges: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=64)]] | None, Field(max_length=64)
+    ] = None
+    """Addresses (CIDR) of clients that the load balancer lets in; absent: all."""
 
 
 class ModelDeploymentSpec(Model):
@@ -41,6 +85,8 @@ class ModelDeploymentSpec(Model):
     """How many pods serve."""
     machine_type: MachineTypeName | None = None
     """MachineType of the pods; absent: the default one."""
+    pod: PodOptions | None = None
+    """Labels, annotations, account and place of the pods; a change is rolled out as a new version is."""
     rollout: Rollout = Field(default_factory=Rollout, json_schema_extra={"default": {}})
     """How a new version takes over."""
     service: Exposure = Field(default_factory=Exposure, json_schema_extra={"default": {}})

@@ -8,6 +8,7 @@ from fovea_api.contract import names
 
 from .common import NAME_RULE, Column, Kind, MachineTypeName, Model, Name, Resource, immutable, rule, rules
 from .container import Container
+from .pod import PodOptions
 from .training_job_status import TrainingJobStatus
 
 _NAMED = rf"[a-z]([-a-z0-9]{{0,{names.MAX_NAME - 2}}}[a-z0-9])?"
@@ -125,6 +126,7 @@ class TrainingJobSpec(Model):
             immutable("checkpoint", optional=True, why=_FIXED),
             immutable("cache", optional=True, why=_FIXED),
             immutable("model", optional=True, why=_FIXED),
+            immutable("pod", optional=True, why=_FIXED),
             rule(
                 _POLICY_FIXED,
                 f"spec.runPolicy is immutable but for ttlSecondsAfterFinished: {_FIXED}",
@@ -169,6 +171,8 @@ class TrainingJobSpec(Model):
     """A cache shared with other jobs."""
     model: ModelRegistration | None = None
     """What becomes of the trained model; absent: it stays the job's output."""
+    pod: PodOptions | None = None
+    """Labels, annotations, account and place of the job's pods."""
     run_policy: RunPolicy = Field(default_factory=RunPolicy, json_schema_extra={"default": {}})
     """Retries, deadlines, clean-up."""
     suspend: bool = False

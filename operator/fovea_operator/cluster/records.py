@@ -5,19 +5,22 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from fovea_api.contract import environment, expansion, names
+from fovea_api.contract import environment, expansion, labels, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, Resource, TrainingJob
 from pydantic import ValidationError
 
+from fovea_operator.desired.service import BALANCER_FIELDS
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.reconcile.observed import ContainerRecord, DeploymentRecord, PodRecord, ServiceRecord
 
 Raw = Mapping[str, Any]
 R = TypeVar("R", bound=Resource)
 
-_NOT_DECIDED_ON: dict[str, Any] = {"annotations": {}, "labels": {}, "resourceVersion": ""}
+_NOT_DECIDED_ON: dict[str, Any] = {"annotations": {}, "resourceVersion": ""}
 """Of an object of ours: what others write on it, kubectl's copy of the whole manifest too, and what every write changes."""
+_PASSING_ON = (TrainingJob, ModelDeployment)
+"""Kinds whose labels reach what is made of them."""
 
 
 def version(raw: Raw) -> int:
@@ -65,7 +68,9 @@ def machine_type(raw: Raw) -> MachineType:
 
 
 def _read(model: type[R], raw: Raw) -> R:
-    document = {**raw, "metadata": {**raw["metadata"], **_NOT_DECIDED_ON}}
+    metadata = {**raw["metadata"], **_NOT_DECIDED_ON}
+    metadata["labels"] = labels.passed_on(raw["metadata"].get("labels") or {}) if model in _PASSING_ON else {}
+    document = {**raw, "metadata": metadata}
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -202,5 +207,7 @@ def service(raw: Raw) -> ServiceRecord:
         selector=spec.get("selector") or {},
         node_ports={port.get("name") or "": int(port["nodePort"]) for port in ports if port.get("nodePort")},
         labels=metadata.get("labels") or {},
+        annotations=metadata.get("annotations") or {},
+        balancer={field: spec[field] for field in BALANCER_FIELDS if field in spec},
         ports={port.get("name") or "": {k: v for k, v in port.items() if k != "nodePort"} for port in ports},
     )

@@ -4,15 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from fovea_api.contract import environment, expansion, names
+from fovea_api.v1alpha1 import MachineType
 
-from fovea_operator.desired import security
+from fovea_operator.desired import machine, security
 from fovea_operator.settings import Settings
 
 STORE_VOLUME = "fovea-object-store"
 
 
 def container(
-    name: str, command: Sequence[str], plan: str, mounts: Sequence[dict[str, Any]], settings: Settings
+    name: str,
+    command: Sequence[str],
+    plan: str,
+    mounts: Sequence[dict[str, Any]],
+    machine_type: MachineType,
+    settings: Settings,
 ) -> dict[str, Any]:
     """A container that runs `fovea-agent <command>` on a plan (JSON), with the store's key and further mounts."""
     return {
@@ -21,7 +27,7 @@ def container(
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["fovea-agent", *command],
         "env": [{"name": environment.PLAN, "value": expansion.escaped(plan)}],
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "resources": machine.of_agent(machine_type, settings),
         "securityContext": security.own_container(),
         "volumeMounts": [
             *(dict(mount) for mount in mounts),

@@ -1,15 +1,15 @@
 """The Deployment that serves one version of a model. Its template is written once and never changed."""
 
 import hashlib
+import json
 import math
-from fractions import Fraction
 from typing import Any
 
 from fovea_api.contract import environment, labels, names
 from fovea_api.contract.plan import ModelPlan
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
 
-from fovea_operator.desired import agent, machine, owner, security
+from fovea_operator.desired import agent, machine, owner, pod_options, quantity, security
 from fovea_operator.settings import Settings
 
 _MODELS = {"name": "fovea-models", "mountPath": environment.MODELS_MOUNT}
@@ -20,17 +20,15 @@ _LEAVE_SECONDS = 5
 """Endpoints are withdrawn while the pod ends: it waits this long before it is told to stop."""
 _CONNECTIONS = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
 
-_SUFFIXES = {"m": Fraction(1, 1000)}
-_SUFFIXES |= {suffix: Fraction(1000**power) for power, suffix in enumerate("kMGTPE", start=1)}
-_SUFFIXES |= {f"{suffix}i": Fraction(1024**power) for power, suffix in enumerate("KMGTPE", start=1)}
-
 
 def revision(deployment: ModelDeployment, version: ModelVersion) -> str:
-    """Hash of what the users decide of a template: the version's content and the machine type they name.
+    """Hash of what the users decide of a template: the version's content, the machine type they name, and spec.pod.
 
     Images and settings of the platform are left out on purpose: an upgrade of Fovea rolls nobody's model by itself.
     """
-    parts = (version.spec.uri, version.spec.digest, deployment.spec.machine_type or "")
+    parts = [version.spec.uri, version.spec.digest, deployment.spec.machine_type or ""]
+    if options := pod_options.of(deployment).dump():
+        parts.append(json.dumps(options, sort_keys=True))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
@@ -42,18 +40,20 @@ def version_deployment(
     number = version.spec.version
     of_pods = labels.of_model_server(name, version.spec.model, number, revision)
     manifest = scale(deployment, number, revision)
-    manifest["metadata"]["labels"] = of_pods
+    manifest["metadata"]["labels"] = labels.passed_on(deployment.metadata.labels) | of_pods
     manifest["spec"] |= {
         "selector": {"matchLabels": labels.serving_selector(name, number, revision)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "progressDeadlineSeconds": deployment.spec.rollout.progress_deadline_seconds,
         "revisionHistoryLimit": 1,
         "template": {
-            "metadata": {
-                "labels": dict(of_pods),
-                "annotations": {"kubectl.kubernetes.io/default-container": names.MODEL_SERVER_CONTAINER},
-            },
-            "spec": _pod(version, machine_type, settings),
+            "metadata": pod_options.metadata(
+                deployment,
+                machine_type,
+                of_pods,
+                {"kubectl.kubernetes.io/default-container": names.MODEL_SERVER_CONTAINER},
+            ),
+            "spec": _pod(deployment, version, machine_type, settings),
         },
     }
     return manifest
@@ -73,7 +73,9 @@ def scale(deployment: ModelDeployment, number: int, revision: str) -> dict[str, 
     }
 
 
-def _pod(version: ModelVersion, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
+def _pod(
+    deployment: ModelDeployment, version: ModelVersion, machine_type: MachineType, settings: Settings
+) -> dict[str, Any]:
     plan = ModelPlan(
         namespace=version.metadata.namespace,
         model=version.spec.model,
@@ -88,22 +90,25 @@ def _pod(version: ModelVersion, machine_type: MachineType, settings: Settings) -
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
         "securityContext": security.pod(),
         "initContainers": [
-            agent.container(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [_MODELS], settings),
+            agent.container(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [_MODELS], machine_type, settings),
         ],
-        "containers": [_server(version, machine_type, settings)],
+        "containers": [_server(version, machine_type, settings, pod_options.account_mounts(deployment))],
         "volumes": [
             {"name": _MODELS["name"], "emptyDir": {}},
             {"name": _TMP["name"], "emptyDir": {}},
             agent.store_volume(),
+            *pod_options.account_volumes(deployment),
         ],
-        **machine.placement(machine_type),
+        **pod_options.placement(deployment, machine_type),
     }
     if settings.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": secret} for secret in settings.image_pull_secrets]
     return spec
 
 
-def _server(version: ModelVersion, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
+def _server(
+    version: ModelVersion, machine_type: MachineType, settings: Settings, mounts: list[dict[str, Any]]
+) -> dict[str, Any]:
     model, number = version.spec.model, version.spec.version
     ready = {"path": f"/v1/models/{model}/versions/{number}/metadata", "port": names.REST_PORT_NAME}
     return {
@@ -145,16 +150,11 @@ def _server(version: ModelVersion, machine_type: MachineType, settings: Settings
         },
         "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_MODELS | {"readOnly": True}, dict(_TMP)],
+        "volumeMounts": [_MODELS | {"readOnly": True}, dict(_TMP), *mounts],
     }
 
 
 def _parallelism(machine_type: MachineType) -> list[str]:
     """A CPU limit does not show inside the container: a server that counts the node's cores is throttled."""
     limit = machine_type.spec.cpu_limit
-    return [] if limit is None else [f"--tensorflow_session_parallelism={max(1, math.ceil(_cores(limit)))}"]
-
-
-def _cores(quantity: str) -> Fraction:
-    number = quantity.rstrip("kKMGTPEim")
-    return Fraction(number) * _SUFFIXES.get(quantity[len(number) :], 1)
+    return [] if limit is None else [f"--tensorflow_session_parallelism={max(1, math.ceil(quantity.number(limit)))}"]

@@ -1,8 +1,11 @@
-"""What a MachineType means for a pod: resources of its main container, and the nodes it may run on."""
+"""What a MachineType means for the resources of a pod's containers."""
 
 from typing import Any
 
 from fovea_api.v1alpha1 import MachineType
+
+from fovea_operator.desired import quantity
+from fovea_operator.settings import Settings
 
 
 def resources(machine: MachineType) -> dict[str, Any]:
@@ -19,15 +22,14 @@ def resources(machine: MachineType) -> dict[str, Any]:
     return {"requests": requests, "limits": limits}
 
 
-def placement(machine: MachineType) -> dict[str, Any]:
-    """The part of a pod's spec that says which nodes it may run on."""
-    spec = machine.spec
-    placed: dict[str, Any] = {}
-    if spec.node_selector:
-        placed["nodeSelector"] = dict(spec.node_selector)
-    if spec.tolerations:
-        # Empty fields are left out: `key: ""` with operator Equal would be refused.
-        placed["tolerations"] = [
-            {name: value for name, value in toleration.dump().items() if value != ""} for toleration in spec.tolerations
-        ]
-    return placed
+def of_agent(machine: MachineType, settings: Settings) -> dict[str, Any]:
+    """Requests and limits of each agent container: the platform's, but for what the machine type says."""
+    own = machine.spec.agent
+    cpu = (own.cpu if own else None) or settings.agent_cpu
+    limit = (own.cpu_limit if own else None) or settings.agent_cpu_limit
+    memory = own.memory if own else None
+    limits = {"memory": memory or settings.agent_memory_limit}
+    if limit:
+        # One of the two may come from elsewhere: a limit below the request would refuse every pod.
+        limits["cpu"] = max(limit, cpu, key=quantity.number)
+    return {"requests": {"cpu": cpu, "memory": memory or settings.agent_memory}, "limits": limits}

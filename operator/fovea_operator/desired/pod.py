@@ -8,7 +8,7 @@ from fovea_api.contract.plan import Input, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, TrainingJob
 from fovea_api.v1alpha1.container import Container
 
-from fovea_operator.desired import agent, args, machine, owner, security
+from fovea_operator.desired import agent, args, machine, owner, pod_options, security
 from fovea_operator.settings import Settings
 
 RECIPE_COMMAND = "fovea-train"
@@ -56,10 +56,10 @@ def training_pod(
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.grace_seconds,
         "securityContext": security.pod(),
-        "initContainers": _agents(job, member, attempt, sources, settings),
+        "initContainers": _agents(job, member, attempt, machine_type, sources, settings),
         "containers": [_trainer(job, machine_type, settings)],
-        "volumes": _volumes(container, machine_type, settings),
-        **machine.placement(machine_type),
+        "volumes": [*_volumes(container, machine_type, settings), *pod_options.account_volumes(job)],
+        **pod_options.placement(job, machine_type),
     }
     secrets = [{"name": secret} for secret in settings.image_pull_secrets]
     secrets += [secret.dump() for secret in (container.image_pull_secrets if container else None) or ()]
@@ -71,8 +71,12 @@ def training_pod(
         "metadata": {
             "name": names.training_pod(name, member.role, member.index, attempt),
             "namespace": job.metadata.namespace,
-            "labels": labels.of_training_pod(name, member.role, member.index, attempt),
-            "annotations": {"kubectl.kubernetes.io/default-container": names.TRAINER_CONTAINER},
+            **pod_options.metadata(
+                job,
+                machine_type,
+                labels.of_training_pod(name, member.role, member.index, attempt),
+                {"kubectl.kubernetes.io/default-container": names.TRAINER_CONTAINER},
+            ),
             "ownerReferences": [owner.reference(job)],
         },
         "spec": spec,
@@ -80,7 +84,7 @@ def training_pod(
 
 
 def _agents(
-    job: TrainingJob, member: Member, attempt: int, sources: Sources, settings: Settings
+    job: TrainingJob, member: Member, attempt: int, machine_type: MachineType, sources: Sources, settings: Settings
 ) -> list[dict[str, Any]]:
     checkpoint = job.spec.checkpoint
     plan = TrainingPlan(
@@ -97,10 +101,10 @@ def _agents(
         report_url=settings.report_url,
         **({"checkpoint_keep": checkpoint.keep} if checkpoint else {}),
     ).to_json()
-    fetch = agent.container(names.FETCH_CONTAINER, ["fetch"], plan, [_WORK], settings)
+    fetch = agent.container(names.FETCH_CONTAINER, ["fetch"], plan, [_WORK], machine_type, settings)
     mounts: list[dict[str, Any]] = [_WORK, _REPORT] if settings.report_url else [_WORK]
     command = ["sync", f"--grace-period={settings.grace_seconds}"]
-    sync = agent.container(names.SYNC_CONTAINER, command, plan, mounts, settings)
+    sync = agent.container(names.SYNC_CONTAINER, command, plan, mounts, machine_type, settings)
     return [fetch, sync | {"restartPolicy": "Always", "lifecycle": {"postStart": {"exec": {"command": _LISTENING}}}}]
 
 
@@ -117,7 +121,7 @@ def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) ->
     taken = {variable["name"] for variable in own}
     built["env"] = [{"name": n, "value": expansion.escaped(v)} for n, v in variables.items() if n not in taken] + own
     built["resources"] = machine.resources(machine_type)
-    built["volumeMounts"] = [dict(_WORK), *built.pop("volumeMounts", ())]
+    built["volumeMounts"] = [dict(_WORK), *built.pop("volumeMounts", ()), *pod_options.account_mounts(job)]
     if _shared_memory(container, machine_type):
         built["volumeMounts"].append(dict(_SHARED_MEMORY))
     # A program that says nothing in its termination message is quoted with its last lines.

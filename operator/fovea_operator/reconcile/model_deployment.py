@@ -15,7 +15,7 @@ from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
 from fovea_api.v1alpha1.model_deployment import ModelDeploymentStatus, VersionStatus
 
 from fovea_operator.desired import deployment as desired
-from fovea_operator.desired.service import service
+from fovea_operator.desired.service import BALANCER_FIELDS, service
 from fovea_operator.reconcile import conditions, endpoint, events, rollout, serving_health
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Write
 from fovea_operator.reconcile.events import EventType
@@ -71,11 +71,15 @@ def _children(view: ServingView, places: Places) -> Iterator[Child]:
 
 
 def _is_as_wanted(record: ServiceRecord, manifest: dict[str, Any]) -> bool:
-    """Whether a Service has what the manifest says; what others added to it (labels, ports) is theirs."""
-    spec = manifest["spec"]
+    """Whether a Service has what the manifest says; what others added to it (labels, annotations, ports) is theirs."""
+    spec, metadata = manifest["spec"], manifest["metadata"]
+    annotations = metadata.get("annotations") or {}
     return (
         (record.type, record.selector) == (spec["type"], spec["selector"])
-        and record.labels.items() >= manifest["metadata"]["labels"].items()
+        and record.labels.items() >= metadata["labels"].items()
+        and record.annotations.items() >= annotations.items()
+        and record.annotations.get(labels.PASSED_ON) == annotations.get(labels.PASSED_ON)
+        and all(record.balancer.get(field) == spec[field] for field in BALANCER_FIELDS if field in spec)
         and all(record.ports.get(port["name"]) == port for port in spec["ports"])
     )
 

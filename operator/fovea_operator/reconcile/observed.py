@@ -95,6 +95,9 @@ class ServiceRecord:
     node_ports: Mapping[str, int]
     """By port name; empty for ClusterIP."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    balancer: Mapping[str, Any] = field(default_factory=dict)
+    """What its spec says of a load balancer (`desired.service.BALANCER_FIELDS`)."""
     ports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The ports by name, as the API server has them, without their node port."""
 

@@ -13,12 +13,29 @@ from fovea_operator.desired.pod import Member, Sources, training_pod
 from support import kubelet_expansion
 from support.observations import SETTINGS, deployment, job, machine, version
 
-PIECES = ("$", "$$", "$(", ")", "$(HOME)", "$(FOVEA_INPUT_DIR)", "$(NOT_THERE)", "$()", "(", "a", " ", "=", "é", "🤗", "\\", '"')
+PIECES = (
+    "$",
+    "$$",
+    "$(",
+    ")",
+    "$(HOME)",
+    "$(FOVEA_INPUT_DIR)",
+    "$(NOT_THERE)",
+    "$()",
+    "(",
+    "a",
+    " ",
+    "=",
+    "é",
+    "🤗",
+    "\\",
+    '"',
+)
 CASES = ["", "$", "$$", "$$$", "$(HOME)", "$$(HOME)", "$(CLOUD_ML_JOB)", "100$", "cost: $$5", "$(", "$()", "^a$|^b$$"]
 
 
 def texts(seed: int, number: int = 200) -> list[str]:
-    source = random.Random(seed)  # noqa: S311 - a test's seed
+    source = random.Random(seed)
     return CASES + ["".join(source.choices(PIECES, k=source.randint(1, 8))) for _ in range(number)]
 
 

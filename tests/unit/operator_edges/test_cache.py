@@ -174,13 +174,29 @@ def test_a_model_deployment_wakes_none_of_the_jobs_that_train_its_model(world: W
     assert world.seen(model_deployment("digits", "digits")) == {keys.deployment("team", "digits")}
 
 
-@pytest.mark.parametrize("more", [{}, {"annotations": {"a": "b"}}, {"labels": {"a": "b"}}, {"managedFields": [{}]}])
+NOT_DECIDED_ON = [
+    {},
+    {"annotations": {"a": "b"}},
+    {"labels": {"argocd.argoproj.io/instance": "b", "app.kubernetes.io/instance": "c"}},
+    {"managedFields": [{}]},
+]
+
+
+@pytest.mark.parametrize("more", NOT_DECIDED_ON)
 def test_a_write_that_changes_nothing_that_is_decided_on_wakes_nobody(world: World, more: dict[str, Any]) -> None:
     machine = {"kind": "MachineType", "metadata": meta("big", 7), "spec": {"cpu": "1", "memory": "1Gi"}}
     objects = [job(version=1), model_version("digits-v1", "digits"), model_deployment("digits", "digits"), machine]
     world.seen(*objects)
     later = [{**each, "metadata": each["metadata"] | {"resourceVersion": "20"} | more} for each in objects]
     assert world.seen(*later) == set()
+
+
+def test_a_label_that_is_passed_on_wakes_who_passes_it_on(world: World) -> None:
+    objects = [job(version=1), model_version("digits-v1", "digits"), model_deployment("digits", "digits")]
+    world.seen(*objects)
+    version = {"resourceVersion": "20"}
+    later = [{**each, "metadata": each["metadata"] | version | {"labels": {"team": "vision"}}} for each in objects]
+    assert {key.kind for key in world.seen(*later)} == {"TrainingJob", "ModelDeployment"}
 
 
 def test_a_machine_type_wakes_every_unfinished_job_and_every_deployment(world: World) -> None:

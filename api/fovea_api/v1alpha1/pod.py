@@ -1,0 +1,41 @@
+"""What a user may say of the pods that Fovea makes, beyond what runs in them."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from .affinity import Affinity
+from .common import LabelKey, LabelValue, Model, ObjectName, own_keys, rule, rules
+
+Labels = Annotated[dict[LabelKey, LabelValue] | None, Field(max_length=32)]
+Annotations = Annotated[dict[LabelKey, Annotated[str, Field(max_length=8192)]] | None, Field(max_length=32)]
+
+
+class PodOptions(Model):
+    """Labels, annotations, account and place of the pods. Where Fovea or the MachineType says something too, that wins."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            own_keys("labels"),
+            own_keys("annotations"),
+            rule(
+                "!has(self.automountServiceAccountToken) || has(self.serviceAccountName)",
+                "automountServiceAccountToken goes with serviceAccountName: name the account, or remove it (without an "
+                "account there is no token)",
+                field=".automountServiceAccountToken",
+            ),
+        )
+    )
+
+    labels: Labels = None
+    """Further labels."""
+    annotations: Annotations = None
+    """Further annotations."""
+    service_account_name: ObjectName | None = None
+    """ServiceAccount of the pods, for a cloud's workload identity or a program that asks the API server; absent: default, without a token."""
+    automount_service_account_token: bool | None = None
+    """Whether the program gets the token of serviceAccountName (Fovea's own containers never do); absent: yes."""
+    priority_class_name: ObjectName | None = None
+    """PriorityClass; absent: the cluster's default."""
+    affinity: Affinity | None = None
+    """Where the pods are placed; that of the MachineType holds as well."""
