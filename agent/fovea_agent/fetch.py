@@ -13,6 +13,7 @@ from fovea_agent.errors import Corrupt, Misconfigured, Missing
 from fovea_agent.evaluation import metrics_of, too_large
 from fovea_agent.fence import raise_fence
 from fovea_agent.inputs import fetch_input
+from fovea_agent.leavings import Leavings
 from fovea_agent.publish import describe
 from fovea_agent.restore import Restored, Resumed, newest_first, published_numbers, read_manifest, restore_newest
 from fovea_agent.settings import DEFAULT_TRANSFERS, WorkVolume
@@ -43,7 +44,8 @@ class Fetch:
             # Only who publishes is fenced: the attempts of the other members are counted for themselves.
             raise_fence(self.store, self.job, self.plan.attempt)
         restored, says = self.restore_checkpoint()
-        for item in self.plan.inputs:
+        leavings = Leavings(self.plan, self.store)
+        for item in map(leavings.publication, self.plan.inputs):
             fetch_input(self.store, item, self.work.directory(environment.INPUT_DIR), self.work.staging, self.transfers)
         self.restore_cache()
         step = restored.number if restored else None
@@ -89,21 +91,22 @@ class Fetch:
             return own, f"resumed from this job's checkpoint {own.number}{_passed_over(own)}"
         if not self.plan.checkpoint_from:
             return None, "started from the beginning"
+        begin = Leavings(self.plan, self.store).checkpoints()
         try:
-            location = storage.Location.parse(self.plan.checkpoint_from)
+            location = storage.Location.parse(begin)
             source = self.store.at(location.bucket)
         except ValueError as error:
-            raise Misconfigured(f"spec.checkpoint.from, {self.plan.checkpoint_from!r}: {error}") from error
+            raise Misconfigured(f"spec.checkpoint.from, {begin!r}: {error}") from error
         other = self._newest(source, storage.checkpoints(location.key))
         if other is None:
             raise Missing(
-                f"no checkpoint is at {self.plan.checkpoint_from}: spec.checkpoint.from must name a job that has "
-                "published one",
+                f"no checkpoint is at {begin}: that job never existed, it published none, or its data was deleted; "
+                "spec.checkpoint.from must name a job that has published one",
                 reason="CheckpointMissing",
             )
         # What was passed over there is another job's, and that job's to replace.
         self._remember(other, ())
-        return other, f"continues from checkpoint {other.number} of {self.plan.checkpoint_from}{_passed_over(other)}"
+        return other, f"continues from checkpoint {other.number} of {begin}{_passed_over(other)}"
 
     def _newest(self, store: Store, parent: str) -> Restored | None:
         folder = self.work.directory(environment.CHECKPOINT_DIR)

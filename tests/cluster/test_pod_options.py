@@ -136,9 +136,7 @@ def test_a_load_balancer_is_made_as_it_was_described_and_loses_what_is_taken_awa
 def quota(cluster: Cluster) -> None:
     """A quota on limits; no controller runs here, so its status is written as the controller would."""
     hard = {"requests.cpu": "20", "limits.cpu": "20", "limits.memory": "64Gi"}
-    cluster.create(
-        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": hard}}
-    )
+    cluster.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": hard}})
     cluster.patch("ResourceQuota", "team", {"status": {"hard": hard, "used": dict.fromkeys(hard, "0")}}, "status")
 
 
@@ -181,9 +179,9 @@ RESERVED = "keys of fovea.dev, app.kubernetes.io/managed-by and app.kubernetes.i
     ],
 )  # fmt: skip
 def test_what_could_never_be_is_refused_with_a_sentence(cluster: Cluster, manifest: dict[str, Any], said: str) -> None:
+    if manifest["kind"] != "MachineType":
+        manifest = {**manifest, "metadata": {**manifest["metadata"], "namespace": cluster.namespace}}
     with pytest.raises(ApiError) as refused:
-        if manifest["kind"] != "MachineType":
-            manifest = {**manifest, "metadata": {**manifest["metadata"], "namespace": cluster.namespace}}
         cluster.api.request("POST", f"{path_of(manifest, name=False)}?fieldValidation=Strict", manifest)
     assert said in str(refused.value)
 

@@ -8,11 +8,17 @@ from .skew import known
 
 INPUT_STORE = "s3"
 INPUT_PUBLICATION = "publication"
+INPUT_JOB_OUTPUT = "job-output"
+INPUT_JOB_MODEL = "job-model"
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input. `kind` s3: users' data below `uri`, listed once; publication: read through the manifest at `uri`, digest checked."""
+    """One input. `kind` s3: users' data below `uri`, listed once; publication: read through the manifest at `uri`, digest checked.
+
+    job-output, job-model: what a job left. `uri` is its prefix (`storage.job`), or that of all jobs of its name
+    (`storage.jobs`): then the newest that left one. The agent finds the publication.
+    """
 
     name: str
     uri: str
@@ -33,7 +39,7 @@ class TrainingPlan:
     inputs: tuple[Input, ...] = ()
     checkpoint_keep: int = 3
     checkpoint_from: str = ""
-    """Job prefix (`s3://…`) whose newest checkpoint to start from when this job has none of its own."""
+    """Job prefix (`s3://…`, of `storage.job` or `storage.jobs`) whose newest checkpoint to start from when this job has none."""
     cache: str = ""
     publish: bool = True
     """Whether this pod's `sync` publishes (only the chief does)."""

@@ -25,6 +25,26 @@ def job(namespace: str, name: str, uid: str) -> str:
     return f"{namespace}/jobs/{name}/{uid}"
 
 
+def jobs(namespace: str, name: str) -> str:
+    """Prefix of what all jobs of a name published, each below its uid."""
+    return f"{namespace}/jobs/{name}"
+
+
+def name_of(jobs_prefix: str) -> str:
+    """The name in what `jobs` or `job` made."""
+    return jobs_prefix.split("/")[2]
+
+
+def uid_of(jobs_prefix: str) -> str:
+    """The uid in what `job` made; empty for what `jobs` made."""
+    return jobs_prefix.partition("/jobs/")[2].partition("/")[2]
+
+
+def resolved(job_prefix: str, name: str) -> str:
+    """Key of the object in which a job's first attempt wrote what of another job an input (or checkpoint.from) stands for."""
+    return f"{job_prefix}/resolved/{name}.json"
+
+
 def checkpoints(job_prefix: str) -> str:
     """Prefix under which each checkpoint is a publication named by its step."""
     return f"{job_prefix}/checkpoints"

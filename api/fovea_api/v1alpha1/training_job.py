@@ -15,6 +15,10 @@ _NAMED = rf"[a-z]([-a-z0-9]{{0,{names.MAX_NAME - 2}}}[a-z0-9])?"
 """A job's or model's name within an address: a longer one could never exist and would be waited for without end."""
 
 
+_UID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_JOB = rf"job://{_NAMED}(@(latest|{_UID}))?"
+
+
 class Trainer(Model):
     """What runs: a recipe of the fovea-tensorflow image, or a container of the user's own."""
 
@@ -54,8 +58,11 @@ class Checkpoint(Model):
     """Steps between checkpoints ($FOVEA_CHECKPOINT_EVERY_STEPS); absent: the program's own default."""
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     """How many of the newest are kept."""
-    from_: Annotated[str | None, Field(alias="from", max_length=256, pattern=rf"^job://{_NAMED}$")] = None
-    """job://NAME: begin with the newest checkpoint of another job of this namespace (online learning), while there is no own one."""
+    from_: Annotated[str | None, Field(alias="from", max_length=256, pattern=rf"^{_JOB}$")] = None
+    """job://NAME: begin with the newest checkpoint of another job of this namespace (online learning), while there is no own one.
+
+    Of a deleted job: job://NAME@UID, or job://NAME@latest for the newest of that name that left one.
+    """
 
 
 class Cache(Model):
@@ -94,10 +101,13 @@ InputUri = Annotated[
     Field(
         min_length=6,
         max_length=1024,
-        pattern=rf"^(s3://[^/?#]+/[^?#]*|job://{_NAMED}/(output|model)|model://{_NAMED}(/[1-9][0-9]{{0,8}})?)$",
+        pattern=rf"^(s3://[^/?#]+/[^?#]*|{_JOB}/(output|model)|model://{_NAMED}(/[1-9][0-9]{{0,8}})?)$",
     ),
 ]
-"""s3://bucket/path, job://NAME/output, job://NAME/model, model://NAME (newest approved) or model://NAME/VERSION."""
+"""s3://bucket/path, job://NAME/output, job://NAME/model, model://NAME (newest approved) or model://NAME/VERSION.
+
+A job that may be deleted is named by job://NAME@UID/… or job://NAME@latest/….
+"""
 
 _FIXED = "submit a new job instead (only suspend, cancel and runPolicy.ttlSecondsAfterFinished can be changed)"
 _POLICY_FIXED = " && ".join(
@@ -158,7 +168,10 @@ class TrainingJobSpec(Model):
     ] = None
     """Flags of the program: `epochs: 10` becomes --epochs=10. Immutable."""
     inputs: Annotated[dict[Name, InputUri] | None, Field(max_length=32)] = None
-    """Data to fetch before the program starts: name -> URI (s3://…, job://NAME/output, model://NAME/3); it appears at $FOVEA_INPUT_DIR/<name>."""
+    """Data to fetch before the program starts: name -> URI (s3://…, job://NAME/output, model://NAME/3). It appears at $FOVEA_INPUT_DIR/<name>.
+
+    job://NAME@UID/output and job://NAME@latest/output read what a deleted job left.
+    """
     scale_tier: Literal["BASIC", "BASIC_GPU", "CUSTOM"] | None = None
     """BASIC: one pod on the default machine type. BASIC_GPU: one pod on machine type standard-gpu. CUSTOM: roles say. Absent: CUSTOM with roles, else BASIC."""
     distribution: Literal["Single"] = "Single"

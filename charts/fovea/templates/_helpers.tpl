@@ -92,12 +92,25 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* A machine type's spec. Quantities become text: its kind takes no fractions as numbers, and Helm writes big numbers with an exponent. */}}
+{{/* A quantity as text: our kinds take no fractions as numbers, and Helm writes big numbers with an exponent. */}}
+{{- define "fovea.quantity" -}}
+{{- if kindIs "string" . -}}
+{{ . }}
+{{- else -}}
+{{ ternary (printf "%.0f" (float64 .)) (toString .) (eq (floor .) (float64 .)) }}
+{{- end -}}
+{{- end }}
+
+{{/* A machine type's spec. */}}
 {{- define "fovea.machineType" -}}
 {{- $spec := dict }}
 {{- range $field, $value := . }}
-{{- if and (has $field (list "cpu" "cpuLimit" "memory" "ephemeralStorage" "sharedMemory")) (not (kindIs "string" $value)) }}
-{{- $value = ternary (printf "%.0f" (float64 $value)) (toString $value) (eq (floor $value) (float64 $value)) }}
+{{- if has $field (list "cpu" "cpuLimit" "memory" "ephemeralStorage" "sharedMemory") }}
+{{- $value = include "fovea.quantity" $value }}
+{{- else if eq $field "agent" }}
+{{- $agent := dict }}
+{{- range $name, $quantity := $value }}{{ $_ := set $agent $name (include "fovea.quantity" $quantity) }}{{ end }}
+{{- $value = $agent }}
 {{- end }}
 {{- $_ := set $spec $field $value }}
 {{- end }}

@@ -5,10 +5,10 @@ tells of it, in `status.resolvedInputs`: every later attempt takes the same, wha
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fovea_api.contract import storage
-from fovea_api.contract.plan import INPUT_PUBLICATION, Input
+from fovea_api.contract.plan import INPUT_JOB_MODEL, INPUT_JOB_OUTPUT, INPUT_PUBLICATION, Input
 from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import ResolvedInput
@@ -16,7 +16,7 @@ from fovea_api.v1alpha1.training_job_status import ResolvedInput
 from fovea_operator.desired.pod import Sources
 from fovea_operator.reconcile import references, versions
 from fovea_operator.reconcile.observed import JobObserved
-from fovea_operator.reconcile.references import JobOutput, ModelFiles
+from fovea_operator.reconcile.references import LATEST, JobReference, ModelFiles
 from fovea_operator.settings import Settings
 
 
@@ -64,8 +64,8 @@ def resolve(observed: JobObserved, settings: Settings) -> Sources | Unresolved:
         found: Input | Unresolved
         if reference is not None and name in known:
             found = Input(name, known[name].uri, INPUT_PUBLICATION, known[name].digest)
-        elif isinstance(reference, JobOutput):
-            found = _of_job(f"spec.inputs.{name}", name, uri, reference, observed)
+        elif isinstance(reference, JobReference):
+            found = _of_job(f"spec.inputs.{name}", name, reference, observed, settings)
         elif isinstance(reference, ModelFiles):
             found = _of_model(f"spec.inputs.{name}", name, uri, reference, observed.versions)
         else:
@@ -77,13 +77,18 @@ def resolve(observed: JobObserved, settings: Settings) -> Sources | Unresolved:
     return begin if isinstance(begin, Unresolved) else Sources(tuple(inputs), begin)
 
 
-def _of_job(field: str, name: str, uri: str, reference: JobOutput, observed: JobObserved) -> Input | Unresolved:
-    other = _other(field, uri, reference.job, observed)
+def _of_job(
+    field: str, name: str, reference: JobReference, observed: JobObserved, settings: Settings
+) -> Input | Unresolved:
+    other = _other(field, reference, observed)
     if isinstance(other, Unresolved):
         return other
+    if other is None or (reference.which and other.status.state != JobState.SUCCEEDED):
+        kind = INPUT_JOB_MODEL if reference.part == "model" else INPUT_JOB_OUTPUT
+        return Input(name, _left(reference, observed, settings), kind)
     if other.status.state != JobState.SUCCEEDED:
         return _missing(
-            f"{field}: {uri} does not exist, since job {reference.job} ended {other.status.state}; "
+            f"{field}: {reference} does not exist, since job {reference.job} ended {other.status.state}; "
             "correct that job and submit both again."
         )
     published = other.status.model if reference.part == "model" else other.status.output
@@ -92,18 +97,39 @@ def _of_job(field: str, name: str, uri: str, reference: JobOutput, observed: Job
     return Input(name, published.uri, INPUT_PUBLICATION, published.digest)
 
 
-def _other(field: str, uri: str, name: str, observed: JobObserved) -> TrainingJob | Unresolved:
-    """The other job, ended."""
-    if name == observed.job.metadata.name:
-        return Unresolved(
-            JobReason.INVALID_SPEC, f"{field}: {uri} is this job itself; name another job and submit again.", final=True
+def _other(field: str, reference: JobReference, observed: JobObserved) -> TrainingJob | Unresolved | None:
+    """The other job, ended; None when only the store knows of it."""
+    if reference.which == LATEST:
+        return None
+    own = observed.job.metadata
+    if reference.which in ("", own.uid) and reference.job == own.name:
+        earlier = replace(reference, which=LATEST)
+        message = (
+            f"{field}: {reference} is this job itself; name another job, or {earlier} for what a deleted job of this name "
+            "left, and submit again."
         )
-    other = observed.jobs.get(name)
+        return Unresolved(JobReason.INVALID_SPEC, message, final=True)
+    other = observed.jobs.get(reference.job)
+    if reference.which and (other is None or other.metadata.uid != reference.which):
+        return None
     if other is None:
-        return _pending(f"{field}: waiting for job {name}, which does not exist yet: submit it, or cancel this job.")
+        return _pending(
+            f"{field}: waiting for job {reference.job}, which is not there: submit it. If it was deleted, what it left is "
+            f"{replace(reference, which=LATEST)}: cancel this job and submit it again with that address."
+        )
     if other.status.state is None or not other.status.state.ended:
-        return _pending(f"{field}: waiting for job {name} to end; it is {other.status.state or JobState.QUEUED} now.")
+        return _pending(
+            f"{field}: waiting for job {reference.job} to end; it is {other.status.state or JobState.QUEUED} now."
+        )
     return other
+
+
+def _left(reference: JobReference, observed: JobObserved, settings: Settings) -> str:
+    """Where in the store a job left something that may be deleted by now; the agent looks what there is."""
+    namespace = observed.job.metadata.namespace
+    named = storage.jobs(namespace, reference.job)
+    prefix = named if reference.which == LATEST else storage.job(namespace, reference.job, reference.which)
+    return str(storage.Location(settings.bucket, prefix))
 
 
 def _of_model(
@@ -120,13 +146,15 @@ def _of_model(
 
 def _checkpoint(observed: JobObserved, settings: Settings) -> str | Unresolved:
     """Address of the job whose checkpoints are to be continued; empty: none."""
-    name = references.checkpoint_job(observed.job)
-    if name is None or observed.job.status.checkpoint is not None:
+    reference = references.checkpoint_job(observed.job)
+    if reference is None or observed.job.status.checkpoint is not None:
         return ""  # with a checkpoint of its own a job needs nobody else's
-    other = _other("spec.checkpoint.from", f"job://{name}", name, observed)
+    other = _other("spec.checkpoint.from", reference, observed)
     if isinstance(other, Unresolved):
         return other
-    prefix = storage.job(other.metadata.namespace, name, other.metadata.uid)
+    if other is None:
+        return _left(reference, observed, settings)
+    prefix = storage.job(other.metadata.namespace, reference.job, other.metadata.uid)
     return str(storage.Location(_bucket(other, settings), prefix))
 
 

@@ -5,17 +5,25 @@ from dataclasses import dataclass
 
 from fovea_api.v1alpha1 import TrainingJob
 
-_JOB_INPUT = re.compile(r"job://(?P<job>[^/]+)/(?P<part>output|model)")
-_JOB = re.compile(r"job://(?P<job>[^/]+)")
+_JOB = re.compile(r"job://(?P<job>[^/@]+)(@(?P<which>[^/@]+))?(/(?P<part>output|model))?")
 _MODEL = re.compile(r"model://(?P<model>[^/]+)(/(?P<version>[0-9]+))?")
 
 
+LATEST = "latest"
+
+
 @dataclass(frozen=True)
-class JobOutput:
-    """An input job://NAME/output or job://NAME/model."""
+class JobReference:
+    """job://NAME (the job of that name in the cluster), job://NAME@UID (that very job, deleted or not) or job://NAME@latest
+    (the newest of that name that left something in the store); for an input with /output or /model.
+    """
 
     job: str
-    part: str
+    which: str = ""
+    part: str = ""
+
+    def __str__(self) -> str:
+        return f"job://{self.job}{self.which and '@'}{self.which}{self.part and '/'}{self.part}"
 
 
 @dataclass(frozen=True)
@@ -38,27 +46,26 @@ class References:
     """These, and the model that it registers a version of."""
 
 
-def parse(uri: str) -> JobOutput | ModelFiles | None:
+def parse(uri: str) -> JobReference | ModelFiles | None:
     """An input's address; None when it is one in the store."""
-    if match := _JOB_INPUT.fullmatch(uri):
-        return JobOutput(match["job"], match["part"])
+    if match := _JOB.fullmatch(uri):
+        return JobReference(match["job"], match["which"] or "", match["part"] or "")
     if match := _MODEL.fullmatch(uri):
         return ModelFiles(match["model"], int(match["version"]) if match["version"] else None)
     return None
 
 
-def checkpoint_job(job: TrainingJob) -> str | None:
-    """Name of the job whose checkpoint this one begins with."""
-    match = _JOB.fullmatch((job.spec.checkpoint.from_ if job.spec.checkpoint else None) or "")
-    return match["job"] if match else None
+def checkpoint_job(job: TrainingJob) -> JobReference | None:
+    """The job whose checkpoint this one begins with."""
+    found = parse((job.spec.checkpoint.from_ if job.spec.checkpoint else None) or "")
+    return found if isinstance(found, JobReference) else None
 
 
 def needs(job: TrainingJob) -> References:
     """Everything a decision on this job must be shown beside its own pods."""
-    named = [parse(uri) for uri in (job.spec.inputs or {}).values()]
-    jobs = {reference.job for reference in named if isinstance(reference, JobOutput)}
+    named = [checkpoint_job(job), *(parse(uri) for uri in (job.spec.inputs or {}).values())]
+    # What is looked for in the store alone depends on no job of the cluster.
+    jobs = frozenset(r.job for r in named if isinstance(r, JobReference) and r.which != LATEST)
     inputs = frozenset(reference.model for reference in named if isinstance(reference, ModelFiles))
-    if continued := checkpoint_job(job):
-        jobs.add(continued)
     registered = {job.spec.model.name} if job.spec.model else frozenset()
-    return References(frozenset(jobs), inputs, inputs | registered)
+    return References(jobs, inputs, inputs | registered)
