@@ -1,5 +1,6 @@
 """`fovea jobs` against a real API server; the test plays the operator by writing status."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -290,8 +291,12 @@ def test_a_verb_goes_on_after_a_job_that_it_fails_for(run: Run, cluster: Cluster
         assert ran.code == 1
         assert [line[: len(said) + 2] for line in ran.out.splitlines()] == [f"{said} a", f"{said} c"]
         assert [line[:6] for line in ran.err.splitlines()] == ["ERROR:", "ERROR:"]
+    uids = {job["metadata"]["name"]: job["metadata"]["uid"] for job in cluster.list("TrainingJob")}
     ran = run("jobs", "delete", "a", "nobody", "c", "--yes")
-    assert (ran.code, ran.out) == (1, "Deleted job a.\nDeleted job c.\n")
+    left = r"Deleted job a\. What it published stays: job://a@(?P<a>\S+)\nDeleted job c\. .* job://c@(?P<c>\S+)\n"
+    addresses = re.fullmatch(left, ran.out)
+    assert addresses, ran.out
+    assert (ran.code, addresses["a"], addresses["c"]) == (1, uids["a"], uids["c"])
     for name, state in (("d", "SUCCEEDED"), ("e", "CANCELLED")):
         cluster.create(training_job(name))
         set_status(cluster, name, state=state)

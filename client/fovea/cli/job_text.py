@@ -100,7 +100,8 @@ def next_steps(job: TrainingJob) -> list[str]:
             return [_remedy(job), logs]
         case JobState.CANCELLED | JobState.CANCELLING:
             return [
-                f"submit it anew under another name; checkpoint.from: job://{name} goes on from its last checkpoint"
+                f"submit it anew with --checkpoint-from {name} (under its own name: {name}@latest, once it is deleted): "
+                "it goes on from the last checkpoint"
             ]
         case JobState.RUNNING:
             return [logs, wait]
@@ -150,6 +151,7 @@ def _facts(job: TrainingJob, now: datetime) -> list[tuple[str, object]]:
         ("Arguments", " ".join(f"--{name}={_word(value)}" for name, value in (spec.args or {}).items())),
         ("Inputs", "\n".join(f"{name}={uri}" for name, uri in (spec.inputs or {}).items())),
         ("Machine", machine or spec.scale_tier or "the default machine type"),
+        ("UID", job.metadata.uid),
         ("Created", when(job.metadata.creation_timestamp, now)),
         ("Started", when(status.start_time, now)),
         ("Ended", when(status.end_time, now)),

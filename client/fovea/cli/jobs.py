@@ -265,8 +265,8 @@ def delete(ctx: click.Context, names: Sequence[str], yes: bool) -> None:
     source = _client(ctx).jobs
 
     def one(name: str) -> None:
-        source.delete(name)
-        click.echo(f"Deleted job {name}.")
+        uid = source.delete(name)
+        click.echo(f"Deleted job {name}. What it published stays: job://{name}@{uid}")
 
     ctx.exit(each(names, one))
 

@@ -46,7 +46,7 @@ _OPTIONS = (
         metavar="NAME=URI",
         multiple=True,
         callback=pairs,
-        help="Input: s3://bucket/path, job://JOB/output, model://MODEL[/VERSION]. Repeatable.",
+        help="Input: s3://bucket/path, job://JOB/output, model://MODEL[/VERSION]; of a deleted job: job://JOB@latest/output (or @UID). Repeatable.",
     ),
     click.option(
         "--scale-tier",
@@ -57,7 +57,12 @@ _OPTIONS = (
     click.option("--model", metavar="NAME", default="", help="Register the trained model as its next version."),
     click.option("--deploy", is_flag=True, help="Serve the model's newest version."),
     click.option("--cache", metavar="NAME", default="", help="Cache shared with other jobs of the namespace."),
-    click.option("--checkpoint-from", metavar="JOB", default="", help="Begin with another job's newest checkpoint."),
+    click.option(
+        "--checkpoint-from",
+        metavar="JOB",
+        default="",
+        help="Begin with another job's newest checkpoint; of a deleted job: JOB@latest or JOB@UID.",
+    ),
     click.option("--checkpoint-every", metavar="STEPS", type=click.IntRange(min=1), help="Steps between checkpoints."),
     click.option("--backoff-limit", metavar="N", type=click.IntRange(min=0), help="How many failures are retried."),
     click.option("--max-running", metavar="TIME", callback=seconds, help="Longest running time, for example 2h."),

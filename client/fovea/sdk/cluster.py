@@ -70,12 +70,14 @@ class Cluster:
         query = {"fieldManager": "fovea-client"}
         return self._json(target, "PATCH", path, query, body, "application/merge-patch+json")
 
-    def delete(self, target: Target, path: str, *, uid: str = "") -> None:
-        """DELETE an object, in the background; with `uid` only that one, not a successor of the same name."""
+    def delete(self, target: Target, path: str, *, uid: str = "") -> str:
+        """DELETE an object, in the background; with `uid` only that one, not a successor of the same name. Returns its uid."""
         options: dict[str, Any] = {"propagationPolicy": "Background"}
         if uid:
             options["preconditions"] = {"uid": uid}
-        self._json(target, "DELETE", path, None, options)
+        answer = self._json(target, "DELETE", path, None, options)
+        # A Status, or the object itself where a finalizer keeps it.
+        return str((answer.get("details") or answer.get("metadata") or {}).get("uid", ""))
 
     def watch(self, target: Target, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Events {type, object} of one watch request until the server ends it, after some minutes. Raises as `get`."""

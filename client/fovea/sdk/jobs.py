@@ -149,9 +149,12 @@ class Jobs:
         self._check_goes_on(name, "resume")
         return self._set(name, "suspend", value=False)
 
-    def delete(self, name: str) -> None:
-        """Delete the job and its pods; what it published, its model versions and deployments stay."""
-        self.kinds.delete(name)
+    def delete(self, name: str) -> str:
+        """Delete the job and its pods; what it published, its model versions and deployments stay.
+
+        Returns its uid, by which other jobs still name what it published: job://NAME@UID.
+        """
+        return self.kinds.delete(name)
 
     def follow(self, name: str, *, timeout: float | None = None, begun: float | None = None) -> Iterator[Job]:
         """The job now and after each change until it has ended.

@@ -65,9 +65,9 @@ class Kinds(Generic[R]):
         """Merge-patch an object."""
         return self.cluster.patch(self.target("patch", name), self.path(name), body)
 
-    def delete(self, name: str, *, uid: str = "") -> None:
-        """Delete an object."""
-        self.cluster.delete(self.target("delete", name), self.path(name), uid=uid)
+    def delete(self, name: str, *, uid: str = "") -> str:
+        """Delete an object; its uid."""
+        return self.cluster.delete(self.target("delete", name), self.path(name), uid=uid)
 
     def watch(self, name: str, resource_version: str, seconds: int) -> Iterator[dict[str, Any]]:
         """Events of one object after a resource version, for at most `seconds`."""
