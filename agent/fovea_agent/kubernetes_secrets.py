@@ -33,9 +33,9 @@ def secret_manifest(namespace: str, data: Mapping[str, str]) -> dict[str, Any]:
 class ClusterSecrets:
     """Secrets of a cluster, by server-side apply."""
 
-    def __init__(self, server: str, token: str, ca_bundle: Path | None) -> None:
+    def __init__(self, server: str, token: Path, ca_bundle: Path | None) -> None:
         self._server = server
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._token = token
         self._http = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=5, read=30),
             retries=urllib3.Retry(
@@ -52,7 +52,7 @@ class ClusterSecrets:
         if not host or not token.is_file():
             raise Misconfigured("--apply needs to run in a pod with a service account token; use --print elsewhere")
         address = f"[{host}]" if ":" in host else host
-        return cls(f"https://{address}:{port}", token.read_text().strip(), directory / "ca.crt")
+        return cls(f"https://{address}:{port}", token, directory / "ca.crt")
 
     def read(self, namespace: str) -> dict[str, str] | None:
         """The namespace's Secret, None when it has none."""
@@ -68,11 +68,25 @@ class ClusterSecrets:
         body = json.dumps(secret_manifest(namespace, data)).encode()
         self._check(self._request("PATCH", namespace, body), namespace)
 
+    def labelled(self, label: str) -> dict[str, str]:
+        """Namespaces with the label, and its value; without those that are being deleted."""
+        answer = self._ask("GET", f"/api/v1/namespaces?labelSelector={label}")
+        if answer.status >= 300:
+            said = answer.data[:300].decode(errors="replace")
+            raise AgentError(f"namespaces cannot be listed (status {answer.status}): {said}", reason="ApiServer")
+        found = [item["metadata"] for item in json.loads(answer.data)["items"]]
+        return {item["name"]: item["labels"][label] for item in found if not item.get("deletionTimestamp")}
+
     def _request(self, method: str, namespace: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
-        url = f"{self._server}/api/v1/namespaces/{namespace}/secrets/{names.OBJECT_STORE_SECRET}"
-        if body is not None:
-            url += f"?fieldManager={FIELD_MANAGER}&force=true"
-        headers = {**self._headers, "Content-Type": "application/apply-patch+yaml"} if body else self._headers
+        path = f"/api/v1/namespaces/{namespace}/secrets/{names.OBJECT_STORE_SECRET}"
+        return self._ask(method, f"{path}?fieldManager={FIELD_MANAGER}&force=true" if body else path, body)
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
+        url = f"{self._server}{path}"
+        # Read each time: the kubelet renews it in place.
+        headers = {"Authorization": f"Bearer {self._token.read_text().strip()}"}
+        if body:
+            headers["Content-Type"] = "application/apply-patch+yaml"
         try:
             return self._http.request(method, url, body=body, headers=headers)
         except urllib3.exceptions.HTTPError as error:

@@ -265,6 +265,8 @@ def _provision_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--region", default="", help="(us-east-1)")
     command.add_argument("--ca-bundle", type=Path, metavar="FILE", help="certificate authority of the endpoint")
     command.add_argument("--namespace", action="append", default=[], metavar="NAME", help="repeatable")
+    command.add_argument("--labelled", action="store_true", help="namespaces by their label fovea.dev/object-store")
+    command.add_argument("--every", type=float, default=0.0, metavar="SECONDS", help="look again (once)")
     command.add_argument("--shared-prefix", action="append", default=[], metavar="PREFIX", help="readable for all")
     target = command.add_mutually_exclusive_group(required=True)
     target.add_argument("--apply", action="store_true", help="apply the Secrets through the API server of this cluster")

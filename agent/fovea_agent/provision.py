@@ -138,6 +138,15 @@ class Provision:
         log.info("the Secret is written", namespace=namespace, access_key=own)
         return True
 
+    def revoke(self, namespace: str) -> None:
+        """Withdraw the namespace's key from the store; its Secret stays, with a key that is refused."""
+        try:
+            self._run(namespace, lambda _: self._admin.delete_service_account(access_key(namespace)))
+        except (Missing, Misconfigured):
+            log.info("there is no key to withdraw", namespace=namespace)
+        else:
+            log.info("the key is withdrawn", namespace=namespace)
+
     def _data(self, key: str, secret: str) -> dict[str, str]:
         data = {
             storage.SECRET_ENDPOINT: self._root.endpoint,
@@ -167,10 +176,7 @@ class Provision:
 
     def _replace(self, namespace: str, secret: str) -> None:
         own = access_key(namespace)
-        try:
-            self._run(namespace, lambda _: self._admin.delete_service_account(own))
-        except (Missing, Misconfigured):
-            log.info("no key to replace", namespace=namespace)
+        self.revoke(namespace)
         self._run(
             namespace,
             lambda rules: self._admin.add_service_account(
@@ -188,8 +194,20 @@ class Provision:
         self._patience.run(once, f"key of {namespace}")
 
 
+def _of_labels(provision: Provision, cluster: ClusterSecrets, options: argparse.Namespace) -> Termination:
+    from fovea_agent.namespace_keys import NamespaceKeys, keep
+
+    keys = NamespaceKeys(provision, cluster)
+    if options.every:
+        keep(keys, options.every)
+    written = keys.round()
+    return Termination(report.REASON_PROVISIONED, f"Secret {names.OBJECT_STORE_SECRET} written in {written} namespaces")
+
+
 def provision_from_command_line(options: argparse.Namespace, env: Mapping[str, str]) -> Termination:
     """Run `fovea-agent provision`; raises AgentError."""
+    if (options.labelled or options.every) and not (options.labelled and options.apply):
+        raise Misconfigured("--labelled goes with --apply, and --every with both")
     for name in (ROOT_USER, ROOT_PASSWORD):
         if not env.get(name):
             raise Misconfigured(f"the environment variable {name} is not set: it is the MinIO's root key")
@@ -203,6 +221,8 @@ def provision_from_command_line(options: argparse.Namespace, env: Mapping[str, s
     )
     provision = Provision(root, Patience(options.patience), options.shared_prefix)
     provision.make_bucket()
+    if options.labelled:
+        return _of_labels(provision, ClusterSecrets.in_cluster(env), options)
     target: Secrets
     if options.apply:
         target = ClusterSecrets.in_cluster(env)

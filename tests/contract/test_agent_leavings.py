@@ -9,13 +9,16 @@ from support.object_store import ObjectStore
 from support.polling import until
 from support.training_pod import NAMESPACE, Ended, TrainingPod, published
 
-NAME = "prepare"
+
+def name_in(pod: TrainingPod) -> str:
+    """A name of the test's own: the store is shared."""
+    return f"prepare-{pod.plan.uid.replace('_', '-')}"
 
 
 def left(pod: TrainingPod, uid: str, text: bytes, *, complete: bool = True, model: bool = False, step: int = 0) -> None:
     """A job of the name that ran, published and was deleted."""
     earlier = replace(
-        pod, plan=replace(pod.plan, job=NAME, uid=uid, inputs=(), checkpoint_from=""), folder=pod.folder / uid
+        pod, plan=replace(pod.plan, job=name_in(pod), uid=uid, inputs=(), checkpoint_from=""), folder=pod.folder / uid
     )
     earlier.folder.mkdir()
     assert earlier.fetch().code == exit_codes.OK
@@ -30,8 +33,8 @@ def left(pod: TrainingPod, uid: str, text: bytes, *, complete: bool = True, mode
     assert earlier.sync_ended().code == exit_codes.OK
 
 
-def prefix(store: ObjectStore, uid: str = "") -> str:
-    key = storage.job(NAMESPACE, NAME, uid) if uid else storage.jobs(NAMESPACE, NAME)
+def prefix(store: ObjectStore, pod: TrainingPod, uid: str = "") -> str:
+    key = storage.job(NAMESPACE, name_in(pod), uid) if uid else storage.jobs(NAMESPACE, name_in(pod))
     return f"s3://{store.bucket}/{key}"
 
 
@@ -47,8 +50,8 @@ def test_a_job_is_named_by_its_uid(object_store: ObjectStore, pod: TrainingPod) 
     left(pod, "one", b"1")
     left(pod, "two", b"2", complete=False)
     for uid, text in (("one", b"1"), ("two", b"2")):
-        asked = asking(replace(pod, plan=replace(pod.plan, uid=f"asks-{uid}")), prefix(object_store, uid))
-        asked = replace(asked, folder=pod.folder / f"asks-{uid}")
+        asked = asking(pod, prefix(object_store, pod, uid))
+        asked = replace(asked, plan=replace(asked.plan, uid=f"{pod.plan.uid}-{uid}"), folder=pod.folder / f"asks-{uid}")
         asked.folder.mkdir()
         assert asked.fetch().code == exit_codes.OK
         assert text_of(asked) == text
@@ -60,7 +63,7 @@ def test_the_newest_that_is_complete_is_found_and_holds_for_later_attempts(
     left(pod, "b-older", b"older")
     left(pod, "a-newer", b"newer")
     left(pod, "c-failed", b"failed", complete=False)
-    first = asking(pod, prefix(object_store))
+    first = asking(pod, prefix(object_store, pod))
     assert first.fetch().code == exit_codes.OK
     assert text_of(first) == b"newer"
     left(pod, "d-latest", b"latest")
@@ -72,17 +75,17 @@ def test_the_newest_that_is_complete_is_found_and_holds_for_later_attempts(
 def test_without_a_complete_one_the_newest_is_taken(object_store: ObjectStore, pod: TrainingPod) -> None:
     for uid in ("b", "a"):
         left(pod, uid, uid.encode(), complete=False)
-    asked = asking(pod, prefix(object_store))
+    asked = asking(pod, prefix(object_store, pod))
     ended = asked.fetch()
     assert ended.code == exit_codes.OK
     assert text_of(asked) == b"a"
-    assert [line for line in ended.log if line["message"].startswith("no attempt says that it is complete")]
+    assert [line for line in ended.log if line["event"].startswith("no attempt says that it is complete")]
 
 
 def test_the_newest_with_a_model_is_found(object_store: ObjectStore, pod: TrainingPod) -> None:
     left(pod, "one", b"1", model=True)
     left(pod, "two", b"2")
-    asked = asking(pod, prefix(object_store), INPUT_JOB_MODEL)
+    asked = asking(pod, prefix(object_store, pod), INPUT_JOB_MODEL)
     assert asked.fetch().code == exit_codes.OK
     assert text_of(asked, "data/saved_model.pb") == b"1"
 
@@ -93,7 +96,7 @@ def test_training_goes_on_from_the_checkpoint_of_a_deleted_job(
 ) -> None:
     left(pod, "one", b"1", step=300)
     left(pod, "two", b"2")
-    begins = replace(pod, plan=replace(pod.plan, checkpoint_from=prefix(object_store, uid)))
+    begins = replace(pod, plan=replace(pod.plan, checkpoint_from=prefix(object_store, pod, uid)))
     ended = begins.fetch()
     assert (ended.code, ended.termination.checkpoint_step) == (exit_codes.OK, 300)
     begins.start_sync()
@@ -109,7 +112,7 @@ def test_a_namesake_reads_what_its_predecessor_left_and_never_itself(
     left(pod, "one", b"1", step=300)
     own = replace(
         pod,
-        plan=replace(pod.plan, job=NAME, uid="own", checkpoint_from=prefix(object_store)),
+        plan=replace(pod.plan, job=name_in(pod), uid="own", checkpoint_from=prefix(object_store, pod)),
         folder=pod.folder / "own",
     )
     own.folder.mkdir()
@@ -123,13 +126,13 @@ def ended_without(pod: TrainingPod) -> Ended:
 
 
 def test_what_never_was_ends_the_pod_with_what_there_is(object_store: ObjectStore, pod: TrainingPod) -> None:
-    said = ended_without(asking(pod, prefix(object_store))).termination
+    said = ended_without(asking(pod, prefix(object_store, pod))).termination
     assert said.reason == "InputMissing"
-    assert f"no job {NAME} has left any output: nothing is at {prefix(object_store)}/" in said.message
+    assert f"no job {name_in(pod)} has left any output: nothing is at {prefix(object_store, pod)}/" in said.message
     assert "It never existed, it published none, or its data was deleted." in said.message
     left(pod, "one", b"1", step=300)
-    said = ended_without(asking(pod, prefix(object_store, "gone")).next_attempt()).termination
-    assert f"job {NAME} with uid gone has left no output" in said.message
+    said = ended_without(asking(pod, prefix(object_store, pod, "gone")).next_attempt()).termination
+    assert f"job {name_in(pod)} with uid gone has left no output" in said.message
     assert "Jobs of this name that left one, the newest first: one." in said.message
     for uid in ("", "gone"):
         other = f"s3://{object_store.bucket}/{storage.jobs(NAMESPACE, 'nobody')}{uid and '/'}{uid}"
@@ -141,8 +144,8 @@ def test_what_never_was_ends_the_pod_with_what_there_is(object_store: ObjectStor
 def test_a_manifest_that_cannot_be_read_is_passed_over(object_store: ObjectStore, pod: TrainingPod) -> None:
     left(pod, "one", b"1")
     left(pod, "two", b"2")
-    attempt = storage.output(storage.job(NAMESPACE, NAME, "two"), pod.plan.attempt)
+    attempt = storage.output(storage.job(NAMESPACE, name_in(pod), "two"), pod.plan.attempt)
     object_store.put(storage.manifest(attempt), b"{}")
-    asked = asking(pod, prefix(object_store))
+    asked = asking(pod, prefix(object_store, pod))
     assert asked.fetch().code == exit_codes.OK
     assert text_of(asked) == b"1"

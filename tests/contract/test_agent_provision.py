@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from fovea_agent.errors import KeyRefused, Misconfigured, Missing
 from fovea_agent.kubernetes_secrets import ClusterSecrets
+from fovea_agent.namespace_keys import NamespaceKeys
 from fovea_agent.patience import Patience
 from fovea_agent.provision import KeyFiles, Provision
 from fovea_agent.settings import StoreAccess
 from fovea_agent.store import Store
-from fovea_api.contract import exit_codes, names, storage
+from fovea_api.contract import exit_codes, labels, names, storage
 from fovea_api.contract.report import Termination
 from minio import MinioAdmin
 from minio.credentials import StaticProvider
@@ -214,8 +215,17 @@ def api() -> Iterator[ApiServer]:
     thread.join()
 
 
-def test_in_a_cluster_the_secret_is_applied_and_then_kept(object_store: ObjectStore, api: ApiServer) -> None:
-    target = ClusterSecrets(api.url, "token-of-provision", None)
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    file = tmp_path / "token"
+    file.write_text("token-of-provision\n")
+    return file
+
+
+def test_in_a_cluster_the_secret_is_applied_and_then_kept(
+    object_store: ObjectStore, api: ApiServer, token: Path
+) -> None:
+    target = ClusterSecrets(api.url, token, None)
     provision = Provision(object_store.root, Patience(10))
     assert provision.provide("team-f", target)
     assert not provision.provide("team-f", target)
@@ -228,3 +238,35 @@ def test_in_a_cluster_the_secret_is_applied_and_then_kept(object_store: ObjectSt
     ]
     with pytest.raises(Misconfigured, match="create the namespace first"):
         provision.provide("absent", target)
+
+
+def test_a_labelled_namespace_gets_a_key_and_a_disabled_one_loses_it(
+    object_store: ObjectStore, api: ApiServer, token: Path, tmp_path: Path
+) -> None:
+    target = ClusterSecrets(api.url, token, None)
+    keys = NamespaceKeys(Provision(object_store.root, Patience(10)), target)
+
+    def label(value: str, **more: str) -> None:
+        metadata = {"name": "team-l", "labels": {labels.OBJECT_STORE: value}} | more
+        api.secrets["/api/v1/namespaces"] = {"items": [{"metadata": metadata}]}
+
+    def store() -> Store:
+        found = target.read("team-l")
+        assert found is not None
+        KeyFiles(tmp_path).write("team-l", found)
+        return with_key(tmp_path / "team-l")
+
+    label("enabled")
+    assert [keys.round(), keys.round()] == [1, 0]
+    assert store().objects("team-l/") == []
+    label("disabled")
+    keys.round()
+    with pytest.raises(KeyRefused):
+        store().objects("team-l/")
+    token.write_text("renewed")
+    label("enabled")
+    assert keys.round() == 1
+    assert store().objects("team-l/") == []
+    assert api.requests[-1][2] == "Bearer renewed"
+    label("enabled", deletionTimestamp="2026-11-21T10:00:00Z")
+    assert target.labelled(labels.OBJECT_STORE) == {}

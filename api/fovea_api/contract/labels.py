@@ -32,6 +32,12 @@ OF_TOOLS = (GROUP, "kubernetes.io", "k8s.io", "x-k8s.io", "helm.sh", "argoproj.i
 """Domains (with what is below them) of labels by which Fovea, Kubernetes and tools of delivery keep their books: Argo CD and
 Helm would take a pod with theirs for one that they made themselves, and delete it."""
 
+OBJECT_STORE = f"{GROUP}/object-store"
+"""Label of a namespace: whether it has a key of the embedded object store (its Secret `fovea-object-store`)."""
+OBJECT_STORE_ENABLED = "enabled"
+OBJECT_STORE_DISABLED = "disabled"
+"""The key is withdrawn from the store. Without the label nothing is done: a key that is there goes on to work."""
+
 MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGED_BY_VALUE}"
 
 
