@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from fovea_api.contract import environment
+from fovea_api.contract.metrics import chosen
 
 from fovea_agent import log
 
@@ -20,24 +21,31 @@ def too_large(size: int) -> bool:
     return True
 
 
-def metrics_of(data: bytes) -> dict[str, float]:
-    """Finite numbers of the object `metrics`, or else of the document itself; {} when malformed."""
+def metrics_of(data: bytes) -> tuple[dict[str, float], int]:
+    """Numbers of the object `metrics`, or else of the document itself, as far as a status holds them; how many more it has.
+
+    None and 0 when malformed.
+    """
     try:
         document: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
         log.warning("no metrics: the file is not JSON", file=environment.EVALUATION_FILE, error=str(error))
-        return {}
+        return {}, 0
     if not isinstance(document, dict):
         log.warning("no metrics: the file is not a JSON object", file=environment.EVALUATION_FILE)
-        return {}
+        return {}, 0
     values = document["metrics"] if isinstance(document.get("metrics"), dict) else document
-    numbers = {str(name): _finite(value) for name, value in values.items()}
-    return {name: number for name, number in numbers.items() if number is not None}
+    given = {str(name): value for name, value in values.items() if _is_number(value)}
+    numbers = {name: number for name, value in given.items() if (number := _finite(value)) is not None}
+    kept = chosen(numbers)
+    return kept, len(given) - len(kept)
 
 
-def _finite(value: Any) -> float | None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _finite(value: float) -> float | None:
     try:
         number = float(value)
     except OverflowError:  # an integer that no float can hold

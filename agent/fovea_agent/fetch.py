@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from fovea_api.contract import environment, exit_codes, report, storage
+from fovea_api.contract import environment, exit_codes, report, saved_model, storage
 from fovea_api.contract.manifest import Manifest
 from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import Published, Termination
@@ -60,28 +60,35 @@ class Fetch:
             if not manifest.complete:
                 continue
             log.info("already complete", publication=prefix, digest=manifest.digest)
+            model, problem = self._published_model(attempt)
+            metrics, left_out = self._metrics(prefix, manifest)
             return Termination(
                 report.REASON_ALREADY_COMPLETE,
                 f"attempt {attempt} of this job finished and published its output: nothing is run again",
                 output=describe(self.store, prefix, manifest),
-                model=self._published_model(attempt),
+                model=model,
+                model_problem=problem,
                 complete=True,
-                metrics=self._metrics(prefix, manifest),
+                metrics=metrics,
+                metrics_left_out=left_out,
             )
         return None
 
-    def _published_model(self, attempt: int) -> Published | None:
+    def _published_model(self, attempt: int) -> tuple[Published | None, str]:
+        """The model, and why it cannot be served."""
         prefix = storage.model(self.job, attempt)
         try:
-            return describe(self.store, prefix, read_manifest(self.store, prefix))
+            manifest = read_manifest(self.store, prefix)
         except Missing:
-            return None
+            return None, ""
+        problem = saved_model.problem([entry.path for entry in manifest.entries], f"${environment.MODEL_DIR}")
+        return describe(self.store, prefix, manifest), problem
 
-    def _metrics(self, prefix: str, manifest: Manifest) -> dict[str, float]:
+    def _metrics(self, prefix: str, manifest: Manifest) -> tuple[dict[str, float], int]:
         for entry in manifest.entries:
             if entry.path == environment.EVALUATION_FILE and not too_large(entry.size):
                 return metrics_of(self.store.read(f"{prefix}/{entry.key}"))
-        return {}
+        return {}, 0
 
     def restore_checkpoint(self) -> tuple[Restored | None, str]:
         """The newest valid checkpoint of this job, else of the job it continues; and a sentence about it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-from fovea_api.contract import labels, names
+from fovea_api.contract import labels, names, text
 
 from fovea_agent.errors import AgentError, KeyRefused, Misconfigured
 
@@ -65,7 +65,7 @@ class ClusterSecrets:
 
     def write(self, namespace: str, data: Mapping[str, str]) -> None:
         """Create or replace it."""
-        body = json.dumps(secret_manifest(namespace, data)).encode()
+        body = text.to_json(secret_manifest(namespace, data))
         self._check(self._request("PATCH", namespace, body), namespace)
 
     def labelled(self, label: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import urllib3
+from fovea_api.contract.metrics import chosen
 from fovea_api.contract.progress import Progress
 from fovea_api.contract.report import PROGRESS_PATH, REPORT_TOKEN_FILE, ProgressReport
 
@@ -46,20 +47,26 @@ class Checkpointed:
 
 
 def build_report(
-    progress: Progress | None, checkpoint: Checkpointed | None, unreachable_since: datetime | None = None
+    progress: Progress | None,
+    checkpoint: Checkpointed | None,
+    unreachable_since: datetime | None = None,
+    *,
+    publishing: bool = False,
 ) -> ProgressReport:
     """Put it all together."""
-    built = ProgressReport()
+    built = ProgressReport(publishing=publishing)
     if unreachable_since is not None:
         built = replace(built, store_unreachable_since=f"{unreachable_since:%Y-%m-%dT%H:%M:%SZ}")
     if progress is not None:
+        kept = chosen({name: value for name, value in progress.metrics.items() if math.isfinite(value)})
         built = replace(
             built,
             step=progress.step,
             steps=progress.steps,
             epoch=progress.epoch,
             epochs=progress.epochs,
-            metrics={name: value for name, value in progress.metrics.items() if math.isfinite(value)},
+            metrics=kept,
+            metrics_left_out=len(progress.metrics) - len(kept),
         )
     if checkpoint is not None:
         built = replace(
@@ -97,6 +104,7 @@ class Reporter:
         self._http = urllib3.PoolManager(retries=False)
         self._timeout = urllib3.Timeout(connect=CONNECT, read=READ)
         self._checkpoint: Checkpointed | None = None
+        self._publishing = False
         self._posted = ProgressReport()
         self._failing = False
         self._stop = threading.Event()
@@ -105,6 +113,10 @@ class Reporter:
     def checkpointed(self, checkpoint: Checkpointed) -> None:
         """Remember the checkpoint that was published last."""
         self._checkpoint = checkpoint
+
+    def publishing(self) -> None:
+        """Remember that the program has ended. The kubelet says so only when the whole pod has."""
+        self._publishing = True
 
     def start(self) -> None:
         """Begin, when there is somebody to report to."""
@@ -131,7 +143,9 @@ class Reporter:
 
     def current(self) -> ProgressReport:
         """All there is to report now."""
-        return build_report(self._read_progress(), self._checkpoint, self._unreachable_since())
+        return build_report(
+            self._read_progress(), self._checkpoint, self._unreachable_since(), publishing=self._publishing
+        )
 
     def post_if_changed(self) -> None:
         """Post the present report unless it was posted already."""

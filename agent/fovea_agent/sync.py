@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from fovea_api.contract import environment, report, storage
+from fovea_api.contract import environment, report, saved_model, storage
 from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import ProgressReport, Published, Termination
 
@@ -192,6 +192,7 @@ class Sync:
 
     def _publish_rest(self) -> Termination:
         log.info("the trainer has ended: publishing the rest")
+        self.reporter.publishing()
         self.publish_checkpoints()
         complete = (self.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER).is_file()
         attempt = self.plan.attempt
@@ -200,6 +201,7 @@ class Sync:
         output = self._publish_folder(
             environment.OUTPUT_DIR, storage.output(self.job, attempt), complete=complete, empty=True
         )
+        metrics, left_out = self._metrics()
         marker = "complete" if complete else f"without {environment.SUCCESS_MARKER}"
         termination = Termination(
             report.REASON_PUBLISHED,
@@ -208,7 +210,9 @@ class Sync:
             model=model,
             checkpoint_step=max(self._settled, default=None),
             complete=complete,
-            metrics=self._metrics(),
+            metrics=metrics,
+            metrics_left_out=left_out,
+            model_problem=self._model_problem() if model else "",
             progress=self._progress(),
         )
         self.tell(termination)
@@ -276,13 +280,17 @@ class Sync:
             log.warning("the last progress cannot be read", error=str(error))
             return None
 
-    def _metrics(self) -> dict[str, float]:
+    def _model_problem(self) -> str:
+        folder = Folder(self.work.root, self.work.relative(environment.MODEL_DIR))
+        return saved_model.problem(folder.files(), f"${environment.MODEL_DIR}")
+
+    def _metrics(self) -> tuple[dict[str, float], int]:
         folder = Folder(self.work.root, self.work.relative(environment.OUTPUT_DIR))
         holder = folder.files().get(environment.EVALUATION_FILE)
         if holder is None:
-            return {}
+            return {}, 0
         with folder.open(holder) as file:
-            return {} if too_large(os.fstat(file.fileno()).st_size) else metrics_of(file.read(LARGEST))
+            return ({}, 0) if too_large(os.fstat(file.fileno()).st_size) else metrics_of(file.read(LARGEST))
 
 
 def _prune(store: Store, parent: str, keep: int) -> None:

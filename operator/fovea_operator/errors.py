@@ -15,13 +15,20 @@ FoveaError
 Anything else at the boundary is a defect: logged with its traceback, condition reason InternalError, back-off.
 """
 
+HTTP_BAD_REQUEST = 400
 HTTP_UNAUTHORIZED = 401
 HTTP_NOT_FOUND = 404
 HTTP_TIMEOUT = 408
 HTTP_CONFLICT = 409
 HTTP_GONE = 410
+HTTP_TOO_LARGE = 413
+HTTP_INVALID = 422
 HTTP_TOO_MANY = 429
 HTTP_SERVER_ERRORS = 500
+
+
+OF_CONTENT = frozenset({HTTP_BAD_REQUEST, HTTP_TOO_LARGE, HTTP_INVALID})
+"""Refusals of what stands in a body. Another body may be taken; the same one never is."""
 
 
 class FoveaError(Exception):

@@ -26,6 +26,7 @@ _PLURALS = {
     "Namespace": "namespaces",
     "ServiceAccount": "serviceaccounts",
     "ResourceQuota": "resourcequotas",
+    "LimitRange": "limitranges",
     "Deployment": "deployments",
     "Lease": "leases",
     "TrainingJob": "trainingjobs",

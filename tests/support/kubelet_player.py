@@ -77,15 +77,17 @@ class Kubelet:
         )
         self.ended(pod, 0, sync=message)
 
-    def ended(self, pod: str, code: int, *, sync: Termination | None = None, reason: str = "") -> None:
-        """The trainer ended with a code; the sidecar said `sync`."""
+    def ended(
+        self, pod: str, code: int, *, sync: Termination | None = None, reason: str = "", last_words: str = ""
+    ) -> None:
+        """The trainer ended with a code and those last words; the sidecar said `sync`."""
         said = sync or Termination(REASON_PUBLISHED, "the logs are in the store")
         status = self._containers(
             pod,
             "Succeeded" if code == 0 else "Failed",
             fetch=terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json()),
             sync=terminated(0, said.to_json()),
-            trainer=terminated(code, reason=reason),
+            trainer=terminated(code, last_words, reason),
         )
         self._status(pod, status)
 

@@ -11,6 +11,10 @@ FETCH_CONTAINER = "fovea-fetch"
 SYNC_CONTAINER = "fovea-sync"
 FETCH_MODEL_CONTAINER = "fovea-fetch-model"
 MODEL_SERVER_CONTAINER = "model-server"
+OWN_CONTAINERS = frozenset(
+    {TRAINER_CONTAINER, FETCH_CONTAINER, SYNC_CONTAINER, FETCH_MODEL_CONTAINER, MODEL_SERVER_CONTAINER}
+)
+"""All that Fovea puts into pods: what has another name was added by something else (a service mesh, an agent)."""
 
 OBJECT_STORE_SECRET = "fovea-object-store"  # noqa: S105 - the name of a Secret, not a secret
 REPORT_TOKEN_AUDIENCE = "fovea-operator"  # noqa: S105 - an audience, not a token

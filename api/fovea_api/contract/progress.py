@@ -20,7 +20,7 @@ class Progress:
 
     def to_json(self) -> str:
         """One line without the newline."""
-        return json.dumps({k: v for k, v in asdict(self).items() if v is not None}, sort_keys=True)
+        return json.dumps({k: v for k, v in asdict(self).items() if v is not None})
 
     @classmethod
     def from_json(cls, line: str) -> Self:

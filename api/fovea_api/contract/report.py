@@ -4,7 +4,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from . import metrics as measured
 from .skew import known
+from .text import storable
 
 MAX_TERMINATION_BYTES = 4096
 """Kubernetes cuts a termination message here."""
@@ -57,19 +59,24 @@ class ProgressReport:
     """RFC 3339, when that checkpoint's manifest was written."""
     store_unreachable_since: str = ""
     """RFC 3339, since when the object store does not answer; empty while it does."""
+    metrics_left_out: int = 0
+    """How many metrics the program gave beyond those that are kept."""
+    publishing: bool = False
+    """Whether the program has ended and what it left is being published."""
 
     def document(self) -> dict[str, Any]:
         """As a JSON object, without what is not known."""
-        return {k: v for k, v in asdict(self).items() if v not in (None, "", {})}
+        given = {k: v for k, v in asdict(self).items() if v not in (None, "", {}) and v is not False}
+        return given if self.metrics_left_out else {k: v for k, v in given.items() if k != "metrics_left_out"}
 
     def to_json(self) -> str:
-        """Serialise for the POST body."""
-        return json.dumps(self.document(), sort_keys=True)
+        """Serialise for the POST body: ASCII, the metrics in their order."""
+        return json.dumps(self.document())
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read; raises ValueError naming what is wrong."""
-        document = json.loads(text)
+        """Read, with whole characters only; raises ValueError naming what is wrong."""
+        document = _read(text)
         if not isinstance(document, dict):
             raise ValueError("a progress report is a JSON object")
         return cls(**known(cls, document))
@@ -89,35 +96,45 @@ class Termination:
     checkpoint_step: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     """From `evaluation.json` of the output folder: what a ModelVersion records."""
+    metrics_left_out: int = 0
+    """How many more it has."""
+    model_problem: str = ""
+    """`sync`, `fetch`: why `model` cannot be served (`fovea_api.contract.saved_model`); empty when it is a SavedModel."""
     progress: ProgressReport | None = None
     """`sync`: the last progress. A report that is posted while the operator restarts is lost, this is not."""
     complete: bool = False
     """`sync`, `fetch`: the program left its `_SUCCESS`, so it was done, even if it had been told to end."""
 
     def to_json(self) -> str:
-        """Serialise within the limit: progress goes, then metrics that don't fit, then the message is cut, digests never."""
-        document = {key: value for key, value in asdict(self).items() if value not in (None, {}) and value is not False}
+        """Serialise within the limit: progress goes, then metrics that don't fit, then the message is cut, digests never.
+
+        ASCII: the file is whole in every encoding, and characters are bytes.
+        """
+        document = {k: v for k, v in asdict(self).items() if v not in (None, {}, "", 0) or k == "message"}
+        if self.checkpoint_step is not None:
+            document["checkpoint_step"] = self.checkpoint_step
         if self.progress is not None:
             document["progress"] = self.progress.document()
         if _length(document) > MAX_TERMINATION_BYTES:
             document.pop("progress", None)
         if _length(document) > MAX_TERMINATION_BYTES:
-            document["metrics"] = {}
-            document["metrics"] = _fitting(self.metrics, MAX_TERMINATION_BYTES - _length(document))
-        text = json.dumps(document, sort_keys=True)
+            document |= {"metrics": {}, "metrics_left_out": self.metrics_left_out + len(self.metrics)}
+            kept = _fitting(self.metrics, MAX_TERMINATION_BYTES - _length(document))
+            document |= {"metrics": kept, "metrics_left_out": self.metrics_left_out + len(self.metrics) - len(kept)}
+        text = json.dumps(document)
         excess = len(text) - MAX_TERMINATION_BYTES
         if excess > 0:
-            # json.dumps is ASCII: a character of the message may stand for up to 12 bytes, so cut generously.
+            # A character of the message may stand for up to 12 bytes, so cut generously.
             message = str(document["message"])
             document["message"] = message[: max(0, len(message) - excess - 16)] + " …"
-            text = json.dumps(document, sort_keys=True)
+            text = json.dumps(document)
         return text
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
-        """Read; None when the text is not one of ours (an empty message, a crash's stack trace)."""
+        """Read, with whole characters only; None when the text is not one of ours (empty, a crash's stack trace)."""
         try:
-            document = json.loads(text)
+            document = _read(text)
         except ValueError:
             return None
         if not isinstance(document, dict) or not {"reason", "message"} <= document.keys():
@@ -131,25 +148,34 @@ class Termination:
                 checkpoint_step=document.get("checkpoint_step"),
                 metrics={str(k): float(v) for k, v in document.get("metrics", {}).items()},
                 progress=ProgressReport.from_json(json.dumps(document["progress"])) if "progress" in document else None,
+                metrics_left_out=count if isinstance(count := document.get("metrics_left_out", 0), int) else 0,
+                model_problem=str(document.get("model_problem", "")),
                 complete=document.get("complete") is True,
             )
         except (TypeError, ValueError, AttributeError, OverflowError):
             return None
 
 
+def _read(text: str) -> Any:
+    try:
+        return storable(json.loads(text))
+    except RecursionError as error:
+        raise ValueError("the text is nested too deeply") from error
+
+
 def _length(document: dict[str, Any]) -> int:
-    return len(json.dumps(document, sort_keys=True))  # ASCII: characters are bytes
+    return len(json.dumps(document))
 
 
 def _fitting(metrics: dict[str, float], room: int) -> dict[str, float]:
-    """As many as fit into `room` bytes, in their order."""
-    kept: dict[str, float] = {}
-    for name, value in metrics.items():
+    """As many as fit into `room` bytes, in their order: those that are to stay longest are tried first."""
+    kept: set[str] = set()
+    for name, value in measured.by_rank(metrics).items():
         size = _length({name: value})  # the braces stand for the comma and the space between two
         if size <= room:
-            kept[name] = value
+            kept.add(name)
             room -= size
-    return kept
+    return {name: value for name, value in metrics.items() if name in kept}
 
 
 def _published(document: Any) -> Published | None:

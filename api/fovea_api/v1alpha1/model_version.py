@@ -32,6 +32,7 @@ class ModelVersionSpec(Model):
             immutable("uri", optional=False, why=_FIXED),
             immutable("digest", optional=False, why=_FIXED),
             immutable("bytes", optional=True, why=_FIXED),
+            immutable("format", optional=True, why=_FIXED),
             immutable("metrics", optional=True, why=_FIXED),
             immutable("lineage", optional=True, why=_FIXED),
         )
@@ -47,6 +48,8 @@ class ModelVersionSpec(Model):
     """Digest of its files; what a server fetches must match it."""
     bytes: Annotated[int | None, Field(ge=0)] = None
     """Size of its files."""
+    format: Literal["SavedModel", "Other"] | None = None
+    """What its files are; absent: SavedModel. Files of another format are an input for jobs (model://), and are never served."""
     metrics: Annotated[dict[Annotated[str, Field(max_length=128)], float] | None, Field(max_length=64)] = None
     """Evaluation metrics by name."""
     lineage: Lineage | None = None

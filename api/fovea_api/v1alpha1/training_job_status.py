@@ -50,7 +50,9 @@ class ProgressStatus(Model):
     epochs: int | None = None
     """Epochs planned."""
     metrics: dict[str, float] | None = None
-    """Latest values by name."""
+    """Latest values by name, at most 64."""
+    metrics_left_out: int | None = None
+    """How many more the program gave, those that are not finite included. Kept are accuracy, loss, val/ and val_, then the first."""
 
 
 class CheckpointStatus(Model):
@@ -136,7 +138,9 @@ class TrainingJobStatus(Model):
     model: PublicationStatus | None = None
     """Published SavedModel."""
     metrics: dict[str, float] | None = None
-    """Final metrics (evaluation.json)."""
+    """Final metrics (evaluation.json), at most 64."""
+    metrics_left_out: int | None = None
+    """How many more it has, those that are not finite included. Kept are accuracy, loss, val/ and val_, then the first."""
     model_version: str | None = None
     """Name of the ModelVersion that was registered."""
     queue_time: str | None = None

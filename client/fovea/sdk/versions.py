@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from fovea_api.contract import labels, names, storage
+from fovea_api.contract import labels, names, saved_model, storage
 from fovea_api.contract.manifest import Entry, Manifest
 from fovea_api.v1alpha1 import API_VERSION, ModelVersion
 from fovea_api.v1alpha1.model_version import KIND
@@ -20,7 +20,6 @@ from .store import Store, open_store
 
 _PAYLOAD = "files"
 """Folder of the payload below the prefix: a model's own file called manifest.json must not become the manifest."""
-_SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 _TRIES = 50
 
 
@@ -118,11 +117,10 @@ def model_version(namespace: str, spec: Mapping[str, Any], number: int) -> dict[
 
 def check_saved_model(folder: Path) -> None:
     """Raise InvalidError unless the folder is a SavedModel, with the likely remedy."""
-    if any((folder / name).is_file() for name in _SAVED_MODEL):
-        return
-    numbered = sorted(path.parent.name for name in _SAVED_MODEL for path in folder.glob(f"*/{name}"))
-    hint = f"name its folder {folder / numbered[-1]}" if numbered else "export one with model.export(FOLDER)"
-    raise InvalidError(f"{folder} is no SavedModel (it has no {_SAVED_MODEL[0]}): {hint}")
+    paths = [path.relative_to(folder).as_posix() for pattern in ("*", "*/*") for path in folder.glob(pattern)]
+    if said := saved_model.problem([path for path in paths if (folder / path).is_file()], str(folder)):
+        hint = "name the folder that saved_model.pb lies in, or export one with model.export(FOLDER)"
+        raise InvalidError(f"{said}: {hint}")
 
 
 def manifest_of(files: "list[LocalFile]") -> Manifest:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from fovea_api.contract import text
 from fovea_api.contract.labels import FIELD_MANAGER
 
 from fovea_operator import errors
@@ -155,7 +156,7 @@ class ApiClient:
         self, verb: str, plural: str, method: str, path: str, body: Mapping[str, Any] | None, content_type: str
     ) -> Object:
         session, credentials = await self._open()
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else _body(method, path, body)
         headers = {"Content-Type": content_type} if data is not None else {}
         if credentials.token:
             headers["Authorization"] = f"Bearer {credentials.token}"
@@ -201,6 +202,13 @@ class ApiClient:
 
 def _plain(path: str) -> str:
     return path.partition("?")[0]
+
+
+def _body(method: str, path: str, body: Mapping[str, Any]) -> bytes:
+    try:
+        return text.to_json(body)
+    except ValueError as error:
+        raise errors.Refused(f"{method} {_plain(path)}: not sent: {error}", code=errors.HTTP_BAD_REQUEST) from error
 
 
 def _document(method: str, path: str, code: int, payload: bytes) -> Object:

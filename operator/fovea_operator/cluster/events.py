@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from fovea_api.contract import text
 from fovea_api.contract.labels import FIELD_MANAGER
 from fovea_api.v1alpha1 import API_VERSION
 
@@ -17,7 +18,7 @@ from fovea_operator.reconcile.decision import Event
 
 log = logging.getLogger(__name__)
 
-_MAX_MESSAGE = 1024  # the API server's limit
+_MAX_MESSAGE = 1024  # bytes: the API server's limit
 _REMEMBERED = 10_000
 
 
@@ -112,7 +113,7 @@ def manifest(subject: Subject, event: Event, instance: str, now: datetime) -> di
         },
         "type": event.type,
         "reason": event.reason,
-        "message": event.message[:_MAX_MESSAGE],
+        "message": text.cut(event.message, _MAX_MESSAGE),
         "source": {"component": FIELD_MANAGER},
         "reportingComponent": FIELD_MANAGER,
         "reportingInstance": instance[:128],

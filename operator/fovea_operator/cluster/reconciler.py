@@ -9,10 +9,10 @@ from typing import Any
 from fovea_api.v1alpha1 import Condition, ModelDeployment, TrainingJob
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason, JobCondition, JobReason
 
-from fovea_operator.errors import ApiError, Conflict, Gone, Overtaken, Refused
-from fovea_operator.reconcile import cleanup
+from fovea_operator.errors import OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
+from fovea_operator.reconcile import cleanup, reduced
 from fovea_operator.reconcile.conditions import Truth, is_true, put
-from fovea_operator.reconcile.decision import Decision
+from fovea_operator.reconcile.decision import Child, Decision, Event
 from fovea_operator.reconcile.observed import DeploymentObserved, JobObserved
 from fovea_operator.settings import Settings
 
@@ -111,7 +111,7 @@ class Reconciler:
         refused: Refused | None = None
         try:
             for child in decision.children:
-                await self._children.write(child)
+                await self._write_child(key, entry.uid, child)
         except Refused as error:
             refused = error
             log.warning("a child was refused", extra={"key": str(key), "error": str(error)})
@@ -127,6 +127,15 @@ class Reconciler:
             return Failure(refused.retry_after, at_most=seconds)
         self._requeue(key, seconds)
         return None
+
+    async def _write_child(self, key: Key, uid: str, child: Child) -> None:
+        try:
+            await self._children.write(child)
+        except Refused as error:
+            if child.plainer is None or error.code not in OF_CONTENT:
+                raise
+            self._tell_refused(key, uid, "ContentRefused", error)
+            await self._children.write(Child(child.write, child.plainer))
 
     def _entry(self, key: Key) -> Entry[Any] | None:
         store = self._cache.jobs if key.kind == resources.TRAINING_JOB.kind else self._cache.deployments
@@ -144,8 +153,27 @@ class Reconciler:
         current = self._entry(key)
         if decision.status is None or current is None or current.uid != entry.uid:
             return
-        if decision.status != current.record.status.dump():
-            await self._apply_status(key, entry.uid, decision.status)
+        there = current.record.status.dump()
+        refusals: list[Refused] = []
+        for status in (decision.status, *reduced.statuses(decision.status)):
+            if status == there:
+                return
+            try:
+                await self._apply_status(key, entry.uid, status)
+            except Refused as error:
+                if error.code not in OF_CONTENT:
+                    raise
+                self._tell_refused(key, entry.uid, "StatusRefused", error)
+                refusals.append(error)
+            else:
+                return
+        raise refusals[-1]
+
+    def _tell_refused(self, key: Key, uid: str, reason: str, error: Refused) -> None:
+        """Say that less is written than was decided."""
+        log.error("the API server refuses what was decided", extra={"key": str(key), "error": str(error)})
+        message = f"The API server refused it, so it is written with less in it: {error}"
+        self._announce(Subject(key.kind, key.namespace, key.name, uid), Event("Warning", reason, message))
 
     async def _apply_status(self, key: Key, uid: str, status: dict[str, Any]) -> None:
         resource = resources.of_kind(key.kind)

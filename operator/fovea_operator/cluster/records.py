@@ -1,7 +1,7 @@
 """Raw JSON of watch events and answers → slim records. Pure: bodies are dropped here, nothing else keeps them."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -89,6 +89,7 @@ def pod(raw: Raw) -> PodRecord:
     unschedulable = disrupted = ""
     scheduled: datetime | None = None
     ready = False
+    deadline = _optional(metadata.get("deletionTimestamp"))
     for condition in status.get("conditions") or ():
         kind, value = condition["type"], condition["status"]
         if kind == "PodScheduled" and value == "False" and condition.get("reason") == "Unschedulable":
@@ -107,7 +108,10 @@ def pod(raw: Raw) -> PodRecord:
         phase=status.get("phase") or "Pending",
         created=moment(metadata["creationTimestamp"]),
         deleting=bool(metadata.get("deletionTimestamp")),
-        deletion_deadline=_optional(metadata.get("deletionTimestamp")),
+        deletion_deadline=deadline,
+        told_to_end=deadline - timedelta(seconds=int(metadata.get("deletionGracePeriodSeconds") or 0))
+        if deadline
+        else None,
         node=(raw.get("spec") or {}).get("nodeName") or "",
         scheduled=scheduled,
         reason=status.get("reason") or "",
@@ -116,6 +120,7 @@ def pod(raw: Raw) -> PodRecord:
         unschedulable=unschedulable,
         disrupted=disrupted,
         containers=_containers(status),
+        foreign=tuple(n for i in status.get("containerStatuses") or () if (n := i["name"]) not in names.OWN_CONTAINERS),
         publications=tuple(i for i in plan.inputs if i.kind == INPUT_PUBLICATION) if plan else (),
         checkpoint_from=plan.checkpoint_from if plan else "",
     )

@@ -9,9 +9,19 @@ from fovea_api.v1alpha1 import API_VERSION, ModelVersion, TrainingJob
 
 
 def model_version(
-    job: TrainingJob, model: str, number: int, attempt: int | None, published: Published, metrics: Mapping[str, float]
+    job: TrainingJob,
+    model: str,
+    number: int,
+    attempt: int | None,
+    published: Published,
+    metrics: Mapping[str, float],
+    *,
+    servable: bool = True,
 ) -> dict[str, Any]:
-    """Version `number` of the model: where an attempt (None: not known which) published it, and its evaluation."""
+    """Version `number` of the model: where an attempt (None: not known which) published it, and its evaluation.
+
+    `servable`: whether it is a SavedModel.
+    """
     spec: dict[str, Any] = {
         "model": model,
         "version": number,
@@ -23,6 +33,8 @@ def model_version(
     }
     if attempt is not None:
         spec["lineage"]["attempt"] = attempt
+    if not servable:
+        spec["format"] = "Other"
     if metrics:
         spec["metrics"] = dict(metrics)
     return {

@@ -5,7 +5,7 @@ from typing import Any
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
 
-from fovea_operator.reconcile import cleanup, report, retry, times
+from fovea_operator.reconcile import cleanup, report, retry, stopping, times
 from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.view import SLACK, View, ended, lost, trainer_started
 
@@ -23,7 +23,7 @@ def cancel(view: View) -> Decision:
         new = report.over(view, JobState.CANCELLED, JobReason.CANCELLED, message)
         return report.end(view, new)
     running = any(trainer_started(pod) for pod in alive)
-    message = "Cancelling: waiting for the pods to end."
+    message = f"Cancelling: waiting for the pods to end.{stopping.sentence(view, alive)}"
     attempts: dict[str, Any] = {"attempts": view.attempts(view.attempt)} if view.begun else {}
     new = report.status(
         view,
@@ -40,5 +40,5 @@ def cancel(view: View) -> Decision:
         view,
         new,
         deletions=cleanup.stop(alive, view.now, view.settings.cancel_grace_seconds),
-        requeue_at=ends + SLACK if ends else None,
+        requeue_at=times.earliest(stopping.wake(view, alive), ends + SLACK if ends else None),
     )

@@ -25,6 +25,8 @@ class Child:
 
     write: Write
     manifest: dict[str, Any]
+    plainer: dict[str, Any] | None = None
+    """What is written instead where the API server refuses the manifest for its content: without what a user gave it."""
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class PodRecord:
     deleting: bool = False
     deletion_deadline: datetime | None = None
     """When the grace period of a deletion ends (metadata.deletionTimestamp); later than that the pod's node is lost."""
+    told_to_end: datetime | None = None
+    """When it was deleted: as long before that as the grace period lasts."""
     node: str = ""
     scheduled: datetime | None = None
     """When it got its node."""
@@ -58,6 +60,8 @@ class PodRecord:
     """Message of DisruptionTarget=True, else empty."""
     containers: Mapping[str, ContainerRecord] = field(default_factory=dict)
     """By name, init containers included."""
+    foreign: tuple[str, ...] = ()
+    """Names of its containers (no init containers) that something else than Fovea added."""
     publications: tuple[Input, ...] = ()
     """Of its plan, if it is a training pod: inputs that another job or a model stood for."""
     checkpoint_from: str = ""

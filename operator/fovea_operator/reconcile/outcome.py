@@ -10,13 +10,16 @@ from datetime import datetime
 from fovea_api.contract import environment, exit_codes, names, storage
 from fovea_api.contract.exit_codes import Outcome
 from fovea_api.contract.report import REASON_ALREADY_COMPLETE, REASON_PUBLISHED, Published, Termination
+from fovea_api.v1alpha1 import TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 
-from fovea_operator.reconcile import last_words
+from fovea_operator.reconcile import last_words, stage, start_problems
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.view import ended, trainer_ended
+from fovea_operator.reconcile.view import View, ended, trainer_ended
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,99}")
+"""A reason: it becomes a condition's."""
 
 _SPOILT = ("StartError", "ContainerCannotRun")
 """The container runtime could not start the program: its code (127 or 128) is the runtime's own."""
@@ -67,6 +70,20 @@ def of(pod: PodRecord) -> Success | Failure | None:
     if trainer.exit_code is None:
         return _without_program(pod, sync)
     return _of_trainer(pod, trainer)
+
+
+def of_attempt(view: View) -> Success | Failure | None:
+    """How the current attempt's pod ended; None while it has not, or is not there."""
+    if view.pod is None:
+        return None
+    # A deletion that came after the program's end says nothing of the program.
+    return of(replace(view.pod, deleting=False, disrupted="", reason="") if view.ending_pod else view.pod)
+
+
+def never(pod: PodRecord, job: TrainingJob) -> Failure | None:
+    """Why the program of a pod can never start; None while it can."""
+    problem = None if pod.deleting else stage.problem_of(pod, job)
+    return Failure(problem.reason, problem.message, retryable=False) if problem and problem.final else None
 
 
 def lost(pod: PodRecord | None) -> Failure:
@@ -153,7 +170,7 @@ def _of_agent(pod: PodRecord, name: str, record: ContainerRecord, said: Terminat
     code = record.exit_code if record.exit_code is not None else exit_codes.INTERNAL
     # Fenced: a newer attempt has started, so this one's failure says nothing about the job.
     retryable = exit_codes.outcome(code) is not Outcome.PERMANENT or code == exit_codes.FENCED
-    reason = said.reason if said and said.reason else _AGENT_REASONS.get(code, JobReason.AGENT_FAILED)
+    reason = said.reason if said and _WORD.fullmatch(said.reason) else _AGENT_REASONS.get(code, JobReason.AGENT_FAILED)
     message = said.message if said and said.message else f"container {name} of pod {pod.name} ended with {code}"
     if record.terminated_reason == "OOMKilled":
         reason, message = JobReason.OUT_OF_MEMORY, f"container {name} of pod {pod.name} ran out of memory"
@@ -163,13 +180,12 @@ def _of_agent(pod: PodRecord, name: str, record: ContainerRecord, said: Terminat
 def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
     code = trainer.exit_code if trainer.exit_code is not None else exit_codes.INTERNAL
     at = trainer.finished
-    if trainer.terminated_reason in _SPOILT:
-        text = last_words.of(trainer.termination_message)
-        return Failure(
-            JobReason.PROGRAM_FAILED, f"the program cannot be started: {text}", retryable=False, exit_code=code, at=at
-        )
     if disturbed(pod):
         return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True, exit_code=code, at=at)
+    if trainer.terminated_reason in _SPOILT:
+        said = last_words.of(trainer.termination_message)
+        again = start_problems.can_ever_start(said)
+        return Failure(JobReason.PROGRAM_FAILED, f"the program cannot be started: {said}", again, code, at)
     if trainer.terminated_reason == "OOMKilled":
         return Failure(
             JobReason.OUT_OF_MEMORY,
@@ -191,10 +207,25 @@ def _without_program(pod: PodRecord, sync: ContainerRecord) -> Failure:
         return _of_agent(pod, names.SYNC_CONTAINER, sync, said)
     if disturbed(pod):
         return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True)
-    why = pod.message or pod.reason or "it does not say why"
+    why = pod.message or pod.reason or _foreign_end(pod) or "it does not say why"
     return Failure(
         pod.reason or JobReason.POD_LOST, f"pod {pod.name} ended before its program did: {why}", retryable=True
     )
+
+
+def _foreign_end(pod: PodRecord) -> str:
+    """Which init container of others ended the pod; empty when none did."""
+    for name, record in pod.containers.items():
+        if (
+            name not in names.OWN_CONTAINERS
+            and name not in pod.foreign
+            and record.exit_code not in (None, exit_codes.OK)
+        ):
+            said = last_words.of(record.termination_message)
+            return f"init container {name}, which Fovea did not add, ended with {record.exit_code}" + (
+                f": {said}" if said else ""
+            )
+    return ""
 
 
 def disturbed(pod: PodRecord) -> bool:

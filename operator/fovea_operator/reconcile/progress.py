@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from fovea_api.contract.metrics import chosen
 from fovea_api.contract.progress import MAX_COUNT
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, ProgressStatus
 
 from fovea_operator.reconcile import times
-
-MAX_METRICS = 64
-MAX_METRIC_NAME = 128
 
 
 def fields(report: ProgressReport | None) -> dict[str, Any]:
@@ -22,12 +20,14 @@ def fields(report: ProgressReport | None) -> dict[str, Any]:
         return found
     step, published = _count(report.step), _count(report.checkpoint_step)
     if step is not None:
+        metrics, left_out = kept(report.metrics, report.metrics_left_out)
         found["progress"] = ProgressStatus(
             step=step,
             steps=_count(report.steps),
             epoch=_count(report.epoch),
             epochs=_count(report.epochs),
-            metrics=finite(report.metrics) or None,
+            metrics=metrics or None,
+            metrics_left_out=left_out or None,
         )
     if published is not None:
         time = times.parse(str(report.checkpoint_time))
@@ -49,13 +49,17 @@ def _count(value: object) -> int | None:
     return int(value) if 0 <= value <= MAX_COUNT else None  # neither NaN nor an infinity lies between
 
 
-def finite(metrics: object) -> dict[str, float]:
-    """What a Kubernetes object can hold of some metrics: JSON has no NaN, and everything stored has a bound."""
+def kept(metrics: object, left_out: object = 0) -> tuple[dict[str, float], int]:
+    """What a Kubernetes object holds of some metrics, and how many it does not: JSON has no NaN, and all has a bound.
+
+    `left_out`: how many had been left out before.
+    """
+    before = _count(left_out) or 0
     if not isinstance(metrics, Mapping):
-        return {}
-    numbers = {str(name): _finite(value) for name, value in metrics.items() if 0 < len(str(name)) <= MAX_METRIC_NAME}
-    kept = [(name, number) for name, number in numbers.items() if number is not None]
-    return dict(kept[:MAX_METRICS])
+        return {}, before
+    numbers = {str(name): number for name, value in metrics.items() if (number := _finite(value)) is not None}
+    held = chosen(numbers)
+    return held, min(before + len(metrics) - len(held), MAX_COUNT)
 
 
 def _finite(value: object) -> float | None:

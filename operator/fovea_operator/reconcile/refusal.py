@@ -1,4 +1,4 @@
-"""A pod that the API server refuses: whether it can ever be, and what to say of it.
+"""A pod that the API server refuses: whether it can ever be, what is the cause, and who can remove it.
 
 Quota and policies may change, and so may what a MachineType or Fovea's settings bring into the pod. What the user's own
 container brings stays as it is: if the API server finds that invalid, no waiting helps.
@@ -13,6 +13,12 @@ _INVALID = re.compile(r'Pod "[^"]*" is invalid: (?P<causes>.*)', re.DOTALL)
 """Only the API server's own validation says so; a policy's refusal, which may come as 422 too, says "is forbidden"."""
 _FIELD = re.compile(r"\b(?:spec|metadata)\.[^\s:,]+(?=: )")
 _OF_CONTAINER = re.compile(r"spec\.(containers\[0\](?!\.resources)|volumes\[\d+\](?!.*sizeLimit)|imagePullSecrets)")
+_UNSPECIFIED = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<wanted>.*)")
+_RESOURCE = re.compile(r"\b(?:limits|requests)\.[a-z.-]+|\b(?:cpu|memory|ephemeral-storage)(?= for:)")
+_EXCEEDED = re.compile(r"exceeded quota: (?P<quota>[^,:\s]+)")
+_LIMIT_RANGE = re.compile(r"(usage|limit to request ratio) per (Container|Pod)", re.IGNORECASE)
+_ABOVE_LIMIT = re.compile(r"must be less than or equal to [a-z-]+ limit", re.IGNORECASE)
+"""Fovea never makes such a pod: the limit was added by the defaults of a LimitRange."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,10 @@ def of_pod(view: View, machine_type: str) -> Refusal:
     """What the API server's words mean for a job whose pod they are about."""
     said = view.observed.refused.rstrip(".")
     invalid = _INVALID.match(said)
+    cause = cause_of(said, machine_type)
     if invalid is None:
-        return Refusal(
-            f"The API server refuses the pod: {said}. It is tried again; free the quota or correct the policy, or cancel "
-            "the job."
-        )
+        remedy = cause or "Free the quota or correct the policy, or cancel the job."
+        return Refusal(f"The API server refuses the pod: {said}. It is tried again. {remedy}")
     # A job that had a pod before has a valid container: then something else has changed.
     own = view.spec.trainer.container is not None and not view.begun
     if own and any(_OF_CONTAINER.match(field) for field in _FIELD.findall(invalid["causes"])):
@@ -40,7 +45,39 @@ def of_pod(view: View, machine_type: str) -> Refusal:
             "new job.",
             final=True,
         )
+    if cause:
+        return Refusal(f"The API server refuses the pod: {said}. It is tried again. {cause}")
     return Refusal(
         f"The API server refuses the pod: {said}. What is invalid may come from MachineType {machine_type} or from Fovea's "
         "own settings: ask the platform team to correct it, or cancel the job. It is tried again."
     )
+
+
+def cause_of(said: str, machine_type: str) -> str:
+    """Which limit of the namespace the words are about, and what to change; empty when they are about none."""
+    ask = "Ask the platform team to change it"
+    if found := _UNSPECIFIED.search(said):
+        missing = ", ".join(dict.fromkeys(_RESOURCE.findall(found["wanted"])))
+        return (
+            f"ResourceQuota {found['quota']} of the namespace wants {missing} of every container. Ask the platform team to "
+            f"set it: for the program in MachineType {machine_type} (spec.cpuLimit for limits.cpu), for Fovea's agents with "
+            "training.agentResources in the chart's values."
+        )
+    if found := _EXCEEDED.search(said):
+        return (
+            f"ResourceQuota {found['quota']} of the namespace is used up: wait until other pods have ended, ask the platform "
+            f"team for more, submit with a smaller machine type than {machine_type}, or cancel the job."
+        )
+    if _LIMIT_RANGE.search(said):
+        return (
+            "A LimitRange of the namespace is the cause (see: kubectl describe limitrange): it bounds what every container "
+            f"or pod may request. {ask}, or the resources of MachineType {machine_type}, or, where Fovea's agents are "
+            "outside its bounds, training.agentResources in the chart's values."
+        )
+    if _ABOVE_LIMIT.search(said):
+        return (
+            "A LimitRange of the namespace is the cause (see: kubectl describe limitrange): its default limit is less than "
+            f"what is requested. {ask}, or to set the limit (spec.cpuLimit) in MachineType {machine_type}, or, for Fovea's "
+            "agents, training.agentResources in the chart's values."
+        )
+    return ""

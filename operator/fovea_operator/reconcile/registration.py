@@ -15,7 +15,7 @@ from fovea_operator.desired.model_deployment import model_deployment
 from fovea_operator.desired.model_version import model_version
 from fovea_operator.reconcile.decision import Child, Write
 from fovea_operator.reconcile.outcome import Success
-from fovea_operator.reconcile.progress import finite
+from fovea_operator.reconcile.progress import kept
 from fovea_operator.reconcile.view import View
 
 
@@ -40,17 +40,24 @@ def register(view: View, success: Success, model: str, published: Published) -> 
         newest = max((version.spec.version for version in versions), default=0)
         number = max(newest, view.observed.highest_taken) + 1
         name = names.model_version(model, number)
-        metrics = finite(success.termination.metrics)
+        metrics, _ = kept(success.termination.metrics)
         attempt = None if success.already else view.attempt
-        manifest = model_version(view.job, model, number, attempt, published, metrics)
-        children.append(Child(Write.CREATE, manifest))
+        servable = not success.termination.model_problem
+        manifest, plainer = (
+            model_version(view.job, model, number, attempt, published, measured, servable=servable)
+            for measured in (metrics, {})
+        )
+        children.append(Child(Write.CREATE, manifest, plainer if metrics else None))
     deploy = view.spec.model is not None and view.spec.model.deploy
     if deploy and model not in view.observed.deployments:
         children.append(Child(Write.CREATE, model_deployment(view.job, model, view.settings)))
-    return Registration(name, tuple(children), _next_step(view, model, deploy=deploy))
+    return Registration(name, tuple(children), _next_step(view, success, model, name, deploy=deploy))
 
 
-def _next_step(view: View, model: str, *, deploy: bool) -> str:
+def _next_step(view: View, success: Success, model: str, name: str, *, deploy: bool) -> str:
+    if problem := success.termination.model_problem:
+        number = name.rpartition("-v")[2]
+        return f"It is never served, since {problem}. Jobs take it as the input model://{model}/{number}."
     if not deploy:
         return f"Serve it with a ModelDeployment of model {model}."
     there = view.observed.deployments.get(model)

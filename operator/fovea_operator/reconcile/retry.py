@@ -31,8 +31,8 @@ def failure_of(view: View) -> Failure | None:
         return outcome.lost(None) if view.seen else None
     if lost(view.pod, view.now):
         return outcome.lost(view.pod)
-    result = outcome.of(view.pod)
-    return result if isinstance(result, Failure) else None
+    result = outcome.of_attempt(view)
+    return result if isinstance(result, Failure) else outcome.never(view.pod, view.job)
 
 
 def decide(view: View, failure: Failure) -> Decision:

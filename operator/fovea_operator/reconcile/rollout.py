@@ -7,7 +7,7 @@ from fovea_api.contract import labels
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
 from fovea_api.v1alpha1.model_deployment import FailedVersion, VersionStatus
 
-from fovea_operator.reconcile import conditions, machine, serving_health, times
+from fovea_operator.reconcile import conditions, machine, serving_health, times, versions
 from fovea_operator.reconcile.serving_health import Problem
 from fovea_operator.reconcile.serving_view import ServingView
 
@@ -70,10 +70,18 @@ def _stable(view: ServingView) -> VersionStatus | None:
 
 def _no_version(view: ServingView) -> Problem:
     model = view.spec.model
-    if isinstance(view.spec.version, int):
+    if isinstance(view.spec.version, int) and view.version(view.spec.version) is not None:
+        what = (
+            f"Version {view.spec.version} of model {model} is no SavedModel (spec.format: Other) and cannot be served: "
+            "correct spec.version."
+        )
+    elif isinstance(view.spec.version, int):
         what = f"Model {model} has no version {view.spec.version}: register it, or correct spec.version."
     else:
-        what = f"Model {model} has no approved version: train one (spec.model of a TrainingJob) or approve one."
+        of_which = " that is a SavedModel" if versions.find(model, view.observed.versions) else ""
+        what = (
+            f"Model {model} has no approved version{of_which}: train one (spec.model of a TrainingJob) or approve one."
+        )
     return Problem(DeploymentReason.NO_VERSION, what)
 
 

@@ -8,10 +8,10 @@ from fovea_api.contract.report import Termination
 from fovea_api.v1alpha1.conditions import DeploymentReason
 from fovea_api.v1alpha1.model_deployment import VersionStatus
 
-from fovea_operator.reconcile import last_words
+from fovea_operator.reconcile import last_words, refusal
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.serving_view import ServingView
-from fovea_operator.reconcile.stage import CONFIG_PROBLEMS, PULL_PROBLEMS
+from fovea_operator.reconcile.start_problems import CONFIG, PULL
 
 _FETCH_REASONS = {
     exit_codes.DATA_CORRUPT: DeploymentReason.MODEL_CORRUPT,
@@ -38,7 +38,9 @@ def problem(view: ServingView, place: VersionStatus) -> Problem | None:
     found = [problem for pod in view.pods(place) for problem in _of_pod(pod)]
     workload = view.workloads.get(place.deployment)
     if workload is not None and workload.replica_failure:
-        found.append(Problem(DeploymentReason.POD_REFUSED, f"pods are refused: {workload.replica_failure}"))
+        said = workload.replica_failure
+        cause = refusal.cause_of(said, view.machine_type.metadata.name if view.machine_type else "(none)")
+        found.append(Problem(DeploymentReason.POD_REFUSED, f"pods are refused: {said}" + (f". {cause}" if cause else "")))
     return min(found, key=lambda problem: not problem.final, default=None)
 
 
@@ -48,9 +50,9 @@ def _of_pod(pod: PodRecord) -> Iterator[Problem]:
     yield from _of_fetch(fetch)
     for name, record in ((names.FETCH_MODEL_CONTAINER, fetch), (names.MODEL_SERVER_CONTAINER, server)):
         said = (record.waiting_message or record.waiting_reason).rstrip(".")
-        if record.waiting_reason in PULL_PROBLEMS:
+        if record.waiting_reason in PULL:
             yield Problem(DeploymentReason.IMAGE_PULL_FAILED, f"the image of {name} cannot be pulled: {said}")
-        if record.waiting_reason in CONFIG_PROBLEMS:
+        if record.waiting_reason in CONFIG:
             yield Problem(DeploymentReason.SERVER_FAILED, f"container {name} cannot be made: {said}")
     if not pod.ready:
         yield from _of_server(pod, server)

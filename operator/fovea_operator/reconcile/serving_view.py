@@ -59,7 +59,7 @@ class ServingView:
     def wanted(self) -> ModelVersion | None:
         """The version that is to be served."""
         number = self.spec.version if isinstance(self.spec.version, int) else None
-        return versions.find(self.spec.model, self.observed.versions, number)
+        return versions.find(self.spec.model, self.observed.versions, number, to_serve=True)
 
     def place(self, version: ModelVersion) -> VersionStatus:
         """The version as it would enter the status now."""

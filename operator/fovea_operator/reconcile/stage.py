@@ -1,6 +1,5 @@
 """Where a training pod that has not ended stands, in the words of a job's state."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,12 +8,8 @@ from fovea_api.contract.report import Termination
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 
-from fovea_operator.reconcile import times
+from fovea_operator.reconcile import start_problems, times
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
-
-PULL_PROBLEMS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
-CONFIG_PROBLEMS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-CONTAINERS = (names.FETCH_CONTAINER, names.SYNC_CONTAINER, names.TRAINER_CONTAINER)
 
 
 @dataclass(frozen=True)
@@ -51,8 +46,9 @@ def of(pod: PodRecord, job: TrainingJob) -> Stage:
         if trouble := _agent_trouble(pod):
             message += f". Nothing can be published at the moment: {trouble}"
         return Stage(JobState.RUNNING, JobReason.STARTED, message, running=True)
-    if problem := next(_problems(pod), None):
-        return problem
+    if problem := problem_of(pod, job):
+        turn = _turn(pod)
+        return Stage(JobState.PREPARING, problem.reason, problem.message, waiting=True, waiting_since=turn)
     if trouble := _agent_trouble(pod):
         message = f"Fovea's agent cannot start: {trouble}."
         return Stage(JobState.PREPARING, JobReason.AGENT_FAILED, message)
@@ -80,7 +76,14 @@ def _has_begun(pod: PodRecord) -> bool:
 
 
 def _mounting(pod: PodRecord, job: TrainingJob) -> Stage:
-    """On a node, and no container has started. A volume that cannot be mounted leaves no word in the pod's status."""
+    """On a node, and no agent has started. A volume that cannot be mounted leaves no word in the pod's status."""
+    since = pod.scheduled or pod.created
+    if before := [name for name, record in pod.containers.items() if _runs_before(pod, name, record)]:
+        message = (
+            f"Pod {pod.name} waits for what something else than Fovea put before its containers: {', '.join(before)}; if "
+            f"this takes long, see: kubectl describe pod {pod.name}"
+        )
+        return Stage(JobState.PREPARING, JobReason.FETCHING, message, waiting=True, waiting_since=since)
     container = job.spec.trainer.container
     volumes = ", ".join(volume.name for volume in (container.volumes if container else None) or ())
     why = (
@@ -92,9 +95,16 @@ def _mounting(pod: PodRecord, job: TrainingJob) -> Stage:
         f"Pod {pod.name} is on node {pod.node}, which mounts its volumes and pulls the agent's image; if this takes long, "
         f"{why}: kubectl describe pod {pod.name}"
     )
-    since = pod.scheduled or pod.created
     return Stage(
         JobState.PREPARING, JobReason.FETCHING, message, waiting=True, waiting_since=since, quiet_since=pod.created
+    )
+
+
+def _runs_before(pod: PodRecord, name: str, record: ContainerRecord) -> bool:
+    return (
+        name not in names.OWN_CONTAINERS
+        and name not in pod.foreign
+        and (record.running_since is not None or record.exit_code not in (None, 0) or record.last_exit_code is not None)
     )
 
 
@@ -116,21 +126,14 @@ def _agent_trouble(pod: PodRecord) -> str:
     return said.message.rstrip(".") if said else f"container {names.SYNC_CONTAINER} ended with {sync.last_exit_code}"
 
 
-def _problems(pod: PodRecord) -> Iterator[Stage]:
-    """What keeps a container from starting, by the kubelet's word. It counts from when that container had its turn."""
+def problem_of(pod: PodRecord, job: TrainingJob) -> start_problems.Problem | None:
+    """What keeps the first of its containers from starting, by the kubelet's word."""
+    users = job.spec.trainer.container is not None
+    found = (start_problems.of_waiting(name, record, users=users) for name, record in pod.containers.items())
+    return next((problem for problem in found if problem), None)
+
+
+def _turn(pod: PodRecord) -> datetime:
+    """Since when the container that waits could have started: since the one before it ended."""
     fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
-    turn = fetch.finished or pod.scheduled or pod.created
-    for name in CONTAINERS:
-        record = pod.containers.get(name, ContainerRecord())
-        said = (record.waiting_message or record.waiting_reason).rstrip(".")
-        who = (
-            "correct spec.trainer.container and submit again"
-            if name == names.TRAINER_CONTAINER
-            else "this is for the platform team: the image and settings of Fovea's agent"
-        )
-        if record.waiting_reason in PULL_PROBLEMS:
-            message = f"The image of container {name} cannot be pulled: {said}; {who}."
-            yield Stage(JobState.PREPARING, JobReason.IMAGE_PULL_FAILED, message, waiting=True, waiting_since=turn)
-        if record.waiting_reason in CONFIG_PROBLEMS:
-            message = f"Container {name} cannot be made: {said}; {who}, or make what is missing."
-            yield Stage(JobState.PREPARING, JobReason.CONTAINER_CONFIG_ERROR, message, waiting=True, waiting_since=turn)
+    return fetch.finished or pod.scheduled or pod.created

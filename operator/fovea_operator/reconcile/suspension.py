@@ -3,7 +3,7 @@
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 
-from fovea_operator.reconcile import cleanup, conditions, report, retry, stage, times
+from fovea_operator.reconcile import cleanup, conditions, report, retry, stage, stopping, times
 from fovea_operator.reconcile.decision import Decision
 from fovea_operator.reconcile.view import SLACK, View, ended, lost
 
@@ -14,6 +14,7 @@ def suspend(view: View) -> Decision:
     if pod is not None and not ended(pod) and not lost(pod, view.now):
         where = stage.of(pod, view.job)
         message = "Suspending: the program saves a checkpoint and ends. Set spec.suspend to false to go on from it."
+        message += stopping.sentence(view, [pod])
         new = report.status(
             view,
             where.state,
@@ -28,7 +29,9 @@ def suspend(view: View) -> Decision:
             view,
             new,
             deletions=cleanup.stop([pod], view.now, view.settings.grace_seconds),
-            requeue_at=pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
+            requeue_at=times.earliest(
+                stopping.wake(view, [pod]), pod.deletion_deadline + SLACK if pod.deletion_deadline else None
+            ),
         )
     if view.suspended:
         return Decision(status=report.acknowledged(view))

@@ -9,8 +9,9 @@ The phases, in order; the first that has an answer decides:
 5. suspended        spec.suspend: the pod saves a checkpoint and ends
 6. ran too long     runPolicy.maxRunningSeconds over all attempts
 7. failed attempt   the next attempt is written to the status, or the job is FAILED
-8. live pod         QUEUED, PREPARING or RUNNING, as the pod says
-9. next pod         back-off, machine type, inputs, pods of a deleted namesake, and then the pod
+8. ending pod       the program has ended and others' containers live on: the pod is told to end
+9. live pod         QUEUED, PREPARING or RUNNING, as the pod says
+10. next pod        back-off, machine type, inputs, pods of a deleted namesake, and then the pod
 """
 
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from fovea_operator.reconcile import (
     cancellation,
     cleanup,
     deadlines,
+    foreign,
     inputs,
     machine,
     outcome,
@@ -39,6 +41,7 @@ from fovea_operator.reconcile import (
     report,
     retry,
     stage,
+    stopping,
     suspension,
     times,
     ttl,
@@ -52,6 +55,8 @@ from fovea_operator.settings import Settings
 
 QUIET = timedelta(seconds=2)
 """A stage that every job passes through is told only when it lasts: a short job costs two status writes, not four."""
+
+_EXPORT = "Write a SavedModel directly into that folder, for example with model.export(os.environ['FOVEA_MODEL_DIR'])"
 
 
 def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
@@ -78,7 +83,7 @@ def _ended(view: View) -> Decision | None:
 
 
 def _success(view: View) -> Decision | None:
-    success = outcome.of(view.pod) if view.pod is not None else None
+    success = outcome.of_attempt(view)
     if not isinstance(success, Success):
         return None
     if not _believed(view, success):
@@ -90,10 +95,17 @@ def _success(view: View) -> Decision | None:
     if files is None:
         message = (
             f"Failed: the program ended with 0 but left no SavedModel in $FOVEA_MODEL_DIR to be model {model}. "
-            "Write it there, or remove spec.model, and submit a new job."
+            f"{_EXPORT}, or remove spec.model, and submit a new job."
         )
         new = report.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
         return report.end(view, new)
+    if (problem := success.termination.model_problem) and view.spec.model.deploy:
+        message = (
+            f"Failed: the program ended with 0, but model {model} cannot be served, as spec.model.deploy asks for: {problem}. "
+            f"What it wrote is published. {_EXPORT}, or set spec.model.deploy to false to register files of any format; "
+            "then submit a new job."
+        )
+        return report.end(view, report.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published))
     if view.observed.refused:
         return _registration_refused(view, published)
     registered = registration.register(view, success, model, files)
@@ -107,7 +119,7 @@ def _believed(view: View, success: Success) -> bool:
         return True
     if view.status.state == JobState.CANCELLING:
         return False
-    told_to_end = view.stopping or (view.pod is not None and outcome.disturbed(view.pod))
+    told_to_end = view.stopping or (view.pod is not None and outcome.disturbed(view.pod) and not view.ending_pod)
     return success.termination.complete or not told_to_end
 
 
@@ -147,7 +159,8 @@ def _published_fields(view: View, success: Success) -> dict[str, Any]:
     fields = progress.fields(said.progress or view.observed.progress)
     fields["output"] = _publication(success.output)
     fields["model"] = _publication(said.model) if said.model else None
-    fields["metrics"] = progress.finite(said.metrics) or None
+    metrics, left_out = progress.kept(said.metrics, said.metrics_left_out)
+    fields |= {"metrics": metrics or None, "metrics_left_out": left_out or None}
     newest = fields.get("checkpoint", view.status.checkpoint)
     if said.checkpoint_step is not None and (newest is None or newest.step != said.checkpoint_step):
         fields["checkpoint"] = CheckpointStatus(step=said.checkpoint_step)
@@ -178,8 +191,8 @@ def _cancelled(view: View) -> Decision | None:
 
 
 def _suspended(view: View) -> Decision | None:
-    if not view.spec.suspend:
-        return None
+    if not view.spec.suspend or (view.ending_pod and view.pod is not None):
+        return None  # a program that has ended has nothing to suspend
     failure = retry.failure_of(view) if view.pod is not None else None
     if failure is not None and not view.stopping and not view.suspended:
         return None  # it failed by itself: that counts, and then there is nothing left to suspend but the next attempt
@@ -196,7 +209,7 @@ def _failed_attempt(view: View) -> Decision | None:
     failure = retry.failure_of(view)
     if failure is None:
         # A success that was not believed, since the program had been told to end.
-        unfinished = view.pod is not None and isinstance(outcome.of(view.pod), Success)
+        unfinished = view.pod is not None and isinstance(outcome.of_attempt(view), Success)
         failure = outcome.interrupted(view.pod) if view.pod is not None and unfinished else None
     return None if failure is None else retry.decide(view, failure)
 
@@ -213,11 +226,14 @@ def _live_pod(view: View) -> Decision | None:
     if view.stopping and pod.deleting:
         # The suspension was taken back, but its pod still ends: until it has, the reason is the only memory of why.
         where = replace(where, reason=JobReason.SUSPENDED)
+    where = replace(where, message=where.message + stopping.sentence(view, [pod]))
     told = where.quiet_since + QUIET if where.quiet_since else view.now
     wake = times.earliest(
         deadlines.running_deadline(view),
         deadlines.waiting_deadline(view, where.waiting_since) if where.waiting else None,
         pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
+        foreign.due(pod),
+        stopping.wake(view, [pod]),
     )
     if told > view.now:
         return Decision(requeue_at=times.earliest(told, wake))
@@ -340,6 +356,7 @@ PHASES: tuple[Callable[[View], Decision | None], ...] = (
     _suspended,
     _ran_too_long,
     _failed_attempt,
+    foreign.end_pod,
     _live_pod,
 )
 """The phases that may have nothing to say; the next pod is what remains."""

@@ -80,6 +80,12 @@ class View:
         return found is not None and found.reason == JobReason.SUSPENDED and not self.suspended
 
     @property
+    def ending_pod(self) -> bool:
+        """Whether the status says that the program had ended when the operator told its pod to end."""
+        found = conditions.find(self.status.conditions, JobCondition.RUNNING)
+        return found is not None and found.reason == JobReason.ENDING_POD and not self.suspended
+
+    @property
     def resumed(self) -> bool:
         """Whether the spec has just taken a suspension back."""
         return self.status is not self.job.status

@@ -304,3 +304,43 @@ def test_while_the_trainer_runs_a_refused_key_ends_the_sidecar_which_is_started_
     with pytest.raises(KeyRefused) as caught:
         pod.sync.run()
     assert (caught.value.exit_code, rotation.looks) == (exit_codes.KEY_REFUSED, 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("saved_model.pb", ""),
+        ("1/saved_model.pb", "saved_model.pb lies in its folder 1, not directly in it"),
+        ("model.pt", "it has no saved_model.pb, but model.pt"),
+    ],
+)
+def test_the_last_words_say_whether_the_model_can_be_served(pod: Pod, file: str, said: str) -> None:
+    model = pod.work.directory(environment.MODEL_DIR) / file
+    model.parent.mkdir(parents=True, exist_ok=True)
+    model.write_bytes(b"graph")
+    pod.end()
+    read = Termination.from_json(pod.termination.to_json())
+    assert read is not None
+    assert read.model is not None
+    assert said in read.model_problem
+    assert bool(said) == bool(read.model_problem)
+
+
+def test_of_a_thousand_metrics_those_of_the_validation_and_the_first_ones_are_told_and_how_many_were_not(
+    pod: Pod,
+) -> None:
+    metrics = {f"train/{number}": number for number in range(990, 0, -1)} | {f"val/{n}": n for n in range(9)}
+    output = pod.work.directory(environment.OUTPUT_DIR)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / environment.EVALUATION_FILE).write_text(json.dumps({"metrics": metrics | {"val/nan": float("nan")}}))
+    pod.end()
+    read = Termination.from_json(pod.termination.to_json())
+    assert read is not None
+    assert list(read.metrics) == [*list(metrics)[:55], *(f"val/{n}" for n in range(9))]
+    assert read.metrics_left_out == 1000 - 64
+
+
+def test_the_operator_hears_that_the_program_has_ended(pod: Pod) -> None:
+    assert not pod.sync.reporter.current().publishing
+    pod.end()
+    assert pod.sync.reporter.current().publishing

@@ -58,9 +58,16 @@ messages = st.sampled_from(
 container_records = st.builds(
     ContainerRecord,
     waiting_reason=st.sampled_from(
-        ["", "ContainerCreating", "ImagePullBackOff", "CreateContainerConfigError", "CrashLoopBackOff"]
+        [
+            "",
+            "ContainerCreating",
+            "ImagePullBackOff",
+            "InvalidImageName",
+            "CreateContainerConfigError",
+            "CrashLoopBackOff",
+        ]
     ),
-    waiting_message=st.sampled_from(["", "Back-off"]),
+    waiting_message=st.sampled_from(["", "Back-off", "container has runAsNonRoot and image will run as root"]),
     running_since=moments,
     exit_code=st.none() | st.sampled_from([0, 1, 65, 66, 70, 75, 76, 77, 79, 127, 128, 137, 143, 255, -1]),
     terminated_reason=st.sampled_from(["", "Error", "OOMKilled", "StartError", "Completed"]),
@@ -92,11 +99,15 @@ def pods(draw: st.DrawFn, attempt: int) -> PodRecord:
         created=at(draw(seconds)),
         deleting=deleting,
         deletion_deadline=draw(moments) if deleting else None,
+        told_to_end=draw(moments) if deleting else None,
         node=draw(st.sampled_from(["", "node-1"])),
         reason=draw(st.sampled_from(["", "Evicted", "NodeLost", "OutOfcpu"])),
         unschedulable=draw(st.sampled_from(["", "0/1 nodes"])),
         disrupted=draw(st.sampled_from(["", "preempted"])),
-        containers=draw(st.dictionaries(st.sampled_from(CONTAINERS), container_records)),
+        containers=draw(
+            st.dictionaries(st.sampled_from([*CONTAINERS, "istio-proxy", "istio-init"]), container_records)
+        ),
+        foreign=draw(st.sampled_from([(), ("istio-proxy",)])),
         publications=draw(st.sampled_from([(), (Input("a", "s3://b/k", INPUT_PUBLICATION, "sha256:0"),)])),
         checkpoint_from=draw(st.sampled_from(["", "s3://fovea/vision/jobs/other/other-uid"])),
     )

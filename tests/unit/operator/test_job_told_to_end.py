@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.reconcile.observed import PodRecord
-from support.decision_table import RUNNING, decide, summary
-from support.observations import after, at, ended, job, observed, published, running
+from support.decision_table import RUNNING, STOPPING, decide, summary
+from support.observations import after, at, ended, job, observed, preparing, published, running
 
 ENDING = running(deleting=True, deletion_deadline=at(600))
 
@@ -83,3 +84,53 @@ def test_a_program_that_finished_while_the_job_was_being_suspended_has_succeeded
 def test_a_cancel_that_has_begun_is_finished_even_if_the_program_was_done() -> None:
     of = job(RUNNING | {"state": "CANCELLING"}, cancel=True)
     assert summary(decide(observed(of, ended(sync=published(complete=True)))))["state"] == "CANCELLED"
+
+
+TOLD: dict[str, Any] = {"deleting": True, "told_to_end": at(100), "deletion_deadline": at(700)}
+
+
+def said(of: TrainingJob, pod: PodRecord, now: float, report: ProgressReport | None = None) -> tuple[str, float | None]:
+    """The message about a pod that ends, and when the job is looked at again."""
+    decision = decide(observed(of, pod, progress=report), now)
+    assert decision.status is not None
+    return decision.status["message"], summary(decision)["wakes"]
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        job(STOPPING, suspend=True),
+        job(RUNNING | {"state": "CANCELLING"}, cancel=True),
+        job(RUNNING),
+    ],
+    ids=["suspended", "cancelled", "drained"],
+)
+def test_a_program_that_does_not_end_is_named_after_half_a_minute_with_the_time_at_which_it_is_killed(
+    of: TrainingJob,
+) -> None:
+    deaf = running(**TOLD) if not of.spec.cancel else running(**TOLD | {"deletion_deadline": at(160)})
+    end = "2026-11-21T10:02:40Z" if of.spec.cancel else "2026-11-21T10:11:40Z"
+    before, wakes = said(of, deaf, 129)
+    assert "SIGTERM" not in before
+    assert wakes == 130
+    after_it, wakes = said(of, deaf, 130)
+    assert "Pod digits-chief-0-0 was told to end at 2026-11-21T10:01:40Z and has not" in after_it
+    assert "container trainer does not end at SIGTERM" in after_it
+    assert f"What still runs at {end} is killed." in after_it
+    assert "docs/how-to/own-program.md" in after_it
+    assert wakes is not None
+    assert wakes > 160
+    assert said(of, deaf, 150)[0] == after_it, "it is said once, not every second"
+
+
+def test_a_program_that_has_ended_is_not_blamed_for_a_long_publication() -> None:
+    """The kubelet does not say that it has ended before the whole pod has; the sidecar does."""
+    message, _ = said(job(STOPPING, suspend=True), running(**TOLD), 200, ProgressReport(step=3, publishing=True))
+    assert "SIGTERM" not in message
+    assert "The program has ended; what it left is being published, until 2026-11-21T10:11:40Z" in message
+
+
+def test_a_pod_that_fetches_and_does_not_end_has_no_program_to_blame() -> None:
+    message, _ = said(job(STOPPING, suspend=True), preparing(**TOLD), 200)
+    assert "SIGTERM" not in message
+    assert "What still runs in pod digits-chief-0-0 at 2026-11-21T10:11:40Z is killed." in message

@@ -18,6 +18,25 @@ def test_a_pod_is_scheduled_when_it_got_its_node(conditions: list[dict[str, Any]
     assert records.pod({"metadata": metadata, "status": {"conditions": conditions}}).scheduled == scheduled
 
 
+def test_a_pod_knows_the_containers_of_others_and_when_it_was_told_to_end() -> None:
+    metadata = {
+        "name": "p",
+        "namespace": "vision",
+        "uid": "u",
+        "creationTimestamp": "2026-11-21T10:00:00Z",
+        "deletionTimestamp": "2026-11-21T10:20:00Z",
+        "deletionGracePeriodSeconds": 600,
+    }
+    status = {
+        "initContainerStatuses": [{"name": "istio-init"}, {"name": "fovea-fetch"}, {"name": "fovea-sync"}],
+        "containerStatuses": [{"name": "istio-proxy"}, {"name": "trainer"}, {"name": "vault-agent"}],
+    }
+    record = records.pod({"metadata": metadata, "status": status})
+    assert record.foreign == ("istio-proxy", "vault-agent")
+    assert record.told_to_end == at(600)
+    assert record.deletion_deadline == at(1200)
+
+
 def test_a_service_as_it_was_made_is_not_made_again() -> None:
     made = service(deployment(), 1, V1.rpartition("-")[2])
     ports = [port | {"nodePort": 30500 + index} for index, port in enumerate(made["spec"]["ports"])]

@@ -25,4 +25,20 @@ def test_a_report_whose_step_cannot_be_changes_nothing() -> None:
 
 def test_metrics_that_no_float_holds_are_left_out() -> None:
     metrics = {"loss": 1, "huge": HUGE, "nan": float("nan"), "infinite": float("inf"), "": 1, "long" * 50: 1, "x": "1"}
-    assert progress.finite(metrics) == {"loss": 1.0}
+    assert progress.kept(metrics) == ({"loss": 1.0}, 6)
+
+
+MANY = {f"train/{name}": float(number) for number, name in enumerate(map(str, range(999, -1, -1)))}
+
+
+def test_of_too_many_metrics_the_first_ones_stay_validation_before_them_and_the_status_says_how_many_went() -> None:
+    said = ProgressReport(step=1, metrics=MANY | {"val/accuracy": 0.5, "val_loss": 2.0, "accuracy": 0.6, "loss": 1.0})
+    status = progress.fields(ProgressReport.from_json(said.to_json()))["progress"].dump()
+    first = list(MANY)[:60]
+    assert list(status["metrics"]) == [*first, "val/accuracy", "val_loss", "accuracy", "loss"]
+    assert status["metricsLeftOut"] == 940
+
+
+@pytest.mark.parametrize("left_out", [-1, float("nan"), "many", HUGE, None, [3]])
+def test_a_number_of_left_out_metrics_that_cannot_be_is_none(left_out: object) -> None:
+    assert progress.kept({"loss": 1.0}, left_out) == ({"loss": 1.0}, 0)

@@ -133,7 +133,7 @@ TABLE: dict[str, Row] = {
     ),
     "an image that cannot be pulled is told in the kubelet's words": Row(
         lambda: observed(
-            job(),
+            job(trainer={"container": {"image": "a:1"}}),
             pod(
                 node="node-1",
                 containers={
@@ -179,7 +179,7 @@ TABLE: dict[str, Row] = {
     ),
     "a container that cannot be made is told with what is missing": Row(
         lambda: observed(
-            job(),
+            job(trainer={"container": {"image": "a:1"}}),
             pod(
                 node="node-1",
                 containers={

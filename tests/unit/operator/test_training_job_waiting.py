@@ -105,7 +105,8 @@ TABLE: dict[str, Row] = {
     "a refused pod leaves the job QUEUED with the API server's words": Row(
         lambda: observed(job(), refused="pods digits is forbidden: exceeded quota: team"),
         {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}, "wakes": None},
-        "The API server refuses the pod: pods digits is forbidden: exceeded quota: team. It is tried again;",
+        "The API server refuses the pod: pods digits is forbidden: exceeded quota: team. It is tried again. "
+        "ResourceQuota team of the namespace is used up",
     ),
     "a job whose pod is refused keeps its deadline": Row(
         lambda: observed(job(runPolicy={"maxWaitSeconds": 90}), refused="exceeded quota"),
@@ -169,7 +170,7 @@ TABLE: dict[str, Row] = {
             "spec.containers[0].image: not ours (POST /api/v1/namespaces/vision/pods: 422)",
         ),
         {"state": "QUEUED"},
-        "free the quota or correct the policy",
+        "It is tried again. Free the quota or correct the policy",
     ),
     # pods of a deleted job of the same name
     "a new job waits for the pod of the deleted one of its name": Row(

@@ -284,3 +284,95 @@ def test_no_requeue_time_takes_the_one_before_back() -> None:
     world.know(job())
     world.work()
     assert world.requeued == {DIGITS: None}
+
+
+END = {
+    "state": "FAILED",
+    "message": "Failed: model failed 🤗",
+    "endTime": "2026-01-01T00:00:00Z",
+    "attempts": {"chief-0": 2},
+    "progress": {"step": 3, "metrics": {"🤗": 1.0}},
+    "metrics": {"🤗": 1.0},
+    "output": {"uri": "s3://fovea/x", "digest": "sha256:0", "bytes": 1, "files": 1},
+    "lastFailure": {"attempt": 2, "reason": "no word 🤗", "message": "model failed 🤗"},
+    "conditions": [condition("Failed") | {"reason": "ProgramFailed", "message": "Failed: model failed 🤗"}],
+}
+
+
+def refusing(world: World, unwanted: Any, code: int = 400) -> None:
+    """The API server refuses statuses with something in them."""
+    apply = world.server.apply
+
+    async def checked(manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
+        if unwanted(manifest.get("status") or manifest["spec"]):
+            world.server.detail.append("refused")
+            raise errors.Refused("yaml: invalid Unicode character", code=code)
+        return await apply(manifest, subresource)
+
+    world.server.apply = checked  # type: ignore[method-assign]
+    world.server.create = checked  # type: ignore[method-assign,assignment]
+
+
+@pytest.mark.parametrize("code", [400, 413, 422])
+def test_a_status_whose_text_is_refused_is_written_without_it(code: int) -> None:
+    world = World(lambda *_: Decision(status=END))
+    world.know(job())
+    refusing(world, lambda status: "🤗" in str(status), code)
+    failure, calls = world.work()
+    assert failure is None
+    assert calls == ["refused", "announce StatusRefused", "apply TrainingJob/status"]
+    assert "yaml: invalid Unicode character" in world.announced[0].message
+    assert {k: world.status[k] for k in ("state", "endTime", "attempts", "output")} == {
+        k: END[k] for k in ("state", "endTime", "attempts", "output")
+    }
+    [failed] = world.status["conditions"]
+    assert (failed["type"], failed["status"], failed["reason"]) == ("Failed", "True", "ProgramFailed")
+    assert failed["message"].startswith("ProgramFailed. The API server refused the status with its full text")
+    assert world.status["lastFailure"]["reason"] == "Unknown"
+    _, calls = world.work()
+    assert calls == ["refused", "announce StatusRefused"], "what is written is not written again"
+
+
+def test_a_status_that_is_still_refused_is_left_with_its_state_its_conditions_and_what_later_decisions_need() -> None:
+    world = World(lambda *_: Decision(status=END))
+    world.know(job())
+    refusing(world, lambda status: "output" in status, 413)
+    failure, calls = world.work()
+    assert failure is None
+    assert calls == ["refused", "announce StatusRefused"] * 2 + ["apply TrainingJob/status"]
+    assert world.status.keys() == {"state", "message", "endTime", "attempts", "conditions"}
+
+
+def test_a_status_that_is_refused_for_missing_rights_is_not_shortened(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(lambda *_: Decision(status=END))
+    world.know(job())
+    refusing(world, lambda status: True, 403)
+    assert world.work() == (Failure(), ["refused"])
+    assert "check the operator's rights" in caplog.text
+
+
+def test_a_deletion_waits_for_a_status_that_is_refused_altogether() -> None:
+    world = World(lambda *_: Decision(status=END, deletions=(Deletion("Pod", "team", "old", "u9", 30),)))
+    world.know(job())
+    refusing(world, lambda status: True)
+    failure, calls = world.work()
+    assert failure == Failure()
+    assert "delete Pod" not in calls
+
+
+def test_a_child_that_is_refused_for_its_content_is_written_without_what_the_user_gave_it() -> None:
+    world = World(
+        lambda *_: Decision(children=(Child(Write.CREATE, pod(), pod("plain")),), status={"state": "RUNNING"})
+    )
+    world.know(job())
+    create = world.server.create
+
+    async def checked(manifest: dict[str, Any]) -> dict[str, Any]:
+        if manifest["metadata"]["name"] != "plain":
+            raise errors.Refused("metrics: Too many", code=422)
+        return await create(manifest)
+
+    world.server.create = checked  # type: ignore[method-assign]
+    failure, calls = world.work()
+    assert failure is None
+    assert calls == ["announce ContentRefused", "create Pod", "apply TrainingJob/status"]

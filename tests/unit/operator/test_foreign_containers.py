@@ -1,0 +1,159 @@
+"""Containers that something else adds to a pod: they keep no job from ending, and they are named."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fovea_api.contract.report import Termination
+from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
+from support.decision_table import RUNNING, decide, summary
+from support.observations import after, at, ended, job, observed, pod, published, running
+
+MESH = "istio-proxy"
+ALIVE = ContainerRecord(running_since=at(9))
+CRASHED = ContainerRecord(exit_code=1, terminated_reason="Error", finished=at(12))
+
+
+def with_mesh(of: PodRecord, mesh: ContainerRecord = ALIVE, **fields: Any) -> PodRecord:
+    return replace(of, containers={**of.containers, MESH: mesh}, foreign=(MESH,), **fields)
+
+
+def lives_on(code: int = 0, **fields: Any) -> PodRecord:
+    """The program has ended after 70 s, the mesh's container has not, so the sidecar waits as well."""
+    of = ended(code=code, phase="Running", sync=ContainerRecord(running_since=at(9)))
+    return with_mesh(of, **fields)
+
+
+def gone(code: int = 0, **fields: Any) -> PodRecord:
+    """The pod has ended after its deletion."""
+    fields = {"deleting": True, "deletion_deadline": at(700)} | fields
+    return with_mesh(ended(code=code, **fields), ContainerRecord(exit_code=137, finished=at(90)))
+
+
+def life(*chapters: tuple[float, PodRecord], **spec: Any) -> list[dict[str, Any]]:
+    """Decide on a pod after the other, each on the status before."""
+    of, found = job(RUNNING, **spec), []
+    for now, seen in chapters:
+        decision = decide(observed(of, seen), now)
+        of = after(of, decision)
+        found.append(summary(decision) | {"message": (decision.status or {}).get("message", "")})
+    return found
+
+
+def test_a_program_that_ended_while_a_container_of_a_mesh_lives_on_has_its_pod_ended_and_succeeds() -> None:
+    first, told, ending, done = life(
+        (72, lives_on()),
+        (80, lives_on()),
+        (85, lives_on(deleting=True, deletion_deadline=at(680))),
+        (95, gone()),
+        model={"name": "digits"},
+    )
+    assert (first["state"], first["deletes"]) == ("RUNNING", [])
+    assert first["wakes"] == 80
+    assert (told["state"], told["deletes"]) == ("RUNNING", ["digits-chief-0-0"])
+    assert told["conditions"]["Running"] == "True EndingPod"
+    assert "Fovea did not add container istio-proxy to pod digits-chief-0-0" in told["message"]
+    assert (ending["deletes"], ending["conditions"]["Running"]) == ([], "True EndingPod")
+    assert (done["state"], done["creates"]) == ("SUCCEEDED", ["digits-v1"])
+
+
+def test_the_pod_is_ended_with_its_own_grace_period_so_that_its_output_is_published() -> None:
+    [deletion] = decide(observed(job(RUNNING), lives_on()), 90).deletions
+    assert deletion.grace_seconds is None
+
+
+def test_a_container_that_ends_soon_after_the_program_does_not_end_the_pod() -> None:
+    done = with_mesh(ended(), ContainerRecord(exit_code=0, finished=at(75)))
+    found = life((72, lives_on()), (78, done))
+    assert [each["deletes"] for each in found] == [[], []]
+    assert found[-1]["state"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(("code", "state", "reason"), [(1, "FAILED", "ProgramFailed"), (75, "QUEUED", "ProgramFailed")])
+def test_the_exit_code_of_a_program_that_ended_before_its_pod_was_told_to_counts(
+    code: int, state: str, reason: str
+) -> None:
+    found = life((90, lives_on(code)), (95, gone(code)))
+    assert found[-1]["state"] == state
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on(code)), 90))
+    decision = decide(observed(of, gone(code)), 95)
+    assert decision.status is not None
+    assert decision.status["lastFailure"]["reason"] == reason
+
+
+def test_a_publication_that_failed_is_tried_again() -> None:
+    said = Termination("GracePeriodExceeded", "the time is over").to_json()
+    failed = gone(sync=ContainerRecord(exit_code=75, termination_message=said, finished=at(94)))
+    assert life((90, lives_on()), (95, failed))[-1]["state"] == "QUEUED"
+
+
+def test_a_pod_that_vanished_after_it_was_told_to_end_is_a_lost_one() -> None:
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 90))
+    found = summary(decide(observed(of), 95))
+    assert (found["state"], found["retries"]) == ("QUEUED", 1)
+
+
+def test_a_suspension_does_not_make_a_program_that_has_ended_run_again() -> None:
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 90))
+    asked = of.model_copy(update={"spec": of.spec.model_copy(update={"suspend": True})})
+    ending = decide(observed(asked, lives_on(deleting=True, deletion_deadline=at(690))), 92)
+    assert summary(ending)["conditions"]["Running"] == "True EndingPod"
+    assert summary(decide(observed(after(asked, ending), gone()), 95))["state"] == "SUCCEEDED"
+
+
+def test_a_cancel_ends_the_pod_sooner() -> None:
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 90))
+    asked = of.model_copy(update={"spec": of.spec.model_copy(update={"cancel": True})})
+    found = summary(decide(observed(asked, lives_on(deleting=True, deletion_deadline=at(690))), 92))
+    assert (found["state"], found["deletes"]) == ("CANCELLING", ["digits-chief-0-0"])
+
+
+def test_exit_code_0_of_a_pod_that_others_told_to_end_is_believed_no_more_than_before() -> None:
+    assert life((60, with_mesh(running())), (95, gone()))[-1]["state"] == "QUEUED"
+
+
+@pytest.mark.parametrize("mesh", [ALIVE, CRASHED, ContainerRecord(waiting_reason="ImagePullBackOff")])
+def test_a_container_of_others_in_trouble_does_not_disturb_a_program_that_runs(mesh: ContainerRecord) -> None:
+    assert life((60, with_mesh(running(), mesh)))[0]["conditions"]["Running"] == "True Started"
+
+
+def test_a_crashed_container_of_others_does_not_fail_a_job_whose_program_succeeded() -> None:
+    done = with_mesh(ended(phase="Failed"), CRASHED)
+    assert life((80, done))[0]["state"] == "SUCCEEDED"
+
+
+def test_a_container_of_others_that_never_starts_does_not_keep_the_pod_alive() -> None:
+    stuck = with_mesh(lives_on(), ContainerRecord(waiting_reason="ImagePullBackOff"))
+    assert life((90, stuck))[0]["deletes"] == ["digits-chief-0-0"]
+
+
+def test_a_native_sidecar_of_others_is_ended_by_the_kubelet() -> None:
+    of = ended(phase="Running", sync=ContainerRecord(running_since=at(9)))
+    native = replace(of, containers={**of.containers, MESH: ALIVE})
+    assert life((90, native))[0]["deletes"] == []
+
+
+def test_an_init_container_of_others_that_ends_the_pod_is_named_and_the_attempt_tried_again() -> None:
+    record = ContainerRecord(exit_code=2, termination_message="iptables: permission denied", finished=at(5))
+    decision = decide(observed(job(RUNNING), pod(phase="Failed", node="n", containers={"istio-init": record})))
+    assert decision.status is not None
+    assert "init container istio-init, which Fovea did not add, ended with 2: iptables" in decision.status["message"]
+    assert summary(decision)["retries"] == 1
+
+
+def test_an_init_container_of_others_that_takes_long_is_named() -> None:
+    decision = decide(observed(job(RUNNING), pod(node="n", containers={"istio-init": ALIVE})))
+    assert decision.status is not None
+    assert (
+        "waits for what something else than Fovea put before its containers: istio-init" in decision.status["message"]
+    )
+
+
+def test_two_containers_of_others_are_both_named() -> None:
+    two = replace(lives_on(), foreign=(MESH, "vault-agent"))
+    assert "istio-proxy, vault-agent" in life((90, two))[0]["message"]
+
+
+def test_with_its_marker_a_program_has_succeeded_whoever_told_the_pod_to_end() -> None:
+    found = life((60, with_mesh(running())), (95, gone(sync=published(complete=True))))
+    assert found[-1]["state"] == "SUCCEEDED"

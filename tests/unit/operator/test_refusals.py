@@ -1,0 +1,29 @@
+"""What the API server says against a pod, and which limit of the namespace is named as the cause."""
+
+import pytest
+from fovea_operator.reconcile import refusal
+
+SAID = {
+    'pods "p" is forbidden: maximum cpu usage per Container is 20m, but request is 50m': "LimitRange",
+    'pods "p" is forbidden: minimum memory usage per Pod is 4Gi, but request is 128Mi': "LimitRange",
+    'pods "p" is forbidden: memory max limit to request ratio per Container is 1, but provided ratio is 4.000000': "LimitRange",
+    'Pod "p" is invalid: spec.initContainers[0].resources.requests: Invalid value: "50m": must be less than or equal to '
+    "cpu limit of 20m": "LimitRange",
+    'Pod "p" is invalid: spec.containers[0].resources.requests: Invalid value: "4Gi": must be less than or equal to '
+    "ephemeral-storage limit of 1Gi": "LimitRange",
+    'pods "p" is forbidden: exceeded quota: team, requested: pods=1, used: pods=3, limited: pods=3': "ResourceQuota team",
+    'pods "p" is forbidden: failed quota: team: must specify limits.cpu for: fovea-fetch,fovea-sync,trainer': (
+        "ResourceQuota team of the namespace wants limits.cpu of every container"
+    ),
+    'pods "p" is forbidden: failed quota: team: must specify cpu for: trainer; memory for: trainer': "wants cpu, memory of",
+    "ValidatingAdmissionPolicy 'images' denied request: not ours": "",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_the_limit_of_the_namespace_is_named_with_what_to_change(said: str) -> None:
+    found = refusal.cause_of(said, "huge")
+    assert SAID[said] in found
+    assert bool(found) == bool(SAID[said])
+    assert not found or "MachineType huge" in found or "machine type than huge" in found
