@@ -91,6 +91,24 @@ class Kubelet:
         )
         self._status(pod, status)
 
+    def outlived(self, pod: str, code: int, container: str) -> None:
+        """The trainer ended with a code, and a container of others lives on: so does the sidecar."""
+        status = self._containers(
+            pod,
+            "Running",
+            fetch=terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json()),
+            sync=_running(),
+            trainer=terminated(code),
+        )
+        status["containerStatuses"].append(_status_of(container, _running()))
+        self._status(pod, status)
+
+    def waiting(self, pod: str, reason: str, message: str) -> None:
+        """The trainer's container cannot be started."""
+        state = {"waiting": {"reason": reason, "message": message}}
+        fetched = terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json())
+        self._status(pod, self._containers(pod, "Pending", fetch=fetched, sync=_running(), trainer=state))
+
     def fetch_failed(self, pod: str, code: int, said: Termination) -> None:
         """`fovea-fetch` ended the pod."""
         status = self._containers(pod, "Failed", fetch=terminated(code, said.to_json()), sync=WAITING, trainer=WAITING)

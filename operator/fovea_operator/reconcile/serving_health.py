@@ -40,7 +40,9 @@ def problem(view: ServingView, place: VersionStatus) -> Problem | None:
     if workload is not None and workload.replica_failure:
         said = workload.replica_failure
         cause = refusal.cause_of(said, view.machine_type.metadata.name if view.machine_type else "(none)")
-        found.append(Problem(DeploymentReason.POD_REFUSED, f"pods are refused: {said}" + (f". {cause}" if cause else "")))
+        found.append(
+            Problem(DeploymentReason.POD_REFUSED, f"pods are refused: {said}" + (f". {cause}" if cause else ""))
+        )
     return min(found, key=lambda problem: not problem.final, default=None)
 
 
