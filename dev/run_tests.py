@@ -24,7 +24,7 @@ CACHE = Cache.from_environment().root
 # Of this checkout alone: another one may be tested at the same time.
 REPORTS = CACHE / "test-reports" / hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:8]
 DEV = (sys.executable, "-m", "fovea_dev")
-CLUSTER_TOOLS = "kube-apiserver,etcd,minio,helm,kubectl"
+CLUSTER_TOOLS = "kube-apiserver,etcd,minio,versitygw,helm,kubectl"
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def run_tiers(tiers: list[Tier], *, wide: bool, pytest_arguments: list[str]) -> 
     tools: Preparation | None = None
     if any(tier.needs_tools for tier in tiers):
         print(
-            "building Kubernetes' programs, MinIO and Helm beside the first tier (minutes on a bare machine)",
+            "building Kubernetes' programs, MinIO, versitygw and Helm beside the first tier (minutes on a bare machine)",
             flush=True,
         )
         tools = Preparation("tools", "--only", CLUSTER_TOOLS)

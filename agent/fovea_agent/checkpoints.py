@@ -1,22 +1,16 @@
-"""Which checkpoints to publish and which to prune: pure planning, and the folder and listing it is planned from."""
+"""Which checkpoints to publish and which to prune: pure planning, and the folder it is planned from."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 
-from fovea_agent.store import StoredObject
+from fovea_agent.restore import is_number
 
 
 def local_steps(folder: Path) -> set[int]:
     """Steps of the checkpoints in a folder: sub-folders with a decimal name, which appear by rename."""
     if not folder.is_dir():
         return set()
-    return {int(e.name) for e in folder.iterdir() if _is_step(e.name) and e.is_dir() and not e.is_symlink()}
-
-
-def stored_steps(objects: Iterable[StoredObject], parent: str) -> set[int]:
-    """Steps of which a listing has any object, whether published or not."""
-    names = (item.key.removeprefix(f"{parent}/").partition("/")[0] for item in objects)
-    return {int(name) for name in names if _is_step(name)}
+    return {int(e.name) for e in folder.iterdir() if is_number(e.name) and e.is_dir() and not e.is_symlink()}
 
 
 def to_publish(local: Collection[int], settled: Collection[int], keep: int) -> list[int]:
@@ -38,7 +32,3 @@ def to_prune(published: Collection[int], present: Collection[int], keep: int) ->
     if len(kept) < max(1, keep):
         return []
     return sorted(step for step in present if step < kept[-1])
-
-
-def _is_step(name: str) -> bool:
-    return name.isascii() and name.isdecimal() and str(int(name)) == name

@@ -4,12 +4,15 @@ AgentError
 ├── Misconfigured      78  the plan, an environment variable, a key file or the bucket's name is wrong
 ├── KeyRefused         77  the store does not accept the key, or not for this place
 │   ├── KeyMissing     77  the namespace has no key at all
+│   ├── KeyUnknown     77  the store does not know the key, or not with this secret, at whatever place
 │   └── KeyWithdrawn   75  the store accepted the key before: it is being replaced, and the pod is tried again
 ├── StoreUnreachable   75  no answer for longer than our patience: the pod is tried again
 │   └── GraceExceeded  75  the store answers, but the pod's time to publish is over
 ├── Missing            66  something named by the resource is not in the store
 ├── Changed            75  an object is no longer the one that was listed
+├── Replaced           65  an object is no longer the one that the job began with
 ├── Corrupt            65  a digest does not match
+├── TooNew             78  what the store holds was written by a newer Fovea, in a format that is not known here
 ├── Fenced             76  a newer attempt of the job writes now
 ├── Conflict           75  this attempt has published something else before
 └── VolumeProblem      74  the pod's working volume cannot be read or written
@@ -57,6 +60,10 @@ class KeyMissing(KeyRefused):
     reason = "KeyMissing"
 
 
+class KeyUnknown(KeyRefused):
+    """The store does not know the key: it is wrong, or its successor is not mounted yet."""
+
+
 class KeyWithdrawn(KeyRefused):
     """The store accepted the key before; its successor did not arrive in time."""
 
@@ -90,11 +97,25 @@ class Changed(AgentError):
     exit_code = exit_codes.RESTART
 
 
+class Replaced(AgentError):
+    """An input is no longer what the job's first attempt read; no further attempt can read it."""
+
+    reason = "InputReplaced"
+    exit_code = exit_codes.DATA_CORRUPT
+
+
 class Corrupt(AgentError):
     """What the store holds is not what was published."""
 
     reason = "InputCorrupt"
     exit_code = exit_codes.DATA_CORRUPT
+
+
+class TooNew(AgentError):
+    """Written by a newer Fovea in a format that this one does not know: nothing is wrong with it, and it is left alone."""
+
+    reason = "FormatTooNew"
+    exit_code = exit_codes.CONFIGURATION
 
 
 class Fenced(AgentError):

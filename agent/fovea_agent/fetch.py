@@ -9,7 +9,7 @@ from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import Published, Termination
 
 from fovea_agent import log
-from fovea_agent.errors import Corrupt, Misconfigured, Missing
+from fovea_agent.errors import Corrupt, Misconfigured, Missing, TooNew
 from fovea_agent.evaluation import metrics_of, too_large
 from fovea_agent.fence import raise_fence
 from fovea_agent.inputs import fetch_input
@@ -52,27 +52,40 @@ class Fetch:
         return Termination(report.REASON_FETCHED, says, checkpoint_step=step), exit_codes.OK
 
     def find_complete(self) -> Termination | None:
-        """The output that an attempt of this job published as complete, if there is one."""
+        """The output that an attempt of this job published as complete, if there is one.
+
+        One that cannot be read is passed over, whatever it was: the job goes on from its checkpoint. Raises TooNew for
+        one that a newer Fovea has written: it may be complete.
+        """
         outputs = storage.outputs(self.job)
-        for attempt in newest_first(published_numbers(self.store.objects(f"{outputs}/"), outputs)):
-            prefix = storage.output(self.job, attempt)
-            manifest = read_manifest(self.store, prefix)
-            if not manifest.complete:
+        for attempt in newest_first(published_numbers(self.store, outputs)):
+            try:
+                complete = self._complete(attempt)
+            except (Corrupt, Missing) as error:
+                log.warning("passed over: this attempt's output cannot be read", attempt=attempt, error=error.message)
                 continue
-            log.info("already complete", publication=prefix, digest=manifest.digest)
-            model, problem = self._published_model(attempt)
-            metrics, left_out = self._metrics(prefix, manifest)
-            return Termination(
-                report.REASON_ALREADY_COMPLETE,
-                f"attempt {attempt} of this job finished and published its output: nothing is run again",
-                output=describe(self.store, prefix, manifest),
-                model=model,
-                model_problem=problem,
-                complete=True,
-                metrics=metrics,
-                metrics_left_out=left_out,
-            )
+            if complete is not None:
+                return complete
         return None
+
+    def _complete(self, attempt: int) -> Termination | None:
+        prefix = storage.output(self.job, attempt)
+        manifest = read_manifest(self.store, prefix)
+        if not manifest.complete:
+            return None
+        log.info("already complete", publication=prefix, digest=manifest.digest)
+        model, problem = self._published_model(attempt)
+        metrics, left_out = self._metrics(prefix, manifest)
+        return Termination(
+            report.REASON_ALREADY_COMPLETE,
+            f"attempt {attempt} of this job finished and published its output: nothing is run again",
+            output=describe(self.store, prefix, manifest),
+            model=model,
+            model_problem=problem,
+            complete=True,
+            metrics=metrics,
+            metrics_left_out=left_out,
+        )
 
     def _published_model(self, attempt: int) -> tuple[Published | None, str]:
         """The model, and why it cannot be served."""
@@ -87,7 +100,11 @@ class Fetch:
     def _metrics(self, prefix: str, manifest: Manifest) -> tuple[dict[str, float], int]:
         for entry in manifest.entries:
             if entry.path == environment.EVALUATION_FILE and not too_large(entry.size):
-                return metrics_of(self.store.read(f"{prefix}/{entry.key}"))
+                try:
+                    return metrics_of(self.store.read(f"{prefix}/{entry.key}"))
+                except Missing as error:
+                    # Whoever deleted it did not mean the job to be run again.
+                    log.warning("the metrics of the output are gone", error=error.message)
         return {}, 0
 
     def restore_checkpoint(self) -> tuple[Restored | None, str]:
@@ -124,6 +141,11 @@ class Fetch:
                 f"{error.message}; delete {storage.Location(store.bucket, parent)} to start from the beginning",
                 reason="CheckpointCorrupt",
             ) from error
+        except TooNew as error:
+            raise TooNew(
+                f"{error.message}; then submit a job that goes on from it with spec.checkpoint.from. To go on without it "
+                f"instead, delete it: {storage.Location(store.bucket, parent)}/<step>"
+            ) from error
 
     def _remember(self, restored: Restored, passed_over: Collection[int]) -> None:
         Resumed(restored.number, restored.manifest.digest, tuple(passed_over)).write(self.work.restored)
@@ -136,8 +158,8 @@ class Fetch:
         generations = self.work.staging / "cache"
         try:
             found = restore_newest(self.store, parent, generations, self.work.staging, self.transfers)
-        except Corrupt as error:
-            log.warning("the cache starts empty: no generation of it verifies", cache=parent, error=error.message)
+        except (Corrupt, TooNew) as error:
+            log.warning("the cache starts empty: no generation of it can be read", cache=parent, error=error.message)
             return
         if found is None:
             return

@@ -9,7 +9,7 @@ from fovea_api.contract.plan import ModelPlan
 from fovea_api.contract.report import Termination
 
 from fovea_agent import log
-from fovea_agent.errors import Corrupt, Misconfigured, Missing
+from fovea_agent.errors import Corrupt, Misconfigured, Missing, TooNew
 from fovea_agent.folder import Folder
 from fovea_agent.restore import matches, read_manifest, restore
 from fovea_agent.settings import DEFAULT_TRANSFERS
@@ -45,6 +45,8 @@ def fetch_model(plan: ModelPlan, store: Store, transfers: int = DEFAULT_TRANSFER
             f"{what} is not served: {error.message}. Register the model again or deploy another version",
             reason=report.REASON_MODEL_CORRUPT,
         ) from error
+    except TooNew as error:
+        raise TooNew(f"{what} is not served: {error.message}; or deploy another version") from error
     except Missing as error:
         raise Missing(
             f"{what} is not served: {error.message}. It was deleted: deploy another version",

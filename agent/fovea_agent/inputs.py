@@ -11,7 +11,7 @@ from fovea_api.contract.plan import INPUT_PUBLICATION, INPUT_STORE, Input
 
 from fovea_agent import log
 from fovea_agent.download import Wanted, download
-from fovea_agent.errors import Changed, Corrupt, KeyRefused, Misconfigured, Missing
+from fovea_agent.errors import Changed, Corrupt, KeyRefused, Misconfigured, Missing, TooNew
 from fovea_agent.parallel import run_all
 from fovea_agent.restore import place, read_manifest, restore
 from fovea_agent.settings import DEFAULT_TRANSFERS
@@ -143,6 +143,8 @@ def _fetch_publication(
         manifest = read_manifest(store, location.key)
     except Missing:
         raise missing_input(store, item, location) from None
+    except TooNew as error:
+        raise TooNew(f"input {item.name!r}: {error.message}; or run again what it was published by") from error
     if item.digest and manifest.digest != item.digest:
         raise Corrupt(
             f"input {item.name!r}: {item.uri} has digest {manifest.digest}, expected is {item.digest}: it is not what "

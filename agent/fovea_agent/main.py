@@ -118,14 +118,11 @@ def _sync(options: argparse.Namespace) -> Result:
         unreachable_since=lambda: store.patience.unreachable_since,
     )
 
-    def renew_key() -> None:
-        store.use(StoreAccess.from_directory(options.object_store, plan.namespace))
-
     def tell(termination: Termination) -> None:
         if options.termination_log:
             _leave(termination, Path(options.termination_log))
 
-    sync = Sync(plan, store, work, reporter, options.poll, options.transfers, renew_key, tell)
+    sync = Sync(plan, store, work, reporter, options.poll, options.transfers, tell)
     grace = max(options.grace_period - GRACE_MARGIN, options.grace_period / 2)
 
     def wait_for_the_end() -> None:
@@ -155,8 +152,10 @@ def _store(options: argparse.Namespace, patience: float | None, namespace: str) 
     from fovea_agent.patience import Patience
     from fovea_agent.store import Store
 
-    access = StoreAccess.from_directory(options.object_store, namespace)
-    return Store(access, Patience(patience), connections=options.transfers + 2)
+    def mounted() -> StoreAccess:
+        return StoreAccess.from_directory(options.object_store, namespace)
+
+    return Store(mounted(), Patience(patience), connections=options.transfers + 2, mounted=mounted)
 
 
 def _exit_at_sigterm() -> None:

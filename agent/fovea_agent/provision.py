@@ -22,8 +22,9 @@ from fovea_agent.connections import http_pool
 from fovea_agent.errors import KeyRefused, Misconfigured, Missing
 from fovea_agent.kubernetes_secrets import ClusterSecrets, secret_manifest
 from fovea_agent.patience import Patience
+from fovea_agent.refusals import mapped
 from fovea_agent.settings import DEFAULT_REGION, StoreAccess
-from fovea_agent.store import Store, mapped
+from fovea_agent.store import Store
 
 ROOT_USER = "MINIO_ROOT_USER"
 ROOT_PASSWORD = "MINIO_ROOT_PASSWORD"  # noqa: S105 - the name of a variable

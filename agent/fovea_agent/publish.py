@@ -17,7 +17,7 @@ from fovea_api.contract.manifest import Entry, Manifest
 from fovea_api.contract.report import Published
 
 from fovea_agent import log
-from fovea_agent.errors import Changed, Conflict, Missing, Vanished
+from fovea_agent.errors import Changed, Conflict, Missing, TooNew, Vanished
 from fovea_agent.folder import Fingerprint, Folder, Window
 from fovea_agent.parallel import run_all
 from fovea_agent.restore import read_manifest
@@ -142,7 +142,10 @@ def _is_published(store: Store, prefix: str, manifest: Manifest) -> bool:
     key = storage.manifest(prefix)
     if store.find(key) is None:
         return False
-    found = read_manifest(store, prefix)
+    try:
+        found = read_manifest(store, prefix)
+    except TooNew as error:
+        raise Conflict(f"{error.message}; attempt {manifest.attempt} leaves it alone") from error
     if found.digest != manifest.digest:
         raise Conflict(
             f"s3://{store.bucket}/{key} was published by attempt {found.attempt} with digest {found.digest}; attempt "

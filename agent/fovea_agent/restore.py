@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Self
 
 from fovea_api.contract import storage
-from fovea_api.contract.manifest import Manifest, ManifestError
+from fovea_api.contract.manifest import Manifest, ManifestError, UnknownFormat
 
 from fovea_agent import log
 from fovea_agent.download import Wanted, download
-from fovea_agent.errors import Corrupt, Missing
+from fovea_agent.errors import Corrupt, Missing, TooNew
 from fovea_agent.folder import Folder
 from fovea_agent.parallel import run_all
 from fovea_agent.settings import DEFAULT_TRANSFERS
@@ -57,14 +57,25 @@ class Resumed:
         return cls(int(document["step"]), str(document["digest"]), tuple(map(int, document["passed_over"])))
 
 
-def published_numbers(objects: Iterable[StoredObject], parent: str) -> dict[int, StoredObject]:
-    """Publications `<parent>/<number>` in a listing: those with a manifest, number -> its object."""
-    found: dict[int, StoredObject] = {}
-    for item in objects:
-        number, _, rest = item.key.removeprefix(f"{parent}/").partition("/")
-        if item.key.startswith(f"{parent}/") and number.isdecimal() and rest == storage.MANIFEST:
-            found[int(number)] = item
-    return found
+def stored_numbers(store: Store, parent: str) -> set[int]:
+    """Numbers `<parent>/<number>/` below which there is any object, whether published or not.
+
+    Folders are listed, not what is in them: a publication may have a million objects.
+    """
+    base = f"{parent}/"
+    names = (child.removeprefix(base).removesuffix("/") for child in store.children(base) if child.endswith("/"))
+    return {int(name) for name in names if is_number(name)}
+
+
+def published_numbers(store: Store, parent: str) -> dict[int, StoredObject]:
+    """Publications `<parent>/<number>`: those with a manifest, number -> its object."""
+    manifests = {number: store.find(storage.manifest(f"{parent}/{number}")) for number in stored_numbers(store, parent)}
+    return {number: found for number, found in manifests.items() if found is not None}
+
+
+def is_number(name: str) -> bool:
+    """Whether a folder's name is that of a numbered publication: a whole number as Python writes it."""
+    return name.isascii() and name.isdecimal() and str(int(name)) == name
 
 
 def newest_first(numbers: Iterable[int]) -> list[int]:
@@ -73,10 +84,12 @@ def newest_first(numbers: Iterable[int]) -> list[int]:
 
 
 def read_manifest(store: Store, prefix: str) -> Manifest:
-    """Manifest of a publication; Missing when there is none, Corrupt when it cannot be read."""
+    """Manifest of a publication; Missing when there is none, Corrupt when it cannot be read, TooNew in another format."""
     key = storage.manifest(prefix)
     try:
         return Manifest.from_json(store.read(key))
+    except UnknownFormat as error:
+        raise TooNew(f"s3://{store.bucket}/{key} cannot be read by this release: {error}") from error
     except ManifestError as error:
         raise Corrupt(f"s3://{store.bucket}/{key} is corrupt: {error}") from error
 
@@ -118,9 +131,10 @@ def restore_newest(
 ) -> Restored | None:
     """Restore the newest publication `<parent>/<number>` that verifies to `<destination>/<number>`; None if none is.
 
-    One that does not verify is passed over for the next older; raises Corrupt when none is left.
+    One that does not verify is passed over for the next older; raises Corrupt when none is left. One that a newer Fovea
+    has written is not passed over: raises TooNew.
     """
-    numbers = newest_first(published_numbers(store.objects(f"{parent}/"), parent))
+    numbers = newest_first(published_numbers(store, parent))
     passed_over: dict[int, str] = {}
     for number in numbers:
         prefix = f"{parent}/{number}"

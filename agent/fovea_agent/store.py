@@ -1,30 +1,30 @@
-"""The only part that speaks to the object store: plain S3, errors mapped to the agent's own in one place (`_failure`).
+"""The only part that speaks to the object store: plain S3; what its refusals mean is read in `refusals`.
 
 Reads go through the minio client; writes through presigned URLs and urllib3, because the client offers neither
 conditional PUT nor the steps of a multipart upload. Nothing here is particular to one store.
 """
 
 import base64
-import ssl
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from copy import copy
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
 import urllib3
-from fovea_api.contract import names, storage
 from minio import Minio
 from minio.deleteobjects import DeleteObject
-from minio.error import InvalidResponseError, MinioAdminException, MinioException, S3Error, ServerError
 from minio.helpers import check_bucket_name
-from urllib3.exceptions import HTTPError, SSLError
 
-from fovea_agent.connections import CHUNK, Readable, UntilTheEnd, http_pool
-from fovea_agent.errors import AgentError, Changed, KeyRefused, Misconfigured, Missing, StoreUnreachable
+from fovea_agent.connections import CHUNK, Readable, UntilTheEnd
+from fovea_agent.errors import AgentError, Changed, KeyRefused, KeyUnknown, Missing
+from fovea_agent.keys import KeyInUse
 from fovea_agent.patience import Patience
+from fovea_agent.refusals import failure, mapped
 from fovea_agent.settings import StoreAccess
 
 T = TypeVar("T")
@@ -32,13 +32,6 @@ T = TypeVar("T")
 PAGE = 1000
 """Objects in one answer to a listing: no store gives more."""
 SIGNATURE_LIFETIME = timedelta(hours=1)
-
-_TRANSIENT = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"}
-_TRANSIENT |= {"ConditionalRequestConflict", "IncompleteBody"}
-_TRANSIENT |= {"XMinioServerNotInitialized", "SlowDownRead", "SlowDownWrite"}
-# What MinIO answers to requests under way while it shuts down, with status 499.
-_TRANSIENT |= {"ClientDisconnected"}
-_MISPLACED = {"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "Redirect"}
 
 
 @dataclass(frozen=True)
@@ -60,44 +53,59 @@ class Part:
 
 
 class Store:
-    """One bucket of the object store. Every method tries again through an outage as its Patience says."""
+    """One bucket of the object store. Every method tries again through an outage as its Patience says.
 
-    def __init__(self, access: StoreAccess, patience: Patience, *, connections: int = 16) -> None:
+    `mounted` reads the key that is mounted now; with it every method goes on through a change of the key.
+    """
+
+    def __init__(
+        self,
+        access: StoreAccess,
+        patience: Patience,
+        *,
+        connections: int = 16,
+        mounted: Callable[[], StoreAccess] | None = None,
+    ) -> None:
         self.patience = patience
-        self._connections = connections
-        self.use(access)
+        self._key = KeyInUse(access, patience, connections, mounted)
 
-    def use(self, access: StoreAccess) -> None:
-        """Make all further requests with this key. For a moment at which there is none under way."""
-        try:
-            check_bucket_name(access.bucket)
-        except ValueError as error:
-            raise Misconfigured(
-                f"Secret {names.OBJECT_STORE_SECRET}, key {storage.SECRET_BUCKET}: {error}; it is a name like "
-                f"{storage.BUCKET!r}"
-            ) from error
-        try:
-            ca_bundle = str(access.ca_bundle) if access.ca_bundle else None
-            http = http_pool(self._connections, ca_bundle, self.patience.left)
-        except (ssl.SSLError, OSError) as error:
-            raise Misconfigured(f"Secret {names.OBJECT_STORE_SECRET}, key ca.crt: {error}") from error
-        self._client = Minio(
-            access.host,
-            access_key=access.access_key,
-            secret_key=access.secret_key,
-            secure=access.secure,
-            # Without it the client asks for the bucket's location, which a key for one prefix may not.
-            region=access.region,
-            http_client=http,
-        )
-        self._http, self.access, self.bucket = http, access, access.bucket
+    @property
+    def access(self) -> StoreAccess:
+        """The key in use."""
+        return self._key.wire.access
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self.access.bucket
+
+    @property
+    def _client(self) -> Minio:
+        return self._key.wire.client
 
     def at(self, bucket: str) -> "Store":
         """The same store and key, another bucket; ValueError when no bucket can have this name."""
         if bucket == self.bucket:
             return self
         check_bucket_name(bucket)
-        return Store(replace(self.access, bucket=bucket), self.patience)
+        other = copy(self)
+        other._key = self._key.at(bucket)  # noqa: SLF001 - of the same class
+        return other
+
+    def attempt(
+        self,
+        method: str,
+        key: str,
+        operation: Callable[[], T],
+        what: str,
+        progress: Callable[[], object] = lambda: None,
+    ) -> T:
+        """Run one request or a few again and again, through outages (see Patience) and changes of the key (KeyInUse).
+
+        `method` and `key` say what is asked for and where: what the key must be allowed.
+        """
+        once = partial(self._key.through_changes, (method, self.bucket, key.partition("/")[0]), operation)
+        return self.patience.run(once, what, progress)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -109,7 +117,7 @@ class Store:
         """The same one after the other, without having millions in memory at once; an outage goes on where it was."""
         last: str | None = None
         while True:
-            page = self.patience.run(partial(self._page, prefix, last), f"list {prefix}")
+            page = self.attempt("LIST", prefix, partial(self._page, prefix, last), f"list {prefix}")
             yield from page
             if len(page) < PAGE:
                 return
@@ -123,49 +131,62 @@ class Store:
                 for _, o in zip(range(PAGE), found, strict=False)
             ]
 
-    def children(self, prefix: str, limit: int = 1000) -> list[str]:
-        """Keys and folders (with a closing slash) directly below `prefix`, which ends in a slash or is empty."""
+    def children(self, prefix: str, limit: int | None = None) -> list[str]:
+        """Keys and folders (with a closing slash) directly below `prefix`, which ends in a slash or is empty.
+
+        What is in the folders is not listed, however much it is. `limit`: no more than so many.
+        """
 
         def once() -> list[str]:
             with self._mapped(prefix):
                 found = self._client.list_objects(self.bucket, prefix=prefix)
-                return [item.object_name for _, item in zip(range(limit), found, strict=False)]
+                return [item.object_name for item in itertools.islice(found, limit)]
 
-        return self.patience.run(once, f"list {prefix}")
+        return self.attempt("LIST", prefix, once, f"list {prefix}")
 
     def find(self, key: str) -> StoredObject | None:
         """The object of exactly this key. By listing: a key for one prefix may be told 403 for what is missing."""
+        return self.attempt("LIST", key, partial(self._find, key), f"find {key}")
 
-        def once() -> StoredObject | None:
-            with self._mapped(key):
-                for o in self._client.list_objects(self.bucket, prefix=key):
-                    if o.object_name == key:
-                        return StoredObject(key, o.size or 0, (o.etag or "").strip('"'), o.last_modified)
-                    break  # listings are in order of key: the exact one comes first
-                return None
-
-        return self.patience.run(once, f"find {key}")
+    def _find(self, key: str) -> StoredObject | None:
+        with self._mapped(key):
+            for o in self._client.list_objects(self.bucket, prefix=key):
+                if o.object_name == key:
+                    return StoredObject(key, o.size or 0, (o.etag or "").strip('"'), o.last_modified)
+                break  # listings are in order of key: the exact one comes first
+            return None
 
     def read(self, key: str) -> bytes:
         """A small object's content; raises Missing."""
+        return self.reading(key, lambda: b"".join(self.stream(key)))
 
-        def once() -> bytes:
-            return b"".join(self.stream(key))
+    def reading(self, key: str, operation: Callable[[], T], progress: Callable[[], object] = lambda: None) -> T:
+        """Run `operation`, which reads the object `key` by `stream`, as `attempt` does; raises Missing."""
 
-        try:
-            return self.patience.run(once, f"read {key}")
-        except KeyRefused:
-            if self.find(key) is None:
-                raise Missing(f"s3://{self.bucket}/{key} is not in the store") from None
-            raise
+        def once() -> T:
+            try:
+                return operation()
+            except KeyUnknown:
+                raise
+            except KeyRefused:
+                if self._find(key) is None:
+                    raise Missing(f"s3://{self.bucket}/{key} is not in the store") from None
+                raise
 
-    def stream(self, key: str, *, offset: int = 0, etag: str = "") -> Iterator[bytes]:
-        """Chunks from `offset` on; Changed when the object is not `etag` any more. Not retried: the reader resumes."""
+        return self.attempt("GET", key, once, f"read {key}", progress)
+
+    def stream(self, key: str, *, offset: int = 0, length: int = 0, etag: str = "") -> Iterator[bytes]:
+        """Chunks of an object from `offset` on, `length` bytes in all (0: to its end).
+
+        Raises Changed when the object is not `etag` any more. Not retried: the reader resumes, by `reading`.
+        """
         headers: dict[str, Any] = {"If-Match": f'"{etag}"'} if etag else {}
         with self._mapped(key):
-            response = self._client.get_object(self.bucket, key, offset=offset, request_headers=headers)
+            response = self._client.get_object(self.bucket, key, offset=offset, length=length, request_headers=headers)
             try:
-                yield from response.stream(CHUNK)
+                for chunk in response.stream(CHUNK):
+                    self.patience.check(f"read {key}")
+                    yield chunk
             finally:
                 response.close()
                 response.release_conn()
@@ -178,7 +199,7 @@ class Store:
         def once() -> str:
             return _etag(self._send("PUT", key, body=body(), size=size, headers={"Content-MD5": _base64(md5)}))
 
-        return self.patience.run(once, f"write {key}")
+        return self.attempt("PUT", key, once, f"write {key}")
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write an object unless one of this key exists; False when it does: exactly one of many writers gets True."""
@@ -190,7 +211,7 @@ class Store:
                 return False
             return True
 
-        return self.patience.run(once, f"write {key}")
+        return self.attempt("PUT", key, once, f"write {key}")
 
     def remove(self, keys: Iterable[str]) -> None:
         """Delete objects; those that are gone already do not matter."""
@@ -199,10 +220,10 @@ class Store:
         def once() -> None:
             with self._mapped(wanted[0]):
                 for error in self._client.remove_objects(self.bucket, [DeleteObject(key) for key in wanted]):
-                    raise _failure(self.access, self.bucket, str(error.name), 0, error.code, error.message)
+                    raise failure(self.access, self.bucket, str(error.name), 0, error.code, error.message)
 
         if wanted:
-            self.patience.run(once, f"remove {wanted[0]}")
+            self.attempt("DELETE", wanted[0], once, f"remove {wanted[0]}")
 
     def make_bucket(self) -> bool:
         """Make the bucket unless it exists; True when it was made."""
@@ -214,7 +235,7 @@ class Store:
                 self._client.make_bucket(self.bucket, location=self.access.region)
                 return True
 
-        return self.patience.run(once, f"make bucket {self.bucket}")
+        return self.attempt("PUT", "", once, f"make bucket {self.bucket}")
 
     # -- multipart --------------------------------------------------------------------------------------------------
 
@@ -225,7 +246,7 @@ class Store:
             answer = ET.fromstring(self._send("POST", key, query={"uploads": ""}).data)  # noqa: S314 - our own store
             return answer.findtext("{*}UploadId") or ""
 
-        return self.patience.run(once, f"begin {key}")
+        return self.attempt("PUT", key, once, f"begin {key}")
 
     def put_part(self, key: str, upload: str, number: int, body: Callable[[], Readable], size: int, md5: bytes) -> str:
         """Send one part (from 1); returns its ETag."""
@@ -235,7 +256,7 @@ class Store:
             headers = {"Content-MD5": _base64(md5)}
             return _etag(self._send("PUT", key, body=body(), size=size, query=query, headers=headers))
 
-        return self.patience.run(once, f"write {key} part {number}")
+        return self.attempt("PUT", key, once, f"write {key} part {number}")
 
     def parts(self, key: str, upload: str) -> dict[int, Part]:
         """Parts that arrived, by number; raises Missing when the upload is no more."""
@@ -254,7 +275,7 @@ class Store:
                     return found
                 marker = answer.findtext("{*}NextPartNumberMarker") or "0"
 
-        return self.patience.run(once, f"list parts of {key}")
+        return self.attempt("PUT", key, once, f"list parts of {key}")
 
     def finish_multipart(self, key: str, upload: str, etags: list[str]) -> None:
         """Make the object of its parts, in order; raises Missing when the upload is no more."""
@@ -270,7 +291,7 @@ class Store:
             if ET.fromstring(response.data).tag.rpartition("}")[2] == "Error":  # noqa: S314 - our own store
                 raise self._refusal(response.status, response.data, key)
 
-        self.patience.run(once, f"complete {key}")
+        self.attempt("PUT", key, once, f"complete {key}")
 
     # -- one request ------------------------------------------------------------------------------------------------
 
@@ -290,7 +311,7 @@ class Store:
             url = self._client.get_presigned_url(
                 method, self.bucket, key, expires=SIGNATURE_LIFETIME, extra_query_params=dict(query or {})
             )
-            response = self._http.request(
+            response = self._key.wire.http.request(
                 method,
                 url,
                 body=body,  # type: ignore[arg-type]  # urllib3 asks no more of a file than read()
@@ -309,68 +330,10 @@ class Store:
             text = answer.findtext("{*}Message") or text
         except ET.ParseError:
             pass  # a proxy in between answers in its own words
-        return _failure(self.access, self.bucket, key, status, code, text)
+        return failure(self.access, self.bucket, key, status, code, text)
 
     def _mapped(self, key: str) -> AbstractContextManager[None]:
         return mapped(self.access, self.bucket, key)
-
-
-@contextmanager
-def mapped(access: StoreAccess, bucket: str, key: str = "") -> Iterator[None]:
-    """Turn what the client libraries raise into the agent's own errors."""
-    try:
-        yield
-    except S3Error as error:
-        status = error.response.status if error.response is not None else 0
-        raise _failure(access, bucket, key, status, error.code or "", error.message or "") from error
-    except ServerError as error:
-        raise _failure(access, bucket, key, error.status_code, "", str(error)) from error
-    except InvalidResponseError as error:
-        raise _failure(access, bucket, key, error._code, "", str(error)) from error  # noqa: SLF001 - not public
-    except MinioAdminException as error:
-        raise _failure(access, bucket, key, int(error._code), "", error._body) from error  # noqa: SLF001 - not public
-    except (HTTPError, MinioException, ConnectionError, TimeoutError) as error:
-        # Other errors of TLS are those of a wire: a load balancer without a store behind it accepts and hangs up.
-        if isinstance(error, SSLError) and any(isinstance(e, ssl.SSLCertVerificationError) for e in error.args):
-            raise Misconfigured(
-                f"the certificate of {access.endpoint} is not trusted ({error}): put its CA into the key ca.crt of the "
-                f"Secret {names.OBJECT_STORE_SECRET}"
-            ) from error
-        raise StoreUnreachable(f"the object store at {access.endpoint} does not answer: {error}") from error
-
-
-def _failure(access: StoreAccess, bucket: str, key: str, status: int, code: str, text: str) -> AgentError:
-    """What the store's refusal means for us: the one place where S3's codes are read."""
-    where = f"s3://{bucket}/{key}"
-    said = f"{code or status}: {text}" if text else code or f"status {status}"
-    if code == "NoSuchBucket":
-        return Misconfigured(
-            f"the object store at {access.endpoint} has no bucket {bucket!r}: create it, or correct the key bucket of "
-            f"the Secret {names.OBJECT_STORE_SECRET}"
-        )
-    if code in ("NoSuchKey", "NoSuchUpload") or (status == 404 and not code):
-        return Missing(f"{where} is not in the store")
-    if code == "BadDigest":
-        return Changed(f"the file for {where} changed while it was sent")
-    if code == "PreconditionFailed" or status == 412:
-        return Changed(f"{where} is not what it was when it was listed")
-    if code in _TRANSIENT or status in (408, 409, 429, 499) or (status >= 500 and status != 501):
-        return StoreUnreachable(
-            f"the object store at {access.endpoint} cannot answer at the moment ({said}) for {where}"
-        )
-    if code in _MISPLACED or status in (301, 302, 307, 308):
-        return Misconfigured(
-            f"the object store does not serve {where} in region {access.region!r} ({said}): correct the key region of "
-            f"the Secret {names.OBJECT_STORE_SECRET}"
-        )
-    if code == "RequestTimeTooSkewed":
-        return KeyRefused(f"the object store refused {where}: the clocks of node and store differ too much ({said})")
-    if status in (401, 403) or code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
-        return KeyRefused(
-            f"the object store refused the key {access.access_key!r} for {where} ({said}): is it the key of this "
-            f"namespace, in the Secret {names.OBJECT_STORE_SECRET}, and may it reach that place?"
-        )
-    return Misconfigured(f"the object store at {access.endpoint} does not understand a request for {where} ({said})")
 
 
 def _etag(response: urllib3.BaseHTTPResponse) -> str:

@@ -17,11 +17,12 @@ from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import ProgressReport, Published, Termination
 
 from fovea_agent import log
-from fovea_agent.checkpoints import local_steps, stored_steps, to_prune, to_publish
-from fovea_agent.errors import AgentError, Conflict, Corrupt, KeyRefused, KeyWithdrawn, Missing, Vanished, VolumeProblem
+from fovea_agent.checkpoints import local_steps, to_publish
+from fovea_agent.errors import AgentError, Conflict, Corrupt, Missing, Vanished, VolumeProblem
 from fovea_agent.evaluation import LARGEST, metrics_of, too_large
 from fovea_agent.fence import check_fence
 from fovea_agent.folder import Folder
+from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, Sending, contents, manifest_of, publish
 from fovea_agent.report import Checkpointed, Reporter
 from fovea_agent.restore import Resumed, published_numbers, read_manifest
@@ -30,8 +31,6 @@ from fovea_agent.store import Store
 
 TRIES = 3
 KEPT_GENERATIONS = 2
-MOST_REFUSALS = 45
-"""Refusals of the key that are waited out at a job's end, up to 5 s each: longer than a kubelet takes to renew a mounted Secret."""
 """Of a cache: the newest, and the one before it, which somebody may be restoring."""
 
 
@@ -45,13 +44,9 @@ class Sync:
     reporter: Reporter
     poll: float = POLL
     transfers: int = DEFAULT_TRANSFERS
-    renew_key: Callable[[], object] = lambda: None
-    """Gives the store the key that is mounted now; may raise AgentError."""
     tell: Callable[[Termination], object] = lambda _: None
     """Hears that everything is published before the cache is: whatever becomes of this process then, that holds."""
     ended: threading.Event = field(default_factory=threading.Event)
-    _admitted: bool = False
-    """Whether the store has accepted the key."""
     _settled: set[int] = field(default_factory=set)
     """Steps of this job that have a checkpoint in the store."""
     _given: set[int] = field(default_factory=set)
@@ -75,37 +70,12 @@ class Sync:
             if not self.plan.publish:
                 self.ended.wait()
                 return Termination(report.REASON_NOTHING_TO_PUBLISH, "this pod publishes nothing: the chief does")
-            return self._with_the_mounted_key()
+            return self._publish()
         finally:
             self.reporter.stop(self.store.patience.left())
 
-    def _with_the_mounted_key(self) -> Termination:
-        """Publish, through a change of the key once the trainer has ended: nobody starts this sidecar again then."""
-        refusals = 0
-        while True:
-            try:
-                return self._publish()
-            except KeyRefused as error:
-                if not self.ended.is_set():
-                    raise  # started again, it reads what is mounted by then
-                refusals += 1
-                if refusals == 1:
-                    log.warning("the key is refused: waiting for another one to be mounted", error=error.message)
-                if refusals > MOST_REFUSALS or not self.store.patience.pause(refusals):
-                    if not self._admitted:
-                        raise
-                    raise KeyWithdrawn(f"{error.message} The store accepted a key of this pod before.") from error
-                self._take_up_the_key()
-
-    def _take_up_the_key(self) -> None:
-        try:
-            self.renew_key()
-        except AgentError as error:  # the Secret is being written: the next look tells more
-            log.warning("the key cannot be read anew", error=error.message)
-
     def _publish(self) -> Termination:
         self._check_fence()
-        self._admitted = True
         self._withdraw_passed_over()
         self._find_published()
         while not self.ended.is_set():
@@ -136,7 +106,7 @@ class Sync:
     def _find_published(self) -> None:
         """What is published already: of earlier attempts, or of this one before the sidecar was restarted."""
         parent = storage.checkpoints(self.job)
-        published = published_numbers(self.store.objects(f"{parent}/"), parent)
+        published = published_numbers(self.store, parent)
         self._settled.update(published)
         resumed = Resumed.read(self.work.restored)
         if resumed is not None and resumed.step not in published:
@@ -183,7 +153,7 @@ class Sync:
         """Delete published checkpoints beyond the plan's number: manifest first, so that no reader starts on one."""
         parent = storage.checkpoints(self.job)
         try:
-            _prune(self.store, parent, self.plan.checkpoint_keep)
+            prune(self.store, parent, self.plan.checkpoint_keep)
         except AgentError as error:
             # What is left over is pruned with the next; it is no reason to end, least of all a job that has finished.
             log.warning("not pruned", publications=parent, error=error.message)
@@ -254,7 +224,7 @@ class Sync:
         if not folder.files():
             return
         for _ in range(TRIES):
-            newest = max(published_numbers(self.store.objects(f"{parent}/"), parent), default=0)
+            newest = max(published_numbers(self.store, parent), default=0)
             # Two jobs may publish the same generation at once: payload folders of their own, and one manifest wins.
             payload = f"{self.plan.uid}-{self.plan.attempt}"
             try:
@@ -263,7 +233,7 @@ class Sync:
                 break
             except (Conflict, Vanished) as error:
                 log.warning("cache not published: trying again", error=error.message)
-        _prune(self.store, parent, KEPT_GENERATIONS)
+        prune(self.store, parent, KEPT_GENERATIONS)
 
     def _is_generation(self, folder: Folder, prefix: str) -> bool:
         try:
@@ -291,19 +261,6 @@ class Sync:
             return {}, 0
         with folder.open(holder) as file:
             return ({}, 0) if too_large(os.fstat(file.fileno()).st_size) else metrics_of(file.read(LARGEST))
-
-
-def _prune(store: Store, parent: str, keep: int) -> None:
-    objects = store.objects(f"{parent}/")
-    published = published_numbers(objects, parent)
-    for number in to_prune(published, stored_steps(objects, parent), keep):
-        prefix = f"{parent}/{number}/"
-        manifest = storage.manifest(prefix)
-        keys = [item.key for item in objects if item.key.startswith(prefix) and item.key != manifest]
-        if number in published:
-            store.remove([manifest])
-        store.remove(keys)
-        log.info("pruned", publication=prefix.rstrip("/"), objects=len(keys))
 
 
 def _rfc3339(moment: datetime) -> str:

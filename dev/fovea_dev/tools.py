@@ -89,8 +89,15 @@ TOOLS = (
     ),
 )
 
-# What benchmarks compare with: no part of the cluster, built only when a benchmark asks for it.
+# What tests and benchmarks compare with: no part of the cluster, built only when one asks for it.
 PEERS = (
+    # A second object store, which is not MinIO: what is published has to work on any S3.
+    Module(
+        "versitygw",
+        {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+        "github.com/versity/versitygw",
+        ("main.Version={version}",),
+    ),
     Module(
         "training-operator",
         {"training-operator": "github.com/kubeflow/training-operator/cmd/training-operator.v1"},

@@ -4,11 +4,14 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from fovea_agent.connections import Readable
 from fovea_agent.errors import Changed, Missing
 from fovea_agent.patience import Patience
 from fovea_agent.store import Part, Store, StoredObject
+
+T = TypeVar("T")
 
 
 class Died(BaseException):
@@ -21,8 +24,9 @@ class MemoryStore(Store):
     `dies_after_writing`: whether the request that kills still takes effect, its answer being lost.
     """
 
+    bucket = "fovea"  # type: ignore[assignment]
+
     def __init__(self) -> None:
-        self.bucket = "fovea"
         self.patience = Patience(0)
         self.content: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}  # of objects made of parts: not their MD5
@@ -53,6 +57,20 @@ class MemoryStore(Store):
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         return iter(self.objects(prefix))
 
+    def children(self, prefix: str, limit: int | None = None) -> list[str]:
+        below = (key.removeprefix(prefix).partition("/") for key in self.content if key.startswith(prefix))
+        return sorted({f"{prefix}{name}{slash}" for name, slash, _ in below})[:limit]
+
+    def attempt(
+        self,
+        method: str,
+        key: str,
+        operation: Callable[[], T],
+        what: str,
+        progress: Callable[[], object] = lambda: None,
+    ) -> T:
+        return self.patience.run(operation, what, progress)
+
     def find(self, key: str) -> StoredObject | None:
         return next((item for item in self.objects(key) if item.key == key), None)
 
@@ -61,8 +79,12 @@ class MemoryStore(Store):
             raise Missing(key)
         return self.content[key]
 
-    def stream(self, key: str, *, offset: int = 0, etag: str = "") -> Iterator[bytes]:
-        yield self.read(key)[offset:]
+    def stream(self, key: str, *, offset: int = 0, length: int = 0, etag: str = "") -> Iterator[bytes]:
+        found = next(iter(self.objects(key)), None)
+        if found is not None and etag not in ("", found.etag):
+            raise Changed(key)
+        data = self.read(key)
+        yield data[offset : offset + length if length else len(data)]
 
     def put(self, key: str, body: Callable[[], Readable], size: int, md5: bytes) -> str:
         data = body().read()

@@ -139,7 +139,7 @@ def team_jobs(cluster: Any, namespace: str = "vision") -> Iterator[TeamJobs]:
 def published_steps(store: Store, job_prefix: str) -> list[int]:
     """Steps of a job's published checkpoints, ascending."""
     parent = storage.checkpoints(job_prefix)
-    return sorted(published_numbers(store.objects(f"{parent}/"), parent))
+    return sorted(published_numbers(store, parent))
 
 
 def manifest_at(store: Store, uri: str) -> Manifest:

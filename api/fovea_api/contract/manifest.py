@@ -3,13 +3,23 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 FORMAT = 1
+RELEASE = version("fovea-api")
+"""Of the Fovea that writes; in every manifest, so that an older one can say which release reads it."""
 
 
 class ManifestError(ValueError):
     """A manifest that cannot be read; the message says what is wrong."""
+
+
+class UnknownFormat(ManifestError):
+    """A manifest in a format that this release does not know: a newer Fovea has written it, and nothing is wrong with it.
+
+    Whoever meets one leaves the publication alone; it must not be taken for a corrupt one.
+    """
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class Manifest:
         """Serialise, with the digest for people to read."""
         document: dict[str, Any] = {
             "format": FORMAT,
+            "release": RELEASE,
             "attempt": self.attempt,
             "complete": self.complete,
             "digest": self.digest,
@@ -66,7 +77,7 @@ class Manifest:
         try:
             document = json.loads(data)
             if document["format"] != FORMAT:
-                raise ManifestError(f"manifest format {document['format']!r} is not {FORMAT}: use a newer Fovea")
+                raise UnknownFormat(_unknown(document))
             entries = tuple(
                 Entry(_safe(f["path"]), _safe(f["key"]), int(f["size"]), str(f["sha256"])) for f in document["files"]
             )
@@ -81,6 +92,16 @@ class Manifest:
         if document.get("digest") != read.digest:
             raise ManifestError(f"manifest says digest {document.get('digest')}, its files add up to {read.digest}")
         return read
+
+
+def _unknown(document: Any) -> str:
+    release = document.get("release")
+    written = f"by Fovea {release} " if release else ""
+    needed = f"release {release}" if release else "the release that wrote it"
+    return (
+        f"it was written {written}in manifest format {document['format']!r}, and Fovea {RELEASE} reads format {FORMAT} "
+        f"only: install {needed} or a newer one (images included)"
+    )
 
 
 def _safe(path: Any) -> str:

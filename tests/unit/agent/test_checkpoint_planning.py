@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fovea_agent.checkpoints import local_steps, stored_steps, to_prune, to_publish
+from fovea_agent.checkpoints import local_steps, to_prune, to_publish
 from fovea_agent.fence import newest_attempt
-from fovea_agent.restore import newest_first, published_numbers
+from fovea_agent.restore import newest_first, published_numbers, stored_numbers
 from fovea_agent.store import StoredObject
 from fovea_api.contract import storage
 from hypothesis import given
 from hypothesis import strategies as st
+from support.memory_store import MemoryStore
 
 STEPS = st.sets(st.integers(0, 20))
 
@@ -74,16 +75,20 @@ def test_a_checkpoint_is_a_folder_named_by_its_step(tmp_path: Path) -> None:
 
 def test_a_publication_is_what_has_a_manifest() -> None:
     parent = storage.checkpoints("n/jobs/j/u")
-    objects = listing(
+    store = MemoryStore()
+    names = (
         f"{parent}/200/manifest.json",
         f"{parent}/200/1/weights",
         f"{parent}/400/1/weights",
         f"{parent}/600/1/manifest.json",
         f"{parent}/latest/manifest.json",
+        f"{parent}/0800/manifest.json",
+        f"{parent}/900",
         "n/jobs/j/u/checkpoints-old/800/manifest.json",
     )
-    assert set(published_numbers(objects, parent)) == {200}
-    assert stored_steps([o for o in objects if o.key.startswith(f"{parent}/")], parent) == {200, 400, 600}
+    store.content.update(dict.fromkeys(names, b""))
+    assert set(published_numbers(store, parent)) == {200}
+    assert stored_numbers(store, parent) == {200, 400, 600}
     assert newest_first({3, 20, 100}) == [100, 20, 3]
 
 

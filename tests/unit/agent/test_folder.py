@@ -12,8 +12,8 @@ import pytest
 from fovea_agent import folder as folder_module
 from fovea_agent.errors import Vanished, VolumeProblem
 from fovea_agent.folder import MIB, MULTIPART_FROM, PART, Folder, Window, part_size
+from fovea_agent.refusals import mapped
 from fovea_agent.settings import StoreAccess
-from fovea_agent.store import mapped
 
 
 def md5(data: bytes) -> bytes:

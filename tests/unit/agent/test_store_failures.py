@@ -8,10 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 from fovea_agent.connections import UntilTheEnd, http_pool
-from fovea_agent.errors import AgentError, Changed, GraceExceeded, KeyRefused, Misconfigured, Missing, StoreUnreachable
+from fovea_agent.errors import (
+    AgentError,
+    Changed,
+    GraceExceeded,
+    KeyRefused,
+    KeyUnknown,
+    Misconfigured,
+    Missing,
+    StoreUnreachable,
+)
 from fovea_agent.patience import Patience
+from fovea_agent.refusals import failure, mapped
 from fovea_agent.settings import StoreAccess
-from fovea_agent.store import Store, _failure, mapped
+from fovea_agent.store import Store
 from fovea_api.contract import exit_codes
 from urllib3.exceptions import ProtocolError, SSLError
 
@@ -25,7 +35,7 @@ ACCESS = StoreAccess("http://minio:9000", "fovea", "the-key", "the-secret")
         (404, "", Missing, exit_codes.INPUT_MISSING, "not in the store"),
         (404, "NoSuchBucket", Misconfigured, exit_codes.CONFIGURATION, "has no bucket 'fovea'"),
         (403, "AccessDenied", KeyRefused, exit_codes.KEY_REFUSED, "refused the key 'the-key' for s3://fovea/a/b"),
-        (403, "SignatureDoesNotMatch", KeyRefused, exit_codes.KEY_REFUSED, "Secret fovea-object-store"),
+        (403, "SignatureDoesNotMatch", KeyUnknown, exit_codes.KEY_REFUSED, "Secret fovea-object-store"),
         (0, "AccessDenied", KeyRefused, exit_codes.KEY_REFUSED, "s3://fovea/a/b"),
         (403, "RequestTimeTooSkewed", KeyRefused, exit_codes.KEY_REFUSED, "clocks"),
         (412, "PreconditionFailed", Changed, exit_codes.RESTART, "not what it was"),
@@ -46,11 +56,11 @@ ACCESS = StoreAccess("http://minio:9000", "fovea", "the-key", "the-secret")
 def test_each_refusal_has_its_remedy(
     status: int, code: str, error: type[AgentError], exit_code: int, words: str
 ) -> None:
-    failure = _failure(ACCESS, "fovea", "a/b", status, code, "")
-    assert type(failure) is error
-    assert failure.exit_code == exit_code
-    assert words in failure.message
-    assert "the-secret" not in failure.message
+    refusal = failure(ACCESS, "fovea", "a/b", status, code, "")
+    assert type(refusal) is error
+    assert refusal.exit_code == exit_code
+    assert words in refusal.message
+    assert "the-secret" not in refusal.message
 
 
 @pytest.fixture

@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from fovea_agent.errors import KeyMissing, KeyRefused, Misconfigured
+from fovea_agent.errors import Misconfigured
 from fovea_agent.evaluation import LARGEST
 from fovea_agent.fetch import Fetch
-from fovea_agent.patience import Patience
 from fovea_agent.report import Reporter
 from fovea_agent.restore import Resumed, published_numbers, read_manifest
 from fovea_agent.settings import WorkVolume
-from fovea_agent.store import StoredObject
 from fovea_agent.sync import Sync
-from fovea_api.contract import environment, exit_codes, storage
+from fovea_api.contract import environment, storage
 from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import Termination
 from support.memory_store import MemoryStore
@@ -64,7 +62,7 @@ class Pod:
         """Steps that can be restored, with the content of their only file."""
         parent = storage.checkpoints(self.sync.job)
         found = {}
-        for step in published_numbers(self.store.objects(parent), parent):
+        for step in published_numbers(self.store, parent):
             (entry,) = read_manifest(self.store, f"{parent}/{step}").entries
             found[step] = self.store.read(f"{parent}/{step}/{entry.key}")
         return found
@@ -220,90 +218,6 @@ def test_success_is_told_before_the_cache_is_sent_and_no_defect_of_that_takes_it
     pod.end()
     assert told == [pod.termination]
     assert told[0].complete
-
-
-# -- the key changes ------------------------------------------------------------------------------------------------
-
-
-class Rotation:
-    """The store's key is replaced at the write `at`; the mounted one after `refreshed` looks at it (None: never)."""
-
-    def __init__(self, pod: Pod, at: str, refreshed: int | None) -> None:
-        self.at, self.refreshed, self.refusing, self.looks, self.now = at, refreshed, False, 0, 0.0
-        pod.store.patience = Patience(None, clock=lambda: self.now, sleep=self.sleep)
-        pod.store.patience.end_at(600.0)
-        pod.store.before = self.before
-        pod.sync.renew_key = self.look
-        list_objects = pod.store.objects
-
-        def objects(prefix: str) -> list[StoredObject]:
-            self.refuse()
-            return list_objects(prefix)
-
-        pod.store.objects = objects  # type: ignore[method-assign]
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    def before(self, what: str) -> None:
-        if self.at in what and not self.looks:
-            self.refusing = True
-        self.refuse()
-
-    def refuse(self) -> None:
-        if self.refusing:
-            raise KeyRefused("the object store refused the key")
-
-    def look(self) -> None:
-        self.looks += 1
-        if self.looks == self.refreshed:
-            self.refusing = False
-        elif self.looks % 2:
-            raise KeyMissing("the Secret is not there at the moment")
-
-
-@pytest.mark.parametrize("at", ["/checkpoints/", "/model/", "/output/"])
-def test_a_key_that_is_replaced_after_the_trainer_has_ended_is_taken_up_once_it_is_mounted(pod: Pod, at: str) -> None:
-    pod.checkpoint(200)
-    pod.write(environment.MODEL_DIR, {"weights": b"w"})
-    pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b"", "result": b"r"})
-    rotation = Rotation(pod, at, refreshed=12)
-    pod.end()
-    assert rotation.looks == 12
-    assert 20 < rotation.now < 60, "it waits longer from time to time"
-    assert pod.termination.complete
-    assert pod.termination.model is not None
-    assert set(pod.published()) == {200}
-
-
-@pytest.mark.parametrize(
-    ("grace", "least", "most"), [(600.0, 100, 230), (60.0, 50, 60)], ids=["after some minutes", "in the grace period"]
-)
-def test_a_key_that_is_withdrawn_for_good_asks_for_another_attempt(
-    pod: Pod, grace: float, least: float, most: float
-) -> None:
-    rotation = Rotation(pod, "/output/", refreshed=None)
-    pod.store.patience.end_at(grace)
-    with pytest.raises(KeyRefused) as caught:
-        pod.end()
-    assert (caught.value.exit_code, caught.value.reason) == (exit_codes.RESTART, "KeyRefused")
-    assert least < rotation.now < most
-
-
-def test_a_key_that_was_never_accepted_is_a_refused_key(pod: Pod) -> None:
-    rotation = Rotation(pod, "/output/", refreshed=None)
-    rotation.refusing = True
-    with pytest.raises(KeyRefused) as caught:
-        pod.end()
-    assert caught.value.exit_code == exit_codes.KEY_REFUSED
-
-
-def test_while_the_trainer_runs_a_refused_key_ends_the_sidecar_which_is_started_again(pod: Pod) -> None:
-    pod.checkpoint(200)
-    rotation = Rotation(pod, "/checkpoints/", refreshed=1)
-    with pytest.raises(KeyRefused) as caught:
-        pod.sync.run()
-    assert (caught.value.exit_code, rotation.looks) == (exit_codes.KEY_REFUSED, 0)
 
 
 @pytest.mark.parametrize(

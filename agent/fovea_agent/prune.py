@@ -1,0 +1,33 @@
+"""How publications that are no longer needed are deleted."""
+
+from fovea_api.contract import storage
+
+from fovea_agent import log
+from fovea_agent.checkpoints import to_prune
+from fovea_agent.errors import Corrupt, Missing, TooNew
+from fovea_agent.restore import published_numbers, read_manifest, stored_numbers
+from fovea_agent.store import Store
+
+
+def prune(store: Store, parent: str, keep: int) -> None:
+    """Delete the publications `<parent>/<number>` that are older than the newest `keep`, and what lies between them.
+
+    The manifest goes first, so that no reader starts on one. One in a format that is not known here stays as it is: how
+    its objects hang together with others is not known either.
+    """
+    published = published_numbers(store, parent)
+    for number in to_prune(published, stored_numbers(store, parent), keep):
+        prefix = f"{parent}/{number}"
+        manifest = storage.manifest(prefix)
+        if number in published:
+            try:
+                read_manifest(store, prefix)
+            except TooNew as error:
+                log.info("not pruned", publication=prefix, error=error.message)
+                continue
+            except (Corrupt, Missing):
+                pass
+            store.remove([manifest])
+        keys = [item.key for item in store.listing(f"{prefix}/") if item.key != manifest]
+        store.remove(keys)
+        log.info("pruned", publication=prefix, objects=len(keys))
