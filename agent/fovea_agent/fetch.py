@@ -12,7 +12,7 @@ from fovea_agent import log
 from fovea_agent.errors import Corrupt, Misconfigured, Missing, TooNew
 from fovea_agent.evaluation import metrics_of, too_large
 from fovea_agent.fence import raise_fence
-from fovea_agent.inputs import fetch_input
+from fovea_agent.inputs import Inputs
 from fovea_agent.leavings import Leavings
 from fovea_agent.publish import describe
 from fovea_agent.restore import Restored, Resumed, newest_first, published_numbers, read_manifest, restore_newest
@@ -44,9 +44,11 @@ class Fetch:
             # Only who publishes is fenced: the attempts of the other members are counted for themselves.
             raise_fence(self.store, self.job, self.plan.attempt)
         restored, says = self.restore_checkpoint()
+        folder = self.work.directory(environment.INPUT_DIR)
+        inputs = Inputs(self.store, self.job, folder, self.work.staging, self.transfers)
         leavings = Leavings(self.plan, self.store)
         for item in map(leavings.publication, self.plan.inputs):
-            fetch_input(self.store, item, self.work.directory(environment.INPUT_DIR), self.work.staging, self.transfers)
+            inputs.fetch(item)
         self.restore_cache()
         step = restored.number if restored else None
         return Termination(report.REASON_FETCHED, says, checkpoint_step=step), exit_codes.OK

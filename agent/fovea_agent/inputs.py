@@ -1,46 +1,186 @@
-"""Inputs of a job: users' own data (listed once, pinned by ETag) and publications (through their manifest)."""
+"""Inputs of a job: users' own data (listed once per job, pinned by ETag) and publications (through their manifest)."""
 
 import difflib
 import shutil
 from collections.abc import Iterable, Iterator
-from functools import partial
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from fovea_api.contract import listing, storage
 from fovea_api.contract.plan import INPUT_PUBLICATION, INPUT_STORE, Input
 
 from fovea_agent import log
-from fovea_agent.download import Wanted, download
-from fovea_agent.errors import Changed, Corrupt, KeyRefused, Misconfigured, Missing, TooNew
-from fovea_agent.parallel import run_all
+from fovea_agent.download import Wanted, downloads
+from fovea_agent.errors import Changed, Corrupt, KeyRefused, Misconfigured, Missing, Replaced, TooNew
+from fovea_agent.parallel import run_each
+from fovea_agent.pins import Draft, Pin
 from fovea_agent.restore import place, read_manifest, restore
 from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Store, StoredObject
 
 NEAR_MATCHES = 3
+SINGLE = "file"
+"""Path of an input that is one object, until it gets its name."""
 
 
-def fetch_input(store: Store, item: Input, directory: Path, staging: Path, transfers: int = DEFAULT_TRANSFERS) -> None:
-    """Fetch one input to `<directory>/<name>`, its identity beside it; one that is in its place is whole and stays."""
-    try:
-        location = storage.Location.parse(item.uri)
-        source = store.at(location.bucket)
-    except ValueError as error:
-        raise Misconfigured(
-            f"input {item.name!r}: {item.uri!r} cannot be read ({error}): correct spec.inputs.{item.name}"
-        ) from error
-    target = directory / item.name
-    if target.exists():
-        log.info("input is in its place already", input=item.name)
-        return
-    if item.kind == INPUT_PUBLICATION:
-        _fetch_publication(source, item, location, target, staging, transfers)
-    elif item.kind == INPUT_STORE:
-        _fetch_listed(source, item, location, target, staging, transfers)
-    else:
-        raise Misconfigured(
-            f"input {item.name!r} is of kind {item.kind!r}: is the agent's image older than the operator?"
-        )
+@dataclass(frozen=True)
+class Inputs:
+    """Where the inputs of a job go: `folder` holds one folder or file per name; `job` is the job's prefix in `store`."""
+
+    store: Store
+    job: str
+    folder: Path
+    staging: Path
+    transfers: int = DEFAULT_TRANSFERS
+
+    def fetch(self, item: Input) -> None:
+        """Fetch one input to `<folder>/<name>`, its identity beside it; one that is in its place is whole and stays."""
+        try:
+            location = storage.Location.parse(item.uri)
+            source = self.store.at(location.bucket)
+        except ValueError as error:
+            raise Misconfigured(
+                f"input {item.name!r}: {item.uri!r} cannot be read ({error}): correct spec.inputs.{item.name}"
+            ) from error
+        if (self.folder / item.name).exists():
+            log.info("input is in its place already", input=item.name)
+            return
+        if item.kind == INPUT_PUBLICATION:
+            self._fetch_publication(source, item, location)
+        elif item.kind == INPUT_STORE:
+            self._fetch_listed(source, item, location)
+        else:
+            raise Misconfigured(
+                f"input {item.name!r} is of kind {item.kind!r}: is the agent's image older than the operator?"
+            )
+
+    def _fetch_listed(self, source: Store, item: Input, location: storage.Location) -> None:
+        work = self.staging / f"input-{item.name}"
+        listed = Listed(source, item, location, Pin(self.store, self.job, item.name), work, self.transfers)
+        identity = listed.fetch()
+        identity.write(self.folder, item.name)
+        place(listed.tree / SINGLE if listed.single else listed.tree, self.folder / item.name)
+        shutil.rmtree(work)
+        log.info("input fetched", input=item.name, uri=item.uri, files=identity.files, bytes=identity.size)
+
+    def _fetch_publication(self, source: Store, item: Input, location: storage.Location) -> None:
+        try:
+            manifest = read_manifest(source, location.key)
+        except Missing:
+            raise missing_input(source, item, location) from None
+        except TooNew as error:
+            raise TooNew(f"input {item.name!r}: {error.message}; or run again what it was published by") from error
+        if item.digest and manifest.digest != item.digest:
+            raise Corrupt(
+                f"input {item.name!r}: {item.uri} has digest {manifest.digest}, expected is {item.digest}: it is not "
+                "what was published"
+            )
+        files = listing.Files()
+        for entry in sorted(manifest.entries, key=lambda entry: entry.path):
+            files.add(entry.path, entry.size, entry.sha256)
+        files.identity().write(self.folder, item.name)
+        try:
+            restore(source, location.key, manifest, self.folder / item.name, self.staging, self.transfers)
+        except (Corrupt, Missing) as error:
+            raise Corrupt(f"input {item.name!r}: {error.message}") from error
+        log.info("input fetched", input=item.name, uri=item.uri, files=len(manifest.entries), bytes=manifest.size)
+
+
+class Listed:
+    """Users' own data on its way: fetched while it is listed, or by the listing that this job's first attempt published."""
+
+    def __init__(
+        self, source: Store, item: Input, location: storage.Location, pin: Pin, work: Path, transfers: int
+    ) -> None:
+        self._source, self._item, self._location, self._pin = source, item, location, pin
+        self._work, self._transfers = work, transfers
+        self.tree = work / "tree"
+        self.single = False
+        """Whether the address is that of one object, not of a folder."""
+
+    def fetch(self) -> listing.Identity:
+        """Fetch it to `tree`; raises Changed when it changes meanwhile, Replaced when it has since the first attempt."""
+        while True:
+            self._begin()
+            published = self._pin.fetch(self._work)
+            if published is not None:
+                return self._fetch_again(published)
+            draft = self._work / "draft.jsonl.gz"
+            try:
+                identity = self._fetch_first(draft)
+            except (Changed, Missing, Corrupt) as error:
+                if self._pin.is_published():
+                    continue  # by another pod, which has read it as it is now
+                raise Changed(
+                    f"input {self._item.name!r} changed while it was fetched ({error.message}): the next attempt takes "
+                    "it as it is then; don't write to data that a job reads"
+                ) from error
+            if not identity.files:
+                raise missing_input(self._source, self._item, self._location)
+            # Only what was fetched whole: until then another attempt may take the data as it is.
+            if self._pin.publish(draft):
+                return identity
+            # Another pod of the job was first. Mostly it has read the same, and nothing is fetched twice.
+            published = self._pin.fetch(self._work)
+            if published is None or self._pin.identity(published) == identity:
+                return identity
+            log.warning("another pod of this job has read other data: fetching what it has", input=self._item.name)
+
+    def _begin(self) -> None:
+        # Left over from an earlier run of this container. What was listed then may have changed since; partial files
+        # carry their ETag in their names and go on.
+        if self.tree.exists():
+            shutil.rmtree(self.tree)
+        for folder in (self.tree, self._partials):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _partials(self) -> Path:
+        return self._work / "partials"
+
+    def _download(self, wanted: Iterable[Wanted]) -> None:
+        # The volume lives and dies with the pod: no fsync for what can be fetched again.
+        tasks = downloads(self._source, wanted, self.tree, self._partials, durable=False)
+        run_each(tasks, self._transfers)
+
+    def _fetch_first(self, file: Path) -> listing.Identity:
+        key = self._location.key
+        with Draft(file, self._item.uri) as draft:
+
+            def noted(planned: Iterable[Wanted]) -> Iterator[Wanted]:
+                for one in planned:
+                    draft.add("" if self.single else one.path, one.size, one.etag)
+                    yield one
+
+            self.single = False
+            self._download(noted(plan_listing(key, self._source.listing(f"{key}/" if key else ""))))
+            if not draft.files.count and not self._item.uri.endswith("/"):
+                found = self._source.find(key)
+                if found is not None:
+                    self.single = True
+                    self._download(noted([_single(found)]))
+            return draft.close()
+
+    def _fetch_again(self, file: Path) -> listing.Identity:
+        identity = self._pin.identity(file)
+        objects = self._pin.objects(file, self._location)
+        first = next(objects)
+        self.single = first.key == self._location.key
+        wanted = [_single(first)] if self.single else plan_listing(self._location.key, chain([first], objects))
+        try:
+            self._download(wanted)
+        except (Changed, Missing, Corrupt) as error:
+            raise Replaced(
+                f"input {self._item.name!r} is no longer what this job began with ({error.message}); all attempts of a "
+                "job read the same data. Submit a new job to train on the data as it is now; with spec.checkpoint.from "
+                "it goes on from this job's checkpoint"
+            ) from error
+        return identity
+
+
+def _single(found: StoredObject) -> Wanted:
+    return Wanted(found.key, SINGLE, found.size, etag=found.etag)
 
 
 def plan_listing(prefix: str, objects: Iterable[StoredObject]) -> Iterator[Wanted]:
@@ -88,74 +228,3 @@ def missing_input(store: Store, item: Input, location: storage.Location) -> Miss
         + (f"did you mean {hint}? Else " if hint else "")
         + f"correct spec.inputs.{item.name} or upload the data"
     )
-
-
-def _fetch_listed(
-    store: Store, item: Input, location: storage.Location, target: Path, staging: Path, transfers: int
-) -> None:
-    work = staging / f"input-{item.name}"
-    tree, partials = work / "tree", work / "partials"
-    if tree.exists():
-        # Left over from an earlier run of this container. What was listed then may have changed since; partial files
-        # carry their ETag in their names and go on.
-        shutil.rmtree(tree)
-    for folder in (tree, partials):
-        folder.mkdir(parents=True, exist_ok=True)
-
-    files = listing.Files()
-
-    def counted(planned: Iterable[Wanted]) -> Iterator[Wanted]:
-        for one in planned:
-            files.add(one.path, one.size, one.etag)
-            yield one
-
-    def fetch(one: Wanted) -> int:
-        # The volume lives and dies with the pod: no fsync for what can be fetched again.
-        download(store, one, tree, partials, durable=False)
-        return one.size
-
-    single: StoredObject | None = None
-    try:
-        wanted = plan_listing(location.key, store.listing(f"{location.key}/" if location.key else ""))
-        run_all((partial(fetch, one) for one in counted(wanted)), transfers)
-        if not files.count and not item.uri.endswith("/"):
-            single = store.find(location.key)
-            if single is not None:
-                fetch(Wanted(single.key, "file", single.size, etag=single.etag))
-                files.add("", single.size, single.etag)
-    except (Changed, Missing, Corrupt) as error:
-        raise Changed(
-            f"input {item.name!r} changed while it was fetched ({error.message}): the next attempt takes it as it is "
-            "then; don't write to data that a job reads"
-        ) from error
-    if not files.count:
-        raise missing_input(store, item, location)
-    files.identity().write(target.parent, item.name)
-    place(tree / "file" if single is not None else tree, target)
-    shutil.rmtree(work)
-    log.info("input fetched", input=item.name, uri=item.uri, files=files.count, bytes=files.size)
-
-
-def _fetch_publication(
-    store: Store, item: Input, location: storage.Location, target: Path, staging: Path, transfers: int
-) -> None:
-    try:
-        manifest = read_manifest(store, location.key)
-    except Missing:
-        raise missing_input(store, item, location) from None
-    except TooNew as error:
-        raise TooNew(f"input {item.name!r}: {error.message}; or run again what it was published by") from error
-    if item.digest and manifest.digest != item.digest:
-        raise Corrupt(
-            f"input {item.name!r}: {item.uri} has digest {manifest.digest}, expected is {item.digest}: it is not what "
-            "was published"
-        )
-    files = listing.Files()
-    for entry in sorted(manifest.entries, key=lambda entry: entry.path):
-        files.add(entry.path, entry.size, entry.sha256)
-    files.identity().write(target.parent, item.name)
-    try:
-        restore(store, location.key, manifest, target, staging, transfers)
-    except (Corrupt, Missing) as error:
-        raise Corrupt(f"input {item.name!r}: {error.message}") from error
-    log.info("input fetched", input=item.name, uri=item.uri, files=len(manifest.entries), bytes=manifest.size)

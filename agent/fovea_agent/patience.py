@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from fovea_agent import log
 from fovea_agent.errors import GraceExceeded, StoreUnreachable
+from fovea_agent.parallel import check_cancelled, sleep
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class Patience:
         limit: float | None,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] = sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._limit = limit
@@ -49,7 +50,11 @@ class Patience:
         self._limit, self._deadline = None, deadline
 
     def check(self, what: str) -> None:
-        """Raise GraceExceeded when the deadline has passed: what is started now would be cut off in the middle."""
+        """Raise GraceExceeded when the deadline has passed: what is started now would be cut off in the middle.
+
+        Raises Cancelled in a task of which nobody wants the result any more.
+        """
+        check_cancelled()
         if self._deadline is not None and self._clock() >= self._deadline:
             raise GraceExceeded(
                 f"the pod's grace period ended before everything was published (next: {what}): the store is too slow "

@@ -8,7 +8,16 @@ from fovea_api.contract import names
 from minio.error import InvalidResponseError, MinioAdminException, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError, SSLError
 
-from fovea_agent.errors import AgentError, Changed, KeyRefused, KeyUnknown, Misconfigured, Missing, StoreUnreachable
+from fovea_agent.errors import (
+    AgentError,
+    Changed,
+    Corrupt,
+    KeyRefused,
+    KeyUnknown,
+    Misconfigured,
+    Missing,
+    StoreUnreachable,
+)
 from fovea_agent.settings import StoreAccess
 
 _TRANSIENT = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"}
@@ -55,6 +64,8 @@ def failure(access: StoreAccess, bucket: str, key: str, status: int, code: str, 
         )
     if code in ("NoSuchKey", "NoSuchUpload") or (status == 404 and not code):
         return Missing(f"{where} is not in the store")
+    if code == "InvalidRange" or status == 416:
+        return Corrupt(f"{where} is corrupt: it is shorter than it was when it was published")
     if code == "BadDigest":
         return Changed(f"the file for {where} changed while it was sent")
     if code == "PreconditionFailed" or status == 412:

@@ -17,10 +17,10 @@ from fovea_api.contract import storage
 from fovea_api.contract.manifest import Manifest, ManifestError, UnknownFormat
 
 from fovea_agent import log
-from fovea_agent.download import Wanted, download
+from fovea_agent.download import Wanted, downloads
 from fovea_agent.errors import Corrupt, Missing, TooNew
 from fovea_agent.folder import Folder
-from fovea_agent.parallel import run_all
+from fovea_agent.parallel import run_all, run_each
 from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Store, StoredObject
 
@@ -103,7 +103,7 @@ def restore(
     for folder in (tree, partials):
         folder.mkdir(parents=True, exist_ok=True)
     wanted = (Wanted(f"{prefix}/{e.key}", e.path, e.size, sha256=e.sha256) for e in manifest.entries)
-    run_all((partial(download, store, item, tree, partials) for item in wanted), transfers)
+    run_each(downloads(store, wanted, tree, partials), transfers)
     for directory, _, _ in os.walk(tree, topdown=False):
         _fsync(Path(directory))
     place(tree, target)

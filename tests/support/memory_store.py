@@ -74,6 +74,8 @@ class MemoryStore(Store):
     def find(self, key: str) -> StoredObject | None:
         return next((item for item in self.objects(key) if item.key == key), None)
 
+    _find = find
+
     def read(self, key: str) -> bytes:
         if key not in self.content:
             raise Missing(key)

@@ -85,6 +85,11 @@ def fences(job_prefix: str) -> str:
     return f"{job_prefix}/fence/"
 
 
+def input_listing(job_prefix: str, name: str) -> str:
+    """Key of the listing (paths, sizes, ETags) by which all attempts of a job fetch the same objects as an input."""
+    return f"{job_prefix}/inputs/{name}.jsonl.gz"
+
+
 def cache(namespace: str, name: str) -> str:
     """Prefix under which each published generation of a named cache is a publication."""
     return f"{namespace}/cache/{name}"

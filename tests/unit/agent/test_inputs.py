@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fovea_agent.errors import Misconfigured
-from fovea_agent.inputs import fetch_input, near_matches, plan_listing
+from fovea_agent.inputs import Inputs, near_matches, plan_listing
 from fovea_agent.patience import Patience
 from fovea_agent.settings import StoreAccess
 from fovea_agent.store import Store, StoredObject
@@ -86,7 +86,7 @@ def test_a_data_set_is_not_planned_before_it_is_fetched() -> None:
 def test_an_address_that_no_store_could_have_is_the_users_to_correct(tmp_path: Path, uri: str) -> None:
     store = Store(StoreAccess("http://127.0.0.1:9", "fovea", "a", "b"), Patience(0))
     with pytest.raises(Misconfigured, match=r"input 'data': 's3://.*correct spec\.inputs\.data"):
-        fetch_input(store, Input("data", uri), tmp_path, tmp_path / "staging")
+        Inputs(store, "vision/jobs/j/u", tmp_path, tmp_path / "staging").fetch(Input("data", uri))
 
 
 def test_near_matches_are_the_most_similar_siblings() -> None:

@@ -8,7 +8,7 @@ from fovea_agent.errors import Conflict, Corrupt, TooNew
 from fovea_agent.fetch import Fetch
 from fovea_agent.fetch_model import fetch_model
 from fovea_agent.folder import Folder
-from fovea_agent.inputs import fetch_input
+from fovea_agent.inputs import Inputs
 from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, Sending, publish
 from fovea_agent.settings import WorkVolume
@@ -134,7 +134,7 @@ def test_a_model_and_an_input_of_a_newer_format_are_named_with_what_to_do(tmp_pa
         fetch_model(plan, store)
     item = Input("data", "s3://fovea/vision/models/m/1", INPUT_PUBLICATION, "sha256:0")
     with pytest.raises(TooNew, match=r"input 'data': .*9\.1\.0"):
-        fetch_input(store, item, tmp_path, tmp_path / "staging")
+        Inputs(store, JOB, tmp_path, tmp_path / "staging").fetch(item)
 
 
 def test_corrupt_is_still_corrupt(tmp_path: Path) -> None:
