@@ -14,7 +14,7 @@ from fovea_api.contract.plan import INPUT_JOB_MODEL, INPUT_JOB_OUTPUT, INPUT_PUB
 
 from fovea_agent import log
 from fovea_agent.errors import Corrupt, Misconfigured, Missing
-from fovea_agent.restore import read_manifest
+from fovea_agent.restore import read_manifest, stored_numbers
 from fovea_agent.store import Store, StoredObject
 
 PARTS = {INPUT_JOB_OUTPUT: "output", INPUT_JOB_MODEL: "model"}
@@ -112,7 +112,7 @@ class Leavings:
     def _outputs(self, source: Store, key: str, part: str) -> Iterator[Left]:
         """Outputs of every attempt; with part `model`, of those that published a model. Their age is the output's."""
         for job in self._jobs(source, key):
-            for attempt in _numbers(source, storage.outputs(job)):
+            for attempt in stored_numbers(source, storage.outputs(job)):
                 newest = source.find(storage.manifest(storage.output(job, attempt)))
                 prefix = storage.output(job, attempt) if part == "output" else storage.model(job, attempt)
                 if newest and (part == "output" or source.find(storage.manifest(prefix))):
@@ -122,7 +122,7 @@ class Leavings:
         for job in self._jobs(source, key):
             found = (
                 source.find(storage.manifest(storage.checkpoint(job, n)))
-                for n in _numbers(source, storage.checkpoints(job))
+                for n in stored_numbers(source, storage.checkpoints(job))
             )
             newest = max(filter(None, found), key=lambda item: item.modified, default=None)
             if newest:
@@ -156,8 +156,3 @@ class Leavings:
 
 def _age(left: Left) -> float:
     return left.newest.modified.timestamp()
-
-
-def _numbers(store: Store, parent: str) -> list[int]:
-    names = (child.removeprefix(f"{parent}/").rstrip("/") for child in store.children(f"{parent}/"))
-    return [int(name) for name in names if name.isascii() and name.isdecimal()]
