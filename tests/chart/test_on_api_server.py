@@ -191,6 +191,7 @@ def test_every_pod_meets_the_restricted_standard(chart: Chart, default_manifests
     chart.apply([account])
     templates = helm.pod_templates(default_manifests)
     assert set(templates) == {
+        "Deployment/fovea-namespace-keys",
         "Deployment/fovea-operator",
         "StatefulSet/fovea-object-store",
         "Job/fovea-installer",

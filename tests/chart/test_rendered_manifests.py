@@ -9,8 +9,9 @@ import pytest
 import yaml
 from fovea_api.contract import labels, names, storage
 from fovea_api.v1alpha1 import MachineType
+from fovea_api.v1alpha1.machine_type import MachineTypeSpec
 from fovea_operator.settings import Settings
-from support import helm
+from support import helm, kubelet_expansion
 from support.golden import Golden
 
 Manifests = list[helm.Manifest]
@@ -31,7 +32,7 @@ def without_generated(manifests: Manifests) -> dict[str, Any]:
 
 
 def operator_environment(manifests: Manifests) -> dict[str, str]:
-    container = helm.one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    container = helm.one(manifests, "Deployment", "fovea-operator")["spec"]["template"]["spec"]["containers"][0]
     return {variable["name"]: variable.get("value", "from a field") for variable in container["env"]}
 
 
@@ -72,7 +73,7 @@ def test_the_operator_is_reached_by_its_service_where_it_listens(default_manifes
     settings = Settings.from_environment(operator_environment(default_manifests))
     service = helm.one(default_manifests, "Service", "fovea-operator")
     ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
-    container = helm.one(default_manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    container = helm.one(default_manifests, "Deployment", "fovea-operator")["spec"]["template"]["spec"]["containers"][0]
     listening = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == listening == {"progress": settings.report_port, "metrics": settings.metrics_port}
     assert settings.report_url == f"http://fovea-operator.{helm.NAMESPACE}.svc:{settings.report_port}"
@@ -111,9 +112,9 @@ def test_the_test_pod_reaches_what_it_asks_whoever_else_may() -> None:
 
 
 def test_a_standby_does_not_keep_a_rollout_from_ending() -> None:
-    single = helm.one(helm.template(), "Deployment")["spec"]
+    single = helm.one(helm.template(), "Deployment", "fovea-operator")["spec"]
     assert single["strategy"] == {"type": "Recreate"}
-    double = helm.one(helm.template({"operator": {"replicas": 2}}), "Deployment")["spec"]
+    double = helm.one(helm.template({"operator": {"replicas": 2}}), "Deployment", "fovea-operator")["spec"]
     assert double["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": "100%"}
     assert double["progressDeadlineSeconds"] == 2**31 - 1
 
@@ -189,3 +190,45 @@ def test_nothing_of_the_release_needs_more_than_the_release_to_be_removed(defaul
     assert not [item for item in default_manifests if item["metadata"].get("finalizers")]
     for hook in filter(helm.is_hook, default_manifests):
         assert hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+
+
+def test_settings_and_shared_prefixes_reach_their_programs_byte_for_byte() -> None:
+    text = "a$$b/$(HOME)/$(FOVEA_OPERATOR_NAMESPACE)$"
+    manifests = helm.template({"serving": {"command": [text]}, "objectStore": {"sharedPrefixes": [text]}})
+    operator = helm.one(manifests, "Deployment", "fovea-operator")["spec"]["template"]["spec"]["containers"][0]
+    variables = kubelet_expansion.environment(operator)
+    assert variables["FOVEA_OPERATOR_SERVER_COMMAND"] == text
+    for kind, name in (("Job", "fovea-provision"), ("Deployment", "fovea-namespace-keys")):
+        container = helm.one(manifests, kind, name)["spec"]["template"]["spec"]["containers"][0]
+        assert f"--shared-prefix={text}" in kubelet_expansion.command_line(container)
+
+
+def test_agents_get_the_resources_of_the_values() -> None:
+    values = {"agent": {"cpu": 0.1, "cpuLimit": 1, "memory": "1Gi", "memoryLimit": 2147483648}}
+    operator = helm.one(helm.template(values), "Deployment", "fovea-operator")
+    variables = kubelet_expansion.environment(operator["spec"]["template"]["spec"]["containers"][0])
+    settings = Settings.from_environment(variables)
+    found = (settings.agent_cpu, settings.agent_cpu_limit, settings.agent_memory, settings.agent_memory_limit)
+    assert found == ("0.1", "1", "1Gi", "2147483648")
+
+
+def test_a_machine_types_pod_fields_reach_its_kind() -> None:
+    given = {
+        "cpu": "1",
+        "memory": "1Gi",
+        "agent": {"cpu": 0.5, "cpuLimit": 2, "memory": 1073741824},
+        "podLabels": {"cost-center": "42"},
+        "podAnnotations": {"example.com/a": "b"},
+        "runtimeClassName": "gvisor",
+        "priorityClassName": "high",
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}},
+    }
+    made = helm.one(helm.template({"machineTypes": {"mine": given}}), "ConfigMap", "fovea-installer")
+    types = {
+        item["metadata"]["name"]: item["spec"]
+        for item in yaml.safe_load_all(made["data"]["machine-types.yaml"])
+        if item
+    }
+    wanted = given | {"agent": {"cpu": "0.5", "cpuLimit": "2", "memory": "1073741824"}}
+    assert types["mine"] == wanted
+    assert MachineTypeSpec.model_validate(wanted).dump().items() >= wanted.items()

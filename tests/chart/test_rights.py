@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from fovea_api.contract import names
 from fovea_api.v1alpha1 import KINDS
 from fovea_operator.cluster import resources
 from support import helm, operator_access
@@ -10,6 +11,7 @@ from support.operator_access import Access
 
 Rules = list[dict[str, Any]]
 OPERATOR = "fovea-operator"
+NAMESPACE_KEYS = "fovea-namespace-keys"
 
 
 def flat(rules: Rules) -> set[tuple[Access, str]]:
@@ -98,15 +100,22 @@ def test_everything_that_is_watched_may_be_listed_and_watched() -> None:
     }
 
 
-def test_nobody_but_a_hook_may_touch_secrets_or_definitions(default_manifests: list[helm.Manifest]) -> None:
+def test_nobody_but_a_hook_may_touch_definitions_or_secrets_but_for_the_keys_of_labelled_namespaces(
+    default_manifests: list[helm.Manifest],
+) -> None:
     sensitive = {
         "secrets",
         "customresourcedefinitions",
         "validatingadmissionpolicies",
         "validatingadmissionpolicybindings",
     }
+    assert rights_of(default_manifests, NAMESPACE_KEYS) == {
+        "": {(Access("", "namespaces", "list"), "")}
+        | {(Access("", "secrets", verb), names.OBJECT_STORE_SECRET) for verb in ("get", "create", "patch")}
+    }
     for role in default_manifests:
-        if role["kind"] in ("Role", "ClusterRole") and not helm.is_hook(role):
+        named = role["metadata"]["name"]
+        if role["kind"] in ("Role", "ClusterRole") and not helm.is_hook(role) and named != NAMESPACE_KEYS:
             assert not sensitive & {access.resource for access, _ in flat(role["rules"])}, role["metadata"]["name"]
 
 

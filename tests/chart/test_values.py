@@ -192,7 +192,9 @@ def test_the_operator_takes_every_number_that_the_schema_allows(bound: str) -> N
     values: dict[str, dict[str, float]] = {"operator": {}, "training": {}}
     for (part, name), value in numbers.items():
         values[part][name] = value
-    container = helm.one(helm.template(values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    container = helm.one(helm.template(values), "Deployment", "fovea-operator")["spec"]["template"]["spec"][
+        "containers"
+    ][0]
     environment = {item["name"]: item["value"] for item in container["env"] if "value" in item}
     settings = Settings.from_environment(environment)
     taken = {name: getattr(settings, re.sub(r"([A-Z])", r"_\1", name).lower()) for name in values["training"]}
@@ -211,7 +213,7 @@ def test_the_reference_page_is_made_of_the_comments() -> None:
 
 def test_the_embedded_profile_uses_our_model_server_and_nothing_that_the_chart_does_not_know() -> None:
     manifests = helm.template({}, "--values", str(helm.EMBEDDED_PROFILE))
-    container = helm.one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    container = helm.one(manifests, "Deployment", "fovea-operator")["spec"]["template"]["spec"]["containers"][0]
     variables = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert variables["FOVEA_OPERATOR_SERVER_COMMAND"] == "fovea-model-server"
     assert variables["FOVEA_OPERATOR_MODEL_SERVICE_TYPE"] == "NodePort"

@@ -133,6 +133,38 @@ helm.sh/hook-weight: {{ index . 1 | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
+{{/* What gives a namespace its key may: its Secret, by name. */}}
+{{- define "fovea.namespaceKeys.rules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [fovea-object-store]
+  verbs: [get, create, patch]
+{{- end }}
+
+{{/* `fovea-agent provision`, whichever namespaces it is for. */}}
+{{- define "fovea.provision.arguments" -}}
+- --endpoint={{ include "fovea.objectStore.endpoint" . }}
+- --bucket={{ .Values.objectStore.bucket }}
+- {{ printf "--region=%s" .Values.objectStore.region | include "fovea.escaped" | quote }}
+{{- range .Values.objectStore.sharedPrefixes }}
+- {{ printf "--shared-prefix=%s" . | include "fovea.escaped" | quote }}
+{{- end }}
+- --apply
+{{- end }}
+
+{{- define "fovea.provision.rootKey" -}}
+- name: MINIO_ROOT_USER
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: rootUser
+- name: MINIO_ROOT_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: rootPassword
+{{- end }}
+
 {{/* What the operator does where jobs and models live; tests/chart compares it with what its code does. */}}
 {{- define "fovea.operator.rules" -}}
 - apiGroups: [fovea.dev]
