@@ -44,7 +44,9 @@ def test_a_limit_range_is_named_as_the_cause_and_the_pod_made_when_it_is_gone(
 ) -> None:
     cluster.create(limit_range(**limits))
     cluster.create(training_job())
-    refused(cluster, "A LimitRange of the namespace is the cause", "MachineType standard", "training.agentResources")
+    refused(
+        cluster, "A LimitRange of the namespace is the cause", "MachineType standard", "agent.cpuLimit and its siblings"
+    )
     cluster.delete("LimitRange", "team-limits")
     cluster.wait("the pod", lambda: cluster.get("Pod", pod_name("digits")))
 
@@ -55,4 +57,9 @@ def test_a_quota_on_cpu_limits_says_which_settings_give_them(cluster: Cluster, o
     cluster.create(quota)
     cluster.patch("ResourceQuota", "team", {"status": {"hard": hard, "used": dict.fromkeys(hard, "0")}}, "status")
     cluster.create(training_job())
-    refused(cluster, "ResourceQuota team of the namespace wants limits.cpu", "spec.cpuLimit", "training.agentResources")
+    refused(
+        cluster,
+        "ResourceQuota team of the namespace wants limits.cpu",
+        "spec.cpuLimit",
+        "agent.cpuLimit and its siblings",
+    )

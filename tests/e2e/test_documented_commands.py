@@ -62,6 +62,7 @@ RUN_BY = {
     r"helm (install|upgrade|test) fovea .*": "tests/e2e/test_rollout.py::test_an_upgrade_of_fovea_touches_no_model_that_is_served",
     r"helm uninstall fovea .*": UNINSTALL,
     r"kubectl create namespace vision": FIVE,
+    r"kubectl (create|label) namespace speech.*": "tests/e2e/test_tenancy.py::test_a_namespace_that_is_labelled_gets_a_key_of_its_own_within_a_minute",
     r"kubectl -n vision create secret generic fovea-object-store .*": KUBECTL,
     r"kubectl delete (crd|validatingadmissionpolic).*": UNINSTALL,
     r"kubectl -n (fovea-system|vision) delete .*": UNINSTALL,

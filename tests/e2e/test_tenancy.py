@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from fovea_agent.errors import KeyRefused
 from fovea_agent.store import Store
-from fovea_api.contract import environment, names, storage
+from fovea_api.contract import environment, labels, names, storage
 from support.installed_store import key_of, port_forward, root_store, store_of
+from support.polling import until
 from support.team_jobs import TeamJobs, program, team_jobs
 
 TEAM, OTHER_TEAM = "vision", "speech"
@@ -166,6 +167,39 @@ def test_a_teams_key_reaches_its_own_prefix(cluster: Any, endpoint: str, unique:
     assert [item.key for item in own.objects(f"{storage.dataset(TEAM, unique)}/")] == [key]
     own.remove([key])
     assert own.find(key) is None
+
+
+@pytest.fixture
+def new_team(cluster: Any) -> Iterator[str]:
+    """A namespace that the chart's values do not name."""
+    name = f"speech-{uuid.uuid4().hex[:6]}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("label", "namespace", name, f"{labels.OBJECT_STORE}=disabled", "--overwrite")
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def test_a_namespace_that_is_labelled_gets_a_key_of_its_own_within_a_minute(
+    cluster: Any, endpoint: str, new_team: str, others: str
+) -> None:
+    secret = ("get", "secret", "-n", new_team, "--ignore-not-found", "-o", "name", names.OBJECT_STORE_SECRET)
+    assert cluster.kubectl(*secret) == ""
+    cluster.kubectl("label", "namespace", new_team, f"{labels.OBJECT_STORE}=enabled")
+    until(lambda: cluster.kubectl(*secret), seconds=60, what=f"{new_team} has a key")
+    own = store_of(cluster.kubectl, endpoint, new_team)
+    put(own, f"{new_team}/datasets/own.txt", b"ours")
+    with pytest.raises(KeyRefused):
+        own.read(others)
+    cluster.kubectl("label", "namespace", new_team, f"{labels.OBJECT_STORE}=disabled", "--overwrite")
+    until(lambda: is_refused(own, new_team), seconds=60, what=f"the key of {new_team} is withdrawn")
+
+
+def is_refused(store: Store, namespace: str) -> bool:
+    try:
+        store.objects(f"{namespace}/")
+    except KeyRefused:
+        return True
+    return False
 
 
 TRIES: dict[str, Callable[[Store, str], object]] = {

@@ -13,6 +13,13 @@ _INVALID = re.compile(r'Pod "[^"]*" is invalid: (?P<causes>.*)', re.DOTALL)
 """Only the API server's own validation says so; a policy's refusal, which may come as 422 too, says "is forbidden"."""
 _FIELD = re.compile(r"\b(?:spec|metadata)\.[^\s:,]+(?=: )")
 _OF_CONTAINER = re.compile(r"spec\.(containers\[0\](?!\.resources)|volumes\[\d+\](?!.*sizeLimit)|imagePullSecrets)")
+_OF_POD = re.compile(r"spec\.affinity|metadata\.(labels|annotations)")
+"""What spec.pod brings; the MachineType may bring the same."""
+_NOT_THERE = {
+    "ServiceAccount": re.compile(r'serviceaccounts? "(?P<name>[^"]*)" not found'),
+    "PriorityClass": re.compile(r"no PriorityClass with name (?P<name>\S+) was found"),
+    "RuntimeClass": re.compile(r'RuntimeClass "(?P<name>[^"]*)" not found'),
+}
 _UNSPECIFIED = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<wanted>.*)")
 _RESOURCE = re.compile(r"\b(?:limits|requests)\.[a-z.-]+|\b(?:cpu|memory|ephemeral-storage)(?= for:)")
 _EXCEEDED = re.compile(r"exceeded quota: (?P<quota>[^,:\s]+)")
@@ -38,13 +45,16 @@ def of_pod(view: View, machine_type: str) -> Refusal:
         remedy = cause or "Free the quota or correct the policy, or cancel the job."
         return Refusal(f"The API server refuses the pod: {said}. It is tried again. {remedy}")
     # A job that had a pod before has a valid container: then something else has changed.
-    own = view.spec.trainer.container is not None and not view.begun
-    if own and any(_OF_CONTAINER.match(field) for field in _FIELD.findall(invalid["causes"])):
-        return Refusal(
-            f"Failed: no pod can be made of spec.trainer.container. The API server says: {said}. Correct it and submit a "
-            "new job.",
-            final=True,
-        )
+    fields = () if view.begun else _FIELD.findall(invalid["causes"])
+    for own, pattern in (
+        ("spec.trainer.container" if view.spec.trainer.container else "", _OF_CONTAINER),
+        ("spec.pod" if _brings_alone(view, machine_type) else "", _OF_POD),
+    ):
+        if own and any(pattern.match(field) for field in fields):
+            return Refusal(
+                f"Failed: no pod can be made of {own}. The API server says: {said}. Correct it and submit a new job.",
+                final=True,
+            )
     if cause:
         return Refusal(f"The API server refuses the pod: {said}. It is tried again. {cause}")
     return Refusal(
@@ -53,15 +63,26 @@ def of_pod(view: View, machine_type: str) -> Refusal:
     )
 
 
+def _brings_alone(view: View, machine_type: str) -> bool:
+    """Whether labels, annotations and affinity of the pod are the job's own, and not the machine type's as well."""
+    found = view.observed.machine_types.get(machine_type)
+    spec = found.spec if found else None
+    shared = spec is None or spec.affinity or spec.pod_labels or spec.pod_annotations
+    return view.spec.pod is not None and not shared
+
+
 def cause_of(said: str, machine_type: str) -> str:
-    """Which limit of the namespace the words are about, and what to change; empty when they are about none."""
+    """What is missing, or which limit of the namespace the words are about, and what to change; empty: neither."""
     ask = "Ask the platform team to change it"
+    for kind, pattern in _NOT_THERE.items():
+        if found := pattern.search(said):
+            return _missing(kind, found["name"], machine_type)
     if found := _UNSPECIFIED.search(said):
         missing = ", ".join(dict.fromkeys(_RESOURCE.findall(found["wanted"])))
         return (
             f"ResourceQuota {found['quota']} of the namespace wants {missing} of every container. Ask the platform team to "
             f"set it: for the program in MachineType {machine_type} (spec.cpuLimit for limits.cpu), for Fovea's agents with "
-            "training.agentResources in the chart's values."
+            "agent.cpuLimit and its siblings in the chart's values, or spec.agent of the MachineType."
         )
     if found := _EXCEEDED.search(said):
         return (
@@ -72,12 +93,21 @@ def cause_of(said: str, machine_type: str) -> str:
         return (
             "A LimitRange of the namespace is the cause (see: kubectl describe limitrange): it bounds what every container "
             f"or pod may request. {ask}, or the resources of MachineType {machine_type}, or, where Fovea's agents are "
-            "outside its bounds, training.agentResources in the chart's values."
+            "outside its bounds, agent.cpuLimit and its siblings in the chart's values, or spec.agent of the MachineType."
         )
     if _ABOVE_LIMIT.search(said):
         return (
             "A LimitRange of the namespace is the cause (see: kubectl describe limitrange): its default limit is less than "
             f"what is requested. {ask}, or to set the limit (spec.cpuLimit) in MachineType {machine_type}, or, for Fovea's "
-            "agents, training.agentResources in the chart's values."
+            "agents, agent.cpuLimit and its siblings in the chart's values, or spec.agent of the MachineType."
         )
     return ""
+
+
+def _missing(kind: str, name: str, machine_type: str) -> str:
+    make = f"There is no {kind} {name}"
+    if kind == "ServiceAccount":
+        return f"{make} in the namespace: create it (kubectl create serviceaccount {name}), or cancel and correct spec.pod."
+    if kind == "PriorityClass":
+        return f"{make}: it comes from MachineType {machine_type} (platform team) or from spec.pod. Create it, or correct the name."
+    return f"{make}: ask the platform team to correct spec.runtimeClassName of MachineType {machine_type}, or to create it."

@@ -2,6 +2,8 @@
 
 import pytest
 from fovea_operator.reconcile import refusal
+from support.decision_table import decide
+from support.observations import job, machine, observed
 
 SAID = {
     'pods "p" is forbidden: maximum cpu usage per Container is 20m, but request is 50m': "LimitRange",
@@ -16,6 +18,11 @@ SAID = {
         "ResourceQuota team of the namespace wants limits.cpu of every container"
     ),
     'pods "p" is forbidden: failed quota: team: must specify cpu for: trainer; memory for: trainer': "wants cpu, memory of",
+    'pods "p" is forbidden: error looking up service account vision/nobody: serviceaccount "nobody" not found': (
+        "There is no ServiceAccount nobody in the namespace: create it (kubectl create serviceaccount nobody)"
+    ),
+    'pods "p" is forbidden: no PriorityClass with name urgent was found': "There is no PriorityClass urgent",
+    'pods "p" is forbidden: pod rejected: RuntimeClass "gv" not found': "There is no RuntimeClass gv: ask the platform team",
     "ValidatingAdmissionPolicy 'images' denied request: not ours": "",
     "": "",
 }
@@ -26,4 +33,27 @@ def test_the_limit_of_the_namespace_is_named_with_what_to_change(said: str) -> N
     found = refusal.cause_of(said, "huge")
     assert SAID[said] in found
     assert bool(found) == bool(SAID[said])
-    assert not found or "MachineType huge" in found or "machine type than huge" in found
+    assert not found or "ServiceAccount" in found or "MachineType huge" in found or "machine type than huge" in found
+
+
+INVALID = (
+    'Pod "digits-chief-0-0" is invalid: spec.affinity.podAffinity.required[0].topologyKey: Invalid value: "a b": no'
+)
+
+
+@pytest.mark.parametrize(
+    ("of", "options", "final"),
+    [
+        ({}, {"affinity": {}}, True),
+        ({"podLabels": {"a": "b"}}, {"affinity": {}}, False),
+        ({"affinity": {}}, {}, False),
+    ],
+)
+def test_what_spec_pod_alone_brings_and_can_never_be_ends_the_job(
+    of: dict[str, object], options: dict[str, object], final: bool
+) -> None:
+    seen = observed(job(pod=options), machine_types=[machine(**of)], refused=INVALID)
+    status = decide(seen).status
+    assert status is not None
+    assert (status["state"] == "FAILED") is final
+    assert ("no pod can be made of spec.pod" in status["message"]) is final
