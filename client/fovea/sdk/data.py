@@ -49,7 +49,7 @@ class Data:
         threads, one at a time.
         """
         object_names.new("data set", name)
-        files = local_files.scan(Path(folder), exclude)
+        files = local_files.scan(Path(folder), exclude, notice)
         prefix = storage.dataset(self._cluster.namespace, name)
         with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
             result = uploading.upload(store, files, prefix, parallel=parallel, progress=progress)

@@ -3,13 +3,16 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 from .errors import InvalidError
+
+_LINES = 20
+"""At most so many lines of one kind are printed; the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -33,55 +36,121 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def scan(folder: Path, exclude: Iterable[str] = ()) -> list[LocalFile]:
+def scan(
+    folder: Path,
+    exclude: Iterable[str] = (),
+    notice: Callable[[str], None] = lambda _: None,
+    remedy: str = "leave it out: --exclude 'NAME OR PATTERN'",
+) -> list[LocalFile]:
     """All files below a folder in order of name, symbolic links followed. `exclude`: patterns of names or paths.
 
-    Raises InvalidError when there are none, and for what cannot be read or would never end: left out silently, it would
-    be missing in the store, or with `--delete` be removed there.
+    `notice` gets a line for each thing without content (a named pipe, an empty folder), which is left out; `remedy` is
+    how else than by mending it a thing that cannot be uploaded is dealt with. Raises
+    InvalidError that names everything that cannot be uploaded, and when there are no files: what was left out silently
+    would be missing in the store, or with `--delete` be removed there.
     """
     if not folder.is_dir():
-        raise InvalidError(f"{folder} is not a folder: name the folder whose content is to be uploaded")
-    patterns = tuple(exclude)
-    found = []
-    for path in sorted(_walk(folder, patterns)):
-        with reading(path):
+        raise InvalidError(f"{shown(str(folder))} is not a folder: name the folder whose content is to be uploaded")
+    found = _Walk(folder, tuple(exclude))
+    found.walk()
+    if found.troubles:
+        lines = [f"  - {line}" for line in sorted(found.troubles)]
+        raise InvalidError(
+            f"{len(lines)} {'entry' if len(lines) == 1 else 'entries'} of {shown(str(folder))} cannot be uploaded, "
+            "nothing was sent:\n" + "\n".join(_first(lines, "  - and {} more")) + "\n"
+            f"Mend what is named, or {remedy}"
+        )
+    if not found.files:
+        raise InvalidError(f"{shown(str(folder))} holds no files" + (" that are not excluded" if exclude else ""))
+    for line in _first(sorted(found.left_out), "{} more were left out for such reasons."):
+        notice(line)
+    return sorted(found.files, key=lambda file: file.path)
+
+
+def shown(name: str) -> str:
+    """A name for a message: bytes that are not UTF-8 as \\xff."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _first(lines: list[str], rest: str) -> list[str]:
+    more = len(lines) - _LINES
+    return [*lines[:_LINES], rest.format(more)] if more > 0 else lines
+
+
+_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
+
+
+class _Walk:
+    """One walk through a folder: its files, what has no content, and what cannot be uploaded (a line for each)."""
+
+    def __init__(self, folder: Path, exclude: tuple[str, ...]) -> None:
+        self._folder, self._exclude = folder, exclude
+        self.files: list[LocalFile] = []
+        self.left_out: list[str] = []
+        self.troubles: list[str] = []
+
+    def walk(self) -> None:
+        for parent, folders, files in os.walk(self._folder, followlinks=True, onerror=self._unreadable):
+            here = Path(parent)
+            if here != self._folder and not folders and not files:
+                self.left_out.append(
+                    f"{self._name(here)} is an empty folder: left out, since an object store keeps files only."
+                )
+            folders[:] = [name for name in folders if self._wanted(here / name) and not self._leads_back(here / name)]
+            for name in files:
+                if self._wanted(here / name):
+                    self._add(here / name)
+
+    def _add(self, path: Path) -> None:
+        name = self._name(path)
+        try:
             known = path.stat()
-        if stat.S_ISREG(known.st_mode):
-            found.append(LocalFile(path, path.relative_to(folder).as_posix(), known.st_size))
-    if not found:
-        raise InvalidError(f"{folder} holds no files" + (" that are not excluded" if patterns else ""))
-    return found
-
-
-def _walk(folder: Path, exclude: tuple[str, ...]) -> Iterator[Path]:
-    """What is in a folder and in those below it and is no folder."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    def wanted(path: Path) -> bool:
-        name = path.relative_to(folder).as_posix()
-        return not any(fnmatch(name, pattern) or fnmatch(path.name, pattern) for pattern in exclude)
-
-    with reading(folder):
-        for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-            _check_no_loop(folder, Path(parent))
-            folders[:] = [name for name in folders if wanted(Path(parent, name))]
-            yield from (path for name in files if wanted(path := Path(parent, name)))
-
-
-def _check_no_loop(folder: Path, below: Path) -> None:
-    """Raise InvalidError for a folder that is one of those it lies in."""
-    if not below.is_symlink() or below == folder:
-        return
-    here = below.stat()
-    for above in below.parents:
-        if os.path.samestat(above.stat(), here):
-            raise InvalidError(
-                f"{below} is a link to {below.resolve()}, in which it lies itself: leave it out of the upload"
-            )
-        if above == folder:
+        except OSError as error:
+            self._unreadable(error)
             return
+        kind = _KINDS.get(stat.S_IFMT(known.st_mode))
+        if kind is not None:
+            self.left_out.append(f"{name} is {kind}: left out, since it has no content to upload.")
+        elif not os.access(path, os.R_OK):
+            self.troubles.append(f"{name} cannot be read (Permission denied): make it readable")
+        elif not _is_utf_8(key := path.relative_to(self._folder).as_posix()):
+            self.troubles.append(f"{name}: this name is not UTF-8, which keys of an object store are: rename it")
+        else:
+            self.files.append(LocalFile(path, key, known.st_size))
+
+    def _unreadable(self, error: OSError) -> None:
+        path = Path(os.fsdecode(error.filename or self._folder))
+        remedy = "it is a link to nothing" if path.is_symlink() and not path.exists() else "make it readable"
+        self.troubles.append(f"{self._name(path)} cannot be read ({error.strerror or error}): {remedy}")
+
+    def _leads_back(self, below: Path) -> bool:
+        """Whether a folder is one of those it lies in."""
+        if not below.is_symlink():
+            return False
+        here = below.stat()
+        for above in below.parents:
+            if os.path.samestat(above.stat(), here):
+                target = shown(str(below.resolve()))
+                self.troubles.append(f"{self._name(below)} is a link to {target}, in which it lies itself")
+                return True
+            if above == self._folder:
+                return False
+        return False
+
+    def _wanted(self, path: Path) -> bool:
+        name = path.relative_to(self._folder).as_posix()
+        return not any(fnmatch(name, pattern) or fnmatch(path.name, pattern) for pattern in self._exclude)
+
+    def _name(self, path: Path) -> str:
+        return shown(path.relative_to(self._folder).as_posix())
+
+
+def _is_utf_8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def etag(path: Path, part_size: int) -> str:

@@ -1,145 +1,48 @@
-"""The object store as a user reaches it: S3 variables or the namespace's Secret, straight or through a port-forward."""
+"""The object store as a user reaches it: straight, or through a port-forward. `store_access` finds the keys."""
 
-import base64
 import io
-import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fovea_api.contract import labels, names, storage
+from fovea_api.contract import labels, names
 
 from .api_errors import Target
 from .cluster import Cluster, in_pod
-from .errors import ForbiddenError, FoveaError, InvalidError, NotFoundError, StoreError, UnreachableError
+from .errors import ConflictError, FoveaError, InvalidError, StoreError, UnreachableError
 from .local_files import reading
 from .port_forward import PortForward, to_pod, to_pods
 from .resources import core_path
+from .store_access import BUCKET_VARIABLE, Access, find_access
 
 PART_SIZE = 16 * 1024 * 1024
 """Files above this go up in parts of it. It is part of a big object's ETag, so a change sends such files anew."""
-_BUCKET_VARIABLE = "FOVEA_BUCKET"
-"""None of the S3 variables names a bucket; the Secret does, but it is not read where they are enough."""
-_REGION = "us-east-1"
 _PROBE_SECONDS = 2.0
 _CERTIFICATE = re.compile(r"-----BEGIN ([A-Z0-9 ]*CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Access:
-    """How to reach the store, and where that was read (for messages)."""
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object of a listing: its key, size in bytes, ETag without quotes, and time of its last change."""
 
-    endpoint: str
-    access_key: str
-    secret_key: str
-    source: str
-    bucket: str = storage.BUCKET
-    bucket_source: str = "Fovea's default"
-    region: str = _REGION
-    session_token: str = ""
-    ca_pem: str = ""
-
-
-def from_environment(environ: Mapping[str, str], endpoint: str | None) -> Access | None:
-    """Access by the usual S3 variables; None without keys. Its endpoint is empty when none is named."""
-    key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-    if not key or not secret:
-        return None
-    bundle = environ.get("AWS_CA_BUNDLE")
-    try:
-        pem = Path(bundle).read_text(encoding="utf-8", errors="replace") if bundle else ""
-    except OSError as error:
-        raise InvalidError(f"AWS_CA_BUNDLE={bundle} cannot be read: {error.strerror or error}") from error
-    return Access(
-        endpoint=endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or "",
-        access_key=key,
-        secret_key=secret,
-        source="the AWS_ variables",
-        region=_named_region(environ) or _REGION,
-        session_token=environ.get("AWS_SESSION_TOKEN", ""),
-        ca_pem=pem,
-    )
-
-
-def from_secret(data: Mapping[str, str], namespace: str) -> Access:
-    """Access by the decoded Secret of a namespace; raises InvalidError naming a missing key."""
-    where = f"Secret {names.OBJECT_STORE_SECRET} in namespace {namespace}"
-    bucket = data.get(storage.SECRET_BUCKET)
-    for key in (storage.SECRET_ENDPOINT, storage.SECRET_ACCESS_KEY, storage.SECRET_SECRET_KEY):
-        if not data.get(key):
-            raise InvalidError(f"{where} has no key {key}: ask the platform team to renew it")
-    return Access(
-        endpoint=data[storage.SECRET_ENDPOINT],
-        access_key=data[storage.SECRET_ACCESS_KEY],
-        secret_key=data[storage.SECRET_SECRET_KEY],
-        source=where,
-        bucket=bucket or storage.BUCKET,
-        bucket_source=where if bucket else Access.bucket_source,
-        region=data.get(storage.SECRET_REGION) or _REGION,
-        ca_pem=data.get(storage.SECRET_CA_BUNDLE, ""),
-    )
-
-
-def find_access(cluster: Cluster, endpoint: str | None) -> Access:
-    """The S3 variables, else the namespace's Secret; raises what kept it from both, with the next step.
-
-    What both leave out is the Secret's to say: with keys alone its endpoint and region. FOVEA_BUCKET names the bucket.
-    """
-    access, bucket = _given_or_read(cluster, endpoint), os.environ.get(_BUCKET_VARIABLE)
-    return replace(access, bucket=bucket, bucket_source=_BUCKET_VARIABLE) if bucket else access
-
-
-def _given_or_read(cluster: Cluster, endpoint: str | None) -> Access:
-    given = from_environment(os.environ, endpoint)
-    if given and given.endpoint:
-        return given
-    try:
-        secret = _read_secret(cluster)
-    except (NotFoundError, ForbiddenError) as error:
-        wanted = "AWS_ENDPOINT_URL" if given else "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
-        raise type(error)(
-            f"no way to the object store of namespace {cluster.namespace}: set {wanted}, "
-            f"or have the platform team let you read the Secret {names.OBJECT_STORE_SECRET} ({error})"
-        ) from error
-    access = from_secret(secret, cluster.namespace)
-    if given:
-        return replace(
-            access,
-            access_key=given.access_key,
-            secret_key=given.secret_key,
-            session_token=given.session_token,
-            source=given.source,
-            region=_named_region(os.environ) or access.region,
-            ca_pem=given.ca_pem or access.ca_pem,
-        )
-    return replace(access, endpoint=endpoint) if endpoint else access
-
-
-def _named_region(environ: Mapping[str, str]) -> str:
-    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
-
-
-def _read_secret(cluster: Cluster) -> dict[str, str]:
-    name = names.OBJECT_STORE_SECRET
-    target = Target("get", "Secret", "secrets", cluster.namespace, name, ours=False)
-    document = cluster.get(target, core_path(cluster.namespace, "secrets", name))
-    return {
-        key: base64.b64decode(value).decode(errors="replace") for key, value in (document.get("data") or {}).items()
-    }
+    key: str
+    size: int
+    etag: str
+    modified: datetime | None = None
 
 
 class Store:
     """One bucket. Errors of S3 and of the network become StoreError and UnreachableError in `_answered`."""
 
-    def __init__(self, access: Access, *, via: str = "", connections: int = 16) -> None:
-        """`via` is host:port of a port-forward that leads to the endpoint."""
+    def __init__(self, access: Access, *, via: str = "", connections: int = 16, brief: bool = False) -> None:
+        """`via` is host:port of a port-forward that leads to the endpoint. `brief`: give up after seconds."""
         import urllib3
         from minio import Minio
         from minio.helpers import check_bucket_name
@@ -162,8 +65,10 @@ class Store:
             tls |= {"server_hostname": parts.hostname, "assert_hostname": parts.hostname}
         self._http = urllib3.PoolManager(
             maxsize=connections,
-            timeout=urllib3.Timeout(connect=5, read=120),
-            retries=urllib3.Retry(total=5, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504)),
+            timeout=urllib3.Timeout(connect=3, read=10) if brief else urllib3.Timeout(connect=5, read=120),
+            retries=urllib3.Retry(
+                total=1 if brief else 5, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504)
+            ),
             **tls,
         )
         self._client = Minio(
@@ -179,9 +84,39 @@ class Store:
 
     def objects(self, prefix: str) -> dict[str, tuple[int, str]]:
         """Size and ETag by key of all objects below a prefix."""
+        return {item.key: (item.size, item.etag) for item in self.listing(prefix)}
+
+    def listing(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects below a prefix, in order of key, page by page."""
         with self._answered(prefix):
-            found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
-            return {item.object_name: (item.size or 0, (item.etag or "").strip('"')) for item in found}
+            for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
+                etag = (item.etag or "").strip('"')
+                yield StoredObject(str(item.object_name), item.size or 0, etag, item.last_modified)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly below a prefix that ends with a slash."""
+        with self._answered(prefix):
+            found = self._client.list_objects(self.bucket, prefix=prefix)
+            return [str(item.object_name).removeprefix(prefix)[:-1] for item in found if item.is_dir]
+
+    @contextmanager
+    def reading(self, key: str, *, offset: int = 0, etag: str = "") -> Iterator[Any]:
+        """The raw response (urllib3) of a GET from `offset` on; with `etag` ConflictError where the object has changed."""
+        from minio.error import S3Error
+
+        headers = {"If-Match": f'"{etag}"'} if etag else None
+        with self._answered(key):
+            try:
+                response = self._client.get_object(self.bucket, key, offset=offset, request_headers=headers)
+            except S3Error as error:
+                if error.code == "PreconditionFailed":
+                    raise ConflictError(f"{self._at(key)} was changed meanwhile: repeat the command") from error
+                raise
+            try:
+                yield response
+            finally:
+                response.close()
+                response.release_conn()
 
     def put_file(self, key: str, path: Path, size: int, sent: Callable[[int], None] = lambda _: None) -> None:
         """Upload a file; `sent` is called with the bytes taken from it."""
@@ -213,12 +148,23 @@ class Store:
                 response.close()
                 response.release_conn()
 
-    def delete(self, keys: list[str]) -> None:
-        """Delete objects."""
+    def read_if_there(self, key: str) -> bytes | None:
+        """A small object's content; None where there is none."""
+        from minio.error import S3Error
+
+        try:
+            return self.read(key)
+        except StoreError as error:
+            if isinstance(error.__cause__, S3Error) and error.__cause__.code == "NoSuchKey":
+                return None
+            raise
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects, a thousand with each request."""
         from minio.deleteobjects import DeleteObject
 
-        with self._answered(keys[0] if keys else ""):
-            for error in self._client.remove_objects(self.bucket, [DeleteObject(key) for key in keys]):
+        with self._answered(""):
+            for error in self._client.remove_objects(self.bucket, (DeleteObject(key) for key in keys)):
                 raise StoreError(f"{self._at(str(error.name))} was not deleted: {error.message}")
 
     def _at(self, key: str) -> str:
@@ -242,7 +188,7 @@ class Store:
     def _explain(self, key: str, code: str, message: str) -> str:
         where = f"{self._at(key)}: {code}: {message}"
         key_from = f"the key comes from {self.access.source}: check that it is this namespace's"
-        bucket_from = f"the bucket comes from {self.access.bucket_source}: set {_BUCKET_VARIABLE} to name another"
+        bucket_from = f"the bucket comes from {self.access.bucket_source}: set {BUCKET_VARIABLE} to name another"
         if code == "AccessDenied":
             # Somebody else's bucket of that name is answered like another namespace's folder.
             return f"{where}; {key_from}; {bucket_from}"
@@ -268,15 +214,22 @@ class _Counting(io.RawIOBase):
 
 @contextmanager
 def open_store(
-    cluster: Cluster, *, endpoint: str | None = None, notice: Callable[[str], None] = lambda _: None
+    cluster: Cluster,
+    *,
+    endpoint: str | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+    brief: bool = False,
 ) -> Iterator[Store]:
-    """The store of the cluster's namespace; a store inside the cluster is reached by a port-forward, with a notice."""
+    """The store of the cluster's namespace; a store inside the cluster is reached by a port-forward, with a notice.
+
+    `brief`: for what is not worth waiting for, give up after seconds.
+    """
     access = find_access(cluster, endpoint)
     parts = urlsplit(access.endpoint)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     service = _service(parts.hostname or "")
     if service is None or (in_pod() and _reachable(parts.hostname or "", port)):
-        yield Store(access)
+        yield Store(access, brief=brief)
         return
     notice(f"The object store {access.endpoint} is inside the cluster: reaching it by a port-forward.")
     try:
@@ -284,7 +237,7 @@ def open_store(
     except FoveaError as error:
         raise type(error)(f"{error}; or name an address that is reachable from here with --store-endpoint") from error
     with forward:
-        yield Store(access, via=forward.address)
+        yield Store(access, via=forward.address, brief=brief)
 
 
 def _forward(cluster: Cluster, name: str, namespace: str, port: int) -> PortForward:

@@ -67,7 +67,7 @@ class Versions:
         object_names.new("model", model)
         folder = Path(folder)
         check_saved_model(folder)
-        files = local_files.scan(folder)
+        files = local_files.scan(folder, notice=notice, remedy="take it out of the folder")
         manifest = manifest_of(files)
         prefix = storage.registered_model(self._cluster.namespace, model, manifest.digest)
         with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
@@ -79,7 +79,7 @@ class Versions:
             "digest": manifest.digest,
             "bytes": manifest.size,
             "approval": approval,
-            "lineage": {"source": source or str(folder)},
+            "lineage": {"source": source or local_files.shown(str(folder))},
         }
         if metrics:
             spec["metrics"] = dict(metrics)

@@ -9,6 +9,7 @@ import yaml
 from fovea.sdk import Client, InvalidError
 from fovea.sdk import cluster as clusters
 from fovea.sdk import store as stores
+from fovea.sdk import store_access
 from fovea_dev.pki import Pki
 from support.command_line import fovea
 
@@ -86,7 +87,7 @@ def test_a_bundle_may_have_comments_in_any_language(
     for encode in (str.encode, _latin):
         bundle = tmp_path / "ca.crt"
         bundle.write_bytes(encode(comment + certificate + comment + certificate))
-        access = stores.from_environment(
+        access = store_access.from_environment(
             {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_CA_BUNDLE": str(bundle)}, "https://store"
         )
         assert access is not None
