@@ -402,3 +402,42 @@ def test_a_cluster_without_fovea_is_answered_with_how_to_install_it(bare_server:
         ran = fovea("--kubeconfig", bare_server.kubeconfig, "jobs", *words)
         assert ran.code == 1
         assert "Fovea is not installed in this cluster (it does not know trainingjobs): helm install" in ran.err
+
+
+@pytest.mark.parametrize(("state", "code"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELLED", 3)])
+@pytest.mark.parametrize("how", ["--stream-logs", "--wait"])
+def test_a_job_that_is_deleted_at_its_end_is_still_seen_to_end(
+    run: Run, cluster: Cluster, how: str, state: str, code: int
+) -> None:
+    def play_operator() -> None:
+        """With a TTL of 0: status and deletion within a moment."""
+        cluster.wait("the job", lambda: cluster.get("TrainingJob", "digits"))
+        set_status(cluster, "digits", state=state, message="that was it")
+        cluster.delete("TrainingJob", "digits")
+
+    player = threading.Thread(target=play_operator, daemon=True)
+    player.start()
+    ran = run("jobs", "submit", "digits", "--image", IMAGE, how, "--timeout", "30s")
+    player.join()
+    assert ran.code == code, ran.err
+    assert f"Job digits {state}." in ran.out
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "code"),
+    [("Published", "SUCCEEDED", 0), ("ProgramFailed", "FAILED", 1), ("Cancelled", "CANCELLED", 3)],
+)
+def test_a_job_that_was_deleted_before_it_is_waited_for_is_known_by_its_events(
+    run: Run, cluster: Cluster, reason: str, state: str, code: int
+) -> None:
+    for number, (said, stamp) in enumerate((("Retrying", "2026-01-01T10:00:00Z"), (reason, "2026-01-01T10:00:05Z"))):
+        about = {"kind": "TrainingJob", "name": "digits", "namespace": cluster.namespace, "uid": "u-1"}
+        event = {"metadata": {"name": f"digits.{number}"}, "involvedObject": about, "reason": said, "type": "Normal"}
+        cluster.create({"apiVersion": "v1", "kind": "Event", **event, "lastTimestamp": stamp})
+    ran = run("jobs", "wait", "digits")
+    assert (ran.code, ran.out) == (code, f"Job digits {state}.\n")
+    for words in (("describe", "digits"), ("stream-logs", "digits")):
+        ran = run("jobs", *words)
+        assert ran.code == 1
+        assert f"is deleted: it {state} at 2026-01-01T10:00:05Z ({reason})" in ran.err
+        assert f"fovea jobs download digits@u-1 -n {cluster.namespace}" in ran.err

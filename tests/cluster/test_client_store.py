@@ -1,6 +1,5 @@
 """`fovea data upload` and `fovea versions create` against a real MinIO and a real API server."""
 
-import base64
 import threading
 import uuid
 from collections.abc import Callable
@@ -11,40 +10,17 @@ from urllib.parse import urlsplit
 import pytest
 from fovea.sdk import Client, InvalidError, StoreError
 from fovea.sdk import store as stores
-from fovea_api.contract import names, storage
+from fovea_api.contract import storage
 from fovea_api.contract.manifest import Manifest
 from support.command_line import Ran, fovea
 from support.kube_apiserver import Cluster
 from support.kubelet_server import kubelet_server
 from support.object_store import ROOT_PASSWORD, ROOT_USER, ObjectStore, object_store
+from support.store_keys import make_secret, no_store_variables
 
-__all__ = ["object_store"]
+__all__ = ["no_store_variables", "object_store"]
 
 Run = Callable[..., Ran]
-
-VARIABLES = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_CA_BUNDLE",
-    "FOVEA_BUCKET",
-)
-
-
-@pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-
-def make_secret(cluster: Cluster, object_store: ObjectStore, keys: Path, **changed: str) -> None:
-    """The namespace's Secret with its own key, as the agent's `provision` makes it."""
-    files = {file.name: file.read_text() for file in object_store.keys(cluster.namespace, keys).iterdir()} | changed
-    data = {name: base64.b64encode(text.encode()).decode() for name, text in files.items() if text}
-    metadata = {"name": names.OBJECT_STORE_SECRET, "namespace": cluster.namespace}
-    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
-    cluster.api.request("POST", f"/api/v1/namespaces/{cluster.namespace}/secrets", manifest)
 
 
 @pytest.fixture

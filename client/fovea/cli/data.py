@@ -1,4 +1,4 @@
-"""`fovea data`: upload."""
+"""`fovea data`: upload, list, download, delete."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -7,17 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import exit_codes
+from .each import each
 from .options import Where, cluster_options, examples, format_option, store_options
-from .output import document, size
-from .transfer import shown
+from .output import age, document, show, size, table, utc_now
+from .transfer import (
+    download_options,
+    folder_argument,
+    notice,
+    parallel_option,
+    quiet_option,
+    say_downloaded,
+    shown,
+)
 
 if TYPE_CHECKING:
     from fovea.sdk.data import Uploaded
+    from fovea.sdk.download import Downloaded
 
 
 @click.group()
 def data() -> None:
-    """Bring data to the object store."""
+    """Bring data sets to the object store, see them, and get them back."""
 
 
 @data.command(
@@ -32,8 +43,8 @@ def data() -> None:
 @click.option(
     "--exclude", metavar="GLOB", multiple=True, help="Leave out files and folders by name or path. Repeatable."
 )
-@click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Files on the way at once.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@parallel_option
+@quiet_option
 @format_option
 @store_options
 @cluster_options
@@ -63,7 +74,7 @@ def upload(
             exclude=exclude,
             parallel=parallel,
             progress=progress,
-            notice=lambda text: click.echo(text, err=True),
+            notice=notice,
         )
 
     done = shown(send, quiet=quiet)
@@ -79,3 +90,78 @@ def upload(
         )
     step = f"fovea jobs submit NAME --recipe RECIPE --input data={done.uri} -n {client.namespace}"
     click.echo(f"Use it: {step}", err=True)
+
+
+@data.command("list", epilog=examples("fovea data list", "fovea data list -n vision --format json"))
+@format_option
+@store_options
+@cluster_options
+@click.pass_context
+def list_(ctx: click.Context, format_: str) -> None:
+    """List the namespace's data sets with their files, sizes and addresses."""
+    client = (ctx.find_object(Where) or Where()).client()
+    found = client.data.list(notice=notice)
+    if not found and format_ == "table":
+        click.echo(f"No data sets in namespace {client.namespace}: `fovea data upload DIR NAME` makes one.", err=True)
+        return
+    now = utc_now()
+    stamps = [one.modified.isoformat() if one.modified else None for one in found]
+    rows = [
+        (one.name, one.files, size(one.bytes), age(stamp, now), one.uri)
+        for one, stamp in zip(found, stamps, strict=True)
+    ]
+    documents = [asdict(one) | {"modified": stamp} for one, stamp in zip(found, stamps, strict=True)]
+    show(documents, table(("NAME", "FILES", "SIZE", "CHANGED", "URI"), rows), format_)
+
+
+@data.command(
+    epilog=examples("fovea data download digits", "fovea data download digits ./pictures --parallel 32 -n vision")
+)
+@click.argument("name")
+@folder_argument
+@download_options
+@format_option
+@store_options
+@cluster_options
+@click.pass_context
+def download(
+    ctx: click.Context, name: str, folder: Path | None, force: bool, parallel: int, quiet: bool, format_: str
+) -> None:
+    """Download the data set NAME into DIR (by default ./NAME).
+
+    Files that are there already with the same content are skipped: repeat the command to go on after a failure.
+    Nothing appears in DIR before everything is fetched and verified.
+    """
+    client = (ctx.find_object(Where) or Where()).client()
+
+    def fetch(progress: Callable[[Any], None]) -> "Downloaded":
+        return client.data.download(name, folder, force=force, parallel=parallel, progress=progress, notice=notice)
+
+    say_downloaded(f"Data set {name}", shown(fetch, quiet=quiet, doing="downloading"), format_)
+
+
+@data.command(epilog=examples("fovea data delete digits", "fovea data delete digits pets --yes -n vision"))
+@click.argument("names", metavar="NAME…", nargs=-1, required=True)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@store_options
+@cluster_options
+@click.pass_context
+def delete(ctx: click.Context, names: tuple[str, ...], yes: bool) -> None:
+    """Delete data sets of the namespace, for good.
+
+    One that a job uses which has not ended is kept, and so is one that holds the files of a model version.
+    """
+    source = (ctx.find_object(Where) or Where()).client().data
+
+    def one(name: str) -> int:
+        if not yes:
+            found = source.get(name, notice=notice)
+            question = f"Delete data set {name} ({found.files} files, {size(found.bytes)}, {found.uri}) for good?"
+            if not click.confirm(question, err=True):
+                click.echo(f"Kept data set {name}.", err=True)
+                return exit_codes.FAILED
+        gone = source.delete(name, notice=notice)
+        click.echo(f"Deleted data set {name}: {gone.files} files ({size(gone.bytes)}) at {gone.uri}.")
+        return exit_codes.OK
+
+    ctx.exit(each(names, one))

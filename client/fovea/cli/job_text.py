@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from fovea_api.contract.manifest import Entry
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
 from fovea.sdk.pods import Pod
 
+from .files_text import files_section
 from .output import age, duration, fields, indented, number, parse_time, size, table, when
 
 
@@ -61,8 +63,8 @@ def line(job: TrainingJob) -> str:
     return f"{state(job)}{text}"
 
 
-def description(job: TrainingJob, pods: Sequence[Pod] | str, now: datetime) -> str:
-    """Everything about one job. `pods` may be a sentence on why they are not known."""
+def description(job: TrainingJob, pods: Sequence[Pod] | str, now: datetime, output: Sequence[Entry] | str = ()) -> str:
+    """Everything about one job. `pods` and the files of the `output` may be a sentence on why they are not known."""
     parts = [fields(_facts(job, now))]
     if job.status.conditions:
         rows = [
@@ -74,6 +76,8 @@ def description(job: TrainingJob, pods: Sequence[Pod] | str, now: datetime) -> s
     elif pods:
         members = [(pod.name, pod.task, pod.attempt, pod.summary, pod.node, age(pod.created, now)) for pod in pods]
         parts.append("Pods:\n" + indented(table(("NAME", "TASK", "ATTEMPT", "STATUS", "NODE", "AGE"), members)))
+    if section := files_section("Output files", output):
+        parts.append(section)
     parts.append("Next:\n" + "\n".join(f"  {step}" for step in next_steps(job)))
     return "\n\n".join(parts)
 
@@ -91,11 +95,13 @@ def next_steps(job: TrainingJob) -> list[str]:
         ]
     match state(job):
         case JobState.SUCCEEDED:
-            model = job.spec.model
+            model, download = job.spec.model, f"fovea jobs download {name}{flag}"
+            results = [download] if job.status.output and job.status.output.files else []
             if model is None:
-                return [f"the output is at {job.status.output.uri}" if job.status.output else logs]
+                return [*results, *([f"{download} --what model"] if job.status.model else [])] or [logs]
             described = f"fovea models describe {model.name}{flag}"
-            return [described, f"fovea predict --model {model.name}{flag} IMAGE…"] if model.deploy else [described]
+            used = [f"fovea predict --model {model.name}{flag} IMAGE…"] if model.deploy else []
+            return [described, *used, *results]
         case JobState.FAILED:
             return [_remedy(job), logs]
         case JobState.CANCELLED | JobState.CANCELLING:

@@ -1,20 +1,26 @@
 """`fovea jobs`: submit, list, describe, wait, stream-logs, cancel, suspend, resume, delete."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import exit_codes
 from .each import each
-from .options import Where, cluster_options, complete_job, examples, format_option, seconds
+from .job_following import print_logs, wait_for
+from .options import Where, cluster_options, complete_job, examples, format_option, seconds, store_options
 from .output import document, documents, show, utc_now
 from .submit_flags import UserArguments, manifests_of, submit_options
+from .transfer import download_options, folder_argument, notice, say_downloaded, shown
+from .viewer import open_pictures
 
 if TYPE_CHECKING:
+    from fovea.sdk.client import Client
+    from fovea.sdk.download import Downloaded
     from fovea.sdk.jobs import Job, Jobs
 
 CONTAINERS = ("trainer", "fovea-fetch", "fovea-sync")
+RESULTS = ("output", "model", "logs", "checkpoints")
 STATES = ("QUEUED", "PREPARING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED")
 
 
@@ -28,9 +34,9 @@ def jobs() -> None:
     epilog=examples(
         "fovea jobs submit examples/digits.yaml --wait",
         "fovea jobs submit digits --recipe image-classifier \\",
-        "    --input data=s3://fovea/vision/datasets/digits --model digits --deploy -- --epochs=10 --optimizer=sgd",
+        "    --input data=s3://fovea/vision/datasets/digits --model digits --deploy --epochs 10 --optimizer sgd",
         "fovea jobs submit digits-2 --config examples/digits.yaml --arg learning-rate=0.02",
-        "fovea jobs submit my-job --image registry.example.com/train:3 --machine-type standard-gpu --stream-logs",
+        "fovea jobs submit my-job --image registry.example.com/train:3 --stream-logs -- --epochs=10",
     ),
 )
 @click.argument("names", metavar="NAME|FILE…", nargs=-1, required=True)
@@ -65,7 +71,8 @@ def submit(
     """Submit jobs from files, or one from flags.
 
     With --recipe, --image or --config the first word is the new job's NAME; otherwise every word is a FILE of YAML (-
-    reads standard input). Words after -- are flags of the program itself. Ctrl-C during --wait or --stream-logs leaves
+    reads standard input). Flags of the recipe stand among the command's own or after --; those of an image of your own,
+    and what the command has under the same name, stand after --. Ctrl-C during --wait or --stream-logs leaves
     the job running.
     """
     from fovea.sdk import submission
@@ -87,9 +94,11 @@ def submit(
     client = _client(ctx)
     code, submitted = _send(client.jobs, manifests, dry_run=dry_run, as_document=as_document)
     if not code and not dry_run and (wait or stream_logs):
-        source, name = client.jobs.within(submitted[0].namespace), submitted[0].name
+        job = submitted[0]
+        source = client.jobs.within(job.namespace)
+        how: dict[str, Any] = {"timeout": timeout, "logs": stream_logs, "quiet": stream_logs, "job": job}
         # Beside a document, how it ended is no part of the result.
-        code = _wait(source, name, timeout=timeout, logs=stream_logs, quiet=stream_logs, to_stderr=format_ != "table")
+        code = wait_for(source, job.name, **how, to_stderr=format_ != "table")
     ctx.exit(code)
 
 
@@ -135,15 +144,17 @@ def list_(ctx: click.Context, states: tuple[str, ...], limit: int | None, format
 @jobs.command(epilog=examples("fovea jobs describe digits", "fovea jobs describe digits --format yaml"))
 @click.argument("name", shell_complete=complete_job)
 @format_option
+@store_options
 @cluster_options
 @click.pass_context
 def describe(ctx: click.Context, name: str, format_: str) -> None:
-    """Say all about one job: state, message, conditions, progress, pods, output, what to try next."""
-    from fovea.sdk.errors import ForbiddenError
+    """Say all about one job: state, message, conditions, progress, pods, files of its output, what to try next."""
+    from fovea.sdk.errors import ForbiddenError, FoveaError
 
     from . import job_text
 
-    job = _client(ctx).jobs.get(name)
+    source = _client(ctx).jobs
+    job = source.get(name)
     if format_ != "table":
         click.echo(document(job.raw, format_))
         return
@@ -151,7 +162,70 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
         pods: Any = job.pods()
     except ForbiddenError:
         pods = "you may not list pods in this namespace"
-    click.echo(job_text.description(job.resource, pods, utc_now()))
+    output: Any = ()
+    if job.status.output and job.status.output.files:
+        try:
+            output = source.files(name, brief=True)
+        except FoveaError as error:
+            output = f"not listed: {error}"
+    click.echo(job_text.description(job.resource, pods, utc_now(), output))
+
+
+@jobs.command(
+    epilog=examples(
+        "fovea jobs download digits --open",
+        "fovea jobs download digits ./model --what model -n vision",
+        "fovea jobs download digits --what checkpoints --step 400",
+        "fovea jobs download digits@latest --what logs && tensorboard --logdir digits-logs",
+    )
+)
+@click.argument("name", metavar="NAME", shell_complete=complete_job)
+@folder_argument
+@click.option(
+    "--what",
+    type=click.Choice(RESULTS),
+    default="output",
+    show_default=True,
+    help="logs are the TensorBoard files of each attempt, and what the program printed where its pods are still there.",
+)
+@click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="Of this attempt. Default: the newest.")
+@click.option("--step", type=click.IntRange(min=0), metavar="N", help="The checkpoint of this step. Default: all.")
+@click.option("--open", "open_", is_flag=True, help="Open the pictures among the files.")
+@download_options
+@format_option
+@store_options
+@cluster_options
+@click.pass_context
+def download(
+    ctx: click.Context,
+    /,
+    name: str,
+    folder: Path | None,
+    what: str,
+    attempt: int | None,
+    step: int | None,
+    open_: bool,
+    quiet: bool,
+    format_: str,
+    **how: Any,
+) -> None:
+    """Download what a job published into DIR (by default ./NAME-output, ./NAME-model and so on).
+
+    Of a deleted job: NAME@latest, or NAME@UID. Files are verified by their digests; those that are there already with
+    the same content are skipped: repeat the command to go on after a failure. Nothing appears in DIR before everything
+    is fetched and verified.
+    """
+    source = _client(ctx).jobs
+
+    def fetch(progress: Callable[[Any], None]) -> "Downloaded":
+        return source.download(
+            name, folder, what=what, attempt=attempt, step=step, progress=progress, notice=notice, **how
+        )
+
+    done = shown(fetch, quiet=quiet, doing="downloading")
+    say_downloaded(f"{what.capitalize()} of job {name}", done, format_)
+    if open_:
+        open_pictures(done)
 
 
 @jobs.command(
@@ -178,7 +252,7 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
     source = _client(ctx).jobs
 
     def one(name: str) -> int:
-        return _wait(source, name, timeout=timeout, begun=begun, quiet=quiet)
+        return wait_for(source, name, timeout=timeout, begun=begun, quiet=quiet)
 
     ctx.exit(each(names, one))
 
@@ -204,7 +278,7 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
 def stream_logs(ctx: click.Context, name: str, task: str, container: str, follow: bool) -> None:
     """Print a job's log across its attempts: each line begins with task and attempt, [chief-0/1]."""
     source = _client(ctx).jobs
-    _print_logs(source, name, follow=follow, container=container, task=task)
+    print_logs(source, name, follow=follow, container=container, task=task)
 
 
 @jobs.command(epilog=examples("fovea jobs cancel digits"))
@@ -271,61 +345,5 @@ def delete(ctx: click.Context, names: Sequence[str], yes: bool) -> None:
     ctx.exit(each(names, one))
 
 
-def _client(ctx: click.Context) -> Any:
+def _client(ctx: click.Context) -> "Client":
     return (ctx.find_object(Where) or Where()).client()
-
-
-def _wait(
-    source: "Jobs",
-    name: str,
-    *,
-    timeout: float | None,
-    quiet: bool,
-    begun: float | None = None,
-    logs: bool = False,
-    to_stderr: bool = False,
-) -> int:
-    """Wait for the job's end, while its log is printed with `logs`; the exit code that says how it ended."""
-    import time
-
-    from fovea.sdk.errors import WaitTimeoutError
-
-    from . import follow
-
-    # One deadline for the log and for the end that comes after it.
-    begun = time.monotonic() if begun is None else begun
-    try:
-        if logs:
-            _print_logs(source, name, timeout=timeout, begun=begun)
-        job = follow.watch(source.follow(name, timeout=timeout, begun=begun), quiet=quiet)
-    except WaitTimeoutError as error:
-        click.echo(f"TIMEOUT: {error}", err=True)
-        return exit_codes.TIMEOUT
-    version = f" Model version {job.model_version}." if job.model_version else ""
-    click.echo(f"Job {name} {job.state}.{version}", err=to_stderr)
-    if quiet and job.state != "SUCCEEDED" and job.status.message:
-        click.echo(job.status.message, err=True)
-    return exit_codes.of_state(job.state)
-
-
-def _print_logs(source: "Jobs", name: str, *, container: str = "trainer", **how: Any) -> None:
-    """Print the log of a container; the other keywords are those of `Jobs.stream_logs`."""
-    said = ""
-
-    def say(job: "Job") -> None:
-        nonlocal said
-        text = f"{name}: {job.state}" + (f" - {job.status.message}" if job.status.message else "")
-        if text != said:
-            click.echo(text, err=True)
-            said = text
-
-    printed = False
-    for line in source.stream_logs(name, container=container, seen=say, **how):
-        click.echo(f"[{line.task}/{line.attempt}] {line.text}")
-        printed = True
-    if not printed:
-        click.echo(
-            f"No log of container {container}: it has not started, or its pods are deleted. "
-            "What the agent did is in --container fovea-fetch and fovea-sync.",
-            err=True,
-        )

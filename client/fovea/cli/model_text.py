@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from fovea_api.contract.manifest import Entry
 from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
 
 from fovea.sdk.models import Model
 
+from .files_text import files_section
 from .output import age, fields, indented, number, size, table, when
 
 
@@ -57,8 +59,8 @@ def versions_table(versions: Sequence[ModelVersion], now: datetime) -> str:
     return table(("NAME", "MODEL", "VERSION", "APPROVAL", "METRICS", "FROM", "AGE"), rows)
 
 
-def version_description(version: ModelVersion, now: datetime) -> str:
-    """Everything about one version."""
+def version_description(version: ModelVersion, now: datetime, files: Sequence[Entry] | str = ()) -> str:
+    """Everything about one version. `files` may be a sentence on why they are not known."""
     spec = version.spec
     facts = fields(
         [
@@ -69,16 +71,17 @@ def version_description(version: ModelVersion, now: datetime) -> str:
             ("Approval", spec.approval),
             ("From", _origin(version)),
             ("Created", when(version.metadata.creation_timestamp, now)),
-            ("Files", f"{spec.uri}" + (f" ({size(spec.bytes)})" if spec.bytes is not None else "")),
+            ("Place", f"{spec.uri}" + (f" ({size(spec.bytes)})" if spec.bytes is not None else "")),
             ("Digest", spec.digest),
             ("Metrics", "\n".join(f"{name} {number(value)}" for name, value in (spec.metrics or {}).items())),
         ]
     )
     flag = f" -n {version.metadata.namespace}" if version.metadata.namespace else ""
-    steps = [f"fovea models describe {spec.model}{flag}"]
+    steps = [f"fovea models describe {spec.model}{flag}", f"fovea versions download {version.metadata.name}{flag}"]
     if spec.approval == "Rejected":
         steps.append(f"fovea versions approve {version.metadata.name}{flag}")
-    return facts + "\n\nNext:\n" + "\n".join(f"  {step}" for step in steps)
+    parts = [facts, files_section("Files", files), "Next:\n" + "\n".join(f"  {step}" for step in steps)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _origin(version: ModelVersion) -> str:

@@ -9,12 +9,19 @@ from .options import Where, pairs, seconds
 
 
 class UserArguments(click.Command):
-    """Keeps the words after `--` apart from the command's own."""
+    """Keeps the words after `--` and the recipe's flags before it apart from the command's own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        after: list[str] = []
         if "--" in args:
             split = args.index("--")
-            args, ctx.meta["user_args"] = args[:split], args[split + 1 :]
+            args, after = args[:split], args[split + 1 :]
+        if not ctx.resilient_parsing and any(word.startswith("--") for word in args):
+            from . import recipe_flags
+
+            args, flags = recipe_flags.split(self, args)
+            after = [*flags, *after]
+        ctx.meta["user_args"] = after
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:

@@ -1,16 +1,23 @@
-"""Progress of an upload on standard error: a bar on a terminal, nothing elsewhere (the result says what was done)."""
+"""Progress of uploads and downloads on standard error (a bar on a terminal, nothing elsewhere), and what they say then."""
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .output import document, size
 
 if TYPE_CHECKING:
-    from fovea.sdk.upload import Progress
+    from fovea.sdk.download import Downloaded
+    from fovea.sdk.parallel import Progress
 
+F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-def shown(work: "Callable[[Callable[[Progress], None]], T]", *, quiet: bool = False) -> T:
+def shown(work: "Callable[[Callable[[Progress], None]], T]", *, quiet: bool = False, doing: str = "uploading") -> T:
     """Run `work` with a progress callback and return its result."""
     if quiet or not sys.stderr.isatty():
         return work(lambda _: None)
@@ -26,14 +33,60 @@ def shown(work: "Callable[[Callable[[Progress], None]], T]", *, quiet: bool = Fa
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("uploading", total=None)
+        task = bar.add_task(doing, total=None)
 
         def show(progress: "Progress") -> None:
             bar.update(
                 task,
                 total=progress.bytes,
                 completed=progress.bytes_done,
-                description=f"uploading {progress.files_done}/{progress.files}",
+                description=f"{doing} {progress.files_done}/{progress.files}",
             )
 
         return work(show)
+
+
+def parallel_option(command: F) -> F:
+    """--parallel N."""
+    option = click.option(
+        "--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Files on the way at once."
+    )
+    return option(command)
+
+
+def quiet_option(command: F) -> F:
+    """--quiet."""
+    return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(command)
+
+
+def download_options(command: F) -> F:
+    """What every download takes: --force, --parallel, --quiet."""
+    force = click.option("--force", is_flag=True, help="Replace files of the folder that have other content.")
+    return force(parallel_option(quiet_option(command)))
+
+
+folder_argument = click.argument(
+    "folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path)
+)
+"""Where a download goes; each command says what its default is."""
+
+
+def say_downloaded(what: str, done: "Downloaded", format_: str) -> None:
+    """What a download did, on standard output."""
+    if format_ != "table":
+        result = {
+            "folder": str(done.folder),
+            "files": len(done.names),
+            "fetched": done.fetched,
+            "skipped": done.skipped,
+            "bytes": done.bytes,
+        }
+        click.echo(document(result, format_))
+        return
+    there = f", {done.skipped} were there already" if done.skipped else ""
+    click.echo(f"{what}: {done.fetched} files fetched to {done.folder} ({size(done.bytes)}){there}.")
+
+
+def notice(text: str) -> None:
+    """A line on standard error."""
+    click.echo(text, err=True)

@@ -1,4 +1,4 @@
-"""`fovea versions`: list, describe, create, approve, reject."""
+"""`fovea versions`: list, describe, create, download, approve, reject."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +8,12 @@ import click
 
 from .options import Where, cluster_options, complete_model, examples, format_option, pairs, store_options
 from .output import document, show, utc_now
-from .transfer import shown
+from .transfer import download_options, folder_argument, notice, quiet_option, say_downloaded, shown
 
 if TYPE_CHECKING:
     from fovea_api.v1alpha1 import ModelVersion
+
+    from fovea.sdk.download import Downloaded
 
 
 @click.group()
@@ -39,15 +41,23 @@ def list_(ctx: click.Context, model: str | None, format_: str) -> None:
 @versions.command(epilog=examples("fovea versions describe digits-v3"))
 @click.argument("name", metavar="MODEL-vN")
 @format_option
+@store_options
 @cluster_options
 @click.pass_context
 def describe(ctx: click.Context, name: str, format_: str) -> None:
     """Say all about one version: files, digest, metrics, where it comes from."""
+    from fovea.sdk.errors import FoveaError
+
     from . import model_text
 
     source = (ctx.find_object(Where) or Where()).client().versions
     if format_ == "table":
-        click.echo(model_text.version_description(source.get(name), utc_now()))
+        version = source.get(name)
+        try:
+            files: Any = source.files(name, brief=True)
+        except FoveaError as error:
+            files = f"not listed: {error}"
+        click.echo(model_text.version_description(version, utc_now(), files))
     else:
         click.echo(document(source.raw(name), format_))
 
@@ -84,7 +94,7 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, values: tuple[str, 
 @click.option(
     "--rejected", is_flag=True, help="Register it unapproved: it is served only after `fovea versions approve`."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @format_option
 @store_options
 @cluster_options
@@ -114,7 +124,7 @@ def create(
             source=source,
             approval="Rejected" if rejected else "Approved",
             progress=progress,
-            notice=lambda text: click.echo(text, err=True),
+            notice=notice,
         )
 
     version = shown(register, quiet=quiet)
@@ -123,6 +133,31 @@ def create(
         click.echo(f"See it: fovea models describe {model} -n {client.namespace}", err=True)
     else:
         click.echo(document(version.dump(), format_))
+
+
+@versions.command(
+    epilog=examples("fovea versions download digits-v3", "fovea versions download digits-v3 /models/digits/3 -n vision")
+)
+@click.argument("name", metavar="MODEL-vN")
+@folder_argument
+@download_options
+@format_option
+@store_options
+@cluster_options
+@click.pass_context
+def download(
+    ctx: click.Context, name: str, folder: Path | None, force: bool, parallel: int, quiet: bool, format_: str
+) -> None:
+    """Download the SavedModel of a version into DIR (by default ./MODEL-vN), verified by its digest.
+
+    Repeat the command to go on after a failure. Nothing appears in DIR before everything is fetched and verified.
+    """
+    client = (ctx.find_object(Where) or Where()).client()
+
+    def fetch(progress: Callable[[Any], None]) -> "Downloaded":
+        return client.versions.download(name, folder, force=force, parallel=parallel, progress=progress, notice=notice)
+
+    say_downloaded(f"Version {name}", shown(fetch, quiet=quiet, doing="downloading"), format_)
 
 
 @versions.command(epilog=examples("fovea versions approve digits-v3"))

@@ -40,7 +40,7 @@ class Client:
     @cached_property
     def jobs(self) -> Jobs:
         """Training jobs."""
-        return Jobs(self.cluster)
+        return Jobs(self.cluster, store_endpoint=self._store_endpoint)
 
     @cached_property
     def versions(self) -> "Versions":

@@ -42,6 +42,14 @@ class Cluster:
             self._namespace = self._own_namespace()
         return object_names.existing("namespace", self._namespace)
 
+    def within(self, namespace: str) -> "Cluster":
+        """The same connection in another namespace."""
+        if namespace == self.namespace:
+            return self
+        other = Cluster(context=self._context, kubeconfig=self._kubeconfig, namespace=namespace)
+        other._api = self.api
+        return other
+
     @property
     def server(self) -> str:
         """URL of the API server."""

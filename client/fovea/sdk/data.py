@@ -2,14 +2,20 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
 from fovea_api.contract import storage
 
-from . import local_files, object_names
+from . import dataset_users, local_files, object_names
+from . import download as downloading
 from . import upload as uploading
 from .cluster import Cluster
-from .store import open_store
+from .download import Downloaded, of_listing
+from .errors import ForbiddenError, InvalidError, NotFoundError, NotInstalledError, UnreachableError
+from .parallel import PARALLEL, Progress
+from .store import StoredObject, open_store
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,17 @@ class Uploaded:
     foreign: tuple[str, ...]
     """Keys that the data set holds and the folder does not."""
     deleted: int = 0
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set: its name, address, number of files, their bytes, and when one of them changed last."""
+
+    name: str
+    uri: str
+    files: int
+    bytes: int
+    modified: datetime | None
 
 
 class Data:
@@ -59,3 +76,99 @@ class Data:
         deleted = len(result.foreign) if delete else 0
         foreign = () if delete else result.foreign
         return Uploaded(uri, len(files), result.sent, result.skipped, result.bytes, foreign, deleted)
+
+    def list(self, *, notice: Callable[[str], None] = lambda _: None) -> "DataSetList":
+        """All data sets, by name. Every object is listed for it: a million takes about a minute."""
+        above = storage.dataset(self._cluster.namespace, "")
+        with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
+            listing = (item for item in store.listing(above) if "/" in item.key.removeprefix(above))
+            found = [
+                _summed(name, str(storage.Location(store.bucket, f"{above}{name}")), items)
+                for name, items in groupby(listing, key=lambda item: item.key.removeprefix(above).split("/", 1)[0])
+            ]
+        return sorted(found, key=lambda one: one.name)
+
+    def download(
+        self,
+        name: str,
+        folder: str | Path | None = None,
+        *,
+        force: bool = False,
+        parallel: int = PARALLEL,
+        progress: Callable[[Progress], None] = lambda _: None,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> Downloaded:
+        """Bring a data set into a folder (`<name>` by default); repeat it to go on after a failure or for changes.
+
+        Each file is what the listing at the beginning named: ConflictError where one is changed meanwhile. Raises
+        AlreadyExistsError for other files in their places without `force`.
+        """
+        prefix = self._prefix(name)
+        target = Path(folder) if folder is not None else Path(name)
+        with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
+            wanted = of_listing(prefix, store.listing(f"{prefix}/"))
+            if not wanted:
+                raise self._missing(name)
+            return downloading.download(store, wanted, target, force=force, parallel=parallel, progress=progress)
+
+    def get(self, name: str, *, notice: Callable[[str], None] = lambda _: None) -> DataSet:
+        """One data set; NotFoundError."""
+        prefix = self._prefix(name)
+        with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
+            found = _summed(name, str(storage.Location(store.bucket, prefix)), store.listing(f"{prefix}/"))
+        if not found.files:
+            raise self._missing(name)
+        return found
+
+    def delete(self, name: str, *, notice: Callable[[str], None] = lambda _: None) -> DataSet:
+        """Delete a data set; what it was. InvalidError where a job that has not ended or a version uses it.
+
+        `notice` is told where the cluster cannot say what uses it.
+        """
+        prefix = self._prefix(name)
+        with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
+            uri = str(storage.Location(store.bucket, prefix))
+            self._check_unused(name, uri, notice)
+            found = _summed(name, uri, store.listing(f"{prefix}/"))
+            if not found.files:
+                raise self._missing(name)
+            store.delete(item.key for item in store.listing(f"{prefix}/"))
+        return found
+
+    def _check_unused(self, name: str, uri: str, notice: Callable[[str], None]) -> None:
+        try:
+            users = dataset_users.of(self._cluster, uri)
+        except (ForbiddenError, UnreachableError, NotInstalledError, InvalidError) as error:
+            notice(f"Whether a job or a version uses data set {name} is not known: {error}")
+            return
+        if users:
+            raise InvalidError(
+                f"data set {name} is used by {dataset_users.sentence(users)}: wait for a job, cancel or delete it "
+                "(`fovea jobs cancel NAME`); delete a version with `kubectl delete modelversion NAME`"
+            )
+
+    def _prefix(self, name: str) -> str:
+        """Of a data set that may have been made with another tool, under any name of one folder."""
+        if not name or "/" in name or name in (".", "..") or "\0" in name:
+            raise InvalidError(
+                f"{name!r} is no name of a data set: `fovea data list -n {self._cluster.namespace}` shows their names"
+            )
+        return storage.dataset(self._cluster.namespace, name)
+
+    def _missing(self, name: str) -> NotFoundError:
+        namespace = self._cluster.namespace
+        return NotFoundError(
+            f"data set {name} in namespace {namespace} does not exist: `fovea data list -n {namespace}` shows what there is"
+        )
+
+
+def _summed(name: str, uri: str, items: Iterable[StoredObject]) -> DataSet:
+    files = size = 0
+    modified: datetime | None = None
+    for item in items:
+        files, size = files + 1, size + item.size
+        modified = max(filter(None, (modified, item.modified)), default=None)
+    return DataSet(name, uri, files, size, modified)
+
+
+DataSetList = list[DataSet]

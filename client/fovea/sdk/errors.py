@@ -3,6 +3,7 @@
 FoveaError
 ├── InvalidError            the object or an argument is not acceptable (422, 400, a malformed file)
 ├── NotFoundError           no such object
+│   └── JobGoneError        it has ended and is deleted; its Events tell how it ended
 ├── AlreadyExistsError      the name is taken
 ├── ConflictError           changed by somebody else meanwhile
 ├── ForbiddenError          not allowed, or not logged in
@@ -12,6 +13,11 @@ FoveaError
 ├── PredictionError         the model server answered with an error
 └── WaitTimeoutError        what was waited for did not happen in time
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fovea_api.v1alpha1 import JobState
 
 
 class FoveaError(Exception):
@@ -24,6 +30,14 @@ class InvalidError(FoveaError):
 
 class NotFoundError(FoveaError):
     """There is no such object."""
+
+
+class JobGoneError(NotFoundError):
+    """The job has ended and is deleted; `state` is the one in which it ended."""
+
+    def __init__(self, message: str, state: "JobState") -> None:
+        super().__init__(message)
+        self.state = state
 
 
 class AlreadyExistsError(FoveaError):

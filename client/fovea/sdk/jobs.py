@@ -4,20 +4,29 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fovea_api.contract import names
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.training_job import KIND
 from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 
-from . import pods, submission
+from . import last_words, pods, submission
 from .cluster import Cluster
 from .errors import ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
 from .logs import LogLine, LogStream
+from .parallel import PARALLEL, Progress
 from .patience import Patience
 from .pods import Pod
 from .resources import Kinds
+from .store import open_store
+from .watched import Watched
+
+if TYPE_CHECKING:
+    from fovea_api.contract.manifest import Entry
+
+    from .download import Downloaded
+    from .results import Results
 
 _WATCH_SECONDS = 240
 
@@ -85,6 +94,10 @@ class Job:
         """Its pods, oldest attempt first."""
         return pods.of_job(self._jobs.cluster, self.namespace, self.name, self.uid)
 
+    def download(self, folder: str | Path | None = None, **how: Any) -> "Downloaded":
+        """Bring what it has published into a folder; see `Jobs.download`."""
+        return self._jobs.download(f"{self.name}@{self.uid}", folder, **how)
+
     def cancel(self) -> "Job":
         """Cancel it."""
         return self._jobs.cancel(self.name)
@@ -105,13 +118,13 @@ class Job:
 class Jobs:
     """The jobs of one namespace."""
 
-    def __init__(self, cluster: Cluster, namespace: str = "") -> None:
-        self.cluster = cluster
+    def __init__(self, cluster: Cluster, namespace: str = "", *, store_endpoint: str | None = None) -> None:
+        self.cluster, self._endpoint = cluster, store_endpoint
         self.kinds: Kinds[TrainingJob] = Kinds(cluster, KIND, TrainingJob, namespace)
 
     def within(self, namespace: str) -> "Jobs":
         """The jobs of another namespace."""
-        return Jobs(self.cluster, namespace)
+        return Jobs(self.cluster, namespace, store_endpoint=self._endpoint)
 
     def submit(self, job: TrainingJob | Mapping[str, Any] | str | Path, *, dry_run: bool = False) -> Job:
         """Create a job from a typed object, a manifest or the path of a YAML file with one job.
@@ -125,8 +138,12 @@ class Jobs:
         return Job(jobs, jobs.kinds.create(manifest, dry_run=dry_run))
 
     def get(self, name: str) -> Job:
-        """One job; raises NotFoundError."""
-        return Job(self, self.kinds.get(name))
+        """One job; raises NotFoundError, of which JobGoneError knows how a deleted one ended."""
+        try:
+            return Job(self, self.kinds.get(name))
+        except NotFoundError as error:
+            gone = last_words.of(self.cluster, self.kinds.namespace, name)
+            raise gone or error from error
 
     def list(self, *, states: frozenset[JobState] = frozenset()) -> "JobList":
         """All jobs (of these states), newest first."""
@@ -156,18 +173,22 @@ class Jobs:
         """
         return self.kinds.delete(name)
 
-    def follow(self, name: str, *, timeout: float | None = None, begun: float | None = None) -> Iterator[Job]:
-        """The job now and after each change until it has ended.
+    def follow(
+        self, name: str, *, timeout: float | None = None, begun: float | None = None, job: Job | None = None
+    ) -> Iterator[Job]:
+        """The job now and after each change until it has ended, also when it is deleted at its end (a TTL of 0).
 
         Raises WaitTimeoutError after `timeout` seconds, NotFoundError when the job is deleted meanwhile. `begun` is the
-        time.monotonic() that they count from, for what shares one timeout; by default they begin now.
+        time.monotonic() that they count from, for what shares one timeout; by default they begin now. `job` is the job
+        as it was submitted: followed from there on, no change is missed.
         """
         deadline = _deadline(timeout, begun)
         patience = Patience()
-        job: Job | None = None
+        known, job = job, None
         while True:
             try:
-                found = self.get(name)
+                found = known if known is not None and job is None else self.get(name)
+                known = None
                 patience.success()
                 if job is not None and job.uid != found.uid:
                     raise NotFoundError(f"job {name} was deleted and submitted anew while it was waited for")
@@ -207,38 +228,85 @@ class Jobs:
         seen: Callable[[Job], None] = lambda _: None,
         timeout: float | None = None,
         begun: float | None = None,
+        job: Job | None = None,
     ) -> Iterator[LogLine]:
         """Lines of the job's log across all attempts; with `follow` until the job has ended.
 
         Raises InvalidError for a container or a task that no job has. While it is followed, `seen` is called about once
-        a second with the job as it is, and WaitTimeoutError is raised where it goes on after `timeout` seconds (counted
-        as in `follow`).
+        a second with the job as it is (as it ended in the end, also where it is deleted then), and WaitTimeoutError is
+        raised where it goes on after `timeout` seconds. The other arguments are those of `follow`.
         """
         for what, value, known in (("container", container, pods.CONTAINERS), ("task", task, ("", *pods.TASKS))):
             if value not in known:
                 raise InvalidError(f"a job has no {what} {value!r}: it has {', '.join(filter(None, known))}")
-        job = self.get(name)
+        job = job or self.get(name)
         stream = LogStream(self.cluster, job.namespace, name, job.uid, container=container, task=task)
         if not follow:
             return stream.read()
-        deadline = _deadline(timeout, begun)
+        begun = time.monotonic() if begun is None else begun
+        return stream.follow(Watched(self.follow(name, timeout=timeout, begun=begun, job=job), seen).over)
 
-        def over() -> bool:
-            nonlocal job
-            try:
-                job = self.get(name)
-            except NotFoundError:
-                return True
-            except UnreachableError:
-                if time.monotonic() < deadline:
-                    raise
-            else:
-                seen(job)
-            if not job.ended and time.monotonic() >= deadline:
-                raise self._still(job, timeout)
-            return job.ended
+    def download(
+        self,
+        name: str,
+        folder: str | Path | None = None,
+        *,
+        what: str = "output",
+        attempt: int | None = None,
+        step: int | None = None,
+        force: bool = False,
+        parallel: int = PARALLEL,
+        progress: Callable[[Progress], None] = lambda _: None,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> "Downloaded":
+        """Bring the output, model, logs or checkpoints of a job into a folder (`<name>-<what>` by default).
 
-        return stream.follow(over)
+        The newest attempt's, or `attempt`'s; all checkpoints, each in a folder of its step, or that of `step`. Logs are
+        `$FOVEA_LOG_DIR` of each attempt and what the program printed, where its pods are still there. Also of a deleted
+        job: NAME@latest, or NAME@UID where there were several. Verified by the digests of its manifest; repeat it to go
+        on after a failure. Raises NotFoundError, and AlreadyExistsError for other files in their places without `force`.
+        """
+        from . import results
+
+        number = results.check(what, attempt, step)
+        cluster, found = self._results(name)
+        target = Path(folder) if folder is not None else Path(f"{name.partition('@')[0]}-{what}")
+        with open_store(cluster, endpoint=self._endpoint, notice=notice) as store:
+            return found.download(
+                store,
+                target,
+                what=what,
+                number=number,
+                force=force,
+                notice=notice,
+                parallel=parallel,
+                progress=progress,
+            )
+
+    def files(self, name: str, what: str = "output", *, brief: bool = False) -> "tuple[Entry, ...]":
+        """The files of the output or model that a job has published; empty where there is none yet.
+
+        `brief`: where the store does not answer, give up after seconds.
+        """
+        from . import results
+
+        results.check(what, None, None)
+        cluster, found = self._results(name)
+        with open_store(cluster, endpoint=self._endpoint, brief=brief) as store:
+            return tuple(
+                entry for each in found.find(store, what, None, lambda _: None) for entry in each.manifest.entries
+            )
+
+    def _results(self, address: str) -> "tuple[Cluster, Results]":
+        from .results import Results
+
+        name, _, which = address.partition("@")
+        try:
+            job: Job | None = self.get(name)
+        except NotFoundError:
+            job = None
+        cluster = self.cluster.within(self.kinds.namespace)
+        return cluster, Results(cluster, name, job, which)
 
     def _still(self, job: Job, timeout: float | None) -> WaitTimeoutError:
         return WaitTimeoutError(
@@ -252,6 +320,10 @@ class Jobs:
         seconds = min(_WATCH_SECONDS, max(1.0, deadline - time.monotonic()))
         for event in self.kinds.watch(job.name, job.resource.metadata.resource_version, math.ceil(seconds)):
             if event.get("type") == "DELETED":
+                last = Job(self, event["object"])
+                if last.ended and last.uid == job.uid:  # with a TTL of 0 its end and its deletion come together
+                    yield last
+                    return
                 raise NotFoundError(f"job {job.name} was deleted while it was waited for")
             if event.get("type") in ("ADDED", "MODIFIED"):
                 changed = Job(self, event["object"])

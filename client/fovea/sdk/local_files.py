@@ -68,7 +68,7 @@ def scan(
 
 
 def shown(name: str) -> str:
-    """A name for a message: bytes that are not UTF-8 as \\xff."""
+    r"""A name for a message: bytes that are not UTF-8 as \xff."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 

@@ -66,9 +66,7 @@ class Store:
         self._http = urllib3.PoolManager(
             maxsize=connections,
             timeout=urllib3.Timeout(connect=3, read=10) if brief else urllib3.Timeout(connect=5, read=120),
-            retries=urllib3.Retry(
-                total=1 if brief else 5, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504)
-            ),
+            retries=urllib3.Retry(total=1 if brief else 5, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504)),
             **tls,
         )
         self._client = Minio(

@@ -10,12 +10,16 @@ from fovea_api.contract.manifest import Entry, Manifest
 from fovea_api.v1alpha1 import API_VERSION, ModelVersion
 from fovea_api.v1alpha1.model_version import KIND
 
+from . import download as downloading
 from . import local_files, object_names
 from . import upload as uploading
 from .cluster import Cluster
+from .download import Downloaded, of_manifest
 from .errors import AlreadyExistsError, ConflictError, InvalidError, StoreError
 from .local_files import LocalFile, reading
+from .parallel import PARALLEL, Progress
 from .resources import Kinds
+from .results import published
 from .store import Store, open_store
 
 _PAYLOAD = "files"
@@ -85,6 +89,34 @@ class Versions:
             spec["metrics"] = dict(metrics)
         return self._register(model, spec, notice)
 
+    def download(
+        self,
+        name: str,
+        folder: str | Path | None = None,
+        *,
+        force: bool = False,
+        parallel: int = PARALLEL,
+        progress: Callable[[Progress], None] = lambda _: None,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> Downloaded:
+        """Bring the files of a version, for example digits-v3, into a folder (`<name>` by default).
+
+        Verified against the version's digest; repeat it to go on after a failure. Raises AlreadyExistsError for other
+        files in their places without `force`.
+        """
+        version = self.get(name)
+        target = Path(folder) if folder is not None else Path(name)
+        with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
+            prefix, manifest = _published(store, version)
+            wanted = of_manifest(prefix, manifest)
+            return downloading.download(store, wanted, target, force=force, parallel=parallel, progress=progress)
+
+    def files(self, name: str, *, brief: bool = False) -> tuple[Entry, ...]:
+        """The files of a version. `brief`: where the store does not answer, give up after seconds."""
+        version = self.get(name)
+        with open_store(self._cluster, endpoint=self._endpoint, brief=brief) as store:
+            return _published(store, version)[1].entries
+
     def _register(self, model: str, spec: Mapping[str, Any], notice: Callable[[str], None]) -> ModelVersion:
         for _ in range(_TRIES):
             known = self.list(model)
@@ -98,6 +130,25 @@ class Versions:
             except AlreadyExistsError:
                 continue  # Somebody else took this number between the list and now.
         raise ConflictError(f"model {model}: {_TRIES} numbers in a row were taken by others, try again")
+
+
+def _published(store: Store, version: ModelVersion) -> tuple[str, Manifest]:
+    """Prefix and manifest of a version's files; StoreError where they are not what the version records."""
+    name, place = version.metadata.name, storage.Location.parse(version.spec.uri)
+    if place.bucket != store.bucket:
+        raise StoreError(
+            f"version {name} is in bucket {place.bucket}, and the keys at hand are for bucket {store.bucket} "
+            f"({store.access.bucket_source}): set FOVEA_BUCKET={place.bucket}, with keys that reach it"
+        )
+    manifest = published(store, place.key)
+    if manifest is None:
+        raise StoreError(f"version {name}: {version.spec.uri} is not in the store any more: register the model again")
+    if manifest.digest != version.spec.digest:
+        raise StoreError(
+            f"version {name}: {version.spec.uri} holds {manifest.digest}, the version records {version.spec.digest}: "
+            "ask the platform team to look at it; nothing was downloaded"
+        )
+    return place.key, manifest
 
 
 def model_version(namespace: str, spec: Mapping[str, Any], number: int) -> dict[str, Any]:

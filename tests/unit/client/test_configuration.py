@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fovea.sdk import Client, InvalidError
+from fovea.sdk import Client, InvalidError, store_access
 from fovea.sdk import cluster as clusters
 from fovea.sdk import store as stores
-from fovea.sdk import store_access
 from fovea_dev.pki import Pki
 from support.command_line import fovea
 

@@ -107,9 +107,9 @@ NAMES = [b"caf\xe9.png", b"cat/\xff\xfe", b"\xed\xa0\x80", b"dir\xff/x.png"]
 
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_a_name_that_is_not_utf_8_is_named_before_anything_is_sent(pictures: Path, name: bytes) -> None:
-    path = os.path.join(os.fsencode(pictures), name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    Path(os.fsdecode(path)).write_bytes(b"x")
+    path = pictures / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
     with pytest.raises(InvalidError) as refused:
         scan(pictures)
     message = str(refused.value)

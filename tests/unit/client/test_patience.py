@@ -130,7 +130,8 @@ def test_jobs_that_share_a_timeout_are_each_said_to_have_had_what_was_given(monk
 
 @pytest.mark.parametrize("later", [job("RUNNING"), SILENCE], ids=["it runs", "the API server is silent"])
 def test_a_log_that_is_streamed_ends_at_the_timeout(monkeypatch: pytest.MonkeyPatch, later: Any) -> None:
-    monkeypatch.setattr(logs, "Patience", Patience)
+    for module in (jobs, logs):
+        monkeypatch.setattr(module, "Patience", Patience)
     cluster: Any = Scripted([job("RUNNING"), job("RUNNING"), later], [SILENCE], [[stamped(1)]])
     monkeypatch.setattr("fovea.cli.jobs._client", lambda _: SimpleNamespace(jobs=Jobs(cluster)))
     words = ("jobs", "submit", "digits", "--recipe", "image-classifier", "--stream-logs", "--timeout")

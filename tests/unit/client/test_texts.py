@@ -9,6 +9,7 @@ from fovea.cli.predict import predictions_table
 from fovea.sdk.images import Prediction, from_outputs
 from fovea.sdk.models import collect
 from fovea.sdk.pods import Pod
+from fovea_api.contract.manifest import Entry
 from fovea_api.v1alpha1 import ModelDeployment, ModelVersion, TrainingJob
 from support.golden import Golden
 
@@ -113,6 +114,17 @@ def test_a_list_of_jobs(golden: Golden) -> None:
 def test_a_description_of_a_job(golden: Golden, shown: TrainingJob) -> None:
     pods = PODS if shown is RUNNING else []
     golden.check_text(f"client/job-{shown.metadata.name}.txt", job_text.description(shown, pods, NOW))
+
+
+def test_the_files_of_an_output_are_listed_up_to_a_number_and_summed_up() -> None:
+    few = [Entry("evaluation.json", "files/a", 12, "0" * 64), Entry("plots/bä r.png", "files/b", 4_200_000, "0" * 64)]
+    text = job_text.description(SUCCEEDED, [], NOW, few)
+    assert "Output files (2 files, 4.2 MB):\n  FILE             SIZE\n  evaluation.json  12 B\n" in text
+    many = job_text.description(SUCCEEDED, [], NOW, [Entry(f"{n}.txt", "k", 1, "") for n in range(1000)])
+    assert "Output files (1000 files, 1.0 kB):" in many
+    assert "\n  19.txt  1 B\n  … and 980 more\n" in many
+    unknown = job_text.description(SUCCEEDED, [], NOW, "not listed: the store does not answer")
+    assert "Output files: not listed: the store does not answer\n" in unknown
 
 
 def test_pods_that_may_not_be_listed_are_said_to_be_so() -> None:

@@ -1,0 +1,251 @@
+"""Downloading: what is not there yet, verified in a staging folder, and then renamed into its place."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fovea_api.contract.manifest import Manifest
+
+from .errors import AlreadyExistsError, InvalidError, StoreError, UnreachableError
+from .local_files import etag, shown
+from .parallel import PARALLEL, Progress, Tally, run_all
+from .patience import Patience
+from .store import PART_SIZE, Store, StoredObject
+
+_CHUNK = 1024 * 1024
+_NAMED = 10
+"""So many files are named in a refusal; the rest is counted."""
+_ENCRYPTED = "x-amz-server-side-encryption"
+"""Header of an object whose ETag need not be an MD5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file to fetch: its path in the folder, its object's key, size, and the digest or ETag that its content has."""
+
+    name: str
+    key: str
+    size: int
+    sha256: str = ""
+    etag: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Name of its partial file: one of other content is never continued."""
+        return hashlib.sha256(f"{self.key}\0{self.size}\0{self.sha256}\0{self.etag}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What a download did: the folder, its files' names, how many were fetched and were there, bytes fetched."""
+
+    folder: Path
+    names: tuple[str, ...]
+    fetched: int
+    skipped: int
+    bytes: int
+
+
+def of_manifest(prefix: str, manifest: Manifest, below: str = "") -> list[Wanted]:
+    """The files of a publication; `below` a folder of the download where it has one of its own."""
+    return [Wanted(below + e.path, f"{prefix}/{e.key}", e.size, sha256=e.sha256) for e in manifest.entries]
+
+
+def of_listing(prefix: str, objects: Iterable[StoredObject]) -> list[Wanted]:
+    """The files of a data set, each pinned to its ETag. InvalidError for keys that no file can have."""
+    found = []
+    for item in objects:
+        name = item.key.removeprefix(f"{prefix}/")
+        if name.endswith("/") and not item.size:
+            continue  # a console's mark for an empty folder
+        if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
+            raise InvalidError(
+                f"object {item.key!r}: {name!r} is no path of a file in a folder: "
+                "copy the data set with a tool for S3 that can rename it"
+            )
+        found.append(Wanted(name, item.key, item.size, etag=item.etag))
+    return found
+
+
+def download(
+    store: Store,
+    wanted: Sequence[Wanted],
+    folder: Path,
+    *,
+    force: bool = False,
+    parallel: int = PARALLEL,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Downloaded:
+    """Bring files into a folder, which need not exist; call it again to go on after a failure.
+
+    Files that are there with the same content stay. Raises AlreadyExistsError before anything is fetched where other
+    content is in their place and not `force`. Nothing appears in the folder before all is fetched and verified.
+    """
+    _check_no_file_is_a_folder(wanted)
+    tally = Tally(len(wanted), sum(item.size for item in wanted), progress)
+    present = run_all((partial(_present, folder, item) for item in wanted), parallel, tally)
+    others = [item.name for item, there in zip(wanted, present, strict=True) if there is False]
+    if others and not force:
+        raise AlreadyExistsError(
+            f"{shown(str(folder))} holds other content in {len(others)} of these files: {_listed(others)}. "
+            "Choose another folder, or replace them with --force"
+        )
+    missing = [item for item, there in zip(wanted, present, strict=True) if not there]
+    for item, there in zip(wanted, present, strict=True):
+        if there:
+            tally.add(item.size)
+            tally.done()
+    # Below the folder, since a rename needs one file system; its name is this download's: another is not mixed in.
+    staging = folder / f".fovea-download-{_identity(wanted)}"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if missing:
+            _fetch_all(store, missing, staging, tally, parallel)
+    names = tuple(item.name for item in wanted)
+    return Downloaded(folder, names, len(missing), len(wanted) - len(missing), sum(item.size for item in missing))
+
+
+def _fetch_all(store: Store, missing: list[Wanted], staging: Path, tally: Tally, parallel: int) -> None:
+    staging.mkdir(exist_ok=True)
+    _check_room(missing, staging)
+    run_all((partial(_fetch, store, item, staging / item.identity, tally) for item in missing), parallel, tally)
+    for item in missing:
+        target = staging.parent / item.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (staging / item.identity).replace(target)
+    shutil.rmtree(staging)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what keeps a file from being written into an InvalidError that names it."""
+    try:
+        yield
+    except OSError as error:
+        where = shown(str(error.filename2 or error.filename or path))
+        raise InvalidError(
+            f"cannot write {where} ({error.strerror or error}): choose another folder, or make room; "
+            "the command repeated goes on where it stopped"
+        ) from error
+
+
+def _present(folder: Path, item: Wanted) -> bool | None:
+    """Whether the file is there: True with the same content, False with another, None not at all."""
+    target = folder / item.name
+    above = folder
+    for part in item.name.split("/")[:-1]:
+        above = above / part
+        if above.is_symlink() or (above.exists() and not above.is_dir()):
+            raise InvalidError(
+                f"{shown(str(above))} is {'a link' if above.is_symlink() else 'a file'}, "
+                f"and {item.name} needs a folder there: remove it, or choose another folder"
+            )
+    if target.is_dir() and not target.is_symlink():
+        raise InvalidError(f"{shown(str(target))} is a folder, and a file is to be there: choose another folder")
+    if not os.path.lexists(target):
+        return None
+    if target.is_symlink() or not target.is_file() or target.stat().st_size != item.size:
+        return False
+    return _sha256(target) == item.sha256 if item.sha256 else etag(target, PART_SIZE) == item.etag
+
+
+def _check_no_file_is_a_folder(wanted: Sequence[Wanted]) -> None:
+    """A store can hold keys `a` and `a/b`; no folder can."""
+    names = {item.name for item in wanted}
+    for item in wanted:
+        parts = item.name.split("/")
+        for length in range(1, len(parts)):
+            if (above := "/".join(parts[:length])) in names:
+                raise InvalidError(
+                    f"the store holds {above} and {item.name}; in a folder, one name cannot be a file and a folder: "
+                    "copy them with a tool for S3 that can rename them"
+                )
+
+
+def _check_room(missing: list[Wanted], staging: Path) -> None:
+    there = sum(entry.stat().st_size for entry in os.scandir(staging))
+    needed, free = sum(item.size for item in missing) - there, shutil.disk_usage(staging).free
+    if needed > free:
+        raise InvalidError(
+            f"{shown(str(staging.parent))} has room for {free} bytes, {needed} are to be fetched: choose another folder"
+        )
+
+
+def _fetch(store: Store, item: Wanted, partial_file: Path, tally: Tally) -> None:
+    for last in (False, True):
+        encrypted = _transfer(store, item, partial_file, tally)
+        problem = _mismatch(item, partial_file, encrypted=encrypted)
+        if not problem:
+            tally.done()
+            return
+        # Once more from the start: the disk or an earlier, interrupted run may have been at fault, not the object.
+        tally.add(-partial_file.stat().st_size)
+        partial_file.unlink()
+        if last:
+            raise StoreError(
+                f"s3://{store.bucket}/{item.key} is damaged ({problem}): it was fetched twice and not kept; "
+                "repeat the command, and if it stays so, ask the platform team to look at the store"
+            )
+
+
+def _transfer(store: Store, item: Wanted, partial_file: Path, tally: Tally) -> bool:
+    """Fetch what the partial file lacks, through broken connections; whether the store says that it encrypts."""
+    patience, known, encrypted = Patience(), _size(partial_file), False
+    if known > item.size:
+        partial_file.unlink()
+        known = 0
+    tally.add(known)
+    while True:
+        try:
+            with partial_file.open("ab") as file:
+                if item.size == 0 or file.tell() == item.size:
+                    return encrypted
+                with store.reading(item.key, offset=file.tell(), etag=item.etag) as response:
+                    encrypted = _ENCRYPTED in response.headers
+                    for chunk in response.stream(_CHUNK):
+                        file.write(chunk)
+                        patience.success()
+                        tally.add(len(chunk))
+                return encrypted
+        except UnreachableError:
+            if not patience.failure():
+                raise
+            time.sleep(1)
+
+
+def _mismatch(item: Wanted, file: Path, *, encrypted: bool) -> str:
+    """What is wrong with a fetched file; empty when nothing is."""
+    if (size := _size(file)) != item.size:
+        return f"expected {item.size} bytes, found {size}"
+    if item.sha256:
+        found = _sha256(file)
+        return "" if found == item.sha256 else f"expected sha256:{item.sha256}, found sha256:{found}"
+    found = etag(file, PART_SIZE)
+    # Parts of another size, or a store's own encryption: the ETag says nothing of the content, and only the size is known.
+    verifiable = not encrypted and "-" not in item.etag
+    return "" if found == item.etag or not verifiable else f"expected ETag {item.etag}, found {found}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _identity(wanted: Sequence[Wanted]) -> str:
+    """Of what a download is made, whatever of it is there already: the place in the store."""
+    return hashlib.sha256(os.path.commonprefix([item.key for item in wanted]).encode()).hexdigest()[:12]
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
