@@ -27,6 +27,8 @@ HTTP_TOO_MANY = 429
 HTTP_SERVER_ERRORS = 500
 
 
+_TOO_LARGE = "etcdserver: request is too large"
+
 OF_CONTENT = frozenset({HTTP_BAD_REQUEST, HTTP_TOO_LARGE, HTTP_INVALID})
 """Refusals of what stands in a body. Another body may be taken; the same one never is."""
 
@@ -87,6 +89,8 @@ class NotOurs(Refused):
 def of_answer(code: int, reason: str, message: str, retry_after: float = 0) -> ApiError:
     """The error that an HTTP answer stands for: the one place that maps codes."""
     kind: type[ApiError] = Refused
+    if code >= HTTP_SERVER_ERRORS and _TOO_LARGE in message:
+        code = HTTP_TOO_LARGE  # the API server passes etcd's word on as a failure of its own
     if code in (HTTP_UNAUTHORIZED, HTTP_TIMEOUT, HTTP_TOO_MANY) or code >= HTTP_SERVER_ERRORS or code == 0:
         kind = Transient
     elif code in (HTTP_NOT_FOUND, HTTP_GONE):

@@ -236,3 +236,36 @@ def test_a_status_that_the_api_server_refuses_for_its_text_ends_the_job_without_
     assert condition(failed, "Failed")["reason"] == "ProgramFailed"
     assert "The API server refused the status with its full text" in failed["status"]["message"]
     cluster.wait("the event", lambda: any(event["reason"] == "StatusRefused" for event in cluster.list("Event")))
+
+
+def test_a_job_that_leaves_little_room_for_its_status_ends_with_a_short_one(
+    cluster: Cluster, kubelet: Kubelet, operator: OperatorProcess
+) -> None:
+    """An object may have 1.5 MiB, which the environment of a container may use up."""
+
+    def large(name: str, room: int) -> dict[str, Any]:
+        environment = [{"name": f"A{number}", "value": "x" * 12_100} for number in range(128)]
+        environment[0]["value"] = "x" * (12_100 + 20_600 - room)
+        container = {"image": "registry.invalid/trainer:1", "env": environment}
+        return training_job(name, trainer={"container": container}, suspend=name != "digits")
+
+    def fits(room: int) -> bool:
+        try:
+            cluster.create(large(f"probe-{room}", room))
+        except ApiError as error:
+            assert "too large" in str(error)
+            return False
+        return True
+
+    least = next(room for room in range(0, 20_000, 1_000) if fits(room))
+    cluster.create(large("digits", least + 7_000))
+    pod = pod_name("digits")
+    cluster.wait("the pod", lambda: cluster.get("Pod", pod))
+    kubelet.running(pod)
+    cluster.job_in("digits", "RUNNING")
+    kubelet.ended(pod, 1, last_words="🤗" * 500)
+    failed = cluster.job_in("digits", "FAILED")
+    assert condition(failed, "Failed")["reason"] == "ProgramFailed"
+    assert "The API server refused the status with its full text" in failed["status"]["message"]
+    events = cluster.wait("the event", lambda: [e for e in cluster.list("Event") if e["reason"] == "StatusRefused"])
+    assert "etcdserver: request is too large" in events[0]["message"]

@@ -13,8 +13,8 @@ def injector(namespace: str, image: str, command: list[str]) -> dict[str, dict[s
     name = f"mesh-{namespace}"
     words = ", ".join(f"'{word}'" for word in command)
     container = (
-        f"Object.spec.containers{{name: '{CONTAINER}', image: '{image}', imagePullPolicy: 'IfNotPresent', command: [{words}], "
-        "securityContext: Object.spec.containers.securityContext{runAsUser: 65532, allowPrivilegeEscalation: false}}"
+        f"Object.spec.containers{{name: '{CONTAINER}', image: '{image}', imagePullPolicy: 'IfNotPresent', "
+        f"command: [{words}]}}"
     )
     policy = {
         "apiVersion": GROUP,

@@ -49,9 +49,12 @@ def progress(job: TrainingJob) -> str:
 
 
 def metrics(job: TrainingJob) -> str:
-    """`loss 0.31, accuracy 0.91`: the final ones, else the latest."""
-    values = job.status.metrics or (job.status.progress.metrics if job.status.progress else None) or {}
-    return ", ".join(f"{name} {number(value)}" for name, value in values.items())
+    """`loss 0.31, accuracy 0.91 and 3 more`: the final ones, else the latest."""
+    where = job.status if job.status.metrics else job.status.progress
+    if where is None or not where.metrics:
+        return ""
+    more = f" and {where.metrics_left_out} more" if where.metrics_left_out else ""
+    return ", ".join(f"{name} {number(value)}" for name, value in where.metrics.items()) + more
 
 
 def line(job: TrainingJob) -> str:

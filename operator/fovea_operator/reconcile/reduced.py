@@ -8,7 +8,7 @@ Status = Mapping[str, Any]
 
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 _UNKNOWN = "Unknown"
-_MEMORY = frozenset(
+MEMORY = frozenset(
     {
         "state",
         "attempts",
@@ -32,7 +32,7 @@ def statuses(status: Status) -> Iterator[dict[str, Any]]:
     """First the status without the words and numbers of others, then the least that an object can be left with."""
     plain = _without_words(status)
     yield plain
-    yield {key: value for key, value in plain.items() if key in _MEMORY or key in ("conditions", "message")}
+    yield {key: value for key, value in plain.items() if key in MEMORY or key in ("conditions", "message")}
 
 
 def _without_words(status: Status) -> dict[str, Any]:

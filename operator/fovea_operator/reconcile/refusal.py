@@ -13,6 +13,7 @@ _INVALID = re.compile(r'Pod "[^"]*" is invalid: (?P<causes>.*)', re.DOTALL)
 """Only the API server's own validation says so; a policy's refusal, which may come as 422 too, says "is forbidden"."""
 _FIELD = re.compile(r"\b(?:spec|metadata)\.[^\s:,]+(?=: )")
 _OF_CONTAINER = re.compile(r"spec\.(containers\[0\](?!\.resources)|volumes\[\d+\](?!.*sizeLimit)|imagePullSecrets)")
+_TOO_LARGE = re.compile(r"request is too large|entity too large", re.IGNORECASE)
 _OF_POD = re.compile(r"spec\.affinity|metadata\.(labels|annotations)")
 """What spec.pod brings; the MachineType may bring the same."""
 _NOT_THERE = {
@@ -40,6 +41,12 @@ def of_pod(view: View, machine_type: str) -> Refusal:
     """What the API server's words mean for a job whose pod they are about."""
     said = view.observed.refused.rstrip(".")
     invalid = _INVALID.match(said)
+    if view.spec.trainer.container is not None and not view.begun and _TOO_LARGE.search(said):
+        return Refusal(
+            f"Failed: the pod is too large for the API server ({said}). Shorten env and args of spec.trainer.container, for "
+            "example by putting them into a file of the input or a ConfigMap, and submit a new job.",
+            final=True,
+        )
     cause = cause_of(said, machine_type)
     if invalid is None:
         remedy = cause or "Free the quota or correct the policy, or cancel the job."

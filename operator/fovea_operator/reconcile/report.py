@@ -32,6 +32,7 @@ NOTABLE: Mapping[str, EventType] = {
     JobReason.PREDECESSOR_ENDING: "Normal",
     JobReason.CONTAINER_CONFIG_ERROR: "Warning",
     JobReason.STORE_UNREACHABLE: "Warning",
+    JobReason.ENDING_POD: "Warning",
     JobReason.RETRYING: "Warning",
     JobReason.PUBLISHED: "Normal",
     JobReason.ALREADY_COMPLETE: "Normal",

@@ -133,6 +133,11 @@ TABLE: dict[str, Row] = {
         'Failed: no pod can be made of spec.trainer.container. The API server says: Pod "digits-chief-0-0" is invalid: '
         "spec.containers[0].workingDir: Invalid value: 3 (POST /api/v1/namespaces/vision/pods: 422). Correct it and submit",
     ),
+    "a pod that is too large for the API server can never be": Row(
+        lambda: observed(job(trainer=OWN), refused="etcdserver: request is too large (POST /api/v1/x/pods: 413)"),
+        {"state": "FAILED", "creates": []},
+        "Shorten env and args of spec.trainer.container",
+    ),
     "of several things that are invalid one is enough": Row(
         lambda: observed(
             job(trainer=OWN),

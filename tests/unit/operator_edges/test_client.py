@@ -80,6 +80,25 @@ def test_a_success_that_is_no_json_object_may_work_the_next_time(text: str) -> N
     assert counted == [("create", "pods", 200)]
 
 
+def test_an_object_that_etcd_finds_too_large_is_refused_and_not_tried_again_as_it_is() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return status(500, "InternalError", "etcdserver: request is too large")
+
+    error, _ = serve(handler, lambda client: client.create(POD))
+    assert type(error) is errors.Refused
+    assert error.code == 413
+
+
+def test_an_object_that_cannot_be_written_as_json_is_refused_before_it_is_sent() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        raise AssertionError
+
+    error, counted = serve(handler, lambda client: client.create({**POD, "loss": float("nan")}))
+    assert type(error) is errors.Refused
+    assert error.code == 400
+    assert counted == []
+
+
 def test_an_answer_that_is_no_json_is_an_error_like_any_other() -> None:
     async def handler(_: web.Request) -> web.Response:
         return web.Response(status=502, text="<html>bad gateway</html>")

@@ -1,0 +1,70 @@
+"""What is left of a status that the API server refuses."""
+
+from typing import Any
+
+from fovea_api.v1alpha1 import ModelDeployment, TrainingJob
+from fovea_operator.reconcile import model_deployment, reduced
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.decision_table import RUNNING, decide
+from support.observations import SETTINGS, at, deployment, ended, job, observed, server_pod, serving, version, workload
+from support.rollout_table import STABLE_1, V1, V2
+
+WORDS = "model failed 🤗"
+
+
+def texts(document: Any) -> list[str]:
+    """Every string of a document."""
+    if isinstance(document, dict):
+        return [text for key, value in document.items() for text in [str(key), *texts(value)]]
+    return [text for value in document for text in texts(value)] if isinstance(document, list) else [str(document)]
+
+
+def test_the_end_of_a_job_is_left_without_its_words_in_both_lesser_statuses() -> None:
+    whole = decide(observed(job(RUNNING), ended(code=1, said=WORDS))).status
+    assert whole is not None
+    assert WORDS in whole["message"]
+    for status in reduced.statuses(whole):
+        assert not [text for text in texts(status) if WORDS in text]
+        read = TrainingJob.model_validate(job().dump() | {"status": status}).status
+        assert (read.state, read.end_time, read.attempts) == ("FAILED", whole["endTime"], {"chief-0": 0})
+        assert [(c.type, c.status, c.reason) for c in read.conditions or ()] == [
+            (c["type"], c["status"], c["reason"]) for c in whole["conditions"]
+        ]
+        # Nothing is decided anew from what is left: the job has ended.
+        assert decide(observed(job(status), ended(code=1, said=WORDS))).status is None
+
+
+def test_a_deployment_keeps_its_places_in_both_lesser_statuses() -> None:
+    seen = serving(
+        deployment(STABLE_1),
+        version(1),
+        version(2),
+        workloads=[workload(V1, ready=1), workload(V2, replica_failure=WORDS)],
+        pods=[server_pod(V2, unschedulable=WORDS)],
+    )
+    whole = model_deployment.decide(seen, at(60), SETTINGS).status
+    assert whole is not None
+    assert WORDS in whole["message"]
+    for status in reduced.statuses(whole):
+        assert not [text for text in texts(status) if WORDS in text]
+        read = ModelDeployment.model_validate(deployment().dump() | {"status": status}).status
+        assert read.stable is not None
+        assert read.candidate is not None
+        assert (read.stable.deployment, read.candidate.deployment) == (V1, V2)
+
+
+json = st.recursive(
+    st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@settings(max_examples=50)
+@given(st.text(min_size=1), st.text(), st.dictionaries(st.text(), json))
+def test_the_least_status_holds_no_text_of_others(reason: str, message: str, rest: dict[str, Any]) -> None:
+    condition = {"type": "Failed", "status": "True", "reason": reason, "message": message, "lastTransitionTime": "t"}
+    *_, least = reduced.statuses({**rest, "state": "FAILED", "message": message, "conditions": [condition]})
+    assert {key for key in least if key in rest} <= reduced.MEMORY | {"conditions", "message", "state"}
+    [left] = least["conditions"]
+    assert left["reason"].isascii()
+    assert len(left["message"]) < 500
