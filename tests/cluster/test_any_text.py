@@ -253,7 +253,8 @@ def test_a_job_that_leaves_little_room_for_its_status_ends_with_a_short_one(
         try:
             cluster.create(large(f"probe-{room}", room))
         except ApiError as error:
-            assert "too large" in str(error)
+            if "too large" not in str(error):
+                raise
             return False
         return True
 
