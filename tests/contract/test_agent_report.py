@@ -101,7 +101,14 @@ def test_progress_and_the_last_published_checkpoint_are_posted_with_the_pods_tok
     pod.progress('rics": {"loss": NaN, "accuracy": 0.9}}\n')
     pod.sync_ended()
     assert operator.reports()[-1] == replace(
-        report, step=11, steps=None, epoch=None, epochs=None, metrics={"accuracy": 0.9}
+        report,
+        step=11,
+        steps=None,
+        epoch=None,
+        epochs=None,
+        metrics={"accuracy": 0.9},
+        metrics_left_out=1,
+        publishing=True,
     )
     assert len(operator.reports()) == 3, "only what changed is posted"
 
