@@ -16,6 +16,8 @@ from fovea_agent.store import Store
 
 PIECE = 8 << 20
 """Bytes of one ranged request; each thread holds one in memory."""
+WHOLE = 1 << 20
+"""Up to this size an object is held in memory until it is whole: a partial file would cost more than a second request."""
 RANGED_FROM = 4 * PIECE
 """From this size on an object is fetched in pieces, several at once: one connection is slower than the wire."""
 TURN = 0.5
@@ -46,12 +48,42 @@ def downloads(
     Each continues the partial file of an earlier try. Raises Corrupt (key, expected and found digest) when a second,
     fresh download does not verify either. `durable`: a file has reached the disk before it has its name.
     """
+    made: set[Path] = set()
     for one in wanted:
+        if one.size <= WHOLE and not durable:
+            yield partial(_fetch_whole, store, one, folder, made)
+            continue
         file = _File(store, one, folder, partials, durable=durable)
         if one.size < RANGED_FROM:
             yield file.fetch
         else:
             yield from file.pieces()
+
+
+def _fetch_whole(store: Store, wanted: Wanted, folder: Path, made: set[Path]) -> None:
+    """Fetch a small object; `made` remembers the folders that are there, since there may be a million files in them."""
+
+    def read() -> bytes:
+        return b"".join(store.stream(wanted.key, etag=wanted.etag)) if wanted.size else b""
+
+    data = store.reading(wanted.key, read)
+    if len(data) != wanted.size:
+        data = store.reading(wanted.key, read)
+    if len(data) != wanted.size or (wanted.sha256 and hashlib.sha256(data).hexdigest() != wanted.sha256):
+        raise Corrupt(_corrupt(store, wanted, f"{len(data)} bytes"))
+    target = folder / wanted.path
+    if target.parent not in made:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made.add(target.parent)
+    with target.open("wb", buffering=0) as file:
+        file.write(data)
+
+
+def _corrupt(store: Store, wanted: Wanted, found: str) -> str:
+    expected = f"{wanted.size} bytes"
+    if wanted.sha256:
+        expected += f" with sha256:{wanted.sha256}"
+    return f"s3://{store.bucket}/{wanted.key} is corrupt: expected {expected}, found {found}"
 
 
 class _File:
@@ -122,7 +154,7 @@ class _File:
 
         self._store.reading(self._wanted.key, go_on, lambda: len(data))
         if len(data) != length:
-            raise Corrupt(self._corrupt(f"fewer than {offset + length} bytes"))
+            raise Corrupt(_corrupt(self._store, self._wanted, f"fewer than {offset + length} bytes"))
         with self._turn:
             # Pieces were started in order, so the one whose turn it is is on its way in another thread.
             while self._arrived != offset:
@@ -145,7 +177,9 @@ class _File:
             if not self._verifies():
                 self._partial.unlink()
                 found = f"{self._arrived} bytes"
-                raise Corrupt(self._corrupt(f"{found} with sha256:{self._sha256()}" if self._wanted.sha256 else found))
+                if self._wanted.sha256:
+                    found += f" with sha256:{self._sha256()}"
+                raise Corrupt(_corrupt(self._store, self._wanted, found))
         self._target.parent.mkdir(parents=True, exist_ok=True)
         if self._durable:
             with self._partial.open("rb") as file:
@@ -157,9 +191,3 @@ class _File:
 
     def _sha256(self) -> str:
         return self._digest.hexdigest() if self._wanted.sha256 else ""
-
-    def _corrupt(self, found: str) -> str:
-        expected = f"{self._wanted.size} bytes"
-        if self._wanted.sha256:
-            expected += f" with sha256:{self._wanted.sha256}"
-        return f"s3://{self._store.bucket}/{self._wanted.key} is corrupt: expected {expected}, found {found}"

@@ -1,4 +1,4 @@
-"""The command line: `fovea-agent fetch | sync | fetch-model | provision`.
+"""The command line: `fovea-agent fetch | sync | fetch-model | provision | check-store`.
 
 A command imports what it needs once it hears signals: as process 1 of a container it would not be sent those that it
 does not handle yet.
@@ -148,6 +148,13 @@ def _provision(options: argparse.Namespace) -> Result:
     return provision_from_command_line(options, os.environ), exit_codes.OK
 
 
+def _check_store(options: argparse.Namespace) -> Result:
+    _exit_at_sigterm()
+    from fovea_agent.check_store import check_from_command_line
+
+    return check_from_command_line(options, os.environ), exit_codes.OK
+
+
 def _store(options: argparse.Namespace, patience: float | None, namespace: str) -> "Store":
     from fovea_agent.patience import Patience
     from fovea_agent.store import Store
@@ -213,6 +220,15 @@ def _parser() -> argparse.ArgumentParser:
         (_common, _patience),
     )
     _provision_arguments(provision)
+    check = _add(
+        commands,
+        "check-store",
+        _check_store,
+        "says what an object store lacks of what Fovea relies on; writes a few small objects and removes them",
+        (_common, _patience, _object_store),
+    )
+    _endpoint(check, required=False)
+    check.add_argument("--prefix", default="", help="what the key may reach, such as a namespace (the whole bucket)")
     return parser
 
 
@@ -237,10 +253,14 @@ def _common(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _transfer(command: argparse.ArgumentParser) -> None:
+def _object_store(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--object-store", type=Path, default=Path(environment.OBJECT_STORE_MOUNT), metavar="FOLDER", help="its keys"
     )
+
+
+def _transfer(command: argparse.ArgumentParser) -> None:
+    _object_store(command)
     command.add_argument("--transfers", type=int, default=DEFAULT_TRANSFERS, metavar="N", help="at once (%(default)s)")
 
 
@@ -256,13 +276,17 @@ def _work(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _provision_arguments(command: argparse.ArgumentParser) -> None:
+def _endpoint(command: argparse.ArgumentParser, *, required: bool) -> None:
     command.add_argument(
-        "--endpoint", required=True, metavar="URL", help="of the MinIO; root keys from the environment"
+        "--endpoint", required=required, metavar="URL", help="of a MinIO; its root key from the environment"
     )
     command.add_argument("--bucket", default="", help="(the contract's)")
     command.add_argument("--region", default="", help="(us-east-1)")
     command.add_argument("--ca-bundle", type=Path, metavar="FILE", help="certificate authority of the endpoint")
+
+
+def _provision_arguments(command: argparse.ArgumentParser) -> None:
+    _endpoint(command, required=True)
     command.add_argument("--namespace", action="append", default=[], metavar="NAME", help="repeatable")
     command.add_argument("--labelled", action="store_true", help="namespaces by their label fovea.dev/object-store")
     command.add_argument("--every", type=float, default=0.0, metavar="SECONDS", help="look again (once)")

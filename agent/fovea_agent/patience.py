@@ -82,14 +82,21 @@ class Patience:
         since: float | None = None
         retry = 0
         reached = progress()
+        last: StoreUnreachable | None = None
         while True:
-            self.check(what)
+            try:
+                self.check(what)
+            except GraceExceeded:
+                if last is None:
+                    raise
+                # The store was away, not slow: that is what somebody has to look at.
+                raise StoreUnreachable(f"{last.message} (until the pod's grace period ended)") from last
             try:
                 result = operation()
             except GraceExceeded:
                 raise
             except StoreUnreachable as failure:
-                now = self._clock()
+                last, now = failure, self._clock()
                 if since is None or progress() != reached:
                     since, retry, reached = now, 0, progress()
                 retry += 1

@@ -205,14 +205,12 @@ def _of_labels(provision: Provision, cluster: ClusterSecrets, options: argparse.
     return Termination(report.REASON_PROVISIONED, f"Secret {names.OBJECT_STORE_SECRET} written in {written} namespaces")
 
 
-def provision_from_command_line(options: argparse.Namespace, env: Mapping[str, str]) -> Termination:
-    """Run `fovea-agent provision`; raises AgentError."""
-    if (options.labelled or options.every) and not (options.labelled and options.apply):
-        raise Misconfigured("--labelled goes with --apply, and --every with both")
+def root_access(options: argparse.Namespace, env: Mapping[str, str]) -> StoreAccess:
+    """The root key of the embedded MinIO: address from the options, key from the environment."""
     for name in (ROOT_USER, ROOT_PASSWORD):
         if not env.get(name):
             raise Misconfigured(f"the environment variable {name} is not set: it is the MinIO's root key")
-    root = StoreAccess(
+    return StoreAccess(
         options.endpoint.rstrip("/"),
         options.bucket or storage.BUCKET,
         env[ROOT_USER],
@@ -220,6 +218,13 @@ def provision_from_command_line(options: argparse.Namespace, env: Mapping[str, s
         options.region or DEFAULT_REGION,
         options.ca_bundle,
     )
+
+
+def provision_from_command_line(options: argparse.Namespace, env: Mapping[str, str]) -> Termination:
+    """Run `fovea-agent provision`; raises AgentError."""
+    if (options.labelled or options.every) and not (options.labelled and options.apply):
+        raise Misconfigured("--labelled goes with --apply, and --every with both")
+    root = root_access(options, env)
     provision = Provision(root, Patience(options.patience), options.shared_prefix)
     provision.make_bucket()
     if options.labelled:

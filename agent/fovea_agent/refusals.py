@@ -26,7 +26,21 @@ _TRANSIENT |= {"XMinioServerNotInitialized", "SlowDownRead", "SlowDownWrite"}
 # What MinIO answers to requests under way while it shuts down, with status 499.
 _TRANSIENT |= {"ClientDisconnected"}
 _MISPLACED = {"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "Redirect"}
-_UNKNOWN_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId"}
+# Stores that keep objects as files cannot hold `a` beside `a/b`. The status says 409, but no second try can succeed.
+_FILE_AND_FOLDER = {
+    "ObjectParentIsFile",
+    "ExistingObjectIsDirectory",
+    "XMinioParentIsObject",
+    "XMinioObjectExistsAsDirectory",
+}
+_UNKNOWN_KEY = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "InvalidClientTokenId",
+    "XAdminUserNotFound",
+}
 
 
 @contextmanager
@@ -70,6 +84,8 @@ def failure(access: StoreAccess, bucket: str, key: str, status: int, code: str, 
         return Changed(f"the file for {where} changed while it was sent")
     if code == "PreconditionFailed" or status == 412:
         return Changed(f"{where} is not what it was when it was listed")
+    if code in _FILE_AND_FOLDER:
+        return Misconfigured(f"{where} would be a file and a folder at once, which this store cannot hold ({said})")
     if code in _TRANSIENT or status in (408, 409, 429, 499) or (status >= 500 and status != 501):
         return StoreUnreachable(
             f"the object store at {access.endpoint} cannot answer at the moment ({said}) for {where}"

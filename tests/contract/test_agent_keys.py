@@ -4,10 +4,11 @@ import signal
 from dataclasses import replace
 
 import pytest
-from fovea_api.contract import exit_codes, report, storage
+from fovea_api.contract import environment, exit_codes, report, storage
 from fovea_api.contract.plan import Input
 from support.object_store import ObjectStore
 from support.polling import until
+from support.store_proxy import Hold, StoreProxy
 from support.training_pod import NAMESPACE, TrainingPod, finish, manifest, published
 
 
@@ -53,6 +54,27 @@ def test_a_key_that_is_replaced_when_the_trainer_ends_is_taken_up_once_it_is_mou
     assert (ended.code, ended.termination.reason) == (exit_codes.OK, report.REASON_PUBLISHED)
     assert ended.termination.complete
     assert manifest(object_store, storage.output(pod.job, 1)).complete
+
+
+def test_a_key_that_is_replaced_while_inputs_are_fetched_is_taken_up_once_it_is_mounted(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    folder = storage.dataset(NAMESPACE, pod.plan.uid)
+    for number in range(20):
+        object_store.put(f"{folder}/{number}", b"x")
+    pod.plan = replace(pod.plan, inputs=(Input("data", f"s3://fovea/{folder}"),))
+    with StoreProxy(object_store.port).running() as proxy:
+        (pod.keys / storage.SECRET_ENDPOINT).write_text(proxy.endpoint)
+        proxy.before = hold = Hold(lambda request: request.method == "GET" and request.path.endswith("/7"))
+        process = pod.start("fetch", "--transfers", "2")
+        assert hold.reached.wait(60)
+        successor = object_store.keys(NAMESPACE, pod.folder / "successor", ["shared"])  # the mounted one is dead now
+        hold.release()
+        until(lambda: "the key is refused" in (pod.folder / "fetch.log").read_text(), what="a refused key")
+        (pod.keys / storage.SECRET_SECRET_KEY).write_bytes((successor / storage.SECRET_SECRET_KEY).read_bytes())
+        ended = pod.ended("fetch", process)
+    assert (ended.code, ended.termination.reason) == (exit_codes.OK, report.REASON_FETCHED)
+    assert len(list((pod.directory(environment.INPUT_DIR) / "data").iterdir())) == 20
 
 
 def test_a_key_that_is_withdrawn_when_the_trainer_ends_asks_for_another_attempt(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fovea_agent import store as store_module
+from fovea_agent.download import PIECE, RANGED_FROM
 from fovea_agent.errors import Conflict, Corrupt, Missing
 from fovea_agent.folder import MULTIPART_FROM, PART, Folder
 from fovea_agent.patience import Patience
@@ -18,13 +19,25 @@ from fovea_agent.restore import read_manifest, restore
 from fovea_agent.store import Store
 from fovea_api.contract import environment, exit_codes, report, storage
 from fovea_api.contract.plan import Input, TrainingPlan
-from support.object_store import ObjectStore, running_object_store
+from support.object_store import ObjectStore, Versitygw, running_object_store
 from support.polling import until
 from support.store_proxy import Hold, Request, StoreProxy
 from support.training_pod import TrainingPod
 
 NAMESPACE = "vision"
 BIG = MULTIPART_FROM + PART // 2
+
+
+@pytest.fixture(scope="module", params=[ObjectStore, Versitygw], ids=["MinIO", "versitygw"])
+def object_store(
+    request: pytest.FixtureRequest, object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ObjectStore]:
+    """What holds on one store has to hold on another one."""
+    if request.param is ObjectStore:
+        yield object_store
+        return
+    with running_object_store(tmp_path_factory.mktemp("versitygw"), request.param) as store:
+        yield store
 
 
 @pytest.fixture
@@ -283,6 +296,30 @@ def test_an_interrupted_download_goes_on_where_it_stopped(
     assert (pod.directory(environment.INPUT_DIR) / "data").read_bytes() == data
     assert [request.headers.get("Range") for request in gets] == [None, f"bytes={3 << 20}-"]
     assert gets[0].headers["If-Match"] == gets[1].headers["If-Match"]
+
+
+def test_a_big_object_is_fetched_in_pieces_and_a_piece_that_was_cut_off_goes_on(
+    object_store: ObjectStore, proxy: StoreProxy, pod: TrainingPod
+) -> None:
+    data = os.urandom(RANGED_FROM + PIECE // 2)
+    key = storage.dataset(NAMESPACE, f"{pod.plan.uid}.bin")
+    object_store.put(key, data)
+    cut: list[str] = []
+
+    def cut_the_second_piece(request: Request) -> int | None:
+        if request.headers.get("Range", "").startswith(f"bytes={PIECE}-") and not cut:
+            cut.append(request.path)
+            return 3 << 20
+        return None
+
+    proxy.cut = cut_the_second_piece
+    pod.plan = replace(pod.plan, inputs=(Input("data", f"s3://fovea/{key}"),))
+    assert pod.fetch().code == exit_codes.OK
+    assert (pod.directory(environment.INPUT_DIR) / "data").read_bytes() == data
+    gets = [request.headers for request in proxy.seen if request.path.endswith(".bin") and request.method == "GET"]
+    starts = [int(headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0]) for headers in gets]
+    assert sorted(starts) == sorted([*range(0, len(data), PIECE), PIECE + (3 << 20)])
+    assert len({headers["If-Match"] for headers in gets}) == 1
 
 
 def test_an_input_that_changes_while_it_is_fetched_is_never_mixed(

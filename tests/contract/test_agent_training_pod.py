@@ -284,3 +284,26 @@ def test_a_link_out_of_the_output_never_publishes_what_only_the_agent_may_read(
     assert published(object_store, pod) == {1}
     words = secret.read_bytes()
     assert not any(words in object_store.get(f"{pod.job}/{name}") for name in object_store.names(f"{pod.job}/"))
+
+
+def test_a_later_attempt_reads_what_the_first_one_read_and_names_what_was_replaced(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    folder = storage.dataset(NAMESPACE, f"{pod.plan.uid}-growing")
+    for name in ("0/größe 🤗.png", "1/b.png"):
+        object_store.put(f"{folder}/{name}", name.encode())
+    pod.plan = replace(pod.plan, inputs=(Input("data", f"s3://fovea/{folder}"),))
+    assert pod.fetch().code == exit_codes.OK
+    object_store.put(f"{folder}/1/c.png", b"added later")
+
+    second = pod.next_attempt()
+    assert second.fetch().code == exit_codes.OK
+    data = second.directory(environment.INPUT_DIR) / "data"
+    assert sorted(str(p.relative_to(data)) for p in data.rglob("*.png")) == ["0/größe 🤗.png", "1/b.png"]
+    inputs = [attempt.directory(environment.INPUT_DIR) for attempt in (pod, second)]
+    assert listing.read(inputs[0], "data") == listing.read(inputs[1], "data") is not None
+
+    object_store.put(f"{folder}/1/b.png", b"replaced")
+    ended = second.next_attempt().fetch()
+    assert (ended.code, ended.termination.reason) == (exit_codes.DATA_CORRUPT, "InputReplaced")
+    assert f"{folder}/1/b.png" in ended.termination.message

@@ -1,4 +1,7 @@
-"""A real MinIO as a process of the test's own: a free loopback port, a folder of its own, to be stopped at will."""
+"""Real object stores as processes of the test's own: a free loopback port, a folder of its own, to be stopped at will.
+
+MinIO, which Fovea embeds, and versitygw, which shares no code with it.
+"""
 
 import io
 import os
@@ -25,18 +28,19 @@ START_SECONDS = 60
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def minio_binary() -> Path:
-    """The MinIO server program: `$FOVEA_MINIO`, or the one that the repository's tools build (minutes, once)."""
-    if os.environ.get("FOVEA_MINIO"):
-        return Path(os.environ["FOVEA_MINIO"])
+def program(name: str) -> Path:
+    """The server program: `$FOVEA_<NAME>`, or the one that the repository's tools build (minutes, once)."""
+    given = os.environ.get(f"FOVEA_{name.upper()}")
+    if given:
+        return Path(given)
     built = subprocess.run(
-        [sys.executable, "-m", "fovea_dev", "tools", "--only", "minio"],
+        [sys.executable, "-m", "fovea_dev", "tools", "--only", name],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / "dev")},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return Path(built.stdout.strip().splitlines()[-1]) / "minio"
+    return Path(built.stdout.strip().splitlines()[-1]) / name
 
 
 class ObjectStore:
@@ -48,6 +52,7 @@ class ObjectStore:
         (self.port,) = free_ports(1)
         self.bucket = storage.BUCKET
         self._process: subprocess.Popen[bytes] | None = None
+        self.log = folder / "store.log"
 
     @property
     def endpoint(self) -> str:
@@ -75,32 +80,36 @@ class ObjectStore:
 
     def start(self) -> None:
         """Start the process and wait until it serves."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        arguments, variables = self._command()
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **variables}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen([self.program, *arguments], env=environment, stdout=log, stderr=log)
+        self._wait()
+
+    def _command(self) -> tuple[list[str], dict[str, str]]:
+        variables = {
             "MINIO_ROOT_USER": ROOT_USER,
             "MINIO_ROOT_PASSWORD": ROOT_PASSWORD,
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
         }
-        arguments = ["server", str(self.folder / "data"), "--address", f"127.0.0.1:{self.port}", "--quiet"]
-        with (self.folder / "minio.log").open("ab") as log:
-            self._process = subprocess.Popen([self.program, *arguments], env=environment, stdout=log, stderr=log)
-        self._wait()
+        return ["server", str(self.folder / "data"), "--address", f"127.0.0.1:{self.port}", "--quiet"], variables
+
+    HEALTH = "/minio/health/ready"
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         with urllib3.PoolManager(retries=False, timeout=2) as pool:
             while True:
                 try:
-                    if pool.request("GET", f"{self.endpoint}/minio/health/ready").status == 200:
+                    if pool.request("GET", f"{self.endpoint}{self.HEALTH}").status == 200:
                         return
                 except urllib3.exceptions.HTTPError:
                     pass
                 assert self._process is not None
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"MinIO did not start:\n{(self.folder / 'minio.log').read_text()[-2000:]}")
+                    raise RuntimeError(f"{self.program.name} did not start:\n{self.log.read_text()[-2000:]}")
                 time.sleep(0.1)
 
     def stop(self) -> None:
@@ -134,13 +143,35 @@ class ObjectStore:
         return sorted(item.object_name.removeprefix(prefix) for item in found)
 
 
+class Versitygw(ObjectStore):
+    """An object store that keeps objects as files; one account, so every namespace has the root key."""
+
+    HEALTH = "/health"
+
+    def _command(self) -> tuple[list[str], dict[str, str]]:
+        options = ["--port", f"127.0.0.1:{self.port}", "--health", self.HEALTH, "--quiet"]
+        variables = {"ROOT_ACCESS_KEY": ROOT_USER, "ROOT_SECRET_KEY": ROOT_PASSWORD}
+        return [*options, "posix", str(self.folder / "data")], variables
+
+    def keys(self, namespace: str, folder: Path, shared_prefixes: Sequence[str] = ()) -> Path:
+        """A folder with the files of a namespace's Secret."""
+        data = {
+            storage.SECRET_ENDPOINT: self.endpoint,
+            storage.SECRET_BUCKET: self.bucket,
+            storage.SECRET_ACCESS_KEY: ROOT_USER,
+            storage.SECRET_SECRET_KEY: ROOT_PASSWORD,
+        }
+        KeyFiles(folder).write(namespace, data)
+        return folder / namespace
+
+
 @contextmanager
-def running_object_store(folder: Path) -> Iterator[ObjectStore]:
-    """A MinIO with the bucket made, ended at exit."""
-    store = ObjectStore(folder, minio_binary())
+def running_object_store(folder: Path, kind: type[ObjectStore] = ObjectStore) -> Iterator[ObjectStore]:
+    """An object store with the bucket made, ended at exit."""
+    store = kind(folder, program("minio" if kind is ObjectStore else "versitygw"))
     store.start()
     try:
-        Provision(store.root, Patience(20)).make_bucket()
+        store.store().make_bucket()
         yield store
     finally:
         store.stop()

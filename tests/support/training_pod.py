@@ -78,7 +78,8 @@ class TrainingPod:
         with path.open("a") as file:
             file.write(line)
 
-    def _start(self, command: str, *flags: str) -> subprocess.Popen[bytes]:
+    def start(self, command: str, *flags: str) -> subprocess.Popen[bytes]:
+        """Start a command of the agent as a container of the pod."""
         self.work.mkdir(exist_ok=True)
         arguments = ["--object-store", str(self.keys), "--work", str(self.work)]
         message = ["--termination-log", str(self.folder / f"{command}.message")]
@@ -89,19 +90,20 @@ class TrainingPod:
                 stderr=log,
             )
 
-    def _ended(self, command: str, process: subprocess.Popen[bytes], seconds: float) -> Ended:
+    def ended(self, command: str, process: subprocess.Popen[bytes], seconds: float = 120) -> Ended:
+        """Wait for it."""
         code = process.wait(timeout=seconds)
         return ended(code, self.folder / f"{command}.message", self.folder / f"{command}.log")
 
     def fetch(self, *flags: str, seconds: float = 120) -> Ended:
         """Run the init container."""
-        return self._ended("fetch", self._start("fetch", *flags), seconds)
+        return self.ended("fetch", self.start("fetch", *flags), seconds)
 
     def start_sync(self, *flags: str) -> None:
         """Start the sidecar; the trainer may run once this returns."""
         ready = self.work / Path(environment.SYNC_READY).relative_to(environment.WORK_MOUNT)
         ready.unlink(missing_ok=True)
-        self.sidecar = self._start("sync", "--poll", "0.1", "--report-interval", "0.2", *flags)
+        self.sidecar = self.start("sync", "--poll", "0.1", "--report-interval", "0.2", *flags)
         until(ready.exists, what="sync hears signals")
 
     def sync_ended(self, *, sigterm: bool = True, seconds: float = 120) -> Ended:
@@ -109,7 +111,7 @@ class TrainingPod:
         assert self.sidecar is not None
         if sigterm:
             self.sidecar.send_signal(signal.SIGTERM)
-        return self._ended("sync", self.sidecar, seconds)
+        return self.ended("sync", self.sidecar, seconds)
 
     def kill_sync(self) -> None:
         """The node is lost."""

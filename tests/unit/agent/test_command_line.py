@@ -14,7 +14,7 @@ from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import Termination
 
 
-@pytest.mark.parametrize("command", ["fetch", "sync", "fetch-model", "provision"])
+@pytest.mark.parametrize("command", ["fetch", "sync", "fetch-model", "provision", "check-store"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

@@ -122,3 +122,21 @@ def test_what_ends_with_the_grace_period_in_its_middle_is_not_tried_again() -> N
     with pytest.raises(GraceExceeded, match="next: part 7"):
         one.run(slow, "write")
     assert (clock.pauses, one.unreachable_since, one.left()) == ([], None, 0.0)
+
+
+def test_a_wait_that_outlasts_the_grace_period_is_said_to_be_the_stores_absence_not_its_slowness() -> None:
+    now = 0.0
+
+    def oversleep(seconds: float) -> None:  # a busy node
+        nonlocal now
+        now += seconds + 60
+
+    patience = Patience(None, clock=lambda: now, sleep=oversleep)
+    patience.end_at(30.0)
+
+    def away() -> None:
+        raise StoreUnreachable("no answer")
+
+    with pytest.raises(StoreUnreachable, match=r"no answer .*grace period") as caught:
+        patience.run(away, "read")
+    assert caught.value.reason == "StoreUnreachable"

@@ -11,6 +11,7 @@ from fovea_agent.connections import UntilTheEnd, http_pool
 from fovea_agent.errors import (
     AgentError,
     Changed,
+    Corrupt,
     GraceExceeded,
     KeyRefused,
     KeyUnknown,
@@ -36,6 +37,10 @@ ACCESS = StoreAccess("http://minio:9000", "fovea", "the-key", "the-secret")
         (404, "NoSuchBucket", Misconfigured, exit_codes.CONFIGURATION, "has no bucket 'fovea'"),
         (403, "AccessDenied", KeyRefused, exit_codes.KEY_REFUSED, "refused the key 'the-key' for s3://fovea/a/b"),
         (403, "SignatureDoesNotMatch", KeyUnknown, exit_codes.KEY_REFUSED, "Secret fovea-object-store"),
+        (404, "XAdminUserNotFound", KeyUnknown, exit_codes.KEY_REFUSED, "refused the key"),
+        (416, "InvalidRange", Corrupt, exit_codes.DATA_CORRUPT, "shorter"),
+        (409, "ObjectParentIsFile", Misconfigured, exit_codes.CONFIGURATION, "a file and a folder at once"),
+        (409, "ExistingObjectIsDirectory", Misconfigured, exit_codes.CONFIGURATION, "a file and a folder at once"),
         (0, "AccessDenied", KeyRefused, exit_codes.KEY_REFUSED, "s3://fovea/a/b"),
         (403, "RequestTimeTooSkewed", KeyRefused, exit_codes.KEY_REFUSED, "clocks"),
         (412, "PreconditionFailed", Changed, exit_codes.RESTART, "not what it was"),
