@@ -198,7 +198,7 @@ def test_rest_keeps_a_connection_and_sends_cors_headers_when_asked_to(tiny_serve
     for _ in range(3):
         connection.request("POST", f"/v1/models/{MODEL}:predict", body)
         reply = connection.getresponse()
-        assert reply.read() == b'{"predictions": [3.0]}\n'
+        assert reply.read() == b'{"predictions":[3.0]}\n'
         assert reply.headers["Access-Control-Allow-Origin"] == "*"
         sockets.add(connection.sock.getsockname())
     connection.close()

@@ -1,4 +1,7 @@
-"""Micro-batching: a few runners share the calls that are waiting, and one bad input never fails its neighbours."""
+"""Micro-batching: a few runners share the calls that are waiting, and one bad input never fails its neighbours.
+
+Only calls whose outputs are known to be row-wise share a run (`Signature.row_wise`).
+"""
 
 from __future__ import annotations
 
@@ -134,12 +137,10 @@ class Batcher:
     ) -> Ran:
         """Values of the outputs for one request; raises ServingError."""
         loop = asyncio.get_running_loop()
-        batchable = (
-            self.settings.enabled and signature.batchable and (id(servable), signature.name) not in self._unbatchable
-        )
-        rows = feeds[0].shape[0] if batchable else 1
-        if batchable and any(feed.shape[0] != rows for feed in feeds):
-            batchable, rows = False, 1
+        alone = not self.settings.enabled or (id(servable), signature.name) in self._unbatchable
+        rows = 0 if alone else signature.shareable_rows(feeds, outputs)
+        batchable = rows > 0
+        rows = max(1, rows)
         if self._waiting.rows + rows > self.settings.most_waiting_rows and self._waiting:
             raise unavailable(QUEUE_FULL)
         key: Hashable = (
@@ -228,7 +229,10 @@ class Batcher:
         started = time.monotonic()
         try:
             values = call.servable.run(call.signature, call.feeds, call.outputs, remaining)
-            return Ran(values, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            if call.shareable:
+                self._keeps_rows(call, values, call.rows)
+            return Ran(values, seconds)
         except Exception as error:  # noqa: BLE001 - whatever it was, it is this caller's answer
             return error if isinstance(error, ServingError) else from_tensorflow(error)
 
@@ -247,15 +251,7 @@ class Batcher:
             log.debug("A batch of %d calls failed, running them one by one: %s", len(batch), error)
             return None
         seconds = time.monotonic() - started
-        total = sum(call.rows for call in batch)
-        if any(value.ndim == 0 or value.shape[0] != total for value in values):
-            self._unbatchable.add((id(first.servable), first.signature.name))
-            log.warning(
-                "Signature %r gave outputs of shapes %s for %d rows: its requests are not batched from now on",
-                first.signature.name,
-                [value.shape for value in values],
-                total,
-            )
+        if not self._keeps_rows(first, values, sum(call.rows for call in batch)):
             return None
         outcomes: list[Outcome] = []
         offset = 0
@@ -263,6 +259,23 @@ class Batcher:
             outcomes.append(Ran([value[offset : offset + call.rows] for value in values], seconds))
             offset += call.rows
         return outcomes
+
+    def _keeps_rows(self, call: PendingCall, values: Sequence[Array], rows: int) -> bool:
+        """Whether all outputs have as many rows as went in; a signature that once had not shares no run again.
+
+        That they have is no reason to share one: which signatures may, is known before they are run.
+        """
+        if all(value.ndim and value.shape[0] == rows for value in values):
+            return True
+        self._unbatchable.add((id(call.servable), call.signature.name))
+        log.warning(
+            "Signature %r was said to be row-wise and gave outputs of shapes %s for %d rows: its requests are run one "
+            "by one from now on. Correct the mark of its export, or --row_wise_signatures",
+            call.signature.name,
+            [value.shape for value in values],
+            rows,
+        )
+        return False
 
     def forget(self, servable: Runnable) -> None:
         """A servable was closed: what was learned of it does not hold for the next object at its address."""

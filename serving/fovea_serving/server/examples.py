@@ -9,6 +9,7 @@ import numpy as np
 from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
 
 from fovea_serving.server.errors import failed_precondition, invalid_argument, unimplemented
+from fovea_serving.server.json_tensors import as_text
 from fovea_serving.server.servable import Servable
 from fovea_serving.server.signatures import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD, Signature
 from fovea_serving.server.tensors import Array, bytes_of
@@ -166,7 +167,7 @@ def classification(call: ExampleCall, values: list[Array]) -> Any:
         for column in range(len(labels[row] if labels else numbers[row])):
             one = entry.classes.add()
             if labels:
-                one.label = bytes_of(labels[row][column]).decode(errors="replace")
+                one.label = as_text(f"Output {CLASSES!r}", bytes_of(labels[row][column]))
             if numbers:
                 one.score = numbers[row][column]
     return result

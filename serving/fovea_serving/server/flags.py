@@ -51,6 +51,11 @@ class Settings:
     num_load_threads: int = _flag(0, "threads that load models; 0: one for each core", within=_FROM_0)
     enable_batching: bool = _flag(True, "run requests that wait at the same moment together")
     batching_parameters_file: str = _flag("", "text proto BatchingParameters")
+    row_wise_signatures: str = _flag(
+        "",
+        "Fovea only: comma-separated signatures (*: all) whose requests may share a run though the server cannot prove "
+        "it: row i of each output must depend on row i of the inputs only, else callers get each other's answers",
+    )
     enable_model_warmup: bool = _flag(True, "replay the model's warm-up records before it answers")
     num_request_iterations_for_warmup: int = _flag(1, "how often each warm-up record is replayed; 0 or less: once")
     saved_model_tags: str = _flag("serve", "comma-separated tags of the graph to load")

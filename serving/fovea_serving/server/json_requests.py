@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -209,19 +210,21 @@ def _columns(value: Any, signature: Signature) -> dict[str, Array]:
     return found
 
 
-def predict_reply(outputs: Mapping[str, Array], *, rows: bool) -> str:
+def predict_reply(outputs: Mapping[str, Array], *, rows: bool) -> bytes:
     """`predictions` (row format) or `outputs` (column format); raises INVALID_ARGUMENT."""
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     if rows:
         _check_rows(outputs)
     values = {name: json_tensors.from_array(name, array) for name, array in outputs.items()}
+    finite = json_tensors.is_finite(outputs.values())
     if len(values) == 1:
         only = next(iter(values.values()))
-        return _text({"predictions" if rows else "outputs": only})
+        return json_tensors.text({"predictions" if rows else "outputs": only}, finite=finite)
     if not rows:
-        return _text({"outputs": values})
-    return _text({"predictions": [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]})
+        return json_tensors.text({"outputs": values}, finite=finite)
+    each = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return json_tensors.text({"predictions": each}, finite=finite)
 
 
 def _check_rows(outputs: Mapping[str, Array]) -> None:
@@ -234,10 +237,6 @@ def _check_rows(outputs: Mapping[str, Array]) -> None:
                 f"Tensor name: {name} has inconsistent batch size: {array.shape[0]} expecting: {size}"
             )
         size = array.shape[0]
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value) + "\n"
 
 
 def fill_examples(document: Mapping[str, Any], request: Any) -> None:
@@ -298,22 +297,22 @@ def _element(name: str, value: Any) -> tuple[str, Any]:
     raise invalid_argument(f"Feature: {name} has element with unexpected JSON type: {json_tensors.json_type(value)}")
 
 
-def classify_reply(result: Any) -> str:
+def classify_reply(result: Any) -> bytes:
     """`results`: for each example a list of [label, score]."""
-    rows = [[[one.label, _float(one.score)] for one in entry.classes] for entry in result.classifications]
-    return _text({"results": rows})
+    labels = [one.label for entry in result.classifications for one in entry.classes]
+    scores = np.array([one.score for entry in result.classifications for one in entry.classes], dtype=np.float32)
+    pairs = iter(zip(labels, json_tensors.from_array("scores", scores), strict=True))
+    rows = [list(itertools.islice(pairs, len(entry.classes))) for entry in result.classifications]
+    return json_tensors.text({"results": rows}, finite=json_tensors.is_finite([scores]))
 
 
-def regress_reply(result: Any) -> str:
+def regress_reply(result: Any) -> bytes:
     """`results`: a value for each example."""
-    return _text({"results": [_float(entry.value) for entry in result.regressions]})
+    values = np.array([entry.value for entry in result.regressions], dtype=np.float32)
+    numbers = json_tensors.from_array("outputs", values)
+    return json_tensors.text({"results": numbers}, finite=json_tensors.is_finite([values]))
 
 
-def _float(value: float) -> float:
-    shortest = json_tensors.from_array("", np.array(value, dtype=np.float32))
-    return float(shortest)
-
-
-def error_reply(message: str) -> str:
-    """The body of an answer other than success."""
-    return _text({"error": message})
+def error_reply(message: str) -> bytes:
+    """The body of an answer other than success. A message may hold what is no text: it is written in ASCII."""
+    return json.dumps({"error": message}).encode() + b"\n"

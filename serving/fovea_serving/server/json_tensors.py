@@ -10,14 +10,15 @@ import base64
 import binascii
 import itertools
 import json
-import math
 import string
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
+import orjson
 from tensorflow.core.framework import types_pb2
 
-from fovea_serving.server.errors import invalid_argument, unimplemented
+from fovea_serving.server.errors import failed_precondition, invalid_argument, unimplemented
 from fovea_serving.server.signatures import Slot
 from fovea_serving.server.tensors import Array, bytes_of, dtype_name, numpy_dtype
 
@@ -26,17 +27,14 @@ DEEPEST_TENSOR: Final = 32
 LONGEST_QUOTE: Final = 256
 """Characters of a value that an error message repeats."""
 
+FIRST_WHOLE: Final = 2.0**24
+"""From here on 32-bit floats are whole numbers."""
+
 _INTEGERS: Final = frozenset({
     types_pb2.DT_INT32, types_pb2.DT_INT16, types_pb2.DT_INT8, types_pb2.DT_UINT8, types_pb2.DT_UINT16,
     types_pb2.DT_INT64, types_pb2.DT_UINT32, types_pb2.DT_UINT64,
 })  # fmt: skip
 _FLOATS: Final = frozenset({types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16})
-_LARGEST_EXACT: Final = {
-    types_pb2.DT_FLOAT: 2**24 - 1,
-    types_pb2.DT_DOUBLE: 2**53 - 1,
-    types_pb2.DT_HALF: 2**11 - 1,
-    types_pb2.DT_BFLOAT16: 2**8 - 1,
-}
 
 
 class _Walk(Exception):
@@ -121,10 +119,10 @@ def _leaves(values: list[Any], dtype: int) -> Array:
 def _floats(values: list[Any], kinds: set[type], dtype: int) -> Array:
     if kinds - {int, float}:
         raise _Walk
-    largest = _LARGEST_EXACT[dtype]
-    if int in kinds and any(type(v) is int and abs(v) > largest for v in values):
-        raise _Walk
-    wide = np.array(values, dtype=np.float64)
+    try:
+        wide = np.array(values, dtype=np.float64)
+    except OverflowError as error:  # a whole number of more than 308 digits
+        raise _Walk from error
     with np.errstate(over="ignore"):
         array = wide.astype(numpy_dtype(dtype))
     if (np.isinf(array) & np.isfinite(wide)).any():
@@ -200,27 +198,71 @@ def json_type(value: Any) -> str:
 
 
 def from_array(name: str, array: Array) -> Any:
-    """A JSON value for an output; strings of outputs named `..._bytes` become `{"b64": ...}`."""
+    """What `text` writes for an output: an array, or lists of strings (`{"b64": ...}` in outputs named `..._bytes`)."""
     if array.dtype == object:
-        return _strings(array.tolist(), as_base64=name.endswith("_bytes"))
+        return _strings(name, array.tolist(), as_base64=name.endswith("_bytes"))
     if array.dtype == np.float64 or array.dtype.kind in "iub":
-        return array.tolist()
+        return _writable(array)
     if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
-        return _shortest(array)
+        return _writable(_decimal(array.astype(np.float32)))
     raise invalid_argument(f"Failed to write JSON value for tensor type: {array.dtype}")
 
 
-def _shortest(array: Array) -> Any:
-    """Floats with the fewest digits that give the same 32-bit value back: 0.2, not 0.20000000298."""
-    flat = array.astype(np.float32).ravel()
-    digits = [float(np.format_float_positional(v, unique=True)) if math.isfinite(v) else float(v) for v in flat]
-    nested = np.empty(flat.shape, dtype=object)
-    nested[:] = digits
-    return nested.reshape(array.shape).tolist()
+def _writable(array: Array) -> Any:
+    """What the writer takes: an array whose rows lie one after the other, or a number."""
+    return np.ascontiguousarray(array) if array.ndim else array[()]
 
 
-def _strings(value: Any, *, as_base64: bool) -> Any:
+def text(value: Any, *, finite: bool = True) -> bytes:
+    """JSON of a value that may hold arrays; NaN and Infinity, which JSON does not have, need `finite=False`."""
+    if finite:
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+    return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def is_finite(arrays: Iterable[Array]) -> bool:
+    """Whether no array holds NaN or an infinity."""
+    numbers = (array for array in arrays if array.dtype.kind == "f" or array.dtype.name == "bfloat16")
+    return all(np.isfinite(array).all() for array in numbers)
+
+
+def _plain(value: Any) -> Any:
+    """Lists and numbers of Python; those of 32 bits with the digits that the other writer gives them."""
+    if value.dtype == np.float32:
+        return orjson.loads(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
+    return value.tolist()
+
+
+def _decimal(array: Array) -> Array:
+    """32-bit floats so that they are written with the fewest digits that give them back: 0.2, not 0.20000000298.
+
+    From 2^24 on, where they are whole numbers, all their digits are needed: a client reads 64 bits or an integer, and
+    1435774300 is not 1435774336. The writer has the fewest digits for arrays of 32 bits; others are made 64 bits wide.
+    """
+    finite = np.isfinite(array)
+    large = np.abs(array) >= FIRST_WHOLE
+    if finite.all() and not large.any():
+        return array
+    small = np.where(finite & ~large, array, np.float32(0))
+    written = orjson.dumps(small.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
+    shortest = np.array(orjson.loads(written), dtype=np.float64).reshape(array.shape)
+    return np.where(finite & ~large, shortest, array.astype(np.float64))
+
+
+def _strings(name: str, value: Any, *, as_base64: bool) -> Any:
     if isinstance(value, list):
-        return [_strings(item, as_base64=as_base64) for item in value]
+        return [_strings(name, item, as_base64=as_base64) for item in value]
     data = bytes_of(value)
-    return {"b64": base64.b64encode(data).decode()} if as_base64 else data.decode(errors="replace")
+    return {"b64": base64.b64encode(data).decode()} if as_base64 else as_text(f"Output {name!r}", data)
+
+
+def as_text(what: str, data: bytes) -> str:
+    """Bytes as text; raises FAILED_PRECONDITION, naming what holds them, where they are no UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise failed_precondition(
+            f"{what} holds bytes that are no UTF-8 text (at byte {error.start} of {len(data)}), which JSON and labels "
+            "cannot carry. Give the output a name that ends in _bytes, so that REST answers with base64, or call "
+            "Predict over gRPC"
+        ) from error

@@ -46,8 +46,6 @@ def reply(model: str, version: int, call: PredictCall, values: list[Array], *, a
 
 
 def prepare_arrays(signature: Signature, arrays: dict[str, Array]) -> PredictCall:
-    """Check arrays that already have the signature's types and names; raises ServingError."""
-    for position, (alias, slot) in enumerate(signature.inputs.items()):
-        signatures.check(alias, slot, arrays[alias], slot.dtype, position)
+    """The call of arrays that already have the signature's types and names."""
     feeds = [arrays[alias] for alias in signature.inputs]
     return PredictCall(signature=signature, feeds=feeds, outputs=tuple(signature.outputs))

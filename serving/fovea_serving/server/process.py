@@ -70,6 +70,7 @@ class _Loader:
             inter_op_threads=settings.tensorflow_inter_op_parallelism or both,
             tags=tuple(filter(None, settings.saved_model_tags.split(","))),
             gpu_memory_fraction=settings.per_process_gpu_memory_fraction,
+            row_wise_signatures=tuple(filter(None, settings.row_wise_signatures.split(","))),
         )
         self._warm_up = settings.enable_model_warmup
         self._iterations = settings.num_request_iterations_for_warmup

@@ -120,19 +120,19 @@ class RestServer:
         if request.method == "OPTIONS" and self._settings.cors:
             return web.Response(headers=headers)
         try:
-            status, text = 200, await self._bounded(request, path)
+            status, body = 200, await self._bounded(request, path)
         except ServingError as error:
-            status, text = http_status(error.code), json_requests.error_reply(error.message)
+            status, body = http_status(error.code), json_requests.error_reply(error.message)
         except web.HTTPRequestEntityTooLarge:
             most = self._settings.max_body_bytes
-            status, text = 413, json_requests.error_reply(f"The body is longer than {most} bytes")
+            status, body = 413, json_requests.error_reply(f"The body is longer than {most} bytes")
         except Exception as error:
             log.exception("A request failed in the server itself: %s %s", request.method, path[:LONGEST_LOGGED_PATH])
             fault = internal(f"{type(error).__name__}: {error}")
-            status, text = http_status(fault.code), json_requests.error_reply(fault.message)
-        return web.Response(status=status, text=text, content_type="application/json", headers=headers)
+            status, body = http_status(fault.code), json_requests.error_reply(fault.message)
+        return web.Response(status=status, body=body, content_type="application/json", charset="utf-8", headers=headers)
 
-    async def _bounded(self, request: web.Request, path: str) -> str:
+    async def _bounded(self, request: web.Request, path: str) -> bytes:
         seconds = self._settings.timeout
         deadline = deadline_in(seconds)
         try:
@@ -141,7 +141,7 @@ class RestServer:
         except TimeoutError as error:
             raise deadline_exceeded("Timed out waiting for the answer") from error
 
-    async def _answer(self, request: web.Request, path: str, deadline: float | None) -> str:
+    async def _answer(self, request: web.Request, path: str, deadline: float | None) -> bytes:
         match = None
         if request.method == "POST" and (match := _POST.fullmatch(path)):
             spec, kind = _spec(match), match.group(4).lower()
@@ -184,7 +184,7 @@ class RestServer:
         call = functools.partial(convert, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._converters, call)
 
-    async def _predict(self, spec: Any, body: bytearray, deadline: float | None) -> str:
+    async def _predict(self, spec: Any, body: bytearray, deadline: float | None) -> bytes:
         with (
             self._metrics.request(spec.name, "Predict", ENTRYPOINT),
             self._inference.models.use(spec) as (_, servable),
@@ -198,25 +198,25 @@ class RestServer:
             large = large or sum(value.size for value in ran.values) >= LARGE_REPLY
             return await self._convert(large, json_requests.predict_reply, outputs, rows=rows)
 
-    async def _classify(self, spec: Any, body: bytearray, deadline: float | None) -> str:
+    async def _classify(self, spec: Any, body: bytearray, deadline: float | None) -> bytes:
         large = len(body) >= LARGE_BODY
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         await self._convert(large, _fill_examples, body, request, self._settings.max_body_values)
         response = await self._inference.classify(request, deadline, ENTRYPOINT)
         return await self._convert(large, json_requests.classify_reply, response.result)
 
-    async def _regress(self, spec: Any, body: bytearray, deadline: float | None) -> str:
+    async def _regress(self, spec: Any, body: bytearray, deadline: float | None) -> bytes:
         large = len(body) >= LARGE_BODY
         request = regression_pb2.RegressionRequest(model_spec=spec)
         await self._convert(large, _fill_examples, body, request, self._settings.max_body_values)
         response = await self._inference.regress(request, deadline, ENTRYPOINT)
         return await self._convert(large, json_requests.regress_reply, response.result)
 
-    def _status(self, spec: Any) -> str:
+    def _status(self, spec: Any) -> bytes:
         response = self._inference.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
-        return _json(response) + "\n"
+        return _json(response).encode() + b"\n"
 
-    def _metadata(self, spec: Any) -> str:
+    def _metadata(self, spec: Any) -> bytes:
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=spec, metadata_field=[SIGNATURE_DEFINITIONS]
         )
@@ -228,7 +228,7 @@ class RestServer:
             "model_spec": json.loads(_json(response.model_spec)),
             "metadata": {SIGNATURE_DEFINITIONS: json.loads(_json(signature_map))},
         }
-        return json.dumps(parts, indent=1) + "\n"
+        return json.dumps(parts, indent=1).encode() + b"\n"
 
 
 def _predict_call(body: bytearray, signatures: Mapping[str, Signature], most_values: int) -> tuple[PredictCall, bool]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from fovea_serving.server import signatures
+from fovea_serving.server import sharing, signatures
 from fovea_serving.server.errors import ServingError, from_tensorflow
 from fovea_serving.server.signatures import Signature
 from fovea_serving.server.tensors import Array
@@ -22,23 +22,36 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How TensorFlow runs a model: thread counts (0: as many as there are cores), tags of the graph, share of a GPU."""
+    """How TensorFlow runs a model: thread counts (0: as many as there are cores), tags of the graph, share of a GPU.
+
+    `row_wise_signatures` are those whose outputs are taken to be row-wise because the operator says so ("*": all).
+    """
 
     intra_op_threads: int = 0
     inter_op_threads: int = 0
     tags: tuple[str, ...] = ("serve",)
     gpu_memory_fraction: float = 0.0
+    row_wise_signatures: tuple[str, ...] = ()
 
 
 class Servable:
     """A SavedModel in a session of its own, so that closing it gives its memory back."""
 
-    def __init__(self, *, session: Any, definitions: Mapping[str, meta_graph_pb2.SignatureDef], path: Path) -> None:
+    def __init__(
+        self,
+        *,
+        session: Any,
+        definitions: Mapping[str, meta_graph_pb2.SignatureDef],
+        row_wise: Mapping[str, frozenset[str]],
+        path: Path,
+    ) -> None:
         self._session = session
+        self._graph_shapes: dict[str, tuple[int, ...] | None] = {}
         self.path = path
         self.definitions = definitions
         self.signatures: dict[str, Signature] = {
-            name: signatures.from_definition(name, definition) for name, definition in definitions.items()
+            name: signatures.from_definition(name, definition, row_wise.get(name, frozenset()))
+            for name, definition in definitions.items()
         }
 
     def run(
@@ -55,13 +68,39 @@ class Servable:
 
     def fetch(self, tensors: Sequence[str], feed: Mapping[str, Array], timeout: float | None = None) -> list[Array]:
         """Values of tensors of the graph."""
-        options = None if timeout is None else tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout * 1000)))
+        declared = all(self._graph_takes(tensor, array) for tensor, array in feed.items())
+        milliseconds = 0 if timeout is None else max(1, int(timeout * 1000))
+        options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds) if milliseconds else None
         try:
-            found: list[Any] = self._session.run(list(tensors), feed, options=options)
+            found: list[Any] = (
+                self._session.run(list(tensors), feed, options=options)
+                if declared
+                else self._fetch_of_any_shape(tensors, feed, milliseconds)
+            )
         except (tf.errors.OpError, TypeError, ValueError, RuntimeError) as error:
             raise from_tensorflow(error) from error
         # A scalar string comes as plain bytes; every other scalar has what an array has.
         return [np.array(value, dtype=object) if isinstance(value, bytes) else value for value in found]
+
+    def _graph_takes(self, tensor: str, array: Array) -> bool:
+        """Whether an array has the shape that the graph declares, which the signature need not repeat."""
+        if tensor not in self._graph_shapes:
+            try:
+                shape = self._session.graph.get_tensor_by_name(tensor).shape
+            except (KeyError, ValueError):
+                return True  # the run says what is wrong
+            sizes = None if shape.rank is None else tuple(-1 if size is None else size for size in shape)
+            self._graph_shapes[tensor] = sizes
+        return signatures.fits(self._graph_shapes[tensor], array.shape)
+
+    def _fetch_of_any_shape(self, tensors: Sequence[str], feed: Mapping[str, Array], milliseconds: int) -> list[Any]:
+        """Like `session.run`, which refuses in Python what the runtime may well take: other shapes than declared."""
+        options = config_pb2.CallableOptions(feed=list(feed), fetch=list(tensors))
+        options.run_options.timeout_in_ms = milliseconds
+        # It cannot be asked for under a public name.
+        call = self._session._make_callable_from_options(options)  # noqa: SLF001
+        found: list[Any] = call(*feed.values())
+        return found
 
     def close(self) -> None:
         """Give the session's memory back; no call may be under way."""
@@ -92,4 +131,5 @@ def load(path: Path, settings: SessionSettings) -> Servable:
         for name, definition in meta_graph.signature_def.items()
         if not name.startswith("__saved_model_init_op")
     }
-    return Servable(session=session, definitions=definitions, path=path)
+    row_wise = sharing.shareable_outputs(path, meta_graph, definitions, settings.row_wise_signatures)
+    return Servable(session=session, definitions=definitions, row_wise=row_wise, path=path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +19,13 @@ CLASSIFY_METHOD: Final = "tensorflow/serving/classify"
 REGRESS_METHOD: Final = "tensorflow/serving/regress"
 
 
+def fits(declared: tuple[int, ...] | None, shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape is of a declared one (None: any, -1: any size)."""
+    if declared is None:
+        return True
+    return len(shape) == len(declared) and all(want in (-1, got) for want, got in zip(declared, shape, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """One named tensor of a signature: its place in the graph, its DataType, its shape (None: any, -1: any size)."""
@@ -28,49 +35,62 @@ class Slot:
     shape: tuple[int, ...] | None
 
     @property
-    def has_batch_dimension(self) -> bool:
-        """Whether the first dimension is free, so that requests can share one call."""
+    def has_rows(self) -> bool:
+        """Whether the first dimension is free: it may stand for the rows of a batch."""
         return bool(self.shape) and self.shape is not None and self.shape[0] == -1
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether an array of this shape can be fed."""
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            want in (-1, got) for want, got in zip(self.shape, shape, strict=True)
-        )
+        """Whether an array of this shape is what the signature declares; the runtime may take others too."""
+        return fits(self.shape, shape)
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A SignatureDef, read once when the model is loaded."""
+    """A SignatureDef, read once when the model is loaded.
+
+    `row_wise` names the outputs of which row i is known to depend on row i of the inputs and on nothing else.
+    """
 
     name: str
     method: str
     inputs: Mapping[str, Slot]
     outputs: Mapping[str, Slot]
     defaults: Mapping[str, tensor_pb2.TensorProto] = field(default_factory=dict)
+    row_wise: frozenset[str] = frozenset()
 
     @property
-    def batchable(self) -> bool:
-        """Whether rows of several requests may share a run: every input and output has a free first dimension."""
-        slots = [*self.inputs.values(), *self.outputs.values()]
-        return bool(self.inputs) and all(slot.has_batch_dimension for slot in slots)
+    def has_rows(self) -> bool:
+        """Whether every input has a free first dimension."""
+        return bool(self.inputs) and all(slot.has_rows for slot in self.inputs.values())
+
+    def shareable_rows(self, arrays: Sequence[Array], outputs: Sequence[str]) -> int:
+        """How many rows these inputs have, when they may share a run with those of other callers; 0 when not."""
+        if not self.has_rows or not self.row_wise.issuperset(outputs):
+            return 0
+        slots = self.inputs.values()
+        if not all(slot.fits(array.shape) for slot, array in zip(slots, arrays, strict=True)):
+            return 0
+        rows = {int(array.shape[0]) for array in arrays}
+        return rows.pop() if len(rows) == 1 else 0
 
 
-def from_definition(name: str, definition: meta_graph_pb2.SignatureDef) -> Signature:
-    """Read a SignatureDef."""
+def from_definition(
+    name: str, definition: meta_graph_pb2.SignatureDef, row_wise: frozenset[str] = frozenset()
+) -> Signature:
+    """Read a SignatureDef, of which these outputs are known to be row-wise."""
     return Signature(
         name=name,
         method=definition.method_name,
         inputs={alias: _slot(info) for alias, info in sorted(definition.inputs.items())},
         outputs={alias: _slot(info) for alias, info in sorted(definition.outputs.items())},
         defaults=dict(definition.defaults),
+        row_wise=row_wise,
     )
 
 
 def _slot(info: Any) -> Slot:
-    shape = None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim)
+    known = info.HasField("tensor_shape") and not info.tensor_shape.unknown_rank
+    shape = tuple(dim.size for dim in info.tensor_shape.dim) if known else None
     return Slot(tensor=info.name, dtype=info.dtype, shape=shape)
 
 
@@ -92,7 +112,7 @@ def feeds(signature: Signature, inputs: Mapping[str, tensor_pb2.TensorProto]) ->
             array = tensors.to_array(tensor)
         except tensors.TensorParsingError as error:
             raise invalid_argument(f"tensor parsing error: {alias}") from error
-        check(alias, slot, array, tensor.dtype, position)
+        check(slot, tensor.dtype, position)
         found[alias] = array
     if used != len(inputs):
         raise invalid_argument(
@@ -102,19 +122,13 @@ def feeds(signature: Signature, inputs: Mapping[str, tensor_pb2.TensorProto]) ->
     return found
 
 
-def check(alias: str, slot: Slot, array: Array, dtype: int, position: int) -> None:
-    """Type and shape are checked before a call, so that a request that cannot work never joins a batch."""
+def check(slot: Slot, dtype: int, position: int) -> None:
+    """The type is checked before a run. What shapes it takes is the runtime's to say: a signature declares less."""
     if dtype != slot.dtype:
         raise invalid_argument(
             f"Expects arg[{position}] to be {tensors.dtype_name(slot.dtype)} but "
             f"{tensors.dtype_name(dtype)} is provided"
         )
-    if not slot.fits(array.shape):
-        raise invalid_argument(
-            f"Input {alias!r} has shape {_shape(array.shape)}, the signature asks for {_shape(slot.shape or ())}"
-        )
-    if slot.has_batch_dimension and array.shape[0] == 0:
-        raise invalid_argument(f"Input {alias!r} is empty: its shape is {_shape(array.shape)}; send at least one row")
 
 
 def _check_count(signature: Signature, inputs: Mapping[str, tensor_pb2.TensorProto]) -> None:
@@ -144,7 +158,3 @@ def chosen_outputs(signature: Signature, output_filter: list[str]) -> tuple[str,
 
 def _names(names: Any) -> str:
     return ",".join(sorted(names))
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "[" + ",".join("?" if size == -1 else str(size) for size in shape) + "]"

@@ -13,6 +13,9 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 
 Array = npt.NDArray[Any]
 
+MOST_DIMENSIONS: Final = 64
+"""Dimensions of an array of numpy; the runtime itself would take 254."""
+
 LARGEST_REPETITION: Final = 64 * 2**20
 """Bytes a tensor may grow to when fewer values are sent than its shape asks for: else a few bytes could ask for any
 amount of memory."""
@@ -61,7 +64,17 @@ def to_array(tensor: tensor_pb2.TensorProto) -> Array:
     Fewer values than the shape asks for are completed with the last one (none: with zeros), as in TensorFlow.
     """
     shape = _shape(tensor)
-    size = math.prod(shape)
+    try:
+        return _flat(tensor, math.prod(shape)).reshape(shape)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, TensorParsingError):
+            raise
+        # Dimensions of which one is 0 may still be too large for an array, whatever their product is.
+        raise TensorParsingError(f"the shape {list(shape)[:MOST_DIMENSIONS]} cannot be fed: {error}") from error
+
+
+def _flat(tensor: tensor_pb2.TensorProto, size: int) -> Array:
+    """The values, as many as the shape asks for."""
     if tensor.dtype == types_pb2.DT_STRING:
         strings = _string_content(tensor.tensor_content, size) if tensor.tensor_content else list(tensor.string_val)
         _bounded(len(strings), size, np.dtype(object))
@@ -69,15 +82,15 @@ def to_array(tensor: tensor_pb2.TensorProto) -> Array:
         array[: len(strings)] = strings[:size]
         if len(strings) < size:
             array[len(strings) :] = strings[-1] if strings else b""
-        return array.reshape(shape)
+        return array
     if tensor.dtype not in _NUMPY:
         raise TensorParsingError(f"data type {tensor.dtype} cannot be fed")
     dtype = _NUMPY[tensor.dtype]
     if tensor.tensor_content:
         if len(tensor.tensor_content) != size * dtype.itemsize:
             raise TensorParsingError("tensor_content does not have the size of the shape")
-        return np.frombuffer(tensor.tensor_content, dtype=dtype).reshape(shape)
-    return _typed_values(tensor, dtype, size).reshape(shape)
+        return np.frombuffer(tensor.tensor_content, dtype=dtype)
+    return _typed_values(tensor, dtype, size)
 
 
 def _bounded(sent: int, size: int, dtype: np.dtype[Any]) -> None:
@@ -91,6 +104,8 @@ def _shape(tensor: tensor_pb2.TensorProto) -> tuple[int, ...]:
     shape = tuple(dimension.size for dimension in tensor.tensor_shape.dim)
     if any(size < 0 for size in shape):
         raise TensorParsingError("the shape has a negative dimension")
+    if len(shape) > MOST_DIMENSIONS:
+        raise TensorParsingError(f"the shape has {len(shape)} dimensions, at most {MOST_DIMENSIONS} can be fed")
     return shape
 
 

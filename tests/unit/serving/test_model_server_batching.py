@@ -15,6 +15,7 @@ import pytest
 from fovea_serving.server import batching
 from fovea_serving.server.batching import Batcher, BatchingSettings
 from fovea_serving.server.errors import ServingError, deadline_exceeded, invalid_argument
+from fovea_serving.server.signatures import Signature, Slot
 from fovea_serving.server.waiting import WaitingCalls
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,13 +106,11 @@ class Doubling:
         return [feeds[0] * 2]
 
 
-@dataclass
-class Signature:
-    name: str = "double"
-    batchable: bool = True
+def signature(name: str, *row_wise: str) -> Signature:
+    return Signature(name, "", {"x": Slot("x:0", 2, (-1,))}, {"y": Slot("y:0", 2, None)}, {}, frozenset(row_wise))
 
 
-DOUBLE, SUM, SINGLE = Signature(), Signature("sum"), Signature("single", batchable=False)
+DOUBLE, SUM, SINGLE = signature("double", "y"), signature("sum", "y"), signature("single")
 
 
 def settings(**changes: Any) -> BatchingSettings:
@@ -160,11 +159,11 @@ def test_calls_of_different_row_shapes_and_types_run_apart() -> None:
     assert outcomes([[1.0], [[2.0, 3.0]], [4], [5.0]])[0] == [[2.0], [[4.0, 6.0]], [8], [10.0]]
 
 
-def test_a_signature_whose_outputs_do_not_have_the_rows_of_its_inputs_is_run_call_by_call() -> None:
+def test_a_signature_that_was_wrongly_said_to_keep_its_rows_is_run_call_by_call() -> None:
     assert outcomes([[1.0, 2.0], [3.0, 4.0]], SUM) == ([[3.0], [7.0]], [1, 4, 2, 2])
 
 
-def test_without_a_batch_dimension_or_with_batching_off_every_call_runs_alone() -> None:
+def test_a_signature_not_known_to_be_row_wise_or_with_batching_off_runs_every_call_alone() -> None:
     assert outcomes([[1.0], [2.0]], SINGLE)[1] == [1, 1, 1]
     assert outcomes([[1.0], [2.0]], enabled=False)[1] == [1, 1, 1]
 

@@ -73,6 +73,11 @@ def shape(*sizes: int) -> Any:
         tensor_pb2.TensorProto(dtype=7, tensor_shape=shape(1), tensor_content=b"\x05ab"),
         tensor_pb2.TensorProto(dtype=20, tensor_shape=shape(1)),
         tensor_pb2.TensorProto(dtype=0),
+        tensor_pb2.TensorProto(dtype=1, tensor_shape=shape(*[1] * 300), float_val=[1]),
+        tensor_pb2.TensorProto(dtype=1, tensor_shape=shape(*[1] * 65), float_val=[1]),
+        tensor_pb2.TensorProto(dtype=1, tensor_shape=shape(0, 2**62)),
+        tensor_pb2.TensorProto(dtype=7, tensor_shape=shape(0, 2**62, 2**62)),
+        tensor_pb2.TensorProto(dtype=1, tensor_shape=shape(2**62, 0, 2**63 - 1)),
     ],
     ids=str,
 )
@@ -85,18 +90,65 @@ def test_a_tensor_that_contradicts_itself_is_refused(proto: Any) -> None:
     arrays.arrays("float32", arrays.array_shapes(min_dims=0, max_dims=3), elements=st.floats(width=32, allow_nan=False))
 )
 def test_floats_survive_json_in_few_digits(array: Any) -> None:
-    text = json.dumps(json_tensors.from_array("y", array))
+    text = written(array)
     slot = Slot("y:0", 1, None)
     np.testing.assert_array_equal(json_tensors.to_array(json.loads(text), slot), array)
 
 
-def test_a_float_is_written_as_short_as_it_can_be() -> None:
-    assert json_tensors.from_array("y", np.array([0.2, 1 / 3, 9e6], dtype=np.float32)) == [0.2, 0.33333334, 9e6]
+def written(array: Any, *more: Any) -> str:
+    """An output (or several, in row format) as REST writes it."""
+    if not more:
+        return json_tensors.text(json_tensors.from_array("y", array), finite=json_tensors.is_finite([array])).decode()
+    outputs = {f"y{number}": one for number, one in enumerate((array, *more))}
+    return json_requests.predict_reply(outputs, rows=True).decode()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", tf.bfloat16.as_numpy_dtype])
+@pytest.mark.parametrize("extra", [[], [np.nan], [2.0**25]], ids=["plain", "not finite", "large"])
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_a_float_is_written_as_short_as_it_can_be(dtype: Any, extra: list[float]) -> None:
+    values = np.array([0.2, 1 / 3, 900.0, *extra], dtype=dtype)
+    digits = {"float32": "0.2,0.33333334,900.0", "float16": "0.19995117,0.33325195,900.0"}
+    assert written(values).startswith("[" + digits.get(dtype, "0.20019531,0.33398438,900.0"))
+
+
+def test_a_float_that_is_a_whole_number_is_written_with_all_its_digits() -> None:
+    values = np.array([16777216, 1435774336, -1435774336, 2.0**100, 16777215, 0.2], dtype=np.float32)
+    assert written(values) == "[16777216.0,1435774336.0,-1435774336.0,1.2676506002282294e+30,16777215.0,0.2]\n"
 
 
 def test_not_a_number_is_written_as_tensorflow_serving_writes_it() -> None:
     values = np.array([np.nan, np.inf, -np.inf], dtype=np.float32)
-    assert json.dumps(json_tensors.from_array("y", values)) == "[NaN, Infinity, -Infinity]"
+    assert written(values) == "[NaN,Infinity,-Infinity]\n"
+    tenth, flag = np.array([0.1] * 3, dtype=np.float32), np.array([True] * 3)
+    assert written(values, tenth, flag).startswith('{"predictions":[{"y0":NaN,"y1":0.1,"y2":true},{"y0":Infinity,')
+
+
+@given(st.sampled_from(["float32", "float64", "int8", "uint64", "int64", "bool"]).flatmap(
+    lambda name: arrays.arrays(name, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))))  # fmt: skip
+def test_any_number_of_any_shape_is_written_so_that_it_is_read_back(array: Any) -> None:
+    np.testing.assert_array_equal(np.array(json.loads(written(array)), dtype=array.dtype).reshape(array.shape), array)
+    np.testing.assert_array_equal(json.loads(written(array.T)), array.T.tolist())
+
+
+def test_bytes_that_are_no_text_are_refused_with_the_outputs_name_and_the_way_out() -> None:
+    picture = np.array([b"gr\xc3\xbcn", b"\xff\xd8"], dtype=object)
+    with pytest.raises(ServingError, match=r"Output 'y' holds bytes that are no UTF-8 text.*ends in _bytes"):
+        json_tensors.from_array("y", picture)
+    assert json_tensors.from_array("y_bytes", picture) == [{"b64": "Z3LDvG4="}, {"b64": "/9g="}]
+    assert written(picture[:1]) == '["grün"]\n'
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(1, 1435774380), (2, 2**53 + 1), (19, 2049), (14, 257), (1, -(2**40))])
+def test_whole_numbers_beyond_the_digits_of_a_float_are_rounded(dtype: int, value: int) -> None:
+    found = json_tensors.to_array([value], Slot("x:0", dtype, None))
+    assert found.tolist() == np.array([value]).astype(tensors.numpy_dtype(dtype)).tolist()
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(19, 70_000), (1, 10**39), (2, 10**400), (1, 1e39)])
+def test_numbers_beyond_the_range_of_a_float_are_refused(dtype: int, value: float) -> None:
+    with pytest.raises(ServingError, match="without loss of precision"):
+        json_tensors.to_array([value], Slot("x:0", dtype, None))
 
 
 @given(st.recursive(

@@ -1,4 +1,7 @@
-"""The final SavedModel of a classifier: names in `fovea_api.contract.signatures`, warm-up records inside."""
+"""The final SavedModel of a classifier: names in `fovea_api.contract.signatures`, warm-up records inside.
+
+It is marked as row-wise (`fovea_api.contract.row_wise`), so that callers may share a run of it.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -6,13 +9,15 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from fovea_api.contract import signatures
+from fovea_api.contract import row_wise, signatures
 from fovea_trainers.data.images import decode, fit_size
 from fovea_trainers.runtime import warmup
 from fovea_trainers.runtime.graph import traced
 
 STAGING = ".staging"
 PICTURE = tf.TensorSpec([None], tf.string, name=signatures.IMAGE_INPUT)
+OUTPUTS = (signatures.LABEL_OUTPUT, signatures.CLASSES_OUTPUT, signatures.SCORES_OUTPUT)
+"""Each has a row for every picture, which depends on that picture alone."""
 PIXELS = tf.TensorSpec([None, None, None, 3], tf.float32, name=signatures.PIXELS_INPUT)
 
 
@@ -28,6 +33,7 @@ def export_classifier(model: keras.Model, classes: Sequence[str], size: int, dir
         module, str(staging), signatures={signatures.SERVING_DEFAULT: module.serve, signatures.PIXELS: module.classify}
     )
     warmup.write(staging, size)
+    row_wise.write(staging, dict.fromkeys((signatures.SERVING_DEFAULT, signatures.PIXELS), OUTPUTS))
     for path in directory.iterdir():
         if path.name != STAGING:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
