@@ -21,6 +21,7 @@ from fovea_api.contract.plan import ModelPlan, TrainingPlan
 from fovea_api.contract.report import TERMINATION_LOG, Termination
 
 from fovea_agent import log
+from fovea_agent.ending import GRACE, grace_left, seconds_since
 from fovea_agent.errors import AgentError, VolumeProblem
 from fovea_agent.settings import (
     DEFAULT_TRANSFERS,
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from fovea_agent.store import Store
 
 PATIENCE = 300.0
-GRACE = 600.0
-GRACE_MARGIN = 10.0
-"""Seconds of the grace period kept for the termination message."""
 
 Result = tuple[Termination, int]
 
@@ -89,7 +87,10 @@ def _fetch(options: argparse.Namespace) -> Result:
 
     plan = read_plan(TrainingPlan.from_json, os.environ)
     return Fetch(
-        plan, _store(options, options.patience, plan.namespace), WorkVolume(options.work), options.transfers
+        plan,
+        _store(options, options.patience, plan.namespace),
+        WorkVolume(options.work, options.state),
+        options.transfers,
     ).run()
 
 
@@ -97,7 +98,7 @@ def _sync(options: argparse.Namespace) -> Result:
     # Blocked in every thread and waited for by one: a handler could interrupt the main thread while it holds a lock.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    work = WorkVolume(options.work)
+    work = WorkVolume(options.work, options.state)
     work.sync_ready.parent.mkdir(parents=True, exist_ok=True)
     work.sync_ready.touch()
     from fovea_agent.report import Reporter
@@ -123,11 +124,10 @@ def _sync(options: argparse.Namespace) -> Result:
             _leave(termination, Path(options.termination_log))
 
     sync = Sync(plan, store, work, reporter, options.poll, options.transfers, tell)
-    grace = max(options.grace_period - GRACE_MARGIN, options.grace_period / 2)
 
     def wait_for_the_end() -> None:
         signal.sigwait(signals)
-        sync.trainer_ended(grace)
+        sync.trainer_ended(grace_left(options.grace_period, seconds_since(work.end_began)))
 
     threading.Thread(target=wait_for_the_end, name="signals", daemon=True).start()
     return sync.run(), exit_codes.OK
@@ -273,6 +273,13 @@ def _patience(command: argparse.ArgumentParser) -> None:
 def _work(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--work", type=Path, default=Path(environment.WORK_MOUNT), metavar="FOLDER", help="(%(default)s)"
+    )
+    command.add_argument(
+        "--state",
+        type=Path,
+        default=Path(environment.AGENT_MOUNT),
+        metavar="FOLDER",
+        help="of the agents (%(default)s)",
     )
 
 

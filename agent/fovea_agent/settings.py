@@ -104,10 +104,12 @@ class StoreAccess:
 
 
 class WorkVolume:
-    """The pod's working volume: the folders of `fovea_api.contract.environment` and the agent's own."""
+    """The pod's volumes: the working volume with the folders of `fovea_api.contract.environment`, and the agents' own."""
 
-    def __init__(self, root: Path = Path(environment.WORK_MOUNT)) -> None:
+    def __init__(self, root: Path = Path(environment.WORK_MOUNT), agent: Path = Path(environment.AGENT_MOUNT)) -> None:
+        """`agent`: the state that the pod's program must not reach."""
         self.root = root
+        self.agent = agent
 
     def directory(self, name: str) -> Path:
         """Folder that the trainer knows by the environment variable `name`."""
@@ -131,17 +133,25 @@ class WorkVolume:
     @property
     def uploads(self) -> Path:
         """Records of multipart uploads that have begun."""
-        return self.root / ".agent" / "uploads"
+        return self.agent / "uploads"
 
     @property
     def sync_ready(self) -> Path:
         """Says that `sync` hears signals."""
-        return self.root / PurePosixPath(environment.SYNC_READY).relative_to(environment.WORK_MOUNT)
+        return self._own(environment.SYNC_READY)
+
+    @property
+    def end_began(self) -> Path:
+        """`/proc/uptime` as it was when the pod began to end."""
+        return self._own(environment.END_BEGAN)
 
     @property
     def restored(self) -> Path:
         """What `fetch` restored, for `sync`."""
-        return self.root / ".agent" / "restored.json"
+        return self.agent / "restored.json"
+
+    def _own(self, path: str) -> Path:
+        return self.agent / PurePosixPath(path).relative_to(environment.AGENT_MOUNT)
 
     def prepare(self) -> None:
         """Make the folders, writable for a trainer that runs as another user (of the same fsGroup or not)."""

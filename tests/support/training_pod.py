@@ -49,6 +49,11 @@ class TrainingPod:
     def work(self) -> Path:
         return self.folder / f"work-{self.plan.attempt}"
 
+    @property
+    def state(self) -> Path:
+        """The volume of the agents alone."""
+        return self.folder / f"state-{self.plan.attempt}"
+
     def next_attempt(self) -> "TrainingPod":
         """The pod that takes over, with an empty volume."""
         return replace(self, plan=replace(self.plan, attempt=self.plan.attempt + 1), sidecar=None)
@@ -81,7 +86,8 @@ class TrainingPod:
     def start(self, command: str, *flags: str) -> subprocess.Popen[bytes]:
         """Start a command of the agent as a container of the pod."""
         self.work.mkdir(exist_ok=True)
-        arguments = ["--object-store", str(self.keys), "--work", str(self.work)]
+        self.state.mkdir(exist_ok=True)
+        arguments = ["--object-store", str(self.keys), "--work", str(self.work), "--state", str(self.state)]
         message = ["--termination-log", str(self.folder / f"{command}.message")]
         with (self.folder / f"{command}.log").open("wb") as log:
             return subprocess.Popen(
@@ -101,7 +107,7 @@ class TrainingPod:
 
     def start_sync(self, *flags: str) -> None:
         """Start the sidecar; the trainer may run once this returns."""
-        ready = self.work / Path(environment.SYNC_READY).relative_to(environment.WORK_MOUNT)
+        ready = self.state / Path(environment.SYNC_READY).relative_to(environment.AGENT_MOUNT)
         ready.unlink(missing_ok=True)
         self.sidecar = self.start("sync", "--poll", "0.1", "--report-interval", "0.2", *flags)
         until(ready.exists, what="sync hears signals")

@@ -59,9 +59,14 @@ DIRECTORIES: dict[str, str] = {
 }
 PROGRESS_PATH = f"{WORK_MOUNT}/progress/progress.jsonl"
 
-SYNC_READY = f"{WORK_MOUNT}/.agent/sync-ready"
+AGENT_MOUNT = "/var/run/fovea"
+"""Agent containers only: the state that the agents of a pod share and that its program must not reach."""
+SYNC_READY = f"{AGENT_MOUNT}/sync-ready"
 """Appears when `sync` hears signals. A SIGTERM before that would be lost (as process 1 a program without a handler is not
 sent it): the trainer starts only once this file is there."""
+END_BEGAN = f"{AGENT_MOUNT}/end-began"
+"""Written when the end of the pod begins, by the preStop hook of `sync`: a copy of `/proc/uptime`. SIGTERM reaches `sync` only after
+the program has ended, which may have used most of the pod's grace period by then."""
 
 
 def of_trainer(

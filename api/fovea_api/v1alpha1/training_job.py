@@ -90,6 +90,9 @@ class RunPolicy(Model):
     """The job fails when its program has run longer, all attempts together; absent: no limit."""
     max_wait_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
     """The job is cancelled when it waited longer for a node; absent: no limit."""
+    publish_seconds: Annotated[int | None, Field(ge=30, le=604_800)] = None
+    """Seconds that a pod has, once it begins to end, to save its last checkpoint and publish it with model and output. Absent: the chart's training.graceSeconds.
+    A job that needs longer is tried again and sends only what is missing; a pod on a lost node delays the next attempt by as long."""
     clean_pod_policy: Literal["None", "Running", "All"] = "Running"
     """Which pods are deleted when the job ends: None keeps all (logs stay), Running deletes those still running, All deletes every one."""
     ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, le=315_360_000)] = None
@@ -117,7 +120,7 @@ _POLICY_FIXED = " && ".join(
         *(
             f"has(self.runPolicy.{f}) == has(oldSelf.runPolicy.{f}) && "
             f"(!has(self.runPolicy.{f}) || self.runPolicy.{f} == oldSelf.runPolicy.{f})"
-            for f in ("maxRunningSeconds", "maxWaitSeconds")
+            for f in ("maxRunningSeconds", "maxWaitSeconds", "publishSeconds")
         ),
     ]
 )

@@ -19,8 +19,12 @@ def container(
     mounts: Sequence[dict[str, Any]],
     machine_type: MachineType,
     settings: Settings,
+    user: int | None = None,
 ) -> dict[str, Any]:
-    """A container that runs `fovea-agent <command>` on a plan (JSON), with the store's key and further mounts."""
+    """A container that runs `fovea-agent <command>` on a plan (JSON), with the store's key and further mounts.
+
+    `user` is the user id to run as, None for the image's own.
+    """
     return {
         "name": name,
         "image": settings.agent_image,
@@ -28,7 +32,7 @@ def container(
         "command": ["fovea-agent", *command],
         "env": [{"name": environment.PLAN, "value": expansion.escaped(plan)}],
         "resources": machine.of_agent(machine_type, settings),
-        "securityContext": security.own_container(),
+        "securityContext": security.own_container(user),
         "volumeMounts": [
             *(dict(mount) for mount in mounts),
             {"name": STORE_VOLUME, "mountPath": environment.OBJECT_STORE_MOUNT, "readOnly": True},

@@ -14,12 +14,15 @@ from fovea_operator.settings import Settings
 RECIPE_COMMAND = "fovea-train"
 
 _WORK = {"name": "fovea-work", "mountPath": environment.WORK_MOUNT}
+_AGENT = {"name": "fovea-agent", "mountPath": environment.AGENT_MOUNT}
 _TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
 _SHARED_MEMORY = {"name": "fovea-shared-memory", "mountPath": "/dev/shm"}  # noqa: S108 - a mount path
 _REPORT = {"name": "fovea-report", "mountPath": environment.REPORT_TOKEN_MOUNT, "readOnly": True}
 _TOKEN_SECONDS = 3600
 _LISTENING = ["sh", "-c", f"until [ -e {environment.SYNC_READY} ]; do sleep 0.05; done"]
 """The program starts when the sidecar hears signals: one that ended earlier would end the pod without a publication."""
+_END_BEGINS = ["sh", "-c", f"[ -e {environment.END_BEGAN} ] || cat /proc/uptime > {environment.END_BEGAN}"]
+"""Runs when the pod begins to end; SIGTERM comes to a native sidecar only after the program has ended."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def training_pod(
         "hostname": names.training_host(name, member.role, member.index),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": settings.grace_seconds,
+        "terminationGracePeriodSeconds": grace_seconds(job, settings),
         "securityContext": security.pod(),
         "initContainers": _agents(job, member, attempt, machine_type, sources, settings),
         "containers": [_trainer(job, machine_type, settings)],
@@ -83,6 +86,11 @@ def training_pod(
     }
 
 
+def grace_seconds(job: TrainingJob, settings: Settings) -> int:
+    """Seconds from the beginning of a pod's end to its kill: for the last checkpoint and the publication."""
+    return job.spec.run_policy.publish_seconds or settings.grace_seconds
+
+
 def _agents(
     job: TrainingJob, member: Member, attempt: int, machine_type: MachineType, sources: Sources, settings: Settings
 ) -> list[dict[str, Any]]:
@@ -101,11 +109,15 @@ def _agents(
         report_url=settings.report_url,
         **({"checkpoint_keep": checkpoint.keep} if checkpoint else {}),
     ).to_json()
-    fetch = agent.container(names.FETCH_CONTAINER, ["fetch"], plan, [_WORK], machine_type, settings)
-    mounts: list[dict[str, Any]] = [_WORK, _REPORT] if settings.report_url else [_WORK]
-    command = ["sync", f"--grace-period={settings.grace_seconds}"]
-    sync = agent.container(names.SYNC_CONTAINER, command, plan, mounts, machine_type, settings)
-    return [fetch, sync | {"restartPolicy": "Always", "lifecycle": {"postStart": {"exec": {"command": _LISTENING}}}}]
+    # Of the program's own user where that is known: what it leaves may be readable for nobody else.
+    user = job.spec.trainer.container.run_as_user if job.spec.trainer.container else None
+    mounts: list[dict[str, Any]] = [_WORK, _AGENT]
+    fetch = agent.container(names.FETCH_CONTAINER, ["fetch"], plan, mounts, machine_type, settings, user)
+    command = ["sync", f"--grace-period={grace_seconds(job, settings)}"]
+    mounts = [*mounts, _REPORT] if settings.report_url else mounts
+    sync = agent.container(names.SYNC_CONTAINER, command, plan, mounts, machine_type, settings, user)
+    lifecycle = {"postStart": {"exec": {"command": _LISTENING}}, "preStop": {"exec": {"command": _END_BEGINS}}}
+    return [fetch, sync | {"restartPolicy": "Always", "lifecycle": lifecycle}]
 
 
 def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
@@ -160,7 +172,11 @@ def _shared_memory(container: Container | None, machine_type: MachineType) -> st
 
 
 def _volumes(container: Container | None, machine_type: MachineType, settings: Settings) -> list[dict[str, Any]]:
-    volumes: list[dict[str, Any]] = [{"name": _WORK["name"], "emptyDir": {}}, agent.store_volume()]
+    volumes: list[dict[str, Any]] = [
+        {"name": _WORK["name"], "emptyDir": {}},
+        {"name": _AGENT["name"], "emptyDir": {}},
+        agent.store_volume(),
+    ]
     if settings.report_url:
         token = {
             "audience": names.REPORT_TOKEN_AUDIENCE,

@@ -19,9 +19,9 @@ def pod() -> dict[str, Any]:
     }
 
 
-def own_container() -> dict[str, Any]:
-    """Of a container of our own images: fixed user, read-only root."""
-    return user_container(USER) | {"runAsGroup": USER, "readOnlyRootFilesystem": True}
+def own_container(user: int | None = None) -> dict[str, Any]:
+    """Of a container of our own images: fixed group and, unless one is given, fixed user; read-only root."""
+    return user_container(USER if user is None else user) | {"runAsGroup": USER, "readOnlyRootFilesystem": True}
 
 
 def user_container(user: int | None) -> dict[str, Any]:

@@ -36,7 +36,8 @@ class Pod:
     """A sidecar's view of its pod, and the trainer's."""
 
     def __init__(self, folder: Path, plan: TrainingPlan = PLAN) -> None:
-        self.work = WorkVolume(folder)
+        self.work = WorkVolume(folder / "work", folder / "state")
+        folder = self.work.root
         mask = os.umask(0o022)
         self.work.prepare()
         os.umask(mask)

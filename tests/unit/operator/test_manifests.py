@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from fovea_api.contract import names
+from fovea_api.contract import environment, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, TrainingPlan
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.desired import args
@@ -12,8 +12,9 @@ from fovea_operator.desired.model_version import model_version
 from fovea_operator.desired.pod import Member, Sources, training_pod
 from fovea_operator.desired.service import service
 from fovea_operator.settings import Settings
+from support.decision_table import RUNNING, decide
 from support.golden import DATA, Golden
-from support.observations import GPU, MODEL, SETTINGS, deployment, job, machine, version
+from support.observations import GPU, MODEL, SETTINGS, deployment, job, machine, observed, running, version
 
 
 def given(name: str) -> TrainingJob:
@@ -126,6 +127,40 @@ def test_only_agent_containers_hold_the_stores_key_and_only_sync_a_token() -> No
 def test_without_a_report_address_there_is_no_token() -> None:
     pod = training_pod(job(), Member(), 0, machine(), Sources(), Settings())
     assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume]
+
+
+def test_what_the_agents_share_is_out_of_reach_of_the_program() -> None:
+    pod = training_pod(given("container"), Member(), 0, machine(), Sources(), SETTINGS)
+    mounts = {
+        container["name"]: {mount["mountPath"] for mount in container["volumeMounts"]}
+        for container in [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+    }
+    holders = {name for name, paths in mounts.items() if environment.AGENT_MOUNT in paths}
+    assert holders == {names.FETCH_CONTAINER, names.SYNC_CONTAINER}
+    assert environment.SYNC_READY.startswith(f"{environment.AGENT_MOUNT}/")
+
+
+@pytest.mark.parametrize(
+    ("user", "wanted"), [({"runAsUser": 4711}, 4711), ({}, 1000)], ids=["the program's user", "of an unknown user"]
+)
+def test_the_agents_run_as_the_programs_user_where_that_is_given(user: dict[str, int], wanted: int) -> None:
+    pod = training_pod(
+        job(trainer={"container": {"image": "a:1", **user}}), Member(), 0, machine(), Sources(), SETTINGS
+    )
+    contexts = [container["securityContext"] for container in pod["spec"]["initContainers"]]
+    assert [(c["runAsUser"], c["runAsGroup"], c["readOnlyRootFilesystem"]) for c in contexts] == [
+        (wanted, 1000, True)
+    ] * 2
+
+
+def test_a_job_says_itself_how_long_it_may_take_to_publish() -> None:
+    given = job(runPolicy={"publishSeconds": 7200})
+    pod = training_pod(given, Member(), 0, machine(), Sources(), SETTINGS)
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 7200
+    assert "--grace-period=7200" in pod["spec"]["initContainers"][1]["command"]
+    suspended = job(RUNNING, suspend=True, runPolicy={"publishSeconds": 7200})
+    (deletion,) = decide(observed(suspended, running())).deletions
+    assert deletion.grace_seconds == 7200
 
 
 def test_a_users_own_variables_win_over_cloud_mls() -> None:

@@ -3,9 +3,13 @@
 from typing import Any
 
 import pytest
+from fovea_api.contract.report import ProgressReport, Termination
 from fovea_api.v1alpha1 import TrainingJob
+from fovea_operator.reconcile.observed import ContainerRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, STOPPING, SUCCEEDED, SUSPENDED, Row, decide
 from support.observations import after, at, ended, job, observed, pod, running
+
+LAST_CHECKPOINT = Termination("Published", "published", checkpoint_step=800).to_json()
 
 TABLE: dict[str, Row] = {
     # deadlines, suspend, cancel
@@ -45,7 +49,37 @@ TABLE: dict[str, Row] = {
             "deletes": ["digits-chief-0-0"],
             "conditions": {"Admitted": "True Accepted", "Running": "True Suspended"},
         },
-        "Suspending: the program saves a checkpoint and ends.",
+        "this job has published no checkpoint yet, so it would start from the beginning (a checkpoint is",
+    ),
+    "suspending promises to go on from a checkpoint only where there is one": Row(
+        lambda: observed(job(RUNNING | {"checkpoint": {"step": 400}}, suspend=True), running()),
+        {"state": "RUNNING"},
+        "Set spec.suspend to false to go on from the newest checkpoint (step 400 at the moment).",
+    ),
+    "a checkpoint that was reported last counts as well": Row(
+        lambda: observed(job(RUNNING, suspend=True), running(), progress=ProgressReport(checkpoint_step=600)),
+        {"state": "RUNNING"},
+        "step 600",
+    ),
+    "a job that is suspended before its first checkpoint says that it starts from the beginning": Row(
+        lambda: observed(
+            job(STOPPING, suspend=True), ended(code=143, deleting=True, sync=ContainerRecord(exit_code=0))
+        ),
+        {"state": "QUEUED"},
+        "Suspended: no pod runs. Set spec.suspend to false to go on; this job has published no checkpoint yet",
+    ),
+    "the last checkpoint of a suspended job is named by the agent that published it while the pod ended": Row(
+        lambda: observed(
+            job(STOPPING, suspend=True),
+            ended(code=143, deleting=True, sync=ContainerRecord(exit_code=0, termination_message=LAST_CHECKPOINT)),
+        ),
+        {"state": "QUEUED"},
+        "(step 800 at the moment)",
+    ),
+    "a suspended job that began with another job's checkpoint says that it begins with it again": Row(
+        lambda: observed(job(STOPPING, suspend=True, checkpoint={"from": "job://monday"})),
+        {"state": "QUEUED"},
+        "begin again with that of job://monday",
     ),
     "a pod that is already ending is not deleted again": Row(
         lambda: observed(job(STOPPING, suspend=True), running(deleting=True, deletion_deadline=at(600))),

@@ -1,0 +1,36 @@
+"""How much time to publish is left of a pod's grace period."""
+
+from pathlib import Path
+
+import pytest
+from fovea_agent.ending import grace_left, seconds_since
+
+
+def test_the_period_begins_when_the_pod_begins_to_end_and_not_with_the_signal(tmp_path: Path) -> None:
+    began, uptime = tmp_path / "began", tmp_path / "uptime"
+    began.write_text("1000.25 3000.00\n")
+    uptime.write_text("1550.75 9000.00\n")
+    assert seconds_since(began, uptime) == 550.5
+
+
+@pytest.mark.parametrize("left_behind", [None, b"", b"soon\n", b"\xff", b"999999999.0 0\n"])
+def test_a_hook_that_left_nothing_usable_costs_no_time(tmp_path: Path, left_behind: bytes | None) -> None:
+    began = tmp_path / "began"
+    if left_behind is not None:
+        began.write_bytes(left_behind)
+    assert seconds_since(began) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("period", "spent", "left"),
+    [
+        pytest.param(600, 0, 590, id="the program ended by itself"),
+        pytest.param(600, 550.5, 39.5, id="the program used most of it"),
+        pytest.param(600, 595, 2.5, id="hardly anything is left"),
+        pytest.param(600, 700, 2, id="nothing is left"),
+        pytest.param(4, 0, 2, id="a short period"),
+        pytest.param(30, 0, 20, id="the shortest publishSeconds"),
+    ],
+)
+def test_some_seconds_are_kept_for_the_last_words(period: float, spent: float, left: float) -> None:
+    assert grace_left(period, spent) == left
