@@ -16,7 +16,9 @@ AgentError
 ├── Fenced             76  a newer attempt of the job writes now
 ├── Conflict           75  this attempt has published something else before
 └── VolumeProblem      74  the pod's working volume cannot be read or written
-    └── Vanished       74  a file went away, or changed, while it was published
+    ├── Vanished       74  a file went away, or changed, while it was published
+    ├── Odd            74  a checkpoint holds something that is no file
+    └── Unreadable     74  the program left files that the agent may not read
 """
 
 from fovea_api.contract import exit_codes
@@ -141,3 +143,17 @@ class VolumeProblem(AgentError):
 
 class Vanished(VolumeProblem):
     """A file was removed or changed while it was published: a checkpoint that the trainer pruned."""
+
+
+class Odd(VolumeProblem):
+    """Something that must be whole holds what cannot be published: a named pipe, a link to elsewhere."""
+
+
+class Unreadable(VolumeProblem):
+    """The program left files that the agent's user may not read: running it again would leave the same."""
+
+    reason = "FileUnreadable"
+
+
+class Postponed(Exception):
+    """Something else is to be published first; what was sent stays, and the next try goes on with it."""

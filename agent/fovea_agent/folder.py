@@ -9,9 +9,9 @@ import hashlib
 import os
 import resource
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +25,12 @@ MOST_PARTS = 9_000
 """S3 allows 10,000."""
 SPARE_DESCRIPTORS = 256
 """Of those that the process may open: not spent on holding a folder."""
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,16 @@ class Fingerprint:
     md5s: tuple[bytes, ...]
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """One part of a file: number from 1, offset and size in bytes."""
+
+    number: int
+    offset: int
+    size: int
+    md5: bytes
+
+
 def part_size(size: int) -> int:
     """Bytes per part for a file of `size` bytes, 0 for a single PUT."""
     if size <= MULTIPART_FROM:
@@ -45,60 +61,113 @@ def part_size(size: int) -> int:
     return max(PART, -(-size // MOST_PARTS // MIB) * MIB)
 
 
+@dataclass(frozen=True)
+class Stat:
+    """What changes when a file is written to or replaced; `changed` in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Stat":
+        """The same of a file's status."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds, by path relative to it.
+
+    `files`: the file with the content (itself, or a link's). `stats`: of the same files. `odd`: what is no file to
+    publish, and why. `unreadable`: files and folders that the agent may not read, and whose they are.
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+    stats: dict[str, Stat] = field(default_factory=dict)
+    odd: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
 class Folder:
     """A folder below a root that the trainer cannot replace (a mount point)."""
 
-    def __init__(self, root: Path, relative: str) -> None:
+    def __init__(self, root: Path, relative: str, only: Collection[str] | None = None) -> None:
+        """`only`: the entries of the folder that count, None for all."""
         self.root = root
         self.relative = relative
-        self._left_out: set[Path] = set()
+        self._only = None if only is None else frozenset(only)
 
     def __str__(self) -> str:
         return str(self.root / self.relative)
 
     def files(self) -> dict[str, str]:
-        """Paths of the files to publish -> the file with the content (itself, or a link's); relative to the folder.
+        """Paths of the files to publish -> the file with the content; relative to the folder. See `listing`."""
+        return self.listing().files
 
-        Raises Vanished when the folder or one in it is gone, VolumeProblem when one cannot be read: what is not seen
-        must not be missing from a publication that says it is whole.
+    def listing(self) -> Listing:
+        """What the folder holds.
+
+        Raises Vanished when the folder or one in it is gone, VolumeProblem when the disk cannot be read.
         """
         top = self.root / self.relative
         if top.is_symlink():
-            self._leave_out(top, "the folder itself is a symbolic link")
-            return {}
+            return Listing(odd={"": "the folder itself is a symbolic link"})
         try:
-            return dict(self._walk(top))
+            return self._walk(top)
         except OSError as error:
             raise _problem(str(error.filename or self), error) from error
 
-    def _walk(self, top: Path) -> Iterator[tuple[str, str]]:
-        inside = Path(os.path.realpath(top))
-        for directory, subfolders, names in os.walk(top, onerror=_raise):
-            plain = set(names)
-            for name in [*names, *subfolders]:
-                path = Path(directory, name)
-                relative = str(path.relative_to(top))
-                if not _printable(relative):
-                    self._leave_out(path, "the name is not UTF-8")
-                elif path.is_symlink():
-                    target = Path(os.path.realpath(path))  # of links in a circle: one of them, which is no file
-                    if inside in target.parents and target.is_file():
-                        yield relative, str(target.relative_to(inside))
-                    else:
-                        self._leave_out(path, "a symbolic link out of the folder, to a folder or to nothing")
-                elif name in plain:
-                    yield relative, relative
+    def _walk(self, top: Path) -> Listing:
+        inside = os.path.realpath(top) + "/"
+        found = Listing()
 
-    def _leave_out(self, path: Path, why: str) -> None:
-        if path not in self._left_out:  # a folder is listed several times
-            self._left_out.add(path)
-            log.warning(f"not published: {why}", path=repr(str(path)))
+        def denied(error: OSError) -> None:
+            if not isinstance(error, PermissionError):
+                raise error
+            path = Path(str(error.filename))
+            found.unreadable[_relative(path, top)] = whose(path)
+
+        for directory, subfolders, names in os.walk(top, onerror=denied):
+            entries = [*names, *subfolders]
+            if self._only is not None and Path(directory) == top:
+                subfolders[:] = [name for name in subfolders if name in self._only]
+                entries = [name for name in entries if name in self._only]
+            for name in entries:
+                path = Path(directory, name)
+                try:
+                    self._sort_in(found, path, _relative(path, top), inside)
+                except PermissionError:  # of a folder that may be listed and not entered
+                    found.unreadable[_relative(path, top)] = whose(Path(directory))
+        return found
+
+    def _sort_in(self, found: Listing, path: Path, relative: str, inside: str) -> None:
+        status, holder = path.lstat(), relative
+        if not _printable(relative):
+            found.odd[relative] = "the name is not UTF-8"
+            return
+        if stat.S_ISLNK(status.st_mode):
+            target = os.path.realpath(path)  # of links in a circle: one of them, which is no file
+            if not target.startswith(inside) or not Path(target).is_file():
+                found.odd[relative] = "a symbolic link out of the folder, to a folder or to nothing"
+                return
+            path, status, holder = Path(target), os.lstat(target), target.removeprefix(inside)
+        if stat.S_ISDIR(status.st_mode):
+            return
+        if not stat.S_ISREG(status.st_mode):
+            found.odd[relative] = f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'a special file')}, which has no content"
+        elif not os.access(path, os.R_OK, effective_ids=True):
+            found.unreadable[relative] = whose(path)
+        else:
+            found.files[relative], found.stats[relative] = holder, Stat.of(status)
 
     @contextmanager
     def held(self) -> Iterator["Folder"]:
         """The folder as it is now: all files are opened, so what the trainer removes meanwhile can still be read."""
-        holders = self.files()
-        wanted = sorted(set(holders.values()))
+        listing = self.listing()
+        wanted = sorted(set(listing.files.values()))
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
         if len(wanted) > allowed:
             log.warning("more files than can be held open: do not remove them early", folder=self, files=len(wanted))
@@ -109,9 +178,9 @@ class Folder:
             for path in wanted:
                 descriptors[path] = self._descriptor(path)
                 opened.callback(os.close, descriptors[path])
-            if self.files() != holders:
-                raise Vanished(f"{self} changed while it was opened: files were removed or added")
-            yield _Held(self, holders, descriptors)
+            if self.listing().stats != listing.stats:
+                raise Vanished(f"{self} changed while it was opened: files were removed, added or written")
+            yield _Held(self, listing, descriptors)
 
     def _descriptor(self, path: str) -> int:
         try:
@@ -128,11 +197,15 @@ class Folder:
                 raise VolumeProblem(f"{self}/{path} is not a regular file: remove it from the folder")
             yield file
 
-    def fingerprint(self, path: str) -> Fingerprint:
-        """Read a file once and say what it contains."""
+    @staticmethod
+    def goes_in_parts(size: int) -> bool:
+        """Whether a file of `size` bytes is sent in parts."""
+        return part_size(size) > 0
+
+    def parts(self, path: str) -> Generator[Chunk, None, Fingerprint]:
+        """Read a file once, in the parts in which it is sent; returns what the whole contains."""
         with self.open(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            step = part_size(size)
+            step = part_size(os.fstat(file.fileno()).st_size)
             whole, total = hashlib.sha256(), 0
             md5s: list[bytes] = []
             while True:
@@ -143,22 +216,32 @@ class Folder:
                     count += len(chunk)
                 if count or not md5s:
                     md5s.append(part.digest())
+                    yield Chunk(len(md5s), total, count, part.digest())
                 total += count
                 if not step or count < step:
                     break
         return Fingerprint(total, whole.hexdigest(), _etag(md5s, step), step, tuple(md5s))
 
+    def fingerprint(self, path: str) -> Fingerprint:
+        """Read a file once and say what it contains."""
+        reading = self.parts(path)
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
 
 class _Held(Folder):
     """A folder whose files are open already: `descriptors` by path."""
 
-    def __init__(self, folder: Folder, holders: Mapping[str, str], descriptors: Mapping[str, int]) -> None:
+    def __init__(self, folder: Folder, listing: Listing, descriptors: Mapping[str, int]) -> None:
         super().__init__(folder.root, folder.relative)
-        self._holders, self._descriptors = holders, descriptors
+        self._listing, self._descriptors = listing, descriptors
 
-    def files(self) -> dict[str, str]:
-        """As they were when the folder was opened."""
-        return dict(self._holders)
+    def listing(self) -> Listing:
+        """As it was when the folder was opened."""
+        return self._listing
 
     def _descriptor(self, path: str) -> int:
         # Opened anew from the descriptor, whether it has a name still or not: each reader has a position of its own.
@@ -203,8 +286,20 @@ def _etag(md5s: list[bytes], step: int) -> str:
     return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def whose(path: Path) -> str:
+    """Whose a file is that the agent may not read, and what to do about it."""
+    try:
+        status = path.lstat()
+    except OSError as error:
+        return f"the agent (user {os.geteuid()}) may not read it: {error.strerror}"
+    return (
+        f"it belongs to user {status.st_uid} and group {status.st_gid} with mode {stat.S_IMODE(status.st_mode):04o}, and "
+        f"the agent (user {os.geteuid()}, group {os.getegid()}) may not read it"
+    )
+
+
+def _relative(path: Path, top: Path) -> str:
+    return str(path.relative_to(top)) if path != top else ""
 
 
 def _problem(path: str, error: OSError) -> VolumeProblem:

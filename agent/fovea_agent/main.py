@@ -27,6 +27,7 @@ from fovea_agent.settings import (
     DEFAULT_TRANSFERS,
     POLL,
     REPORT_INTERVAL,
+    SETTLE,
     StoreAccess,
     WorkVolume,
     read_plan,
@@ -123,7 +124,7 @@ def _sync(options: argparse.Namespace) -> Result:
         if options.termination_log:
             _leave(termination, Path(options.termination_log))
 
-    sync = Sync(plan, store, work, reporter, options.poll, options.transfers, tell)
+    sync = Sync(plan, store, work, reporter, options.poll, options.transfers, tell, options.settle)
 
     def wait_for_the_end() -> None:
         signal.sigwait(signals)
@@ -203,6 +204,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sync.add_argument("--grace-period", type=float, default=GRACE, metavar="SECONDS", help="the pod's (%(default)s)")
     sync.add_argument("--poll", type=float, default=POLL, metavar="SECONDS", help="look for checkpoints (%(default)s)")
+    sync.add_argument(
+        "--settle", type=float, default=SETTLE, metavar="SECONDS", help="a checkpoint is whole then (%(default)s)"
+    )
     sync.add_argument("--report-interval", type=float, default=REPORT_INTERVAL, metavar="SECONDS", help="(%(default)s)")
     sync.add_argument("--report-token", type=Path, default=Path(environment.REPORT_TOKEN_MOUNT), metavar="FOLDER")
     _add(

@@ -58,7 +58,7 @@ class Patience:
         if self._deadline is not None and self._clock() >= self._deadline:
             raise GraceExceeded(
                 f"the pod's grace period ended before everything was published (next: {what}): the store is too slow "
-                "for this much data; raise the grace period or publish less"
+                "for this much data; raise spec.runPolicy.publishSeconds or publish less"
             )
 
     def left(self) -> float | None:

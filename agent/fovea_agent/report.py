@@ -52,9 +52,10 @@ def build_report(
     unreachable_since: datetime | None = None,
     *,
     publishing: bool = False,
+    left_out: str = "",
 ) -> ProgressReport:
     """Put it all together."""
-    built = ProgressReport(publishing=publishing)
+    built = ProgressReport(publishing=publishing, left_out=left_out)
     if unreachable_since is not None:
         built = replace(built, store_unreachable_since=f"{unreachable_since:%Y-%m-%dT%H:%M:%SZ}")
     if progress is not None:
@@ -95,6 +96,7 @@ class Reporter:
         unreachable_since: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         """`unreachable_since` tells since when (UTC) the object store does not answer, None while it does."""
+        self.left_out: Callable[[], str] = lambda: ""
         self._url = url.rstrip("/") + PROGRESS_PATH if url else ""
         self._token = token_directory / REPORT_TOKEN_FILE
         directory, _, self._file = progress_file.rpartition("/")
@@ -144,7 +146,11 @@ class Reporter:
     def current(self) -> ProgressReport:
         """All there is to report now."""
         return build_report(
-            self._read_progress(), self._checkpoint, self._unreachable_since(), publishing=self._publishing
+            self._read_progress(),
+            self._checkpoint,
+            self._unreachable_since(),
+            publishing=self._publishing,
+            left_out=self.left_out(),
         )
 
     def post_if_changed(self) -> None:

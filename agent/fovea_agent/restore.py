@@ -24,6 +24,8 @@ from fovea_agent.parallel import run_all, run_each
 from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Store, StoredObject
 
+TENSORFLOW_INDEX = ".index"
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -131,6 +133,8 @@ def restore_newest(
 ) -> Restored | None:
     """Restore the newest publication `<parent>/<number>` that verifies to `<destination>/<number>`; None if none is.
 
+    A checkpoint to which the program gave another name appears under that.
+
     One that does not verify is passed over for the next older; raises Corrupt when none is left. One that a newer Fovea
     has written is not passed over: raises TooNew.
     """
@@ -141,7 +145,9 @@ def restore_newest(
         try:
             manifest = _read_filled(store, prefix)
             target = destination / str(number)
-            if not target.is_dir():
+            if manifest.named:
+                _restore_named(store, prefix, manifest, destination, staging, transfers)
+            elif not target.is_dir():
                 restore(store, prefix, manifest, target, staging, transfers)
         except (Corrupt, Missing) as error:
             log.warning("passed over: it does not verify", publication=prefix, error=error.message)
@@ -152,6 +158,27 @@ def restore_newest(
     if passed_over:
         raise Corrupt(f"nothing below s3://{store.bucket}/{parent} verifies: {'; '.join(passed_over.values())}")
     return None
+
+
+def _restore_named(
+    store: Store, prefix: str, manifest: Manifest, destination: Path, staging: Path, transfers: int
+) -> None:
+    names = {entry.path.partition("/")[0] for entry in manifest.entries}
+    if all(os.path.lexists(destination / name) for name in names):
+        return
+    tree = staging / f"named-{manifest.step}"
+    if not tree.is_dir():
+        restore(store, prefix, manifest, tree, staging, transfers)
+    for name in sorted(names):
+        if os.path.lexists(tree / name):  # else it was moved already, before this container was started again
+            (tree / name).rename(destination / name)
+    indices = sorted(name.removesuffix(TENSORFLOW_INDEX) for name in names if name.endswith(TENSORFLOW_INDEX))
+    if indices:
+        # TensorFlow finds its newest checkpoint by this file alone, and the one of that time may have named another.
+        lines = [f'model_checkpoint_path: "{indices[-1]}"', f'all_model_checkpoint_paths: "{indices[-1]}"', ""]
+        (destination / "checkpoint").write_text("\n".join(lines))
+    _fsync(destination)
+    shutil.rmtree(tree)
 
 
 def _read_filled(store: Store, prefix: str) -> Manifest:

@@ -18,6 +18,8 @@ DEFAULT_TRANSFERS = 8
 """Objects on their way at once."""
 POLL = 1.0
 """Seconds between looks for new checkpoints."""
+SETTLE = 5.0
+"""Seconds for which a checkpoint that does not appear by rename must have stayed the same to be whole."""
 REPORT_INTERVAL = 5.0
 """Seconds between progress reports, at least."""
 
@@ -106,7 +108,7 @@ class StoreAccess:
 class WorkVolume:
     """The pod's volumes: the working volume with the folders of `fovea_api.contract.environment`, and the agents' own."""
 
-    def __init__(self, root: Path = Path(environment.WORK_MOUNT), agent: Path = Path(environment.AGENT_MOUNT)) -> None:
+    def __init__(self, root: Path, agent: Path) -> None:
         """`agent`: the state that the pod's program must not reach."""
         self.root = root
         self.agent = agent
@@ -129,11 +131,6 @@ class WorkVolume:
     def staging(self) -> Path:
         """What is being fetched; on the same volume, so that it appears in its place by rename."""
         return self.root / ".agent" / "staging"
-
-    @property
-    def uploads(self) -> Path:
-        """Records of multipart uploads that have begun."""
-        return self.agent / "uploads"
 
     @property
     def sync_ready(self) -> Path:
@@ -160,6 +157,6 @@ class WorkVolume:
             folder.mkdir(parents=True, exist_ok=True)
             # The volume belongs to this pod alone. setgid: what appears here stays the group's.
             folder.chmod(0o2777)
-        for own in (self.staging, self.uploads):
+        for own in (self.staging, self.agent):
             own.mkdir(parents=True, exist_ok=True)
         os.umask(0o002)

@@ -1,33 +1,47 @@
 """What a training pod leaves behind: `fovea-agent sync`, the native sidecar.
 
-Publishes checkpoints as they appear; SIGTERM says that the trainer has ended, and then publishes everything else. The
-output comes last: its manifest is what tells the operator, and the next attempt's `fetch`, that all is there. Only the
-cache, which is no part of the result, comes after it.
+Publishes checkpoints as they appear; SIGTERM says that the trainer has ended, and then publishes everything else. What
+comes first depends on how it ended. A program that has finished (`_SUCCESS`) needs no checkpoint any more: model and
+output go first, the output last, since its manifest tells the operator and the next attempt's `fetch` that all is there;
+logs, checkpoint and cache follow and fail nothing. One that was interrupted needs its checkpoint before all else.
 """
 
 import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from pathlib import Path
 
 from fovea_api.contract import environment, report, saved_model, storage
 from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import ProgressReport, Published, Termination
 
 from fovea_agent import log
-from fovea_agent.checkpoints import local_steps, to_publish
-from fovea_agent.errors import AgentError, Conflict, Corrupt, Missing, Vanished, VolumeProblem
+from fovea_agent.ahead import Ahead
+from fovea_agent.checkpoint_publishing import Checkpoints
+from fovea_agent.errors import (
+    AgentError,
+    Conflict,
+    Corrupt,
+    Missing,
+    Postponed,
+    Unreadable,
+    Vanished,
+    VolumeProblem,
+)
 from fovea_agent.evaluation import LARGEST, metrics_of, too_large
 from fovea_agent.fence import check_fence
-from fovea_agent.folder import Folder
+from fovea_agent.folder import Folder, Listing
+from fovea_agent.left_out import LeftOut
 from fovea_agent.prune import prune
-from fovea_agent.publish import Publication, Sending, contents, manifest_of, publish
-from fovea_agent.report import Checkpointed, Reporter
-from fovea_agent.restore import Resumed, published_numbers, read_manifest
-from fovea_agent.settings import DEFAULT_TRANSFERS, POLL, WorkVolume
+from fovea_agent.publish import Publication, at, contents, manifest_of, publish, unreadable
+from fovea_agent.report import Reporter
+from fovea_agent.restore import published_numbers, read_manifest
+from fovea_agent.settings import DEFAULT_TRANSFERS, POLL, SETTLE, WorkVolume
 from fovea_agent.store import Store
+from fovea_agent.transfer import Sending, earlier_prefixes
 
 TRIES = 3
 KEPT_GENERATIONS = 2
@@ -45,17 +59,18 @@ class Sync:
     poll: float = POLL
     transfers: int = DEFAULT_TRANSFERS
     tell: Callable[[Termination], object] = lambda _: None
-    """Hears that everything is published before the cache is: whatever becomes of this process then, that holds."""
+    """Hears that the result is published before the rest is: whatever becomes of this process then, that holds."""
+    settle: float = SETTLE
     ended: threading.Event = field(default_factory=threading.Event)
-    _settled: set[int] = field(default_factory=set)
-    """Steps of this job that have a checkpoint in the store."""
-    _given: set[int] = field(default_factory=set)
-    """The step that another job's checkpoint was restored to: not ours to publish, nor to compare with ours."""
-    _passed_over: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.job = storage.job(self.plan.namespace, self.plan.job, self.plan.uid)
-        self.sending = Sending(self.store, self.work.uploads, self._check_fence, self.transfers)
+        self.sending = Sending(self.store, self._check_fence, self.transfers, earlier=self._earlier)
+        self.left_out = LeftOut()
+        self.reporter.left_out = self.left_out.sentence
+        plain = replace(self.sending, earlier=lambda _: ())
+        self.checkpoints = Checkpoints(self.plan, self.work, plain, self.reporter, self.left_out, self.settle)
+        self.ahead = Ahead(self.work, self.sending, self._results(), self._is_finished, self._something_else_first)
 
     def trainer_ended(self, grace: float) -> None:
         """The trainer has ended: publish the rest within `grace` seconds. For a thread, not for a signal handler."""
@@ -64,7 +79,6 @@ class Sync:
 
     def run(self) -> Termination:
         """Publish until the trainer has ended, then the rest; returns what to say. Raises AgentError."""
-        self.work.uploads.mkdir(parents=True, exist_ok=True)
         self.reporter.start()
         try:
             if not self.plan.publish:
@@ -76,129 +90,125 @@ class Sync:
 
     def _publish(self) -> Termination:
         self._check_fence()
-        self._withdraw_passed_over()
-        self._find_published()
+        self.checkpoints.withdraw_passed_over()
+        self.checkpoints.find_published()
         while not self.ended.is_set():
-            self.publish_checkpoints()
+            with suppress(Postponed):
+                self.ahead.send()
+                self.checkpoints.publish(pause=self._result_first)
             self.ended.wait(self.poll)
         return self._publish_rest()
+
+    def _is_finished(self) -> bool:
+        return (self.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER).is_file()
+
+    def _result_first(self) -> None:
+        """A checkpoint on its way waits for the result of a program that has finished."""
+        if self._is_finished() and (self.ended.is_set() or not self.ahead.through):
+            raise Postponed
+
+    def _something_else_first(self) -> None:
+        """What is sent ahead waits for the checkpoint of a program that has not finished."""
+        if not self._is_finished() and (self.ended.is_set() or self.checkpoints.wait()):
+            raise Postponed
+
+    def _earlier(self, prefix: str) -> list[str]:
+        return earlier_prefixes(self.store, prefix, self.plan.attempt)
+
+    def _results(self) -> dict[str, Publication]:
+        """What becomes of the folders that the program leaves, by the environment variables that name them."""
+        attempt = self.plan.attempt
+        prefixes = {
+            environment.MODEL_DIR: storage.model(self.job, attempt),
+            environment.OUTPUT_DIR: storage.output(self.job, attempt),
+            environment.LOG_DIR: storage.tensorboard(self.job, attempt),
+        }
+        model = environment.MODEL_DIR
+        return {name: Publication(at, "files", attempt, whole=name == model) for name, at in prefixes.items()}
 
     def _check_fence(self) -> None:
         check_fence(self.store, self.job, self.plan.attempt)
 
-    # -- checkpoints ------------------------------------------------------------------------------------------------
-
-    def _withdraw_passed_over(self) -> None:
-        """Delete the manifests that `fetch` found not to verify: their steps are free again, for this attempt's own.
-
-        The payload stays; it is pruned with its contemporaries.
-        """
-        resumed = Resumed.read(self.work.restored)
-        if resumed is None or not resumed.passed_over:
-            return
-        for step in resumed.passed_over:
-            key = storage.manifest(storage.checkpoint(self.job, step))
-            self.store.remove([key])
-            log.warning("withdrawn: this checkpoint did not verify", step=step, manifest=key)
-        # Before anything is published: a sidecar that is started again must not withdraw what this one put there.
-        replace(resumed, passed_over=()).write(self.work.restored)
-
-    def _find_published(self) -> None:
-        """What is published already: of earlier attempts, or of this one before the sidecar was restarted."""
-        parent = storage.checkpoints(self.job)
-        published = published_numbers(self.store, parent)
-        self._settled.update(published)
-        resumed = Resumed.read(self.work.restored)
-        if resumed is not None and resumed.step not in published:
-            self._given.add(resumed.step)
-        if published:
-            newest = max(published)
-            digest = read_manifest(self.store, storage.checkpoint(self.job, newest)).digest
-            self.reporter.checkpointed(Checkpointed(newest, digest, _rfc3339(published[newest].modified)))
-
-    def publish_checkpoints(self) -> None:
-        """Publish what has appeared, newest first, and prune. Looks anew after each: the trainer goes on meanwhile."""
-        directory, keep = self.work.directory(environment.CHECKPOINT_DIR), self.plan.checkpoint_keep
-        tried = set(self._given)
-        while steps := to_publish(local_steps(directory) - tried, self._settled, keep):
-            tried.add(steps[0])
-            if self._publish_checkpoint(steps[0]):
-                self.prune_checkpoints()
-
-    def _publish_checkpoint(self, step: int) -> bool:
-        publication = Publication(
-            storage.checkpoint(self.job, step), str(self.plan.attempt), self.plan.attempt, step=step
-        )
-        folder = Folder(self.work.root, f"{self.work.relative(environment.CHECKPOINT_DIR)}/{step}")
-        try:
-            with folder.held() as held:  # the trainer may remove it while it is on its way
-                published = publish(self.sending, held, publication)
-        except Vanished as error:
-            # If it is still there, the next round tries again: every second, so it is said once.
-            if step not in self._passed_over:
-                log.warning("checkpoint not published: it was removed or changed", step=step, error=error.message)
-            self._passed_over.add(step)
-            return False
-        except Conflict as error:
-            # An earlier attempt came as far; its checkpoint is as good as ours, and there is only one per step.
-            log.warning("checkpoint not published: this step has one", step=step, error=error.message)
-            self._settled.add(step)
-            return False
-        if step > max(self._settled, default=-1):
-            self.reporter.checkpointed(Checkpointed(step, published.digest, _rfc3339(datetime.now(UTC))))
-        self._settled.add(step)
-        return True
-
-    def prune_checkpoints(self) -> None:
-        """Delete published checkpoints beyond the plan's number: manifest first, so that no reader starts on one."""
-        parent = storage.checkpoints(self.job)
-        try:
-            prune(self.store, parent, self.plan.checkpoint_keep)
-        except AgentError as error:
-            # What is left over is pruned with the next; it is no reason to end, least of all a job that has finished.
-            log.warning("not pruned", publications=parent, error=error.message)
-
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _publish_rest(self) -> Termination:
-        log.info("the trainer has ended: publishing the rest")
+        finished = self._is_finished()
+        log.info("the trainer has ended: publishing the rest", finished=finished)
         self.reporter.publishing()
-        self.publish_checkpoints()
-        complete = (self.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER).is_file()
-        attempt = self.plan.attempt
-        model = self._publish_folder(environment.MODEL_DIR, storage.model(self.job, attempt))
-        self._publish_folder(environment.LOG_DIR, storage.tensorboard(self.job, attempt))
-        output = self._publish_folder(
-            environment.OUTPUT_DIR, storage.output(self.job, attempt), complete=complete, empty=True
-        )
-        metrics, left_out = self._metrics()
-        marker = "complete" if complete else f"without {environment.SUCCESS_MARKER}"
+        if not finished:
+            self.checkpoints.publish(ended=True)
+        problems: list[str] = []
+        model = self._publish_folder(environment.MODEL_DIR, problems)
+        if not finished:
+            self._publish_folder(environment.LOG_DIR, [])
+        output = self._publish_folder(environment.OUTPUT_DIR, problems, finished=finished, empty=True)
+        if problems:
+            self._afterwards(finished)
+            raise Unreadable(f"{problems[0]}; submit the job again then. {_published_parts(model, output)}")
+        metrics, metrics_left_out = self._metrics()
+        marker = "complete" if finished else f"without {environment.SUCCESS_MARKER}"
         termination = Termination(
             report.REASON_PUBLISHED,
             f"published the output ({marker})" + (" and the model" if model else ""),
             output=output,
             model=model,
-            checkpoint_step=max(self._settled, default=None),
-            complete=complete,
+            checkpoint_step=self.checkpoints.newest,
+            complete=finished,
             metrics=metrics,
-            metrics_left_out=left_out,
+            metrics_left_out=metrics_left_out,
             model_problem=self._model_problem() if model else "",
             progress=self._progress(),
         )
         self.tell(termination)
-        if complete and self.plan.cache:
+        self._afterwards(finished)
+        return replace(termination, checkpoint_step=self.checkpoints.newest, progress=self._progress())
+
+    def _afterwards(self, finished: bool) -> None:
+        """What a finished program's result does not need. Never worth failing for."""
+        if not finished:
+            return
+        self._try("the logs", lambda: self._publish_folder(environment.LOG_DIR, []))
+        self._try("the last checkpoint", lambda: self.checkpoints.publish(ended=True))
+        if self.plan.cache:
             self.publish_cache()
-        return termination
+
+    def _try(self, what: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (AgentError, OSError) as error:
+            log.warning(f"{what} not published", error=str(error))
+            self.left_out.put(what, str(error))
+        except Exception:  # noqa: BLE001 - a defect, said with its traceback: the output that is published holds
+            log.error(f"{what} not published", with_traceback=True)
 
     def _publish_folder(
-        self, name: str, prefix: str, *, complete: bool = False, empty: bool = False
+        self, name: str, problems: list[str], *, finished: bool = False, empty: bool = False
     ) -> Published | None:
+        """Publish one of the program's folders, if it holds anything or may be `empty`.
+
+        What the agent may not read is left out, of a model the whole of it, and is added to `problems`.
+        """
         if not os.path.lexists(self.work.directory(name)):  # the program removed it: it leaves nothing
             self.work.directory(name).mkdir(parents=True)
         folder = Folder(self.work.root, self.work.relative(name))
-        if not empty and not folder.files():
+        listing = folder.listing()
+        publication = self._results()[name]
+        named = self._say_what_is_left_out(folder, listing)
+        if listing.unreadable:
+            problems.append(unreadable(named, listing))
+            if publication.whole:
+                return None
+        if not empty and not listing.files:
             return None
-        return self._publish_settled(folder, Publication(prefix, "files", self.plan.attempt, complete))
+        # A result from which something is missing is not the finished one that a later attempt may rely on.
+        return self._publish_settled(folder, replace(publication, complete=finished and not problems))
+
+    def _say_what_is_left_out(self, folder: Folder, listing: Listing) -> Folder:
+        """Name it; returns the folder as the program knows it."""
+        named = Folder(Path(environment.WORK_MOUNT), folder.relative)
+        for path, why in {**listing.odd, **listing.unreadable}.items():
+            self.left_out.put(at(named, path), why)
+        return named
 
     def _publish_settled(self, folder: Folder, publication: Publication) -> Published:
         """Publish a folder that nobody should write to any more; a straggler of the trainer may, for a moment."""
@@ -211,25 +221,23 @@ class Sync:
 
     def publish_cache(self) -> None:
         """Publish the cache as its next generation, unless the newest holds the same. Never worth failing for."""
-        try:
-            self._publish_generation()
-        except (AgentError, OSError) as error:
-            log.warning("cache not published", cache=self.plan.cache, error=str(error))
-        except Exception:  # noqa: BLE001 - a defect, said with its traceback: the output that is published holds
-            log.error("cache not published", with_traceback=True, cache=self.plan.cache)
+        self._try(f"the cache {self.plan.cache}", self._publish_generation)
 
     def _publish_generation(self) -> None:
         folder = Folder(self.work.root, self.work.relative(environment.CACHE_DIR))
         parent = storage.cache(self.plan.namespace, self.plan.cache)
-        if not folder.files():
+        listing = folder.listing()
+        self._say_what_is_left_out(folder, listing)
+        if not listing.files:
             return
         for _ in range(TRIES):
             newest = max(published_numbers(self.store, parent), default=0)
             # Two jobs may publish the same generation at once: payload folders of their own, and one manifest wins.
             payload = f"{self.plan.uid}-{self.plan.attempt}"
+            sending = replace(self.sending, earlier=lambda _: ())
             try:
                 if not newest or not self._is_generation(folder, f"{parent}/{newest}"):
-                    publish(self.sending, folder, Publication(f"{parent}/{newest + 1}", payload, self.plan.attempt))
+                    publish(sending, folder, Publication(f"{parent}/{newest + 1}", payload, self.plan.attempt))
                 break
             except (Conflict, Vanished) as error:
                 log.warning("cache not published: trying again", error=error.message)
@@ -240,7 +248,7 @@ class Sync:
             newest = read_manifest(self.store, prefix)
         except (Corrupt, Missing):
             return False
-        files = contents(self.sending, folder, folder.files())
+        files = contents(self.sending, folder, folder.listing())
         return manifest_of(Publication(prefix, "", self.plan.attempt), files).digest == newest.digest
 
     def _progress(self) -> ProgressReport | None:
@@ -263,5 +271,6 @@ class Sync:
             return ({}, 0) if too_large(os.fstat(file.fileno()).st_size) else metrics_of(file.read(LARGEST))
 
 
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _published_parts(model: Published | None, output: Published | None) -> str:
+    found = [f"{what} {published.uri}" for what, published in (("model", model), ("output", output)) if published]
+    return f"What can be read is published: {' and '.join(found)}" if found else ""

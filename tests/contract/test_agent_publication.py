@@ -14,9 +14,10 @@ from fovea_agent.download import PIECE, RANGED_FROM
 from fovea_agent.errors import Conflict, Corrupt, Missing
 from fovea_agent.folder import MULTIPART_FROM, PART, Folder
 from fovea_agent.patience import Patience
-from fovea_agent.publish import Publication, Sending, publish
+from fovea_agent.publish import Publication, publish
 from fovea_agent.restore import read_manifest, restore
 from fovea_agent.store import Store
+from fovea_agent.transfer import Sending
 from fovea_api.contract import environment, exit_codes, report, storage
 from fovea_api.contract.plan import Input, TrainingPlan
 from support.object_store import ObjectStore, Versitygw, running_object_store
@@ -63,8 +64,7 @@ def write(folder: Path, files: dict[str, bytes]) -> Folder:
 
 
 def sending(object_store: ObjectStore, tmp_path: Path) -> Sending:
-    (tmp_path / "uploads").mkdir(exist_ok=True)
-    return Sending(object_store.store(), tmp_path / "uploads")
+    return Sending(object_store.store())
 
 
 def is_manifest(request: Request) -> bool:
@@ -89,7 +89,6 @@ def test_what_is_restored_is_what_was_published(object_store: ObjectStore, tmp_p
     prefix = f"{NAMESPACE}/{tmp_path.name}/model"
     published = publish(sending(object_store, tmp_path), write(tmp_path / "model", files), Publication(prefix, "1", 1))
     assert (published.files, published.size) == (4, sum(map(len, files.values())))
-    assert list((tmp_path / "uploads").iterdir()) == []
 
     store = object_store.store()
     manifest = read_manifest(store, prefix)

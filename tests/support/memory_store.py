@@ -101,8 +101,27 @@ class MemoryStore(Store):
         self._write(f"put {key}", lambda: self.content.update({key: data}))
         return True
 
+    def copy(self, source: str, etag: str, key: str) -> None:
+        data = self._source(source, etag)
+        self._write(f"copy {key}", lambda: self.content.update({key: data}))
+
+    def copy_part(self, source: str, etag: str, key: str, upload: str, number: int, offset: int, size: int) -> str:
+        data = self._source(source, etag)[offset : offset + size]
+        self._write(f"copy part {number} {key}", lambda: self.uploads[upload][1].update({number: data}))
+        return md5(data).hex()
+
+    def _source(self, source: str, etag: str) -> bytes:
+        found = self.find(source)
+        if found is None:
+            raise Missing(source)
+        if found.etag != etag:
+            raise Changed(source)
+        return self.content[source]
+
     def remove(self, keys: Iterable[str]) -> None:
         for key in list(keys):
+            if key not in self.content:
+                continue
             self._write(f"remove {key}", lambda key=key: self.content.pop(key, None))  # type: ignore[misc]
 
     def begin_multipart(self, key: str) -> str:
@@ -126,8 +145,9 @@ class MemoryStore(Store):
 
         def effect() -> None:
             _, parts = self.uploads.pop(upload)
-            assert [md5(parts[number]).hex() for number in sorted(parts)] == etags
-            self.content[key] = b"".join(parts[number] for number in sorted(parts))
+            wanted = range(1, len(etags) + 1)
+            assert [md5(parts[number]).hex() for number in wanted] == etags
+            self.content[key] = b"".join(parts[number] for number in wanted)
             self.etags[key] = f"{md5(b''.join(map(bytes.fromhex, etags))).hex()}-{len(etags)}"
 
         self._write(f"finish {key}", effect)

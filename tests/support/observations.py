@@ -195,6 +195,7 @@ def published(at_seconds: float = 72, *, model: Published | None = MODEL, **fiel
         checkpoint_step=440,
         metrics={"accuracy": 0.97, "loss": 0.1},
         complete=fields.pop("complete", False),
+        progress=fields.pop("progress", None),
     )
     return ContainerRecord(
         exit_code=0, terminated_reason="Completed", termination_message=said.to_json(), finished=at(at_seconds)

@@ -3,7 +3,7 @@
 INPUT_DIR = "FOVEA_INPUT_DIR"
 """Inputs, one folder (or file) per name: `$FOVEA_INPUT_DIR/<name>`; their identities: `fovea_api.contract.listing`."""
 CHECKPOINT_DIR = "FOVEA_CHECKPOINT_DIR"
-"""A checkpoint is a sub-folder `<step>/` that appeared here by rename; it is published while training goes on."""
+"""A checkpoint is a sub-folder `<step>/` that appeared here by rename, or what else is named by its step; it is published while training goes on."""
 MODEL_DIR = "FOVEA_MODEL_DIR"
 """The final SavedModel (`saved_model.pb` directly in it)."""
 OUTPUT_DIR = "FOVEA_OUTPUT_DIR"

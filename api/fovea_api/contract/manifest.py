@@ -34,12 +34,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A publication's content. `complete` tells that the program wrote its `_SUCCESS` marker."""
+    """A publication's content. `complete` tells that the program wrote its `_SUCCESS` marker.
+
+    `named`, of a checkpoint: the program gave it another name than its step (`checkpoint-500/`, `500.pt`), and the paths
+    begin with that name: they are relative to the folder of all checkpoints.
+    """
 
     attempt: int
     entries: tuple[Entry, ...]
     complete: bool = False
     step: int | None = None
+    named: bool = False
 
     @property
     def size(self) -> int:
@@ -69,6 +74,8 @@ class Manifest:
         }
         if self.step is not None:
             document["step"] = self.step
+        if self.named:
+            document["named"] = True
         return json.dumps(document, indent=1, sort_keys=True).encode()
 
     @classmethod
@@ -83,7 +90,11 @@ class Manifest:
             )
             step = document.get("step")
             read = cls(
-                int(document["attempt"]), entries, bool(document["complete"]), None if step is None else int(step)
+                int(document["attempt"]),
+                entries,
+                bool(document["complete"]),
+                None if step is None else int(step),
+                document.get("named") is True,
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ManifestError):

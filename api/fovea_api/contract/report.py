@@ -65,6 +65,8 @@ class ProgressReport:
     """How many metrics the program gave beyond those that are kept."""
     publishing: bool = False
     """Whether the program has ended and what it left is being published."""
+    left_out: str = ""
+    """What is not published of what the program left, and why: a sentence without a full stop, empty for nothing."""
 
     def document(self) -> dict[str, Any]:
         """As a JSON object, without what is not known."""

@@ -106,6 +106,8 @@ class JobReason(StrEnum):
     """The agent found another publication in this attempt's place; the next attempt has a place of its own."""
     VOLUME_PROBLEM = "VolumeProblem"
     """The agent cannot read or write the pod's working volume: it is full, or a file went away."""
+    FILE_UNREADABLE = "FileUnreadable"
+    """The program left files in its model or output that the agent may not read: umask, chmod g+r or runAsUser."""
     MAX_RUNNING_SECONDS = "MaxRunningSecondsExceeded"
     """The job ran longer than runPolicy.maxRunningSeconds."""
     MAX_WAIT_SECONDS = "MaxWaitSecondsExceeded"

@@ -91,8 +91,8 @@ class RunPolicy(Model):
     max_wait_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
     """The job is cancelled when it waited longer for a node; absent: no limit."""
     publish_seconds: Annotated[int | None, Field(ge=30, le=604_800)] = None
-    """Seconds that a pod has, once it begins to end, to save its last checkpoint and publish it with model and output. Absent: the chart's training.graceSeconds.
-    A job that needs longer is tried again and sends only what is missing; a pod on a lost node delays the next attempt by as long."""
+    """Seconds that a pod has, from the beginning of its end, for the last checkpoint and for publishing; absent: the chart's training.graceSeconds.
+    A job that needs longer is tried again and sends only what is missing. A pod on a lost node delays the next attempt by as long."""
     clean_pod_policy: Literal["None", "Running", "All"] = "Running"
     """Which pods are deleted when the job ends: None keeps all (logs stay), Running deletes those still running, All deletes every one."""
     ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, le=315_360_000)] = None

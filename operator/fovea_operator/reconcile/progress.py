@@ -12,6 +12,9 @@ from fovea_api.v1alpha1.training_job_status import CheckpointStatus, ProgressSta
 
 from fovea_operator.reconcile import times
 
+MAX_LEFT_OUT = 1000
+"""Characters of what an agent says about what it does not publish."""
+
 
 def fields(report: ProgressReport | None) -> dict[str, Any]:
     """Fields of the status that the latest report changes; none without one."""
@@ -40,6 +43,12 @@ def fields(report: ProgressReport | None) -> dict[str, Any]:
 def store_unreachable_since(report: ProgressReport | None) -> datetime | None:
     """Since when the pod's agent cannot reach the object store; None while it can."""
     return times.parse(str(report.store_unreachable_since)) if report and report.store_unreachable_since else None
+
+
+def left_out(report: ProgressReport | None) -> str:
+    """A sentence, with a space before it, on what the pod's agent does not publish; empty when it leaves nothing out."""
+    said = str(report.left_out).strip()[:MAX_LEFT_OUT] if report else ""
+    return f" Not published: {said}." if said else ""
 
 
 def _count(value: object) -> int | None:

@@ -117,6 +117,11 @@ def without_store(where: Stage, since: datetime) -> Stage:
     return replace(where, reason=JobReason.STORE_UNREACHABLE, message=message, quiet_since=None)
 
 
+def with_left_out(where: Stage, said: str) -> Stage:
+    """The stage of a pod of which not everything is published; `said` is a sentence, with a space before it."""
+    return replace(where, message=f"{where.message.rstrip('.')}.{said}") if said else where
+
+
 def _agent_trouble(pod: PodRecord) -> str:
     """Why the sidecar, which the kubelet starts again and again, has ended; empty when it runs."""
     sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())

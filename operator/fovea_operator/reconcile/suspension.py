@@ -42,6 +42,7 @@ def suspend(view: View) -> Decision:
     if view.suspended:
         return Decision(status=report.acknowledged(view))
     message = f"Suspended: no pod runs. Set spec.suspend to false {_goes_on(view)}."
+    message += progress.left_out(view.observed.progress)
     known = progress.fields(view.observed.progress)
     new = report.status(
         view, JobState.QUEUED, JobReason.SUSPENDED, message, next_attempt_time=None, queue_time=None, **known

@@ -127,6 +127,7 @@ def _succeed(
     view: View, success: Success, message: str, fields: dict[str, Any], children: tuple[Child, ...] = ()
 ) -> Decision:
     reason = JobReason.ALREADY_COMPLETE if success.already else JobReason.PUBLISHED
+    message += progress.left_out(success.termination.progress or view.observed.progress)
     return report.end(view, report.over(view, JobState.SUCCEEDED, reason, message, **fields), children=children)
 
 
@@ -221,6 +222,8 @@ def _live_pod(view: View) -> Decision | None:
     where = stage.of(pod, view.job)
     if where.running and (since := progress.store_unreachable_since(view.observed.progress)):
         where = stage.without_store(where, since)
+    if where.running:
+        where = stage.with_left_out(where, progress.left_out(view.observed.progress))
     if where.waiting and (late := deadlines.waited_too_long(view, where.message, where.waiting_since)):
         return late
     if view.stopping and pod.deleting:

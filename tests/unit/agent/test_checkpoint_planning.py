@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fovea_agent.checkpoints import local_steps, to_prune, to_publish
+from fovea_agent.checkpoints import survey, to_prune, to_publish
 from fovea_agent.fence import newest_attempt
 from fovea_agent.restore import newest_first, published_numbers, stored_numbers
 from fovea_agent.store import StoredObject
@@ -64,13 +64,8 @@ def test_what_is_published_is_never_pruned_right_after(local: set[int], settled:
     assert not set(sent) & set(to_prune(everything, everything, keep))
 
 
-def test_a_checkpoint_is_a_folder_named_by_its_step(tmp_path: Path) -> None:
-    for name in ("200", "0", "007", "-1", "200.tmp", ".400", "²", "checkpoint"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "300").write_bytes(b"a file")
-    (tmp_path / "500").symlink_to(tmp_path / "200")
-    assert local_steps(tmp_path) == {0, 200}
-    assert local_steps(tmp_path / "absent") == set()
+def test_no_folder_means_no_checkpoint(tmp_path: Path) -> None:
+    assert survey(tmp_path / "absent").steps == {}
 
 
 def test_a_publication_is_what_has_a_manifest() -> None:

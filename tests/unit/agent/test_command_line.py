@@ -45,12 +45,15 @@ def test_an_endpoint_that_is_no_url_is_refused(endpoint: str) -> None:
 
 
 def test_the_work_volumes_folders_can_be_written_by_the_trainers_user(tmp_path: Path) -> None:
-    work = WorkVolume(tmp_path)
+    work = WorkVolume(tmp_path, tmp_path / "state")
     work.prepare()
     for name in environment.DIRECTORIES:
         assert work.directory(name).stat().st_mode & 0o7777 == 0o2777
     assert (tmp_path / work.progress).parent.is_dir()
-    assert str(WorkVolume().directory(environment.INPUT_DIR)) == environment.DIRECTORIES[environment.INPUT_DIR]
+    assert (
+        str(WorkVolume(Path(environment.WORK_MOUNT), tmp_path).directory(environment.INPUT_DIR))
+        == environment.DIRECTORIES[environment.INPUT_DIR]
+    )
 
 
 def test_metrics_that_the_termination_message_cannot_hold_are_named_in_the_log(

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import shutil
+import socket
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fovea_agent.errors import Vanished, VolumeProblem
 from fovea_agent.folder import MIB, MULTIPART_FROM, PART, Folder, Window, part_size
 from fovea_agent.refusals import mapped
 from fovea_agent.settings import StoreAccess
+from support.users import another_user
 
 
 def md5(data: bytes) -> bytes:
@@ -38,28 +40,52 @@ def test_a_folder_that_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:
         Folder(tmp_path, "absent").files()
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        pytest.param(PermissionError(errno.EACCES, "Permission denied"), VolumeProblem, id="it may not be read"),
-        pytest.param(FileNotFoundError(errno.ENOENT, "No such file"), Vanished, id="it is gone"),
-    ],
-)
+@pytest.mark.parametrize("gone", [False, True], ids=["it may not be read", "it is gone"])
 def test_a_folder_below_that_cannot_be_listed_is_never_left_out_in_silence(
-    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, expected: type[Exception]
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:
     listed = os.scandir
 
     def scandir(path: str) -> object:
         if str(path).endswith("/sub"):
-            error.filename = path
-            raise error
+            number = errno.ENOENT if gone else errno.EACCES
+            raise OSError(number, os.strerror(number), path)
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(VolumeProblem, match="output/sub ") as raised:
-        Folder(tmp_path, "output").files()
-    assert type(raised.value) is expected
+    if gone:
+        with pytest.raises(Vanished, match="output/sub "):
+            Folder(tmp_path, "output").listing()
+        return
+    found = Folder(tmp_path, "output").listing()
+    assert list(found.files) == ["a"]
+    assert list(found.unreadable) == ["sub"]
+
+
+def test_what_is_no_file_is_left_out_with_its_kind(tmp_path: Path, output: Path) -> None:
+    os.mkfifo(output / "pipe")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(output / "socket"))
+    (output / "away").symlink_to("../secret")
+    (output / os.fsdecode(b"caf\xe9.txt")).touch()
+    found = Folder(tmp_path, "output").listing()
+    assert list(found.files) == ["a", "sub/b"]
+    assert found.odd == {
+        "pipe": "a named pipe, which has no content",
+        "socket": "a socket, which has no content",
+        "away": "a symbolic link out of the folder, to a folder or to nothing",
+        os.fsdecode(b"caf\xe9.txt"): "the name is not UTF-8",
+    }
+
+
+def test_a_file_of_another_user_is_named_with_its_owner_and_mode(tmp_path: Path, output: Path) -> None:
+    (output / "a").chmod(0o600)
+    with another_user(tmp_path):
+        found = Folder(tmp_path, "output").listing()
+    assert list(found.files) == ["sub/b"]
+    assert found.unreadable["a"].startswith(
+        f"it belongs to user {os.geteuid()} and group {os.getegid()} with mode 0600"
+    )
 
 
 def test_links_in_a_circle_are_left_out(tmp_path: Path, output: Path) -> None:

@@ -10,8 +10,9 @@ from fovea_agent.fetch_model import fetch_model
 from fovea_agent.folder import Folder
 from fovea_agent.inputs import Inputs
 from fovea_agent.prune import prune
-from fovea_agent.publish import Publication, Sending, publish
+from fovea_agent.publish import Publication, publish
 from fovea_agent.settings import WorkVolume
+from fovea_agent.transfer import Sending
 from fovea_api.contract import exit_codes, storage
 from fovea_api.contract.manifest import Manifest, ManifestError, UnknownFormat
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, TrainingPlan
@@ -33,9 +34,8 @@ def published(
     folder = tmp_path / prefix.replace("/", "-")
     folder.mkdir(exist_ok=True)
     (folder / "weights").write_bytes(prefix.encode())
-    (tmp_path / "uploads").mkdir(exist_ok=True)
     publication = Publication(prefix, str(attempt), attempt, complete, step)
-    return publish(Sending(store, tmp_path / "uploads"), Folder(tmp_path, folder.name), publication).digest
+    return publish(Sending(store), Folder(tmp_path, folder.name), publication).digest
 
 
 def newer(store: MemoryStore, prefix: str) -> None:
@@ -44,7 +44,7 @@ def newer(store: MemoryStore, prefix: str) -> None:
 
 
 def fetch(store: MemoryStore, tmp_path: Path, plan: TrainingPlan = PLAN) -> Fetch:
-    work = WorkVolume(tmp_path / "work")
+    work = WorkVolume(tmp_path / "work", tmp_path / "state")
     work.prepare()
     return Fetch(plan, store, work)
 

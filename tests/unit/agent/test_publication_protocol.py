@@ -9,8 +9,9 @@ import pytest
 from fovea_agent import folder as folder_module
 from fovea_agent.errors import Corrupt, Missing, Vanished
 from fovea_agent.folder import Folder
-from fovea_agent.publish import Publication, Sending, publish
+from fovea_agent.publish import Publication, publish
 from fovea_agent.restore import read_manifest, restore, restore_newest
+from fovea_agent.transfer import Sending
 from fovea_api.contract import storage
 from fovea_api.contract.manifest import Manifest
 from hypothesis import given, settings
@@ -62,10 +63,8 @@ def test_a_reader_sees_nothing_or_the_whole_wherever_the_writer_dies(
         for attempt, life in enumerate([*lives, None], start=1):
             # A restarted sidecar finds its records and its own payload; another attempt starts without both.
             number = attempt if node_lost else 1
-            uploads = Path(root, f"uploads-{number}")
-            uploads.mkdir(exist_ok=True)
             store.lives = life
-            sending = Sending(store, uploads, transfers=1)
+            sending = Sending(store, transfers=1)
             with suppress(Died):
                 publish(sending, Folder(Path(root), "source"), Publication(PREFIX, str(number), number))
             seen = what_a_reader_sees(store, Path(root, f"reader-{attempt}"))
@@ -76,12 +75,11 @@ def test_a_reader_sees_nothing_or_the_whole_wherever_the_writer_dies(
 
 def test_a_second_try_sends_only_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
-    (tmp_path / "uploads").mkdir()
     for name, data in {"big": b"0123456789", "a": b"a", "b": b"b"}.items():
         (tmp_path / "source" / name).write_bytes(data)
     store = MemoryStore()
     store.lives = 4  # begin, two of three parts, …
-    sending = Sending(store, tmp_path / "uploads", transfers=1)
+    sending = Sending(store, transfers=1)
     with pytest.raises(Died):
         publish(sending, Folder(tmp_path, "source"), Publication(PREFIX, "1", 1))
     first = list(store.writes)
@@ -90,11 +88,9 @@ def test_a_second_try_sends_only_what_is_missing(tmp_path: Path) -> None:
     assert len(store.writes) == len(set(store.writes)), "nothing is sent twice"
     assert store.writes[: len(first)] == first
     assert store.writes[-1] == f"put {storage.manifest(PREFIX)}"
-    assert list((tmp_path / "uploads").iterdir()) == []
 
 
 def source(tmp_path: Path, files: dict[str, bytes]) -> Folder:
-    (tmp_path / "uploads").mkdir()
     for name, data in files.items():
         (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "source" / name).write_bytes(data)
@@ -114,7 +110,7 @@ def test_a_folder_that_is_removed_during_an_outage_is_not_published_empty_or_in_
 
     store = MemoryStore()
     with pytest.raises(Vanished):
-        publish(Sending(store, tmp_path / "uploads", wait_out_an_outage), folder, Publication(PREFIX, "1", 1, step=200))
+        publish(Sending(store, wait_out_an_outage), folder, Publication(PREFIX, "1", 1, step=200))
     assert storage.manifest(PREFIX) not in store.content
 
 
@@ -125,7 +121,7 @@ def test_a_folder_that_has_another_file_by_the_end_is_not_published_without_it(t
     def write_another() -> None:
         (tmp_path / "source" / f"{len(store.writes)}").touch()
 
-    sending = Sending(store, tmp_path / "uploads", write_another)
+    sending = Sending(store, write_another)
     with pytest.raises(Vanished, match="files were removed or added"):
         publish(sending, folder, Publication(PREFIX, "1", 1))
     assert storage.manifest(PREFIX) not in store.content
@@ -136,15 +132,15 @@ def test_a_checkpoint_without_files_is_none(tmp_path: Path) -> None:
     (tmp_path / "source" / "sub" / "a").unlink()
     store = MemoryStore()
     with pytest.raises(Vanished, match="has no files"):
-        publish(Sending(store, tmp_path / "uploads"), folder, Publication(PREFIX, "1", 1, step=200))
+        publish(Sending(store), folder, Publication(PREFIX, "1", 1, step=200))
     assert store.content == {}
-    publish(Sending(store, tmp_path / "uploads"), folder, Publication("vision/output", "files", 1))  # an output may be
+    publish(Sending(store), folder, Publication("vision/output", "files", 1))  # an output may be
 
 
 def test_a_checkpoint_without_files_in_the_store_is_passed_over(tmp_path: Path) -> None:
     folder = source(tmp_path, {"a": b"a"})
     store = MemoryStore()
-    publish(Sending(store, tmp_path / "uploads"), folder, Publication(PREFIX, "1", 1, step=200))
+    publish(Sending(store), folder, Publication(PREFIX, "1", 1, step=200))
     parent = PREFIX.rpartition("/")[0]
     store.put_if_absent(storage.manifest(f"{parent}/400"), Manifest(1, (), step=400).to_json())
     restored = restore_newest(store, parent, tmp_path / "checkpoints", tmp_path / "staging")
@@ -167,9 +163,8 @@ class DroppedUpload(MemoryStore):
 def test_another_object_of_equal_size_is_not_taken_for_the_finished_upload(tmp_path: Path) -> None:
     folder = source(tmp_path, {"big": b"0123456789"})
     store = DroppedUpload()
-    publish(Sending(store, tmp_path / "uploads"), folder, Publication(PREFIX, "1", 1))
+    publish(Sending(store), folder, Publication(PREFIX, "1", 1))
     assert what_a_reader_sees(store, tmp_path) == {"big": b"0123456789"}
-    assert list((tmp_path / "uploads").iterdir()) == []
 
 
 def test_a_manifest_in_its_place_that_cannot_be_read_is_said_to_be_corrupt(tmp_path: Path) -> None:
@@ -177,4 +172,4 @@ def test_a_manifest_in_its_place_that_cannot_be_read_is_said_to_be_corrupt(tmp_p
     store = MemoryStore()
     store.put_if_absent(storage.manifest(PREFIX), b"{rot")
     with pytest.raises(Corrupt, match=f"{storage.manifest(PREFIX)} is corrupt"):
-        publish(Sending(store, tmp_path / "uploads"), folder, Publication(PREFIX, "1", 1))
+        publish(Sending(store), folder, Publication(PREFIX, "1", 1))

@@ -1,76 +1,20 @@
 """What the sidecar publishes when the trainer does not wait for it, and what may fail without failing the job."""
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from fovea_agent.errors import Misconfigured
 from fovea_agent.evaluation import LARGEST
 from fovea_agent.fetch import Fetch
-from fovea_agent.report import Reporter
-from fovea_agent.restore import Resumed, published_numbers, read_manifest
-from fovea_agent.settings import WorkVolume
+from fovea_agent.restore import Resumed
 from fovea_agent.sync import Sync
 from fovea_api.contract import environment, storage
 from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import Termination
-from support.memory_store import MemoryStore
-
-PLAN = TrainingPlan(namespace="vision", job="digits", uid="uid", attempt=1, checkpoint_keep=3, cache="features")
-
-
-class Store(MemoryStore):
-    """Calls `before` ahead of each write (what, as in `writes`)."""
-
-    before: Callable[[str], None] = staticmethod(lambda _: None)
-
-    def _write(self, what: str, effect: Callable[[], None]) -> None:
-        self.before(what)
-        super()._write(what, effect)
-
-
-class Pod:
-    """A sidecar's view of its pod, and the trainer's."""
-
-    def __init__(self, folder: Path, plan: TrainingPlan = PLAN) -> None:
-        self.work = WorkVolume(folder / "work", folder / "state")
-        folder = self.work.root
-        mask = os.umask(0o022)
-        self.work.prepare()
-        os.umask(mask)
-        self.store = Store()
-        self.sync = Sync(plan, self.store, self.work, Reporter("", folder, folder, self.work.progress), transfers=1)
-
-    def write(self, directory: str, files: dict[str, bytes]) -> Path:
-        folder = self.work.directory(directory)
-        for name, data in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(data)
-        return folder
-
-    def checkpoint(self, *steps: int) -> None:
-        for step in steps:
-            self.write(environment.CHECKPOINT_DIR, {f"{step}/weights": b"w%d" % step})
-
-    def remove(self, *steps: int) -> None:
-        for step in steps:
-            shutil.rmtree(self.work.directory(environment.CHECKPOINT_DIR) / str(step))
-
-    def published(self) -> dict[int, bytes]:
-        """Steps that can be restored, with the content of their only file."""
-        parent = storage.checkpoints(self.sync.job)
-        found = {}
-        for step in published_numbers(self.store, parent):
-            (entry,) = read_manifest(self.store, f"{parent}/{step}").entries
-            found[step] = self.store.read(f"{parent}/{step}/{entry.key}")
-        return found
-
-    def end(self) -> None:
-        self.sync.ended.set()
-        self.termination = self.sync.run()
+from support.sidecar import PLAN, Pod
 
 
 @pytest.fixture
@@ -87,7 +31,7 @@ def test_a_checkpoint_that_the_trainer_prunes_while_it_is_on_its_way_arrives_who
             pod.checkpoint(400)
 
     pod.store.before = prune
-    pod.sync.publish_checkpoints()
+    pod.sync.checkpoints.publish()
     assert pod.published() == {200: b"w200", 400: b"w400"}
 
 
@@ -100,7 +44,7 @@ def test_after_each_checkpoint_those_that_are_there_then_are_published(pod: Pod)
             pod.checkpoint(400, 500)
 
     pod.store.before = go_on
-    pod.sync.publish_checkpoints()
+    pod.sync.checkpoints.publish()
     order = [what.split("/")[-2] for what in pod.store.writes if what.endswith("/manifest.json")]
     assert order == ["300", "500", "400"]
     assert set(pod.published()) == {300, 400, 500}
@@ -109,11 +53,14 @@ def test_after_each_checkpoint_those_that_are_there_then_are_published(pod: Pod)
 def test_a_step_without_files_is_waited_for_and_said_once(pod: Pod, caplog: pytest.LogCaptureFixture) -> None:
     (pod.work.directory(environment.CHECKPOINT_DIR) / "200").mkdir()
     for _ in range(3):
-        pod.sync.publish_checkpoints()
+        pod.sync.checkpoints.publish()
     assert pod.store.content == {}
-    assert [record.getMessage() for record in caplog.records] == ["checkpoint not published: it was removed or changed"]
+    (said,) = caplog.records
+    assert said.fields["path"] == "/fovea/checkpoints/200"  # type: ignore[attr-defined]
+    assert "it was removed or changed" in said.fields["why"]  # type: ignore[attr-defined]
+    assert pod.sync.left_out.sentence() == ""
     pod.checkpoint(200)
-    pod.sync.publish_checkpoints()
+    pod.sync.checkpoints.publish()
     assert pod.published() == {200: b"w200"}
 
 
@@ -129,7 +76,7 @@ def test_the_checkpoint_of_another_job_does_not_hide_own_ones_of_a_program_that_
 
 def test_own_checkpoints_that_were_restored_are_not_published_again(pod: Pod) -> None:
     pod.checkpoint(200)
-    pod.sync.publish_checkpoints()
+    pod.sync.checkpoints.publish()
     Resumed(200, "sha256:x").write(pod.work.restored)
     again = Sync(PLAN, pod.store, pod.work, pod.sync.reporter, transfers=1)
     pod.store.writes.clear()
@@ -145,7 +92,7 @@ def test_a_store_that_refuses_to_prune_ends_nothing(pod: Pod, monkeypatch: pytes
     monkeypatch.setattr(pod.store, "remove", refuse)
     for step in (100, 200, 300, 400):
         pod.checkpoint(step)
-        pod.sync.publish_checkpoints()
+        pod.sync.checkpoints.publish()
     assert set(pod.published()) == {100, 200, 300, 400}
     pod.end()
     assert pod.termination.output is not None

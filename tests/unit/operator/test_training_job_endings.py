@@ -7,7 +7,7 @@ from fovea_api.contract.report import ProgressReport, Termination
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.reconcile.observed import ContainerRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, STOPPING, SUCCEEDED, SUSPENDED, Row, decide
-from support.observations import after, at, ended, job, observed, pod, running
+from support.observations import after, at, ended, job, observed, pod, published, running
 
 LAST_CHECKPOINT = Termination("Published", "published", checkpoint_step=800).to_json()
 
@@ -75,6 +75,18 @@ TABLE: dict[str, Row] = {
         ),
         {"state": "QUEUED"},
         "(step 800 at the moment)",
+    ),
+    "what is not published of a running program stands in its message": Row(
+        lambda: observed(job(RUNNING), running(), progress=ProgressReport(left_out="/fovea/checkpoints/7 (a pipe)")),
+        {"state": "RUNNING"},
+        "stream-logs digits. Not published: /fovea/checkpoints/7 (a pipe).",
+    ),
+    "what was not published of a program that succeeded stands in its message": Row(
+        lambda: observed(
+            job(RUNNING), ended(sync=published(progress=ProgressReport(left_out="/fovea/logs/x (a pipe)")))
+        ),
+        {"state": "SUCCEEDED"},
+        "the output is published. Not published: /fovea/logs/x (a pipe).",
     ),
     "a suspended job that began with another job's checkpoint says that it begins with it again": Row(
         lambda: observed(job(STOPPING, suspend=True, checkpoint={"from": "job://monday"})),

@@ -1,0 +1,72 @@
+"""Sends what a program leaves before it has ended, so that less is left to do in the pod's grace period.
+
+From `_SUCCESS` on: model, output and logs. From `saved_model.pb` on: the model, once, since a program may write a better
+one. Nothing is published by this: that reads everything again that has changed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from fovea_api.contract import environment
+
+from fovea_agent import log
+from fovea_agent.errors import Vanished, VolumeProblem
+from fovea_agent.folder import Folder, Stat
+from fovea_agent.publish import Publication, send_ahead
+from fovea_agent.settings import WorkVolume
+from fovea_agent.transfer import Sending
+
+SAVED_MODEL = "saved_model.pb"
+ORDER = (environment.MODEL_DIR, environment.OUTPUT_DIR, environment.LOG_DIR)
+
+
+@dataclass
+class Ahead:
+    """The results of one attempt on their way before its program has ended.
+
+    `finished`: whether the program left its `_SUCCESS`. `pause` raises Postponed when something else comes first.
+    """
+
+    work: WorkVolume
+    sending: Sending
+    results: Mapping[str, Publication]
+    finished: Callable[[], bool]
+    pause: Callable[[], None]
+    through: bool = False
+    """Whether a finished program's model and output were sent as they are."""
+    _seen: dict[str, Mapping[str, Stat]] = field(default_factory=dict)
+    _sent: dict[str, Mapping[str, Stat]] = field(default_factory=dict)
+
+    def send(self) -> None:
+        """Send what has not changed since the last look and was not sent as it is. Raises Postponed."""
+        finished = self.finished()
+        wanted = [name for name in ORDER if self._is_wanted(name, finished)]
+        settled = {name: self._send(name) for name in wanted}
+        self.through = finished and all(settled[name] for name in ORDER[:2])
+
+    def _is_wanted(self, name: str, finished: bool) -> bool:
+        if finished:
+            return True
+        early = name == environment.MODEL_DIR and name not in self._sent
+        return early and (self.work.directory(name) / SAVED_MODEL).is_file()
+
+    def _send(self, name: str) -> bool:
+        """Whether the folder is in the store as it is."""
+        folder = Folder(self.work.root, self.work.relative(name))
+        try:
+            stats = folder.listing().stats
+            if self._sent.get(name) == stats:
+                return True
+            if self._seen.get(name) != stats:
+                self._seen[name] = stats
+                return False
+            self.pause()
+            send_ahead(replace(self.sending, pause=self.pause), folder, self.results[name])
+        except Vanished as error:
+            log.info("not sent ahead: it is still written to", folder=name, error=error.message)
+            return False
+        except VolumeProblem as error:
+            log.warning("not sent ahead", folder=name, error=error.message)
+            return True
+        self._sent[name] = stats
+        return True
