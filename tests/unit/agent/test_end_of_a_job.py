@@ -1,7 +1,6 @@
 """What is published first when a program ends, what is sent before it does, and what an attempt takes over."""
 
 import io
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,9 @@ import pytest
 from fovea_agent import folder as folder_module
 from fovea_agent import transfer as transfer_module
 from fovea_agent.errors import GraceExceeded, Misconfigured
+from fovea_agent.folder import Fingerprint, Stat
 from fovea_agent.restore import read_manifest, restore
+from fovea_agent.transfer import Known
 from fovea_api.contract import environment, storage
 from fovea_api.contract.report import Termination
 from support.memory_store import Died
@@ -145,17 +146,23 @@ def test_what_was_sent_and_has_not_changed_is_not_read_again(pod: Pod, monkeypat
     assert pod.termination.complete
 
 
-def test_a_file_that_was_just_written_is_read_again(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rested", "trusted"), [(1.9, False), (2.1, True)])
+def test_a_file_that_was_just_written_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, rested: float, trusted: bool
+) -> None:
+    """It may be written to once more within the clock's tick, and have the same stat."""
     monkeypatch.setattr(transfer_module, "UNCHANGED_SECONDS", 2.0)
-    finish(pod)
-    look(pod)
-    model = pod.work.directory(environment.MODEL_DIR) / "saved_model.pb"
-    before = model.stat()
-    with model.open("r+b") as file:
-        file.write(b"GRAPH")
-    os.utime(model, ns=(before.st_atime_ns, before.st_mtime_ns))
-    pod.end()
-    assert payload(pod, "model") == MODEL | {"saved_model.pb": b"GRAPH"}
+    stat = Stat(1, 2, 5, 1_000_000_000_000, 1_000_000_000_000)
+    known, content = Known(), Fingerprint(5, "sha", "etag", 0, (b"md5",))
+    known.put(stat, content, began=1000 + rested)
+    assert known.get(stat) == (content if trusted else None)
+
+
+def test_a_file_that_grew_while_it_was_read_is_read_again() -> None:
+    stat = Stat(1, 2, 5, 0, 0)
+    known = Known()
+    known.put(stat, Fingerprint(6, "sha", "etag", 0, (b"md5",)), began=1000.0)
+    assert known.get(stat) is None
 
 
 def test_what_changes_after_it_was_sent_is_published_as_it_is_at_the_end(pod: Pod) -> None:
