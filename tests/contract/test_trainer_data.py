@@ -1,9 +1,7 @@
 """What training does with bad pictures, bad luck and little memory."""
 
-import contextlib
 import errno
 import re
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.progress import Progress
-from fovea_trainers.data import augmentation, image_folders, images
+from fovea_trainers.data import augmentation, images
 from fovea_trainers.data.augmentation import Augmentation
 from support import training
 
@@ -35,7 +33,7 @@ def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd, monke
 
     def failing(path):
         if path == data / "class-2" / "000.png":
-            raise OSError(errno.EIO, "Input/output error")
+            raise PermissionError(errno.EACCES, "Permission denied")
         return read_bytes(path)
 
     monkeypatch.setattr(Path, "read_bytes", failing)
@@ -45,35 +43,21 @@ def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd, monke
     (data / "class-1" / "notes.txt").write_text("no picture")
     assert training.train(tmp_path, data, *QUICK) == exit_codes.OK
     said = capfd.readouterr().err
-    assert f"3 of 30 pictures in {data} cannot be read: class-0/000.png (" in said
-    assert "class-1/000.png (the file is empty)" in said
-    assert "class-2/000.png (Input/output error)" in said
-    assert "ignored 1 files or folders that hold no labelled pictures: notes.txt" in said
+    assert "picture class-0/000.png (Invalid PNG" in said
+    assert "picture class-1/000.png (the file is empty) cannot be read; it is left out" in said
+    assert "picture class-2/000.png (Permission denied) cannot be read" in said
+    assert "ignored 1 files or folders that hold no labelled pictures (1 .txt): class-1/notes.txt" in said
+    assert "{{" not in said, "no names of TensorFlow's graph"
     document = training.evaluation(tmp_path)
     assert (document["unreadable"], document["images"]["train"] + document["images"]["val"]) == (3, 27)
 
 
-def test_every_thread_that_decodes_pictures_does_so_on_the_processor(data, monkeypatch):
-    """A device scope holds for the thread that opened it; without a GPU only the scope itself can be looked at."""
-    scopes, outside = threading.local(), []
-    device, decode = tf.device, images.decode
-
-    @contextlib.contextmanager
-    def scope(name):
-        with device(name):
-            scopes.open = name
-            yield
-            scopes.open = None
-
-    def seen(content):
-        outside.append(getattr(scopes, "open", None))
-        return decode(content)
-
-    monkeypatch.setattr(tf, "device", scope)
-    monkeypatch.setattr(images, "decode", seen)
-    listing = image_folders.scan(data)
-    images.read(listing, 8, cache_bytes=1 << 20, max_unreadable=0.0, say=lambda _: None)
-    assert outside == ["/CPU:0"] * 30
+def test_whatever_thread_decodes_pictures_does_so_on_the_processor():
+    """Without a GPU only the graph can be looked at: each of its operations that has a choice names the processor."""
+    graph = images.decoder(8, exif_orientation=True).get_concrete_function().graph
+    placed = {operation.type: operation.device for operation in graph.get_operations()}
+    for kind in ("DecodeImage", "ResizeBilinear", "Round", "Cast"):
+        assert placed[kind] == "/device:CPU:0", kind
 
 
 def test_too_many_unreadable_pictures_end_the_run(tmp_path, data, capfd):
@@ -81,16 +65,37 @@ def test_too_many_unreadable_pictures_end_the_run(tmp_path, data, capfd):
         (data / "class-0" / f"{number:03d}.png").write_text("<html>404</html>")
     assert training.train(tmp_path, data, *QUICK) == 1
     said = capfd.readouterr().err
-    assert f"fovea-train: 4 of 30 pictures in {data} cannot be read: class-0/000.png" in said
+    assert f"fovea-train: 4 of 30 pictures in {data} cannot be read so far, the last is class-0/003.png (" in said
     assert "repair or remove them, or allow more by --max-unreadable (now 0.1)" in said
     assert not (tmp_path / environment.OUTPUT_DIR.lower() / environment.SUCCESS_MARKER).exists()
+
+
+def test_pictures_that_are_not_cached_are_read_when_needed_and_the_broken_ones_named_then(tmp_path, data, capfd):
+    (data / "class-1" / "004.png").write_bytes(b"\xff\xd8\xff<html>")
+    assert training.train(tmp_path, data, "--epochs=1", "--no-augment", "--no-cache-images") == exit_codes.OK
+    said = capfd.readouterr().err
+    assert said.count("picture class-1/004.png (") == 1
+    assert "{{" not in said
+    assert not any(word in said for word in ("JPEG library", "marker type", "absl::", "rendezvous", "OP_REQUIRES"))
+    assert training.evaluation(tmp_path)["unreadable"] == 1
+
+
+def test_a_disk_that_fails_is_no_broken_picture(tmp_path, data, capfd, monkeypatch):
+    """The next attempt, on another node, trains on all pictures."""
+
+    def failing(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    assert training.train(tmp_path, data, *QUICK) == exit_codes.RESTART
+    assert "a disk failed" in capfd.readouterr().err
 
 
 def test_a_class_without_a_readable_picture_ends_the_run(tmp_path, data, capfd):
     for path in (data / "class-2").iterdir():
         path.write_text("broken")
     assert training.train(tmp_path, data, *QUICK, "--max-unreadable=1") == 1
-    assert "no picture of class class-2 could be read" in capfd.readouterr().err
+    assert "no picture of class class-2 can be read" in capfd.readouterr().err
 
 
 def test_a_diverged_run_ends_with_the_step_and_the_remedy(tmp_path, data, capfd):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from fovea_trainers.errors import CheckpointError, NonFiniteLoss
+from fovea_trainers.errors import CheckpointError, Interrupted, NonFiniteLoss
 from fovea_trainers.runtime import loop
 from fovea_trainers.runtime.checkpoints import Checkpoints, Run
 from fovea_trainers.runtime.interruption import Interruption
@@ -30,6 +30,7 @@ def run(
     max_steps: int | None = None,
     patience: int | None = None,
     stream: io.StringIO | None = None,
+    validate: Callable[[], dict[str, float]] | None = None,
 ) -> Position:
     """Train below a folder: step N makes the weight `weight(N)`, after a loss that is a number."""
     variable, running = tf.Variable(0.0), Running()
@@ -45,7 +46,7 @@ def run(
             batches=lambda _epoch, first: [(None,)] * (EPOCH - first),
             step=step,
             running=running,
-            validate=lambda: {"val_loss": val_loss()},
+            validate=validate or (lambda: {"val_loss": val_loss()}),
         ),
         schedule,
         strategy=Single(),
@@ -113,3 +114,27 @@ def test_a_checkpoint_that_cannot_be_understood_is_refused_with_a_remedy_for_the
     assert str(refusal.value).startswith(f"checkpoint {path.parent} ")
     remedy = "name another job in spec.checkpoint.from, or drop it" if job else f"remove {path.parent}"
     assert remedy in str(refusal.value)
+
+
+def test_a_stop_while_an_epoch_is_validated_leaves_a_checkpoint_from_which_the_epoch_is_closed(tmp_path):
+    """Validation may take minutes: a stop does not wait for it, and nothing is counted twice."""
+
+    def stopped():
+        raise Interrupted("asked to stop")
+
+    with pytest.raises(Interrupted, match="checkpoint 4 is written"):
+        run(tmp_path, epochs=2, validate=stopped)
+    assert saved(tmp_path) == [1, 2, 3, 4]
+    resumed = run(tmp_path, epochs=2)
+    (tmp_path / "whole").mkdir()
+    undisturbed = run(tmp_path / "whole", epochs=2)
+    assert (resumed.step, resumed.epoch, resumed.history) == (8, 2, undisturbed.history)
+
+
+def test_a_stop_while_the_last_epoch_is_validated_is_no_finished_run(tmp_path):
+    def stopped():
+        raise Interrupted("asked to stop")
+
+    with pytest.raises(Interrupted):
+        run(tmp_path, epochs=1, validate=stopped)
+    assert run(tmp_path, epochs=1).history == [{"epoch": 1, "step": 4, "loss": 1.0, "accuracy": 1.0, "val_loss": 1.0}]

@@ -6,6 +6,8 @@ TrainerError            1   permanent: the same run would fail again
 ├── CheckpointError     1   a checkpoint that does not fit this run
 ├── NonFiniteLoss       1   the training diverged
 └── Interrupted        75   SIGTERM: a checkpoint is written, start me again
+
+Errors of TensorFlow and of the operating system: runtime/failures.py.
 """
 
 from fovea_api.contract import exit_codes

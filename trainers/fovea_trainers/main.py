@@ -9,6 +9,7 @@ Usage:
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from fovea_api.catalogue import Catalogue, Recipe
 from fovea_api.contract import exit_codes
 
 from fovea_trainers import flags
+from fovea_trainers.chatter import Quiet
 from fovea_trainers.errors import FlagError, TrainerError
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.workspace import Workspace
@@ -72,12 +74,26 @@ def _run(name: str, argv: Sequence[str]) -> int:
         print(flags.describe(name, chosen.recipe))
         return exit_codes.OK
     config: Any = flags.parse(name, chosen.recipe, chosen.config_type, argv)
-    os.environ.setdefault(
-        "TF_CPP_MIN_LOG_LEVEL", "2"
-    )  # before TensorFlow is imported: its start-up chatter hides our lines
-    with Interruption() as interruption:  # from here on SIGTERM means: checkpoint, then exit
-        chosen.run(config, Workspace.from_environment(os.environ), interruption)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # before TensorFlow is imported: warnings and errors
+    with Quiet(), Interruption() as interruption:  # from here on SIGTERM means: checkpoint, then exit
+        try:
+            chosen.run(config, Workspace.from_environment(os.environ), interruption)
+        except TrainerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - none is swallowed: see _failed
+            return _failed(error)
     return exit_codes.OK
+
+
+def _failed(error: Exception) -> int:
+    """Print an error that the recipe did not expect, with its trace and what helps; return the exit code."""
+    from fovea_trainers.runtime import failures
+
+    traceback.print_exception(error)
+    if (verdict := failures.verdict(error)) is None:
+        verdict = failures.DEFECT
+    print(f"fovea-train: {failures.describe(error)}; {verdict.remedy}", file=sys.stderr)
+    return verdict.exit_code
 
 
 if __name__ == "__main__":

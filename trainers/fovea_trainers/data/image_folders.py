@@ -3,89 +3,122 @@
 1. Class folders: `<class>/*.jpg`.
 2. Flat names as Kaggle's: `cat.0.jpg`.
 3. Already split: `train/`, `validation/` (or `val/`, `valid/`) and `test/`, in any case of letters, each as 1 or 2.
+
+A listing of a million files holds arrays: no object for each file, and no file is decoded.
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from fovea_trainers.data import formats
+from fovea_trainers.data.files import Found, visible, walk
 from fovea_trainers.errors import DataError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif"})
+Array = np.ndarray[Any, Any]
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+PARTS = ("", TRAIN, VALIDATION, TEST)
+"""The set that a picture's folder puts it into; "" leaves it to the split. A listing holds indices into this."""
 _ALIASES = {TRAIN: ("train", "training"), VALIDATION: ("validation", "valid", "val"), TEST: ("test", "testing")}
-_FLAT_NAME = re.compile(r"(?P<label>[^.]+)\.\d+\.[^.]+")
+_FLAT_NAME = re.compile(r"(?P<label>[^.]+)\.\d+(\.[^.]+)?")
 _EXPECTED = "expected one folder per class (cats/1.jpg, dogs/1.jpg), or flat names (cat.0.jpg, dog.0.jpg)"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One labelled file. `part` is the set it was put into by its folder, or empty where that is left to the split."""
-
-    path: Path
-    label: str
-    part: str = ""
+_INTERRUPTIBLE = 10_000
+"""Pictures between two looks at whether a stop was requested: some hundredths of a second."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds, sorted by path."""
+    """What a folder holds; the pictures of a class in the order of their paths."""
 
     root: Path
-    pictures: tuple[Picture, ...]
-    ignored: tuple[Path, ...]
-    """Files that are no pictures or have no label, and what lies beside the folders of a ready-made split."""
+    paths: Array
+    """bytes [n]: paths below `root` as the file system has them."""
+    sizes: Array
+    """int64 [n], in bytes."""
+    labels: Array
+    """int32 [n]: class numbers."""
+    parts: Array
+    """int8 [n]: indices into PARTS."""
+    classes: tuple[str, ...]
+    """Names in the order of the class numbers."""
+    ignored: tuple[str, ...]
+    """Paths below `root` of files that are no pictures or have no label, and of folders beside a ready-made split."""
 
-    @property
-    def classes(self) -> list[str]:
-        """Names in the order of the class numbers."""
-        return sorted({picture.label for picture in self.pictures})
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def path(self, index: int) -> Path:
+        """The file of a picture."""
+        return self.root / self.name(index)
+
+    def name(self, index: int) -> str:
+        """Its path below `root`."""
+        return os.fsdecode(self.paths[index])
+
+    def left_out(self) -> str:
+        """How many files are ignored and of which suffixes, for the log; empty when there are none."""
+        if not self.ignored:
+            return ""
+        counts = by_suffix(self.ignored)
+        return f"ignored {len(self.ignored)} files or folders that hold no labelled pictures ({counts}): " + some(
+            self.ignored
+        )
 
 
-def scan(root: Path) -> Listing:
-    """List a folder; raises DataError when it cannot be a training set for a classifier."""
+def scan(root: Path, check: Callable[[], None] = lambda: None) -> Listing:
+    """List a folder; raises DataError when it cannot be a training set for a classifier.
+
+    `check` is called often, and may raise to give up.
+    """
     if root.is_file():
         raise DataError(f"data {root} is a file, not a folder of pictures: unpack an archive, and upload the folder")
     if not root.is_dir():
         raise DataError(f"data folder {root} does not exist; give --data=DIR")
     folders = _parts(root) or {"": root}
-    found = [(part, *_labelled(folder)) for part, folder in folders.items()]
-    pictures = tuple(Picture(path, label, part) for part, labelled, _ in found for path, label in labelled)
-    beside = [] if "" in folders else [path for path in _visible(root) if path not in folders.values()]
-    ignored = (*(path for _, _, rest in found for path in rest), *beside)
-    listing = Listing(root, pictures, ignored)
-    _check(listing, folders.get(TRAIN, root), beside=[path.name for path in beside if path.is_dir()])
+    found = {part: _labelled(folder, check) for part, folder in folders.items()}
+    beside = [] if "" in folders else [path for path in visible(root) if path not in folders.values()]
+    classes = tuple(sorted({label for labelled in found.values() for label in labelled.classes}))
+    for name in classes:
+        if not _is_utf8(name):
+            raise DataError(f"data folder {root}: the name of class {name!r} is not UTF-8; rename the folder")
+    listing = _joined(root, folders, found, classes, tuple(path.name for path in beside))
+    training = TRAIN if TRAIN in folders else ""
+    if empty := found[training].empty:
+        raise DataError(_empty_classes(folders[training], empty))
+    _check(listing, folders[training], beside=[path.name for path in beside if path.is_dir()])
     return listing
 
 
 def split(
-    pictures: Sequence[Picture], *, validation_ratio: float, test_ratio: float, seed: int
-) -> dict[str, list[int]]:
+    listing: Listing, *, validation_ratio: float, test_ratio: float, seed: int, check: Callable[[], None] = lambda: None
+) -> dict[str, Array]:
     """Indices of the pictures of each set, the same share of every class; sets given by folders stay as they are.
 
     A picture's place is decided by a hash of its name: adding others hardly moves it. At least one picture of each
-    class is left for training.
+    class is left for training. `check` as in `scan`.
     """
-    sets: dict[str, list[int]] = {TRAIN: [], VALIDATION: [], TEST: []}
-    given = {picture.part for picture in pictures}
     ratios = {VALIDATION: validation_ratio, TEST: test_ratio}
-    open_by_class: dict[str, list[int]] = {}
-    for index, picture in enumerate(pictures):
-        if picture.part in (VALIDATION, TEST):
-            sets[picture.part].append(index)
-        else:
-            open_by_class.setdefault(picture.label, []).append(index)
-    for indices in open_by_class.values():
-        rest = sorted(indices, key=lambda i: _draw(pictures[i], seed))
+    sets = {part: [np.flatnonzero(listing.parts == PARTS.index(part))] for part in ratios} | {TRAIN: []}
+    undecided = listing.parts <= PARTS.index(TRAIN)
+    draws = _draws(listing, seed, check) if any(not len(sets[p][0]) and r for p, r in ratios.items()) else None
+    for number in range(len(listing.classes)):
+        rest = np.flatnonzero(undecided & (listing.labels == number))
+        if draws is not None:
+            rest = rest[np.argsort(draws[rest], kind="stable")]
         size = len(rest)
         for part, ratio in ratios.items():
-            count = 0 if part in given else min(round(size * ratio), len(rest) - 1)
-            sets[part] += rest[:count]
-            rest = rest[count:]
-        sets[TRAIN] += rest
-    return {part: sorted(indices) for part, indices in sets.items()}
+            count = 0 if len(sets[part][0]) else min(round(size * ratio), len(rest) - 1)
+            sets[part].append(rest[: max(count, 0)])
+            rest = rest[max(count, 0) :]
+        sets[TRAIN].append(rest)
+        check()
+    return {part: np.sort(np.concatenate(chosen)).astype(np.int64) for part, chosen in sets.items()}
 
 
 def some(paths: Iterable[Path | str], limit: int = 5) -> str:
@@ -94,13 +127,58 @@ def some(paths: Iterable[Path | str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def _draw(picture: Picture, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}/{picture.label}/{picture.path.name}".encode()).digest()
+def by_suffix(names: Iterable[str]) -> str:
+    """How many names have which suffix, the most frequent first, for a message."""
+    counts = Counter(formats.suffix(name) or "without suffix" for name in names)
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """The pictures of one set: per class its files, in the order of their paths below the set's folder."""
+
+    classes: dict[str, Found]
+    ignored: list[str]
+    empty: dict[str, list[str]]
+    """Class folders without a picture, and what is in them instead."""
+
+
+def _draws(listing: Listing, seed: int, check: Callable[[], None]) -> Array:
+    draws = np.empty(len(listing), np.uint64)
+    prefixes = [f"{seed}/{name}/".encode() for name in listing.classes]
+    for index, (path, label) in enumerate(zip(listing.paths, listing.labels, strict=True)):
+        if index % _INTERRUPTIBLE == 0:
+            check()
+        digest = hashlib.sha256(prefixes[label] + path.rpartition(b"/")[2]).digest()
+        draws[index] = int.from_bytes(digest[:8])
+    return draws
+
+
+def _joined(
+    root: Path, folders: dict[str, Path], found: dict[str, _Labelled], classes: tuple[str, ...], beside: tuple[str, ...]
+) -> Listing:
+    paths: list[bytes] = []
+    sizes, labels, parts = ([np.zeros(0, kind)] for kind in (np.int64, np.int32, np.int8))
+    ignored: list[str] = []
+    for part, labelled in found.items():
+        prefix = "" if folders[part] == root else f"{folders[part].name}/"
+        start = os.fsencode(prefix)
+        for label, files in sorted(labelled.classes.items()):
+            order = sorted(range(len(files.paths)), key=files.paths.__getitem__)
+            paths += [start + files.paths[i] for i in order]
+            sizes.append(np.array(files.sizes, np.int64)[order])
+            labels.append(np.full(len(order), classes.index(label), np.int32))
+            parts.append(np.full(len(order), PARTS.index(part), np.int8))
+        ignored += [prefix + name for name in labelled.ignored]
+    array = np.empty(len(paths), object)
+    array[:] = paths
+    numbers = [np.concatenate(column) for column in (sizes, labels, parts)]
+    return Listing(root, array, numbers[0], numbers[1], numbers[2], classes, (*ignored, *beside))
 
 
 def _parts(root: Path) -> dict[str, Path]:
     """Folder of each set of a ready-made split; {} when there is none."""
-    folders = [path for path in _visible(root) if path.is_dir()]
+    folders = [path for path in visible(root) if path.is_dir()]
     parts = {}
     for part, names in _ALIASES.items():
         if matching := [folder for folder in folders if folder.name.lower() in names]:
@@ -113,44 +191,54 @@ def _parts(root: Path) -> dict[str, Path]:
     return parts
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+def _labelled(folder: Path, check: Callable[[], None]) -> _Labelled:
+    """The pictures of one set's folder: in class folders, else with flat names."""
+    below = {path.name: walk(path, f"{path.name}/", check) for path in visible(folder) if path.is_dir()}
+    loose = walk(folder, "", check, deep=False)
+    classes = {name: files for name, files in below.items() if files.paths}
+    ignored = [name for files in below.values() for name in files.others] + loose.others
+    if classes:
+        ignored += [os.fsdecode(path) for path in loose.paths]
+        empty = {name: files.others for name, files in below.items() if name not in classes}
+        return _Labelled(classes, sorted(ignored), empty)
+    for path, size in zip(loose.paths, loose.sizes, strict=True):
+        name = os.fsdecode(path)
+        if match := _FLAT_NAME.fullmatch(name):
+            files = classes.setdefault(match["label"], Found())
+            files.paths.append(path)
+            files.sizes.append(size)
+        else:
+            ignored.append(name)
+    return _Labelled(classes, sorted(ignored), {})
 
 
-def _labelled(folder: Path) -> tuple[list[tuple[Path, str]], list[Path]]:
-    """(path, class) of the pictures in one folder, and the files that have no class or are no pictures."""
-    labelled: list[tuple[Path, str]] = []
-    ignored: list[Path] = []
-    loose = [path for path in _visible(folder) if path.is_file()]
-    for class_folder in (path for path in _visible(folder) if path.is_dir()):
-        for path in sorted(class_folder.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(class_folder).parts)
-            if path.is_file() and not hidden:
-                picture = path.suffix.lower() in SUFFIXES
-                labelled.append((path, class_folder.name)) if picture else ignored.append(path)
-    flat = not labelled
-    for path in loose:
-        match = _FLAT_NAME.fullmatch(path.name) if flat and path.suffix.lower() in SUFFIXES else None
-        labelled.append((path, match["label"])) if match else ignored.append(path)
-    return labelled, ignored
+def _is_utf8(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _empty_classes(training: Path, empty: dict[str, list[str]]) -> str:
+    what = [f"{name} ({by_suffix(others) if others else 'empty'})" for name, others in empty.items()]
+    return (
+        f"data folder {training}: no picture of class {some(what)} can be read: formats are {formats.DECODED}; convert "
+        f"the pictures, or move a folder that is no class out of {training}"
+    )
 
 
 def _check(listing: Listing, training: Path, *, beside: Sequence[str]) -> None:
     root, classes = listing.root, listing.classes
     unread = f"; {some(beside)} beside it are not read: if {training.name} is a class as well, rename its folder"
     hint = unread if beside else ""
-    if not listing.pictures:
-        names = some(path.name for path in listing.ignored)
+    if not len(listing):
+        names = some(listing.ignored)
         what = f"holds no labelled pictures (found: {names})" if names else "is empty"
-        raise DataError(f"data folder {training} {what}: {_EXPECTED}; formats are {', '.join(sorted(SUFFIXES))}{hint}")
-    trained = {picture.label for picture in listing.pictures if picture.part in ("", TRAIN)}
+        raise DataError(f"data folder {training} {what}: {_EXPECTED}; formats are {formats.DECODED}{hint}")
+    trained = {classes[i] for i in np.unique(listing.labels[listing.parts <= PARTS.index(TRAIN)])}
     if len(trained) < 2:
-        inner = root / classes[0]
-        below = [p.path.relative_to(inner) for p in listing.pictures if inner in p.path.parent.parents]
-        nested = sorted({path.parts[0] for path in below})
-        if len(nested) > 1:
-            hint = f"; did you mean --data={inner}, with {some(nested)}?"
-        what = f"has the single class {some(trained)}" if trained else "has no class"
+        below = [path.split(b"/") for path in listing.paths[:10_000]]
+        nested = sorted({parts[1].decode(errors="replace") for parts in below if len(parts) > 2})
+        if training == root and len(nested) > 1:
+            hint = f"; did you mean --data={root / classes[0]}, with {some(nested)}?"
+        what = f"has the single class {some(sorted(trained))}" if trained else "has no class"
         raise DataError(f"data folder {training} {what}: {_EXPECTED}{hint}")
     if untrained := sorted(set(classes) - trained):
         raise DataError(

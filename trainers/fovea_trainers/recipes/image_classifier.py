@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fovea_api.contract import environment
 from fovea_trainers.flags import flag
@@ -23,7 +23,6 @@ from fovea_trainers.runtime import optimizers
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
     from fovea_trainers.data.sets import Sets
     from fovea_trainers.runtime.checkpoints import Run
     from fovea_trainers.runtime.classification import Learner
@@ -48,7 +47,10 @@ class Config:
     )
     cache_images: bool = flag(True, "Keep decoded pictures in memory where they fit in --cache-mib.")
     cache_mib: int = flag(
-        512, "Most memory for decoded pictures, in MiB; twice as much is used while they are read.", minimum=1
+        512, "Most memory for decoded pictures, in MiB; more pictures are read each time they are needed.", minimum=1
+    )
+    exif_orientation: bool = flag(
+        True, "Turn pictures as their camera says (EXIF), in training and in the exported model alike."
     )
     augment: bool = flag(True, "Distort training pictures at random; off switches shear, zoom and flip off together.")
     shear: float = flag(0.2, "Greatest shear angle, in radians.", minimum=0, maximum=1.5)
@@ -65,6 +67,11 @@ class Config:
     )
     early_stopping: bool = flag(True, "Stop when the validation loss does not fall any more.")
     patience: int = flag(2, "Epochs without a lower validation loss before early stopping.", minimum=1)
+    restore_best: bool = flag(
+        True,
+        "With early stopping: export the weights of the epoch with the lowest validation loss, not the last ones; a "
+        "checkpoint then holds the weights twice.",
+    )
     min_delta: float = flag(0.0, "How much lower the validation loss must be to count.", minimum=0)
     seed: int = flag(1, "Seed of split, weights, order, dropout and distortion.", minimum=0, maximum=2**31 - 1)
     checkpoint_every_steps: int | None = flag(
@@ -100,16 +107,21 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
     import keras
     import tensorflow as tf
     from fovea_trainers.runtime import fitting, strategy
+    from fovea_trainers.runtime.progress import say
 
     workspace.prepare()
     tf.config.experimental.enable_op_determinism()  # a resumed run ends with the bytes of an undisturbed one
     keras.utils.set_random_seed(config.seed)
-    place = strategy.select(os.environ.get(environment.TF_CONFIG))
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    place = strategy.select(os.environ.get(environment.TF_CONFIG), gpus)
 
-    sets = _sets(config, workspace)
-    with place.scope():
-        learner = _learner(config, sets.images.classes)
+    if gpus > 1:
+        say(f"training on {gpus} GPUs: each takes its share of the --batch-size={config.batch_size} pictures of a step")
+
+    sets = _sets(config, workspace, interruption)
     schedule = _schedule(config, workspace, sets)
+    with place.scope():
+        learner = _learner(config, sets.images.classes, best=config.restore_best and schedule.patience is not None)
     report = fitting.reporter(workspace, schedule, config.batch_size)
     position = fitting.fit(
         learner,
@@ -130,36 +142,42 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
         position,
         batch_size=config.batch_size,
         recipe=NAME,
+        exif_orientation=config.exif_orientation,
         flags=dataclasses.asdict(config),
         workspace=workspace,
         report=report,
+        interruption=interruption,
     )
 
 
-def _sets(config: Config, workspace: Workspace) -> Sets:
+def _sets(config: Config, workspace: Workspace, interruption: Interruption) -> Sets:
     from fovea_trainers.data import sets
+    from fovea_trainers.data.source import Source
     from fovea_trainers.runtime.progress import say
 
     return sets.read(
-        workspace.data(config.data),
+        Source(workspace.data(config.data), workspace.inputs),
         size=config.image_size,
+        exif_orientation=config.exif_orientation,
         validation_ratio=config.validation_ratio,
         test_ratio=config.test_ratio,
         seed=config.seed,
         cache_bytes=config.cache_mib * 2**20 if config.cache_images else 0,
         max_unreadable=config.max_unreadable,
         say=say,
+        check=interruption.check,
     )
 
 
-def _batches(config: Config, sets: Sets, epoch: int, first: int) -> tf.data.Dataset:
+def _batches(config: Config, sets: Sets, epoch: int, first: int) -> Iterable[tuple[Any, Any]]:
     from fovea_trainers.data.augmentation import Augmentation
 
     distortion = Augmentation(config.shear, config.zoom, config.flip) if config.augment else None
     return sets.training_batches(epoch, first, config.batch_size, seed=config.seed, distortion=distortion)
 
 
-def _learner(config: Config, classes: Sequence[str]) -> Learner:
+def _learner(config: Config, classes: Sequence[str], *, best: bool) -> Learner:
+    from fovea_trainers.runtime.best import Best
     from fovea_trainers.runtime.classification import Learner
     from fovea_trainers.runtime.metrics import Running
 
@@ -167,7 +185,8 @@ def _learner(config: Config, classes: Sequence[str]) -> Learner:
     decay = config.learning_rate / config.epochs if config.decay is None else config.decay
     optimizer = optimizers.build(config.optimizer, config.learning_rate, decay=decay, momentum=config.momentum)
     optimizer.build(model.trainable_variables)
-    return Learner(model, optimizer, Running(), classes)
+    kept = Best([weight.value for weight in model.weights]) if best else None
+    return Learner(model, optimizer, Running(), classes, kept)
 
 
 def _schedule(config: Config, workspace: Workspace, sets: Sets) -> Schedule:
@@ -194,7 +213,8 @@ def _schedule(config: Config, workspace: Workspace, sets: Sets) -> Schedule:
 def _run_of(config: Config, workspace: Workspace, sets: Sets) -> Run:
     from fovea_trainers.runtime.checkpoints import Run
 
-    order = {name: getattr(config, name) for name in ("seed", "batch_size", "validation_ratio", "test_ratio")}
+    names = ("seed", "batch_size", "validation_ratio", "test_ratio", "exif_orientation")
+    order = {name: getattr(config, name) for name in names}
     return Run(
         identity={"job": workspace.job, "data": sets.images.fingerprint, **order},
         shape={"recipe": NAME, "classes": list(sets.images.classes), "image_size": config.image_size},

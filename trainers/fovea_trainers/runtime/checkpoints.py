@@ -26,7 +26,8 @@ from fovea_trainers.runtime.position import Position
 
 STATE = "state.json"
 VARIABLES = "variables"
-FORMAT = 1
+FORMAT = 2
+"""1 had no best weights and no unreadable examples."""
 STAGING_PREFIX = ".staging-"
 
 
@@ -61,7 +62,10 @@ class Checkpoints:
         keep: int,
         variables: Mapping[str, Sequence[tf.Variable]],
     ) -> None:
-        """`variables` of the model, the optimizer, and as `running` the sums of the current epoch."""
+        """`variables` of the model, the optimizer, as `running` the sums of the current epoch, as `best` best weights.
+
+        The last ones only while early stopping is on.
+        """
         self.directory = directory
         self._run = run
         self._keep = keep
@@ -111,7 +115,11 @@ class Checkpoints:
         same_optimizer = theirs.optimizer == ours.optimizer
         differences = _differences(theirs.identity, ours.identity)
         own = same_optimizer and not differences
-        names = ("model", "optimizer", "running") if own else ("model", "optimizer") if same_optimizer else ("model",)
+        names = ["model", *(["optimizer"] if same_optimizer else []), *(["running"] if own else [])]
+        if own and position.kept is not None and "best" in self._variables:
+            names.append("best")
+        else:
+            position.kept = None
         self._restore(path, names)
         if own:
             done = f"{position.epoch} epochs and {position.batch} batches are done"
@@ -123,7 +131,7 @@ class Checkpoints:
     def _read_state(self, path: Path) -> tuple[Position, Run]:
         try:
             state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
-            if state["format"] != FORMAT:
+            if state["format"] not in range(1, FORMAT + 1):
                 raise CheckpointError(
                     f"checkpoint {path} has format {state['format']}, known is {FORMAT}: use a newer image of the "
                     f"trainers, or {self._remedy(path)}"

@@ -7,8 +7,10 @@ from functools import cached_property
 import keras
 import numpy as np
 import tensorflow as tf
+from fovea_trainers.runtime.best import Best
 from fovea_trainers.runtime.graph import traced
-from fovea_trainers.runtime.metrics import Evaluation, Running
+from fovea_trainers.runtime.metrics import Evaluation, Running, over_devices
+from fovea_trainers.runtime.strategy import Step, Strategy
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
 LABELS = tf.TensorSpec([None], tf.int32)
@@ -17,42 +19,50 @@ STEP = tf.TensorSpec([], tf.int64)
 
 @dataclass(frozen=True)
 class Learner:
-    """Model (images [n, h, w, 3] in 0..255 -> logits [n, classes]), optimizer, and the sums of the current epoch."""
+    """Model (images [n, h, w, 3] in 0..255 -> logits [n, classes]), optimizer, the sums of the current epoch.
+
+    `best` holds the weights of the best epoch while early stopping is on.
+    """
 
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     running: Running
     classes: Sequence[str]
+    best: Best | None = None
 
     def variables(self) -> Mapping[str, Sequence[tf.Variable]]:
         """Everything that a step changes, by the names that `Checkpoints` knows."""
-        return {
+        held = {
             "model": [variable.value for variable in self.model.variables],
             "optimizer": [variable.value for variable in self.optimizer.variables],
             "running": self.running.variables,
         }
+        return held if self.best is None else {**held, "best": self.best.variables}
 
-    def train_step(self) -> Callable[[tf.Tensor, tf.Tensor, int], None]:
-        """Update number `step` by cross-entropy on a batch of images and class numbers [n]."""
+    def train_step(self, strategy: Strategy) -> Step:
+        """(images, class numbers [n], number of the step): an update by cross-entropy; n may be 0."""
         model, optimizer = self.model, self.optimizer
 
-        @traced(IMAGES, LABELS, STEP)
         def update(images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> None:
             with tf.GradientTape() as tape:
                 logits = model(images, training=True)
                 losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-                loss = tf.reduce_mean(losses)
+                (count,) = over_devices(tf.cast(tf.size(losses), tf.float32))
+                loss = tf.reduce_sum(losses) / tf.maximum(count, 1.0)
             gradients = tape.gradient(loss, model.trainable_variables)
             optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
             hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
             self.running.add(losses, hits, step)
 
-        return update
+        return strategy.build(update, IMAGES, LABELS, STEP)
 
-    def evaluate(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> Evaluation:
-        """The model, as it is now, on batches of images and class numbers."""
+    def evaluate(
+        self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], check: Callable[[], None] = lambda: None
+    ) -> Evaluation:
+        """The model, as it is now, on batches of images and class numbers; `check` may raise to give up."""
         loss, confusion = 0.0, np.zeros((len(self.classes), len(self.classes)), np.int64)
         for images, labels in batches:
+            check()
             batch_loss, batch_confusion = self._evaluation_step(images, labels)
             loss += float(batch_loss)
             confusion += batch_confusion.numpy()

@@ -21,12 +21,14 @@ OUTPUTS = (signatures.LABEL_OUTPUT, signatures.CLASSES_OUTPUT, signatures.SCORES
 PIXELS = tf.TensorSpec([None, None, None, 3], tf.float32, name=signatures.PIXELS_INPUT)
 
 
-def export_classifier(model: keras.Model, classes: Sequence[str], size: int, directory: Path) -> None:
+def export_classifier(
+    model: keras.Model, classes: Sequence[str], size: int, directory: Path, *, exif_orientation: bool
+) -> None:
     """Write the SavedModel into `directory`, `saved_model.pb` last; `model` gives logits for [n, size, size, 3].
 
     What the directory held before is removed once the new model is written.
     """
-    module = _classifier(model, classes, size)
+    module = _classifier(model, classes, size, exif_orientation=exif_orientation)
     shutil.rmtree(directory / STAGING, ignore_errors=True)
     staging = directory / STAGING
     tf.saved_model.save(
@@ -42,7 +44,7 @@ def export_classifier(model: keras.Model, classes: Sequence[str], size: int, dir
     staging.rmdir()
 
 
-def _classifier(model: keras.Model, classes: Sequence[str], size: int) -> tf.Module:
+def _classifier(model: keras.Model, classes: Sequence[str], size: int, *, exif_orientation: bool) -> tf.Module:
     # The model stays in this closure: as an attribute it would be tracked beside its variables, every weight twice.
     def scores(images: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = tf.nn.softmax(model(images, training=False))
@@ -61,7 +63,11 @@ def _classifier(model: keras.Model, classes: Sequence[str], size: int) -> tf.Mod
         @traced(PICTURE)
         def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
             spec = tf.TensorSpec([size, size, 3], tf.float32)
-            return scores(tf.map_fn(lambda file: fit_size(decode(file), size), image, fn_output_signature=spec))
+
+            def picture(file: tf.Tensor) -> tf.Tensor:
+                return fit_size(decode(file, exif_orientation=exif_orientation), size)
+
+            return scores(tf.map_fn(picture, image, fn_output_signature=spec))
 
         @traced(PIXELS)
         def classify(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:

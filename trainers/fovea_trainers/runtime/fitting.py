@@ -12,7 +12,7 @@ from fovea_trainers.runtime.classification import Learner
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.metrics import Evaluation
 from fovea_trainers.runtime.position import Position
-from fovea_trainers.runtime.progress import Reporter
+from fovea_trainers.runtime.progress import Reporter, say
 from fovea_trainers.runtime.strategy import Strategy
 from fovea_trainers.runtime.workspace import Workspace
 
@@ -40,10 +40,17 @@ def fit(
     def validate() -> dict[str, float]:
         if "val" not in sets.evaluated():
             return {}
-        return _evaluate(learner, sets, "val", batch_size).metrics("val_")
+        return _evaluate(learner, sets, "val", batch_size, interruption.check).metrics("val_")
 
     return loop.train(
-        loop.Training(batches=batches, step=learner.train_step(), running=learner.running, validate=validate),
+        loop.Training(
+            batches=batches,
+            step=learner.train_step(strategy),
+            running=learner.running,
+            validate=validate,
+            keep_best=learner.best.keep if learner.best else None,
+            unreadable=sets.images.unreadable,
+        ),
         schedule,
         strategy=strategy,
         checkpoints=Checkpoints(
@@ -63,17 +70,29 @@ def publish(
     *,
     batch_size: int,
     recipe: str,
+    exif_orientation: bool,
     flags: Mapping[str, Any],
     workspace: Workspace,
     report: Reporter,
+    interruption: Interruption,
 ) -> None:
-    """Evaluate, export, and say that it is done; raises NonFiniteLoss instead of publishing a diverged model."""
-    evaluations = {name: _evaluate(learner, sets, name, batch_size) for name in sets.evaluated()}
+    """Evaluate, export, and say that it is done; raises NonFiniteLoss instead of publishing a diverged model.
+
+    While early stopping is on, the weights of the best epoch are what is evaluated and exported.
+    """
+    if learner.best is not None and position.kept is not None:
+        learner.best.restore()
+        if position.history[position.kept - 1]["step"] != position.step:
+            say(f"the weights of epoch {position.kept}, which has the lowest validation loss, are exported")
+    check = interruption.check
+    evaluations = {name: _evaluate(learner, sets, name, batch_size, check) for name in sets.evaluated()}
     for name, evaluation in evaluations.items():
         if not math.isfinite(evaluation.loss):
             raise NonFiniteLoss(f"the {name} loss", position.step)
     trained = learner.running.read() if position.batch else position.last_metrics()
-    export.export_classifier(learner.model, learner.classes, sets.images.size, workspace.model)
+    export.export_classifier(
+        learner.model, learner.classes, sets.images.size, workspace.model, exif_orientation=exif_orientation
+    )
     results.write_classifier(
         workspace,
         recipe=recipe,
@@ -88,5 +107,5 @@ def publish(
     results.mark_success(workspace)
 
 
-def _evaluate(learner: Learner, sets: Sets, name: str, batch_size: int) -> Evaluation:
-    return learner.evaluate(sets.images.batches(sets.evaluated()[name], batch_size))
+def _evaluate(learner: Learner, sets: Sets, name: str, batch_size: int, check: Callable[[], None]) -> Evaluation:
+    return learner.evaluate(sets.images.batches(sets.evaluated()[name], batch_size), check)

@@ -4,6 +4,8 @@ import signal
 from types import FrameType
 from typing import Any, Self
 
+from fovea_trainers.errors import Interrupted
+
 
 class Interruption:
     """Context manager that turns the first SIGTERM or SIGINT into `requested`; a second SIGINT interrupts at once."""
@@ -11,6 +13,11 @@ class Interruption:
     def __init__(self) -> None:
         self.requested = False
         self._previous: dict[signal.Signals, Any] = {}
+
+    def check(self) -> None:
+        """Raise Interrupted if a stop was requested: for work that leaves nothing to save when it is given up."""
+        if self.requested:
+            raise Interrupted("asked to stop; the same command begins again where the newest checkpoint ends")
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):

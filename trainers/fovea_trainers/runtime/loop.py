@@ -4,9 +4,9 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fovea_trainers.errors import Interrupted, NonFiniteLoss
 from fovea_trainers.runtime.checkpoints import Checkpoints
@@ -51,7 +51,11 @@ class Training:
     """(*batch, number of the step): one update of the weights."""
     running: Running
     validate: Callable[[], dict[str, float]]
-    """Metrics with the prefix `val_`; empty when there is no validation set."""
+    """Metrics with the prefix `val_`; empty when there is no validation set. May raise Interrupted."""
+    keep_best: Callable[[], None] | None = None
+    """Called after each epoch with the lowest validation loss so far; None: the best weights are not kept."""
+    unreadable: set[int] = field(default_factory=set)
+    """Numbers of examples that were found to be unreadable: filled by `batches`, and saved with the position."""
 
 
 def train(
@@ -68,6 +72,7 @@ def train(
     resumed = checkpoints.resume()
     say(resumed.message)
     position = resumed.position
+    training.unreadable.update(position.unreadable)
     if schedule.finished(position):
         why = "early stopping has given up" if position.gives_up(schedule.patience) else "every step is done"
         say(f"nothing left to train: {why}; evaluating and exporting once more")
@@ -78,23 +83,34 @@ def train(
         strategy.join()
         training.running.read()  # never a checkpoint of a diverged run
         position.seconds = time.monotonic() - started
+        position.unreadable = sorted(training.unreadable)
         checkpoints.save(position)
 
+    def stop() -> NoReturn:
+        save()
+        raise Interrupted(f"asked to stop; checkpoint {position.step} is written, the same command resumes from it")
+
     with closing(reporter), Summaries(logs, position.history) as summaries:
+
+        def close_epoch() -> None:
+            strategy.join()
+            try:
+                metrics = _close_epoch(training, schedule, position)
+            except Interrupted:  # while it validated: nothing of the epoch's end has happened yet
+                stop()
+            summaries.write(position.history[-1])
+            reporter.epoch(position, metrics)
+
+        if position.batch == schedule.steps_per_epoch:  # stopped while it validated
+            close_epoch()
         while not schedule.finished(position):
             for batch in training.batches(position.epoch, position.batch):
                 if interruption.requested:
-                    save()
-                    raise Interrupted(
-                        f"asked to stop; checkpoint {position.step} is written, the same command resumes from it"
-                    )
+                    stop()
                 position.advance()
                 strategy.schedule(training.step, (*batch, position.step))
                 if position.batch == schedule.steps_per_epoch:
-                    strategy.join()
-                    metrics = _close_epoch(training, schedule, position)
-                    summaries.write(position.history[-1])
-                    reporter.epoch(position, metrics)
+                    close_epoch()
                 else:
                     reporter.step(position, training.running.read)
                 if position.done % schedule.checkpoint_every_steps == 0 or schedule.finished(position):
@@ -113,4 +129,7 @@ def _close_epoch(training: Training, schedule: Schedule, position: Position) -> 
     position.close_epoch(metrics)
     if "val_loss" in metrics:
         position.watch(metrics["val_loss"], min_delta=schedule.min_delta)
+    if training.keep_best is not None and position.is_lowest():
+        training.keep_best()
+        position.kept = position.epoch
     return metrics

@@ -17,20 +17,26 @@ class Running:
     """
 
     def __init__(self) -> None:
-        self._loss = tf.Variable(0.0, name="loss_sum")
-        self._hits = tf.Variable(0, dtype=tf.int64, name="hits")
-        self._count = tf.Variable(0, dtype=tf.int64, name="count")
-        self._bad = tf.Variable(-1, dtype=tf.int64, name="first_bad_step")
+        alike = tf.VariableAggregation.ONLY_FIRST_REPLICA  # every device assigns the sum over all of them
+        self._loss = tf.Variable(0.0, name="loss_sum", aggregation=alike)
+        self._hits = tf.Variable(0, dtype=tf.int64, name="hits", aggregation=alike)
+        self._count = tf.Variable(0, dtype=tf.int64, name="count", aggregation=alike)
+        self._bad = tf.Variable(-1, dtype=tf.int64, name="first_bad_step", aggregation=alike)
         self.variables = [self._loss, self._hits, self._count, self._bad]
 
     def add(self, losses: tf.Tensor, hits: tf.Tensor, step: tf.Tensor) -> None:
-        """Take in one batch: loss and 0/1 hit of every example. Called inside the graph of update number `step`."""
-        batch_loss = tf.reduce_sum(losses)
+        """Take in one batch: loss and 0/1 hit of every example. Called inside the graph of update number `step`.
+
+        On several devices each one calls it with its share of the batch.
+        """
+        batch_loss, hit, count = over_devices(
+            tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), tf.cast(tf.size(losses), tf.float32)
+        )
         first_bad = tf.logical_and(self._bad < 0, tf.logical_not(tf.math.is_finite(batch_loss)))
         self._bad.assign(tf.where(first_bad, step, self._bad))
         self._loss.assign_add(batch_loss)
-        self._hits.assign_add(tf.reduce_sum(tf.cast(hits, tf.int64)))
-        self._count.assign_add(tf.size(losses, out_type=tf.int64))
+        self._hits.assign_add(tf.cast(hit, tf.int64))
+        self._count.assign_add(tf.cast(count, tf.int64))
 
     def read(self) -> dict[str, float]:
         """Means over the epoch so far; raises NonFiniteLoss with the first step at which the loss was not a number."""
@@ -44,6 +50,14 @@ class Running:
         self._loss.assign(0.0)
         self._hits.assign(0)
         self._count.assign(0)
+
+
+def over_devices(*shares: tf.Tensor) -> list[tf.Tensor]:
+    """Sums over the devices of a strategy, of float32 scalars that each has of its own; without one, the scalars."""
+    if not tf.distribute.has_strategy():
+        return list(shares)
+    context = tf.distribute.get_replica_context()
+    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(shares)))
 
 
 def require_finite(weights: Iterable[tf.Variable], step: int) -> None:

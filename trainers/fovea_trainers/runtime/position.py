@@ -30,6 +30,10 @@ class Position:
     """Lowest validation loss so far."""
     waited: int = 0
     """Epochs since then."""
+    kept: int | None = None
+    """Epoch whose weights the checkpoint holds as the best ones; None: it holds none."""
+    unreadable: list[int] = field(default_factory=list)
+    """Examples that were found to be unreadable, by number."""
     seconds: float = 0.0
     """Training time of all attempts."""
     history: list[dict[str, float]] = field(default_factory=list)
@@ -65,6 +69,11 @@ class Position:
     def last_metrics(self) -> dict[str, float]:
         """Those of the last finished epoch; empty before."""
         return metrics_of(self.history[-1]) if self.history else {}
+
+    def is_lowest(self) -> bool:
+        """Whether the last epoch's validation loss is lower than that of the weights that are kept."""
+        last = self.history[-1].get("val_loss")
+        return last is not None and (self.kept is None or last < self.history[self.kept - 1]["val_loss"])
 
     @property
     def best_epoch(self) -> int | None:

@@ -42,20 +42,31 @@ def write_classifier(
 ) -> None:
     """Write evaluation.json, whose `metrics` a ModelVersion records, and the learning curves.
 
-    `bestEpoch` may lie before the last epoch, whose weights are exported (ADR 40).
+    `exportedEpoch` is the epoch whose weights the model has (null: those of the last step, within an epoch), and
+    `exportedStep` the number of updates they have seen in this run. `bestEpoch` has the lowest validation loss; it is
+    another one only where the best weights were not kept (ADR 40).
     """
     classes = list(sets.images.classes)
+    last = position.epoch if position.batch == 0 else None
+    exported = last if position.kept is None else position.kept
+    exported_step = position.step if position.kept is None else int(position.history[position.kept - 1]["step"])
     document = {
         "recipe": recipe,
         "metrics": headline(evaluations, trained),
         "classes": classes,
-        "images": {"train": len(sets.train), "val": len(sets.validation), "test": len(sets.test)},
-        "unreadable": sets.unreadable,
+        "images": {
+            "train": sets.readable(sets.train),
+            "val": sets.readable(sets.validation),
+            "test": sets.readable(sets.test),
+        },
+        "unreadable": len(sets.images.unreadable),
         "epochs": position.epoch,
         "steps": position.done,
         "seconds": round(position.seconds, 3),
         "stoppedEarly": stopped_early,
         "bestEpoch": position.best_epoch,
+        "exportedEpoch": exported,
+        "exportedStep": exported_step - position.start,
         "sets": {name: evaluation.to_json(classes) for name, evaluation in evaluations.items()},
         "history": position.history,
         "flags": dict(flags),

@@ -1,15 +1,21 @@
 """Where steps run. The loop schedules steps and joins before it saves; it never asks where the variables live.
 
-`Single` runs a step where the loop runs. A parameter-server strategy hands it to a coordinator's workers instead:
+`Single` runs a step where the loop runs, `Mirrored` (mirrored.py) on every GPU of the machine.
+A parameter-server strategy hands it to a coordinator's workers instead:
 `schedule` then returns at once, and `join` waits until every scheduled step is applied.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_trainers.errors import TrainerError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Step = Callable[..., None]
 
@@ -19,6 +25,9 @@ class Strategy(Protocol):
 
     def scope(self) -> AbstractContextManager[Any]:
         """Variables are made in here."""
+
+    def build(self, update: Callable[..., None], *signature: tf.TensorSpec) -> Step:
+        """An update of (*tensors of a batch, number of the step), written for one device, as a step."""
 
     def schedule(self, step: Step, batch: tuple[Any, ...]) -> None:
         """Run one step on a batch, now or soon."""
@@ -34,6 +43,12 @@ class Single:
         """No placement of its own."""
         return nullcontext()
 
+    def build(self, update: Callable[..., None], *signature: tf.TensorSpec) -> Step:
+        """One graph for batches of any size."""
+        from fovea_trainers.runtime.graph import traced
+
+        return traced(*signature)(update)
+
     def schedule(self, step: Step, batch: tuple[Any, ...]) -> None:
         """Run the step now."""
         step(*batch)
@@ -42,8 +57,11 @@ class Single:
         """Every step was applied when `schedule` returned."""
 
 
-def select(tf_config: str | None) -> Strategy:
-    """The strategy for the value of TF_CONFIG; raises TrainerError for a cluster: recipes train in one process."""
+def select(tf_config: str | None, gpus: int = 0) -> Strategy:
+    """The strategy for the value of TF_CONFIG and the number of GPUs that TensorFlow sees.
+
+    Raises TrainerError for a cluster: recipes train in one process.
+    """
     try:
         spec = ClusterSpec.from_env(tf_config)
     except ValueError as error:
@@ -51,4 +69,8 @@ def select(tf_config: str | None) -> Strategy:
     tasks = sum(len(addresses) for addresses in spec.cluster.values()) if spec else 1
     if tasks > 1:
         raise TrainerError(f"TF_CONFIG names {tasks} tasks, but recipes train in one process: set distribution: Single")
+    if gpus > 1:
+        from fovea_trainers.runtime.mirrored import Mirrored
+
+        return Mirrored()
     return Single()

@@ -1,0 +1,71 @@
+"""Early stopping exports the weights of the best epoch, also of a run that was killed between the best and the last."""
+
+import pytest
+import tensorflow as tf
+from fovea_api.contract import exit_codes
+from support import training
+
+RISING = (
+    "--early-stopping",
+    "--no-augment",
+    "--learning-rate=0.3",
+    "--optimizer=sgd",
+    "--patience=50",
+    "--epochs=4",
+    "--seed=3",
+)
+"""Too large a rate: the validation loss does not end at its lowest."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return training.write_pictures(tmp_path_factory.mktemp("data"), per_class=10)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data):
+    root = tmp_path_factory.mktemp("whole")
+    assert training.train(root, data, *RISING) == exit_codes.OK
+    return root
+
+
+def weights(root):
+    return [w.numpy().tobytes() for w in tf.saved_model.load(str(training.model_folder(root))).weights]
+
+
+def lowest(document):
+    return min(document["history"], key=lambda entry: entry["val_loss"])
+
+
+def test_the_epoch_with_the_lowest_validation_loss_is_exported_and_evaluated(whole):
+    document = training.evaluation(whole)
+    best = lowest(document)
+    assert best["epoch"] < document["epochs"], "else this test shows nothing"
+    assert document["exportedEpoch"] == document["bestEpoch"] == best["epoch"]
+    assert document["exportedStep"] == best["step"]
+    assert document["metrics"]["val_loss"] == pytest.approx(best["val_loss"], rel=1e-6)
+
+
+def test_without_the_flag_the_last_weights_are_exported_and_kept_once(tmp_path, data, whole):
+    assert training.train(tmp_path, data, *RISING, "--no-restore-best") == exit_codes.OK
+    document = training.evaluation(tmp_path)
+    assert (document["exportedEpoch"], document["exportedStep"]) == (4, document["steps"])
+    assert document["bestEpoch"] == training.evaluation(whole)["bestEpoch"]
+    assert document["metrics"]["val_loss"] == document["history"][-1]["val_loss"]
+    assert weights(tmp_path) != weights(whole)
+    assert not training.trained_bytes(tmp_path, "best/")
+    assert training.trained_bytes(tmp_path, "model/") == training.trained_bytes(whole, "model/")
+
+
+def test_a_run_that_ends_between_the_best_and_the_last_epoch_goes_on_to_the_same_model(tmp_path, data, whole):
+    document = training.evaluation(whole)
+    between = document["exportedStep"] + 2
+    assert between < document["steps"]
+    assert training.train(tmp_path, data, *RISING, f"--max-steps={between}") == exit_codes.OK
+    assert training.evaluation(tmp_path)["exportedEpoch"] == document["exportedEpoch"]
+    assert weights(tmp_path) == weights(whole)
+    assert training.train(tmp_path, data, *RISING) == exit_codes.OK
+    assert training.trained_bytes(tmp_path) == training.trained_bytes(whole)
+    assert training.trained_bytes(whole, "best/")
+    assert weights(tmp_path) == weights(whole)
+    assert training.evaluation(tmp_path)["history"] == document["history"]

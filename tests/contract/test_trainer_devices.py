@@ -1,0 +1,117 @@
+"""Several devices in one process: they reach what one reaches, and go on from each other's checkpoints."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+PROGRAM = """
+import json, sys
+import numpy as np, tensorflow as tf
+from pathlib import Path
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+tf.config.experimental.enable_op_determinism()
+import keras
+from fovea_trainers.runtime import optimizers
+from fovea_trainers.runtime.best import Best
+from fovea_trainers.runtime.checkpoints import Checkpoints, Run
+from fovea_trainers.runtime.classification import Learner
+from fovea_trainers.runtime.export import export_classifier
+from fovea_trainers.runtime.metrics import Running
+from fovea_trainers.runtime.mirrored import Mirrored
+from fovea_trainers.runtime.position import Position
+from fovea_trainers.runtime.strategy import Single
+
+root = Path(sys.argv[1])
+noise = np.random.default_rng(3)
+PICTURES = noise.integers(0, 256, (23, 8, 8, 3)).astype(np.float32)
+LABELS = noise.integers(0, 3, 23).astype(np.int32)
+
+
+def learner(place, dropout):
+    keras.utils.set_random_seed(1)
+    with place.scope():
+        layers = keras.layers
+        model = keras.Sequential(
+            [layers.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3, activation="relu"),
+             layers.MaxPooling2D(2), layers.Dropout(dropout), layers.Flatten(), layers.Dense(3)]
+        )
+        optimizer = optimizers.build("sgd", 0.05, decay=0.01, momentum=0.9)
+        optimizer.build(model.trainable_variables)
+        best = Best([weight.value for weight in model.weights])
+        return Learner(model, optimizer, Running(), ["a", "b", "c"], best)
+
+
+def train(place, steps, dropout=0.0, start=0, folder=None):
+    made = learner(place, dropout)
+    store = None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        store = Checkpoints(folder, run=Run({}, {}, "sgd"), keep=3, variables=made.variables())
+        start = store.resume().position.step
+    step = made.train_step(place)
+    for number in range(start, steps):
+        first = 10 * (number % 3)  # batches of 10, 10 and 3 examples, and one of 1, and one of none
+        size = {7: 1, 8: 0}.get(number, 10)
+        place.schedule(step, (tf.constant(PICTURES[first:first + size]), tf.constant(LABELS[first:first + size]), number + 1))
+    place.join()
+    if store is not None:
+        made.best.keep()
+        store.save(Position(step=steps, epoch=1, kept=1, history=[{"epoch": 1, "step": steps}]))
+    evaluation = made.evaluate([(tf.constant(PICTURES), tf.constant(LABELS))])
+    weights = [np.asarray(weight.value.read_value()).tolist() for weight in made.model.weights]
+    return made, {"weights": weights, "running": made.running.read(), "loss": evaluation.loss}
+
+
+two = ["CPU:0", "CPU:1"]
+answers = {"one": train(Single(), 12)[1], "two": train(Mirrored(two), 12)[1]}
+train(Mirrored(two), 5, folder=root / "a")
+answers["two, then one"] = train(Single(), 12, folder=root / "a")[1]
+train(Mirrored(two), 5, folder=root / "b")
+answers["two, then two"] = train(Mirrored(two), 12, folder=root / "b")[1]
+answers["dropout"] = train(Mirrored(two), 12, 0.5)[1]
+train(Mirrored(two), 5, 0.5, folder=root / "c")
+made, answers["dropout, resumed"] = train(Mirrored(two), 12, 0.5, folder=root / "c")
+made.best.restore()
+export_classifier(made.model, made.classes, 8, root / "model", exif_orientation=True)
+served = tf.saved_model.load(str(root / "model")).signatures["pixels"](pixels=tf.constant(PICTURES))["scores"]
+answers["served"] = np.abs(served.numpy() - tf.nn.softmax(made.model(PICTURES)).numpy()).max().item()
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    root = tmp_path_factory.mktemp("devices")
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(root)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def assert_equal(ours, theirs, *, exact):
+    for one, other in zip(ours["weights"], theirs["weights"], strict=True):
+        assert np.array_equal(one, other) if exact else np.allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert np.isclose(ours["loss"], theirs["loss"], rtol=0 if exact else 1e-4, atol=0 if exact else 1e-5)
+
+
+def test_two_devices_reach_what_one_reaches_with_batches_that_do_not_divide_and_empty_ones(answers):
+    assert_equal(answers["two"], answers["one"], exact=False)
+    assert np.isclose(answers["two"]["running"]["loss"], answers["one"]["running"]["loss"], rtol=1e-4)
+    assert answers["two"]["running"]["accuracy"] == answers["one"]["running"]["accuracy"]
+
+
+def test_a_checkpoint_of_two_devices_is_continued_by_one(answers):
+    assert_equal(answers["two, then one"], answers["one"], exact=False)
+
+
+def test_two_devices_resume_to_the_bit_dropout_included(answers):
+    assert_equal(answers["two, then two"], answers["two"], exact=True)
+    assert_equal(answers["dropout, resumed"], answers["dropout"], exact=True)
+
+
+def test_what_two_devices_trained_is_exported_and_served(answers):
+    assert answers["served"] < 1e-5

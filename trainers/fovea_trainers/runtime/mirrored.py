@@ -1,0 +1,54 @@
+"""Several GPUs of one machine: every one holds all weights, and takes its share of each batch.
+
+An update sees the whole batch: gradients and sums are added over the GPUs, so that what is learned does not depend on
+their number, but for the rounding of sums and for dropout, whose masks are drawn for each share.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tensorflow as tf
+from fovea_trainers.runtime.strategy import Step
+
+
+class Mirrored:
+    """One process, several devices of it; `devices` as TensorFlow names them, or None for all GPUs."""
+
+    def __init__(self, devices: Sequence[str] | None = None) -> None:
+        self._strategy = tf.distribute.MirroredStrategy(devices)
+        self.replicas: int = self._strategy.num_replicas_in_sync
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Variables made in here exist once on every device."""
+        scope: AbstractContextManager[Any] = self._strategy.scope()
+        return scope
+
+    def build(self, update: Callable[..., None], *_signature: tf.TensorSpec) -> Step:
+        """An update of (*tensors of a batch, number of the step) as a step that divides the batch among the devices."""
+        strategy = self._strategy
+
+        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+        def everywhere(*shares: Any) -> None:
+            strategy.run(update, args=shares)
+
+        def step(*batch: Any) -> None:
+            *tensors, number = batch
+            everywhere(*(self._shares(tensor) for tensor in tensors), tf.constant(number, tf.int64))
+
+        return step
+
+    def schedule(self, step: Step, batch: tuple[Any, ...]) -> None:
+        """Run the step now."""
+        step(*batch)
+
+    def join(self) -> None:
+        """Every step was applied when `schedule` returned."""
+
+    def _shares(self, tensor: tf.Tensor) -> Any:
+        """A tensor [n, …] in parts as equal as can be, one a device; a part may be empty."""
+        whole, more = divmod(int(tensor.shape[0]), self.replicas)
+        parts = tf.split(tensor, [whole + (i < more) for i in range(self.replicas)])
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group]
+        )
