@@ -73,12 +73,12 @@ def test_an_error_inside_a_graph_has_an_exit_code_and_a_remedy(kind, message, co
 
 
 def test_every_error_of_tensorflow_stands_in_the_table():
-    kinds = {value for value in vars(tf.errors).values() if isinstance(value, type) and value is not tf.errors.OpError}
-    assert {kind.__name__ for kind in kinds} == set(failures.OF_TENSORFLOW)
+    kinds = {value for value in vars(tf.errors).values() if isinstance(value, type)} - {tf.errors.OpError}
+    assert {kind.__name__ for kind in kinds if issubclass(kind, tf.errors.OpError)} == set(failures.OF_TENSORFLOW)
 
 
 REAL = {
-    "too large a tensor": (lambda: tf.zeros(tf.fill([5], 1 << 11)), FINAL, "--batch-size"),
+    "too large a tensor": (lambda: tf.zeros(tf.fill([3], 1 << 15)), FINAL, "--batch-size"),
     "a picture that is none": (lambda: tf.io.decode_image(b"<html>"), FINAL, "data or the flags"),
     "a missing file": (lambda: tf.io.read_file("/nowhere/at/all"), FINAL, "is gone"),
 }

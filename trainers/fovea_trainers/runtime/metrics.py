@@ -40,10 +40,13 @@ class Running:
 
     def read(self) -> dict[str, float]:
         """Means over the epoch so far; raises NonFiniteLoss with the first step at which the loss was not a number."""
-        if (bad := int(self._bad)) >= 0:
+        bad, count, hits, loss = (
+            variable.read_value() for variable in (self._bad, self._count, self._hits, self._loss)
+        )
+        if (bad := int(bad)) >= 0:
             raise NonFiniteLoss("the loss", bad)
-        count = max(int(self._count), 1)
-        return {"loss": float(self._loss) / count, "accuracy": int(self._hits) / count}
+        count = max(int(count), 1)
+        return {"loss": float(loss) / count, "accuracy": int(hits) / count}
 
     def reset(self) -> None:
         """A new epoch begins."""
