@@ -185,7 +185,7 @@ def _learner(config: Config, classes: Sequence[str], *, best: bool) -> Learner:
     decay = config.learning_rate / config.epochs if config.decay is None else config.decay
     optimizer = optimizers.build(config.optimizer, config.learning_rate, decay=decay, momentum=config.momentum)
     optimizer.build(model.trainable_variables)
-    kept = Best([weight.value for weight in model.weights]) if best else None
+    kept = Best([variable.value for variable in model.variables]) if best else None
     return Learner(model, optimizer, Running(), classes, kept)
 
 
