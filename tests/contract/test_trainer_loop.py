@@ -97,7 +97,7 @@ UNREADABLE = {
     "an unknown field of the position": lambda state: state["position"].update(batches=1),
     "no run": lambda state: state.pop("run"),
     "an unknown field of the run": lambda state: state["run"].update(name="x"),
-    "another format": lambda state: state.update(format=2),
+    "another format": lambda state: state.update(format=99),
 }
 
 
