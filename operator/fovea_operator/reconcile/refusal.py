@@ -114,7 +114,10 @@ def cause_of(said: str, machine_type: str) -> str:
 def _missing(kind: str, name: str, machine_type: str) -> str:
     make = f"There is no {kind} {name}"
     if kind == "ServiceAccount":
-        return f"{make} in the namespace: create it (kubectl create serviceaccount {name}), or cancel and correct spec.pod."
+        return (
+            f"{make} in the namespace: create it (kubectl create serviceaccount {name}), or name another in spec.pod (of a "
+            "job: cancel it and submit a new one)."
+        )
     if kind == "PriorityClass":
         return f"{make}: it comes from MachineType {machine_type} (platform team) or from spec.pod. Create it, or correct the name."
     return f"{make}: ask the platform team to correct spec.runtimeClassName of MachineType {machine_type}, or to create it."
