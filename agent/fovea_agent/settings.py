@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from fovea_api.contract import environment, names, storage
+from fovea_api.contract import environment, labels, names, storage
 
 from fovea_agent.errors import KeyMissing, Misconfigured
 
@@ -75,8 +75,9 @@ class StoreAccess:
         if directory.is_dir() and all(entry.name.startswith("..") for entry in directory.iterdir()):
             raise KeyMissing(
                 f"namespace {namespace} has no key of the object store, since it has no Secret "
-                f"{names.OBJECT_STORE_SECRET}: the platform team adds {namespace} to objectStore.namespaces of Fovea's "
-                "chart, or makes the Secret"
+                f"{names.OBJECT_STORE_SECRET}: with Fovea's own store the platform team labels the namespace "
+                f"(kubectl label namespace {namespace} {labels.OBJECT_STORE}={labels.OBJECT_STORE_ENABLED}), with another "
+                "store it makes the Secret"
             )
 
         def optional(key: str) -> str:

@@ -441,3 +441,20 @@ def test_a_job_that_was_deleted_before_it_is_waited_for_is_known_by_its_events(
         assert ran.code == 1
         assert f"is deleted: it {state} at 2026-01-01T10:00:05Z ({reason})" in ran.err
         assert f"fovea jobs download digits@u-1 -n {cluster.namespace}" in ran.err
+
+
+def test_what_a_deleted_job_left_is_named_at_submission(run: Run, cluster: Cluster) -> None:
+    cluster.create(training_job("prep"))
+    uid = (cluster.get("TrainingJob", "prep") or {})["metadata"]["uid"]
+    address = run("jobs", "delete", "prep", "--yes").out.split()[-1]
+    assert address == f"job://prep@{uid}"
+    recipe = ("--recipe", "image-classifier")
+    ran = run(
+        "jobs", "submit", "prep", *recipe, "--input", f"data={address}/output", "--checkpoint-from", "prep@latest"
+    )
+    assert ran.code == 0, ran.err
+    spec = (cluster.get("TrainingJob", "prep") or {})["spec"]
+    assert (spec["inputs"]["data"], spec["checkpoint"]["from"]) == (f"{address}/output", "job://prep@latest")
+    ran = run("jobs", "submit", "other", *recipe, "--input", "data=job://prep@monday/output")
+    assert ran.code != 0
+    assert "spec.inputs.data" in ran.err

@@ -97,7 +97,7 @@ def test_a_namespace_without_a_key_is_told_so_and_who_makes_one(pod: TrainingPod
     (pod.keys / "..data").symlink_to("..2026_11_21_10_00_00.1")
     ended = pod.fetch()
     assert (ended.code, ended.termination.reason) == (exit_codes.KEY_REFUSED, "KeyMissing")
-    for word in (pod.plan.namespace, "Secret fovea-object-store", "objectStore.namespaces"):
+    for word in (pod.plan.namespace, "Secret fovea-object-store", "kubectl label namespace"):
         assert word in ended.termination.message
 
 

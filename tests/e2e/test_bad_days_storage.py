@@ -259,7 +259,7 @@ def test_in_a_namespace_without_a_key_the_job_says_which_secret_is_missing_and_w
             status = jobs.ended("keyless", "FAILED", seconds=120)
             failed = jobs.condition(status, "Failed")
             assert failed["reason"] == "KeyMissing"
-            for part in (f"namespace {unique}", names.OBJECT_STORE_SECRET, "objectStore.namespaces"):
+            for part in (f"namespace {unique}", names.OBJECT_STORE_SECRET, "kubectl label namespace"):
                 assert part in failed["message"]
     finally:
         cluster.kubectl("delete", "namespace", unique, "--wait=false")

@@ -125,7 +125,7 @@ _REMEDIES = {
     JobReason.PROGRAM_FAILED: "the program itself failed: its last lines say why",
     JobReason.BACKOFF_LIMIT_EXCEEDED: "the last failure is the cause; a higher --backoff-limit gives it more attempts",
     JobReason.INPUT_MISSING: "upload the input (`fovea data upload DIR NAME`) or correct its URI, then submit anew",
-    JobReason.KEY_MISSING: "ask the platform team for the Secret fovea-object-store in this namespace, then submit anew",
+    JobReason.KEY_MISSING: "ask the platform team for a key of the object store in this namespace, as the message says, then submit anew",
     JobReason.KEY_REFUSED: "ask the platform team to renew the Secret fovea-object-store of this namespace",
     JobReason.STORE_UNREACHABLE: "ask the platform team whether the object store is up, then submit anew",
     JobReason.MAX_RUNNING_SECONDS: "submit it anew with a higher --max-running and --checkpoint-from this job",
