@@ -18,7 +18,7 @@ RUN := $(UV) run --frozen --no-sync
 DEV := PYTHONPATH=dev $(PYTHON) -m fovea_dev
 ARGS ?=
 
-.PHONY: help setup check format test test-all generate verify prerequisites up down status images deploy undeploy demo bench
+.PHONY: help setup check format test test-all ranges generate verify prerequisites up down status images deploy undeploy demo bench
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,10 @@ verify: setup ## generate and fail when that changed a generated file or made a 
 test: setup ## all tests: unit, contract, cluster, chart, e2e
 	@$(PYTHON) dev/run_tests.py $(ARGS)
 
-test-all: setup ## all tests and the wide matrices
+ranges: $(UV) ## the client's tests with the oldest and the newest versions of what it depends on
+	@PYTHONPATH=dev $(PYTHON) dev/check_ranges.py
+
+test-all: setup ranges ## all tests and the wide matrices
 	@$(PYTHON) dev/run_tests.py --wide $(ARGS)
 
 up: ## start the cluster (a real one-node Kubernetes; FOVEA_KUBECONFIG uses another)

@@ -50,7 +50,7 @@ RUN_BY = {
     r"make (status|help|prerequisites|check|deploy)": MADE,
     r"make (up|up deploy|setup|images)": MADE,  # before a `make deploy`
     r"make (generate|verify)": FRESH,
-    r"make (format|undeploy|bench)( .*)?": TARGETS,
+    r"make (format|undeploy|bench|ranges)( .*)?": TARGETS,
     r"python3 -m venv ~/\.venvs/fovea && \. ~/\.venvs/fovea/bin/activate": FIVE,
     r"pip install \./api \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from . import object_names
 from .api_errors import Target, from_failure, from_response
@@ -19,6 +20,7 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT = (5.0, 60.0)
 """Seconds to connect and between two pieces of an answer."""
 _WATCH_SECONDS = 240
+_USER_AGENT = "fovea-client"
 
 
 def in_pod() -> bool:
@@ -167,15 +169,18 @@ class Cluster:
     ) -> Any:
         api = self.api
         with self._answered(target):
-            request = api.param_serialize(
+            # Of the package only what all its versions have: its connections, their trust and their credentials.
+            headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": _USER_AGENT}
+            for setting in api.configuration.auth_settings().values():
+                headers[setting["key"]] = setting["value"]
+            response = api.rest_client.pool_manager.request(
                 method,
-                path,
-                query_params=list((query or {}).items()),
-                header_params={"Accept": "application/json", "Content-Type": content_type},
-                body=body,
-                auth_settings=["BearerToken"],
+                f"{api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else ""),
+                body=None if body is None else json.dumps(api.sanitize_for_serialization(body)),
+                headers=headers,
+                timeout=_urllib3_timeout(timeout),
+                preload_content=False,
             )
-            response = api.call_api(*request, _request_timeout=timeout).response
             if response.status >= 400:
                 raise from_response(target, response.status, response.data)
         return response
@@ -190,7 +195,7 @@ class Cluster:
                 api = client.ApiClient(configuration)
             else:
                 api = config.new_client_from_config(config_file=self._config_file(), context=self._context)
-        api.user_agent = "fovea-client"
+        api.user_agent = _USER_AGENT
         return api
 
     @contextmanager
@@ -233,6 +238,12 @@ class Cluster:
             contexts, active = config.list_kube_config_contexts(self._config_file())
         chosen = next((c for c in contexts if c["name"] == self._context), active) if self._context else active
         return str((chosen or {}).get("context", {}).get("namespace") or "default")
+
+
+def _urllib3_timeout(seconds: tuple[float, float]) -> Any:
+    import urllib3
+
+    return urllib3.Timeout(connect=seconds[0], read=seconds[1])
 
 
 def _users_config() -> Path:
