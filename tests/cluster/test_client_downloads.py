@@ -245,8 +245,8 @@ def test_a_data_set_is_listed_comes_back_and_is_deleted(run: Run, cluster: Clust
     assert run("data", "download", "pets", "--format", "json").ok().json()["skipped"] == 3
     kept = run("data", "delete", "pets", stdin="n\n")
     assert kept.code == 1
-    assert f"Delete data set pets (3 files, 3.1 kB, s3://fovea/{cluster.namespace}/datasets/pets) for good?" in kept.err
-    assert run("data", "delete", "pets", "--yes").ok().out.startswith("Deleted data set pets: 3 files (3.1 kB)")
+    assert f"Delete data set pets (3 files, 3.5 kB, s3://fovea/{cluster.namespace}/datasets/pets) for good?" in kept.err
+    assert run("data", "delete", "pets", "--yes").ok().out.startswith("Deleted data set pets: 3 files (3.5 kB)")
     assert [one["name"] for one in run("data", "list", "--format", "json").ok().json()] == ["pets-2"]
     for verb in ("download", "delete"):
         gone = run("data", verb, "pets", *(["--yes"] if verb == "delete" else []))
