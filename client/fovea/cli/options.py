@@ -70,7 +70,7 @@ def store_options(command: F) -> F:
         metavar="URL",
         help="Object store, for example https://s3.example.com. Default: $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, "
         "then the namespace's Secret fovea-object-store, through a port-forward where it is inside the cluster. "
-        "Its bucket: $FOVEA_BUCKET, then the Secret's; fovea where keys and endpoint are given and no Secret is read.",
+        'Its bucket: $FOVEA_BUCKET, then the Secret\'s, or "fovea" where keys and endpoint are given and no Secret is read.',
     )(command)
 
 
