@@ -194,6 +194,7 @@ def test_every_pod_meets_the_restricted_standard(chart: Chart, default_manifests
         "Deployment/fovea-namespace-keys",
         "Deployment/fovea-operator",
         "StatefulSet/fovea-object-store",
+        "Job/fovea-check-store",
         "Job/fovea-installer",
         "Job/fovea-provision",
         "Pod/fovea-ready",

@@ -99,6 +99,7 @@ def pod_templates(manifests: list[Manifest]) -> dict[str, Manifest]:
         elif "template" in item.get("spec", {}):
             template = copy.deepcopy(item["spec"]["template"])
             claims = [claim["metadata"]["name"] for claim in item["spec"].get("volumeClaimTemplates", ())]
-            template["spec"]["volumes"] += [{"name": name, "emptyDir": {}} for name in claims]
+            volumes = template["spec"].setdefault("volumes", [])
+            volumes += [{"name": name, "emptyDir": {}} for name in claims]
             found[title] = template
     return found
