@@ -54,12 +54,15 @@ A call that runs alone costs nearly twice what it does among others; a model tha
 
 @dataclass(frozen=True, slots=True)
 class BatchingSettings:
-    """Limits of batching; `wait_seconds` is how long a batch that is not full may wait for more calls."""
+    """Limits of batching; `wait_seconds` is how long a batch that is not full may wait for more calls.
+
+    Rows that wait are bounded only where a batching file says so: `memory.RequestMemory` bounds bytes.
+    """
 
     enabled: bool = True
     most_rows: int = 32
     runners: int = 2
-    most_waiting_rows: int = 32 * 64
+    most_waiting_rows: int | None = None
     wait_seconds: float = 0.0
     pool_name: str = "model_server_batch_threads"
 
@@ -141,7 +144,8 @@ class Batcher:
         rows = 0 if alone else signature.shareable_rows(feeds, outputs)
         batchable = rows > 0
         rows = max(1, rows)
-        if self._waiting.rows + rows > self.settings.most_waiting_rows and self._waiting:
+        most = self.settings.most_waiting_rows
+        if most is not None and self._waiting and self._waiting.rows + rows > most:
             raise unavailable(QUEUE_FULL)
         key: Hashable = (
             (id(servable), signature.name, outputs, tuple((f.dtype, f.shape[1:]) for f in feeds))

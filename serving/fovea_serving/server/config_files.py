@@ -125,11 +125,11 @@ def read_batching(path: str, cores: int) -> BatchingSettings:
         return value
 
     rows = number("max_batch_size", default.most_rows)
-    batches = number("max_enqueued_batches", default.most_waiting_rows // default.most_rows)
+    batches = number("max_enqueued_batches", 1) if message.HasField("max_enqueued_batches") else None
     return BatchingSettings(
         most_rows=rows,
         runners=number("num_batch_threads", default.runners),
-        most_waiting_rows=rows * batches,
+        most_waiting_rows=None if batches is None else rows * batches,
         wait_seconds=number("batch_timeout_micros", 0) / 1e6,
         pool_name=message.thread_pool_name.value or default.pool_name,
     )

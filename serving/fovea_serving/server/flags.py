@@ -77,6 +77,11 @@ class Settings:
     rest_api_max_body_values: int = _flag(
         1_000_000, "Fovea only: most values (commas and brackets) in the body of a REST request", within=_FROM_1
     )
+    max_waiting_bytes: int = _flag(
+        512 * 2**20,
+        "Fovea only: bytes of requests that wait or run, over both ports; more are answered UNAVAILABLE",
+        within=_FROM_1,
+    )
     monitoring_config_file: str = _flag("", "text proto MonitoringConfig; without it metrics are at the usual path")
     enable_grpc_healthcheck_service: bool = _flag(True, "serve grpc.health.v1")
     grpc_channel_arguments: str = _flag("", "comma-separated name=value arguments of the gRPC server")

@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     model_management_pb2,
     model_service_pb2_grpc,
+    predict_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -21,6 +22,7 @@ from fovea_serving.server import config_files
 from fovea_serving.server.errors import LONGEST_MESSAGE, ServingError, internal, permission_denied
 from fovea_serving.server.inference import Inference, deadline_in
 from fovea_serving.server.models import Models
+from fovea_serving.server.predict import ProtoForm
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
     async def Predict(self, request: Any, context: Any) -> Any:
         """Tensors in, tensors out."""
         deadline = deadline_in(context.time_remaining())
-        return await _answered(context, self._inference.predict(request, deadline, ENTRYPOINT))
+        form = ProtoForm(request, self._inference.as_content)
+        return await _answered(context, self._inference.predict(request.model_spec, form, deadline, ENTRYPOINT))
 
     async def Classify(self, request: Any, context: Any) -> Any:
         """Examples in, classes and scores out."""
@@ -128,6 +131,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:
         """Signatures of a loaded version."""
         return await _answered(context, _now(self._inference.metadata, request))
+
+
+def predict_handler(prediction: PredictionService) -> grpc.GenericRpcHandler[Any, Any]:
+    """Predict with answers that are serialised already; found before the handler of the generated code."""
+    method = grpc.unary_unary_rpc_method_handler(
+        prediction.Predict, request_deserializer=predict_pb2.PredictRequest.FromString, response_serializer=bytes
+    )
+    return grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": method})
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
@@ -178,6 +189,7 @@ class GrpcServer:
         self.under_way = UnderWay()
         self._server = aio.server(options=options, interceptors=[self.under_way])
         prediction = PredictionService(inference)
+        self._server.add_generic_rpc_handlers((predict_handler(prediction),))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, self._server)
         model = ModelService(inference, models, may_reload=may_reload)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(model, self._server)

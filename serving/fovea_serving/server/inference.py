@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tensorflow_serving.apis import (
@@ -15,12 +15,15 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from fovea_serving.server import examples, predict
+from fovea_serving.server import examples
 from fovea_serving.server.batching import Batcher
+from fovea_serving.server.conversion import Converters, is_large
 from fovea_serving.server.errors import invalid_argument
 from fovea_serving.server.examples import LENIENT, ExampleCall, ExampleRules
+from fovea_serving.server.memory import RequestMemory
 from fovea_serving.server.metrics import Metrics
 from fovea_serving.server.models import Models
+from fovea_serving.server.predict import Form, Prediction, Written_co
 from fovea_serving.server.servable import Servable
 
 SIGNATURE_DEFINITIONS: Final = "signature_def"
@@ -35,21 +38,32 @@ class Inference:
     metrics: Metrics
     as_content: bool = False
     rules: ExampleRules = LENIENT
+    converters: Converters = field(default_factory=Converters)
+    memory: RequestMemory = field(default_factory=RequestMemory)
 
-    async def predict(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
-        """PredictResponse; raises ServingError."""
-        name = request.model_spec.name
-        with self.metrics.request(name, "Predict", entrypoint), self.models.use(request.model_spec) as found:
-            version, servable = found
-            call = predict.prepare(servable, request)
+    async def predict(self, spec: Any, form: Form[Written_co], deadline: float | None, entrypoint: str) -> Written_co:
+        """The answer in the form in which the request came; raises ServingError. Large ones are written on a thread."""
+        name = spec.name
+        with (
+            self.metrics.request(name, "Predict", entrypoint),
+            self.models.use(spec) as (version, servable),
+            self.memory.hold(form.size),
+        ):
+            call = await self.converters.call(form.large, form.read, servable.signatures)
             ran = await self.batcher.run(servable, call.signature, call.feeds, call.outputs, deadline)
             self.metrics.ran(name, "Predict", ran.seconds)
-            return predict.reply(name, version, call, ran.values, as_content=self.as_content)
+            outputs = dict(zip(call.outputs, ran.values, strict=True))
+            prediction = Prediction(name, version, call.signature.name, outputs)
+            return await self.converters.call(is_large(ran.values), form.write, prediction)
 
     async def classify(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
         """ClassificationResponse; raises ServingError."""
         name = request.model_spec.name
-        with self.metrics.request(name, "Classify", entrypoint), self.models.use(request.model_spec) as found:
+        with (
+            self.metrics.request(name, "Classify", entrypoint),
+            self.models.use(request.model_spec) as found,
+            self.memory.hold(request.ByteSize()),
+        ):
             version, servable = found
             call = examples.prepare_classify(servable, request, self.rules)
             values = await self._run_examples(name, "Classify", servable, call, deadline)
@@ -60,7 +74,11 @@ class Inference:
     async def regress(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
         """RegressionResponse; raises ServingError."""
         name = request.model_spec.name
-        with self.metrics.request(name, "Regress", entrypoint), self.models.use(request.model_spec) as found:
+        with (
+            self.metrics.request(name, "Regress", entrypoint),
+            self.models.use(request.model_spec) as found,
+            self.memory.hold(request.ByteSize()),
+        ):
             version, servable = found
             call = examples.prepare_regress(servable, request, self.rules)
             values = await self._run_examples(name, "Regress", servable, call, deadline)
@@ -71,7 +89,7 @@ class Inference:
     async def multi_inference(self, request: Any, deadline: float | None) -> Any:
         """MultiInferenceResponse, one result for each task; raises ServingError."""
         spec = examples.multi_inference_spec(request)
-        with self.models.use(spec) as (version, servable):
+        with self.models.use(spec) as (version, servable), self.memory.hold(request.ByteSize()):
             calls = examples.prepare_multi(servable, request, self.rules)
             answers = await asyncio.gather(
                 *(self._run_examples(spec.name, "MultiInference", servable, call, deadline) for call in calls)

@@ -6,15 +6,18 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from tensorflow.core.example import example_pb2, feature_pb2
 
 from fovea_serving.server import json_tensors
+from fovea_serving.server.conversion import LARGE_REQUEST
 from fovea_serving.server.errors import ServingError, invalid_argument
 from fovea_serving.server.json_tensors import decode_base64, is_base64, quoted
-from fovea_serving.server.signatures import Signature
+from fovea_serving.server.predict import PredictCall, Prediction
+from fovea_serving.server.signatures import DEFAULT_SIGNATURE, Signature
 from fovea_serving.server.tensors import Array
 
 DEEPEST_JSON: Final = 64
@@ -208,6 +211,39 @@ def _columns(value: Any, signature: Signature) -> dict[str, Array]:
             raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
         found[alias] = json_tensors.to_array(value[alias], slot)
     return found
+
+
+@dataclass(slots=True)
+class JsonForm:
+    """A Predict body, answered in the format (rows or columns) in which it asked."""
+
+    body: bytes | bytearray
+    most_values: int
+    rows: bool = False
+
+    @property
+    def size(self) -> int:
+        """None: a body is counted while it arrives."""
+        return 0
+
+    @property
+    def large(self) -> bool:
+        """Whether reading it would delay others."""
+        return len(self.body) >= LARGE_REQUEST
+
+    def read(self, known: Mapping[str, Signature]) -> PredictCall:
+        """What the body asks for; raises ServingError."""
+        document = parse(self.body, self.most_values)
+        name = signature_name(document) or DEFAULT_SIGNATURE
+        signature = known.get(name)
+        if signature is None:
+            raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
+        arrays, self.rows = predict_inputs(document, signature)
+        return PredictCall(signature, [arrays[alias] for alias in signature.inputs], tuple(signature.outputs))
+
+    def write(self, prediction: Prediction) -> bytes:
+        """The body of the answer."""
+        return predict_reply(prediction.outputs, rows=self.rows)
 
 
 def predict_reply(outputs: Mapping[str, Array], *, rows: bool) -> bytes:

@@ -119,6 +119,7 @@ class Metrics:
             ":tensorflow:cc:saved_model:load_latency", "Microseconds spent on loading.", ("model_path",)
         )
         self._in_flight = 0
+        self.waiting_bytes: Callable[[], int] = lambda: 0
         self._graph_runs = _Counter(":tensorflow:core:graph_runs", "Graph executions.", ())
         self._graph_time = _Counter(":tensorflow:core:graph_run_time_usecs", "Microseconds of graph executions.", ())
 
@@ -194,3 +195,7 @@ class Metrics:
         yield f"# HELP {name} Requests being answered."
         yield f"# TYPE {name} gauge"
         yield f"{name}{{}} {self._in_flight}"
+        name = ":fovea:serving:waiting_bytes"
+        yield f"# HELP {name} Bytes of requests that wait or run, over both ports."
+        yield f"# TYPE {name} gauge"
+        yield f"{name}{{}} {self.waiting_bytes()}"

@@ -26,6 +26,7 @@ from fovea_serving.server.flags import Settings
 from fovea_serving.server.grpc_services import GrpcServer
 from fovea_serving.server.inference import Inference
 from fovea_serving.server.lifecycle import LoadSettings, ModelSettings
+from fovea_serving.server.memory import RequestMemory
 from fovea_serving.server.metrics import Metrics
 from fovea_serving.server.models import Models
 from fovea_serving.server.rest import RestServer, RestSettings
@@ -136,10 +137,13 @@ async def _serve(settings: Settings) -> int:
     if not await _unless_stopped(loading, stop):
         log.info("Asked to stop before every model was loaded")
         return 0
+    memory = RequestMemory(settings.max_waiting_bytes)
+    metrics.waiting_bytes = lambda: memory.held
     inference = Inference(
         models=models,
         batcher=batcher,
         metrics=metrics,
+        memory=memory,
         as_content=settings.enable_serialization_as_tensor_content,
         rules=ExampleRules(check_method_name=settings.enable_signature_method_name_check),
     )

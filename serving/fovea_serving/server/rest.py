@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import logging
 import re
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -24,19 +22,18 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from fovea_serving.server import json_requests, metrics, predict
+from fovea_serving.server import json_requests, metrics
+from fovea_serving.server.conversion import LARGE_REQUEST
 from fovea_serving.server.errors import (
     ServingError,
     deadline_exceeded,
     http_status,
     internal,
     invalid_argument,
-    unavailable,
 )
 from fovea_serving.server.inference import SIGNATURE_DEFINITIONS, Inference, deadline_in
+from fovea_serving.server.json_requests import JsonForm
 from fovea_serving.server.metrics import Metrics
-from fovea_serving.server.predict import PredictCall
-from fovea_serving.server.signatures import DEFAULT_SIGNATURE, Signature
 from fovea_serving.server.versions import LARGEST_VERSION
 
 log = logging.getLogger(__name__)
@@ -57,16 +54,8 @@ _CORS: Final = {
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
-LARGE_BODY: Final = 64 * 1024
-"""Bytes from which a body is converted on a thread, so that it delays others less."""
-LARGE_REPLY: Final = 4096
-"""Elements from which a reply is written on a thread."""
 LATE_SECONDS: Final = 0.5
 """After its deadline a request is given up here: the queue and the runtime, which know more to say, come first."""
-CONVERTERS: Final = 2
-"""Large bodies and replies that are converted at once: so many documents of `max_body_values` are in memory, no more."""
-BODIES_AT_ONCE: Final = 4
-"""Bodies of full size that may be held at once."""
 LONGEST_LOGGED_PATH: Final = 200
 
 
@@ -88,8 +77,6 @@ class RestServer:
         self._inference = inference
         self._metrics = page
         self._settings = settings
-        self._converters = ThreadPoolExecutor(CONVERTERS, thread_name_prefix="rest-convert")
-        self._held_bytes = 0
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
@@ -108,7 +95,7 @@ class RestServer:
             server.pre_shutdown()
             await server.shutdown(grace)
         await self._runner.cleanup()
-        self._converters.shutdown(wait=False, cancel_futures=True)
+        self._inference.converters.close()
 
     async def _handle(self, request: web.Request) -> web.Response:
         path = request.rel_url.raw_path
@@ -163,54 +150,33 @@ class RestServer:
         most, body = self._settings.max_body_bytes, bytearray()
         try:
             async for chunk in request.content.iter_any():
+                self._inference.memory.take(len(chunk))
                 body += chunk
-                self._held_bytes += len(chunk)
                 if len(body) > most:
                     raise web.HTTPRequestEntityTooLarge(most, len(body))
-                if self._held_bytes > BODIES_AT_ONCE * most:
-                    raise unavailable(f"Requests under way hold {BODIES_AT_ONCE * most} bytes already: try again later")
             yield body
         except web.RequestPayloadError as error:
             raise invalid_argument(f"The body cannot be read: {error}") from error
         finally:
-            self._held_bytes -= len(body)
-
-    async def _convert(
-        self, large: bool, convert: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
-        """Call at once, or for something large on one of a few threads."""
-        if not large:
-            return convert(*args, **kwargs)
-        call = functools.partial(convert, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._converters, call)
+            self._inference.memory.give_back(len(body))
 
     async def _predict(self, spec: Any, body: bytearray, deadline: float | None) -> bytes:
-        with (
-            self._metrics.request(spec.name, "Predict", ENTRYPOINT),
-            self._inference.models.use(spec) as (_, servable),
-        ):
-            large = len(body) >= LARGE_BODY
-            most = self._settings.max_body_values
-            call, rows = await self._convert(large, _predict_call, body, servable.signatures, most)
-            ran = await self._inference.batcher.run(servable, call.signature, call.feeds, call.outputs, deadline)
-            self._metrics.ran(spec.name, "Predict", ran.seconds)
-            outputs = dict(zip(call.outputs, ran.values, strict=True))
-            large = large or sum(value.size for value in ran.values) >= LARGE_REPLY
-            return await self._convert(large, json_requests.predict_reply, outputs, rows=rows)
+        form = JsonForm(body, self._settings.max_body_values)
+        return await self._inference.predict(spec, form, deadline, ENTRYPOINT)
 
     async def _classify(self, spec: Any, body: bytearray, deadline: float | None) -> bytes:
-        large = len(body) >= LARGE_BODY
+        large = len(body) >= LARGE_REQUEST
         request = classification_pb2.ClassificationRequest(model_spec=spec)
-        await self._convert(large, _fill_examples, body, request, self._settings.max_body_values)
+        await self._inference.converters.call(large, _fill_examples, body, request, self._settings.max_body_values)
         response = await self._inference.classify(request, deadline, ENTRYPOINT)
-        return await self._convert(large, json_requests.classify_reply, response.result)
+        return await self._inference.converters.call(large, json_requests.classify_reply, response.result)
 
     async def _regress(self, spec: Any, body: bytearray, deadline: float | None) -> bytes:
-        large = len(body) >= LARGE_BODY
+        large = len(body) >= LARGE_REQUEST
         request = regression_pb2.RegressionRequest(model_spec=spec)
-        await self._convert(large, _fill_examples, body, request, self._settings.max_body_values)
+        await self._inference.converters.call(large, _fill_examples, body, request, self._settings.max_body_values)
         response = await self._inference.regress(request, deadline, ENTRYPOINT)
-        return await self._convert(large, json_requests.regress_reply, response.result)
+        return await self._inference.converters.call(large, json_requests.regress_reply, response.result)
 
     def _status(self, spec: Any) -> bytes:
         response = self._inference.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
@@ -229,17 +195,6 @@ class RestServer:
             "metadata": {SIGNATURE_DEFINITIONS: json.loads(_json(signature_map))},
         }
         return json.dumps(parts, indent=1).encode() + b"\n"
-
-
-def _predict_call(body: bytearray, signatures: Mapping[str, Signature], most_values: int) -> tuple[PredictCall, bool]:
-    """What a predict body asks for, and whether it is in row format; raises ServingError."""
-    document = json_requests.parse(body, most_values)
-    name = json_requests.signature_name(document) or DEFAULT_SIGNATURE
-    signature = signatures.get(name)
-    if signature is None:
-        raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-    arrays, rows = json_requests.predict_inputs(document, signature)
-    return predict.prepare_arrays(signature, arrays), rows
 
 
 def _fill_examples(body: bytearray, request: Any, most_values: int) -> None:

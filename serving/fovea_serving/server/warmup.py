@@ -47,7 +47,7 @@ def warm_up(servable: Servable, *, iterations: int = 1) -> int:
 def _replay(servable: Servable, entry: Any) -> None:
     kind = entry.WhichOneof("log_type")
     if kind == "predict_log":
-        wanted = predict.prepare(servable, entry.predict_log.request)
+        wanted = predict.prepare(servable.signatures, entry.predict_log.request)
         servable.run(wanted.signature, wanted.feeds, wanted.outputs)
     elif kind == "classify_log":
         _run(servable, examples.prepare_classify(servable, entry.classify_log.request))

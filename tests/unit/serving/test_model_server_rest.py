@@ -12,27 +12,22 @@ from typing import Any, ClassVar
 
 import pytest
 from fovea_dev.ports import free_ports
-from fovea_serving.server import json_requests, rest
+from fovea_serving.server import json_requests
 from fovea_serving.server.batching import Ran
+from fovea_serving.server.conversion import LARGE_REPLY, LARGE_REQUEST
+from fovea_serving.server.inference import Inference
+from fovea_serving.server.memory import MOST_BYTES, RequestMemory
 from fovea_serving.server.metrics import Metrics
-from fovea_serving.server.rest import BODIES_AT_ONCE, LARGE_BODY, LARGE_REPLY, RestServer, RestSettings
+from fovea_serving.server.rest import RestServer, RestSettings
 from fovea_serving.server.signatures import Signature, Slot
 
 SIGNATURE = Signature("serving_default", "", {"x": Slot("x:0", 1, None)}, {"y": Slot("y:0", 1, None)})
 
 
 class Echo:
-    """Stands for the models, the batcher and the inference: outputs are the inputs; nothing has a status."""
+    """Stands for the models and the batcher: outputs are the inputs; nothing has a status."""
 
     signatures: ClassVar = {"serving_default": SIGNATURE}
-
-    @property
-    def models(self) -> Any:
-        return self
-
-    @property
-    def batcher(self) -> Any:
-        return self
 
     @contextlib.contextmanager
     def use(self, spec: Any) -> Iterator[Any]:
@@ -41,7 +36,7 @@ class Echo:
     async def run(self, servable: Any, signature: Any, feeds: list[Any], outputs: Any, deadline: Any) -> Ran:
         return Ran(feeds, 0.0)
 
-    def status(self, request: Any) -> Any:
+    def states(self, name: str, version: int | None) -> Any:
         raise LookupError("no\ud800 status")
 
 
@@ -52,10 +47,12 @@ def no_log_of_the_fault(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @contextlib.asynccontextmanager
-async def served(**settings: Any) -> AsyncIterator[int]:
+async def served(waiting_bytes: int = MOST_BYTES, **settings: Any) -> AsyncIterator[int]:
     """The port of a REST server."""
     (port,) = free_ports(1)
-    server = RestServer(Echo(), Metrics(known=lambda _: True), RestSettings(**settings))  # type: ignore[arg-type]
+    page, memory = Metrics(known=lambda _: True), RequestMemory(waiting_bytes)
+    inference = Inference(models=Echo(), batcher=Echo(), metrics=page, memory=memory)  # type: ignore[arg-type]
+    server = RestServer(inference, page, RestSettings(**settings))
     await server.start(port)
     try:
         yield port
@@ -143,7 +140,7 @@ def test_a_body_of_too_many_values_is_refused_before_it_is_parsed() -> None:
     run(test, max_body_values=5)
 
 
-@pytest.mark.parametrize(("function", "size"), [("parse", LARGE_BODY // 2), ("predict_reply", LARGE_REPLY)])
+@pytest.mark.parametrize(("function", "size"), [("parse", LARGE_REQUEST // 2), ("predict_reply", LARGE_REPLY)])
 def test_others_are_answered_while_a_large_body_or_reply_is_converted(
     function: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +152,7 @@ def test_others_are_answered_while_a_large_body_or_reply_is_converted(
         assert go_on.wait(20), "the server stood still"
         return convert(*args, **kwargs)
 
-    monkeypatch.setattr(rest.json_requests, function, held)
+    monkeypatch.setattr(json_requests, function, held)
 
     async def test(port: int) -> None:
         large = asyncio.create_task(predict(port, json.dumps({"inputs": [1] * size}).encode()))
@@ -171,20 +168,21 @@ def test_bodies_on_their_way_may_fill_so_much_memory_and_no_more() -> None:
     async def test(port: int) -> None:
         full = b'{"inputs": 1}'.ljust(1000)
         slow = []
-        for _ in range(BODIES_AT_ONCE):
+        for _ in range(4):
             slow.append(await Connection.open(port))
             await slow[-1].begin(1000, full[:999])
         async with asyncio.timeout(20):
             while (found := await predict(port, full))[0] == 200:
                 pass
-        assert found == (503, {"error": "Requests under way hold 4000 bytes already: try again later"})
+        assert found[0] == 503
+        assert "--max_waiting_bytes=4000: send the request again later or to another replica" in found[1]["error"]
         for connection in slow:
             await connection.send(full[999:])
             assert await connection.answer() == (200, {"outputs": 1.0})
             connection.close()
         assert await predict(port, full) == (200, {"outputs": 1.0})
 
-    run(test, max_body_bytes=1000)
+    run(test, waiting_bytes=4000)
 
 
 def test_without_a_time_limit_a_request_is_answered() -> None:

@@ -25,8 +25,7 @@ TYPES = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint
     lambda name: arrays.arrays(name, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))))  # fmt: skip
 def test_numbers_are_what_tensorflow_makes_of_them(array: Any) -> None:
     for as_content in (True, False):
-        proto = tensor_pb2.TensorProto()
-        tensors.fill(proto, array, as_content=as_content)
+        proto = tensor_pb2.TensorProto.FromString(b"".join(tensors.wire(array, as_content=as_content)))
         np.testing.assert_array_equal(tf.make_ndarray(proto), array)
         np.testing.assert_array_equal(tensors.to_array(proto), array)
     np.testing.assert_array_equal(tensors.to_array(tf.make_tensor_proto(array, shape=array.shape)), array)
@@ -36,8 +35,7 @@ def test_numbers_are_what_tensorflow_makes_of_them(array: Any) -> None:
 def test_strings_are_read_from_values_and_from_packed_content(strings: list[bytes]) -> None:
     array = np.empty(len(strings), dtype=object)
     array[:] = strings
-    proto = tensor_pb2.TensorProto()
-    tensors.fill(proto, array, as_content=True)
+    proto = tensor_pb2.TensorProto.FromString(b"".join(tensors.wire(array, as_content=True)))
     assert tensors.to_array(proto).tolist() == strings
     lengths = b"".join(_varint(len(value)) for value in strings)
     packed = tensor_pb2.TensorProto(
