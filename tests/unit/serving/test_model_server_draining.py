@@ -22,10 +22,12 @@ GRACE = 20.0
 class Answering:
     """Stands for the inference: answers a Predict with the name of its model."""
 
-    async def predict(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
+    as_content = False
+
+    async def predict(self, spec: Any, form: Any, deadline: float | None, entrypoint: str) -> bytes:
         response = predict_pb2.PredictResponse()
-        response.model_spec.name = request.model_spec.name
-        return response
+        response.model_spec.name = spec.name
+        return bytes(response.SerializeToString())
 
 
 class Relay:
