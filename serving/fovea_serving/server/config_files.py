@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,10 @@ from fovea_serving.server.errors import invalid_argument
 from fovea_serving.server.flags import UsageError
 from fovea_serving.server.lifecycle import ModelSettings
 from fovea_serving.server.metrics import PATH
+from fovea_serving.server.paths import base_path
 from fovea_serving.server.versions import Every, Latest, Policy, Specific
+
+log = logging.getLogger(__name__)
 
 PLATFORM: Final = "tensorflow"
 
@@ -37,8 +41,29 @@ _MESSAGES: Final[dict[str, list[tuple[str, str, bool]]]] = {
         ("thread_pool_name", ".google.protobuf.StringValue", False),
         ("allowed_batch_sizes", "int64", True),
         ("pad_variable_length_inputs", "bool", False),
+        ("enable_large_batch_splitting", ".google.protobuf.BoolValue", False),
+        ("max_execution_batch_size", ".google.protobuf.Int64Value", False),
+        # What the runtime's own batching knows beside these, under its names.
+        ("low_priority_max_batch_size", ".google.protobuf.Int64Value", False),
+        ("low_priority_batch_timeout_micros", ".google.protobuf.Int64Value", False),
+        ("low_priority_max_enqueued_batches", ".google.protobuf.Int64Value", False),
+        ("low_priority_allowed_batch_sizes", "int64", True),
+        ("mixed_priority_policy", ".google.protobuf.StringValue", False),
+        ("batch_padding_policy", ".google.protobuf.StringValue", False),
     ],
 }
+_UNUSED: Final[dict[str, str]] = {
+    "allowed_batch_sizes": "a batch has the rows that are waiting",
+    "pad_variable_length_inputs": "only rows of one shape run together",
+    "low_priority_max_batch_size": "requests have no priorities",
+    "low_priority_batch_timeout_micros": "requests have no priorities",
+    "low_priority_max_enqueued_batches": "requests have no priorities",
+    "low_priority_allowed_batch_sizes": "requests have no priorities",
+    "mixed_priority_policy": "requests have no priorities",
+    "batch_padding_policy": "a batch has the rows that are waiting",
+}
+"""Fields of BatchingParameters that are accepted, and why they do nothing here."""
+
 _PRIMITIVES: Final = {"bool": _Field.TYPE_BOOL, "string": _Field.TYPE_STRING, "int64": _Field.TYPE_INT64}
 
 
@@ -72,6 +97,12 @@ def _read(flag: str, path: str, message: Any) -> Any:
         raise UsageError(f"--{flag}={path}: Invalid protobuf file: {error}") from error
 
 
+@cache
+def _say(text: str) -> None:
+    """Log once: a file that is followed is read again and again."""
+    log.info("%s", text)
+
+
 def models_of(config: Any) -> list[ModelSettings]:
     """Models of a ModelServerConfig; raises ServingError naming the entry that cannot be served."""
     if config.WhichOneof("config") != "model_config_list":
@@ -83,14 +114,20 @@ def models_of(config: Any) -> list[ModelSettings]:
     for entry in config.model_config_list.config:
         if entry.name in found:
             raise invalid_argument(f"Illegal to list model {entry.name} multiple times in config list")
-        if not Path(entry.base_path).is_absolute():
+        try:
+            folder = base_path(entry.name, entry.base_path)
+        except ValueError as error:
+            raise invalid_argument(str(error)) from error
+        if not folder.is_absolute():
             raise invalid_argument(
                 f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
             )
         if entry.model_platform not in ("", PLATFORM):
             raise invalid_argument(f"Model {entry.name} has platform {entry.model_platform}: only {PLATFORM} is served")
+        if entry.HasField("logging_config"):
+            _say(f"Model {entry.name}: logging_config has no effect here: requests are not logged")
         labels = tuple(sorted(entry.version_labels.items()))
-        found[entry.name] = ModelSettings(entry.name, Path(entry.base_path), _policy(entry), labels)
+        found[entry.name] = ModelSettings(entry.name, folder, _policy(entry), labels)
     return list(found.values())
 
 
@@ -124,7 +161,12 @@ def read_batching(path: str, cores: int) -> BatchingSettings:
             raise UsageError(f"--batching_parameters_file={path}: {field} is {value}, too small")
         return value
 
-    rows = number("max_batch_size", default.most_rows)
+    for field, _ in message.ListFields():
+        if field.name in _UNUSED:
+            _say(f"--batching_parameters_file={path}: {field.name} has no effect here: {_UNUSED[field.name]}")
+    # Where a request may be split, max_batch_size bounds a request; here a larger one always runs, alone.
+    split = message.enable_large_batch_splitting.value and message.HasField("max_execution_batch_size")
+    rows = number("max_execution_batch_size" if split else "max_batch_size", default.most_rows)
     batches = number("max_enqueued_batches", 1) if message.HasField("max_enqueued_batches") else None
     return BatchingSettings(
         most_rows=rows,

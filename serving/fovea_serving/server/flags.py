@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from fovea_api.contract import environment, names
 
+from fovea_serving.server.paths import base_path
+
 
 class UsageError(ValueError):
     """A command line that cannot be followed; the text says which flag and what to do."""
@@ -39,7 +41,7 @@ class Settings:
     grpc_socket_path: str = _flag("", "UNIX socket on which the gRPC API listens as well")
     rest_api_port: int = _flag(0, "TCP port of the REST API; 0: none", within=_PORTS)
     model_name: str = _flag("default", "name of the model (not with --model_config_file)")
-    model_base_path: str = _flag("", "folder of the model's versions (not with --model_config_file)")
+    model_base_path: str = _flag("", "folder of the model's versions, or file://FOLDER (not with --model_config_file)")
     model_config_file: str = _flag("", "text proto ModelServerConfig: several models, version policies, labels")
     model_config_file_poll_wait_seconds: int = _flag(
         0, "seconds between looks at the model config file; 0: once", within=_FROM_0
@@ -48,7 +50,7 @@ class Settings:
     allow_version_labels_for_unavailable_models: bool = _flag(False, "new labels may name versions not loaded yet")
     max_num_load_retries: int = _flag(5, "how often a failed load is tried again", within=_FROM_0)
     load_retry_interval_micros: int = _flag(60_000_000, "microseconds between these tries; 0 or less: none")
-    num_load_threads: int = _flag(0, "threads that load models; 0: one for each core", within=_FROM_0)
+    num_load_threads: int = _flag(0, "threads that load models; 0: four for each core", within=_FROM_0)
     enable_batching: bool = _flag(True, "run requests that wait at the same moment together")
     batching_parameters_file: str = _flag("", "text proto BatchingParameters")
     row_wise_signatures: str = _flag(
@@ -110,7 +112,7 @@ _ONE_SESSION: Final = "sessions are made from the parallelism flags"
 NO_EFFECT: Final[Mapping[str, tuple[type, str]]] = {
     "rest_api_num_threads": (int, _LOOP),
     "grpc_max_threads": (int, _LOOP),
-    "num_unload_threads": (int, "a version is closed on a thread of its own"),
+    "num_unload_threads": (int, "loads never wait for unloads"),
     "flush_filesystem_caches": (bool, "the page cache is left to the kernel"),
     "enable_per_model_batching_parameters": (bool, "one set of batching parameters holds for all models"),
     "tensorflow_session_config_file": (str, _ONE_SESSION),
@@ -213,6 +215,11 @@ def _check(settings: Settings) -> None:
         return
     if not settings.model_base_path and not settings.model_config_file:
         raise UsageError("--model_base_path or --model_config_file is required")
+    if settings.model_base_path:
+        try:
+            base_path(settings.model_name, settings.model_base_path)
+        except ValueError as error:
+            raise UsageError(f"--model_base_path={settings.model_base_path}: {error}") from error
     if settings.rest_api_port and settings.rest_api_port == settings.port:
         raise UsageError(f"--rest_api_port={settings.rest_api_port} is the port of gRPC too: choose another")
     if not settings.port and not settings.grpc_socket_path:

@@ -63,6 +63,7 @@ class ModelLifecycle:
         *,
         load: Load,
         executor: Executor,
+        looks: Executor,
         settings: LoadSettings,
         closed: Callable[[Servable], None],
     ) -> None:
@@ -71,9 +72,11 @@ class ModelLifecycle:
         self._loaded: dict[int, _Loaded] = {}
         self._load = load
         self._executor = executor
+        self._looks = looks
         self._settings = settings
         self._closed = closed
         self._present: frozenset[int] | None = None
+        self._missing = ""
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._jobs: set[asyncio.Task[None]] = set()
@@ -106,9 +109,10 @@ class ModelLifecycle:
         self._wake.set()
 
     def remove(self) -> None:
-        """The model is not configured any more: unload everything."""
+        """The model is not configured any more: unload everything, and end the wait for it."""
         self._removed = True
         self._wake.set()
+        self._start(self._notify())
 
     async def follow(self) -> None:
         """Keep the loaded versions as the directory and the policy ask, until cancelled or removed."""
@@ -134,11 +138,15 @@ class ModelLifecycle:
         async with self._changed:
             await self._changed.wait_for(
                 lambda: (
-                    versions.settled(self._wanted(), self.records) or (self._looked and not wait and not self._wanted())
+                    self._removed
+                    or versions.settled(self._wanted(), self.records)
+                    or (self._looked and not wait and not self._wanted())
                 )
             )
+        if self._removed:
+            return internal(f"Model {self.model.name} was taken out of the configuration before it was loaded")
         if not self._wanted():
-            return internal(f"No versions of servable {self.model.name} found under base path {self.model.base_path}")
+            return internal(self._missing)
         return self.records[max(self._wanted())].error
 
     def _wanted(self) -> frozenset[int]:
@@ -149,13 +157,22 @@ class ModelLifecycle:
     async def _look(self) -> None:
         if self._present is not None and not self._settings.poll_seconds:
             return
+        model, others = self.model, None
         try:
-            found = await asyncio.get_running_loop().run_in_executor(None, _present, self.model.base_path)
-        except OSError as error:
-            log.error("Base path of model %s: %s; what is loaded stays", self.model.name, error)  # noqa: TRY400 - the path says it all
+            found, others = await asyncio.get_running_loop().run_in_executor(self._looks, _seen, model.base_path)
+        except FileNotFoundError:
             found = self._present or frozenset()
-        if not found and not self._present:
-            log.warning("No versions of servable %s found under base path %s", self.model.name, self.model.base_path)
+        except OSError as error:
+            log.error("Base path of model %s: %s; what is loaded stays", model.name, error)  # noqa: TRY400 - the path says it all
+            found = self._present or frozenset()
+        if model is not self.model and model.base_path != self.model.base_path:
+            return  # changed while we looked: what was seen is another folder's
+        missing = ""
+        if not versions.wanted(model.policy, found):
+            missing = versions.no_versions(model.name, model.base_path, found, others)
+        if missing and missing != self._missing:
+            log.warning("%s", missing)
+        self._missing = missing
         if found != self._present or not self._looked:
             self._present, self._looked = found, True
             await self._notify()
@@ -203,7 +220,8 @@ class ModelLifecycle:
         await self._notify()
         await loaded.unused.wait()
         self._closed(loaded.servable)
-        await asyncio.get_running_loop().run_in_executor(self._executor, loaded.servable.close)
+        # Not on the threads that load: they may all wait for another model's files.
+        await asyncio.get_running_loop().run_in_executor(None, loaded.servable.close)
         self._set(version, State.END)
         log.info("Done unloading servable version {name: %s version: %d}", self.model.name, version)
         self._wake.set()
@@ -217,10 +235,16 @@ class ModelLifecycle:
             self._changed.notify_all()
 
 
-def _present(base_path: Path) -> frozenset[int]:
-    """Version numbers among the directories of a base path."""
-    found = ((versions.version_number(entry.name), entry) for entry in base_path.iterdir())
-    return frozenset(number for number, entry in found if number is not None and entry.is_dir())
+def _seen(base_path: Path) -> tuple[frozenset[int], list[str]]:
+    """Version numbers among the directories of a base path, and the names of everything else there, sorted."""
+    numbers, others = set(), []
+    for entry in base_path.iterdir():
+        number = versions.version_number(entry.name)
+        if number is not None and entry.is_dir():
+            numbers.add(number)
+        else:
+            others.append(entry.name)
+    return frozenset(numbers), sorted(others)
 
 
 def _path_of(base_path: Path, version: int) -> Path:

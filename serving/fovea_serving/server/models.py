@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
 
 from fovea_serving.server.errors import failed_precondition, invalid_argument, not_found
 from fovea_serving.server.lifecycle import Load, LoadSettings, ModelLifecycle, ModelSettings
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from fovea_serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
+
+MOST_LOOKS: Final = 256
+"""Folders that are looked at at once. A thread is made when all others are busy: where a file system hangs."""
 
 
 class Models:
@@ -35,10 +38,10 @@ class Models:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._labels_may_wait = labels_may_wait
+        looks = ThreadPoolExecutor(MOST_LOOKS, thread_name_prefix="look")
         self._new: Callable[[ModelSettings], ModelLifecycle] = lambda model: ModelLifecycle(
-            model, load=load, executor=executor, settings=settings, closed=closed
+            model, load=load, executor=executor, looks=looks, settings=settings, closed=closed
         )
-        self._changing = asyncio.Lock()
 
     def __contains__(self, name: str) -> bool:
         return name in self._lifecycles
@@ -81,39 +84,40 @@ class Models:
         return [records[number] for number in sorted(records)]
 
     async def configure(self, models: Sequence[ModelSettings], *, wait_for_versions: bool = False) -> None:
-        """Serve exactly these models; returns when each new one is available, raises ServingError if one will not be.
+        """Serve exactly these models; returns when each new one is available, raises ServingError if one will not be."""
+        await self.begin(models, wait_for_versions=wait_for_versions)
 
-        What becomes of models that were there before is told by their states: one that is broken must not keep the
-        others from being changed. Labels move at once, to versions that are available already.
+    def begin(self, models: Sequence[ModelSettings], *, wait_for_versions: bool = False) -> Awaitable[None]:
+        """Serve exactly these models from now on; raises ServingError for a label that cannot move, changing nothing.
 
-        At start a directory without versions is waited for; at a reload it is an error, else one wrong path would
-        keep every later reload from happening.
+        To await is what becomes of the new ones, which may take minutes and end in a ServingError. The next change need
+        not wait for that: a model that is broken or slow must not keep the others from being changed. What becomes of
+        models that were there before is told by their states. Labels move at once, to versions that are available.
+
+        At start a directory without versions is waited for; at a reload it is an error.
         """
-        async with self._changing:
-            self._labels = self._checked_labels(models)
-            named = {model.name: model for model in models}
-            for name in set(self._lifecycles) - set(named):
-                self._lifecycles.pop(name).remove()
-            new = [name for name, model in named.items() if not self._follows(model)]
-            for name, model in named.items():
-                log.info("(Re-)adding model: %s", name)
-                if name in self._lifecycles:
-                    self._lifecycles[name].change(model)
-                else:
-                    self._lifecycles[name] = self._new(model)
-                    self._following[name] = asyncio.get_running_loop().create_task(self._lifecycles[name].follow())
-            await self._wait(new, wait_for_versions=wait_for_versions)
+        self._labels = self._checked_labels(models)
+        named = {model.name: model for model in models}
+        for name in set(self._lifecycles) - set(named):
+            self._lifecycles.pop(name).remove()
+        new = [name for name, model in named.items() if not self._follows(model)]
+        for name, model in named.items():
+            log.info("(Re-)adding model: %s", name)
+            if name in self._lifecycles:
+                self._lifecycles[name].change(model)
+            else:
+                self._lifecycles[name] = self._new(model)
+                self._following[name] = asyncio.get_running_loop().create_task(self._lifecycles[name].follow())
+        return self._outcome([self._lifecycles[name] for name in new], wait_for_versions=wait_for_versions)
 
     def _follows(self, model: ModelSettings) -> bool:
         """Whether the model's folder is followed already."""
         lifecycle = self._lifecycles.get(model.name)
         return lifecycle is not None and lifecycle.model.base_path == model.base_path
 
-    async def _wait(self, names: list[str], *, wait_for_versions: bool) -> None:
-        errors = await asyncio.gather(
-            *(self._lifecycles[name].settled(wait_for_versions=wait_for_versions) for name in names)
-        )
-        failed = [f"{name}: {error}" for name, error in zip(names, errors, strict=True) if error is not None]
+    async def _outcome(self, new: Sequence[ModelLifecycle], *, wait_for_versions: bool) -> None:
+        errors = await asyncio.gather(*(one.settled(wait_for_versions=wait_for_versions) for one in new))
+        failed = [f"{one.model.name}: {error}" for one, error in zip(new, errors, strict=True) if error is not None]
         if failed:
             message = "; ".join(failed)
             raise failed_precondition(f"Some models did not become available: {{{message}}}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -15,24 +16,35 @@ log = logging.getLogger(__name__)
 
 async def follow_config(
     read: Callable[[], Sequence[ModelSettings]],
-    configure: Callable[[Sequence[ModelSettings]], Awaitable[None]],
+    begin: Callable[[Sequence[ModelSettings]], Awaitable[None]],
     current: Sequence[ModelSettings],
     sleep: Callable[[], Awaitable[Any]],
 ) -> None:
-    """Read after each `sleep` and configure what differs from `current`, until cancelled.
+    """Read after each `sleep` and begin what differs from `current`, until cancelled.
 
-    What was refused is tried again, for the version that a label waits for may be loaded by then; it is said once.
+    `begin` raises what is refused, else gives what to wait for: new models may take minutes, or fail, and the next
+    change of the file does not wait for them. What was refused is tried again, for the version that a label waits for
+    may be loaded by then; it is said once. The file is read on a thread: its file system may hang.
     """
     said = ""
+    waiting: set[asyncio.Future[None]] = set()
     while True:
         await sleep()
         try:
-            wanted = read()
+            wanted = await asyncio.to_thread(read)
             if wanted != current:
-                await configure(wanted)
+                outcome = asyncio.ensure_future(begin(wanted))
+                waiting.add(outcome)
+                outcome.add_done_callback(waiting.discard)
+                outcome.add_done_callback(_tell)
                 current = wanted
             said = ""
         except (ServingError, UsageError) as error:
             if str(error) != said:
                 said = str(error)
                 log.error("The model config was not applied as a whole: %s", error)  # noqa: TRY400 - the text says it
+
+
+def _tell(outcome: asyncio.Future[None]) -> None:
+    if not outcome.cancelled() and (error := outcome.exception()) is not None:
+        log.error("The model config was applied, but: %s", error)

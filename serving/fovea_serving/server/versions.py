@@ -7,12 +7,15 @@ plan(wanted, records)          what to load and what to unload now
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fovea_serving.server.errors import ServingError
 
 LARGEST_VERSION = 2**63 - 1
+SAVED_MODEL = "saved_model.pb"
+MOST_LISTED = 10
 
 
 class State(enum.IntEnum):
@@ -93,6 +96,27 @@ def version_number(name: str) -> int | None:
         return None
     number = int(name)
     return number if number <= LARGEST_VERSION else None
+
+
+def no_versions(model: str, base_path: Path, present: Collection[int], others: Sequence[str] | None) -> str:
+    """Why a model has no version to load: what its folder holds instead, None for `others`: there is no such folder."""
+    text = f"No versions of servable {model} found under base path {base_path}"
+    shape = f"a version is a folder whose name is a whole number, for example {base_path}/1/saved_model.pb"
+    if present:
+        return f"{text} that the version policy asks for; found: {_listed(map(str, sorted(present)))}"
+    if others is None:
+        return f"{text}: there is no such folder; {shape}"
+    if not others:
+        return f"{text}: the folder is empty; {shape}"
+    if SAVED_MODEL in others:
+        return f"{text}: the model lies in the base path itself; move its files into {base_path}/1; {shape}"
+    return f"{text}: {shape}; found instead: {_listed(others)}"
+
+
+def _listed(found: Iterable[str]) -> str:
+    names = list(found)
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more
 
 
 def wanted(policy: Policy, present: Collection[int]) -> frozenset[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -12,45 +14,60 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fovea_serving.server import lifecycle
 from fovea_serving.server.errors import ServingError, failed_precondition, internal
 from fovea_serving.server.lifecycle import LoadSettings, ModelSettings
 from fovea_serving.server.models import Models
 from fovea_serving.server.reloading import follow_config
-from fovea_serving.server.versions import Specific, State
+from fovea_serving.server.versions import Latest, Specific, State
+from support.polling import until
 from tensorflow_serving.apis import model_pb2
 
 SECONDS = 20
+THREADS = 4
 
 
 @dataclass
 class Version:
     path: Path
+    closed: list[Path]
 
     def close(self) -> None:
-        pass
+        self.closed.append(self.path)
 
 
 class Server:
     """Models whose versions load at once, except below a folder `broken`, or `slow` until `gate` is set."""
 
-    def __init__(self, root: Path, *, labels_may_wait: bool = False) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
         self.gate = threading.Event()
-        self.executor = ThreadPoolExecutor(4)
-        self.models = Models(
+        self.closed: list[Path] = []
+        self.loading = 0
+        self.executor = ThreadPoolExecutor(THREADS)
+        self.retries, self.retry_seconds, self.labels_may_wait = 0, 0.0, False
+
+    @functools.cached_property
+    def models(self) -> Models:
+        return Models(
             load=self.load,  # type: ignore[arg-type]
             executor=self.executor,
-            settings=LoadSettings(retries=0, retry_seconds=0.0, poll_seconds=0.02),
+            settings=LoadSettings(retries=self.retries, retry_seconds=self.retry_seconds, poll_seconds=0.02),
             closed=lambda _: None,
-            labels_may_wait=labels_may_wait,
+            labels_may_wait=self.labels_may_wait,
         )
+
+    async def until(self, probe: Callable[[], Any]) -> None:
+        """Wait until the probe is true; nothing tells when."""
+        await asyncio.to_thread(until, probe, seconds=SECONDS, every=0.01, what="what the models should do")
 
     def load(self, name: str, version: int, path: Path) -> Version:
         if "broken" in path.parts:
             raise internal("no variables")
         if "slow" in path.parts:
+            self.loading += 1
             assert self.gate.wait(SECONDS)
-        return Version(path)
+        return Version(path, self.closed)
 
     def model(self, name: str, *versions: int, labels: dict[str, int] | None = None, folder: str = "") -> ModelSettings:
         base = self.root / (folder or name)
@@ -123,9 +140,9 @@ def test_labels_move_even_when_a_new_model_beside_them_is_broken(server: Server)
 
 
 def test_a_label_that_waits_for_a_version_which_never_comes_keeps_nobody_from_changing_the_others(
-    tmp_path: Path,
+    server: Server,
 ) -> None:
-    server = Server(tmp_path, labels_may_wait=True)
+    server.labels_may_wait = True
 
     async def body() -> None:
         waiting = server.model("waiting", 1, labels={"canary": 5})
@@ -156,15 +173,99 @@ def test_a_model_whose_folder_is_another_one_now_is_a_new_one(server: Server) ->
     run(body, server)
 
 
+@pytest.mark.parametrize("bad", ["broken", "slow"])
+def test_a_new_model_that_is_broken_or_slow_delays_no_later_reload(server: Server, bad: str) -> None:
+    server.retries, server.retry_seconds = 5, 3600.0
+
+    async def body() -> None:
+        good = server.model("good", 1, 2)
+        await server.models.configure([good])
+        other = server.model("other", 1, folder=bad)
+        first = asyncio.ensure_future(server.models.configure([good, other]))
+        await asyncio.wait({first}, timeout=0.1)
+        async with asyncio.timeout(SECONDS):
+            await server.models.configure([server.model("good", 1, 2, labels={"stable": 2}), other])
+            assert server.answers("good", "stable") == 2
+            assert not first.done()
+            await server.models.configure([good])
+            with pytest.raises(ServingError, match="Model other was taken out of the configuration before it was"):
+                await first
+
+    run(body, server)
+
+
+@pytest.mark.parametrize("bad", ["broken", "slow"])
+def test_a_file_is_followed_while_a_new_model_in_it_is_broken_or_slow(server: Server, bad: str) -> None:
+    server.retries, server.retry_seconds = 5, 3600.0
+
+    def labelled() -> bool:
+        with contextlib.suppress(ServingError):
+            return server.answers("good", "stable") == 2
+        return False
+
+    async def body() -> None:
+        good, other = server.model("good", 1, 2), server.model("other", 1, folder=bad)
+        files = iter([[good, other]])
+        last = [server.model("good", 1, 2, labels={"stable": 2}), other]
+        await server.models.configure([good])
+        following = asyncio.ensure_future(
+            follow_config(lambda: next(files, last), server.models.begin, [good], lambda: asyncio.sleep(0.02))
+        )
+        await server.until(labelled)
+        following.cancel()
+
+    run(body, server)
+
+
+def test_a_model_whose_files_hang_delays_neither_looks_nor_unloads_of_others(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = lifecycle._seen
+
+    def look(base_path: Path) -> Any:
+        if "hangs" in str(base_path):
+            assert server.gate.wait(SECONDS)
+        return seen(base_path)
+
+    monkeypatch.setattr(lifecycle, "_seen", look)
+
+    async def body() -> None:
+        hung = [ModelSettings(f"m{n}", server.root / f"hangs-{n}") for n in range(50)]
+        waiting = asyncio.ensure_future(server.models.begin(hung))
+        async with asyncio.timeout(SECONDS / 2):
+            await server.models.configure([*hung, server.model("good", 1)])
+        server.gate.set()
+        with pytest.raises(ServingError, match="there is no such folder"):
+            await waiting
+
+    run(body, server)
+
+
+def test_an_unload_does_not_wait_for_loads(server: Server) -> None:
+    async def body() -> None:
+        await server.models.configure([server.model("good", 1)])
+        slow = [server.model(f"slow{n}", 1, folder=f"slow/{n}") for n in range(THREADS)]
+        waiting = asyncio.ensure_future(server.models.begin([server.model("good", 1), *slow]))
+        await server.until(lambda: server.loading == THREADS)
+        removed = server.models.begin(slow)
+        await server.until(lambda: server.closed == [server.root / "good" / "1"])
+        await removed
+        server.gate.set()
+        await waiting
+
+    run(body, server)
+
+
 def test_a_file_that_is_refused_is_tried_again_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     files: Iterator[Any] = iter(["old", "new", "new", "new", "new", "newer"])
     refusals = iter([failed_precondition("too early"), failed_precondition("too early"), None, None])
     applied: list[Any] = []
 
-    async def configure(wanted: Sequence[ModelSettings]) -> None:
+    def begin(wanted: Sequence[ModelSettings]) -> Awaitable[None]:
         applied.append(wanted)
         if (error := next(refusals)) is not None:
             raise error
+        return asyncio.sleep(0)
 
     def read() -> Any:
         if (found := next(files, None)) is None:
@@ -172,8 +273,49 @@ def test_a_file_that_is_refused_is_tried_again_and_said_once(caplog: pytest.LogC
         return found
 
     with caplog.at_level(logging.ERROR), pytest.raises(asyncio.CancelledError):
-        asyncio.run(follow_config(read, configure, "old", lambda: asyncio.sleep(0)))  # type: ignore[arg-type]
+        asyncio.run(follow_config(read, begin, "old", lambda: asyncio.sleep(0)))  # type: ignore[arg-type]
     assert applied == ["new", "new", "new", "newer"]
     assert [record.getMessage() for record in caplog.records] == [
         "The model config was not applied as a whole: FAILED_PRECONDITION: too early"
     ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "versions", "text"),
+    [
+        (None, (), "there is no such folder; a version is a folder whose name is a whole number, for example {}/1/sav"),
+        ([], (), "the folder is empty; a version is a folder whose name is a whole number"),
+        (["v1", "1.0", "latest"], (), "a version is a folder whose name is a whole number, for example "
+         "{}/1/saved_model.pb; found instead: 1.0, latest, v1"),
+        (["saved_model.pb", "variables"], (), "the model lies in the base path itself; move its files into {}/1;"),
+        ([f"epoch-{n:02}" for n in range(13)], (), "found instead: epoch-00, "),
+        ([f"epoch-{n:02}" for n in range(13)], (), "epoch-09 and 3 more"),
+        (["1", "2"], (7,), "that the version policy asks for; found: 1, 2"),
+        (["模型"], (), "found instead: 模型"),
+    ],
+)  # fmt: skip
+def test_a_model_without_versions_says_what_a_version_is_and_what_was_found_instead_and_says_it_once(
+    server: Server,
+    caplog: pytest.LogCaptureFixture,
+    entries: list[str] | None,
+    versions: tuple[int, ...],
+    text: str,
+) -> None:
+    base = server.root / "m"
+    for entry in entries or []:
+        (base / entry).mkdir(parents=True)
+    if entries == []:
+        base.mkdir()
+    policy = Specific(frozenset(versions)) if versions else Latest()
+
+    async def body() -> None:
+        with pytest.raises(ServingError) as caught:
+            await server.models.configure([ModelSettings("m", base, policy)])
+        await asyncio.sleep(0.1)
+        assert f"No versions of servable m found under base path {base}" in caught.value.message
+        assert text.format(base) in caught.value.message
+
+    with caplog.at_level(logging.WARNING):
+        run(body, server)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1, "many looks later it is still said once"
