@@ -109,9 +109,16 @@ def _content(data: bytes) -> Any:
 
 @contextlib.contextmanager
 def model_server(
-    folder: Path, *flags: str, env: dict[str, str] | None = None, wait: bool = True
+    folder: Path,
+    *flags: str,
+    env: dict[str, str] | None = None,
+    wait: bool = True,
+    files: tuple[int, int] | None = None,
 ) -> Iterator[ModelServer]:
-    """A server started with these flags and free ports; killed at the end if it is still there."""
+    """A server started with these flags and free ports; killed at the end if it is still there.
+
+    `files` are its soft and hard limit of open files.
+    """
     port, rest_port = free_ports(2)
     log_file = folder / f"server-{port}.log"
     command = [
@@ -124,7 +131,10 @@ def model_server(
     ]
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **(env or {})}
+            command if files is None else ["prlimit", f"--nofile={files[0]}:{files[1]}", *command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **(env or {})},
         )
     server = ModelServer(process, port, rest_port, log_file)
     try:

@@ -12,7 +12,9 @@ from typing import Final
 import grpc
 
 LONGEST_MESSAGE: Final = 1024
-"""Characters of a gRPC status message; a longer one is cut, for it travels in an HTTP/2 header."""
+"""Bytes of a gRPC status message, in UTF-8. It travels in an HTTP/2 header, where each byte beyond ASCII takes three:
+clients in Java and Python take 8 KiB of headers and else lose the code with the text."""
+_CUT: Final = "..."
 
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -38,6 +40,8 @@ class ServingError(Exception):
     """An answer other than success."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        # Names of files and texts of JSON may hold what UTF-8 cannot: an answer with it could not be sent at all.
+        message = message.encode("utf-8", "backslashreplace").decode()
         super().__init__(message)
         self.code = code
         self.message = message
@@ -91,6 +95,14 @@ def internal(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.INTERNAL, message)
 
 
+def on_the_wire(message: str) -> str:
+    """A status message cut to what a client's limit for headers has room for, between two characters."""
+    data = message.encode("utf-8", "backslashreplace")
+    if len(data) <= LONGEST_MESSAGE:
+        return data.decode()
+    return data[: LONGEST_MESSAGE - len(_CUT)].decode("utf-8", "ignore") + _CUT
+
+
 def http_status(code: grpc.StatusCode) -> int:
     """HTTP status by which REST answers a canonical code."""
     return _HTTP_STATUS.get(code, 500)
@@ -100,8 +112,12 @@ def from_tensorflow(error: Exception) -> ServingError:
     """What the runtime raised, as the answer to a client.
 
     `Session.run` raises a copy of the runtime's error whose message carries a Python stack trace of the graph's
-    construction; the runtime's own words are in the error it was raised from.
+    construction; the runtime's own words are in the error it was raised from. Words that are not UTF-8 (a request's
+    bytes that the runtime quotes) keep the runtime from raising its error: Python says what it could not decode, and
+    the code is lost. They are nearly always a fault of the request.
     """
+    if isinstance(error, UnicodeDecodeError):
+        return invalid_argument(bytes(error.object).decode("utf-8", "replace"))
     original = error.__context__ if hasattr(error.__context__, "error_code") else error
     number = getattr(original, "error_code", None)
     if number is None:

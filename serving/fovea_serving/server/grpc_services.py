@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 from grpc import aio
@@ -18,8 +18,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from fovea_serving.server import config_files
-from fovea_serving.server.errors import LONGEST_MESSAGE, ServingError, internal, permission_denied
+from fovea_serving.server import config_files, grpc_channel
+from fovea_serving.server.connections import MOST_CONNECTIONS
+from fovea_serving.server.errors import ServingError, internal, permission_denied
+from fovea_serving.server.grpc_channel import abort
 from fovea_serving.server.inference import Inference, deadline_in
 from fovea_serving.server.models import Models
 from fovea_serving.server.predict import ProtoForm
@@ -27,8 +29,6 @@ from fovea_serving.server.predict import ProtoForm
 log = logging.getLogger(__name__)
 
 ENTRYPOINT: Final = "GRPC"
-LARGEST_MESSAGE: Final = 2**31 - 1
-
 LAST_BYTES_SECONDS: Final = 2.0
 """How long an answer may take to leave after its request has been answered."""
 
@@ -48,11 +48,6 @@ FIXED_MODELS: Final = (
 )
 
 Reply = TypeVar("Reply")
-
-
-async def _abort(context: Any, error: ServingError) -> NoReturn:
-    await context.abort(error.code, error.message[:LONGEST_MESSAGE])
-    raise error
 
 
 class UnderWay(aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -91,10 +86,10 @@ async def _answered(context: Any, answer: Awaitable[Reply]) -> Reply:
     try:
         return await answer
     except ServingError as error:
-        await _abort(context, error)
+        await abort(context, error)
     except Exception as error:
         log.exception("A request failed in the server itself")
-        await _abort(context, internal(f"{type(error).__name__}: {error}"))
+        await abort(context, internal(f"{type(error).__name__}: {error}"))
 
 
 async def _now(make: Callable[[Any], Reply], request: Any) -> Reply:
@@ -176,18 +171,16 @@ class GrpcServer:
         inference: Inference,
         models: Models,
         *,
-        arguments: Sequence[tuple[str, int | str]],
+        arguments: Sequence[grpc_channel.Option],
+        most_connections: int = MOST_CONNECTIONS,
         with_health: bool,
         may_reload: bool,
     ) -> None:
-        options: list[tuple[str, int | str]] = [
-            ("grpc.max_receive_message_length", LARGEST_MESSAGE),
-            ("grpc.max_send_message_length", LARGEST_MESSAGE),
-            ("grpc.so_reuseport", 0),
-            *arguments,
-        ]
         self.under_way = UnderWay()
-        self._server = aio.server(options=options, interceptors=[self.under_way])
+        self._server = aio.server(
+            options=grpc_channel.options(arguments, most_connections),
+            interceptors=[self.under_way, grpc_channel.Unpacking()],
+        )
         prediction = PredictionService(inference)
         self._server.add_generic_rpc_handlers((predict_handler(prediction),))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, self._server)
@@ -198,12 +191,12 @@ class GrpcServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     async def start(self, *, port: int, socket_path: str, tls: Any) -> None:
-        """Open the port and say SERVING; raises OSError when the address is taken."""
+        """Open the port (IPv4, and IPv6 where there is one) and say SERVING; raises OSError when it is taken."""
         try:
             if port and tls is None:
-                self._server.add_insecure_port(f"0.0.0.0:{port}")
+                self._server.add_insecure_port(f"[::]:{port}")
             elif port:
-                self._server.add_secure_port(f"0.0.0.0:{port}", _credentials(tls))
+                self._server.add_secure_port(f"[::]:{port}", _credentials(tls))
             if socket_path:
                 self._server.add_insecure_port(f"unix:{socket_path}")
         except RuntimeError as error:

@@ -45,7 +45,7 @@ class Inference:
         """The answer in the form in which the request came; raises ServingError. Large ones are written on a thread."""
         name = spec.name
         with (
-            self.metrics.request(name, "Predict", entrypoint),
+            self.metrics.request(name, "Predict", entrypoint, deadline),
             self.models.use(spec) as (version, servable),
             self.memory.hold(form.size),
         ):
@@ -60,7 +60,7 @@ class Inference:
         """ClassificationResponse; raises ServingError."""
         name = request.model_spec.name
         with (
-            self.metrics.request(name, "Classify", entrypoint),
+            self.metrics.request(name, "Classify", entrypoint, deadline),
             self.models.use(request.model_spec) as found,
             self.memory.hold(request.ByteSize()),
         ):
@@ -75,7 +75,7 @@ class Inference:
         """RegressionResponse; raises ServingError."""
         name = request.model_spec.name
         with (
-            self.metrics.request(name, "Regress", entrypoint),
+            self.metrics.request(name, "Regress", entrypoint, deadline),
             self.models.use(request.model_spec) as found,
             self.memory.hold(request.ByteSize()),
         ):

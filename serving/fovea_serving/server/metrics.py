@@ -16,6 +16,11 @@ from typing import Final
 
 from fovea_serving.server.errors import ServingError
 
+LATE_SHARE: Final = 0.02
+LATE_SECONDS: Final = 0.05
+"""How much before its deadline a call that is cut counts as late, as a share of its time and at least: a client's clock
+starts before ours, and times travel rounded."""
+
 UNKNOWN_MODEL: Final = "(unknown)"
 """Stands for every model name that is not configured: names come from requests, and anyone may send any number."""
 
@@ -124,8 +129,12 @@ class Metrics:
         self._graph_time = _Counter(":tensorflow:core:graph_run_time_usecs", "Microseconds of graph executions.", ())
 
     @contextlib.contextmanager
-    def request(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Count the request that is answered within the block."""
+    def request(self, model: str, api: str, entrypoint: str, deadline: float | None = None) -> Iterator[None]:
+        """Count the request that is answered within the block; `deadline` is on the clock of time.monotonic.
+
+        A block that is cancelled at its deadline counts as DEADLINE_EXCEEDED, whoever noticed first: gRPC cuts a call
+        whose time is up as it cuts one whose caller left.
+        """
         started = time.monotonic()
         name = model if self._known(model) else UNKNOWN_MODEL
         status = "CANCELLED"
@@ -138,6 +147,11 @@ class Metrics:
             raise
         except Exception:
             status = "INTERNAL"
+            raise
+        except BaseException:
+            if deadline is not None:
+                early = max(LATE_SECONDS, LATE_SHARE * (deadline - started))
+                status = "DEADLINE_EXCEEDED" if time.monotonic() >= deadline - early else status
             raise
         finally:
             self._in_flight -= 1

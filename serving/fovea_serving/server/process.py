@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 import uvloop
 
-from fovea_serving.server import config_files, flags, reloading, servable, warmup
+from fovea_serving.server import config_files, connections, flags, reloading, servable, warmup
 from fovea_serving.server.batching import Batcher, BatchingSettings
 from fovea_serving.server.errors import ServingError
 from fovea_serving.server.examples import ExampleRules
@@ -29,12 +29,15 @@ from fovea_serving.server.lifecycle import LoadSettings, ModelSettings
 from fovea_serving.server.memory import RequestMemory
 from fovea_serving.server.metrics import Metrics
 from fovea_serving.server.models import Models
+from fovea_serving.server.paths import base_path
 from fovea_serving.server.rest import RestServer, RestSettings
 from fovea_serving.server.servable import Servable, SessionSettings
 
 log = logging.getLogger(__name__)
 
 FAILED = 1
+LOADS = 4
+"""Versions that are loaded at once, for each core: loading waits for files, and a hanging one must not stop the rest."""
 
 
 def versions_text() -> str:
@@ -106,7 +109,7 @@ class _Loader:
 def _model_settings(settings: Settings) -> list[ModelSettings]:
     if settings.model_config_file:
         return config_files.read_models(settings.model_config_file)
-    return [ModelSettings(settings.model_name, Path(settings.model_base_path).absolute())]
+    return [ModelSettings(settings.model_name, base_path(settings.model_name, settings.model_base_path).absolute())]
 
 
 def batching_settings(settings: Settings) -> BatchingSettings:
@@ -147,8 +150,11 @@ async def _serve(settings: Settings) -> int:
         as_content=settings.enable_serialization_as_tensor_content,
         rules=ExampleRules(check_method_name=settings.enable_signature_method_name_check),
     )
-    rest_server = RestServer(inference, metrics, _rest(settings, metrics_path)) if settings.rest_api_port else None
-    grpc_server = _grpc(settings, inference, models)
+    ports = sum(map(bool, (settings.port, settings.grpc_socket_path, settings.rest_api_port)))
+    most = connections.most_connections(connections.raise_file_limit(), ports)
+    rest = _rest(settings, metrics_path, most)
+    rest_server = RestServer(inference, metrics, rest) if settings.rest_api_port else None
+    grpc_server = _grpc(settings, inference, models, most)
     await _open(settings, grpc_server, rest_server, tls)
     following = loop.create_task(_follow_config_file(settings, models, configured))
     await stop.wait()
@@ -162,7 +168,9 @@ async def _serve(settings: Settings) -> int:
 def _models(settings: Settings, metrics: Metrics, batcher: Batcher) -> Models:
     return Models(
         load=_Loader(settings, metrics),
-        executor=ThreadPoolExecutor(settings.num_load_threads or os.cpu_count() or 1, thread_name_prefix="load"),
+        executor=ThreadPoolExecutor(
+            settings.num_load_threads or LOADS * (os.cpu_count() or 1), thread_name_prefix="load"
+        ),
         settings=LoadSettings(
             retries=settings.max_num_load_retries,
             retry_seconds=max(0, settings.load_retry_interval_micros) / 1e6,
@@ -173,11 +181,12 @@ def _models(settings: Settings, metrics: Metrics, batcher: Batcher) -> Models:
     )
 
 
-def _grpc(settings: Settings, inference: Inference, models: Models) -> GrpcServer:
+def _grpc(settings: Settings, inference: Inference, models: Models, most_connections: int) -> GrpcServer:
     return GrpcServer(
         inference,
         models,
         arguments=flags.channel_arguments(settings.grpc_channel_arguments),
+        most_connections=most_connections,
         with_health=settings.enable_grpc_healthcheck_service,
         may_reload=bool(settings.model_config_file),
     )
@@ -188,16 +197,17 @@ async def _open(settings: Settings, grpc_server: GrpcServer, rest_server: RestSe
         await rest_server.start(settings.rest_api_port)
         log.info("Exporting HTTP/REST API at:localhost:%d ...", settings.rest_api_port)
     await grpc_server.start(port=settings.port, socket_path=settings.grpc_socket_path, tls=tls)
-    log.info("Running ModelServer at 0.0.0.0:%d ...", settings.port)
+    log.info("Running ModelServer at [::]:%d (IPv4 and IPv6) ...", settings.port)
 
 
-def _rest(settings: Settings, metrics_path: str | None) -> RestSettings:
+def _rest(settings: Settings, metrics_path: str | None, most_connections: int) -> RestSettings:
     return RestSettings(
         timeout=settings.rest_api_timeout_in_ms / 1000 if settings.rest_api_timeout_in_ms > 0 else None,
         max_body_bytes=settings.rest_api_max_body_bytes,
         max_body_values=settings.rest_api_max_body_values,
         cors=settings.rest_api_enable_cors_support,
         metrics_path=metrics_path,
+        most_connections=most_connections,
     )
 
 
@@ -237,5 +247,5 @@ async def _follow_config_file(settings: Settings, models: Models, configured: li
     seconds = settings.model_config_file_poll_wait_seconds
     if settings.model_config_file and seconds > 0:
         await reloading.follow_config(
-            partial(_model_settings, settings), models.configure, configured, partial(asyncio.sleep, seconds)
+            partial(_model_settings, settings), models.begin, configured, partial(asyncio.sleep, seconds)
         )

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import re
+import socket
 import urllib.parse
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from fovea_serving.server import json_requests, metrics
+from fovea_serving.server import compression, connections, json_requests, metrics
 from fovea_serving.server.conversion import LARGE_REQUEST
 from fovea_serving.server.errors import (
     ServingError,
@@ -57,17 +58,23 @@ _CORS: Final = {
 LATE_SECONDS: Final = 0.5
 """After its deadline a request is given up here: the queue and the runtime, which know more to say, come first."""
 LONGEST_LOGGED_PATH: Final = 200
+BACKLOG: Final = 1024
+"""Connections that the kernel holds until the event loop takes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestSettings:
-    """Limits of a request (seconds, None: none; bytes and JSON values of its body), CORS headers, the metrics' path."""
+    """Limits of a request (seconds, None: none; bytes and JSON values of its body), CORS headers, the metrics' path.
+
+    `max_body_bytes` holds for a body as it comes and for what it is when it is unpacked.
+    """
 
     timeout: float | None = 30.0
     max_body_bytes: int = 64 * 2**20
     max_body_values: int = 1_000_000
     cors: bool = False
     metrics_path: str | None = metrics.PATH
+    most_connections: int = connections.MOST_CONNECTIONS
 
 
 class RestServer:
@@ -77,17 +84,22 @@ class RestServer:
         self._inference = inference
         self._metrics = page
         self._settings = settings
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
+        self._runner: web.ServerRunner | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def start(self, port: int) -> None:
-        """Open the port on all interfaces; raises OSError when it is taken."""
+        """Open the port on all interfaces, IPv4 and, where there is one, IPv6; raises OSError when it is taken."""
+        server = connections.Connections(self._handle, self._settings.most_connections)
+        self._runner = web.ServerRunner(server)
         await self._runner.setup()
-        await web.TCPSite(self._runner, None, port).start()
+        await web.SockSite(self._runner, listen(port), backlog=BACKLOG).start()
+        self._closing = asyncio.get_running_loop().create_task(server.close_stuck())
 
     async def stop(self, grace: float) -> None:
         """No new connections; requests under way have so many seconds to end."""
+        if self._runner is None or self._closing is None:
+            return
+        self._closing.cancel()
         for site in list(self._runner.sites):
             await site.stop()
         server = self._runner.server
@@ -97,10 +109,11 @@ class RestServer:
         await self._runner.cleanup()
         self._inference.converters.close()
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
         path = request.rel_url.raw_path
         if path == self._settings.metrics_path:
-            return web.Response(text=self._metrics.page(), headers={"Content-Type": metrics.CONTENT_TYPE})
+            page = self._metrics.page().encode("utf-8", "backslashreplace")
+            return web.Response(body=page, headers={"Content-Type": metrics.CONTENT_TYPE})
         if not path.lower().startswith("/v1/"):
             return web.Response(status=404)
         headers = dict(_CORS) if self._settings.cors else {}
@@ -119,7 +132,7 @@ class RestServer:
             status, body = http_status(fault.code), json_requests.error_reply(fault.message)
         return web.Response(status=status, body=body, content_type="application/json", charset="utf-8", headers=headers)
 
-    async def _bounded(self, request: web.Request, path: str) -> bytes:
+    async def _bounded(self, request: web.BaseRequest, path: str) -> bytes:
         seconds = self._settings.timeout
         deadline = deadline_in(seconds)
         try:
@@ -128,7 +141,7 @@ class RestServer:
         except TimeoutError as error:
             raise deadline_exceeded("Timed out waiting for the answer") from error
 
-    async def _answer(self, request: web.Request, path: str, deadline: float | None) -> bytes:
+    async def _answer(self, request: web.BaseRequest, path: str, deadline: float | None) -> bytes:
         match = None
         if request.method == "POST" and (match := _POST.fullmatch(path)):
             spec, kind = _spec(match), match.group(4).lower()
@@ -145,33 +158,44 @@ class RestServer:
         raise invalid_argument(f"Malformed request: {request.method} {path}")
 
     @contextlib.asynccontextmanager
-    async def _body(self, request: web.Request) -> AsyncIterator[bytearray]:
+    async def _body(self, request: web.BaseRequest) -> AsyncIterator[bytes | bytearray]:
         """The whole body, as long as the block lasts; raises UNAVAILABLE while bodies fill what they may of memory."""
-        most, body = self._settings.max_body_bytes, bytearray()
+        most, body, held = self._settings.max_body_bytes, bytearray(), 0
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
         try:
-            async for chunk in request.content.iter_any():
+            async for chunk in _chunks(request):
                 self._inference.memory.take(len(chunk))
+                held += len(chunk)
                 body += chunk
                 if len(body) > most:
                     raise web.HTTPRequestEntityTooLarge(most, len(body))
-            yield body
+            if encoding in compression.IDENTITY:
+                yield body
+            else:
+                unpacked = await self._inference.converters.call(True, compression.unpack, body, encoding, most)
+                self._inference.memory.take(len(unpacked))
+                held += len(unpacked)
+                del body
+                yield unpacked
+        except compression.TooLargeError as error:
+            raise web.HTTPRequestEntityTooLarge(most, most + 1) from error
         except web.RequestPayloadError as error:
             raise invalid_argument(f"The body cannot be read: {error}") from error
         finally:
-            self._inference.memory.give_back(len(body))
+            self._inference.memory.give_back(held)
 
-    async def _predict(self, spec: Any, body: bytearray, deadline: float | None) -> bytes:
+    async def _predict(self, spec: Any, body: bytes | bytearray, deadline: float | None) -> bytes:
         form = JsonForm(body, self._settings.max_body_values)
         return await self._inference.predict(spec, form, deadline, ENTRYPOINT)
 
-    async def _classify(self, spec: Any, body: bytearray, deadline: float | None) -> bytes:
+    async def _classify(self, spec: Any, body: bytes | bytearray, deadline: float | None) -> bytes:
         large = len(body) >= LARGE_REQUEST
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         await self._inference.converters.call(large, _fill_examples, body, request, self._settings.max_body_values)
         response = await self._inference.classify(request, deadline, ENTRYPOINT)
         return await self._inference.converters.call(large, json_requests.classify_reply, response.result)
 
-    async def _regress(self, spec: Any, body: bytearray, deadline: float | None) -> bytes:
+    async def _regress(self, spec: Any, body: bytes | bytearray, deadline: float | None) -> bytes:
         large = len(body) >= LARGE_REQUEST
         request = regression_pb2.RegressionRequest(model_spec=spec)
         await self._inference.converters.call(large, _fill_examples, body, request, self._settings.max_body_values)
@@ -197,7 +221,29 @@ class RestServer:
         return json.dumps(parts, indent=1).encode() + b"\n"
 
 
-def _fill_examples(body: bytearray, request: Any, most_values: int) -> None:
+def listen(port: int) -> socket.socket:
+    """A socket that takes IPv4 and, where the machine has it, IPv6; raises OSError when the port is taken."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+    return socket.create_server(("", port), backlog=BACKLOG)
+
+
+async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The body as it comes; a client that waits to be asked for it is asked, one that stops sending it is given up."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    while True:
+        try:
+            async with asyncio.timeout(connections.STALLED_SECONDS):
+                chunk = await request.content.readany()
+        except TimeoutError as error:
+            raise deadline_exceeded(f"No byte of the body came for {connections.STALLED_SECONDS:.0f} s") from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _fill_examples(body: bytes | bytearray, request: Any, most_values: int) -> None:
     json_requests.fill_examples(json_requests.parse(body, most_values), request)
 
 

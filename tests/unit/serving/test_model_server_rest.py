@@ -118,7 +118,7 @@ def run(test: Callable[[int], Awaitable[None]], **settings: Any) -> None:
 
 def test_a_fault_of_the_server_itself_is_answered_as_json() -> None:
     async def test(port: int) -> None:
-        assert await status(port) == (500, {"error": "LookupError: no\ud800 status"})
+        assert await status(port) == (500, {"error": "LookupError: no\\ud800 status"})
 
     run(test)
 

@@ -1,0 +1,284 @@
+"""The gRPC port: error texts, metadata, deadlines, compressed messages and connections, through real clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import re
+import socket
+import threading
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import pytest
+import uvloop
+from fovea_dev.ports import free_ports
+from fovea_serving.server import compression, errors, grpc_channel
+from fovea_serving.server.errors import LONGEST_MESSAGE, ServingError, invalid_argument
+from fovea_serving.server.grpc_services import GrpcServer
+from fovea_serving.server.metrics import Metrics
+from support.polling import until
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+SECONDS = 20.0
+METHOD = "/tensorflow.serving.PredictionService/Predict"
+
+
+class Inference:
+    """Stands for the models: answers a Predict with the model's name and the size of the request, or raises `error`."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.metrics = Metrics(known=lambda _: True)
+        self.never = asyncio.Event()
+
+    async def predict(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
+        with self.metrics.request(request.model_spec.name, "Predict", entrypoint, deadline):
+            if self.error is not None:
+                raise self.error
+            if request.model_spec.name == "slow":
+                await self.never.wait()
+            response = predict_pb2.PredictResponse()
+            response.model_spec.name = request.model_spec.name
+            response.model_spec.version.value = request.ByteSize()
+            return response
+
+
+@contextlib.asynccontextmanager
+async def served(inference: Any, **options: Any) -> AsyncIterator[int]:
+    (port,) = free_ports(1)
+    server = GrpcServer(inference, None, arguments=[*options.items()], with_health=True, may_reload=False)  # type: ignore[arg-type]
+    await server.start(port=port, socket_path="", tls=None)
+    try:
+        yield port
+    finally:
+        await server.stop(0)
+
+
+def run(test: Callable[[int, Inference], Awaitable[None]], **options: Any) -> None:
+    async def go() -> None:
+        inference = Inference()
+        async with asyncio.timeout(3 * SECONDS), served(inference, **options) as port:
+            await test(port, inference)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(go())
+
+
+def request(name: str = "m", size: int = 0) -> Any:
+    made = predict_pb2.PredictRequest()
+    made.model_spec.name = name
+    if size:
+        made.inputs["x"].tensor_content = bytes(size)
+    return made
+
+
+async def call(port: int, message: Any = None, host: str = "127.0.0.1", **options: Any) -> Any:
+    """The reply, or the error, of a client that keeps to the headers that clients in other languages take."""
+    limits = [("grpc.max_metadata_size", 8192), ("grpc.absolute_max_metadata_size", 8192)]
+    async with grpc.aio.insecure_channel(f"{host}:{port}", options=limits) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        try:
+            return await stub.Predict(message or request(), timeout=options.pop("timeout", SECONDS), **options)
+        except grpc.aio.AioRpcError as error:
+            return error
+
+
+TEXTS = {
+    "ASCII": "The model has no input 'x'. ",
+    "Chinese": "模型没有输入",
+    "emoji": "🤗👩‍👩‍👧‍👦",
+    "percent signs and line ends": "100%\r\n\0",
+    "a lone surrogate": "\udcff\ud83e",
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_long_error_keeps_its_code_and_the_beginning_of_its_text(kind: str) -> None:
+    text = (TEXTS[kind] * 2000)[:2000]
+
+    async def test(port: int, inference: Inference) -> None:
+        inference.error = invalid_argument(text)
+        error = await call(port)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        said = error.details()
+        assert said.endswith("...")
+        assert text.encode("utf-8", "backslashreplace").decode().startswith(said.removesuffix("..."))
+        assert LONGEST_MESSAGE - 4 < len(said.encode()) <= LONGEST_MESSAGE
+
+    run(test)
+
+
+def test_a_short_error_is_not_cut() -> None:
+    for text in ("no input", "模" * (LONGEST_MESSAGE // 3), "x" * LONGEST_MESSAGE, ""):
+        assert errors.on_the_wire(text) == text
+
+
+def test_the_text_of_an_error_can_always_be_sent() -> None:
+    error = ServingError(grpc.StatusCode.NOT_FOUND, "folder \udcff\ud83e")
+    assert error.message.encode().decode() == r"folder \udcff\ud83e"
+
+
+@pytest.mark.parametrize("headers", [[("x-long", "a" * 60_000)], [(f"x-{n}", "b" * 80) for n in range(480)]])
+def test_60_000_bytes_of_metadata_are_taken(headers: list[tuple[str, str]]) -> None:
+    async def test(port: int, inference: Inference) -> None:
+        assert (await call(port, metadata=headers)).model_spec.name == "m"
+
+    run(test)
+
+
+def told(inference: Inference) -> dict[str, int]:
+    found = re.findall(r'request_count\{model_name="slow",status="(\w+)"\} (\d+)', inference.metrics.page())
+    return {status: int(count) for status, count in found}
+
+
+@pytest.mark.parametrize("timeout", [0.05, 0.3, 1.234])
+def test_every_deadline_counts_as_one_whoever_notices_it_first(timeout: float) -> None:
+    async def test(port: int, inference: Inference) -> None:
+        errors = await asyncio.gather(*(call(port, request("slow"), timeout=timeout) for _ in range(20)))
+        assert {error.code() for error in errors} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        await asyncio.to_thread(until, lambda: sum(told(inference).values()) == 20, what="20 counted requests")
+        assert told(inference) == {"DEADLINE_EXCEEDED": 20}
+
+    run(test)
+
+
+def test_a_caller_that_leaves_before_its_deadline_counts_as_cancelled() -> None:
+    async def test(port: int, inference: Inference) -> None:
+        leaving = asyncio.create_task(call(port, request("slow"), timeout=SECONDS))
+        await asyncio.to_thread(until, lambda: "in_flight{} 1\n" in inference.metrics.page(), what="request under way")
+        leaving.cancel()
+        await asyncio.to_thread(until, lambda: told(inference), what="counted request")
+        assert told(inference) == {"CANCELLED": 1}
+
+    run(test)
+
+
+@pytest.mark.parametrize("kind", [grpc.Compression.Gzip, grpc.Compression.Deflate, grpc.Compression.NoCompression])
+def test_a_compressed_message_is_read(kind: grpc.Compression) -> None:
+    async def test(port: int, inference: Inference) -> None:
+        for size in (0, 100, 2**20):
+            wanted = request(size=size)
+            reply = await call(port, wanted, compression=kind)
+            assert reply.model_spec.version.value == wanted.ByteSize(), reply
+
+    run(test)
+
+
+def test_no_more_of_a_message_is_unpacked_than_it_may_be_long_and_a_plain_one_may_be_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(grpc_channel.Unpacking.__init__, "__defaults__", (2**20,))
+
+    async def test(port: int, inference: Inference) -> None:
+        error = await call(port, request(size=2**20 + 1), compression=grpc.Compression.Gzip)
+        assert (error.code(), error.details()) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "The compressed message is longer than 1048576 bytes when it is unpacked: send it uncompressed",
+        )
+        assert (await call(port, request(size=2**20 + 1))).model_spec.name == "m"
+
+    run(test)
+
+
+def test_others_are_answered_while_a_message_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on, unpack = threading.Event(), threading.Event(), compression.unpack
+
+    def held(*args: Any) -> bytes:
+        entered.set()
+        assert go_on.wait(SECONDS), "the server stood still"
+        return unpack(*args)
+
+    monkeypatch.setattr(compression, "unpack", held)
+
+    async def test(port: int, inference: Inference) -> None:
+        packed = asyncio.create_task(call(port, request(size=2**20), compression=grpc.Compression.Gzip))
+        assert await asyncio.to_thread(entered.wait, SECONDS)
+        assert (await call(port)).model_spec.name == "m"
+        go_on.set()
+        assert (await packed).model_spec.name == "m"
+
+    run(test)
+
+
+def test_no_request_looks_as_if_it_were_compressed() -> None:
+    from grpc_health.v1 import health_pb2
+    from tensorflow_serving.apis import classification_pb2, get_model_status_pb2, inference_pb2, model_management_pb2
+
+    for kind in (
+        predict_pb2.PredictRequest, classification_pb2.ClassificationRequest, inference_pb2.MultiInferenceRequest,
+        get_model_status_pb2.GetModelStatusRequest, model_management_pb2.ReloadConfigRequest,
+        health_pb2.HealthCheckRequest,
+    ):  # fmt: skip
+        for field in kind.DESCRIPTOR.fields:
+            first = field.number << 3 | (2 if field.type in (9, 11, 12) or field.is_repeated else 0)
+            assert not compression.is_gzip(bytes([first, 139, 8]))
+            assert first != 0x78, field.full_name
+    assert compression.is_gzip(gzip.compress(b""))
+    assert compression.is_zlib(zlib.compress(b""))
+
+
+def test_a_message_that_is_none_is_refused() -> None:
+    async def test(port: int, inference: Inference) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for data in (b"\xff\xff\xff", b"\x1f\x8b\x08no gzip"):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await channel.unary_unary(METHOD)(data, timeout=SECONDS)
+                assert caught.value.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT)
+        assert (await call(port)).model_spec.name == "m"
+
+    run(test)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_the_grpc_port_is_open_on_both_families(host: str) -> None:
+    async def test(port: int, inference: Inference) -> None:
+        assert (await call(port, host=host)).model_spec.name == "m"
+
+    run(test)
+
+
+def closed(client: socket.socket) -> bool:
+    client.settimeout(SECONDS)
+    try:
+        while client.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        return False
+    return True
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", PREFACE[:10], PREFACE])
+def test_a_connection_on_which_nothing_comes_is_closed(sent: bytes) -> None:
+    async def test(port: int, inference: Inference) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(sent)
+            assert await asyncio.to_thread(closed, client)
+
+    run(test, **{"grpc.server_handshake_timeout_ms": 300})
+
+
+def test_a_client_that_stops_within_a_frame_is_closed() -> None:
+    async def test(port: int, inference: Inference) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            # SETTINGS and their acknowledgment, then a HEADERS frame of 100 bytes of which one comes.
+            settings = b"\0\0\0\4\0\0\0\0\0" + b"\0\0\0\4\1\0\0\0\0"
+            client.sendall(PREFACE + settings + b"\0\0\x64\1\4\0\0\0\1" + b"\x82")
+            assert await asyncio.to_thread(closed, client)
+
+    run(test, **{"grpc.keepalive_time_ms": 1000, "grpc.http2.ping_timeout_ms": 300})
+
+
+def test_every_bound_of_a_connection_is_set_and_the_command_line_may_change_it() -> None:
+    found = dict(grpc_channel.options([("grpc.max_connection_idle_ms", 5), ("grpc.own", 1)], 7))
+    assert found["grpc.max_allowed_incoming_connections"] == 7
+    assert found["grpc.server_handshake_timeout_ms"] == 20_000
+    assert (found["grpc.max_connection_idle_ms"], found["grpc.own"]) == (5, 1)
