@@ -114,7 +114,7 @@ class Connection(web.RequestHandler):
         """
         if self.transport is None:
             return
-        body = json_requests.error_reply(message).encode()
+        body = json_requests.error_reply(message)
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         self.transport.write_eof()
@@ -134,8 +134,8 @@ class Connection(web.RequestHandler):
         """Answer what is no HTTP request as JSON, like every other error, and without a traceback in the log."""
         if status >= 500:
             return super().handle_error(request, status, exc, message)
-        text = json_requests.error_reply(f"Malformed request: {message or 'not HTTP'}")
-        response = web.Response(status=status, text=text, content_type="application/json")
+        body = json_requests.error_reply(f"Malformed request: {message or 'not HTTP'}")
+        response = web.Response(status=status, body=body, content_type="application/json", charset="utf-8")
         response.force_close()
         return response
 
