@@ -22,9 +22,7 @@ def plan(object_store: ObjectStore, tmp_path: Path) -> ModelPlan:
     (tmp_path / "model" / "variables").mkdir(parents=True)
     for name, data in FILES.items():
         (tmp_path / "model" / name).write_bytes(data)
-    published = publish(
-        Sending(object_store.store(), tmp_path), Folder(tmp_path, "model"), Publication(prefix, "files", 1)
-    )
+    published = publish(Sending(object_store.store()), Folder(tmp_path, "model"), Publication(prefix, "files", 1))
     return ModelPlan(NAMESPACE, "digits", 3, published.uri, published.digest, str(tmp_path / "models"))
 
 

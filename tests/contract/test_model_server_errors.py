@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from support.model_server import Client, ModelServer, png, predict_request
 
@@ -51,7 +52,7 @@ GRPC = {
         lambda: predict_request("pair", {"a": [[1.0, 2.0]], "b": [1.0]}), INVALID,
         "Expects arg[1] to be int64 but float is provided"),
     "a shape that the model cannot work with": (
-        lambda: predict_request("pair", {"a": [[1.0, 2.0]] * 3, "b": [1, 2]}), INVALID,
+        lambda: predict_request("pair", {"a": [[1.0, 2.0]] * 3, "b": np.array([1, 2])}), INVALID,
         "Incompatible shapes"),
     "an unknown name in output_filter": (
         lambda: predict_request("half_plus_two", {"x": [1.0]}, outputs=["q"]), INVALID,

@@ -101,7 +101,7 @@ def test_an_image_that_cannot_be_pulled_is_said_by_its_name(waiting: Waiting) ->
     status = waiting.says(waiting.unpullable, f"image of container {names.TRAINER_CONTAINER} cannot be pulled")
     assert status["state"] == "PREPARING"
     assert "never-built" in status["message"]
-    assert "correct spec.trainer.container and submit again" in status["message"]
+    assert "correct spec.trainer.container and submit a new job" in status["message"]
 
 
 def test_a_pod_that_no_node_takes_keeps_its_job_queued_with_the_schedulers_words(waiting: Waiting) -> None:
@@ -127,7 +127,7 @@ def test_a_pod_that_the_quota_refuses_is_tried_again_until_the_quota_allows_it(w
     status = waiting.says(waiting.over_quota, "exceeded quota", waiting.word)
     assert status["state"] == "QUEUED"
     assert condition({"status": status}, "Running")["reason"] == "PodRefused"
-    assert "free the quota" in status["message"]
+    assert "wait until other pods have ended" in status["message"]
     more = {"spec": {"hard": {f"requests.{waiting.resource}": "1"}}}
     cluster.kubectl("patch", "resourcequota", waiting.word, "-n", NAMESPACE, "--type=merge", "-p", json.dumps(more))
     done = cluster.wait_for_state(waiting.over_quota, "SUCCEEDED")
