@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import takewhile
 from pathlib import Path
 
 from .errors import InvalidError
@@ -124,17 +125,16 @@ class _Walk:
         self.troubles.append(f"{self._name(path)} cannot be read ({error.strerror or error}): {remedy}")
 
     def _leads_back(self, below: Path) -> bool:
-        """Whether a folder is one of those it lies in."""
+        """Whether a folder is one of those it lies in, within the folder that is walked or above it."""
         if not below.is_symlink():
             return False
         here = below.stat()
-        for above in below.parents:
+        within = takewhile(lambda above: above != self._folder, below.parents)
+        for above in (*within, self._folder, *self._folder.resolve().parents):
             if os.path.samestat(above.stat(), here):
                 target = shown(str(below.resolve()))
                 self.troubles.append(f"{self._name(below)} is a link to {target}, in which it lies itself")
                 return True
-            if above == self._folder:
-                return False
         return False
 
     def _wanted(self, path: Path) -> bool:
