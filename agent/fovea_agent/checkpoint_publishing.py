@@ -36,6 +36,8 @@ class Checkpoints:
     """Seconds for which a checkpoint that does not appear by rename must have stayed the same."""
     _settled: set[int] = field(default_factory=set)
     """Steps of this job that have a checkpoint in the store."""
+    _failed: set[int] = field(default_factory=set)
+    """Steps that could not be published when they were last tried: they are tried again, and nothing waits for them."""
     _given: set[int] = field(default_factory=set)
     """The step that another job's checkpoint was restored to: not ours to publish, nor to compare with ours."""
 
@@ -88,8 +90,9 @@ class Checkpoints:
         return {step: local for step, local in found.steps.items() if self._is_finished(local, ended)}
 
     def wait(self) -> bool:
-        """Whether one is to be published."""
-        return bool(to_publish(self.waiting().keys() - self._given, self._settled, self.plan.checkpoint_keep))
+        """Whether one is to be published that the last round did not fail to publish."""
+        candidates = self.waiting().keys() - self._given - self._failed
+        return bool(to_publish(candidates, self._settled, self.plan.checkpoint_keep))
 
     def _is_finished(self, local: Local, ended: bool) -> bool:
         if local.whole or ended or local.step in self._settled:
@@ -113,7 +116,10 @@ class Checkpoints:
                 return
             tried.add(steps[0])
             if self._publish(local[steps[0]], pause):
+                self._failed.discard(steps[0])
                 self.prune()
+            else:
+                self._failed.add(steps[0])
 
     def _take_back(self) -> None:
         """Withdraw what was taken for finished and was written to afterwards; it is published again."""

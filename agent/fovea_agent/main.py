@@ -101,6 +101,8 @@ def _sync(options: argparse.Namespace) -> Result:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     work = WorkVolume(options.work, options.state)
     work.sync_ready.parent.mkdir(parents=True, exist_ok=True)
+    # The hook runs, too, when only this container is ended: what an earlier run of it left does not time this pod's end.
+    work.end_began.unlink(missing_ok=True)
     work.sync_ready.touch()
     from fovea_agent.report import Reporter
     from fovea_agent.sync import Sync

@@ -93,11 +93,17 @@ class Sync:
         self.checkpoints.withdraw_passed_over()
         self.checkpoints.find_published()
         while not self.ended.is_set():
-            with suppress(Postponed):
-                self.ahead.send()
-                self.checkpoints.publish(pause=self._result_first)
+            self.look()
             self.ended.wait(self.poll)
         return self._publish_rest()
+
+    def look(self) -> None:
+        """Send and publish what is there while the program runs."""
+        with suppress(Postponed):
+            self.ahead.send()
+        # Whatever was postponed waits for this: it must have its turn in the same round.
+        with suppress(Postponed):
+            self.checkpoints.publish(pause=self._result_first)
 
     def _is_finished(self) -> bool:
         return (self.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER).is_file()

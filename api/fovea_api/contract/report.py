@@ -10,6 +10,7 @@ from .text import storable
 
 MAX_TERMINATION_BYTES = 4096
 """Kubernetes cuts a termination message here."""
+_CUT = json.dumps(" …")[1:-1]
 
 PROGRESS_PATH = "/v1/progress"
 """Path of the operator's endpoint for progress reports: POST, bearer token of the pod, JSON of `ProgressReport`."""
@@ -110,7 +111,7 @@ class Termination:
     """`sync`, `fetch`: the program left its `_SUCCESS`, so it was done, even if it had been told to end."""
 
     def to_json(self) -> str:
-        """Serialise within the limit: progress goes, then metrics that don't fit, then the message is cut, digests never.
+        """Serialise within the limit: progress goes, then metrics that don't fit, then texts are cut, digests never.
 
         ASCII: the file is whole in every encoding, and characters are bytes.
         """
@@ -125,14 +126,10 @@ class Termination:
             document |= {"metrics": {}, "metrics_left_out": self.metrics_left_out + len(self.metrics)}
             kept = _fitting(self.metrics, MAX_TERMINATION_BYTES - _length(document))
             document |= {"metrics": kept, "metrics_left_out": self.metrics_left_out + len(self.metrics) - len(kept)}
-        text = json.dumps(document)
-        excess = len(text) - MAX_TERMINATION_BYTES
-        if excess > 0:
-            # A character of the message may stand for up to 12 bytes, so cut generously.
-            message = str(document["message"])
-            document["message"] = message[: max(0, len(message) - excess - 16)] + " …"
-            text = json.dumps(document)
-        return text
+        for name in ("message", "model_problem"):
+            if (excess := _length(document) - MAX_TERMINATION_BYTES) > 0 and name in document:
+                document[name] = _shortened(str(document[name]), excess)
+        return json.dumps(document)
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
@@ -169,6 +166,17 @@ def _read(text: str) -> Any:
 
 def _length(document: dict[str, Any]) -> int:
     return len(json.dumps(document))
+
+
+def _shortened(text: str, excess: int) -> str:
+    """The text without so many bytes at its end, or what says that it was cut. A character takes up to 12 as ASCII."""
+    room, kept = len(json.dumps(text)) - 2 - excess - len(_CUT), 0
+    for character in text:
+        room -= len(json.dumps(character)) - 2
+        if room < 0:
+            break
+        kept += 1
+    return f"{text[:kept]} …"
 
 
 def _fitting(metrics: dict[str, float], room: int) -> dict[str, float]:

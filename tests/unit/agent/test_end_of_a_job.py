@@ -1,6 +1,7 @@
 """What is published first when a program ends, what is sent before it does, and what an attempt takes over."""
 
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,6 +223,26 @@ def test_what_is_sent_ahead_of_an_unfinished_program_gives_way_to_its_checkpoint
     pod.sync.poll = 0.01
     pod.termination = pod.sync.run()
     assert order(pod) == ["checkpoints", "model", "output"]
+
+
+def test_a_model_that_is_there_while_training_goes_on_holds_up_no_checkpoint(pod: Pod) -> None:
+    pod.write(environment.MODEL_DIR, MODEL)
+    for step in (100, 200, 300):
+        pod.checkpoint(step)
+        pod.sync.look()
+        assert step in pod.published_steps()
+    pod.sync.look()
+    assert payload(pod, "model") == MODEL, "what has no checkpoint to wait for is sent ahead"
+
+
+def test_a_checkpoint_that_cannot_be_published_holds_up_nothing(pod: Pod) -> None:
+    pod.checkpoint(100, 200)
+    os.mkfifo(pod.work.directory(environment.CHECKPOINT_DIR) / "200" / "pipe")
+    pod.write(environment.MODEL_DIR, MODEL)
+    for _ in range(3):
+        pod.sync.look()
+    assert pod.published_steps() == {100}
+    assert payload(pod, "model") == MODEL
 
 
 # -- from attempt to attempt ----------------------------------------------------------------------------------------

@@ -121,7 +121,8 @@ def test_a_folder_that_changes_while_it_is_taken_hold_of_is_vanished(
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(Vanished), Folder(tmp_path, "output").held():
         pytest.fail("a folder in pieces was held")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    # Not more than before: what other tests left open may be collected meanwhile.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_a_folder_of_more_files_than_may_be_open_is_read_as_it_is(

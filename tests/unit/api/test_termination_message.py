@@ -4,7 +4,7 @@ import json
 
 import pytest
 from fovea_api.contract.report import MAX_TERMINATION_BYTES, ProgressReport, Published, Termination
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 OUTPUT = Published("s3://fovea/x", "sha256:" + "0" * 64, 12, 3)
@@ -38,9 +38,11 @@ def test_of_too_many_metrics_as_many_are_kept_as_fit() -> None:
 @given(
     st.dictionaries(st.text(min_size=1, max_size=200), st.floats(allow_nan=False, allow_infinity=False), max_size=200),
     st.text(max_size=3000),
+    st.text(max_size=400),
 )
-def test_a_message_always_fits_and_what_it_says_is_true(metrics: dict[str, float], message: str) -> None:
-    text = Termination("Published", message, output=OUTPUT, metrics=metrics).to_json()
+@example({}, "published", "🤗" * 400)
+def test_a_message_always_fits_and_what_it_says_is_true(metrics: dict[str, float], message: str, problem: str) -> None:
+    text = Termination("Published", message, output=OUTPUT, metrics=metrics, model_problem=problem).to_json()
     assert len(text.encode()) <= MAX_TERMINATION_BYTES
     read = Termination.from_json(text)
     assert read is not None
