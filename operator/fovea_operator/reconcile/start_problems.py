@@ -44,10 +44,10 @@ CONFIG = frozenset(
     }
 )
 _INVALID_NAME = "InvalidImageName"
-_ROOT = re.compile(r"runAsNonRoot|non-root")
+_ROOT = re.compile(r"has runAsNonRoot and |breaks non-root policy")
 _NO_COMMAND = re.compile(r"no command specified", re.IGNORECASE)
 _NOT_RUNNABLE = re.compile(r'exec: "|executable file|chdir to cwd|mount a directory onto a file', re.IGNORECASE)
-_OF_THE_NODE = re.compile(r"hook|nvidia", re.IGNORECASE)
+_OF_THE_NODE = re.compile(r"running ([a-z]+ )?hook|nvidia-container", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
