@@ -47,7 +47,7 @@ EVALUATION_FILE = "evaluation.json"
 SUCCESS_MARKER = "_SUCCESS"
 """An empty file `$FOVEA_OUTPUT_DIR/_SUCCESS` written last says that the program finished. Fovea's recipes write it; any program may.
 With it a finished job is recognised even when its pod object was lost before the operator saw it end,
-and exit code 0 of a pod that was told to end (drained, evicted, deleted, suspended) is believed."""
+and exit code 0 of a pod that had to end early (drained, evicted, deleted, suspended) is believed."""
 
 DIRECTORIES: dict[str, str] = {
     INPUT_DIR: f"{WORK_MOUNT}/inputs",

@@ -54,7 +54,7 @@ class TrainingPlan:
     def from_json(cls, text: str, *, obey: bool = True) -> Self:
         """Read; raises ValueError naming the field that is missing or unknown.
 
-        Who is to carry it out must not do half of what it says. Without `obey` what is not known is left out.
+        An agent that carries the plan out must understand all of it. Without `obey` unknown fields are left out.
         """
         document = _object(text)
         try:

@@ -1,4 +1,4 @@
-"""Operator and agents may be of two releases: who reads what the other one says leaves out what it does not know."""
+"""Operator and agents may be of two releases: a reader leaves out the fields that it does not know."""
 
 from collections.abc import Mapping
 from dataclasses import fields
