@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.plan import ModelPlan, TrainingPlan
-from fovea_api.contract.report import TERMINATION_LOG, Termination
+from fovea_api.contract.report import REPORT_AT_LEAST_EVERY, TERMINATION_LOG, Termination
 
 from fovea_agent import log
 from fovea_agent.ending import GRACE, grace_left, seconds_since
@@ -119,6 +119,7 @@ def _sync(options: argparse.Namespace) -> Result:
         work.root,
         work.progress,
         interval=options.report_interval,
+        at_least_every=options.report_at_least_every,
         unreachable_since=lambda: store.patience.unreachable_since,
     )
 
@@ -127,6 +128,7 @@ def _sync(options: argparse.Namespace) -> Result:
             _leave(termination, Path(options.termination_log))
 
     sync = Sync(plan, store, work, reporter, options.poll, options.transfers, tell, options.settle)
+    reporter.program_ended = lambda: sync.told(grace_left(options.grace_period, 0))
 
     def wait_for_the_end() -> None:
         signal.sigwait(signals)
@@ -210,6 +212,9 @@ def _parser() -> argparse.ArgumentParser:
         "--settle", type=float, default=SETTLE, metavar="SECONDS", help="a checkpoint is whole then (%(default)s)"
     )
     sync.add_argument("--report-interval", type=float, default=REPORT_INTERVAL, metavar="SECONDS", help="(%(default)s)")
+    sync.add_argument(
+        "--report-at-least-every", type=float, default=REPORT_AT_LEAST_EVERY, metavar="SECONDS", help="(%(default)s)"
+    )
     sync.add_argument("--report-token", type=Path, default=Path(environment.REPORT_TOKEN_MOUNT), metavar="FOLDER")
     _add(
         commands,

@@ -3,6 +3,7 @@
 import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +12,13 @@ from pathlib import Path
 import urllib3
 from fovea_api.contract.metrics import chosen
 from fovea_api.contract.progress import Progress
-from fovea_api.contract.report import PROGRESS_PATH, REPORT_TOKEN_FILE, ProgressReport
+from fovea_api.contract.report import (
+    PROGRESS_PATH,
+    REPORT_AT_LEAST_EVERY,
+    REPORT_TOKEN_FILE,
+    ProgressAnswer,
+    ProgressReport,
+)
 
 from fovea_agent import log
 from fovea_agent.errors import VolumeProblem
@@ -52,10 +59,11 @@ def build_report(
     unreachable_since: datetime | None = None,
     *,
     publishing: bool = False,
+    over: bool = False,
     left_out: str = "",
 ) -> ProgressReport:
     """Put it all together."""
-    built = ProgressReport(publishing=publishing, left_out=left_out)
+    built = ProgressReport(publishing=publishing, over=over, left_out=left_out)
     if unreachable_since is not None:
         built = replace(built, store_unreachable_since=f"{unreachable_since:%Y-%m-%dT%H:%M:%SZ}")
     if progress is not None:
@@ -82,6 +90,7 @@ def build_report(
 class Reporter:
     """Posts a report when it changed, at most every `interval` seconds, on a thread of its own.
 
+    At least every `at_least_every` seconds it is posted anyway, for the answer: that may say that the program has ended.
     A report that cannot be posted is logged once per streak and never stops anything: the next one says it all again.
     """
 
@@ -93,21 +102,24 @@ class Reporter:
         progress_file: str,
         *,
         interval: float = REPORT_INTERVAL,
+        at_least_every: float = REPORT_AT_LEAST_EVERY,
         unreachable_since: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         """`unreachable_since` tells since when (UTC) the object store does not answer, None while it does."""
         self.left_out: Callable[[], str] = lambda: ""
+        self.program_ended: Callable[[], object] = lambda: None
+        """Called at every answer that says so."""
         self._url = url.rstrip("/") + PROGRESS_PATH if url else ""
         self._token = token_directory / REPORT_TOKEN_FILE
         directory, _, self._file = progress_file.rpartition("/")
         self._folder = Folder(volume, directory)
-        self._interval = interval
+        self._interval, self._at_least_every = interval, at_least_every
         self._unreachable_since = unreachable_since
         self._http = urllib3.PoolManager(retries=False)
         self._timeout = urllib3.Timeout(connect=CONNECT, read=READ)
         self._checkpoint: Checkpointed | None = None
-        self._publishing = False
-        self._posted = ProgressReport()
+        self._publishing = self._over = False
+        self._posted, self._posted_at = ProgressReport(), time.monotonic()
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="report", daemon=True)
@@ -119,6 +131,10 @@ class Reporter:
     def publishing(self) -> None:
         """Remember that the program has ended. The kubelet says so only when the whole pod has."""
         self._publishing = True
+
+    def over(self) -> None:
+        """Remember that nothing is left to publish."""
+        self._over = True
 
     def start(self) -> None:
         """Begin, when there is somebody to report to."""
@@ -150,16 +166,17 @@ class Reporter:
             self._checkpoint,
             self._unreachable_since(),
             publishing=self._publishing,
+            over=self._over,
             left_out=self.left_out(),
         )
 
     def post_if_changed(self) -> None:
-        """Post the present report unless it was posted already."""
+        """Post the present report unless it was posted already, not long ago."""
         try:
             current = self.current()
-            if current == self._posted:
+            if current == self._posted and time.monotonic() < self._posted_at + self._at_least_every:
                 return
-            self._post(current)
+            answer = self._post(current)
         except (OSError, urllib3.exceptions.HTTPError, VolumeProblem) as error:
             if not self._failing:
                 log.warning("progress report failed; trying on quietly", url=self._url, error=str(error))
@@ -167,9 +184,11 @@ class Reporter:
             return
         if self._failing:
             log.info("progress reports are accepted again", url=self._url)
-        self._failing, self._posted = False, current
+        self._failing, self._posted, self._posted_at = False, current, time.monotonic()
+        if answer.program_ended:
+            self.program_ended()
 
-    def _post(self, current: ProgressReport) -> None:
+    def _post(self, current: ProgressReport) -> ProgressAnswer:
         token = self._token.read_text().strip()  # every time: it is renewed in place
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         # No redirect is followed: the token is for this address alone.
@@ -178,6 +197,7 @@ class Reporter:
         )
         if answer.status >= 300:
             raise urllib3.exceptions.HTTPError(f"status {answer.status}: {answer.data[:200].decode(errors='replace')}")
+        return ProgressAnswer.from_json(answer.data.decode(errors="replace"))
 
     def _read_progress(self) -> Progress | None:
         if not (self._folder.root / self._folder.relative / self._file).exists():

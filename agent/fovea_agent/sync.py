@@ -1,6 +1,7 @@
 """What a training pod leaves behind: `fovea-agent sync`, the native sidecar.
 
-Publishes checkpoints as they appear; SIGTERM says that the trainer has ended, and then publishes everything else. What
+Publishes checkpoints as they appear; SIGTERM says that the trainer has ended, and then publishes everything else. In a pod
+that containers of others keep alive the operator says it first: then all is published before the pod begins to end. What
 comes first depends on how it ended. A program that has finished (`_SUCCESS`) needs no checkpoint any more: model and
 output go first, the output last, since its manifest tells the operator and the next attempt's `fetch` that all is there;
 logs, checkpoint and cache follow and fail nothing. One that was interrupted needs its checkpoint before all else.
@@ -62,6 +63,11 @@ class Sync:
     """Hears that the result is published before the rest is: whatever becomes of this process then, that holds."""
     settle: float = SETTLE
     ended: threading.Event = field(default_factory=threading.Event)
+    """The trainer has ended."""
+    _pod_ends: threading.Event = field(default_factory=threading.Event)
+    _told: bool = False
+    """Whether the operator said that the trainer has ended, before SIGTERM did."""
+    _hearing: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.job = storage.job(self.plan.namespace, self.plan.job, self.plan.uid)
@@ -73,9 +79,21 @@ class Sync:
         self.ahead = Ahead(self.work, self.sending, self._results(), self._is_finished, self._something_else_first)
 
     def trainer_ended(self, grace: float) -> None:
-        """The trainer has ended: publish the rest within `grace` seconds. For a thread, not for a signal handler."""
-        self.store.patience.end_at(time.monotonic() + grace)
-        self.ended.set()
+        """The trainer has ended, and the pod ends: publish the rest within `grace` seconds. For a thread, not for a signal handler."""
+        with self._hearing:
+            self.store.patience.end_at(time.monotonic() + grace)
+            self.ended.set()
+            self._pod_ends.set()
+
+    def told(self, grace: float) -> None:
+        """The trainer has ended, says the operator: publish the rest within `grace` seconds, and wait for the pod's end."""
+        with self._hearing:
+            if self.ended.is_set():
+                return
+            log.info("the operator says that the trainer has ended")
+            self._told = True
+            self.store.patience.end_at(time.monotonic() + grace)
+            self.ended.set()
 
     def run(self) -> Termination:
         """Publish until the trainer has ended, then the rest; returns what to say. Raises AgentError."""
@@ -83,7 +101,8 @@ class Sync:
         try:
             if not self.plan.publish:
                 self.ended.wait()
-                return Termination(report.REASON_NOTHING_TO_PUBLISH, "this pod publishes nothing: the chief does")
+                nothing = Termination(report.REASON_NOTHING_TO_PUBLISH, "this pod publishes nothing: the chief does")
+                return self._until_the_pod_ends(nothing)
             return self._publish()
         finally:
             self.reporter.stop(self.store.patience.left())
@@ -95,7 +114,21 @@ class Sync:
         while not self.ended.is_set():
             self.look()
             self.ended.wait(self.poll)
-        return self._publish_rest()
+        try:
+            termination = self._publish_rest()
+        except AgentError as error:
+            self._until_the_pod_ends(error.termination())
+            raise
+        return self._until_the_pod_ends(termination)
+
+    def _until_the_pod_ends(self, termination: Termination) -> Termination:
+        """Stay, when all was done before SIGTERM: a container of this kind that ends sooner is started again."""
+        if self._told and not self._pod_ends.is_set():
+            self.tell(termination)
+            self.reporter.over()
+            log.info("all is done: waiting for the end of the pod", reason=termination.reason)
+            self._pod_ends.wait()
+        return termination
 
     def look(self) -> None:
         """Send and publish what is there while the program runs."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 from fovea_api.contract import labels
+from fovea_api.contract.report import ProgressAnswer
 
 from .cluster import endpoints, keys, observe, resources
 from .cluster.cache import Cache
@@ -29,7 +30,7 @@ from .cluster.reconciler import Reconciler
 from .cluster.routing import Routes
 from .errors import ApiError, FoveaError
 from .handlers import running
-from .reconcile import model_deployment, references, training_job
+from .reconcile import foreign, model_deployment, references, training_job
 from .reconcile.decision import Event
 from .settings import Settings
 
@@ -88,7 +89,7 @@ class Operator:
         """Run until SIGTERM or SIGINT. Raises LeaseLost, or what else ended it."""
         self._liveness.started = _now()
         self._catch_signals()
-        desk = Desk(self._reports, Doorkeeper(self._client.review_token), self._is_training_pod)
+        desk = Desk(self._reports, Doorkeeper(self._client.review_token), self._answer_to)
         try:
             self._runners.append(
                 await endpoints.serve(endpoints.application(self._metrics, self._alive), self._settings.metrics_port)
@@ -229,9 +230,11 @@ class Operator:
         if entry is not None:
             asyncio.get_running_loop().call_later(seconds, self._queue.add, keys.job(namespace, entry.owner[1]))
 
-    def _is_training_pod(self, sender: Sender) -> bool:
+    def _answer_to(self, sender: Sender) -> ProgressAnswer | None:
         entry = self._cache.pods.get(sender.namespace, sender.pod)
-        return entry is not None and entry.uid == sender.uid and entry.owner[0] == resources.TRAINING_JOB.kind
+        if entry is None or entry.uid != sender.uid or entry.owner[0] != resources.TRAINING_JOB.kind:
+            return None
+        return foreign.answer(entry.record)
 
     def _lease_seen(self, raw: Mapping[str, Any]) -> None:
         spec = raw.get("spec") or {}

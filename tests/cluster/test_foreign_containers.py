@@ -1,14 +1,15 @@
 """Pods into which something else puts a container, and pods that can never start, on a real API server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from fovea_api.contract.report import REASON_PUBLISHED, Termination
+from fovea_api.contract.report import REASON_PUBLISHED, ProgressAnswer, ProgressReport, Termination
 from support.injector import CONTAINER, injector
 from support.jobs import condition, pod_name, training_job
 from support.kube_apiserver import Cluster
 from support.kubelet_player import Kubelet, published
 from support.operator_process import OperatorProcess
+from support.progress_reports import pod_token, post_progress
 
 PUBLISHED = Termination(REASON_PUBLISHED, "published the output", output=published("output"))
 
@@ -53,6 +54,51 @@ def test_a_job_in_a_namespace_with_an_injector_ends_and_its_exit_code_is_believe
     assert CONTAINER in job["status"]["message"]
     grace = (cluster.get("Pod", name) or {})["metadata"]["deletionGracePeriodSeconds"]
     assert grace == 600, "the sidecar publishes in the pod's own grace period"
+    kubelet.ended(name, 0, sync=PUBLISHED)
+    kubelet.finish_deletions()
+    done = cluster.job_in("digits", "SUCCEEDED")["status"]
+    assert done["output"]["digest"] == published("output").digest
+    assert "retries" not in done
+
+
+@pytest.mark.usefixtures("mesh")
+def test_a_pod_with_a_container_that_ignores_sigterm_is_deleted_when_its_sidecar_has_published_all(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Callable[..., OperatorProcess]
+) -> None:
+    operator = start_operator(REPORT_URL="http://fovea-operator.fovea-system.svc:8080").wait_ready()
+    cluster.create(training_job())
+    name = pod_name("digits")
+    pod = cluster.wait("the pod", lambda: cluster.get("Pod", name))
+    kubelet.bind(name)
+    kubelet.running(name)
+    cluster.job_in("digits", "RUNNING")
+    token = pod_token(cluster, pod)
+
+    def hears(report: ProgressReport) -> ProgressAnswer:
+        answer = post_progress(operator, token, report)
+        assert answer.status in (200, 204)
+        return answer.said
+
+    assert hears(ProgressReport(step=1)) == ProgressAnswer()
+    kubelet.outlived(name, 0, CONTAINER)
+    cluster.wait("the sidecar is told", lambda: hears(ProgressReport(step=1)).program_ended)
+    hears(ProgressReport(step=1, publishing=True))
+    waiting = cluster.wait(
+        "the status names the container",
+        lambda: (
+            (job := cluster.get("TrainingJob", "digits"))
+            and condition(job, "Running")["reason"] == "EndingPod"
+            and job["status"]["message"]
+        ),
+    )
+    assert "once that is done, the pod is deleted" in waiting
+    assert "deletionTimestamp" not in (cluster.get("Pod", name) or {})["metadata"]
+    hears(ProgressReport(step=1, publishing=True, over=True))
+    metadata = cluster.wait(
+        "the pod is deleted",
+        lambda: (found := (cluster.get("Pod", name) or {})["metadata"]).get("deletionTimestamp") and found,
+    )
+    assert metadata["deletionGracePeriodSeconds"] == 30, "nobody needs more: all is published"
     kubelet.ended(name, 0, sync=PUBLISHED)
     kubelet.finish_deletions()
     done = cluster.job_in("digits", "SUCCEEDED")["status"]

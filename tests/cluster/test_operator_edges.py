@@ -1,17 +1,16 @@
 """What the operator leaves alone, what it is refused, what it costs, and who may report progress."""
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from fovea_api.contract import labels, names
-from fovea_api.contract.report import PROGRESS_PATH, ProgressReport
+from fovea_api.contract import labels
+from fovea_api.contract.report import ProgressReport
 from support.jobs import condition, of_job, pod_name, training_job
 from support.kube_apiserver import Cluster
 from support.kubelet_player import Kubelet
 from support.operator_process import OperatorProcess
+from support.progress_reports import pod_token, post_progress
 
 Start = Callable[..., OperatorProcess]
 
@@ -179,31 +178,6 @@ def test_a_namesake_submitted_after_a_deletion_gets_a_pod_of_its_own(
     assert new["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
 
 
-def post_progress(operator: OperatorProcess, token: str, report: ProgressReport) -> int:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{operator.report_port}{PROGRESS_PATH}",
-        data=report.to_json().encode(),
-        headers={"Authorization": f"Bearer {token}"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def pod_token(cluster: Cluster, pod: dict[str, Any], audience: str) -> str:
-    """The token that the kubelet would project into the pod."""
-    bound = {"kind": "Pod", "apiVersion": "v1", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
-    body = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"audiences": [audience], "expirationSeconds": 3600, "boundObjectRef": bound},
-    }
-    answer = cluster.api.request("POST", cluster.path("ServiceAccount", "default") + "/token", body)
-    return str(answer["status"]["token"])
-
-
 def test_progress_reaches_the_status_from_the_pod_itself_and_from_nobody_else(
     cluster: Cluster, kubelet: Kubelet, operator: OperatorProcess
 ) -> None:
@@ -214,11 +188,11 @@ def test_progress_reaches_the_status_from_the_pod_itself_and_from_nobody_else(
     kubelet.running(name)
     stranger = cluster.create(plain_pod("stranger"))
     report = ProgressReport(step=120, steps=400, metrics={"loss": 0.5})
-    own = pod_token(cluster, pod, names.REPORT_TOKEN_AUDIENCE)
-    assert post_progress(operator, "nonsense", report) == 403
-    assert post_progress(operator, pod_token(cluster, pod, "somebody-else"), report) == 403
-    assert post_progress(operator, pod_token(cluster, stranger, names.REPORT_TOKEN_AUDIENCE), report) == 403
-    assert post_progress(operator, own, report) == 204
+    own = pod_token(cluster, pod)
+    assert post_progress(operator, "nonsense", report).status == 403
+    assert post_progress(operator, pod_token(cluster, pod, "somebody-else"), report).status == 403
+    assert post_progress(operator, pod_token(cluster, stranger), report).status == 403
+    assert post_progress(operator, own, report).status == 204
     job = cluster.wait(
         "the progress in the status",
         lambda: (job := cluster.get("TrainingJob", "digits")) and job.get("status", {}).get("progress") and job,

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from fovea_api.contract import exit_codes, storage
+from fovea_api.contract import environment, exit_codes, storage
 from fovea_api.contract.plan import TrainingPlan
-from fovea_api.contract.report import PROGRESS_PATH, REPORT_TOKEN_FILE, ProgressReport
+from fovea_api.contract.report import PROGRESS_PATH, REASON_PUBLISHED, REPORT_TOKEN_FILE, ProgressAnswer, ProgressReport
 from support.object_store import ObjectStore, running_object_store
 from support.polling import until
 from support.training_pod import TrainingPod
@@ -25,6 +25,7 @@ class Operator:
 
     url: str = ""
     status: int = 204
+    answer: ProgressAnswer = field(default_factory=ProgressAnswer)
     posts: list[tuple[str, str, ProgressReport]] = field(default_factory=list)
 
     def reports(self) -> list[ProgressReport]:
@@ -40,10 +41,12 @@ def listening() -> Iterator[Operator]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             authorization = self.headers["Authorization"]
             operator.posts.append((self.path, authorization, ProgressReport.from_json(body)))
-            self.send_response(operator.status)
+            said = operator.answer.to_json().encode()
+            self.send_response(200 if said else operator.status)
             self.send_header("Location", "http://127.0.0.1:9/elsewhere")
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(said)))
             self.end_headers()
+            self.wfile.write(said)
 
         def log_message(self, *_: object) -> None:
             """Quiet."""
@@ -172,3 +175,19 @@ def test_a_restarted_sidecar_reports_the_checkpoint_that_is_published_already(
     pod.start_sync("--report-token", str(pod.folder / "token"))
     after = until(operator.reports, what="it is reported again")[0]
     assert (after.checkpoint_step, after.checkpoint_digest) == (5, before.checkpoint_digest)
+
+
+def test_a_sidecar_that_hears_from_the_operator_that_the_program_has_ended_publishes_and_stays_until_sigterm(
+    object_store: ObjectStore, operator: Operator, pod: TrainingPod
+) -> None:
+    pod.write(environment.OUTPUT_DIR, {"evaluation.json": b"{}", environment.SUCCESS_MARKER: b""})
+    pod.start_sync("--report-token", str(pod.folder / "token"), "--report-at-least-every", "0.5")
+    pod.progress('{"step": 1}\n')
+    until(operator.reports, what="a report")
+    operator.answer = ProgressAnswer(program_ended=True)
+    until(lambda: operator.reports()[-1].over, what="nothing is left to publish")
+    object_store.get(storage.manifest(storage.output(pod.job, 1)))
+    assert pod.sidecar is not None
+    assert pod.sidecar.poll() is None, "the kubelet would start it again"
+    ended = pod.sync_ended()
+    assert (ended.code, ended.termination.reason) == (exit_codes.OK, REASON_PUBLISHED)

@@ -16,6 +16,8 @@ PROGRESS_PATH = "/v1/progress"
 """Path of the operator's endpoint for progress reports: POST, bearer token of the pod, JSON of `ProgressReport`."""
 REPORT_TOKEN_FILE = "token"  # noqa: S105 - a file's name
 """The bearer token, below `environment.REPORT_TOKEN_MOUNT`; it is renewed in place."""
+REPORT_AT_LEAST_EVERY = 30.0
+"""Seconds after which `sync` posts its report again though nothing in it has changed: the answer may have."""
 TERMINATION_LOG = "/dev/termination-log"
 """Where a container leaves its termination message."""
 
@@ -66,6 +68,8 @@ class ProgressReport:
     """How many metrics the program gave beyond those that are kept."""
     publishing: bool = False
     """Whether the program has ended and what it left is being published."""
+    over: bool = False
+    """Whether that is over, well or not, and the pod may end. The termination message says how it went."""
     left_out: str = ""
     """What is not published of what the program left, and why: a sentence without a full stop, empty for nothing."""
 
@@ -85,6 +89,27 @@ class ProgressReport:
         if not isinstance(document, dict):
             raise ValueError("a progress report is a JSON object")
         return cls(**known(cls, document))
+
+
+@dataclass(frozen=True)
+class ProgressAnswer:
+    """What the operator answers to a progress report: 204 when it has nothing to say, else 200 with this as JSON."""
+
+    program_ended: bool = False
+    """The pod's program has ended: `sync` publishes the rest now. SIGTERM may be long in coming (containers of others)."""
+
+    def to_json(self) -> str:
+        """Serialise; empty when nothing is said."""
+        return json.dumps(asdict(self)) if self != ProgressAnswer() else ""
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read; what cannot be read says nothing."""
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError):
+            return cls()
+        return cls(program_ended=isinstance(document, dict) and document.get("program_ended") is True)
 
 
 @dataclass(frozen=True)

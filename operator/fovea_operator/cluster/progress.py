@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 from fovea_api.contract import names
-from fovea_api.contract.report import PROGRESS_PATH, ProgressReport
+from fovea_api.contract.report import PROGRESS_PATH, ProgressAnswer, ProgressReport
 
 from fovea_operator.errors import ApiError
 
@@ -140,11 +140,13 @@ def _sender(status: dict[str, Any]) -> Sender | None:
 class Desk:
     """The HTTP endpoint that agents post to."""
 
-    def __init__(self, reports: Reports, doorkeeper: Doorkeeper, is_ours: Callable[[Sender], bool]) -> None:
-        """`is_ours`: whether a sender is a training pod that the operator knows."""
+    def __init__(
+        self, reports: Reports, doorkeeper: Doorkeeper, answer_to: Callable[[Sender], ProgressAnswer | None]
+    ) -> None:
+        """`answer_to`: what the sender's pod is to know; None when it is no training pod that the operator knows."""
         self._reports = reports
         self._doorkeeper = doorkeeper
-        self._is_ours = is_ours
+        self._answer_to = answer_to
 
     def application(self) -> web.Application:
         """An application with the one route."""
@@ -153,7 +155,7 @@ class Desk:
         return application
 
     async def post(self, request: web.Request) -> web.Response:
-        """Take in a report: 204; 401 no token, 403 a stranger, 400 malformed, 503 when the API server is away."""
+        """Take in a report: 200 with a ProgressAnswer, or 204; 401 no token, 403 a stranger, 400 malformed, 503 when the API server is away."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             return web.Response(status=401, text="a bearer token of the pod is needed\n")
@@ -165,11 +167,13 @@ class Desk:
             return web.Response(status=503, text="the API server did not answer; try again\n")
         # The body first: a pod that goes away while it arrives is not ours any more.
         body = await request.text() if sender is not None else ""
-        if sender is None or not self._is_ours(sender):
+        answer = self._answer_to(sender) if sender is not None else None
+        if sender is None or answer is None:
             return web.Response(status=403, text="the token is not one of a training pod of Fovea\n")
         try:
             report = ProgressReport.from_json(body)
         except ValueError as error:
             return web.Response(status=400, text=f"{error}\n")
         self._reports.put(sender, report, now)
-        return web.Response(status=204)
+        said = answer.to_json()
+        return web.Response(text=said, content_type="application/json") if said else web.Response(status=204)

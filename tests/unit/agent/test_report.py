@@ -7,7 +7,7 @@ import pytest
 from fovea_agent.evaluation import metrics_of
 from fovea_agent.report import Checkpointed, Reporter, build_report, last_progress
 from fovea_api.contract.progress import Progress
-from fovea_api.contract.report import ProgressReport
+from fovea_api.contract.report import ProgressAnswer, ProgressReport
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,28 @@ def test_a_report_that_takes_too_long_does_not_hold_up_the_end(tmp_path: Path, m
     late = stopping.is_alive()
     over.set()
     assert not late
+
+
+def test_a_report_in_which_nothing_changes_is_posted_again_for_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter = Reporter("http://127.0.0.1:9", tmp_path, tmp_path, "progress/progress.jsonl", at_least_every=0.0)
+    answers, heard = [ProgressAnswer(), ProgressAnswer(program_ended=True)], list[str]()
+    monkeypatch.setattr(reporter, "_post", lambda _report: answers.pop(0))
+    reporter.program_ended = lambda: heard.append("the program has ended")
+    reporter.post_if_changed()
+    assert heard == []
+    reporter.post_if_changed()
+    assert heard == ["the program has ended"]
+
+
+def test_a_report_in_which_nothing_changes_is_not_posted_at_every_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter = Reporter("http://127.0.0.1:9", tmp_path, tmp_path, "progress/progress.jsonl", at_least_every=3600)
+    posted: list[ProgressReport] = []
+    monkeypatch.setattr(reporter, "_post", lambda report: posted.append(report) or ProgressAnswer())
+    reporter.checkpointed(Checkpointed(5, "sha256:x", "2026-01-01T00:00:00Z"))
+    for _ in range(3):
+        reporter.post_if_changed()
+    assert len(posted) == 1

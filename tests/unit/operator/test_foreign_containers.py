@@ -4,12 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fovea_api.contract.report import Termination
+from fovea_api.contract.report import ProgressAnswer, ProgressReport, Termination
+from fovea_operator.reconcile import foreign, training_job
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from support.decision_table import RUNNING, decide, summary
-from support.observations import after, at, ended, job, observed, pod, published, running
+from support.observations import SETTINGS, after, at, ended, job, observed, pod, published, running
 
 MESH = "istio-proxy"
+PUBLISHING = ProgressReport(publishing=True)
+OVER = ProgressReport(publishing=True, over=True)
 ALIVE = ContainerRecord(running_since=at(9))
 CRASHED = ContainerRecord(exit_code=1, terminated_reason="Error", finished=at(12))
 
@@ -30,35 +33,75 @@ def gone(code: int = 0, **fields: Any) -> PodRecord:
     return with_mesh(ended(code=code, **fields), ContainerRecord(exit_code=137, finished=at(90)))
 
 
-def life(*chapters: tuple[float, PodRecord], **spec: Any) -> list[dict[str, Any]]:
-    """Decide on a pod after the other, each on the status before."""
+def life(
+    *chapters: tuple[float, PodRecord] | tuple[float, PodRecord, ProgressReport], **spec: Any
+) -> list[dict[str, Any]]:
+    """Decide on a pod after the other, each on the status before, and on what its sidecar has reported."""
     of, found = job(RUNNING, **spec), []
-    for now, seen in chapters:
-        decision = decide(observed(of, seen), now)
+    for now, seen, *reported in chapters:
+        decision = decide(observed(of, seen, progress=reported[0] if reported else None), now)
         of = after(of, decision)
         found.append(summary(decision) | {"message": (decision.status or {}).get("message", "")})
     return found
 
 
 def test_a_program_that_ended_while_a_container_of_a_mesh_lives_on_has_its_pod_ended_and_succeeds() -> None:
-    first, told, ending, done = life(
+    first, waiting, told, ending, done = life(
         (72, lives_on()),
-        (80, lives_on()),
-        (85, lives_on(deleting=True, deletion_deadline=at(680))),
-        (95, gone()),
+        (80, lives_on(), PUBLISHING),
+        (90, lives_on(), OVER),
+        (95, lives_on(deleting=True, deletion_deadline=at(120)), OVER),
+        (105, gone()),
         model={"name": "digits"},
     )
     assert (first["state"], first["deletes"]) == ("RUNNING", [])
     assert first["wakes"] == 80
+    assert (waiting["state"], waiting["deletes"]) == ("RUNNING", [])
+    assert waiting["conditions"]["Running"] == "True EndingPod"
+    assert "Fovea did not add container istio-proxy to pod digits-chief-0-0" in waiting["message"]
     assert (told["state"], told["deletes"]) == ("RUNNING", ["digits-chief-0-0"])
-    assert told["conditions"]["Running"] == "True EndingPod"
-    assert "Fovea did not add container istio-proxy to pod digits-chief-0-0" in told["message"]
     assert (ending["deletes"], ending["conditions"]["Running"]) == ([], "True EndingPod")
     assert (done["state"], done["creates"]) == ("SUCCEEDED", ["digits-v1"])
 
 
-def test_the_pod_is_ended_with_its_own_grace_period_so_that_its_output_is_published() -> None:
-    [deletion] = decide(observed(job(RUNNING), lives_on()), 90).deletions
+def test_the_sidecar_hears_in_the_answers_to_its_reports_that_the_program_has_ended() -> None:
+    assert foreign.answer(with_mesh(running())) == ProgressAnswer()
+    assert foreign.answer(lives_on()) == ProgressAnswer(program_ended=True)
+
+
+def test_the_pod_is_not_deleted_before_its_sidecar_has_published_all_or_has_had_its_time() -> None:
+    *waiting, late = life(
+        (80, lives_on(), PUBLISHING),
+        (600, lives_on(), PUBLISHING),
+        (729, lives_on(), PUBLISHING),
+        (730, lives_on(), PUBLISHING),
+    )
+    assert [each["deletes"] for each in waiting] == [[], [], []]
+    assert {each["wakes"] for each in waiting} == {70 + 600 + 60}
+    assert late["deletes"] == ["digits-chief-0-0"]
+
+
+def test_a_job_with_its_own_time_to_publish_has_its_pod_deleted_when_that_is_over() -> None:
+    first, late = life((80, lives_on(), PUBLISHING), (250, lives_on(), PUBLISHING), runPolicy={"publishSeconds": 120})
+    assert first["wakes"] == 70 + 120 + 60
+    assert (first["deletes"], late["deletes"]) == ([], ["digits-chief-0-0"])
+
+
+def test_a_pod_in_which_all_is_published_ends_soon_whatever_its_containers_do_at_sigterm() -> None:
+    [deletion] = decide(observed(job(RUNNING), lives_on(), progress=OVER), 90).deletions
+    assert deletion.grace_seconds == SETTINGS.cancel_grace_seconds
+
+
+def test_a_sidecar_that_hears_nothing_is_told_by_the_deletion_and_publishes_in_the_pods_own_grace_period() -> None:
+    waiting = decide(observed(job(RUNNING), lives_on(), progress=ProgressReport(step=7)), 139)
+    assert (waiting.deletions, waiting.requeue_at) == ((), at(140))
+    [deletion] = decide(observed(job(RUNNING), lives_on(), progress=ProgressReport(step=7)), 140).deletions
+    assert deletion.grace_seconds is None
+
+
+def test_a_sidecar_that_reports_to_nobody_is_not_waited_for() -> None:
+    settings = replace(SETTINGS, report_url="")
+    [deletion] = training_job.decide(observed(job(RUNNING), lives_on()), at(80), settings).deletions
     assert deletion.grace_seconds is None
 
 
@@ -73,9 +116,9 @@ def test_a_container_that_ends_soon_after_the_program_does_not_end_the_pod() -> 
 def test_the_exit_code_of_a_program_that_ended_before_its_pod_was_told_to_counts(
     code: int, state: str, reason: str
 ) -> None:
-    found = life((90, lives_on(code)), (95, gone(code)))
+    found = life((140, lives_on(code)), (145, gone(code)))
     assert found[-1]["state"] == state
-    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on(code)), 90))
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on(code)), 140))
     decision = decide(observed(of, gone(code)), 95)
     assert decision.status is not None
     assert decision.status["lastFailure"]["reason"] == reason
@@ -84,17 +127,17 @@ def test_the_exit_code_of_a_program_that_ended_before_its_pod_was_told_to_counts
 def test_a_publication_that_failed_is_tried_again() -> None:
     said = Termination("GracePeriodExceeded", "the time is over").to_json()
     failed = gone(sync=ContainerRecord(exit_code=75, termination_message=said, finished=at(94)))
-    assert life((90, lives_on()), (95, failed))[-1]["state"] == "QUEUED"
+    assert life((140, lives_on()), (145, failed))[-1]["state"] == "QUEUED"
 
 
 def test_a_pod_that_vanished_after_it_was_told_to_end_is_a_lost_one() -> None:
-    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 90))
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 140))
     found = summary(decide(observed(of), 95))
     assert (found["state"], found["retries"]) == ("QUEUED", 1)
 
 
 def test_a_suspension_does_not_make_a_program_that_has_ended_run_again() -> None:
-    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 90))
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 140))
     asked = of.model_copy(update={"spec": of.spec.model_copy(update={"suspend": True})})
     ending = decide(observed(asked, lives_on(deleting=True, deletion_deadline=at(690))), 92)
     assert summary(ending)["conditions"]["Running"] == "True EndingPod"
@@ -102,7 +145,7 @@ def test_a_suspension_does_not_make_a_program_that_has_ended_run_again() -> None
 
 
 def test_a_cancel_ends_the_pod_sooner() -> None:
-    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 90))
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 140))
     asked = of.model_copy(update={"spec": of.spec.model_copy(update={"cancel": True})})
     found = summary(decide(observed(asked, lives_on(deleting=True, deletion_deadline=at(690))), 92))
     assert (found["state"], found["deletes"]) == ("CANCELLING", ["digits-chief-0-0"])
@@ -124,13 +167,13 @@ def test_a_crashed_container_of_others_does_not_fail_a_job_whose_program_succeed
 
 def test_a_container_of_others_that_never_starts_does_not_keep_the_pod_alive() -> None:
     stuck = with_mesh(lives_on(), ContainerRecord(waiting_reason="ImagePullBackOff"))
-    assert life((90, stuck))[0]["deletes"] == ["digits-chief-0-0"]
+    assert life((140, stuck))[0]["deletes"] == ["digits-chief-0-0"]
 
 
 def test_a_native_sidecar_of_others_is_ended_by_the_kubelet() -> None:
     of = ended(phase="Running", sync=ContainerRecord(running_since=at(9)))
     native = replace(of, containers={**of.containers, MESH: ALIVE})
-    assert life((90, native))[0]["deletes"] == []
+    assert life((140, native))[0]["deletes"] == []
 
 
 def test_an_init_container_of_others_that_ends_the_pod_is_named_and_the_attempt_tried_again() -> None:
@@ -151,7 +194,7 @@ def test_an_init_container_of_others_that_takes_long_is_named() -> None:
 
 def test_two_containers_of_others_are_both_named() -> None:
     two = replace(lives_on(), foreign=(MESH, "vault-agent"))
-    assert "istio-proxy, vault-agent" in life((90, two))[0]["message"]
+    assert "istio-proxy, vault-agent" in life((140, two))[0]["message"]
 
 
 def test_with_its_marker_a_program_has_succeeded_whoever_told_the_pod_to_end() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from fovea_api.contract import labels, names
-from fovea_api.contract.report import PROGRESS_PATH, ProgressReport
+from fovea_api.contract.report import PROGRESS_PATH, ProgressAnswer, ProgressReport
 from fovea_operator.cluster import keys, observe
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.progress import Desk, Doorkeeper, Reports, Sender
 from fovea_operator.cluster.routing import Routes
-from fovea_operator.reconcile import references
+from fovea_operator.reconcile import foreign, references
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 
@@ -38,9 +38,9 @@ class World:
         assert observed is not None
         return observed.progress
 
-    def is_ours(self, sender: Sender) -> bool:
+    def answer_to(self, sender: Sender) -> ProgressAnswer | None:
         entry = self.cache.pods.get(sender.namespace, sender.pod)
-        return entry is not None and entry.uid == sender.uid
+        return foreign.answer(entry.record) if entry is not None and entry.uid == sender.uid else None
 
 
 def job(uid: str, version: int) -> dict[str, Any]:
@@ -113,8 +113,8 @@ def token(audiences: Any = (names.REPORT_TOKEN_AUDIENCE,), number: int = 0) -> s
     return f"eyJhbGciOiJSUzI1NiJ9.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
 
 
-def post(world: World, body: Callable[[], bytes]) -> int:
-    """The endpoint's answer to a report whose body comes only after the token was reviewed."""
+def post(world: World, body: Callable[[], bytes]) -> tuple[int, str]:
+    """Status and text of the endpoint's answer to a report whose body comes only after the token was reviewed."""
     reviewed = asyncio.Event()
 
     async def review(_token: str, _audience: str) -> dict[str, Any]:
@@ -126,11 +126,11 @@ def post(world: World, body: Callable[[], bytes]) -> int:
         await reviewed.wait()
         yield body()
 
-    async def run() -> int:
-        desk = Desk(world.reports, Doorkeeper(review), world.is_ours)
+    async def run() -> tuple[int, str]:
+        desk = Desk(world.reports, Doorkeeper(review), world.answer_to)
         async with TestClient(TestServer(desk.application())) as client:
             answer = await client.post(PROGRESS_PATH, data=parts(), headers={"Authorization": f"Bearer {token()}"})
-            return answer.status
+            return answer.status, await answer.text()
 
     return asyncio.run(run())
 
@@ -143,8 +143,26 @@ def test_a_report_of_a_pod_that_went_away_while_it_arrived_is_not_kept() -> None
         world.intake.gone("Pod", "team", POD, "p1")
         return ProgressReport(step=7).to_json().encode()
 
-    assert post(world, body) == 403
+    assert post(world, body)[0] == 403
     assert world.reports.latest("p1") is None
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_the_answer_to_a_report_says_whether_the_pods_program_has_ended(ended: bool) -> None:
+    world = World()
+    state = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:01:00Z"}} if ended else {"running": {}}
+    status = {"phase": "Running", "containerStatuses": [{"name": names.TRAINER_CONTAINER, "state": state}]}
+    world.intake.seen("Pod", {**pod("p1", "u1", 2), "status": status})
+    code, text = post(world, lambda: ProgressReport(step=7).to_json().encode())
+    assert code == (200 if ended else 204)
+    assert ProgressAnswer.from_json(text) == ProgressAnswer(program_ended=ended)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "accepted", "[1]", "null", '{"program_ended": "yes"}', '{"later": 1}', "[" * 9999]
+)
+def test_an_answer_of_another_release_or_of_a_proxy_says_nothing(text: str) -> None:
+    assert ProgressAnswer.from_json(text) == ProgressAnswer()
 
 
 def test_the_running_operator_forgets_the_reports_of_pods_that_are_gone() -> None:
@@ -169,6 +187,15 @@ def test_a_job_is_looked_at_once_per_period_with_the_newest_report() -> None:
     assert reports.latest("p1") == ProgressReport(step=5)
     reports.forget("p1")
     assert reports.latest("p1") is None
+
+
+def test_the_running_operator_answers_to_training_pods_only() -> None:
+    async def run() -> list[ProgressAnswer | None]:
+        operator = Operator(Settings())
+        operator._intake.seen("Pod", pod("p1", "u1", 2))
+        return [operator._answer_to(Sender("team", POD, uid)) for uid in ("p1", "another")]
+
+    assert asyncio.run(run()) == [ProgressAnswer(), None]
 
 
 @pytest.mark.parametrize(
