@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+from fovea_api.contract import environment
 from fovea_dev.layout import Cache, Cluster, LayoutError
 
 LONGEST = "abcdefghij"
@@ -25,6 +26,15 @@ def test_names_fit_what_the_kernel_allows() -> None:
     cluster = Cluster(Cache(Path("/c")), LONGEST)
     assert max(len(cluster.node_link), len(cluster.pod_bridge)) <= 15, "an interface's name"
     assert len(str(cluster.containerd_socket)) <= 107, "a socket's path"
+
+
+@pytest.mark.parametrize("name", ["fovea", "agent", LONGEST])
+def test_an_agent_that_is_started_on_the_clusters_machine_keeps_its_state_outside_of_every_clusters_folders(
+    name: str,
+) -> None:
+    cluster = Cluster(Cache(Path("/c")), name)
+    assert not Path(environment.AGENT_MOUNT).resolve().is_relative_to(cluster.run)
+    assert not cluster.run.is_relative_to(Path(environment.AGENT_MOUNT).resolve())
 
 
 def test_two_clusters_share_no_folder_of_state() -> None:
