@@ -13,8 +13,8 @@ from fovea_agent import log
 from fovea_agent.errors import Vanished, VolumeProblem
 from fovea_agent.folder import Folder, Stat
 from fovea_agent.publish import Publication, send_ahead
+from fovea_agent.sending import Sending
 from fovea_agent.settings import WorkVolume
-from fovea_agent.transfer import Sending
 
 SAVED_MODEL = "saved_model.pb"
 ORDER = (environment.MODEL_DIR, environment.OUTPUT_DIR, environment.LOG_DIR)

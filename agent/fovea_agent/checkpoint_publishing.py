@@ -19,8 +19,8 @@ from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, publish
 from fovea_agent.report import Checkpointed, Reporter
 from fovea_agent.restore import Resumed, published_numbers, read_manifest
+from fovea_agent.sending import Known, Sending
 from fovea_agent.settings import SETTLE, WorkVolume
-from fovea_agent.transfer import Known, Sending
 
 
 @dataclass

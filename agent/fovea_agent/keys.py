@@ -81,12 +81,13 @@ class KeyInUse:
         other._accepted = self._accepted
         return other
 
-    def through_changes(self, place: Place, operation: Callable[[], T]) -> T:
+    def through_changes(self, place: Place, operation: Callable[[], T], *, needed: bool = True) -> T:
         """Run `operation`, through changes of the key.
 
         A key that was accepted at this place and is refused now is being replaced: its successor is waited for, as long
         as a kubelet takes to mount it; KeyWithdrawn when it does not come. A key that was never accepted here is refused
-        at once, unless the pod is ending: nobody would start this agent again.
+        at once, unless the pod is ending: nobody would start this agent again. What is not `needed` waits only for the
+        successor of a key that the store knows no more: a good key may just not be allowed it.
         """
         refusals = 0
         while True:
@@ -98,6 +99,8 @@ class KeyInUse:
                     raise
                 if self._take_up_another(used, self._mounted):
                     continue
+                if not needed and not isinstance(error, KeyUnknown):
+                    raise
                 accepted = place in self._accepted or (isinstance(error, KeyUnknown) and bool(self._accepted))
                 if not accepted and self._patience.left() is None:
                     raise
@@ -109,7 +112,8 @@ class KeyInUse:
                         raise
                     raise KeyWithdrawn(f"{error.message} The store accepted a key of this pod before.") from error
             else:
-                self._accepted.add(place)
+                if needed:
+                    self._accepted.add(place)
                 return result
 
     def _take_up_another(self, used: Wire, mounted: Callable[[], StoreAccess]) -> bool:

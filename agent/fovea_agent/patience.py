@@ -74,10 +74,17 @@ class Patience:
         self._sleep(seconds)
         return True
 
-    def run(self, operation: Callable[[], T], what: str, progress: Callable[[], object] = lambda: None) -> T:
+    def run(
+        self,
+        operation: Callable[[], T],
+        what: str,
+        progress: Callable[[], object] = lambda: None,
+        most: float | None = None,
+    ) -> T:
         """Do it, again and again while it raises StoreUnreachable; re-raises when patience ends.
 
-        An interruption after which `progress` has another value begins a new outage, with the whole limit again.
+        An interruption after which `progress` has another value begins a new outage, with the whole limit again. `most`:
+        seconds for which one is waited out, however long patience would last.
         """
         since: float | None = None
         retry = 0
@@ -102,7 +109,7 @@ class Patience:
                 retry += 1
                 pause = wait_before(retry, self._jitter())
                 self._outage_began(now, failure, what)
-                if self._over(since, now + pause):
+                if self._over(since, now + pause, most):
                     raise StoreUnreachable(
                         f"{failure.message} (tried {retry} times in {now - since:.0f} s)"
                     ) from failure
@@ -111,7 +118,9 @@ class Patience:
                 self._outage_ended()
                 return result
 
-    def _over(self, since: float, then: float) -> bool:
+    def _over(self, since: float, then: float, most: float | None) -> bool:
+        if most is not None and then - since > most:
+            return True
         if self._deadline is not None:
             return then >= self._deadline
         return self._limit is not None and then - since > self._limit

@@ -18,8 +18,9 @@ from fovea_agent.errors import Conflict, Odd, TooNew, Unreadable, Vanished
 from fovea_agent.folder import Fingerprint, Folder, Listing
 from fovea_agent.parallel import run_all
 from fovea_agent.restore import read_manifest
+from fovea_agent.sending import Sending
 from fovea_agent.store import Store
-from fovea_agent.transfer import Sending, Transfer
+from fovea_agent.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ def publish(sending: Sending, folder: Folder, publication: Publication) -> Publi
         prefix=publication.prefix,
         digest=manifest.digest,
         files=len(files),
-        sent=transfer.sent,
-        copied=transfer.copied,
+        sent=transfer.tally.sent,
+        copied=transfer.tally.copied,
         bytes=manifest.size,
         seconds=round(time.monotonic() - began, 2),
     )

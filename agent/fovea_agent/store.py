@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 PAGE = 1000
 """Objects in one answer to a listing: no store gives more."""
+LONGEST_FOR_A_SHORTCUT = 60.0
+"""Seconds for which a request that can be done without is tried: some stores answer 500 to what they do not know."""
 SIGNATURE_LIFETIME = timedelta(hours=1)
 
 
@@ -101,13 +103,17 @@ class Store:
         operation: Callable[[], T],
         what: str,
         progress: Callable[[], object] = lambda: None,
+        *,
+        needed: bool = True,
     ) -> T:
         """Run one request or a few again and again, through outages (see Patience) and changes of the key (KeyInUse).
 
-        `method` and `key` say what is asked for and where: what the key must be allowed.
+        `method` and `key` say what is asked for and where: what the key must be allowed. Not `needed`: whoever asks can
+        do without (see Shortcuts), so a refusal is told at once, and an outage after a minute.
         """
-        once = partial(self._key.through_changes, (method, self.bucket, key.partition("/")[0]), operation)
-        return self.patience.run(once, what, progress)
+        place = (method, self.bucket, key.partition("/")[0])
+        once = partial(self._key.through_changes, place, operation, needed=needed)
+        return self.patience.run(once, what, progress, None if needed else LONGEST_FOR_A_SHORTCUT)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -215,18 +221,21 @@ class Store:
 
         return self.attempt("PUT", key, once, f"write {key}")
 
-    def copy(self, source: str, etag: str, key: str) -> None:
-        """Let the store copy an object of at most 5 GiB; Changed when it is not `etag` any more, Missing without it."""
+    def copy(self, source: str, etag: str, key: str) -> str:
+        """Let the store copy an object of at most 5 GiB; returns the ETag. A shortcut.
+
+        Raises Changed when the source is not `etag` any more, Missing without it.
+        """
         headers = self._copied(source, etag)
-        self.attempt("PUT", key, lambda: self._copy_result(key, {}, headers), f"copy {source} to {key}")
+        what = f"copy {source} to {key}"
+        return self.attempt("PUT", key, lambda: self._copy_result(key, {}, headers), what, needed=False)
 
     def copy_part(self, source: str, etag: str, key: str, upload: str, number: int, offset: int, size: int) -> str:
-        """Let the store copy a range of an object as one part (from 1) of an upload; returns the part's ETag."""
+        """Let the store copy a range of an object as one part (from 1) of an upload; returns its ETag. A shortcut."""
         headers = self._copied(source, etag) | {"x-amz-copy-source-range": f"bytes={offset}-{offset + size - 1}"}
         query = {"partNumber": str(number), "uploadId": upload}
-        return self.attempt(
-            "PUT", key, lambda: self._copy_result(key, query, headers), f"copy {source} to {key} part {number}"
-        )
+        what = f"copy {source} to {key} part {number}"
+        return self.attempt("PUT", key, lambda: self._copy_result(key, query, headers), what, needed=False)
 
     def _copied(self, source: str, etag: str) -> dict[str, str]:
         return {"x-amz-copy-source": quote(f"/{self.bucket}/{source}"), "x-amz-copy-source-if-match": f'"{etag}"'}
@@ -285,7 +294,7 @@ class Store:
         return self.attempt("PUT", key, once, f"write {key} part {number}")
 
     def parts(self, key: str, upload: str) -> dict[int, Part]:
-        """Parts that arrived, by number; raises Missing when the upload is no more."""
+        """Parts that arrived, by number; raises Missing when the upload is no more. A shortcut."""
 
         def once() -> dict[int, Part]:
             found: dict[int, Part] = {}
@@ -301,7 +310,7 @@ class Store:
                     return found
                 marker = answer.findtext("{*}NextPartNumberMarker") or "0"
 
-        return self.attempt("PUT", key, once, f"list parts of {key}")
+        return self.attempt("PUT", key, once, f"list parts of {key}", needed=False)
 
     def finish_multipart(self, key: str, upload: str, etags: list[str]) -> None:
         """Make the object of its parts, in order; raises Missing when the upload is no more."""

@@ -40,9 +40,10 @@ from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, at, contents, manifest_of, publish, unreadable
 from fovea_agent.report import Reporter
 from fovea_agent.restore import published_numbers, read_manifest
+from fovea_agent.sending import Sending
 from fovea_agent.settings import DEFAULT_TRANSFERS, POLL, SETTLE, WorkVolume
 from fovea_agent.store import Store
-from fovea_agent.transfer import Sending, earlier_prefixes
+from fovea_agent.transfer import earlier_prefixes
 
 TRIES = 3
 KEPT_GENERATIONS = 2

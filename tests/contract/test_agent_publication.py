@@ -16,8 +16,8 @@ from fovea_agent.folder import MULTIPART_FROM, PART, Folder
 from fovea_agent.patience import Patience
 from fovea_agent.publish import Publication, publish
 from fovea_agent.restore import read_manifest, restore
+from fovea_agent.sending import Sending
 from fovea_agent.store import Store
-from fovea_agent.transfer import Sending
 from fovea_api.contract import environment, exit_codes, report, storage
 from fovea_api.contract.plan import Input, TrainingPlan
 from support.object_store import ObjectStore, Versitygw, running_object_store

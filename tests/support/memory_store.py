@@ -68,6 +68,8 @@ class MemoryStore(Store):
         operation: Callable[[], T],
         what: str,
         progress: Callable[[], object] = lambda: None,
+        *,
+        needed: bool = True,
     ) -> T:
         return self.patience.run(operation, what, progress)
 
@@ -101,9 +103,10 @@ class MemoryStore(Store):
         self._write(f"put {key}", lambda: self.content.update({key: data}))
         return True
 
-    def copy(self, source: str, etag: str, key: str) -> None:
+    def copy(self, source: str, etag: str, key: str) -> str:
         data = self._source(source, etag)
         self._write(f"copy {key}", lambda: self.content.update({key: data}))
+        return md5(data).hex()
 
     def copy_part(self, source: str, etag: str, key: str, upload: str, number: int, offset: int, size: int) -> str:
         data = self._source(source, etag)[offset : offset + size]

@@ -9,7 +9,7 @@ import pytest
 from fovea_agent.check_store import CHECKS, check_store
 from fovea_agent.connections import Readable
 from fovea_agent.errors import Changed, KeyRefused, Misconfigured, StoreUnreachable
-from fovea_agent.store import StoredObject
+from fovea_agent.store import Part, StoredObject
 from support.memory_store import MemoryStore, md5
 
 
@@ -69,6 +69,9 @@ class ForgetsParts(Complete):
     def put_part(self, key: str, upload: str, number: int, *rest: object) -> str:  # type: ignore[override]
         return "" if number == 1 else super().put_part(key, upload, number, *rest)  # type: ignore[arg-type]
 
+    def finish_multipart(self, key: str, upload: str, etags: list[str]) -> None:
+        raise Misconfigured("the object store does not understand a request (InvalidPart)")
+
 
 class AnswersEverything(Complete):
     def read(self, key: str) -> bytes:
@@ -100,9 +103,30 @@ def test_what_a_store_lacks_is_said_with_what_comes_of_it(store: type[Complete],
     assert all("Without it " in sentence for sentence in found)
 
 
-def test_every_check_can_fail() -> None:
+class MayNotList(Complete):
+    def parts(self, key: str, upload: str) -> dict[int, Part]:
+        raise KeyRefused("ListMultipartUploadParts is not allowed")
+
+
+class CopiesNothing(Complete):
+    def copy(self, source: str, etag: str, key: str) -> str:
+        raise StoreUnreachable("500, again and again")
+
+
+@pytest.mark.parametrize(("kind", "what"), [(MayNotList, "ListParts"), (CopiesNothing, "CopyObject")])
+def test_what_can_be_done_without_is_a_warning(
+    kind: type[Complete], what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert check_store(kind(), "") == []
+    (said,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert what in said
+    assert "Without it " in said
+
+
+def test_every_check_can_fail(caplog: pytest.LogCaptureFixture) -> None:
     found = [sentence for kind in Complete.__subclasses__() for sentence in check_store(kind(), "")]
-    assert all(any(sentence.startswith(f"{check.what}: ") for sentence in found) for check in CHECKS)
+    found += [record.message.removeprefix("can be done without: ") for record in caplog.records]
+    assert all(any(sentence.startswith(check.what) for sentence in found) for check in CHECKS)
 
 
 @pytest.mark.parametrize("error", [KeyRefused, StoreUnreachable])

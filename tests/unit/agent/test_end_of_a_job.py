@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from fovea_agent import folder as folder_module
-from fovea_agent import transfer as transfer_module
+from fovea_agent import sending as sending_module
 from fovea_agent.errors import GraceExceeded, Misconfigured
 from fovea_agent.folder import Fingerprint, Stat
 from fovea_agent.restore import read_manifest, restore
-from fovea_agent.transfer import Known
+from fovea_agent.sending import Known
 from fovea_api.contract import environment, storage
 from fovea_api.contract.report import Termination
 from support.memory_store import Died
@@ -26,7 +26,7 @@ OUTPUT = {"evaluation.json": b"{}", "picture.png": b"png"}
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 4 bytes from 8 bytes on, and files that may be trusted to be unchanged at once."""
     monkeypatch.setattr(folder_module, "part_size", lambda size: 0 if size <= 8 else 4)
-    monkeypatch.setattr(transfer_module, "UNCHANGED_SECONDS", -3600.0)
+    monkeypatch.setattr(sending_module, "UNCHANGED_SECONDS", -3600.0)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_file_that_was_just_written_is_read_again(
     monkeypatch: pytest.MonkeyPatch, rested: float, trusted: bool
 ) -> None:
     """It may be written to once more within the clock's tick, and have the same stat."""
-    monkeypatch.setattr(transfer_module, "UNCHANGED_SECONDS", 2.0)
+    monkeypatch.setattr(sending_module, "UNCHANGED_SECONDS", 2.0)
     stat = Stat(1, 2, 5, 1_000_000_000_000, 1_000_000_000_000)
     known, content = Known(), Fingerprint(5, "sha", "etag", 0, (b"md5",))
     known.put(stat, content, began=1000 + rested)

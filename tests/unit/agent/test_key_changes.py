@@ -131,3 +131,26 @@ def test_a_key_that_nobody_mounts_is_refused_when_it_is_refused() -> None:
     with pytest.raises(KeyRefused):
         root.through_changes(HERE, rotation.request(root))
     assert (rotation.looks, rotation.now) == (0, 0)
+
+
+@pytest.mark.parametrize("ending", [False, True])
+def test_what_can_be_done_without_waits_for_a_key_only_when_the_store_knows_it_no_more(ending: bool) -> None:
+    rotation = Rotation(mounted_at=12)
+    rotation.keys.through_changes(HERE, rotation.request(rotation.keys))
+    rotation.valid = "new"
+    if ending:
+        rotation.patience.end_at(600.0)
+    with pytest.raises(KeyRefused):
+        rotation.keys.through_changes(HERE, rotation.request(rotation.keys, KeyRefused), needed=False)
+    assert rotation.now == 0
+    assert rotation.keys.through_changes(HERE, rotation.request(rotation.keys), needed=False) == "answer from fovea"
+
+
+def test_what_can_be_done_without_proves_nothing_of_the_place() -> None:
+    """Whoever may list the parts of an upload there may not write there because of that."""
+    rotation = Rotation(mounted_at=0)
+    rotation.keys.through_changes(HERE, rotation.request(rotation.keys), needed=False)
+    rotation.valid = "another"
+    with pytest.raises(KeyRefused):
+        rotation.keys.through_changes(HERE, rotation.request(rotation.keys, KeyRefused))
+    assert rotation.now == 0

@@ -11,8 +11,8 @@ from fovea_agent.folder import Folder
 from fovea_agent.inputs import Inputs
 from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, publish
+from fovea_agent.sending import Sending
 from fovea_agent.settings import WorkVolume
-from fovea_agent.transfer import Sending
 from fovea_api.contract import exit_codes, storage
 from fovea_api.contract.manifest import Manifest, ManifestError, UnknownFormat
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, TrainingPlan

@@ -140,3 +140,18 @@ def test_a_wait_that_outlasts_the_grace_period_is_said_to_be_the_stores_absence_
     with pytest.raises(StoreUnreachable, match=r"no answer .*grace period") as caught:
         patience.run(away, "read")
     assert caught.value.reason == "StoreUnreachable"
+
+
+def test_what_can_be_done_without_is_not_tried_for_ever() -> None:
+    clock = Clock()
+    store = Store(clock, up_at=float("inf"))
+    for patient in (patience(clock, None), patience(clock, 300)):
+        began = clock.now
+        with pytest.raises(StoreUnreachable):
+            patient.run(store, "x", most=60)
+        assert 50 < clock.now - began <= 60
+    ending = patience(clock, None)
+    ending.end_at(clock.now + 10)
+    with pytest.raises(StoreUnreachable):
+        ending.run(store, "x", most=60)
+    assert ending.left() is not None

@@ -11,7 +11,7 @@ from fovea_agent.errors import Corrupt, Missing, Vanished
 from fovea_agent.folder import Folder
 from fovea_agent.publish import Publication, publish
 from fovea_agent.restore import read_manifest, restore, restore_newest
-from fovea_agent.transfer import Sending
+from fovea_agent.sending import Sending
 from fovea_api.contract import storage
 from fovea_api.contract.manifest import Manifest
 from hypothesis import given, settings
