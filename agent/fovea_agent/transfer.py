@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
+from fovea_api.contract import storage
+
 from fovea_agent import log
 from fovea_agent.errors import Changed, Missing, Vanished
 from fovea_agent.folder import Fingerprint, Folder, Listing, Window
@@ -47,13 +49,24 @@ class Transfer:
         # Those that hash files wait for those that send parts, never the other way round.
         with ThreadPoolExecutor(threads, thread_name_prefix="part") as pool:
             tasks = (partial(self._bring, path, pool) for path in paths)
-            return dict(zip(paths, run_all(tasks, threads), strict=True))
+            brought = dict(zip(paths, run_all(tasks, threads), strict=True))
+        self._drop_records()
+        return brought
+
+    def _drop_records(self) -> None:
+        """Of uploads that nobody goes on with: another request has brought the file since. Before the manifest is
+        written, since whoever completed one afterwards would write over what is published.
+        """
+        begun = {key for key in self.present if key.startswith(f"{self.prefix}/uploads/")}
+        if begun:
+            self.sending.store.remove(begun.intersection(record_key(self.prefix, key) for key in self.keys.values()))
 
     def _of_earlier(self, prefix: str) -> dict[str, StoredObject]:
         """What an earlier attempt sent below `prefix`, by path; what it had only begun to send becomes objects first."""
         store, base = self.sending.store, f"{prefix}/{self.payload}/"
-        for record in store.objects(f"{prefix}/uploads/"):
-            salvage(self.sending, record.key)
+        if store.find(storage.manifest(prefix)) is None:  # else nothing is written there any more
+            for record in store.objects(f"{prefix}/uploads/"):
+                salvage(self.sending, record.key)
         return {item.key.removeprefix(base): item for item in store.objects(base)}
 
     def _bring(self, path: str, pool: ThreadPoolExecutor) -> Fingerprint:

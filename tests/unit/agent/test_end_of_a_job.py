@@ -1,6 +1,7 @@
 """What is published first when a program ends, what is sent before it does, and what an attempt takes over."""
 
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from fovea_agent.errors import GraceExceeded, Misconfigured
 from fovea_agent.folder import Fingerprint, Stat
 from fovea_agent.restore import read_manifest, restore
 from fovea_agent.sending import Known
+from fovea_agent.uploads import record_key
 from fovea_api.contract import environment, storage
 from fovea_api.contract.report import Termination
 from support.memory_store import Died
@@ -349,3 +351,39 @@ def test_an_earlier_attempt_that_still_writes_cannot_spoil_what_is_published(pod
         again.store, prefix, read_manifest(again.store, prefix), again.folder / "restored", again.folder / "staging"
     )
     assert (again.folder / "restored" / "variables/variables.data").read_bytes() == MODEL["variables/variables.data"]
+
+
+def stale_upload(pod: Pod, key: str) -> None:
+    """An upload that was begun and never completed, with its record."""
+    upload = pod.store.begin_multipart(key)
+    pod.store.put_part(key, upload, 1, lambda: io.BytesIO(b"OLD!"), 4, b"")
+    record = record_key(key.partition("/files/")[0], key)
+    pod.store.put_if_absent(record, json.dumps({"key": key, "upload": upload}).encode())
+
+
+def test_what_is_published_is_not_written_over_by_the_rest_of_an_old_upload(pod: Pod) -> None:
+    finish(pod)
+    out_of_time(pod, 11)
+    model = storage.model(pod.sync.job, 1)
+    assert storage.manifest(model) in pod.store.content, "the model is published, the output is not"
+    stale_upload(pod, f"{model}/files/saved_model.pb")
+    before = {key: data for key, data in pod.store.content.items() if key.startswith(model)}
+    again = pod.next_attempt()
+    finish(again)
+    again.end()
+    assert again.termination.complete
+    assert {key: data for key, data in again.store.content.items() if key.startswith(model)} == before
+
+
+@pytest.mark.parametrize("arrived", [False, True], ids=["it is sent", "it had arrived"])
+def test_no_record_is_left_of_an_upload_that_a_single_request_has_replaced(pod: Pod, arrived: bool) -> None:
+    finish(pod)
+    model = storage.model(pod.sync.job, 1)
+    stale_upload(pod, f"{model}/files/saved_model.pb")
+    if arrived:
+        pod.store.content[f"{model}/files/saved_model.pb"] = MODEL["saved_model.pb"]
+    pod.end()
+    assert not [key for key in pod.store.content if "/uploads/" in key]
+    (manifest,) = [at for at, what in enumerate(pod.store.writes) if what == f"put {storage.manifest(model)}"]
+    record = record_key(model, f"{model}/files/saved_model.pb")
+    assert pod.store.writes.index(f"remove {record}") < manifest, "nobody may take it up once the model is published"
