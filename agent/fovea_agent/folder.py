@@ -120,6 +120,10 @@ class Folder:
         except OSError as error:
             raise _problem(str(error.filename or self), error) from error
 
+    def is_as(self, listing: Listing) -> bool:
+        """Whether the folder, looked at again, holds what it held when it was listed."""
+        return self.listing() == listing
+
     def _walk(self, top: Path) -> Listing:
         inside = os.path.realpath(top) + "/"
         found = Listing()
@@ -236,12 +240,34 @@ class _Held(Folder):
     """A folder whose files are open already: `descriptors` by path."""
 
     def __init__(self, folder: Folder, listing: Listing, descriptors: Mapping[str, int]) -> None:
-        super().__init__(folder.root, folder.relative)
+        super().__init__(folder.root, folder.relative, folder._only)  # noqa: SLF001 - of the same class
         self._listing, self._descriptors = listing, descriptors
 
     def listing(self) -> Listing:
         """As it was when the folder was opened."""
         return self._listing
+
+    def is_as(self, listing: Listing) -> bool:
+        """Whether nothing was added or written to since: what the trainer removes is held, and is as it was."""
+        if any(self._was_written_to(holder, listing.stats[path]) for path, holder in listing.files.items()):
+            return False
+        try:
+            found = super().listing()
+        except Vanished:  # it is being removed
+            return True
+        return all(
+            now.items() <= before.items()
+            for now, before in (
+                (found.stats, listing.stats),
+                (found.odd, listing.odd),
+                (found.unreadable, listing.unreadable),
+            )
+        )
+
+    def _was_written_to(self, holder: str, before: Stat) -> bool:
+        # Not by the time of change: removing and renaming a file set it.
+        now = Stat.of(os.fstat(self._descriptors[holder]))
+        return (now.size, now.modified) != (before.size, before.modified)
 
     def _descriptor(self, path: str) -> int:
         # Opened anew from the descriptor, whether it has a name still or not: each reader has a position of its own.

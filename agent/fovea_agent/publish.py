@@ -94,7 +94,7 @@ def publish(sending: Sending, folder: Folder, publication: Publication) -> Publi
         return published
 
     sending.fence()
-    if folder.listing().stats != listing.stats:
+    if not folder.is_as(listing):
         raise Vanished(f"{folder} changed while it was published: files were removed or added, or written to")
     if not store.put_if_absent(key, manifest.to_json()) and not _is_published(store, publication.prefix, manifest):
         raise Conflict(f"s3://{store.bucket}/{key} was removed by somebody while it was written; try again")

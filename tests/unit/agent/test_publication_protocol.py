@@ -1,7 +1,9 @@
 """Whatever the point at which the writer dies: a reader sees nothing or the whole, and a second try makes it whole."""
 
+import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -173,3 +175,71 @@ def test_a_manifest_in_its_place_that_cannot_be_read_is_said_to_be_corrupt(tmp_p
     store.put_if_absent(storage.manifest(PREFIX), b"{rot")
     with pytest.raises(Corrupt, match=f"{storage.manifest(PREFIX)} is corrupt"):
         publish(Sending(store), folder, Publication(PREFIX, "1", 1))
+
+
+def rewrite(folder: Path) -> None:
+    (folder / "a").write_bytes(b"A")
+
+
+def replace_one(folder: Path) -> None:
+    (folder / "new").write_bytes(b"A")
+    (folder / "new").rename(folder / "a")
+
+
+def add(folder: Path) -> None:
+    (folder / "c").write_bytes(b"c")
+
+
+def add_a_pipe(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+
+
+def rewrite_and_remove(folder: Path) -> None:
+    (folder / "a").write_bytes(b"AA")
+    (folder / "a").unlink()
+
+
+@pytest.mark.parametrize("change", [rewrite, replace_one, add, add_a_pipe, rewrite_and_remove])
+@pytest.mark.parametrize("when", ["while it is sent", "before the manifest is written"])
+@pytest.mark.parametrize("only", [None, ["a", "b", "c", "pipe"]], ids=["a folder", "some of its entries"])
+def test_a_folder_that_is_held_and_changes_is_not_published_as_if_it_were_whole(
+    tmp_path: Path, change: Callable[[Path], None], when: str, only: list[str] | None
+) -> None:
+    folder = Folder(tmp_path, source(tmp_path, {"a": b"a", "b": b"b"}).relative, only)
+    changes = iter([when == "while it is sent", when != "while it is sent"])
+
+    def meanwhile() -> None:
+        if next(changes):
+            change(tmp_path / "source")
+
+    store = MemoryStore()
+    with folder.held() as held, pytest.raises(Vanished, match="changed while it was published"):
+        publish(Sending(store, meanwhile), held, Publication(PREFIX, "1", 1, step=200))
+    assert storage.manifest(PREFIX) not in store.content
+
+
+@pytest.mark.parametrize("removed", ["a", "", "by rename"], ids=["a file", "all of it", "all of it by rename"])
+def test_what_is_removed_of_a_folder_that_is_held_is_published_as_it_was(tmp_path: Path, removed: str) -> None:
+    folder = source(tmp_path, {"a": b"a", "b": b"b"})
+
+    def remove() -> None:
+        if removed == "a":
+            (tmp_path / "source" / "a").unlink(missing_ok=True)
+        elif not removed:
+            shutil.rmtree(tmp_path / "source", ignore_errors=True)
+        elif (tmp_path / "source").exists():
+            (tmp_path / "source").rename(tmp_path / ".trash")
+
+    store = MemoryStore()
+    with folder.held() as held:
+        publish(Sending(store, remove), held, Publication(PREFIX, "1", 1, step=200))
+    assert what_a_reader_sees(store, tmp_path) == {"a": b"a", "b": b"b"}
+
+
+def test_something_that_cannot_be_published_and_appears_meanwhile_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    folder = source(tmp_path, {"a": b"a"})
+    changes = iter([lambda: None, lambda: os.mkfifo(tmp_path / "source" / "pipe")])
+    store = MemoryStore()
+    with pytest.raises(Vanished, match="changed while it was published"):
+        publish(Sending(store, lambda: next(changes)()), folder, Publication(PREFIX, "1", 1))
+    assert storage.manifest(PREFIX) not in store.content
