@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-FORMAT = 1
+PLAIN, WITH_NAMES = 1, 2
+FORMATS = (PLAIN, WITH_NAMES)
+"""Known here. Format 2 is the same with `named`, which a release that knows format 1 only would pass over in silence."""
 RELEASE = version("fovea-api")
 """Of the Fovea that writes; in every manifest, so that an older one can say which release reads it."""
 
@@ -62,7 +64,7 @@ class Manifest:
     def to_json(self) -> bytes:
         """Serialise, with the digest for people to read."""
         document: dict[str, Any] = {
-            "format": FORMAT,
+            "format": WITH_NAMES if self.named else PLAIN,
             "release": RELEASE,
             "attempt": self.attempt,
             "complete": self.complete,
@@ -83,7 +85,7 @@ class Manifest:
         """Read and check; raises ManifestError. A path that leaves the folder it is restored to is refused."""
         try:
             document = json.loads(data)
-            if document["format"] != FORMAT:
+            if document["format"] not in FORMATS:
                 raise UnknownFormat(_unknown(document))
             entries = tuple(
                 Entry(_safe(f["path"]), _safe(f["key"]), int(f["size"]), str(f["sha256"])) for f in document["files"]
@@ -110,8 +112,8 @@ def _unknown(document: Any) -> str:
     written = f"by Fovea {release} " if release else ""
     needed = f"release {release}" if release else "the release that wrote it"
     return (
-        f"it was written {written}in manifest format {document['format']!r}, and Fovea {RELEASE} reads format {FORMAT} "
-        f"only: install {needed} or a newer one (images included)"
+        f"it was written {written}in manifest format {document['format']!r}, and Fovea {RELEASE} reads formats "
+        f"{' and '.join(map(str, FORMATS))} only: install {needed} or a newer one (images included)"
     )
 
 

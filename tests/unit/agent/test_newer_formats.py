@@ -40,7 +40,7 @@ def published(
 
 def newer(store: MemoryStore, prefix: str) -> None:
     """As a later release might write it: other fields, another format."""
-    store.content[storage.manifest(prefix)] = json.dumps({"format": 2, "release": "9.1.0", "chunks": []}).encode()
+    store.content[storage.manifest(prefix)] = json.dumps({"format": 3, "release": "9.1.0", "chunks": []}).encode()
 
 
 def fetch(store: MemoryStore, tmp_path: Path, plan: TrainingPlan = PLAN) -> Fetch:
@@ -49,13 +49,30 @@ def fetch(store: MemoryStore, tmp_path: Path, plan: TrainingPlan = PLAN) -> Fetc
     return Fetch(plan, store, work)
 
 
-@pytest.mark.parametrize("document", [{"format": 2}, {"format": "2"}, {"format": 2, "release": "9.1.0"}])
+@pytest.mark.parametrize(
+    "document", [{"format": 3}, {"format": "2"}, {"format": 2.5}, {"format": 3, "release": "9.1.0"}]
+)
 def test_an_unknown_format_is_not_a_malformed_manifest(document: dict[str, object]) -> None:
     with pytest.raises(UnknownFormat, match="format"):
         Manifest.from_json(json.dumps(document).encode())
     with pytest.raises(ManifestError) as caught:
         Manifest.from_json(b"{}")
     assert not isinstance(caught.value, UnknownFormat)
+
+
+def test_what_an_older_release_would_misread_is_written_in_a_format_that_it_leaves_alone() -> None:
+    """It knows format 1, and nothing of names: it would restore a checkpoint where its program does not look."""
+    named, plain = Manifest(1, (), step=500, named=True), Manifest(1, (), step=500)
+    assert json.loads(named.to_json())["format"] == 2
+    assert json.loads(plain.to_json())["format"] == 1
+    for manifest in (named, plain):
+        assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_names_that_were_written_in_format_1_are_read() -> None:
+    """Between two releases they were."""
+    written = json.loads(Manifest(1, (), step=500, named=True).to_json()) | {"format": 1}
+    assert Manifest.from_json(json.dumps(written).encode()).named
 
 
 def test_a_manifest_says_which_release_has_written_it() -> None:

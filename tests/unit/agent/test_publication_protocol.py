@@ -238,8 +238,12 @@ def test_what_is_removed_of_a_folder_that_is_held_is_published_as_it_was(tmp_pat
 
 def test_something_that_cannot_be_published_and_appears_meanwhile_is_not_left_out_in_silence(tmp_path: Path) -> None:
     folder = source(tmp_path, {"a": b"a"})
-    changes = iter([lambda: None, lambda: os.mkfifo(tmp_path / "source" / "pipe")])
+    changes = iter([lambda _: None, os.mkfifo])
+
+    def meanwhile() -> None:
+        next(changes)(tmp_path / "source" / "pipe")
+
     store = MemoryStore()
     with pytest.raises(Vanished, match="changed while it was published"):
-        publish(Sending(store, lambda: next(changes)()), folder, Publication(PREFIX, "1", 1))
+        publish(Sending(store, meanwhile), folder, Publication(PREFIX, "1", 1))
     assert storage.manifest(PREFIX) not in store.content
