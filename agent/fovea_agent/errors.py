@@ -5,6 +5,7 @@ AgentError
 ├── KeyRefused         77  the store does not accept the key, or not for this place
 │   ├── KeyMissing     77  the namespace has no key at all
 │   ├── KeyUnknown     77  the store does not know the key, or not with this secret, at whatever place
+│   │   └── KeyAbsent  77  it does not know the key, whatever the secret
 │   └── KeyWithdrawn   75  the store accepted the key before: it is being replaced, and the pod is tried again
 ├── StoreUnreachable   75  no answer for longer than our patience: the pod is tried again
 │   └── GraceExceeded  75  the store answers, but the pod's time to publish is over
@@ -64,6 +65,10 @@ class KeyMissing(KeyRefused):
 
 class KeyUnknown(KeyRefused):
     """The store does not know the key: it is wrong, or its successor is not mounted yet."""
+
+
+class KeyAbsent(KeyUnknown):
+    """The store has no key of this name."""
 
 
 class KeyWithdrawn(KeyRefused):

@@ -19,7 +19,7 @@ from minio.credentials import StaticProvider
 
 from fovea_agent import log
 from fovea_agent.connections import http_pool
-from fovea_agent.errors import KeyRefused, Misconfigured, Missing
+from fovea_agent.errors import KeyAbsent, KeyRefused, Misconfigured, Missing, StoreUnreachable
 from fovea_agent.kubernetes_secrets import ClusterSecrets, secret_manifest
 from fovea_agent.patience import Patience
 from fovea_agent.refusals import mapped
@@ -140,13 +140,41 @@ class Provision:
         return True
 
     def revoke(self, namespace: str) -> None:
-        """Withdraw the namespace's key from the store; its Secret stays, with a key that is refused."""
+        """Withdraw the namespace's key from the store; its Secret stays, with a key that is refused.
+
+        Raises AgentError unless the store knows the key no more, whatever it answered: "not found" and "not understood"
+        are told apart by nothing else.
+        """
+        own = access_key(namespace)
         try:
-            self._run(namespace, lambda _: self._admin.delete_service_account(access_key(namespace)))
-        except (Missing, Misconfigured):
+            self._run(namespace, lambda _: self._admin.delete_service_account(own))
+        except (Missing, Misconfigured) as error:
+            if self._is_known(namespace):
+                raise Misconfigured(
+                    f"the key {own!r} of namespace {namespace!r} is not withdrawn: {error.message}. Remove it by hand "
+                    f"(mc admin user svcacct rm), or correct the endpoint"
+                ) from error
             log.info("there is no key to withdraw", namespace=namespace)
         else:
+            self._patience.run(lambda: self._check_unknown(namespace), f"withdraw the key of {namespace}")
             log.info("the key is withdrawn", namespace=namespace)
+
+    def _check_unknown(self, namespace: str) -> None:
+        if self._is_known(namespace):  # by a node of the store that has not heard of it yet
+            raise StoreUnreachable(
+                f"the object store at {self._root.endpoint} still knows the key {access_key(namespace)!r} of namespace "
+                f"{namespace!r} after it was withdrawn"
+            )
+
+    def _is_known(self, namespace: str) -> bool:
+        """Whether the store knows the namespace's key. With a secret that is made up: with none would it let us in."""
+        try:
+            self._try(namespace, secrets.token_urlsafe(30))
+        except KeyAbsent:
+            return False
+        except KeyRefused:
+            pass
+        return True
 
     def _data(self, key: str, secret: str) -> dict[str, str]:
         data = {
@@ -161,6 +189,13 @@ class Provision:
         return data
 
     def _works(self, namespace: str, secret: str) -> bool:
+        try:
+            self._try(namespace, secret)
+        except KeyRefused:
+            return False
+        return True
+
+    def _try(self, namespace: str, secret: str) -> None:
         access = StoreAccess(
             self._root.endpoint,
             self._root.bucket,
@@ -169,11 +204,7 @@ class Provision:
             self._root.region,
             self._root.ca_bundle,
         )
-        try:
-            Store(access, self._patience).children(f"{namespace}/", limit=1)
-        except KeyRefused:
-            return False
-        return True
+        Store(access, self._patience).children(f"{namespace}/", limit=1)
 
     def _replace(self, namespace: str, secret: str) -> None:
         own = access_key(namespace)

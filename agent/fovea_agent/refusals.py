@@ -12,6 +12,7 @@ from fovea_agent.errors import (
     AgentError,
     Changed,
     Corrupt,
+    KeyAbsent,
     KeyRefused,
     KeyUnknown,
     Misconfigured,
@@ -33,14 +34,8 @@ _FILE_AND_FOLDER = {
     "XMinioParentIsObject",
     "XMinioObjectExistsAsDirectory",
 }
-_UNKNOWN_KEY = {
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-    "InvalidClientTokenId",
-    "XAdminUserNotFound",
-}
+_ABSENT_KEY = {"InvalidAccessKeyId", "XAdminUserNotFound"}
+_UNKNOWN_KEY = {"SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId"}
 
 
 @contextmanager
@@ -97,9 +92,9 @@ def failure(access: StoreAccess, bucket: str, key: str, status: int, code: str, 
         )
     if code == "RequestTimeTooSkewed":
         return KeyRefused(f"the object store refused {where}: the clocks of node and store differ too much ({said})")
-    if status in (401, 403) or code in {"AccessDenied", *_UNKNOWN_KEY}:
+    if status in (401, 403) or code in {"AccessDenied", *_UNKNOWN_KEY, *_ABSENT_KEY}:
         refused = KeyUnknown if code in _UNKNOWN_KEY or status == 401 else KeyRefused
-        return refused(
+        return (KeyAbsent if code in _ABSENT_KEY else refused)(
             f"the object store refused the key {access.access_key!r} for {where} ({said}): is it the key of this "
             f"namespace, in the Secret {names.OBJECT_STORE_SECRET}, and may it reach that place?"
         )
