@@ -24,6 +24,7 @@ from .events import Subject
 from .intake import Intake
 from .keys import Key
 from .metrics import Metrics
+from .offences import Offences
 from .progress import Reports
 from .queue import Failure
 from .routing import Routes
@@ -65,6 +66,7 @@ class Reconciler:
         self._requeue = requeue
         self._decide_job = decide_job
         self._decide_deployment = decide_deployment
+        self._offences = Offences()
         self._children = Children(client, cache, intake, settings.resync_seconds, metrics)
 
     async def work(self, key: Key, waited: float) -> Failure | None:
@@ -155,7 +157,8 @@ class Reconciler:
             return
         there = current.record.status.dump()
         refusals: list[Refused] = []
-        for status in (decision.status, *reduced.statuses(decision.status)):
+        *larger, least = decision.status, *reduced.statuses(decision.status)
+        for status in (*(one for one in larger if not self._offences.known(key, entry.uid, one)), least):
             if status == there:
                 return
             try:
@@ -163,6 +166,7 @@ class Reconciler:
             except Refused as error:
                 if error.code not in OF_CONTENT:
                     raise
+                self._offences.add(key, entry.uid, status)
                 self._tell_refused(key, entry.uid, "StatusRefused", error)
                 refusals.append(error)
             else:
@@ -194,6 +198,7 @@ class Reconciler:
             await self._tell_unreadable(key, unreadable.message)
             return
         self._requeue(key, None)
+        self._offences.forget(key)
         await self._end_orphans(key, "")
 
     async def _end_orphans(self, key: Key, uid: str) -> None:

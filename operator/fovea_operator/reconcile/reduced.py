@@ -1,5 +1,6 @@
 """Statuses with less in them, for an API server that refuses the whole one: no text, number or size holds up an end."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +9,7 @@ Status = Mapping[str, Any]
 
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 _UNKNOWN = "Unknown"
-MEMORY = frozenset(
+NEEDED = frozenset(
     {
         "state",
         "attempts",
@@ -25,18 +26,49 @@ MEMORY = frozenset(
         "observedGeneration",
     }
 )
-"""Fields that later decisions build on."""
+"""Fields without which the next decision would be another one."""
+MEMORY = NEEDED | {
+    "resolvedInputs",
+    "checkpoint",
+    "output",
+    "model",
+    "modelVersion",
+    "replicas",
+    "selector",
+    "endpoint",
+}
+"""And those on which later attempts, other objects and autoscalers build. Addresses stand in them: of other people's making, too."""
+_SAID = frozenset({"conditions", "message"})
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def statuses(status: Status) -> Iterator[dict[str, Any]]:
-    """First the status without the words and numbers of others, then the least that an object can be left with."""
+    """First the status without the words of others, then what must not be forgotten, then the least to be left with."""
     plain = _without_words(status)
     yield plain
-    yield {key: value for key, value in plain.items() if key in MEMORY or key in ("conditions", "message")}
+    for kept in (MEMORY, NEEDED):
+        yield {key: value for key, value in plain.items() if key in kept | _SAID}
+
+
+def offence(status: Status) -> str:
+    """What the API server can take offence at in a status: all of it but for times and numbers, as one text."""
+    return json.dumps(_without_numbers(status), sort_keys=True)
+
+
+def _without_numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_numbers(held) for key, held in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_numbers(held) for held in value]
+    if isinstance(value, str):
+        return "" if _TIME.fullmatch(value) else value
+    return value if value is None or isinstance(value, bool) else 0
 
 
 def _without_words(status: Status) -> dict[str, Any]:
-    kept = {key: value for key, value in status.items() if key not in ("metrics", "progress")}
+    kept = {key: value for key, value in status.items() if key != "metrics"}
+    if status.get("progress"):
+        kept["progress"] = {key: value for key, value in status["progress"].items() if key != "metrics"}
     said = [_plain(condition) for condition in status.get("conditions") or ()]
     if said:
         kept["conditions"] = said

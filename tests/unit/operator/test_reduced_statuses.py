@@ -3,9 +3,12 @@
 from typing import Any
 
 from fovea_api.v1alpha1 import ModelDeployment, TrainingJob
+from fovea_api.v1alpha1.model_deployment import ModelDeploymentStatus
+from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 from fovea_operator.reconcile import model_deployment, reduced
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 from support.decision_table import RUNNING, decide
 from support.observations import SETTINGS, at, deployment, ended, job, observed, server_pod, serving, version, workload
 from support.rollout_table import STABLE_1, V1, V2
@@ -20,7 +23,7 @@ def texts(document: Any) -> list[str]:
     return [text for value in document for text in texts(value)] if isinstance(document, list) else [str(document)]
 
 
-def test_the_end_of_a_job_is_left_without_its_words_in_both_lesser_statuses() -> None:
+def test_the_end_of_a_job_is_left_without_its_words_in_all_lesser_statuses() -> None:
     whole = decide(observed(job(RUNNING), ended(code=1, said=WORDS))).status
     assert whole is not None
     assert WORDS in whole["message"]
@@ -35,7 +38,7 @@ def test_the_end_of_a_job_is_left_without_its_words_in_both_lesser_statuses() ->
         assert decide(observed(job(status), ended(code=1, said=WORDS))).status is None
 
 
-def test_a_deployment_keeps_its_places_in_both_lesser_statuses() -> None:
+def test_a_deployment_keeps_its_places_in_all_lesser_statuses() -> None:
     seen = serving(
         deployment(STABLE_1),
         version(1),
@@ -54,6 +57,40 @@ def test_a_deployment_keeps_its_places_in_both_lesser_statuses() -> None:
         assert (read.stable.deployment, read.candidate.deployment) == (V1, V2)
 
 
+RICH = {
+    "state": "RUNNING",
+    "message": WORDS,
+    "roles": {"chief": {"active": 1}},
+    "attempts": {"chief-0": 0},
+    "resolvedInputs": [{"name": "data", "uri": "s3://fovea/vision/jobs/a/u/output/0", "digest": "sha256:0"}],
+    "lastFailure": {"attempt": 0, "exitCode": 1, "reason": "ProgramFailed", "message": WORDS},
+    "progress": {"step": 7, "steps": 9, "metrics": {WORDS: 1.0}, "metricsLeftOut": 2},
+    "checkpoint": {"step": 7, "digest": "sha256:0"},
+    "output": {"uri": "s3://fovea/x", "digest": "sha256:0"},
+    "model": {"uri": "s3://fovea/y", "digest": "sha256:0"},
+    "modelVersion": "digits-v1",
+    "metrics": {WORDS: 1.0},
+    "metricsLeftOut": 3,
+}
+
+
+def test_only_words_and_what_is_named_by_others_are_left_out_first() -> None:
+    plain, memory, needed = reduced.statuses(RICH)
+    assert {key for key in RICH if plain.get(key) != RICH[key]} == {"message", "lastFailure", "progress", "metrics"}
+    assert plain["progress"] == {"step": 7, "steps": 9, "metricsLeftOut": 2}
+    assert (plain["lastFailure"]["exitCode"], plain["lastFailure"]["reason"]) == (1, "ProgramFailed")
+    lasting = {"resolvedInputs", "checkpoint", "output", "model", "modelVersion"}
+    assert {key: memory[key] for key in lasting} == {key: RICH[key] for key in lasting}
+    assert needed.keys() == {"state", "message", "attempts"}
+
+
+def test_a_field_of_a_status_is_either_remembered_or_known_to_be_left_out() -> None:
+    """A new field is thought about: what later decisions build on must not be lost with an odd text."""
+    words = {"message", "conditions", "lastFailure", "progress", "metrics", "metricsLeftOut", "roles"}
+    fields = {to_camel(name) for model in (TrainingJobStatus, ModelDeploymentStatus) for name in model.model_fields}
+    assert fields - words == reduced.MEMORY
+
+
 json = st.recursive(
     st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
 )
@@ -64,7 +101,7 @@ json = st.recursive(
 def test_the_least_status_holds_no_text_of_others(reason: str, message: str, rest: dict[str, Any]) -> None:
     condition = {"type": "Failed", "status": "True", "reason": reason, "message": message, "lastTransitionTime": "t"}
     *_, least = reduced.statuses({**rest, "state": "FAILED", "message": message, "conditions": [condition]})
-    assert {key for key in least if key in rest} <= reduced.MEMORY | {"conditions", "message", "state"}
+    assert {key for key in least if key in rest} <= reduced.NEEDED | {"conditions", "message", "state"}
     [left] = least["conditions"]
     assert left["reason"].isascii()
     assert len(left["message"]) < 500

@@ -330,7 +330,47 @@ def test_a_status_whose_text_is_refused_is_written_without_it(code: int) -> None
     assert failed["message"].startswith("ProgramFailed. The API server refused the status with its full text")
     assert world.status["lastFailure"]["reason"] == "Unknown"
     _, calls = world.work()
-    assert calls == ["refused", "announce StatusRefused"], "what is written is not written again"
+    assert calls == [], "what is written is not written again, and what was refused is not sent again"
+
+
+def test_a_status_that_was_refused_is_not_tried_again_at_every_report_but_once_its_words_are_others() -> None:
+    told = END | {"state": "RUNNING"}
+    world = World(lambda *_: Decision(status=told))
+    world.know(job())
+    refusing(world, lambda status: "🤗" in str(status))
+    world.work()
+    for step in (4, 5):
+        told |= {"progress": {"step": step, "metrics": {"🤗": step / 8}}}
+        told |= {"checkpoint": {"step": step, "digest": "sha256:0", "time": f"2026-01-01T00:00:0{step}Z"}}
+        _, calls = world.work()
+        # Of the first step the checkpoint itself is new.
+        assert calls == (["refused", "announce StatusRefused"] if step == 4 else []) + ["apply TrainingJob/status"]
+        assert world.status["progress"] == {"step": step}
+    told |= {"message": "goes on", "metrics": {}, "lastFailure": END["lastFailure"] | {"message": "", "reason": "Lost"}}
+    told |= {"conditions": [], "progress": {"step": 6, "metrics": {"loss": 1.0}}}
+    _, calls = world.work()
+    assert calls == ["apply TrainingJob/status"]
+    assert world.status["message"] == "goes on"
+
+
+def test_a_namesake_begins_with_its_whole_status() -> None:
+    world = World(lambda *_: Decision(status=END))
+    world.know(job())
+    refusing(world, lambda status: "🤗" in str(status))
+    world.work()
+    world.intake.gone("TrainingJob", "team", "digits", "u1")
+    world.work()
+    world.know(job(metadata=job()["metadata"] | {"uid": "u2"}))
+    _, calls = world.work()
+    assert calls == ["refused", "announce StatusRefused", "apply TrainingJob/status"]
+
+
+def test_the_least_status_is_always_tried() -> None:
+    world = World(lambda *_: Decision(status=END))
+    world.know(job())
+    refusing(world, lambda status: True)
+    assert world.work()[1] == ["refused", "announce StatusRefused"] * 4
+    assert world.work()[1] == ["refused", "announce StatusRefused"]
 
 
 def test_a_status_that_is_still_refused_is_left_with_its_state_its_conditions_and_what_later_decisions_need() -> None:
@@ -339,7 +379,7 @@ def test_a_status_that_is_still_refused_is_left_with_its_state_its_conditions_an
     refusing(world, lambda status: "output" in status, 413)
     failure, calls = world.work()
     assert failure is None
-    assert calls == ["refused", "announce StatusRefused"] * 2 + ["apply TrainingJob/status"]
+    assert calls == ["refused", "announce StatusRefused"] * 3 + ["apply TrainingJob/status"]
     assert world.status.keys() == {"state", "message", "endTime", "attempts", "conditions"}
 
 
