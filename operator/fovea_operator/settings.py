@@ -29,6 +29,8 @@ _RANGES: dict[str, tuple[float, float]] = {
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?")
 _OPTIONAL = frozenset({"agent_cpu_limit"})
 _QUANTITIES = _OPTIONAL | {"agent_cpu", "agent_memory", "agent_memory_limit"}
+_PATTERNS = frozenset({"service_accounts", "priority_classes"})
+_PATTERN = re.compile(r"[a-z0-9*]([a-z0-9.*-]*[a-z0-9*])?")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "model_service_type": ("ClusterIP", "NodePort", "LoadBalancer"),
     "image_pull_policy": ("Always", "IfNotPresent", "Never"),
@@ -63,6 +65,10 @@ class Settings:
     """Pull secrets put on every pod of ours."""
     image_pull_policy: str = "IfNotPresent"
     """Pull policy of our own images."""
+    service_accounts: tuple[str, ...] = ()
+    """ServiceAccounts that spec.pod may name besides `default`; * stands for any characters."""
+    priority_classes: tuple[str, ...] = ("*",)
+    """PriorityClasses that spec.pod may name, never those of the system; * stands for any characters."""
     agent_cpu: str = "50m"
     """CPU request of each agent container, where the machine type names none."""
     agent_cpu_limit: str = ""
@@ -139,6 +145,8 @@ def _variable(name: str) -> str:
 def _check(name: str, value: object) -> None:
     if name in _QUANTITIES and (value or name not in _OPTIONAL) and not _QUANTITY.fullmatch(str(value)):
         raise ValueError(f"{_variable(name)}={value!r} is not a quantity such as 500m, 2 or 4Gi")
+    if name in _PATTERNS and isinstance(value, tuple) and (wrong := [v for v in value if not _PATTERN.fullmatch(v)]):
+        raise ValueError(f"{_variable(name)}: {wrong[0]!r} is not the name of an object; * stands for any characters")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ValueError(f"{_variable(name)}={value!r} is not one of {', '.join(_CHOICES[name])}")
     low, high = _RANGES.get(name, (None, None))

@@ -1,5 +1,6 @@
 """What users and the platform say of pods and Services, on a real API server: refused with a sentence, or it reaches them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,14 +15,17 @@ from support.kube_apiserver import Cluster, machine_type, path_of
 from support.observations import version
 
 TERM = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}]}
+FIELDS = {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node-7.example.com"]}]}
 NODES = {
-    "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [TERM, TERM]},
+    "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [TERM, FIELDS, TERM | FIELDS]},
     "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 5, "preference": TERM}],
 }
 POD_TERM = {
     "topologyKey": "kubernetes.io/hostname",
     "namespaces": ["other"],
     "namespaceSelector": {"matchLabels": {"team": "vision"}},
+    "matchLabelKeys": ["team"],
+    "mismatchLabelKeys": ["purpose"],
     "labelSelector": {"matchLabels": {"app": "a"}, "matchExpressions": [{"key": "b", "operator": "Exists"}]},
 }
 NEAR = {
@@ -29,11 +33,12 @@ NEAR = {
     "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": POD_TERM}],
 }
 AFFINITY = {"nodeAffinity": NODES, "podAffinity": NEAR, "podAntiAffinity": NEAR}
+PRIORITY = "of-the-test-of-pod-options"
 OPTIONS = {
     "labels": {"team": "vision", "azure.workload.identity/use": "true"},
     "annotations": {"sidecar.istio.io/inject": "false", "note": "é 🤗 $(HOME)"},
     "serviceAccountName": "reader",
-    "priorityClassName": "system-node-critical",
+    "priorityClassName": PRIORITY,
     "affinity": AFFINITY,
 }
 OF_MACHINE = {
@@ -75,7 +80,16 @@ def post(cluster: Cluster, manifest: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def restricted(cluster: Cluster) -> Cluster:
-    """A namespace that admits restricted pods only, with an account."""
+    """A namespace that admits restricted pods only, with an account; and a PriorityClass."""
+    classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
+    priority = {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": PRIORITY},
+        "value": 7,
+    }
+    if PRIORITY not in {one["metadata"]["name"] for one in cluster.api.request("GET", classes)["items"]}:
+        cluster.api.request("POST", classes, priority)
     enforced = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
     cluster.api.request("PATCH", f"/api/v1/namespaces/{cluster.namespace}", enforced, "application/merge-patch+json")
     cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}})
@@ -106,7 +120,7 @@ def test_what_is_said_of_pods_reaches_them_and_they_are_restricted(restricted: C
         annotations = {"sidecar.istio.io/inject": "false", "note": "é 🤗 $(HOME)", "example.com/pool": "gpu"}
         assert found["metadata"]["annotations"].items() >= annotations.items()
         assert found["spec"]["serviceAccountName"] == "reader"
-        assert found["spec"]["priorityClassName"] == "system-node-critical"
+        assert found["spec"]["priorityClassName"] == PRIORITY
         assert found["spec"]["affinity"].keys() == AFFINITY.keys()
         for container in found["spec"]["initContainers"]:
             assert container["resources"] == {
@@ -171,6 +185,23 @@ RESERVED = "keys of fovea.dev, app.kubernetes.io/managed-by and app.kubernetes.i
                 "nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]}}}}),
             "operators Exists and DoesNotExist have no values, all others need some",
         ),
+        (job(pod={"priorityClassName": "system-node-critical"}), "priority classes of the system (system-*) are not for jobs"),
+        (deployment(pod={"priorityClassName": "system-x"}), "priority classes of the system (system-*) are not for jobs"),
+        (
+            job(pod={"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{}]}}}}),
+            "a term without matchExpressions and matchFields finds no node",
+        ),
+        (
+            job(pod={"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                {"topologyKey": "zone", "matchLabelKeys": ["a"]}]}}}),
+            "matchLabelKeys and mismatchLabelKeys go with labelSelector",
+        ),
+        (
+            job(pod={"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                {"topologyKey": "zone", "labelSelector": {}, "matchLabelKeys": ["a"], "mismatchLabelKeys": ["a"]}]}}}),
+            "a key is either in matchLabelKeys or in mismatchLabelKeys",
+        ),
         (deployment(service={"loadBalancerClass": "a/b"}), "service.loadBalancerClass goes with service.type LoadBalancer"),
         (deployment(service={"loadBalancerSourceRanges": ["::/0"]}), "goes with service.type LoadBalancer only"),
         (machine_type("wrong", agent={"cpu": 2, "cpuLimit": "1500m"}), "agent.cpuLimit is smaller than the request"),
@@ -197,3 +228,20 @@ def test_the_pods_of_a_job_are_fixed_and_those_of_a_deployment_are_not(cluster: 
         cluster.patch("ModelDeployment", "digits", {"spec": {"service": {"loadBalancerClass": "example.com/other"}}})
     away = {"type": "ClusterIP", "loadBalancerClass": None, "loadBalancerSourceRanges": None}
     cluster.patch("ModelDeployment", "digits", {"spec": {"service": away}})
+
+
+def fields_of(schema: dict[str, Any], resolve: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """Names of a schema's fields with those below them."""
+    while "$ref" in schema or "allOf" in schema:
+        schema = schema["allOf"][0] if "allOf" in schema else resolve(schema["$ref"].rpartition("/")[2])
+    if "items" in schema:
+        return fields_of(schema["items"], resolve)
+    return {name: fields_of(of, resolve) for name, of in (schema.get("properties") or {}).items()}
+
+
+def test_an_affinity_has_all_the_fields_that_kubernetes_gives_it(cluster: Cluster) -> None:
+    theirs = cluster.api.request("GET", "/openapi/v3/api/v1")["components"]["schemas"]
+    ours = cluster.api.request("GET", f"/openapi/v3/apis/{API_VERSION}")["components"]["schemas"]
+    spec = ours["dev.fovea.v1alpha1.TrainingJob"]["properties"]["spec"]["properties"]
+    wanted = fields_of(theirs["io.k8s.api.core.v1.Affinity"], theirs.__getitem__)
+    assert fields_of(spec["pod"]["properties"]["affinity"], ours.__getitem__) == wanted

@@ -28,9 +28,30 @@ REVISION = f"{GROUP}/revision"
 PASSED_ON = f"{GROUP}/passed-on"
 """Annotation of a Service: what of it its ModelDeployment's user has said (labels, annotations, fields)."""
 
-OF_TOOLS = (GROUP, "kubernetes.io", "k8s.io", "x-k8s.io", "helm.sh", "argoproj.io", "fluxcd.io")
-"""Domains (with what is below them) of labels by which Fovea, Kubernetes and tools of delivery keep their books: Argo CD and
-Helm would take a pod with theirs for one that they made themselves, and delete it."""
+OF_TOOLS = (
+    GROUP,
+    "kubernetes.io",  # with applyset., addonmanager. and app.
+    "k8s.io",
+    "x-k8s.io",
+    "helm.sh",
+    "argoproj.io",
+    "fluxcd.io",
+    "cattle.io",  # Rancher, Fleet
+    "k14s.io",  # kapp
+    "carvel.dev",
+    "kpt.dev",
+    "kluctl.io",
+    "oam.dev",  # KubeVela
+    "configsync.gke.io",
+    "configmanagement.gke.io",
+    "open-cluster-management.io",
+    "operators.coreos.com",
+    "crossplane.io",
+    "projectsveltos.io",
+    "skaffold.dev",
+)
+"""Domains (with what is below them) of labels by which Fovea, Kubernetes and tools of delivery keep their books: they would take
+a pod with theirs for one that they made themselves, and delete it, since it is in none of their manifests."""
 
 OBJECT_STORE = f"{GROUP}/object-store"
 """Label of a namespace: whether it has a key of the embedded object store (its Secret `fovea-object-store`)."""

@@ -31,11 +31,33 @@ class NodeRequirement(Model):
     """What it is compared with."""
 
 
+class NodeFieldRequirement(Model):
+    """What a node's field must be."""
+
+    key: Literal["metadata.name"]
+    """The field: metadata.name is the only one."""
+    operator: Literal["In", "NotIn"]
+    """How it is compared with `values`."""
+    values: Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(min_length=1, max_length=1)]
+    """The node's name."""
+
+
 class NodeTerm(Model):
     """Requirements that a node meets all of."""
 
-    match_expressions: Annotated[list[NodeRequirement], Field(min_length=1, max_length=16)]
-    """The requirements."""
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.matchExpressions) || has(self.matchFields)",
+                "a term without matchExpressions and matchFields finds no node: write one of them",
+            )
+        )
+    )
+
+    match_expressions: Annotated[list[NodeRequirement] | None, Field(min_length=1, max_length=16)] = None
+    """Requirements on the node's labels."""
+    match_fields: Annotated[list[NodeFieldRequirement] | None, Field(min_length=1, max_length=4)] = None
+    """Requirements on the node's fields."""
 
 
 class NodeTerms(Model):
@@ -87,8 +109,27 @@ class LabelSelector(Model):
     """Requirements on labels."""
 
 
+_LabelKeys = Annotated[list[_Key] | None, Field(max_length=8)]
+
+
 class PodTerm(Model):
     """Pods, and how near to them."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.labelSelector) || !(has(self.matchLabelKeys) || has(self.mismatchLabelKeys))",
+                "matchLabelKeys and mismatchLabelKeys go with labelSelector: write it ({} finds all pods)",
+                field=".labelSelector",
+            ),
+            rule(
+                "!has(self.matchLabelKeys) || !has(self.mismatchLabelKeys) || "
+                "!self.matchLabelKeys.exists(k, k in self.mismatchLabelKeys)",
+                "a key is either in matchLabelKeys or in mismatchLabelKeys: take it out of one of them",
+                field=".mismatchLabelKeys",
+            ),
+        )
+    )
 
     label_selector: LabelSelector | None = None
     """Which pods."""
@@ -98,6 +139,10 @@ class PodTerm(Model):
     """Namespaces of these pods; absent: the pod's own."""
     namespace_selector: LabelSelector | None = None
     """Namespaces of these pods, by their labels."""
+    match_label_keys: _LabelKeys = None
+    """Keys of labels in which these pods are to be like the pod itself."""
+    mismatch_label_keys: _LabelKeys = None
+    """Keys of labels in which these pods are to differ from the pod itself."""
 
 
 class PreferredPods(Model):

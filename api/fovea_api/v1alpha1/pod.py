@@ -7,6 +7,11 @@ from pydantic import ConfigDict, Field
 from .affinity import Affinity
 from .common import LabelKey, LabelValue, Model, ObjectName, own_keys, rule, rules
 
+SYSTEM_CLASSES = "system-"
+"""How the names of Kubernetes' own PriorityClasses begin."""
+DEFAULT_ACCOUNT = "default"
+"""The ServiceAccount that every namespace has."""
+
 Labels = Annotated[dict[LabelKey, LabelValue] | None, Field(max_length=32)]
 Annotations = Annotated[dict[LabelKey, Annotated[str, Field(max_length=8192)]] | None, Field(max_length=32)]
 
@@ -24,6 +29,11 @@ class PodOptions(Model):
                 "account there is no token)",
                 field=".automountServiceAccountToken",
             ),
+            rule(
+                f"!has(self.priorityClassName) || !self.priorityClassName.startsWith('{SYSTEM_CLASSES}')",
+                f"priority classes of the system ({SYSTEM_CLASSES}*) are not for jobs and models: name another one, or remove it",
+                field=".priorityClassName",
+            ),
         )
     )
 
@@ -32,10 +42,11 @@ class PodOptions(Model):
     annotations: Annotations = None
     """Further annotations."""
     service_account_name: ObjectName | None = None
-    """ServiceAccount of the pods, for a cloud's workload identity or a program that asks the API server; absent: default, without a token."""
+    """ServiceAccount of the pods, for a cloud's workload identity or a program that asks the API server, of those that the platform
+    team allows (chart value podOptions.serviceAccounts); absent: default, without a token."""
     automount_service_account_token: bool | None = None
     """Whether the program gets the token of serviceAccountName (Fovea's own containers never do); absent: yes."""
     priority_class_name: ObjectName | None = None
-    """PriorityClass; absent: the cluster's default."""
+    """PriorityClass: one that the platform team allows (chart value podOptions.priorityClasses). Absent: the cluster's default."""
     affinity: Affinity | None = None
     """Where the pods are placed; that of the MachineType holds as well."""

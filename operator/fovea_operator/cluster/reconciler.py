@@ -219,7 +219,7 @@ class Reconciler:
         kind, reason = (
             (JobCondition.ADMITTED, JobReason.INVALID_SPEC)
             if key.kind == resources.TRAINING_JOB.kind
-            else (DeploymentCondition.PROGRESSING, JobReason.INVALID_SPEC)
+            else (DeploymentCondition.PROGRESSING, DeploymentReason.INVALID_SPEC)
         )
         generation = int(raw["metadata"].get("generation") or 0)
         conditions = status.get("conditions") or []

@@ -30,9 +30,14 @@ def _nodes(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     ]
     if len(terms) == 2:
         # A node meets one of several terms: one of each side means one of all pairs.
-        terms = [
-            [{"matchExpressions": a["matchExpressions"] + b["matchExpressions"]} for a in terms[0] for b in terms[1]]
-        ]
+        terms = [[_joined(a, b) for a in terms[0] for b in terms[1]]]
     if terms:
         merged[_REQUIRED] = {"nodeSelectorTerms": terms[0]}
     return merged
+
+
+def _joined(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """A term that asks for what both ask for."""
+    return {
+        key: [*a.get(key, ()), *b.get(key, ())] for key in ("matchExpressions", "matchFields") if key in a or key in b
+    }

@@ -26,6 +26,7 @@ from fovea_operator.settings import Settings
 
 NOTABLE: Mapping[str, EventType] = {
     DeploymentReason.AVAILABLE: "Normal",
+    DeploymentReason.INVALID_SPEC: "Warning",
     DeploymentReason.NO_VERSION: "Warning",
     DeploymentReason.STARTING: "Normal",
     DeploymentReason.DRAINING: "Normal",
@@ -90,7 +91,7 @@ def _workload(view: ServingView, place: VersionStatus) -> Iterator[Child]:
     revision = revision_of(place)
     if record is None:
         version, machine_type = view.version(place.version), view.machine_type
-        if version is not None and machine_type is not None:
+        if version is not None and machine_type is not None and rollout.cannot_be_made(view, place) is None:
             manifest = desired.version_deployment(view.deployment, version, revision, machine_type, view.settings)
             yield Child(Write.CREATE, manifest)
     elif not record.deleting and record.replicas != view.spec.scaling.min_replicas:

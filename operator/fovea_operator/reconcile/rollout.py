@@ -7,7 +7,7 @@ from fovea_api.contract import labels
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
 from fovea_api.v1alpha1.model_deployment import FailedVersion, VersionStatus
 
-from fovea_operator.reconcile import conditions, machine, serving_health, times, versions
+from fovea_operator.reconcile import allowed, conditions, machine, serving_health, times, versions
 from fovea_operator.reconcile.serving_health import Problem
 from fovea_operator.reconcile.serving_view import ServingView
 
@@ -87,7 +87,7 @@ def _no_version(view: ServingView) -> Problem:
 
 def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places:
     if places.stable is not None and places.stable.deployment == target.deployment:
-        return places
+        return replace(places, problem=cannot_be_made(view, places.stable))
     given_up = _given_up(view, target)
     if given_up is not None:
         return replace(places, failed=view.status.failed, problem=given_up)
@@ -97,10 +97,8 @@ def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places
         # What was refused may be the Service: then the old version is still the one that clients reach. The new one
         # answers, so its deadline is met.
         return replace(places, candidate=candidate) if view.observed.refused else _switch(view, places, candidate)
-    if candidate.deployment not in view.workloads and view.machine_type is None:
-        seen = view.observed
-        message = machine.missing(view.spec.machine_type, seen.machine_types, seen.unreadable_machine_types)
-        return replace(places, problem=Problem(DeploymentReason.MACHINE_TYPE_MISSING, message))
+    if missing := cannot_be_made(view, candidate):
+        return replace(places, problem=missing)
     problem = serving_health.problem(view, candidate)
     if problem is not None and problem.final:
         return _give_up(view, places, candidate, problem)
@@ -115,6 +113,19 @@ def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places
         "It is tried on, and served as soon as it answers."
     )
     return replace(places, candidate=candidate, problem=replace(late, message=message))
+
+
+def cannot_be_made(view: ServingView, place: VersionStatus) -> Problem | None:
+    """Why the Deployment of a version, which is not there, is not made; None: it is there or can be made."""
+    if place.deployment in view.workloads:
+        return None
+    if said := allowed.problem(view.spec.pod, view.settings):
+        return Problem(DeploymentReason.INVALID_SPEC, said)
+    if view.machine_type is None:
+        seen = view.observed
+        message = machine.missing(view.spec.machine_type, seen.machine_types, seen.unreadable_machine_types)
+        return Problem(DeploymentReason.MACHINE_TYPE_MISSING, message)
+    return None
 
 
 def _given_up(view: ServingView, target: VersionStatus) -> Problem | None:

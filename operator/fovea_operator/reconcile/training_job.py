@@ -26,6 +26,7 @@ from fovea_api.v1alpha1.training_job_status import CheckpointStatus, Publication
 
 from fovea_operator.desired.pod import Sources, training_pod
 from fovea_operator.reconcile import (
+    allowed,
     arguments,
     cancellation,
     cleanup,
@@ -174,11 +175,14 @@ def _publication(published: Published) -> PublicationStatus:
 
 def _refused(view: View) -> Decision | None:
     if view.begun:
-        return None  # what once was accepted is not taken back by an upgrade of the catalogue
-    problems = arguments.problems(view.job)
-    if not problems or not _binding(view):
+        return None  # what once was accepted is not taken back by an upgrade of the catalogue or a shorter list
+    message = allowed.problem(view.spec.pod, view.settings)
+    if message:
+        message = f"Failed: {message} Then submit a new job."
+    elif (problems := arguments.problems(view.job)) and _binding(view):
+        message = "; ".join(problems)
+    if not message:
         return None
-    message = "; ".join(problems)
     return report.end(view, report.over(view, JobState.FAILED, JobReason.INVALID_SPEC, message, refused=True))
 
 

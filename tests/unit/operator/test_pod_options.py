@@ -19,6 +19,13 @@ TOOLS = {
     "kustomize.toolkit.fluxcd.io/name": "shop",
     "kueue.x-k8s.io/queue-name": "q",
     "fovea.dev/training-job": "other",
+    "applyset.kubernetes.io/part-of": "applyset-x",
+    "objectset.rio.cattle.io/hash": "x",
+    "fleet.cattle.io/bundle-name": "b",
+    "kapp.k14s.io/app": "1",
+    "kluctl.io/discriminator": "d",
+    "app.oam.dev/name": "a",
+    "configmanagement.gke.io/managed": "enabled",
 }
 
 
@@ -101,6 +108,35 @@ def required(*terms: list[dict[str, Any]]) -> dict[str, Any]:
             }
         }
     }
+
+
+def test_terms_with_fields_of_nodes_are_kept_and_joined() -> None:
+    field = {"key": "metadata.name", "operator": "NotIn", "values": ["node-7"]}
+
+    def fields(*terms: dict[str, Any]) -> dict[str, Any]:
+        return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}}
+
+    alone = fields({"matchFields": [field]})
+    assert pod_of(job(pod={"affinity": alone}))["spec"]["affinity"] == alone
+    of = machine(affinity=required([NODE], [DISK]))
+    mixed = fields({"matchFields": [field], "matchExpressions": [ARCH]}, {"matchFields": [field]})
+    assert pod_of(job(pod={"affinity": mixed}), of)["spec"]["affinity"] == fields(
+        {"matchExpressions": [NODE, ARCH], "matchFields": [field]},
+        {"matchExpressions": [NODE], "matchFields": [field]},
+        {"matchExpressions": [DISK, ARCH], "matchFields": [field]},
+        {"matchExpressions": [DISK], "matchFields": [field]},
+    )
+
+
+def test_keys_of_labels_in_which_other_pods_are_like_or_unlike_are_kept() -> None:
+    term = {
+        "topologyKey": "zone",
+        "labelSelector": {"matchLabels": {"app": "a"}},
+        "matchLabelKeys": ["pod-template-hash"],
+        "mismatchLabelKeys": ["team"],
+    }
+    wanted = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    assert pod_of(job(pod={"affinity": wanted}))["spec"]["affinity"] == wanted
 
 
 def spread(key: str) -> dict[str, Any]:
