@@ -3,10 +3,14 @@
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fovea.sdk import Client
 from fovea_dev.apiserver import ApiServer
-from kubernetes import client, config
+from kubernetes import config
+from kubernetes.client import ApiClient
+from support.command_line import Ran, Run, fovea
 from support.kube_apiserver import Cluster, api_server, make_namespace
 from support.kubelet_player import Kubelet
 from support.operator_process import OperatorProcess
@@ -19,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 @pytest.fixture(scope="session")
-def api_client(server: ApiServer) -> client.ApiClient:
+def api_client(server: ApiServer) -> ApiClient:
     return config.new_client_from_config(str(server.kubeconfig))
 
 
@@ -31,6 +35,22 @@ def cluster(server: ApiServer) -> Cluster:
 @pytest.fixture
 def namespace(cluster: Cluster) -> str:
     return cluster.namespace
+
+
+@pytest.fixture
+def run(cluster: Cluster) -> Run:
+    """`fovea …` in the test's namespace."""
+
+    def typed(*words: object, **more: Any) -> Ran:
+        return fovea("--kubeconfig", cluster.server.kubeconfig, "-n", cluster.namespace, *words, **more)
+
+    return typed
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Client:
+    """The SDK in the test's namespace."""
+    return Client(kubeconfig=str(cluster.server.kubeconfig), namespace=cluster.namespace)
 
 
 @pytest.fixture

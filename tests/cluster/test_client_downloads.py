@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from fovea.sdk import download as downloads
 from fovea.sdk import store as stores
 from fovea_api.contract import storage
 from fovea_api.contract.manifest import Entry, Manifest
-from support.command_line import Ran, fovea
+from support.command_line import Run
 from support.jobs import training_job
 from support.kube_apiserver import Cluster
 from support.object_store import ObjectStore, object_store
@@ -21,7 +20,6 @@ from support.store_keys import make_secret, no_store_variables
 
 __all__ = ["no_store_variables", "object_store"]
 
-Run = Callable[..., Ran]
 IMAGE = "registry.invalid/trainer:1"
 FILES = {"evaluation.json": b'{"accuracy": 1.0}', "plots/bär 1.png": b"png" * 1000, "empty.txt": b"", "_SUCCESS": b""}
 
@@ -31,20 +29,10 @@ def with_key(cluster: Cluster, object_store: ObjectStore, tmp_path: Path) -> Non
     make_secret(cluster, object_store, tmp_path / "keys")
 
 
-@pytest.fixture
-def run(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-
-    def typed(*words: object, **more: Any) -> Ran:
-        return fovea("--kubeconfig", cluster.server.kubeconfig, "-n", cluster.namespace, *words, **more)
-
-    return typed
-
-
-@pytest.fixture
-def client(cluster: Cluster) -> Client:
-    return Client(kubeconfig=str(cluster.server.kubeconfig), namespace=cluster.namespace)
 
 
 def publish(store: ObjectStore, prefix: str, files: dict[str, bytes]) -> Manifest:

@@ -25,11 +25,6 @@ def node(cluster: Cluster) -> Iterator[KubeletServer]:
         yield running
 
 
-@pytest.fixture
-def client(cluster: Cluster) -> Client:
-    return Client(kubeconfig=str(cluster.server.kubeconfig), namespace=cluster.namespace)
-
-
 def make_pod(cluster: Cluster, node: KubeletServer, name: str, marks: dict[str, str], port: int | None = None) -> None:
     container: dict[str, Any] = {"name": names.TRAINER_CONTAINER, "image": "registry.invalid/trainer:1"}
     if port is not None:

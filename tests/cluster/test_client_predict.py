@@ -31,11 +31,6 @@ def node(cluster: Cluster) -> Iterator[KubeletServer]:
 
 
 @pytest.fixture
-def client(cluster: Cluster) -> Client:
-    return Client(kubeconfig=str(cluster.server.kubeconfig), namespace=cluster.namespace)
-
-
-@pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "dog.png"
     path.write_bytes(b"a dog")

@@ -2,7 +2,6 @@
 
 import threading
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +11,7 @@ from fovea.sdk import Client, InvalidError, StoreError
 from fovea.sdk import store as stores
 from fovea_api.contract import storage
 from fovea_api.contract.manifest import Manifest
-from support.command_line import Ran, fovea
+from support.command_line import Run
 from support.kube_apiserver import Cluster
 from support.kubelet_server import kubelet_server
 from support.object_store import ROOT_PASSWORD, ROOT_USER, ObjectStore, object_store
@@ -20,25 +19,10 @@ from support.store_keys import make_secret, no_store_variables
 
 __all__ = ["no_store_variables", "object_store"]
 
-Run = Callable[..., Ran]
-
 
 @pytest.fixture
 def with_key(cluster: Cluster, object_store: ObjectStore, tmp_path: Path) -> None:
     make_secret(cluster, object_store, tmp_path / "keys")
-
-
-@pytest.fixture
-def run(cluster: Cluster) -> Run:
-    def typed(*words: object, **more: Any) -> Ran:
-        return fovea("--kubeconfig", cluster.server.kubeconfig, "-n", cluster.namespace, *words, **more)
-
-    return typed
-
-
-@pytest.fixture
-def client(cluster: Cluster) -> Client:
-    return Client(kubeconfig=str(cluster.server.kubeconfig), namespace=cluster.namespace)
 
 
 @pytest.fixture

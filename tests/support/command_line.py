@@ -1,6 +1,7 @@
 """The command `fovea` as a user types it, run in this process: exit code, standard output and standard error apart."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,10 @@ class Ran:
         """Itself; fails the test when the command failed."""
         assert self.code == 0, f"exit code {self.code}\n{self.out}\n{self.err}"
         return self
+
+
+Run = Callable[..., Ran]
+"""`fovea …` with some of its words given already."""
 
 
 def fovea(*words: object, stdin: str | None = None, environment: dict[str, str] | None = None) -> Ran:

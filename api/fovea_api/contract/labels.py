@@ -25,6 +25,9 @@ DEPLOYMENT = f"{GROUP}/model-deployment"
 REVISION = f"{GROUP}/revision"
 """On a model server's pods and Deployment: the template hash that is part of the Deployment's name."""
 
+ENDED_AS = f"{GROUP}/ended-as"
+"""Of the Kubernetes Event that tells how a job ended: the state. It outlives a job that is deleted at its end."""
+
 PASSED_ON = f"{GROUP}/passed-on"
 """Annotation of a Service: what of it its ModelDeployment's user has said (labels, annotations, fields)."""
 

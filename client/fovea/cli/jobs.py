@@ -243,6 +243,9 @@ def download(
 def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet: bool) -> None:
     """Wait until the jobs have ended, showing progress.
 
+    NAME@UID (`describe` shows the uid) waits for that very job, also when it is deleted: its Events tell for an hour how
+    it ended. A NAME alone must be there: how a deleted job of that name ended is said, and is no success.
+
     Exit code: 0 SUCCEEDED, 1 FAILED, 3 CANCELLED, 124 not ended within --timeout, 130 Ctrl-C (the job goes on). Of
     several jobs, the first that did not succeed decides; all are waited for.
     """
@@ -340,7 +343,8 @@ def delete(ctx: click.Context, names: Sequence[str], yes: bool) -> None:
 
     def one(name: str) -> None:
         uid = source.delete(name)
-        click.echo(f"Deleted job {name}. What it published stays: job://{name}@{uid}")
+        bare = name.partition("@")[0]
+        click.echo(f"Deleted job {bare}. What it published stays: job://{bare}@{uid}")
 
     ctx.exit(each(names, one))
 

@@ -3,7 +3,7 @@
 FoveaError
 ├── InvalidError            the object or an argument is not acceptable (422, 400, a malformed file)
 ├── NotFoundError           no such object
-│   └── JobGoneError        it has ended and is deleted; its Events tell how it ended
+│   └── JobGoneError        it has ended and is deleted; the Event of its end tells how
 ├── AlreadyExistsError      the name is taken
 ├── ConflictError           changed by somebody else meanwhile
 ├── ForbiddenError          not allowed, or not logged in

@@ -11,7 +11,7 @@ from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.training_job import KIND
 from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 
-from . import last_words, pods, submission
+from . import last_words, object_names, pods, submission
 from .cluster import Cluster
 from .errors import ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
 from .logs import LogLine, LogStream
@@ -32,7 +32,7 @@ _WATCH_SECONDS = 240
 
 
 class Job:
-    """One job as it was read last; the verbs act on the cluster and read it anew."""
+    """One job as it was read last; the verbs act on the cluster, on this very job, and read it again."""
 
     def __init__(self, jobs: "Jobs", document: Mapping[str, Any]) -> None:
         self._jobs = jobs
@@ -53,6 +53,11 @@ class Job:
     def uid(self) -> str:
         """Its uid: a later job of the same name has another one."""
         return self.resource.metadata.uid
+
+    @property
+    def address(self) -> str:
+        """NAME@UID: it and no other of its name."""
+        return f"{self.name}@{self.uid}"
 
     @property
     def status(self) -> TrainingJobStatus:
@@ -76,19 +81,19 @@ class Job:
 
     def refresh(self) -> "Job":
         """Read it again."""
-        return self._jobs.get(self.name)
+        return self._jobs.get(self.address)
 
     def follow(self, timeout: float | None = None) -> Iterator["Job"]:
         """It now and after each change until it has ended; see `Jobs.follow`."""
-        return self._jobs.follow(self.name, timeout=timeout)
+        return self._jobs.follow(self.address, timeout=timeout)
 
     def wait(self, timeout: float | None = None) -> "Job":
         """Block until it has ended; see `Jobs.wait`."""
-        return self._jobs.wait(self.name, timeout=timeout)
+        return self._jobs.wait(self.address, timeout=timeout)
 
     def stream_logs(self, *, follow: bool = True) -> Iterator[LogLine]:
         """Its log; see `Jobs.stream_logs`."""
-        return self._jobs.stream_logs(self.name, follow=follow)
+        return self._jobs.stream_logs(self.address, follow=follow)
 
     def pods(self) -> list[Pod]:
         """Its pods, oldest attempt first."""
@@ -96,27 +101,27 @@ class Job:
 
     def download(self, folder: str | Path | None = None, **how: Any) -> "Downloaded":
         """Bring what it has published into a folder; see `Jobs.download`."""
-        return self._jobs.download(f"{self.name}@{self.uid}", folder, **how)
+        return self._jobs.download(self.address, folder, **how)
 
     def cancel(self) -> "Job":
         """Cancel it."""
-        return self._jobs.cancel(self.name)
+        return self._jobs.cancel(self.address)
 
     def suspend(self) -> "Job":
         """Suspend it."""
-        return self._jobs.suspend(self.name)
+        return self._jobs.suspend(self.address)
 
     def resume(self) -> "Job":
         """Resume it."""
-        return self._jobs.resume(self.name)
+        return self._jobs.resume(self.address)
 
     def delete(self) -> None:
         """Delete it."""
-        self._jobs.delete(self.name)
+        self._jobs.delete(self.address)
 
 
 class Jobs:
-    """The jobs of one namespace."""
+    """The jobs of one namespace. Verbs take a job's NAME, or NAME@UID for that very one and no other of its name."""
 
     def __init__(self, cluster: Cluster, namespace: str = "", *, store_endpoint: str | None = None) -> None:
         self.cluster, self._endpoint = cluster, store_endpoint
@@ -138,12 +143,16 @@ class Jobs:
         return Job(jobs, jobs.kinds.create(manifest, dry_run=dry_run))
 
     def get(self, name: str) -> Job:
-        """One job; raises NotFoundError, of which JobGoneError knows how a deleted one ended."""
+        """One job; raises NotFoundError. Of NAME@UID that is deleted it is JobGoneError where it is known how it ended."""
+        name, uid = _parts(name)
+        here = (self.cluster, self.kinds.namespace, name)
         try:
-            return Job(self, self.kinds.get(name))
+            job = Job(self, self.kinds.get(name))
         except NotFoundError as error:
-            gone = last_words.of(self.cluster, self.kinds.namespace, name)
-            raise gone or error from error
+            raise (last_words.of_uid(*here, uid) if uid else last_words.of_name(*here, error)) from error
+        if uid and job.uid != uid:
+            raise last_words.of_uid(*here, uid, successor=job.uid)
+        return job
 
     def list(self, *, states: frozenset[JobState] = frozenset()) -> "JobList":
         """All jobs (of these states), newest first."""
@@ -153,25 +162,26 @@ class Jobs:
 
     def cancel(self, name: str) -> Job:
         """Ask for the job's end: its program is stopped, checkpoints stay. One way; InvalidError when it has ended."""
-        self._check_goes_on(name, "cancel")
-        return self._set(name, "cancel", value=True)
+        return self._set(self._that_goes_on(name, "cancel"), "cancel", value=True)
 
     def suspend(self, name: str) -> Job:
         """Stop the job's pods after a checkpoint; `resume` goes on from there. InvalidError when it has ended."""
-        self._check_goes_on(name, "suspend")
-        return self._set(name, "suspend", value=True)
+        return self._set(self._that_goes_on(name, "suspend"), "suspend", value=True)
 
     def resume(self, name: str) -> Job:
         """Take `suspend` back; InvalidError when the job has ended."""
-        self._check_goes_on(name, "resume")
-        return self._set(name, "suspend", value=False)
+        return self._set(self._that_goes_on(name, "resume"), "suspend", value=False)
 
     def delete(self, name: str) -> str:
         """Delete the job and its pods; what it published, its model versions and deployments stay.
 
         Returns its uid, by which other jobs still name what it published: job://NAME@UID.
         """
-        return self.kinds.delete(name)
+        name, uid = _parts(name)
+        try:
+            return self.kinds.delete(name, uid=uid)
+        except ConflictError as error:  # the one reason for which a DELETE gets it: another uid
+            raise last_words.of_uid(self.cluster, self.kinds.namespace, name, uid) from error
 
     def follow(
         self, name: str, *, timeout: float | None = None, begun: float | None = None, job: Job | None = None
@@ -187,12 +197,10 @@ class Jobs:
         known, job = job, None
         while True:
             try:
-                found = known if known is not None and job is None else self.get(name)
+                # From the first sight on that very job: another one may take its name while the watch is broken.
+                job = known or self.get(job.address if job else name)
                 known = None
                 patience.success()
-                if job is not None and job.uid != found.uid:
-                    raise NotFoundError(f"job {name} was deleted and submitted anew while it was waited for")
-                job = found
                 yield job
                 for seen in self._changes(job, deadline):
                     job = seen
@@ -240,7 +248,7 @@ class Jobs:
             if value not in known:
                 raise InvalidError(f"a job has no {what} {value!r}: it has {', '.join(filter(None, known))}")
         job = job or self.get(name)
-        stream = LogStream(self.cluster, job.namespace, name, job.uid, container=container, task=task)
+        stream = LogStream(self.cluster, job.namespace, job.name, job.uid, container=container, task=task)
         if not follow:
             return stream.read()
         begun = time.monotonic() if begun is None else begun
@@ -302,7 +310,7 @@ class Jobs:
 
         name, _, which = address.partition("@")
         try:
-            job: Job | None = self.get(name)
+            job: Job | None = Job(self, self.kinds.get(name))
         except NotFoundError:
             job = None
         cluster = self.cluster.within(self.kinds.namespace)
@@ -331,13 +339,15 @@ class Jobs:
                 if changed.ended:
                     return
 
-    def _check_goes_on(self, name: str, verb: str) -> None:
+    def _that_goes_on(self, name: str, verb: str) -> Job:
         job = self.get(name)
         if job.ended:
-            raise InvalidError(f"job {name} has ended already ({job.state}): there is nothing to {verb}")
+            raise InvalidError(f"job {job.name} has ended already ({job.state}): there is nothing to {verb}")
+        return job
 
-    def _set(self, name: str, field: str, *, value: bool) -> Job:
-        return Job(self, self.kinds.patch(name, {"spec": {field: value}}))
+    def _set(self, job: Job, field: str, *, value: bool) -> Job:
+        # With its uid: the API server refuses it for another job that has taken the name since.
+        return Job(self, self.kinds.patch(job.name, {"metadata": {"uid": job.uid}, "spec": {field: value}}))
 
     def _manifest(self, job: TrainingJob | Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
         if isinstance(job, (str, Path)):
@@ -352,6 +362,12 @@ class Jobs:
             manifest.pop("status", None)
             return manifest
         return submission.checked(job, "the manifest")
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """Name and uid of NAME or NAME@UID; the uid is empty where none is named."""
+    name, at, uid = address.partition("@")
+    return name, object_names.existing("job's uid", uid) if at else ""
 
 
 def _deadline(timeout: float | None, begun: float | None) -> float:

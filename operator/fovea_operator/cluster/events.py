@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from fovea_api.contract import text
-from fovea_api.contract.labels import FIELD_MANAGER
+from fovea_api.contract import labels, text
 from fovea_api.v1alpha1 import API_VERSION
 
 from fovea_operator.errors import ApiError
@@ -38,11 +37,11 @@ class Dedupe:
     def __init__(self, seconds: float = 600.0, remembered: int = _REMEMBERED) -> None:
         self._seconds = seconds
         self._remembered = remembered
-        self._written: dict[tuple[str, str, str], float] = {}
+        self._written: dict[tuple[str, str, str, str], float] = {}
 
     def is_new(self, subject: Subject, event: Event, now: float) -> bool:
         """Whether it was not written lately; remembers it."""
-        place = (subject.uid, event.reason, event.message)
+        place = (subject.uid, event.reason, event.message, event.ended_as)
         last = self._written.pop(place, None)
         self._written[place] = now if last is None or now - last >= self._seconds else last
         if len(self._written) > self._remembered:
@@ -103,7 +102,11 @@ def manifest(subject: Subject, event: Event, instance: str, now: datetime) -> di
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{subject.name}.{time.time_ns():x}", "namespace": subject.namespace},
+        "metadata": {
+            "name": f"{subject.name}.{time.time_ns():x}",
+            "namespace": subject.namespace,
+            **({"labels": {labels.ENDED_AS: event.ended_as}} if event.ended_as else {}),
+        },
         "involvedObject": {
             "apiVersion": API_VERSION,
             "kind": subject.kind,
@@ -114,8 +117,8 @@ def manifest(subject: Subject, event: Event, instance: str, now: datetime) -> di
         "type": event.type,
         "reason": event.reason,
         "message": text.cut(event.message, _MAX_MESSAGE),
-        "source": {"component": FIELD_MANAGER},
-        "reportingComponent": FIELD_MANAGER,
+        "source": {"component": labels.FIELD_MANAGER},
+        "reportingComponent": labels.FIELD_MANAGER,
         "reportingInstance": instance[:128],
         "firstTimestamp": stamp,
         "lastTimestamp": stamp,

@@ -47,6 +47,8 @@ class Event:
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    ended_as: str = ""
+    """The state in which a job ended, where this Event tells of its end."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A job's next status: one function through which every policy writes, so that state, conditions and message agree."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -80,8 +81,7 @@ def over(
 ) -> TrainingJobStatus:
     """The status of a job that ends now; `refused`: since its spec can never work."""
     said = message[:MAX_MESSAGE]
-    completed = state == JobState.SUCCEEDED
-    final = JobCondition.COMPLETE if completed else JobCondition.FAILED
+    final = _final(state)
     held = view.status.conditions
     if refused:
         held = _put(view, held, JobCondition.ADMITTED, False, reason, said)
@@ -166,7 +166,19 @@ def _events(view: View, new: TrainingJobStatus) -> tuple[Event, ...]:
     failed = conditions.find(new.conditions, JobCondition.FAILED)
     if failed is not None:
         notable.setdefault(failed.reason, "Warning")
-    return events.of_change(view.job.status.conditions, new.conditions, notable)
+    found = events.of_change(view.job.status.conditions, new.conditions, notable)
+    if new.state is None or not new.state.ended:
+        return found
+    # Whoever comes when the job is deleted knows its end by this Event alone; a reason could also be of a job that goes on.
+    final = conditions.find(new.conditions, _final(new.state))
+    return tuple(
+        replace(event, ended_as=new.state.value) if final is not None and event.reason == final.reason else event
+        for event in found
+    )
+
+
+def _final(state: JobState) -> JobCondition:
+    return JobCondition.COMPLETE if state == JobState.SUCCEEDED else JobCondition.FAILED
 
 
 def _put(view: View, held: Any, type_: str, value: bool, reason: str, message: str) -> Any:

@@ -246,8 +246,13 @@ def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObser
         assert said == status.dump() | {"observedGeneration": None, "conditions": None}, (
             "an ended job's status is final"
         )
-    if decision.status is not None and JobState(decision.status["state"]).ended:
+    ends = decision.status is not None and JobState(decision.status["state"]).ended
+    if ends:
         assert not made
+    told = [event.ended_as for event in decision.events if event.ended_as]
+    assert told == ([decision.status["state"]] if ends and not was_over else []), (  # type: ignore[index]
+        "one Event says how a job ended, whatever its reason, and none says it of a job that goes on"
+    )
     assert now_recorded >= recorded, "attempts never decrease"
 
     for pod_manifest in made:

@@ -6,10 +6,12 @@ import json
 import logging
 import re
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fovea_api.contract import labels
 from fovea_operator import errors, logs, main
 from fovea_operator.cluster.credentials import NoCredentials, from_kubeconfig, from_service_account, load
 from fovea_operator.cluster.events import Announcer, Dedupe, Subject, manifest
@@ -33,6 +35,21 @@ def test_the_same_event_of_one_object_is_written_once_in_a_while() -> None:
     assert dedupe.is_new(other, event, 599)
     assert dedupe.is_new(DIGITS, Event("Warning", "PodRefused", "another message"), 599)
     assert dedupe.is_new(DIGITS, event, 600)
+
+
+def test_an_event_of_the_end_is_written_though_the_same_words_were_said_before() -> None:
+    dedupe = Dedupe(seconds=600)
+    assert dedupe.is_new(DIGITS, Event("Normal", "Cancelled", "as asked"), 0)
+    assert dedupe.is_new(DIGITS, Event("Normal", "Cancelled", "as asked", ended_as="CANCELLED"), 1)
+
+
+def test_an_event_of_the_end_bears_the_state_as_a_label_and_no_other_does() -> None:
+    goes_on, ended = (
+        manifest(DIGITS, Event("Warning", "PodLost", "gone", ended_as=state), "me", datetime(2026, 1, 1, tzinfo=UTC))
+        for state in ("", "FAILED")
+    )
+    assert goes_on["metadata"].get("labels", {}) == {}
+    assert ended["metadata"]["labels"] == {labels.ENDED_AS: "FAILED"}
 
 
 def test_what_dedupe_remembers_is_bounded() -> None:
@@ -68,8 +85,6 @@ def test_too_many_events_drop_the_oldest_and_count_it() -> None:
 
 
 def test_an_event_names_its_object_and_is_never_too_long() -> None:
-    from datetime import UTC, datetime
-
     body = manifest(DIGITS, Event("Warning", "A", "x🤗" * 5000), "me", datetime(2026, 1, 1, tzinfo=UTC))
     assert body["involvedObject"]["uid"] == "u1"
     assert body["firstTimestamp"] == "2026-01-01T00:00:00Z"
