@@ -77,6 +77,13 @@ class ClusterSecrets:
         found = [item["metadata"] for item in json.loads(answer.data)["items"]]
         return {item["name"]: item["labels"][label] for item in found if not item.get("deletionTimestamp")}
 
+    def label(self, namespace: str, label: str) -> str | None:
+        """The label of a namespace; None without it."""
+        answer = self._ask("GET", f"/api/v1/namespaces/{namespace}")
+        self._check(answer, namespace, f"labels of namespace {namespace!r}")
+        value = (json.loads(answer.data)["metadata"].get("labels") or {}).get(label)
+        return None if value is None else str(value)
+
     def _request(self, method: str, namespace: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
         path = f"/api/v1/namespaces/{namespace}/secrets/{names.OBJECT_STORE_SECRET}"
         return self._ask(method, f"{path}?fieldManager={FIELD_MANAGER}&force=true" if body else path, body)
@@ -94,13 +101,13 @@ class ClusterSecrets:
                 f"the API server at {self._server} does not answer: {error}", reason="ApiServer"
             ) from error
 
-    def _check(self, answer: urllib3.BaseHTTPResponse, namespace: str) -> None:
+    def _check(self, answer: urllib3.BaseHTTPResponse, namespace: str, what: str = "") -> None:
         if answer.status < 300:
             return
         said = answer.data[:300].decode(errors="replace")
-        what = f"Secret {names.OBJECT_STORE_SECRET} in namespace {namespace!r}"
+        what = what or f"Secret {names.OBJECT_STORE_SECRET} in namespace {namespace!r}"
         if answer.status in (401, 403):
             raise KeyRefused(f"the API server does not let provision reach the {what}: {said}", reason="Forbidden")
         if answer.status == 404:
-            raise Misconfigured(f"the {what} cannot be made: create the namespace first ({said})")
+            raise Misconfigured(f"there is no {what}: create the namespace first ({said})")
         raise AgentError(f"the {what} was refused with status {answer.status}: {said}", reason="ApiServer")

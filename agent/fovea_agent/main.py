@@ -306,6 +306,13 @@ def _endpoint(command: argparse.ArgumentParser, *, required: bool) -> None:
 def _provision_arguments(command: argparse.ArgumentParser) -> None:
     _endpoint(command, required=True)
     command.add_argument("--namespace", action="append", default=[], metavar="NAME", help="repeatable")
+    command.add_argument(
+        "--unless-labelled",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="as --namespace, unless it has the label fovea.dev/object-store: then --labelled does it; repeatable",
+    )
     command.add_argument("--labelled", action="store_true", help="namespaces by their label fovea.dev/object-store")
     command.add_argument("--every", type=float, default=0.0, metavar="SECONDS", help="look again (once)")
     command.add_argument("--shared-prefix", action="append", default=[], metavar="PREFIX", help="readable for all")

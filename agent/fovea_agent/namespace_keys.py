@@ -1,7 +1,11 @@
-"""A label on a namespace is enough for a key: `fovea.dev/object-store: enabled`; `disabled` withdraws it from the store."""
+"""A label on a namespace is enough for a key: `fovea.dev/object-store: enabled`; `disabled` withdraws it from the store.
+
+Namespaces can also be named, in the chart's values. Then the label counts as well, and each has one owner at a time: with a
+label the process that looks at labels, without one the Job of the list. Two would replace each other's keys.
+"""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from fovea_api.contract import labels
@@ -19,6 +23,13 @@ class Namespaces(Secrets, Protocol):
 
     def labelled(self, label: str) -> dict[str, str]:
         """Namespaces with the label, and its value; without those that are being deleted."""
+
+
+class NamedNamespaces(Secrets, Protocol):
+    """The cluster, as far as it is needed where namespaces are named."""
+
+    def label(self, namespace: str, label: str) -> str | None:
+        """The label of a namespace; None without it."""
 
 
 class Keys(Protocol):
@@ -60,17 +71,12 @@ class NamespaceKeys:
         return written
 
     def _settle(self, namespace: str, value: str) -> bool:
-        if value == labels.OBJECT_STORE_DISABLED:
+        if not _wants_key(value):
             if namespace not in self._revoked:
                 self._forget(namespace)
                 self._keys.revoke(namespace)
                 self._revoked.add(namespace)
             return False
-        if value != labels.OBJECT_STORE_ENABLED:
-            raise AgentError(
-                f"the label {labels.OBJECT_STORE} is {value!r}: set it to {labels.OBJECT_STORE_ENABLED} or "
-                f"{labels.OBJECT_STORE_DISABLED}"
-            )
         self._revoked.discard(namespace)
         present = self._cluster.read(namespace)
         known, until = self._seen.get(namespace, (None, 0.0))
@@ -84,6 +90,46 @@ class NamespaceKeys:
         self._seen.pop(namespace, None)
         self._failed.pop(namespace, None)
         self._revoked.discard(namespace)
+
+
+def named(keys: Keys, cluster: NamedNamespaces, namespaces: Iterable[str], unless_labelled: Iterable[str] = ()) -> int:
+    """Give these namespaces keys, but for those with the label `disabled`; the number of Secrets that were written.
+
+    Of `unless_labelled` another process makes the keys of those that have the label. Raises AgentError for the first one
+    that cannot have its key.
+    """
+    written = 0
+    for namespace in namespaces:
+        written += _by_owner(keys, cluster, namespace, cluster.label(namespace, labels.OBJECT_STORE))
+    for namespace in unless_labelled:
+        value = cluster.label(namespace, labels.OBJECT_STORE)
+        if value is None:
+            written += keys.provide(namespace, cluster)
+        else:
+            log.info("its label says whether it has a key: left to who looks at labels", namespace=namespace)
+    return written
+
+
+def _by_owner(keys: Keys, cluster: NamedNamespaces, namespace: str, value: str | None) -> bool:
+    try:
+        wanted = value is None or _wants_key(value)
+    except AgentError as error:
+        log.error("the key of this namespace is left as it is", namespace=namespace, error=error.message)
+        return False
+    if wanted:
+        return keys.provide(namespace, cluster)
+    keys.revoke(namespace)
+    return False
+
+
+def _wants_key(value: str) -> bool:
+    """What the label says; AgentError where it says neither."""
+    if value not in (labels.OBJECT_STORE_ENABLED, labels.OBJECT_STORE_DISABLED):
+        raise AgentError(
+            f"the label {labels.OBJECT_STORE} is {value!r}: set it to {labels.OBJECT_STORE_ENABLED} or "
+            f"{labels.OBJECT_STORE_DISABLED}"
+        )
+    return value == labels.OBJECT_STORE_ENABLED
 
 
 def keep(keys: NamespaceKeys, every: float, sleep: Callable[[float], object] = time.sleep) -> None:

@@ -236,6 +236,15 @@ def _of_labels(provision: Provision, cluster: ClusterSecrets, options: argparse.
     return Termination(report.REASON_PROVISIONED, f"Secret {names.OBJECT_STORE_SECRET} written in {written} namespaces")
 
 
+def _of_names(provision: Provision, options: argparse.Namespace, env: Mapping[str, str]) -> int:
+    from fovea_agent.namespace_keys import named
+
+    if options.apply:
+        return named(provision, ClusterSecrets.in_cluster(env), options.namespace, options.unless_labelled)
+    target = KeyFiles(options.directory) if options.directory else Printed()
+    return sum(provision.provide(namespace, target) for namespace in options.namespace)
+
+
 def root_access(options: argparse.Namespace, env: Mapping[str, str]) -> StoreAccess:
     """The root key of the embedded MinIO: address from the options, key from the environment."""
     for name in (ROOT_USER, ROOT_PASSWORD):
@@ -255,21 +264,16 @@ def provision_from_command_line(options: argparse.Namespace, env: Mapping[str, s
     """Run `fovea-agent provision`; raises AgentError."""
     if (options.labelled or options.every) and not (options.labelled and options.apply):
         raise Misconfigured("--labelled goes with --apply, and --every with both")
+    if options.unless_labelled and not options.apply:
+        raise Misconfigured("--unless-labelled goes with --apply: labels are the cluster's")
     root = root_access(options, env)
     provision = Provision(root, Patience(options.patience), options.shared_prefix)
     provision.make_bucket()
     if options.labelled:
         return _of_labels(provision, ClusterSecrets.in_cluster(env), options)
-    target: Secrets
-    if options.apply:
-        target = ClusterSecrets.in_cluster(env)
-    elif options.directory:
-        target = KeyFiles(options.directory)
-    else:
-        target = Printed()
-    written = [namespace for namespace in options.namespace if provision.provide(namespace, target)]
+    written = _of_names(provision, options, env)
     return Termination(
         report.REASON_PROVISIONED,
-        f"bucket {root.bucket} is there; Secret {names.OBJECT_STORE_SECRET} written in {len(written)} of "
-        f"{len(options.namespace)} namespaces",
+        f"bucket {root.bucket} is there; Secret {names.OBJECT_STORE_SECRET} written in {written} of "
+        f"{len(options.namespace) + len(options.unless_labelled)} namespaces",
     )

@@ -48,14 +48,14 @@ class Cluster:
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": label}}
         self.api.apply(f"/api/v1/namespaces/{name}", manifest)
 
-    def install(self, values: dict[str, Any] | None = None) -> ClusterSecrets:
-        """Make account and rights as the chart renders them; what the Deployment then reaches."""
+    def install(self, values: dict[str, Any] | None = None, account: str = ACCOUNT) -> ClusterSecrets:
+        """Make account and rights as the chart renders them; what the Deployment (or the Job) then reaches."""
         for item in helm.template(values):
             metadata = item["metadata"]
-            if metadata["name"] == ACCOUNT and item["kind"] in PATHS:
-                path = PATHS[item["kind"]].format(namespace=metadata.get("namespace", ""), name=ACCOUNT)
+            if metadata["name"] == account and item["kind"] in PATHS:
+                path = PATHS[item["kind"]].format(namespace=metadata.get("namespace", ""), name=account)
                 self.api.apply(path, item)
-        (self.folder / "token").write_text(self.server.service_account_token(helm.NAMESPACE, ACCOUNT))
+        (self.folder / "token").write_text(self.server.service_account_token(helm.NAMESPACE, account))
         return ClusterSecrets(self.server.url, self.folder / "token", self.server.plane.pki.certificate("ca"))
 
     def key(self, namespace: str) -> str | None:
@@ -70,7 +70,8 @@ def cluster(server: ApiServer, tmp_path: Path) -> Iterator[Cluster]:
     cluster.namespace(helm.NAMESPACE)
     yield cluster
     for kind in ("ClusterRoleBinding", "ClusterRole"):
-        cluster.api.request("DELETE", PATHS[kind].format(name=ACCOUNT))
+        if cluster.api.exists(PATHS[kind].format(name=ACCOUNT)):
+            cluster.api.request("DELETE", PATHS[kind].format(name=ACCOUNT))
 
 
 def test_a_namespace_gets_its_key_when_it_is_labelled_and_keeps_it_afterwards(cluster: Cluster) -> None:
@@ -127,6 +128,31 @@ def test_the_agent_takes_the_arguments_that_the_chart_gives_it() -> None:
             kind == "Deployment",
             10.0 * (kind == "Deployment"),
         )
+
+
+def test_the_job_and_the_deployment_never_make_the_key_of_one_namespace_both() -> None:
+    listed = {"objectStore": {"namespaces": ["in", "out"]}}
+    for more, named, left_to_the_label in (
+        ({}, [], ["in", "out"]),
+        ({"watchNamespaces": ["in"]}, ["out"], ["in"]),  # there the Deployment may not write the Secret of `out`
+        ({"objectStore": {"namespaces": ["in", "out"], "embedded": {"labelledNamespaces": False}}}, ["in", "out"], []),
+    ):
+        job = helm.one(helm.template(listed | more), "Job", "fovea-provision")
+        container = job["spec"]["template"]["spec"]["containers"][0]
+        options = _parser().parse_args([*container["command"][1:], *container["args"]])
+        assert (options.namespace, options.unless_labelled) == (named, left_to_the_label), more
+
+
+def test_the_job_may_see_the_labels_of_the_namespaces_that_it_gives_keys(cluster: Cluster) -> None:
+    for name, label in (("listed", {labels.OBJECT_STORE: "disabled"}), ("plain", {}), ("other", {})):
+        cluster.namespace(name, **label)
+    reached = cluster.install({"objectStore": {"namespaces": ["listed", "plain"]}}, account="fovea-provision")
+    assert reached.label("listed", labels.OBJECT_STORE) == "disabled"
+    assert reached.label("plain", labels.OBJECT_STORE) is None
+    with pytest.raises(KeyRefused, match="namespace 'other'"):
+        reached.label("other", labels.OBJECT_STORE)
+    with pytest.raises(KeyRefused):
+        reached.label("absent", labels.OBJECT_STORE)
 
 
 def test_with_an_external_store_or_without_the_value_nothing_holds_a_right_to_secrets() -> None:

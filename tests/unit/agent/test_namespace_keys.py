@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 from fovea_agent.errors import AgentError, KeyRefused
-from fovea_agent.namespace_keys import RECHECK, NamespaceKeys, keep
+from fovea_agent.namespace_keys import RECHECK, NamespaceKeys, keep, named
 from fovea_agent.provision import Secrets
 
 
@@ -25,6 +25,9 @@ class World:
         if self.down:
             raise AgentError("the API server does not answer")
         return dict(self.labels)
+
+    def label(self, namespace: str, label: str) -> str | None:
+        return self.labelled(label).get(namespace)
 
     def read(self, namespace: str) -> dict[str, str] | None:
         return self.secrets.get(namespace)
@@ -105,6 +108,39 @@ def test_a_namespace_that_is_refused_holds_up_no_other_and_is_said_once(caplog: 
     world.refuses.clear()
     world.keys.round()
     assert world.has_a_key("a")
+
+
+def test_a_key_that_was_withdrawn_by_the_label_does_not_come_back_with_the_list_of_an_upgrade() -> None:
+    world = World(vision="enabled")
+    assert named(world, world, ["vision"]) == 1
+    world.labels = {"vision": "disabled"}
+    assert named(world, world, ["vision", "speech"]) == 1
+    assert not world.has_a_key("vision")
+    assert world.has_a_key("speech")
+    assert world.asked == ["vision", "-vision", "speech"]
+
+
+def test_a_namespace_has_one_that_makes_its_key_by_its_label_the_one_of_labels_else_the_one_of_the_list() -> None:
+    world = World(vision="enabled", speech="disabled")
+    assert named(world, world, [], unless_labelled=["vision", "speech", "ads"]) == 1
+    assert world.asked == ["ads"]
+    world.asked.clear()
+    world.keys.round()
+    assert world.asked == ["-speech", "vision"]
+
+
+def test_a_label_that_is_no_answer_changes_nothing_of_a_listed_namespace(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(vision="disbaled")
+    assert named(world, world, ["vision", "speech"]) == 1
+    assert world.asked == ["speech"]
+    assert [record.fields["namespace"] for record in caplog.records if record.levelname == "ERROR"] == ["vision"]  # type: ignore[attr-defined]
+
+
+def test_a_listed_namespace_that_cannot_have_a_key_ends_the_command() -> None:
+    world = World()
+    world.refuses = {"vision"}
+    with pytest.raises(KeyRefused):
+        named(world, world, ["vision"])
 
 
 class Enough(BaseException):
