@@ -143,13 +143,15 @@ def download(
 @data.command(epilog=examples("fovea data delete digits", "fovea data delete digits pets --yes -n vision"))
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Also where the cluster cannot be asked whether something uses it.")
 @store_options
 @cluster_options
 @click.pass_context
-def delete(ctx: click.Context, names: tuple[str, ...], yes: bool) -> None:
+def delete(ctx: click.Context, names: tuple[str, ...], yes: bool, force: bool) -> None:
     """Delete data sets of the namespace, for good.
 
-    One that a job uses which has not ended is kept, and so is one that holds the files of a model version.
+    One that a job uses which has not ended is kept, and so is one that holds the files of a model version. Jobs and
+    versions of all namespaces are looked at, or of this one where you may not list the others'.
     """
     source = (ctx.find_object(Where) or Where()).client().data
 
@@ -160,7 +162,7 @@ def delete(ctx: click.Context, names: tuple[str, ...], yes: bool) -> None:
             if not click.confirm(question, err=True):
                 click.echo(f"Kept data set {name}.", err=True)
                 return exit_codes.FAILED
-        gone = source.delete(name, notice=notice)
+        gone = source.delete(name, force=force, notice=notice)
         click.echo(f"Deleted data set {name}: {gone.files} files ({size(gone.bytes)}) at {gone.uri}.")
         return exit_codes.OK
 

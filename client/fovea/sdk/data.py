@@ -120,31 +120,40 @@ class Data:
             raise self._missing(name)
         return found
 
-    def delete(self, name: str, *, notice: Callable[[str], None] = lambda _: None) -> DataSet:
+    def delete(self, name: str, *, force: bool = False, notice: Callable[[str], None] = lambda _: None) -> DataSet:
         """Delete a data set; what it was. InvalidError where a job that has not ended or a version uses it.
 
-        `notice` is told where the cluster cannot say what uses it.
+        Raises what kept it from knowing that, unless `force`: then `notice` says it. `notice` also says where the
+        user may look for them in this namespace only.
         """
         prefix = self._prefix(name)
         with open_store(self._cluster, endpoint=self._endpoint, notice=notice) as store:
             uri = str(storage.Location(store.bucket, prefix))
-            self._check_unused(name, uri, notice)
+            self._check_unused(name, uri, notice, force=force)
             found = _summed(name, uri, store.listing(f"{prefix}/"))
             if not found.files:
                 raise self._missing(name)
             store.delete(item.key for item in store.listing(f"{prefix}/"))
         return found
 
-    def _check_unused(self, name: str, uri: str, notice: Callable[[str], None]) -> None:
+    def _check_unused(self, name: str, uri: str, notice: Callable[[str], None], *, force: bool) -> None:
         try:
             users = dataset_users.of(self._cluster, uri)
         except (ForbiddenError, UnreachableError, NotInstalledError, InvalidError) as error:
-            notice(f"Whether a job or a version uses data set {name} is not known: {error}")
+            unknown = f"whether a job or a version uses data set {name} is not known ({error})"
+            if not force:
+                raise type(error)(f"{unknown}: nothing was deleted; --force deletes it all the same") from error
+            notice(f"WARNING: {unknown}.")
             return
-        if users:
+        if users.named:
             raise InvalidError(
-                f"data set {name} is used by {dataset_users.sentence(users)}: wait for a job, cancel or delete it "
-                "(`fovea jobs cancel NAME`); delete a version with `kubectl delete modelversion NAME`"
+                f"data set {name} is used by {users}: wait for a job, cancel or delete it "
+                "(`fovea jobs cancel NAME -n NAMESPACE`); delete a version with `kubectl delete modelversion NAME -n NAMESPACE`"
+            )
+        if not users.everywhere:
+            notice(
+                f"Only in namespace {self._cluster.namespace} was looked for jobs and versions that use data set {name}: "
+                "you may not list those of all namespaces."
             )
 
     def _prefix(self, name: str) -> str:
