@@ -275,7 +275,7 @@ def test_a_data_set_in_use_is_kept(run: Run, cluster: Cluster, pictures: Path) -
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        (["a", "a/b"], "the store holds a and a/b"),
+        (["a", "a/b"], "a and a/b: one name cannot be a file and a folder"),
         (["x//y"], "is no path of a file"),
     ],
 )

@@ -2,16 +2,20 @@
 
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
 from functools import partial
 from pathlib import Path
 
 from fovea_api.contract.manifest import Manifest
 
+from . import file_names
 from .errors import AlreadyExistsError, InvalidError, StoreError, UnreachableError
 from .local_files import etag, shown
 from .parallel import PARALLEL, Progress, Tally, run_all
@@ -21,8 +25,18 @@ from .store import PART_SIZE, Store, StoredObject
 _CHUNK = 1024 * 1024
 _NAMED = 10
 """So many files are named in a refusal; the rest is counted."""
-_ENCRYPTED = "x-amz-server-side-encryption"
-"""Header of an object whose ETag need not be an MD5."""
+_MD5 = re.compile("[0-9a-f]{32}")
+_SAME_TIME = 2.0
+"""Seconds by which a file system may round the time of a file."""
+
+
+class Found(Enum):
+    """What is in a file's place already."""
+
+    NOTHING = "nothing"
+    SAME = "the same content"
+    OTHER = "other content"
+    UNKNOWN = "a file of the same size, of which no digest can say whether it is the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +48,8 @@ class Wanted:
     size: int
     sha256: str = ""
     etag: str = ""
+    modified: datetime | None = None
+    """When the object was changed last, which its file gets: by it a later download knows what no ETag can verify."""
 
     @property
     def identity(self) -> str:
@@ -69,7 +85,7 @@ def of_listing(prefix: str, objects: Iterable[StoredObject]) -> list[Wanted]:
                 f"object {item.key!r}: {name!r} is no path of a file in a folder: "
                 "copy the data set with a tool for S3 that can rename it"
             )
-        found.append(Wanted(name, item.key, item.size, etag=item.etag))
+        found.append(Wanted(name, item.key, item.size, etag=item.etag, modified=item.modified))
     return found
 
 
@@ -85,37 +101,50 @@ def download(
     """Bring files into a folder, which need not exist; call it again to go on after a failure.
 
     Files that are there with the same content stay. Raises AlreadyExistsError before anything is fetched where other
-    content is in their place and not `force`. Nothing appears in the folder before all is fetched and verified.
+    content is in their place and not `force`; where only fetching can tell, after that. Nothing appears in the folder
+    before all is fetched and verified.
     """
-    _check_no_file_is_a_folder(wanted)
+    with writing(folder):
+        file_names.check((item.name for item in wanted), folder)
     tally = Tally(len(wanted), sum(item.size for item in wanted), progress)
-    present = run_all((partial(_present, folder, item) for item in wanted), parallel, tally)
-    others = [item.name for item, there in zip(wanted, present, strict=True) if there is False]
-    if others and not force:
-        raise AlreadyExistsError(
-            f"{shown(str(folder))} holds other content in {len(others)} of these files: {_listed(others)}. "
-            "Choose another folder, or replace them with --force"
-        )
-    missing = [item for item, there in zip(wanted, present, strict=True) if not there]
-    for item, there in zip(wanted, present, strict=True):
-        if there:
+    found = run_all((partial(_look, store, folder, item) for item in wanted), parallel, tally)
+    if not force:
+        _refuse(folder, [item for item, there in zip(wanted, found, strict=True) if there is Found.OTHER])
+    missing = [item for item, there in zip(wanted, found, strict=True) if there is not Found.SAME]
+    for item, there in zip(wanted, found, strict=True):
+        if there is Found.SAME:
             tally.add(item.size)
             tally.done()
+    unknown = {item for item, there in zip(wanted, found, strict=True) if there is Found.UNKNOWN}
     # Below the folder, since a rename needs one file system; its name is this download's: another is not mixed in.
     staging = folder / f".fovea-download-{_identity(wanted)}"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if missing:
             _fetch_all(store, missing, staging, tally, parallel)
+            if not force:
+                _refuse(folder, [item for item in missing if item in unknown and _differs(folder, staging, item)])
+            _into_place(missing, staging)
     names = tuple(item.name for item in wanted)
     return Downloaded(folder, names, len(missing), len(wanted) - len(missing), sum(item.size for item in missing))
+
+
+def _refuse(folder: Path, others: list[Wanted]) -> None:
+    if others:
+        raise AlreadyExistsError(
+            f"{shown(str(folder))} holds other content in {len(others)} of these files: "
+            f"{_listed([item.name for item in others])}. Choose another folder, or replace them with --force"
+        )
 
 
 def _fetch_all(store: Store, missing: list[Wanted], staging: Path, tally: Tally, parallel: int) -> None:
     staging.mkdir(exist_ok=True)
     _check_room(missing, staging)
     run_all((partial(_fetch, store, item, staging / item.identity, tally) for item in missing), parallel, tally)
-    for item in missing:
+
+
+def _into_place(fetched: list[Wanted], staging: Path) -> None:
+    for item in fetched:
         target = staging.parent / item.name
         target.parent.mkdir(parents=True, exist_ok=True)
         (staging / item.identity).replace(target)
@@ -135,8 +164,7 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _present(folder: Path, item: Wanted) -> bool | None:
-    """Whether the file is there: True with the same content, False with another, None not at all."""
+def _look(store: Store, folder: Path, item: Wanted) -> Found:
     target = folder / item.name
     above = folder
     for part in item.name.split("/")[:-1]:
@@ -149,23 +177,22 @@ def _present(folder: Path, item: Wanted) -> bool | None:
     if target.is_dir() and not target.is_symlink():
         raise InvalidError(f"{shown(str(target))} is a folder, and a file is to be there: choose another folder")
     if not os.path.lexists(target):
-        return None
-    if target.is_symlink() or not target.is_file() or target.stat().st_size != item.size:
-        return False
-    return _sha256(target) == item.sha256 if item.sha256 else etag(target, PART_SIZE) == item.etag
+        return Found.NOTHING
+    if target.is_symlink() or not target.is_file():
+        return Found.OTHER
+    verified = _verified(store, item, target)
+    if verified is None:
+        return Found.SAME if _is_of(target, item) else Found.UNKNOWN
+    return Found.SAME if verified else Found.OTHER
 
 
-def _check_no_file_is_a_folder(wanted: Sequence[Wanted]) -> None:
-    """A store can hold keys `a` and `a/b`; no folder can."""
-    names = {item.name for item in wanted}
-    for item in wanted:
-        parts = item.name.split("/")
-        for length in range(1, len(parts)):
-            if (above := "/".join(parts[:length])) in names:
-                raise InvalidError(
-                    f"the store holds {above} and {item.name}; in a folder, one name cannot be a file and a folder: "
-                    "copy them with a tool for S3 that can rename them"
-                )
+def _is_of(file: Path, item: Wanted) -> bool:
+    """Whether the file has the time that its object had when a download brought it."""
+    return item.modified is not None and abs(file.stat().st_mtime - item.modified.timestamp()) <= _SAME_TIME
+
+
+def _differs(folder: Path, staging: Path, item: Wanted) -> bool:
+    return _sha256(folder / item.name) != _sha256(staging / item.identity)
 
 
 def _check_room(missing: list[Wanted], staging: Path) -> None:
@@ -179,24 +206,26 @@ def _check_room(missing: list[Wanted], staging: Path) -> None:
 
 def _fetch(store: Store, item: Wanted, partial_file: Path, tally: Tally) -> None:
     for last in (False, True):
-        encrypted = _transfer(store, item, partial_file, tally)
-        problem = _mismatch(item, partial_file, encrypted=encrypted)
-        if not problem:
+        _transfer(store, item, partial_file, tally)
+        if _verified(store, item, partial_file) is not False:
+            if item.modified:
+                os.utime(partial_file, (item.modified.timestamp(),) * 2)
             tally.done()
             return
         # Once more from the start: the disk or an earlier, interrupted run may have been at fault, not the object.
+        found = _described(item, partial_file)
         tally.add(-partial_file.stat().st_size)
         partial_file.unlink()
         if last:
             raise StoreError(
-                f"s3://{store.bucket}/{item.key} is damaged ({problem}): it was fetched twice and not kept; "
+                f"s3://{store.bucket}/{item.key} is damaged ({found}): it was fetched twice and not kept; "
                 "repeat the command, and if it stays so, ask the platform team to look at the store"
             )
 
 
-def _transfer(store: Store, item: Wanted, partial_file: Path, tally: Tally) -> bool:
-    """Fetch what the partial file lacks, through broken connections; whether the store says that it encrypts."""
-    patience, known, encrypted = Patience(), _size(partial_file), False
+def _transfer(store: Store, item: Wanted, partial_file: Path, tally: Tally) -> None:
+    """Fetch what the partial file lacks, through broken connections."""
+    patience, known = Patience(), _size(partial_file)
     if known > item.size:
         partial_file.unlink()
         known = 0
@@ -205,31 +234,38 @@ def _transfer(store: Store, item: Wanted, partial_file: Path, tally: Tally) -> b
         try:
             with partial_file.open("ab") as file:
                 if item.size == 0 or file.tell() == item.size:
-                    return encrypted
+                    return
                 with store.reading(item.key, offset=file.tell(), etag=item.etag) as response:
-                    encrypted = _ENCRYPTED in response.headers
                     for chunk in response.stream(_CHUNK):
                         file.write(chunk)
                         patience.success()
                         tally.add(len(chunk))
-                return encrypted
+                return
         except UnreachableError:
             if not patience.failure():
                 raise
             time.sleep(1)
 
 
-def _mismatch(item: Wanted, file: Path, *, encrypted: bool) -> str:
-    """What is wrong with a fetched file; empty when nothing is."""
+def _verified(store: Store, item: Wanted, file: Path) -> bool | None:
+    """Whether a file has the wanted content; None where its size fits and no digest can say more."""
+    if _size(file) != item.size:
+        return False
+    if item.sha256:
+        return _sha256(file) == item.sha256
+    if etag(file, PART_SIZE) == item.etag:
+        return True
+    # The ETag is no MD5 of the content where the object has parts of another size, or where the store encrypts.
+    return False if _MD5.fullmatch(item.etag) and not store.encrypts(item.key) else None
+
+
+def _described(item: Wanted, file: Path) -> str:
+    """What was wanted, and what a file is."""
     if (size := _size(file)) != item.size:
         return f"expected {item.size} bytes, found {size}"
     if item.sha256:
-        found = _sha256(file)
-        return "" if found == item.sha256 else f"expected sha256:{item.sha256}, found sha256:{found}"
-    found = etag(file, PART_SIZE)
-    # Parts of another size, or a store's own encryption: the ETag says nothing of the content, and only the size is known.
-    verifiable = not encrypted and "-" not in item.etag
-    return "" if found == item.etag or not verifiable else f"expected ETag {item.etag}, found {found}"
+        return f"expected sha256:{item.sha256}, found sha256:{_sha256(file)}"
+    return f"expected ETag {item.etag}, found {etag(file, PART_SIZE)}"
 
 
 def _sha256(path: Path) -> str:

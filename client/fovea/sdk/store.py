@@ -25,6 +25,7 @@ from .store_access import BUCKET_VARIABLE, Access, find_access
 PART_SIZE = 16 * 1024 * 1024
 """Files above this go up in parts of it. It is part of a big object's ETag, so a change sends such files anew."""
 _PROBE_SECONDS = 2.0
+_ENCRYPTED = "x-amz-server-side-encryption"
 _CERTIFICATE = re.compile(r"-----BEGIN ([A-Z0-9 ]*CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
 
 
@@ -115,6 +116,11 @@ class Store:
             finally:
                 response.close()
                 response.release_conn()
+
+    def encrypts(self, key: str) -> bool:
+        """Whether the store says that it encrypts an object: then its ETag need not be the MD5 of its content."""
+        with self._answered(key):
+            return _ENCRYPTED in (self._client.stat_object(self.bucket, key).metadata or {})
 
     def put_file(self, key: str, path: Path, size: int, sent: Callable[[int], None] = lambda _: None) -> None:
         """Upload a file; `sent` is called with the bytes taken from it."""
