@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +11,19 @@ import click
 from . import exit_codes
 from .each import each
 from .options import Where, cluster_options, examples, format_option, store_options
-from .output import age, document, show, size, table, utc_now
+from .output import age, document, show_list, size, table, utc_now
 from .transfer import (
     download_options,
+    downloaded,
     folder_argument,
     notice,
     parallel_option,
     quiet_option,
-    say_downloaded,
     shown,
 )
 
 if TYPE_CHECKING:
     from fovea.sdk.data import Uploaded
-    from fovea.sdk.download import Downloaded
 
 
 @click.group()
@@ -101,9 +101,6 @@ def list_(ctx: click.Context, format_: str) -> None:
     """List the namespace's data sets with their files, sizes and addresses."""
     client = (ctx.find_object(Where) or Where()).client()
     found = client.data.list(notice=notice)
-    if not found and format_ == "table":
-        click.echo(f"No data sets in namespace {client.namespace}: `fovea data upload DIR NAME` makes one.", err=True)
-        return
     now = utc_now()
     stamps = [one.modified.isoformat() if one.modified else None for one in found]
     rows = [
@@ -111,7 +108,8 @@ def list_(ctx: click.Context, format_: str) -> None:
         for one, stamp in zip(found, stamps, strict=True)
     ]
     documents = [asdict(one) | {"modified": stamp} for one, stamp in zip(found, stamps, strict=True)]
-    show(documents, table(("NAME", "FILES", "SIZE", "CHANGED", "URI"), rows), format_)
+    empty = f"No data sets in namespace {client.namespace}: `fovea data upload DIR NAME` makes one."
+    show_list(documents, lambda: table(("NAME", "FILES", "SIZE", "CHANGED", "URI"), rows), format_, empty=empty)
 
 
 @data.command(
@@ -124,20 +122,14 @@ def list_(ctx: click.Context, format_: str) -> None:
 @store_options
 @cluster_options
 @click.pass_context
-def download(
-    ctx: click.Context, name: str, folder: Path | None, force: bool, parallel: int, quiet: bool, format_: str
-) -> None:
+def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool, format_: str, **how: Any) -> None:
     """Download the data set NAME into DIR (by default ./NAME).
 
     Files that are there already with the same content are skipped: repeat the command to go on after a failure.
     Nothing appears in DIR before everything is fetched and verified.
     """
-    client = (ctx.find_object(Where) or Where()).client()
-
-    def fetch(progress: Callable[[Any], None]) -> "Downloaded":
-        return client.data.download(name, folder, force=force, parallel=parallel, progress=progress, notice=notice)
-
-    say_downloaded(f"Data set {name}", shown(fetch, quiet=quiet, doing="downloading"), format_)
+    source = (ctx.find_object(Where) or Where()).client().data
+    downloaded(f"Data set {name}", partial(source.download, name, folder, **how), quiet=quiet, format_=format_)
 
 
 @data.command(epilog=examples("fovea data delete digits", "fovea data delete digits pets --yes -n vision"))

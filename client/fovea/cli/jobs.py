@@ -1,6 +1,7 @@
 """`fovea jobs`: submit, list, describe, wait, stream-logs, cancel, suspend, resume, delete."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,13 @@ import click
 from .each import each
 from .job_following import print_logs, wait_for
 from .options import Where, cluster_options, complete_job, examples, format_option, seconds, store_options
-from .output import document, documents, show, utc_now
+from .output import document, documents, show_list, utc_now
 from .submit_flags import UserArguments, manifests_of, submit_options
-from .transfer import download_options, folder_argument, notice, say_downloaded, shown
+from .transfer import download_options, downloaded, folder_argument
 from .viewer import open_pictures
 
 if TYPE_CHECKING:
     from fovea.sdk.client import Client
-    from fovea.sdk.download import Downloaded
     from fovea.sdk.jobs import Job, Jobs
 
 CONTAINERS = ("trainer", "fovea-fetch", "fovea-sync")
@@ -135,10 +135,12 @@ def list_(ctx: click.Context, states: tuple[str, ...], limit: int | None, format
 
     client = _client(ctx)
     found = client.jobs.list(states=frozenset(JobState(state) for state in states))[:limit]
-    if not found and format_ == "table":
-        click.echo(f"No jobs in namespace {client.namespace}.", err=True)
-        return
-    show([job.raw for job in found], job_text.jobs_table([job.resource for job in found], utc_now()), format_)
+    show_list(
+        [job.raw for job in found],
+        lambda: job_text.jobs_table([job.resource for job in found], utc_now()),
+        format_,
+        empty=f"No jobs in namespace {client.namespace}.",
+    )
 
 
 @jobs.command(epilog=examples("fovea jobs describe digits", "fovea jobs describe digits --format yaml"))
@@ -215,15 +217,8 @@ def download(
     the same content are skipped: repeat the command to go on after a failure. Nothing appears in DIR before everything
     is fetched and verified.
     """
-    source = _client(ctx).jobs
-
-    def fetch(progress: Callable[[Any], None]) -> "Downloaded":
-        return source.download(
-            name, folder, what=what, attempt=attempt, step=step, progress=progress, notice=notice, **how
-        )
-
-    done = shown(fetch, quiet=quiet, doing="downloading")
-    say_downloaded(f"{what.capitalize()} of job {name}", done, format_)
+    fetch = partial(_client(ctx).jobs.download, name, folder, what=what, attempt=attempt, step=step, **how)
+    done = downloaded(f"{what.capitalize()} of job {name}", fetch, quiet=quiet, format_=format_)
     if open_:
         open_pictures(done)
 

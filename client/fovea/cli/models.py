@@ -1,9 +1,14 @@
 """`fovea models`: list, describe."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from .options import Where, cluster_options, complete_model, examples, format_option
-from .output import document, show, utc_now
+from .output import show, show_list, utc_now
+
+if TYPE_CHECKING:
+    from fovea.sdk.models import Model
 
 
 @click.group()
@@ -21,18 +26,12 @@ def list_(ctx: click.Context, format_: str) -> None:
 
     client = (ctx.find_object(Where) or Where()).client()
     found = client.models.list()
-    if not found and format_ == "table":
-        click.echo(f"No models in namespace {client.namespace}.", err=True)
-        return
-    documents = [
-        {
-            "name": model.name,
-            "versions": [version.dump() for version in model.versions],
-            "deployments": [deployment.dump() for deployment in model.deployments],
-        }
-        for model in found
-    ]
-    show(documents, model_text.models_table(found, utc_now()), format_)
+    show_list(
+        [_document(model) for model in found],
+        lambda: model_text.models_table(found, utc_now()),
+        format_,
+        empty=f"No models in namespace {client.namespace}.",
+    )
 
 
 @models.command(epilog=examples("fovea models describe digits"))
@@ -45,9 +44,12 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
     from . import model_text
 
     model = (ctx.find_object(Where) or Where()).client().models.get(name)
-    if format_ == "table":
-        click.echo(model_text.model_description(model, utc_now()))
-        return
-    versions = [version.dump() for version in model.versions]
-    deployments = [deployment.dump() for deployment in model.deployments]
-    click.echo(document({"name": name, "versions": versions, "deployments": deployments}, format_))
+    show(_document(model), lambda: model_text.model_description(model, utc_now()), format_)
+
+
+def _document(model: "Model") -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "versions": [version.dump() for version in model.versions],
+        "deployments": [deployment.dump() for deployment in model.deployments],
+    }

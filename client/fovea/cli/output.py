@@ -1,7 +1,7 @@
 """Printing: plain tables, JSON, YAML. Nothing here knows a kind."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,9 +45,17 @@ def documents(values: Sequence[Any], format_: str, *, several: bool) -> str:
     return "\n---\n".join(document(value, format_) for value in values)
 
 
-def show(value: Any, text: str, format_: str) -> None:
+def show(value: Any, text: Callable[[], str], format_: str) -> None:
     """Print the document or, for format table, the text."""
-    click.echo(text if format_ == "table" else document(value, format_))
+    click.echo(text() if format_ == "table" else document(value, format_))
+
+
+def show_list(documents: Sequence[Any], text: Callable[[], str], format_: str, *, empty: str) -> None:
+    """Print the documents or, for format table, the text; of none of them a sentence on standard error."""
+    if documents or format_ != "table":
+        show(list(documents), text, format_)
+    else:
+        click.echo(empty, err=True)
 
 
 def parse_time(stamp: str | None) -> datetime | None:

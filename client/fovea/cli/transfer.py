@@ -71,8 +71,14 @@ folder_argument = click.argument(
 """Where a download goes; each command says what its default is."""
 
 
-def say_downloaded(what: str, done: "Downloaded", format_: str) -> None:
-    """What a download did, on standard output."""
+def downloaded(what: str, fetch: "Callable[..., Downloaded]", *, quiet: bool, format_: str) -> "Downloaded":
+    """Run a download of the SDK with progress and notices, and say on standard output what it did."""
+    done = shown(lambda progress: fetch(progress=progress, notice=notice), quiet=quiet, doing="downloading")
+    _say(what, done, format_)
+    return done
+
+
+def _say(what: str, done: "Downloaded", format_: str) -> None:
     if format_ != "table":
         result = {
             "folder": str(done.folder),

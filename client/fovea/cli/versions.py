@@ -1,19 +1,18 @@
 """`fovea versions`: list, describe, create, download, approve, reject."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import Where, cluster_options, complete_model, examples, format_option, pairs, store_options
-from .output import document, show, utc_now
-from .transfer import download_options, folder_argument, notice, quiet_option, say_downloaded, shown
+from .output import document, show_list, utc_now
+from .transfer import download_options, downloaded, folder_argument, notice, quiet_option, shown
 
 if TYPE_CHECKING:
     from fovea_api.v1alpha1 import ModelVersion
-
-    from fovea.sdk.download import Downloaded
 
 
 @click.group()
@@ -32,10 +31,12 @@ def list_(ctx: click.Context, model: str | None, format_: str) -> None:
 
     client = (ctx.find_object(Where) or Where()).client()
     found = client.versions.list(model)
-    if not found and format_ == "table":
-        click.echo(f"No versions{f' of model {model}' if model else ''} in namespace {client.namespace}.", err=True)
-        return
-    show([version.dump() for version in found], model_text.versions_table(found, utc_now()), format_)
+    show_list(
+        [version.dump() for version in found],
+        lambda: model_text.versions_table(found, utc_now()),
+        format_,
+        empty=f"No versions{f' of model {model}' if model else ''} in namespace {client.namespace}.",
+    )
 
 
 @versions.command(epilog=examples("fovea versions describe digits-v3"))
@@ -145,19 +146,13 @@ def create(
 @store_options
 @cluster_options
 @click.pass_context
-def download(
-    ctx: click.Context, name: str, folder: Path | None, force: bool, parallel: int, quiet: bool, format_: str
-) -> None:
+def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool, format_: str, **how: Any) -> None:
     """Download the SavedModel of a version into DIR (by default ./MODEL-vN), verified by its digest.
 
     Repeat the command to go on after a failure. Nothing appears in DIR before everything is fetched and verified.
     """
-    client = (ctx.find_object(Where) or Where()).client()
-
-    def fetch(progress: Callable[[Any], None]) -> "Downloaded":
-        return client.versions.download(name, folder, force=force, parallel=parallel, progress=progress, notice=notice)
-
-    say_downloaded(f"Version {name}", shown(fetch, quiet=quiet, doing="downloading"), format_)
+    source = (ctx.find_object(Where) or Where()).client().versions
+    downloaded(f"Version {name}", partial(source.download, name, folder, **how), quiet=quiet, format_=format_)
 
 
 @versions.command(epilog=examples("fovea versions approve digits-v3"))
