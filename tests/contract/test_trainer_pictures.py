@@ -39,6 +39,8 @@ def upright(file):
     return images.decode(file, exif_orientation=True)
 
 
+orientation_of = tf.function(orientation.of, input_signature=[tf.TensorSpec([], tf.string)])
+
 PILLOW = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,14 +90,32 @@ def test_an_orientation_is_found_behind_other_segments_and_in_a_table_that_is_cu
 
 def test_no_file_however_cut_off_breaks_the_search():
     file = jpeg(segment(0xE1, exif(6, before=1)))
-    found = tf.function(orientation.of, input_signature=[tf.TensorSpec([], tf.string)])
-    answers = {int(found(tf.constant(file[:length]))) for length in range(80)}
+    answers = {int(orientation_of(tf.constant(file[:length]))) for length in range(80)}
     assert answers == {1, 6}
     noise = np.random.default_rng(11)
     for _ in range(200):
         changed = bytearray(file[:120])
         changed[int(noise.integers(2, 120))] = int(noise.integers(256))
-        assert 1 <= int(found(tf.constant(bytes(changed)))) <= 8
+        assert 1 <= int(orientation_of(tf.constant(bytes(changed)))) <= 8
+
+
+NOTE = segment(0xE1, exif(6))
+SEARCHED = {
+    "no fill byte": (NOTE, 6),
+    "fill bytes as an encoder writes them": (b"\xff" * 3 + segment(0xE0, b"JFIF\0") + b"\xff" * 1000 + NOTE, 6),
+    "as many fill bytes as are passed": (b"\xff" * (orientation.STEPS - 1) * orientation.FILL + NOTE, 6),
+    "more fill bytes than are passed": (b"\xff" * orientation.STEPS * orientation.FILL + NOTE, 1),
+    "a file of fill bytes": (b"\xff" * orientation.HEAD, 1),
+    "a fill byte before each of many segments": ((b"\xff" + segment(0xFE, b"")) * orientation.STEPS + NOTE, 1),
+    "more segments than are searched": (segment(0xFE, b"") * orientation.STEPS + NOTE, 1),
+    "segments that say that they have no length": (b"\xff\xfe\0\0" * orientation.STEPS + NOTE, 1),
+    "a segment longer than the file": (b"\xff\xe0\xff\xff" + NOTE, 1),
+}
+
+
+@pytest.mark.parametrize(("head", "found"), SEARCHED.values(), ids=SEARCHED.keys())
+def test_the_search_takes_so_many_steps_and_no_more_whatever_the_bytes(head, found):
+    assert int(orientation_of(tf.constant(b"\xff\xd8" + head + b"\xff\xda"))) == found
 
 
 def test_a_turned_picture_is_served_as_it_was_trained(tmp_path):

@@ -13,8 +13,11 @@ import tensorflow as tf
 
 HEAD = 1 << 20
 """Bytes of a file that are searched: EXIF stands before the pixels, as a rule in the first kilobytes."""
-_SEGMENTS = 64
-"""Segments that are looked at before the search is given up."""
+STEPS = 64
+"""Steps after which the search is given up: each looks at a segment, or passes fill bytes. What stands in a picture is
+its sender's to say, and a step costs tens of operations of the graph."""
+FILL = 256
+"""Fill bytes that are passed in one step."""
 _TAG, _SHORT = 0x0112, 3
 
 
@@ -39,20 +42,26 @@ def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 def _of_jpeg(head: tf.Tensor) -> tf.Tensor:
     size = tf.size(head)
 
-    def more(at: tf.Tensor, seen: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:
-        begins = tf.logical_and(tf.logical_and(tiff < 0, seen < _SEGMENTS), at + 4 <= size)
+    def more(at: tf.Tensor, steps: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:
+        begins = tf.logical_and(tf.logical_and(tiff < 0, steps < STEPS), at + 4 <= size)
         return tf.logical_and(begins, tf.logical_and(_byte(head, at) == 0xFF, _byte(head, at + 1) != 0xDA))
 
-    def following(at: tf.Tensor, seen: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        filler = _byte(head, at + 1) == 0xFF  # any number of FF may stand before a marker
+    def following(at: tf.Tensor, steps: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         exif = tf.logical_and(_byte(head, at + 1) == 0xE1, _equal(head, at + 4, b"Exif\0\0"))
         length = tf.maximum(_number(head, at + 2, 2, big=tf.constant(True)), 2)
-        step = tf.where(filler, 1, 2 + length)
-        return at + step, seen + tf.where(filler, 0, 1), tf.where(exif, at + 10, -1)
+        fill = _fill_bytes(head, at)
+        step = tf.where(fill > 0, fill, 2 + length)
+        return at + step, steps + 1, tf.where(exif, at + 10, -1)
 
     start = (tf.constant(2), tf.constant(0), tf.constant(-1))
     end, _, tiff = tf.while_loop(more, following, start, parallel_iterations=1)
     return tf.cond(tiff >= 0, lambda: _of_tiff(head[tiff:end]), lambda: tf.constant(1))
+
+
+def _fill_bytes(head: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
+    """How many of the FF from here on only fill: any number of them may stand before the one that begins a marker."""
+    following = tf.cast(head[at + 1 : at + 1 + FILL] == 0xFF, tf.int32)
+    return tf.reduce_sum(tf.math.cumprod(following))
 
 
 def _of_tiff(tiff: tf.Tensor) -> tf.Tensor:
