@@ -1,6 +1,7 @@
 """Connections of both ports: how many there may be, and when one on which nothing happens is closed.
 
 Connections     the REST port's, as aiohttp's server
+Pace            whether the body that one sends is late
 Connection      one of them: closed when its request does not come or its reply is not read; may be half closed
 raise_file_limit, most_connections      room for connections among the files that the process may open
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,6 +25,11 @@ STALLED_SECONDS: Final = 60.0
 """How long a client may leave a body or a reply where it is, without one byte of progress."""
 KEPT_SECONDS: Final = 3630.0
 """How long a connection is kept between requests: longer than gateways keep theirs, or they would send into a close."""
+PATIENCE_SECONDS: Final = 5.0
+SLOWEST_BYTES: Final = 64 * 1024
+"""A body is late when it came more slowly than so many bytes a second for so long. It gives way to others then."""
+MOST_LEFT: Final = 256 * 1024
+"""Bytes of a body that are read and thrown away after its request was answered, so that the connection can be kept."""
 LOOK_SECONDS: Final = 1.0
 """How often connections are looked at."""
 
@@ -53,6 +61,25 @@ def most_connections(files: int, ports: int) -> int:
     return max(1, min(MOST_CONNECTIONS, (files - min(SPARE_FILES, files // 4)) // ports))
 
 
+@dataclass(slots=True)
+class Pace:
+    """How a body comes. Times are those of the event loop."""
+
+    late_at: float = 0.0
+
+    def begins(self, now: float) -> None:
+        """Its head is there."""
+        self.late_at = now + PATIENCE_SECONDS
+
+    def came(self, size: int, now: float) -> None:
+        """So many bytes buy time, but never more than the patience that there is: who sends much may not rest on it."""
+        self.late_at = min(now + PATIENCE_SECONDS, self.late_at + size / SLOWEST_BYTES)
+
+    def is_late(self, now: float) -> bool:
+        """Whether it came more slowly than SLOWEST_BYTES a second for PATIENCE_SECONDS."""
+        return now > self.late_at
+
+
 class Connection(web.RequestHandler):
     """One client. Times are those of the event loop."""
 
@@ -69,6 +96,9 @@ class Connection(web.RequestHandler):
         )
         self._connections = connections
         self._payload: Any = None
+        self._answered = True
+        self._pace = Pace()
+        self._refused = False
         self._head_began: float | None = loop.time()
         self._head_bytes = 0
         self._sends_no_more = False
@@ -77,27 +107,53 @@ class Connection(web.RequestHandler):
 
     def began(self, payload: Any) -> None:
         """A request's head is there, and it is this request's turn."""
-        self._payload, self._head_began, self._head_bytes = payload, None, 0
+        self._payload, self._answered, self._head_began, self._head_bytes = payload, False, None, 0
+        self._pace.begins(self._loop.time())
         self._connections.is_busy(self)
+
+    @property
+    def _body_is_whole(self) -> bool:
+        """Whether what comes now is no body of the request whose turn it is, or was."""
+        return self._payload is None or bool(self._payload.is_eof())
+
+    def is_late(self) -> bool:
+        """Whether the body of the request whose turn it is comes too slowly."""
+        return not self._body_is_whole and self._pace.is_late(self._loop.time())
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the reply; the last one to a client that sends no more closes the connection."""
-        if self._sends_no_more and not self._messages:
+        """Send the reply. It closes the connection if the client sends no more, or has much of a body still to send.
+
+        The rest of a body is read by aiohttp, for at most ten seconds: a close with unread bytes would reset the
+        connection, and the client would lose the answer.
+        """
+        is_last = self._sends_no_more and not self._messages
+        if is_last or resp.status == HTTPStatus.REQUEST_TIMEOUT or self._much_is_left(request):
             resp.force_close()
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
-            self._payload = None
+            self._answered = True
             if self.transport is not None and not self._messages:
                 self._connections.is_kept(self)
 
+    def _much_is_left(self, request: web.BaseRequest) -> bool:
+        """Whether more of the body is on its way than is worth the connection; of a chunked one nobody knows."""
+        if self._body_is_whole:
+            return False
+        length = request.content_length
+        return length is None or length - self._payload.total_bytes > MOST_LEFT
+
     def data_received(self, data: bytes) -> None:
         """Parse what came; a head that has grown too long is refused."""
-        waiting = self._payload is None
+        if self._refused:
+            return
+        waiting = self._answered and self._body_is_whole
+        now = self._loop.time()
         if waiting and self._head_began is None:
-            self._head_began = self._loop.time()
+            self._head_began = now
+        self._pace.came(len(data), now)
         super().data_received(data)
         if self._messages or not waiting:
             self._head_bytes = 0
@@ -114,6 +170,7 @@ class Connection(web.RequestHandler):
         """
         if self.transport is None:
             return
+        self._refused = True
         body = json_requests.error_reply(message)
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
@@ -123,7 +180,7 @@ class Connection(web.RequestHandler):
     def eof_received(self) -> bool | None:  # type: ignore[override] # asyncio asks for an answer, aiohttp gives none
         """The client sends no more. It may still read: where whole requests came, they are answered first."""
         payloads = [payload for _, payload in self._messages]
-        if self._payload is not None:
+        if not self._answered:
             payloads.append(self._payload)
         self._sends_no_more = bool(payloads) and all(payload.is_eof() for payload in payloads)
         return self._sends_no_more
@@ -157,7 +214,7 @@ class Connection(web.RequestHandler):
 
 
 class Connections(web.Server):
-    """All connections of the REST port, at most so many; one without a request gives way to a new one."""
+    """All connections of the REST port, at most so many; one without a request, or a late one, gives way to a new one."""
 
     def __init__(self, handle: Handle, most: int) -> None:
         super().__init__(handle, request_factory=self._begin, handler_cancellation=True)
@@ -176,10 +233,11 @@ class Connections(web.Server):
         return self._make_request(message, payload, protocol, writer, task)
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-        """Take the connection in. When there are too many, one without a request goes, else this one."""
+        """Take the connection in. When there are too many, one without a request or a late one goes, else this one."""
         super().connection_made(handler, transport)
         if len(self._silent) + len(self._kept) + len(self._busy) >= self._most:
-            oldest = next(iter(self._silent), None) or next(iter(self._kept), None)
+            late = (one for one in self._busy if one.is_late())
+            oldest = next(iter(self._silent), None) or next(iter(self._kept), None) or next(late, None)
             if oldest is None:
                 handler.refuse("503 Service Unavailable", _FULL)
             else:

@@ -20,7 +20,7 @@ from fovea_serving.server.batching import Batcher
 from fovea_serving.server.conversion import Converters, is_large
 from fovea_serving.server.errors import invalid_argument
 from fovea_serving.server.examples import LENIENT, ExampleCall, ExampleRules
-from fovea_serving.server.memory import RequestMemory
+from fovea_serving.server.memory import RequestMemory, Share
 from fovea_serving.server.metrics import Metrics
 from fovea_serving.server.models import Models
 from fovea_serving.server.predict import Form, Prediction, Written_co
@@ -31,7 +31,10 @@ SIGNATURE_DEFINITIONS: Final = "signature_def"
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Answers requests. Deadlines are on the clock of time.monotonic; `entrypoint` is GRPC or REST."""
+    """Answers requests. Deadlines are on the clock of time.monotonic; `entrypoint` is GRPC or REST.
+
+    `share` is what the request holds of the memory already.
+    """
 
     models: Models
     batcher: Batcher
@@ -41,13 +44,20 @@ class Inference:
     converters: Converters = field(default_factory=Converters)
     memory: RequestMemory = field(default_factory=RequestMemory)
 
-    async def predict(self, spec: Any, form: Form[Written_co], deadline: float | None, entrypoint: str) -> Written_co:
+    async def predict(
+        self,
+        spec: Any,
+        form: Form[Written_co],
+        deadline: float | None,
+        entrypoint: str,
+        share: Share | None = None,
+    ) -> Written_co:
         """The answer in the form in which the request came; raises ServingError. Large ones are written on a thread."""
         name = spec.name
         with (
             self.metrics.request(name, "Predict", entrypoint, deadline),
             self.models.use(spec) as (version, servable),
-            self.memory.hold(form.size),
+            self.memory.hold(form.size, share),
         ):
             call = await self.converters.call(form.large, form.read, servable.signatures)
             ran = await self.batcher.run(servable, call.signature, call.feeds, call.outputs, deadline)
@@ -56,13 +66,13 @@ class Inference:
             prediction = Prediction(name, version, call.signature.name, outputs)
             return await self.converters.call(is_large(ran.values), form.write, prediction)
 
-    async def classify(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
+    async def classify(self, request: Any, deadline: float | None, entrypoint: str, share: Share | None = None) -> Any:
         """ClassificationResponse; raises ServingError."""
         name = request.model_spec.name
         with (
             self.metrics.request(name, "Classify", entrypoint, deadline),
             self.models.use(request.model_spec) as found,
-            self.memory.hold(request.ByteSize()),
+            self.memory.hold(request.ByteSize(), share),
         ):
             version, servable = found
             call = examples.prepare_classify(servable, request, self.rules)
@@ -71,13 +81,13 @@ class Inference:
             _fill_spec(response.model_spec, name, version, call)
             return response
 
-    async def regress(self, request: Any, deadline: float | None, entrypoint: str) -> Any:
+    async def regress(self, request: Any, deadline: float | None, entrypoint: str, share: Share | None = None) -> Any:
         """RegressionResponse; raises ServingError."""
         name = request.model_spec.name
         with (
             self.metrics.request(name, "Regress", entrypoint, deadline),
             self.models.use(request.model_spec) as found,
-            self.memory.hold(request.ByteSize()),
+            self.memory.hold(request.ByteSize(), share),
         ):
             version, servable = found
             call = examples.prepare_regress(servable, request, self.rules)

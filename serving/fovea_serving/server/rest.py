@@ -11,7 +11,7 @@ import socket
 import urllib.parse
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, cast
 
 from aiohttp import web
 from google.protobuf import json_format
@@ -34,13 +34,13 @@ from fovea_serving.server.errors import (
 )
 from fovea_serving.server.inference import SIGNATURE_DEFINITIONS, Inference, deadline_in
 from fovea_serving.server.json_requests import JsonForm
+from fovea_serving.server.memory import GaveWayError, Share
 from fovea_serving.server.metrics import Metrics
 from fovea_serving.server.versions import LARGEST_VERSION
 
 log = logging.getLogger(__name__)
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+Body = bytes | bytearray
 
 ENTRYPOINT: Final = "REST"
 
@@ -60,6 +60,15 @@ LATE_SECONDS: Final = 0.5
 LONGEST_LOGGED_PATH: Final = 200
 BACKLOG: Final = 1024
 """Connections that the kernel holds until the event loop takes them."""
+
+_GAVE_WAY: Final = (
+    f"The body came more slowly than {connections.SLOWEST_BYTES // 1024} KiB a second, and other requests needed the "
+    "memory that its beginning held: send it faster, or later"
+)
+
+
+class LateBodyError(Exception):
+    """The body of a request did not come in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,8 @@ class RestServer:
         except web.HTTPRequestEntityTooLarge:
             most = self._settings.max_body_bytes
             status, body = 413, json_requests.error_reply(f"The body is longer than {most} bytes")
+        except LateBodyError as error:
+            status, body = 408, json_requests.error_reply(str(error))
         except Exception as error:
             log.exception("A request failed in the server itself: %s %s", request.method, path[:LONGEST_LOGGED_PATH])
             fault = internal(f"{type(error).__name__}: {error}")
@@ -139,18 +150,20 @@ class RestServer:
             async with asyncio.timeout(None if seconds is None else seconds + LATE_SECONDS):
                 return await self._answer(request, path, deadline)
         except TimeoutError as error:
+            if not request.content.is_eof():
+                raise LateBodyError(f"The body did not come whole within {seconds or 0:.0f} s") from error
             raise deadline_exceeded("Timed out waiting for the answer") from error
 
     async def _answer(self, request: web.BaseRequest, path: str, deadline: float | None) -> bytes:
         match = None
         if request.method == "POST" and (match := _POST.fullmatch(path)):
             spec, kind = _spec(match), match.group(4).lower()
-            async with self._body(request) as body:
+            async with self._body(request) as (body, share):
                 if kind == "predict":
-                    return await self._predict(spec, body, deadline)
+                    return await self._predict(spec, body, share, deadline)
                 if kind == "classify":
-                    return await self._classify(spec, body, deadline)
-                return await self._regress(spec, body, deadline)
+                    return await self._classify(spec, body, share, deadline)
+                return await self._regress(spec, body, share, deadline)
         if request.method == "GET" and (match := _GET.fullmatch(path)):
             if not match.group(1):
                 raise invalid_argument("Missing model name in request.")
@@ -158,48 +171,38 @@ class RestServer:
         raise invalid_argument(f"Malformed request: {request.method} {path}")
 
     @contextlib.asynccontextmanager
-    async def _body(self, request: web.BaseRequest) -> AsyncIterator[bytes | bytearray]:
-        """The whole body, as long as the block lasts; raises UNAVAILABLE while bodies fill what they may of memory."""
-        most, body, held = self._settings.max_body_bytes, bytearray(), 0
-        encoding = request.headers.get("Content-Encoding", "").strip().lower()
-        try:
-            async for chunk in _chunks(request):
-                self._inference.memory.take(len(chunk))
-                held += len(chunk)
-                body += chunk
-                if len(body) > most:
-                    raise web.HTTPRequestEntityTooLarge(most, len(body))
-            if encoding in compression.IDENTITY:
-                yield body
-            else:
+    async def _body(self, request: web.BaseRequest) -> AsyncIterator[tuple[Body, Share]]:
+        """The whole body, and what it holds of the memory as long as the block lasts."""
+        most, encoding = self._settings.max_body_bytes, request.headers.get("Content-Encoding", "").strip().lower()
+        with self._inference.memory.share() as share:
+            try:
+                body = await _received(request, share, most)
+                if encoding in compression.IDENTITY:
+                    yield body, share
+                    return
                 unpacked = await self._inference.converters.call(True, compression.unpack, body, encoding, most)
-                self._inference.memory.take(len(unpacked))
-                held += len(unpacked)
                 del body
-                yield unpacked
-        except compression.TooLargeError as error:
-            raise web.HTTPRequestEntityTooLarge(most, most + 1) from error
-        except web.RequestPayloadError as error:
-            raise invalid_argument(f"The body cannot be read: {error}") from error
-        finally:
-            self._inference.memory.give_back(held)
+                share.take(len(unpacked))
+                yield unpacked, share
+            except compression.TooLargeError as error:
+                raise web.HTTPRequestEntityTooLarge(most, most + 1) from error
 
-    async def _predict(self, spec: Any, body: bytes | bytearray, deadline: float | None) -> bytes:
+    async def _predict(self, spec: Any, body: Body, share: Share, deadline: float | None) -> bytes:
         form = JsonForm(body, self._settings.max_body_values)
-        return await self._inference.predict(spec, form, deadline, ENTRYPOINT)
+        return await self._inference.predict(spec, form, deadline, ENTRYPOINT, share)
 
-    async def _classify(self, spec: Any, body: bytes | bytearray, deadline: float | None) -> bytes:
+    async def _classify(self, spec: Any, body: Body, share: Share, deadline: float | None) -> bytes:
         large = len(body) >= LARGE_REQUEST
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         await self._inference.converters.call(large, _fill_examples, body, request, self._settings.max_body_values)
-        response = await self._inference.classify(request, deadline, ENTRYPOINT)
+        response = await self._inference.classify(request, deadline, ENTRYPOINT, share)
         return await self._inference.converters.call(large, json_requests.classify_reply, response.result)
 
-    async def _regress(self, spec: Any, body: bytes | bytearray, deadline: float | None) -> bytes:
+    async def _regress(self, spec: Any, body: Body, share: Share, deadline: float | None) -> bytes:
         large = len(body) >= LARGE_REQUEST
         request = regression_pb2.RegressionRequest(model_spec=spec)
         await self._inference.converters.call(large, _fill_examples, body, request, self._settings.max_body_values)
-        response = await self._inference.regress(request, deadline, ENTRYPOINT)
+        response = await self._inference.regress(request, deadline, ENTRYPOINT, share)
         return await self._inference.converters.call(large, json_requests.regress_reply, response.result)
 
     def _status(self, spec: Any) -> bytes:
@@ -228,22 +231,38 @@ def listen(port: int) -> socket.socket:
     return socket.create_server(("", port), backlog=BACKLOG)
 
 
-async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    """The body as it comes; a client that waits to be asked for it is asked, one that stops sending it is given up."""
+async def _received(request: web.BaseRequest, share: Share, most: int) -> bytearray:
+    """The body as it was sent; a client that waits to be asked for it is asked, one that stops sending it is given up.
+
+    Raises UNAVAILABLE while other requests fill what they may of memory, and LateBodyError.
+    """
+    if (request.content_length or 0) > most:
+        raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    while True:
-        try:
-            async with asyncio.timeout(connections.STALLED_SECONDS):
-                chunk = await request.content.readany()
-        except TimeoutError as error:
-            raise deadline_exceeded(f"No byte of the body came for {connections.STALLED_SECONDS:.0f} s") from error
-        if not chunk:
-            return
-        yield chunk
+    loop, body = asyncio.get_running_loop(), bytearray()
+    connection = cast("connections.Connection", request.protocol)
+    try:
+        async with asyncio.timeout(connections.STALLED_SECONDS) as limit:
+            with share.arriving(connection.is_late, lambda: limit.reschedule(0)):
+                while chunk := await request.content.readany():
+                    share.take(len(chunk))
+                    body += chunk
+                    if len(body) > most:
+                        raise web.HTTPRequestEntityTooLarge(most, len(body))
+                    limit.reschedule(loop.time() + connections.STALLED_SECONDS)
+    except TimeoutError as error:
+        if share.gave_way:
+            raise LateBodyError(_GAVE_WAY) from error
+        raise LateBodyError(f"No byte of the body came for {connections.STALLED_SECONDS:.0f} s") from error
+    except GaveWayError as error:
+        raise LateBodyError(_GAVE_WAY) from error
+    except web.RequestPayloadError as error:
+        raise invalid_argument(f"The body cannot be read: {error}") from error
+    return body
 
 
-def _fill_examples(body: bytes | bytearray, request: Any, most_values: int) -> None:
+def _fill_examples(body: Body, request: Any, most_values: int) -> None:
     json_requests.fill_examples(json_requests.parse(body, most_values), request)
 
 

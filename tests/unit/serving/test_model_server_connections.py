@@ -9,104 +9,20 @@ import json
 import socket
 import threading
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-import uvloop
-from fovea_dev.ports import free_ports
 from fovea_serving.server import compression, connections
-from fovea_serving.server.conversion import Converters
-from fovea_serving.server.memory import RequestMemory
-from fovea_serving.server.metrics import Metrics
-from fovea_serving.server.rest import RestServer, RestSettings
-from support.polling import until
-from tensorflow_serving.apis import classification_pb2, get_model_status_pb2
+from support import played_inference
+from support.played_inference import SECONDS, Client, Inference, rest_port, seen
 
-SECONDS = 20
 STATUS = b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\n\r\n"
 EXAMPLES = json.dumps({"examples": [{"x": 1.0}]}).encode()
 
 
-class Inference:
-    """Stands for the models: every model has a status of no versions; a classification is empty, once `gate` is open."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.asked = 0
-        self.text = ""
-        self.memory, self.converters = RequestMemory(), Converters()
-
-    def status(self, request: Any) -> Any:
-        response = get_model_status_pb2.GetModelStatusResponse()
-        if self.text:
-            response.model_version_status.add().status.error_message = self.text
-        return response
-
-    async def classify(self, request: Any, deadline: Any, entrypoint: str) -> Any:
-        self.asked += 1
-        await self.gate.wait()
-        return classification_pb2.ClassificationResponse()
-
-
-@contextlib.asynccontextmanager
-async def served(inference: Any, **settings: Any) -> AsyncIterator[int]:
-    (port,) = free_ports(1)
-    server = RestServer(inference, Metrics(known=lambda _: True), RestSettings(**settings))
-    await server.start(port)
-    try:
-        yield port
-    finally:
-        while opened:
-            opened.pop().close()
-        await server.stop(0)
-
-
 def run(test: Callable[[int, Inference], Awaitable[None]], **settings: Any) -> None:
-    """On the event loop that serves in production."""
-
-    async def go() -> None:
-        inference = Inference()
-        async with asyncio.timeout(3 * SECONDS), served(inference, **settings) as port:
-            await test(port, inference)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(go())
-
-
-opened: list[asyncio.StreamWriter] = []
-
-
-class Client:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        opened.append(writer)
-
-    @classmethod
-    async def open(cls, port: int, host: str = "127.0.0.1", sent: bytes = b"") -> Client:
-        client = cls(*await asyncio.open_connection(host, port, limit=2**24))
-        client.writer.write(sent)
-        return client
-
-    async def status(self) -> int:
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), SECONDS)
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        self.body = await self.reader.readexactly(length)
-        return int(head.split()[1])
-
-    async def closed(self) -> bool:
-        """Whether the server ends the connection without a word."""
-        try:
-            return await asyncio.wait_for(self.reader.read(1), SECONDS) == b""
-        except ConnectionError:
-            return True
-        except TimeoutError:
-            return False
-
-
-async def seen(probe: Callable[[], Any]) -> None:
-    await asyncio.to_thread(until, probe, seconds=SECONDS, every=0.02, what="what the server should do")
+    played_inference.run(rest_port, test, **settings)
 
 
 def post(body: bytes, *headers: str) -> bytes:
@@ -189,7 +105,7 @@ def test_a_body_that_stops_coming_is_given_up_even_without_a_time_limit(monkeypa
 
     async def test(port: int, inference: Inference) -> None:
         client = await Client.open(port, sent=post(EXAMPLES)[:-1])
-        assert await client.status() == 504
+        assert await client.status() == 408
 
     run(test, timeout=None)
 

@@ -12,22 +12,12 @@ import pytest
 from fovea_dev.ports import free_ports
 from fovea_serving.server import grpc_services
 from fovea_serving.server.grpc_services import GrpcServer
+from support.played_inference import Inference
 from support.polling import until
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 MESSAGE_BYTES = 2**20
 GRACE = 20.0
-
-
-class Answering:
-    """Stands for the inference: answers a Predict with the name of its model."""
-
-    as_content = False
-
-    async def predict(self, spec: Any, form: Any, deadline: float | None, entrypoint: str) -> bytes:
-        response = predict_pb2.PredictResponse()
-        response.model_spec.name = spec.name
-        return bytes(response.SerializeToString())
 
 
 class Relay:
@@ -79,7 +69,7 @@ class Relay:
 async def half_sent() -> AsyncIterator[tuple[GrpcServer, Relay, Any]]:
     """A server that has accepted a call of which half of the message has come."""
     (port,) = free_ports(1)
-    server = GrpcServer(Answering(), None, arguments=[], with_health=False, may_reload=False)  # type: ignore[arg-type]
+    server = GrpcServer(Inference(), None, arguments=[], with_health=False, may_reload=False)  # type: ignore[arg-type]
     await server.start(port=port, socket_path="", tls=None)
     relay = Relay(port, MESSAGE_BYTES // 32)
     async with relay.listening() as address, grpc.aio.insecure_channel(address) as channel:

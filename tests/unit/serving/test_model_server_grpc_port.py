@@ -3,71 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import re
 import socket
 import threading
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
-import uvloop
-from fovea_dev.ports import free_ports
 from fovea_serving.server import compression, errors, grpc_channel
 from fovea_serving.server.errors import LONGEST_MESSAGE, ServingError, invalid_argument
-from fovea_serving.server.grpc_services import GrpcServer
-from fovea_serving.server.metrics import Metrics
+from support import played_inference
+from support.played_inference import SECONDS, Inference, grpc_port
 from support.polling import until
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-SECONDS = 20.0
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 
 
-class Inference:
-    """Stands for the models: answers a Predict with the model's name and the size of the request, or raises `error`."""
-
-    as_content = False
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
-        self.metrics = Metrics(known=lambda _: True)
-        self.never = asyncio.Event()
-
-    async def predict(self, spec: Any, form: Any, deadline: float | None, entrypoint: str) -> bytes:
-        with self.metrics.request(spec.name, "Predict", entrypoint, deadline):
-            if self.error is not None:
-                raise self.error
-            if spec.name == "slow":
-                await self.never.wait()
-            response = predict_pb2.PredictResponse()
-            response.model_spec.name = spec.name
-            response.model_spec.version.value = form.size
-            return bytes(response.SerializeToString())
-
-
-@contextlib.asynccontextmanager
-async def served(inference: Any, **options: Any) -> AsyncIterator[int]:
-    (port,) = free_ports(1)
-    server = GrpcServer(inference, None, arguments=[*options.items()], with_health=True, may_reload=False)  # type: ignore[arg-type]
-    await server.start(port=port, socket_path="", tls=None)
-    try:
-        yield port
-    finally:
-        await server.stop(0)
-
-
 def run(test: Callable[[int, Inference], Awaitable[None]], **options: Any) -> None:
-    async def go() -> None:
-        inference = Inference()
-        async with asyncio.timeout(3 * SECONDS), served(inference, **options) as port:
-            await test(port, inference)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(go())
+    played_inference.run(grpc_port, test, **options)
 
 
 def request(name: str = "m", size: int = 0) -> Any:
