@@ -11,7 +11,7 @@ import grpc
 from grpc import aio
 
 from fovea_serving.server import compression
-from fovea_serving.server.connections import HEAD_SECONDS, KEPT_SECONDS, LARGEST_HEAD
+from fovea_serving.server.connections import HEAD_SECONDS, LARGEST_HEAD
 from fovea_serving.server.errors import ServingError, internal, on_the_wire, resource_exhausted
 
 LARGEST_MESSAGE: Final = 2**31 - 1
@@ -19,6 +19,11 @@ LARGEST_UNPACKED: Final = 64 * 2**20
 """Bytes of a message that came compressed. One that is sent as it is may be as large as a message can be."""
 UNPACKERS: Final = 2
 """Messages that are unpacked at once."""
+
+OLDEST_SECONDS: Final = 600.0
+"""How old a connection may be, and how long calls may go on after that. It ends in GOAWAY without an error, in the
+protocol's two steps: clients take another one for the next call, and none of theirs is lost. (The end of an idle
+connection is one step and an INTERNAL_ERROR, which clients in Python print.)"""
 
 Option = tuple[str, int | str]
 
@@ -28,7 +33,8 @@ _PINGS: Final[Sequence[Option]] = (
     ("grpc.http2.ping_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-"""A peer that is gone, or stopped in the middle of a frame, does not answer: its connection is closed."""
+"""A peer that is gone, or stopped in the middle of a frame, does not answer: its connection is closed. One that answers
+and does nothing else is bounded by its age."""
 
 
 def options(given: Sequence[Option], most_connections: int) -> list[Option]:
@@ -42,7 +48,8 @@ def options(given: Sequence[Option], most_connections: int) -> list[Option]:
             ("grpc.absolute_max_metadata_size", LARGEST_HEAD * 5 // 4),
             ("grpc.server_handshake_timeout_ms", int(HEAD_SECONDS * 1000)),
             ("grpc.http2.settings_timeout", int(HEAD_SECONDS * 1000)),
-            ("grpc.max_connection_idle_ms", int(KEPT_SECONDS * 1000)),
+            ("grpc.max_connection_age_ms", int(OLDEST_SECONDS * 1000)),
+            ("grpc.max_connection_age_grace_ms", int(OLDEST_SECONDS * 1000)),
             ("grpc.max_allowed_incoming_connections", most_connections),
             *_PINGS,
             # Unpacked by the runtime, one megabyte becomes a gigabyte in pieces that are joined on the event loop.

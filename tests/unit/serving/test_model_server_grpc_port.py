@@ -239,8 +239,44 @@ def test_a_client_that_stops_within_a_frame_is_closed() -> None:
     run(test, **{"grpc.keepalive_time_ms": 1000, "grpc.http2.ping_timeout_ms": 300})
 
 
+def test_a_connection_that_answers_pings_and_does_nothing_else_is_closed() -> None:
+    async def test(port: int, inference: Inference) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            await asyncio.wait_for(channel.channel_ready(), SECONDS)
+            await asyncio.wait_for(channel.wait_for_state_change(grpc.ChannelConnectivity.READY), SECONDS)
+
+    run(test, **{"grpc.max_connection_age_ms": 300})
+
+
+def test_no_call_is_lost_when_connections_end_by_their_age() -> None:
+    ends = []
+
+    async def test(port: int, inference: Inference) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            while len(ends) < 3:
+                await stub.Predict(request(), timeout=SECONDS)
+                if channel.get_state() is not grpc.ChannelConnectivity.READY:
+                    ends.append(True)
+
+    run(test, **{"grpc.max_connection_age_ms": 100})
+
+
+def test_a_call_whose_message_never_ends_is_cut() -> None:
+    async def test(port: int, inference: Inference) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.stream_unary(METHOD)()
+            await call.write(request().SerializeToString()[:1])
+            with pytest.raises(grpc.aio.AioRpcError):
+                await asyncio.wait_for(call, SECONDS)
+
+    run(test, **{"grpc.max_connection_age_ms": 100, "grpc.max_connection_age_grace_ms": 100})
+
+
 def test_every_bound_of_a_connection_is_set_and_the_command_line_may_change_it() -> None:
-    found = dict(grpc_channel.options([("grpc.max_connection_idle_ms", 5), ("grpc.own", 1)], 7))
+    found = dict(grpc_channel.options([("grpc.max_connection_age_ms", 5), ("grpc.own", 1)], 7))
     assert found["grpc.max_allowed_incoming_connections"] == 7
     assert found["grpc.server_handshake_timeout_ms"] == 20_000
-    assert (found["grpc.max_connection_idle_ms"], found["grpc.own"]) == (5, 1)
+    assert found["grpc.max_connection_age_grace_ms"] == 600_000
+    assert (found["grpc.max_connection_age_ms"], found["grpc.own"]) == (5, 1)
+    assert dict(grpc_channel.options([], 7))["grpc.max_connection_age_ms"] == 600_000
