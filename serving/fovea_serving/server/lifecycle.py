@@ -102,9 +102,7 @@ class ModelLifecycle:
                 loaded.unused.set()
 
     def change(self, model: ModelSettings) -> None:
-        """Follow another configuration of the same model."""
-        if model.base_path != self.model.base_path:
-            self._present, self._looked = None, False
+        """Follow another configuration of the same model in the same folder."""
         self.model = model
         self._wake.set()
 
@@ -118,7 +116,8 @@ class ModelLifecycle:
         """Keep the loaded versions as the directory and the policy ask, until cancelled or removed."""
         while True:
             self._wake.clear()
-            await self._look()
+            if not self._removed:
+                await self._look()
             self._carry_out()
             if self._removed and all(r.state is State.END for r in self.records.values()):
                 return
@@ -149,6 +148,14 @@ class ModelLifecycle:
             return internal(self._missing)
         return self.records[max(self._wanted())].error
 
+    async def ready(self) -> bool:
+        """Wait until every wanted version is available or has failed, and one is available; False: it is removed."""
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: self._removed or (bool(self._loaded) and versions.settled(self._wanted(), self.records))
+            )
+        return not self._removed
+
     def _wanted(self) -> frozenset[int]:
         if self._removed:
             return frozenset()
@@ -165,8 +172,6 @@ class ModelLifecycle:
         except OSError as error:
             log.error("Base path of model %s: %s; what is loaded stays", model.name, error)  # noqa: TRY400 - the path says it all
             found = self._present or frozenset()
-        if model is not self.model and model.base_path != self.model.base_path:
-            return  # changed while we looked: what was seen is another folder's
         missing = ""
         if not versions.wanted(model.policy, found):
             missing = versions.no_versions(model.name, model.base_path, found, others)

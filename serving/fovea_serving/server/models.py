@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fovea_serving.server.errors import failed_precondition, invalid_argument, not_found
 from fovea_serving.server.lifecycle import Load, LoadSettings, ModelLifecycle, ModelSettings
-from fovea_serving.server.versions import State, VersionRecord
+from fovea_serving.server.versions import VersionRecord
 
 if TYPE_CHECKING:
     from fovea_serving.server.servable import Servable
@@ -35,7 +35,11 @@ class Models:
         labels_may_wait: bool = False,
     ) -> None:
         self._lifecycles: dict[str, ModelLifecycle] = {}
-        self._following: dict[str, asyncio.Task[None]] = {}
+        # What answers until the model's files in another folder do.
+        self._before: dict[str, ModelLifecycle] = {}
+        # Also those that leave: requests may be under way, and nothing else refers to them.
+        self._following: dict[ModelLifecycle, asyncio.Task[None]] = {}
+        self._taking_over: set[asyncio.Task[None]] = set()
         self._labels: dict[str, dict[str, int]] = {}
         self._labels_may_wait = labels_may_wait
         looks = ThreadPoolExecutor(MOST_LOOKS, thread_name_prefix="look")
@@ -56,14 +60,21 @@ class Models:
             version: int | None = self._labelled(spec.name, spec.version_label)
         else:
             version = spec.version.value if choice == "version" else None
-        lifecycle = self._lifecycles.get(spec.name)
-        available = lifecycle.available if lifecycle is not None else []
-        if lifecycle is None or not available or (version is not None and version not in available):
+        lifecycle = self._answering(spec.name, version)
+        if lifecycle is None:
             asked = f"Latest({spec.name})" if version is None else f"Specific({spec.name}, {version})"
             raise not_found(f"Servable not found for request: {asked}")
-        found = available[-1] if version is None else version
+        found = lifecycle.available[-1] if version is None else version
         with lifecycle.use(found) as servable:
             yield found, servable
+
+    def _answering(self, name: str, version: int | None) -> ModelLifecycle | None:
+        """Where a version of a model, or any, is loaded: as it is configured, or as it was until that is loaded."""
+        for lifecycles in (self._lifecycles, self._before):
+            one = lifecycles.get(name)
+            if one is not None and (bool(one.available) if version is None else version in one.available):
+                return one
+        return None
 
     def _labelled(self, name: str, label: str) -> int:
         version = self._labels.get(name, {}).get(label)
@@ -73,8 +84,8 @@ class Models:
 
     def states(self, name: str, version: int | None) -> list[VersionRecord]:
         """States of one or all versions of a model, lowest first; raises NOT_FOUND. Old versions stay listed."""
-        lifecycle = self._lifecycles.get(name)
-        records = {} if lifecycle is None else lifecycle.records
+        found = [lifecycles[name].records for lifecycles in (self._before, self._lifecycles) if name in lifecycles]
+        records = {version: record for each in found for version, record in each.items()}
         if version is not None:
             if version not in records:
                 raise not_found(f"Could not find version {version} of model {name}")
@@ -99,16 +110,55 @@ class Models:
         self._labels = self._checked_labels(models)
         named = {model.name: model for model in models}
         for name in set(self._lifecycles) - set(named):
-            self._lifecycles.pop(name).remove()
+            for lifecycles in (self._lifecycles, self._before):
+                self._leave(lifecycles.pop(name, None))
         new = [name for name, model in named.items() if not self._follows(model)]
         for name, model in named.items():
             log.info("(Re-)adding model: %s", name)
-            if name in self._lifecycles:
-                self._lifecycles[name].change(model)
+            if name in new:
+                self._add(model)
             else:
-                self._lifecycles[name] = self._new(model)
-                self._following[name] = asyncio.get_running_loop().create_task(self._lifecycles[name].follow())
+                self._lifecycles[name].change(model)
         return self._outcome([self._lifecycles[name] for name in new], wait_for_versions=wait_for_versions)
+
+    def _add(self, model: ModelSettings) -> None:
+        """Follow a model's folder. What is loaded from another one answers until this one's versions are loaded.
+
+        Versions of the same number are other files there, so that nothing of the old folder can stay.
+        """
+        current = self._lifecycles.get(model.name)
+        new = self._lifecycles[model.name] = self._new(model)
+        self._follow(new)
+        if current is not None and current.available:
+            self._leave(self._before.pop(model.name, None))
+            self._before[model.name] = current
+            if (following := self._following.pop(current, None)) is not None:
+                following.cancel()  # what is loaded stays as it is, whatever becomes of its folder
+        else:
+            self._leave(current)
+        if model.name in self._before:
+            taking_over = asyncio.get_running_loop().create_task(self._take_over(new))
+            self._taking_over.add(taking_over)
+            taking_over.add_done_callback(self._taking_over.discard)
+
+    async def _take_over(self, new: ModelLifecycle) -> None:
+        if await new.ready():
+            self._leave(self._before.pop(new.model.name, None))
+
+    def _follow(self, lifecycle: ModelLifecycle) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if self._following.get(lifecycle) is task:
+                del self._following[lifecycle]
+
+        self._following[lifecycle] = asyncio.get_running_loop().create_task(lifecycle.follow())
+        self._following[lifecycle].add_done_callback(ended)
+
+    def _leave(self, lifecycle: ModelLifecycle | None) -> None:
+        """Unload it once no request uses it."""
+        if lifecycle is not None:
+            lifecycle.remove()
+            if lifecycle not in self._following:
+                self._follow(lifecycle)
 
     def _follows(self, model: ModelSettings) -> bool:
         """Whether the model's folder is followed already."""
@@ -125,13 +175,10 @@ class Models:
     def _checked_labels(self, models: Sequence[ModelSettings]) -> dict[str, dict[str, int]]:
         labels: dict[str, dict[str, int]] = {}
         for model in models:
-            lifecycle = self._lifecycles.get(model.name)
             for label, version in model.labels:
-                record = lifecycle.records.get(version) if lifecycle is not None else None
                 # A label that was given so before is no move: else a version that never loads would block every reload.
                 is_new = self._labels.get(model.name, {}).get(label, version) == version
-                ready = record is not None and record.state is State.AVAILABLE
-                if not ready and not (self._labels_may_wait and is_new):
+                if self._answering(model.name, version) is None and not (self._labels_may_wait and is_new):
                     raise failed_precondition(
                         f"Request to assign label to version {version} of model {model.name}, "
                         "which is not currently available for inference"
@@ -141,5 +188,5 @@ class Models:
 
     def close(self) -> None:
         """Stop following directories; loaded versions stay as they are."""
-        for task in self._following.values():
+        for task in (*self._following.values(), *self._taking_over):
             task.cancel()
