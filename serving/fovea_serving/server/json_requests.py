@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from tensorflow.core.example import example_pb2, feature_pb2
 
-from fovea_serving.server import json_tensors
+from fovea_serving.server import json_tensors, signatures
 from fovea_serving.server.conversion import LARGE_REQUEST
 from fovea_serving.server.errors import ServingError, invalid_argument
 from fovea_serving.server.json_tensors import decode_base64, is_base64, quoted
@@ -238,8 +238,9 @@ class JsonForm:
         signature = known.get(name)
         if signature is None:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
+        outputs = signatures.chosen_outputs(signature, [])
         arrays, self.rows = predict_inputs(document, signature)
-        return PredictCall(signature, [arrays[alias] for alias in signature.inputs], tuple(signature.outputs))
+        return PredictCall(signature, [arrays[alias] for alias in signature.inputs], outputs)
 
     def write(self, prediction: Prediction) -> bytes:
         """The body of the answer."""

@@ -34,6 +34,8 @@ _INTEGERS: Final = frozenset({
     types_pb2.DT_INT32, types_pb2.DT_INT16, types_pb2.DT_INT8, types_pb2.DT_UINT8, types_pb2.DT_UINT16,
     types_pb2.DT_INT64, types_pb2.DT_UINT32, types_pb2.DT_UINT64,
 })  # fmt: skip
+_SMALL_INTEGERS: Final = frozenset({"int4", "uint4", "int2", "uint2"})
+"""Types of outputs by numpy's names: it holds each number in a byte."""
 _FLOATS: Final = frozenset({types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16})
 
 
@@ -203,9 +205,16 @@ def from_array(name: str, array: Array) -> Any:
         return _strings(name, array.tolist(), as_base64=name.endswith("_bytes"))
     if array.dtype == np.float64 or array.dtype.kind in "iub":
         return _writable(array)
-    if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+    if _is_float(array):
         return _writable(_decimal(array.astype(np.float32)))
-    raise invalid_argument(f"Failed to write JSON value for tensor type: {array.dtype}")
+    if array.dtype.name in _SMALL_INTEGERS:
+        return _writable(array.astype(np.int8))
+    raise unimplemented(f"Output {name!r}: failed to write JSON values for tensor type: {array.dtype}")
+
+
+def _is_float(array: Array) -> bool:
+    """Those of 16 bits and less that numpy does not know are bfloat16, float8_e5m2 and the like."""
+    return array.dtype.kind == "f" or (array.dtype.kind == "V" and array.dtype.name.startswith(("bfloat", "float")))
 
 
 def _writable(array: Array) -> Any:
@@ -222,7 +231,7 @@ def text(value: Any, *, finite: bool = True) -> bytes:
 
 def is_finite(arrays: Iterable[Array]) -> bool:
     """Whether no array holds NaN or an infinity."""
-    numbers = (array for array in arrays if array.dtype.kind == "f" or array.dtype.name == "bfloat16")
+    numbers = (array if array.itemsize > 1 else array.astype(np.float32) for array in arrays if _is_float(array))
     return all(np.isfinite(array).all() for array in numbers)
 
 

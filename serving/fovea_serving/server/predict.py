@@ -11,7 +11,7 @@ from tensorflow_serving.apis import model_pb2
 
 from fovea_serving.server import signatures, tensors
 from fovea_serving.server.conversion import LARGE_REQUEST
-from fovea_serving.server.errors import failed_precondition
+from fovea_serving.server.errors import failed_precondition, unimplemented
 from fovea_serving.server.signatures import DEFAULT_SIGNATURE, Signature
 from fovea_serving.server.tensors import Array
 
@@ -86,7 +86,10 @@ class ProtoForm:
         spec.version.value = prediction.version
         parts: list[bytes | memoryview] = []
         for alias, value in prediction.outputs.items():
-            tensor = tensors.wire(value, as_content=self.as_content)
+            try:
+                tensor = tensors.wire(value, as_content=self.as_content)
+            except tensors.TensorParsingError as error:
+                raise unimplemented(f"Output {alias!r}: {error}") from error
             name, size = alias.encode(), sum(map(len, tensor))
             key = b"\x0a" + tensors.varint(len(name)) + name + b"\x12" + tensors.varint(size)
             parts += [b"\x0a", tensors.varint(len(key) + size), key, *tensor]

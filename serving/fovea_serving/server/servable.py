@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session as tf_session
 
 from fovea_serving.server import sharing, signatures
 from fovea_serving.server.errors import ServingError, from_tensorflow
@@ -46,7 +47,7 @@ class Servable:
         path: Path,
     ) -> None:
         self._session = session
-        self._graph_shapes: dict[str, tuple[int, ...] | None] = {}
+        self._tensors: dict[str, Any] = {}
         self.path = path
         self.definitions = definitions
         self.signatures: dict[str, Signature] = {
@@ -68,39 +69,42 @@ class Servable:
 
     def fetch(self, tensors: Sequence[str], feed: Mapping[str, Array], timeout: float | None = None) -> list[Array]:
         """Values of tensors of the graph."""
-        declared = all(self._graph_takes(tensor, array) for tensor, array in feed.items())
-        milliseconds = 0 if timeout is None else max(1, int(timeout * 1000))
-        options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds) if milliseconds else None
+        made = [tensor for tensor in dict.fromkeys(tensors) if tensor not in feed]
         try:
-            found: list[Any] = (
-                self._session.run(list(tensors), feed, options=options)
-                if declared
-                else self._fetch_of_any_shape(tensors, feed, milliseconds)
-            )
+            values = dict(zip(made, self._made(made, feed, timeout), strict=True)) if made else {}
         except (tf.errors.OpError, TypeError, ValueError, RuntimeError) as error:
             raise from_tensorflow(error) from error
+        # The runtime does not give back what it was fed.
+        found = [values[tensor] if tensor in values else feed[tensor] for tensor in tensors]
         # A scalar string comes as plain bytes; every other scalar has what an array has.
         return [np.array(value, dtype=object) if isinstance(value, bytes) else value for value in found]
 
-    def _graph_takes(self, tensor: str, array: Array) -> bool:
-        """Whether an array has the shape that the graph declares, which the signature need not repeat."""
-        if tensor not in self._graph_shapes:
-            try:
-                shape = self._session.graph.get_tensor_by_name(tensor).shape
-            except (KeyError, ValueError):
-                return True  # the run says what is wrong
-            sizes = None if shape.rank is None else tuple(-1 if size is None else size for size in shape)
-            self._graph_shapes[tensor] = sizes
-        return signatures.fits(self._graph_shapes[tensor], array.shape)
+    def _made(self, tensors: Sequence[str], feed: Mapping[str, Array], timeout: float | None) -> list[Any]:
+        """What the runtime makes of a feed.
 
-    def _fetch_of_any_shape(self, tensors: Sequence[str], feed: Mapping[str, Array], milliseconds: int) -> list[Any]:
-        """Like `session.run`, which refuses in Python what the runtime may well take: other shapes than declared."""
-        options = config_pb2.CallableOptions(feed=list(feed), fetch=list(tensors))
-        options.run_options.timeout_in_ms = milliseconds
-        # It cannot be asked for under a public name.
-        call = self._session._make_callable_from_options(options)  # noqa: SLF001
-        found: list[Any] = call(*feed.values())
+        `Session.run` would refuse in Python what the runtime may well take, shapes other than the graph declares, and
+        makes up its mind about fetches at each call, which takes longer than a small graph. What it calls in the end has
+        no public name. A callable of the session has, but its timeout is fixed, so that each call would need its own.
+        """
+        milliseconds = 0 if timeout is None else max(1, int(timeout * 1000))
+        options = tf_session.TF_NewBufferFromString(
+            config_pb2.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
+        )
+        feeds = {self._tensor(name).ref(): array for name, array in feed.items()}
+        fetches = [self._tensor(name) for name in tensors]
+        try:
+            found: list[Any] = self._session._do_run(None, [], fetches, feeds, options, None)  # noqa: SLF001
+        finally:
+            tf_session.TF_DeleteBuffer(options)
         return found
+
+    def _tensor(self, name: str) -> Any:
+        if name not in self._tensors:
+            try:
+                self._tensors[name] = self._session.graph.get_tensor_by_name(name)
+            except KeyError as error:
+                raise ValueError(error.args[0]) from error
+        return self._tensors[name]
 
     def close(self) -> None:
         """Give the session's memory back; no call may be under way."""

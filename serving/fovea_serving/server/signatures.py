@@ -7,23 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fovea_api.contract.signatures import SERVING_DEFAULT
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from fovea_serving.server import tensors
-from fovea_serving.server.errors import invalid_argument
+from fovea_serving.server.errors import invalid_argument, unimplemented
 from fovea_serving.server.tensors import Array
 
 DEFAULT_SIGNATURE: Final = SERVING_DEFAULT
 CLASSIFY_METHOD: Final = "tensorflow/serving/classify"
 REGRESS_METHOD: Final = "tensorflow/serving/regress"
-
-
-def fits(declared: tuple[int, ...] | None, shape: tuple[int, ...]) -> bool:
-    """Whether an array of this shape is of a declared one (None: any, -1: any size)."""
-    if declared is None:
-        return True
-    return len(shape) == len(declared) and all(want in (-1, got) for want, got in zip(declared, shape, strict=True))
+_NO_VALUES: Final = frozenset({types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT})
+"""Types of things that live in the runtime; the runtime cannot give them out, and an address would say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +36,10 @@ class Slot:
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this shape is what the signature declares; the runtime may take others too."""
-        return fits(self.shape, shape)
+        if self.shape is None:
+            return True
+        same_rank = len(shape) == len(self.shape)
+        return same_rank and all(want in (-1, got) for want, got in zip(self.shape, shape, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +151,14 @@ def chosen_outputs(signature: Signature, output_filter: list[str]) -> tuple[str,
         if alias in seen:
             raise invalid_argument(f"duplicate output tensor alias: {alias}")
         seen.append(alias)
-    return tuple(seen) or tuple(signature.outputs)
+    chosen = tuple(seen) or tuple(signature.outputs)
+    for alias in chosen:
+        if signature.outputs[alias].dtype in _NO_VALUES:
+            raise unimplemented(
+                f"Output {alias!r} is a {tensors.dtype_name(signature.outputs[alias].dtype)}, which cannot be sent: "
+                "ask for others by name (output_filter, over gRPC)"
+            )
+    return chosen
 
 
 def _names(names: Any) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from fovea_serving.server import json_requests, json_tensors, tensors
+from fovea_serving.server import json_requests, json_tensors, predict, signatures, tensors
 from fovea_serving.server.errors import ServingError
 from fovea_serving.server.signatures import Signature, Slot
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import predict_pb2
 
 TYPES = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
          "float16",         "complex64", "complex128"]  # fmt: skip
@@ -205,3 +206,41 @@ def test_a_message_quotes_the_beginning_of_a_value_without_writing_the_rest() ->
     assert json_tensors.quoted({"a": value}) == '{"a": [' + "1, " * 83 + "..."
     assert value.seen < 300
     assert json_tensors.quoted({"a": [1, "x"]}) == '{"a": [1, "x"]}'
+
+
+SMALL = ["float8_e5m2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2fnuz", "float4_e2m1fn",
+         "int4", "uint4", "int2", "uint2"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_outputs_of_few_bits_are_sent_over_both_ports(name: str) -> None:
+    array = np.array([[1, 0], [0, 1]]).astype(tf.dtypes.as_dtype(name).as_numpy_dtype)
+    form = predict.ProtoForm(None)
+    reply = predict_pb2.PredictResponse.FromString(form.write(predict.Prediction("m", 1, "s", {"y": array})))
+    np.testing.assert_array_equal(tf.make_ndarray(reply.outputs["y"]), array)
+    assert json.loads(written(array)) == [[1, 0], [0, 1]]
+    if "e5m2" in name:
+        assert "NaN" in written(np.array([np.nan]).astype(array.dtype))
+
+
+def test_outputs_that_have_no_form_are_named_and_no_fault_of_the_server() -> None:
+    handles = np.zeros(2, np.dtype([("resource", np.ubyte)]))
+    for write in (
+        lambda: predict.ProtoForm(None).write(predict.Prediction("m", 1, "s", {"y": handles})),
+        lambda: json_requests.predict_reply({"y": handles}, rows=False),
+    ):
+        with pytest.raises(ServingError, match="UNIMPLEMENTED: Output 'y'"):
+            write()
+    signature = Signature("s", "", {}, {"y": Slot("y:0", 20, ()), "z": Slot("z:0", 21, ()), "x": Slot("x:0", 1, ())})
+    for asked, kind in (([], "'y' is a resource"), (["y"], "'y' is a resource"), (["x", "z"], "'z' is a variant")):
+        with pytest.raises(ServingError, match=f"UNIMPLEMENTED: Output {kind}"):
+            signatures.chosen_outputs(signature, asked)
+    assert signatures.chosen_outputs(signature, ["x"]) == ("x",)
+
+
+@pytest.mark.parametrize("dtype", [8, 11, 20, 21, 24, 29])
+def test_inputs_that_have_no_form_are_named_and_no_fault_of_the_server(dtype: int) -> None:
+    for value in (1, [[1]], {"b64": ""}, "x", True, 0.5):
+        with pytest.raises(ServingError) as caught:
+            json_tensors.to_array(value, Slot("x:0", dtype, None))
+        assert caught.value.code.name in ("UNIMPLEMENTED", "INVALID_ARGUMENT")
