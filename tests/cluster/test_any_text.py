@@ -71,9 +71,73 @@ def as_read(document: Any) -> Any:
     return json.loads(json.dumps(document), parse_int=float)
 
 
+def keeps_a_status(call: Caller, namespace: str, words: str, metrics: dict[str, float]) -> None:
+    told = status(words, metrics)
+    metadata = {"name": "digits", "namespace": namespace}
+    own = {"apiVersion": API_VERSION, "kind": "TrainingJob", "metadata": metadata, "status": told}
+    kept = call(lambda client: client.apply(own, "status"))["status"]
+    assert as_read(kept) == as_read(text.storable(told))
+    merged = call(lambda client: client.merge_status(resources.TRAINING_JOB, namespace, "digits", {"message": words}))
+    assert merged["status"]["message"] == text.whole(words)
+
+
+def keeps_a_version(call: Caller, namespace: str, number: int, words: str, metrics: dict[str, float]) -> None:
+    version = {
+        "apiVersion": API_VERSION,
+        "kind": "ModelVersion",
+        "metadata": {"name": f"digits-v{number}", "namespace": namespace},
+        "spec": {
+            "model": "digits",
+            "version": number,
+            "uri": "s3://fovea/x",
+            "digest": "sha256:" + "0" * 64,
+            "metrics": metrics,
+            "lineage": {"source": words},
+        },
+    }
+    kept = call(lambda client: client.create(version))["spec"]
+    assert as_read(kept["metrics"]) == text.storable(metrics)
+    assert kept["lineage"].get("source", "") == text.whole(words)
+
+
+def keeps_a_pod(call: Caller, namespace: str, number: int, words: str) -> None:
+    container = {
+        "name": "main",
+        "image": "registry.invalid/a:1",
+        "args": [words],
+        "env": [{"name": "A", "value": words}],
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"p-{number}", "namespace": namespace, "annotations": {"a": words}},
+        "spec": {"containers": [container]},
+    }
+    kept = call(lambda client: client.create(pod))
+    assert kept["metadata"]["annotations"]["a"] == text.whole(words)
+    assert kept["spec"]["containers"][0]["args"] == [text.whole(words)]
+
+
+def keeps_a_service(call: Caller, namespace: str, words: str) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "digits", "namespace": namespace, "annotations": {"a": words}},
+        "spec": {"ports": [{"port": 80, "name": "http"}]},
+    }
+    kept = call(lambda client: client.apply(service))
+    assert kept["metadata"]["annotations"]["a"] == text.whole(words)
+
+
+def keeps_an_event(call: Caller, namespace: str, uid: str, words: str) -> None:
+    subject = Subject("TrainingJob", namespace, "digits", uid)
+    event = manifest(subject, Event("Warning", "ProgramFailed", words * 20), "me", datetime.now(UTC))
+    kept = call(lambda client: client.create(event))
+    assert kept.get("message", "") == text.cut(words * 20, 1024)
+
+
 def test_any_text_passes_through_every_write_of_the_operator(cluster: Cluster, operators_client: Caller) -> None:
     job = cluster.create(training_job())
-    metadata = {"name": "digits", "namespace": cluster.namespace}
     numbers = iter(range(1, 1_000_000))
 
     @SETTINGS
@@ -82,63 +146,12 @@ def test_any_text_passes_through_every_write_of_the_operator(cluster: Cluster, o
         st.dictionaries(names_of_metrics, st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
     )
     def check(words: str, metrics: dict[str, float]) -> None:
-        told = status(words, metrics)
-        own = {"apiVersion": API_VERSION, "kind": "TrainingJob", "metadata": metadata, "status": told}
-        kept = operators_client(lambda client: client.apply(own, "status"))["status"]
-        assert as_read(kept) == as_read(text.storable(told))
-
         number = next(numbers)
-        version = {
-            "apiVersion": API_VERSION,
-            "kind": "ModelVersion",
-            "metadata": {"name": f"digits-v{number}", "namespace": cluster.namespace},
-            "spec": {
-                "model": "digits",
-                "version": number,
-                "uri": "s3://fovea/x",
-                "digest": "sha256:" + "0" * 64,
-                "metrics": metrics,
-                "lineage": {"source": words},
-            },
-        }
-        kept = operators_client(lambda client: client.create(version))["spec"]
-        assert as_read(kept["metrics"]) == text.storable(metrics)
-        assert kept["lineage"].get("source", "") == text.whole(words)
-
-        container = {
-            "name": "main",
-            "image": "registry.invalid/a:1",
-            "args": [words],
-            "env": [{"name": "A", "value": words}],
-        }
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": f"p-{number}", "namespace": cluster.namespace, "annotations": {"a": words}},
-            "spec": {"containers": [container]},
-        }
-        kept = operators_client(lambda client: client.create(pod))
-        assert kept["metadata"]["annotations"]["a"] == text.whole(words)
-        assert kept["spec"]["containers"][0]["args"] == [text.whole(words)]
-
-        service = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "digits", "namespace": cluster.namespace, "annotations": {"a": words}},
-            "spec": {"ports": [{"port": 80, "name": "http"}]},
-        }
-        kept = operators_client(lambda client: client.apply(service))
-        assert kept["metadata"]["annotations"]["a"] == text.whole(words)
-
-        subject = Subject("TrainingJob", cluster.namespace, "digits", job["metadata"]["uid"])
-        event = manifest(subject, Event("Warning", "ProgramFailed", words * 20), "me", datetime.now(UTC))
-        kept = operators_client(lambda client: client.create(event))
-        assert kept.get("message", "") == text.cut(words * 20, 1024)
-
-        merged = operators_client(
-            lambda client: client.merge_status(resources.TRAINING_JOB, cluster.namespace, "digits", {"message": words})
-        )
-        assert merged["status"]["message"] == text.whole(words)
+        keeps_a_status(operators_client, cluster.namespace, words, metrics)
+        keeps_a_version(operators_client, cluster.namespace, number, words, metrics)
+        keeps_a_pod(operators_client, cluster.namespace, number, words)
+        keeps_a_service(operators_client, cluster.namespace, words)
+        keeps_an_event(operators_client, cluster.namespace, job["metadata"]["uid"], words)
 
     check()
 

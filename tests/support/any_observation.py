@@ -1,0 +1,267 @@
+"""Whatever an operator may observe of a job or a deployment, odd things too: strategies of Hypothesis."""
+
+from fovea_api.contract import labels, names
+from fovea_api.contract.plan import INPUT_PUBLICATION, Input
+from fovea_api.contract.report import ProgressReport
+from fovea_api.v1alpha1 import JobState
+from fovea_operator.desired.deployment import revision
+from fovea_operator.reconcile.observed import ContainerRecord, DeploymentObserved, JobObserved, PodRecord
+from hypothesis import strategies as st
+from support.observations import (
+    GPU,
+    already_complete,
+    at,
+    deployment,
+    job,
+    machine,
+    observed,
+    published,
+    server_pod,
+    service_at,
+    serving,
+    version,
+    workload,
+)
+
+seconds = st.integers(0, 1000)
+moments = st.none() | seconds.map(at)
+timestamps = st.none() | seconds.map(lambda s: at(s).isoformat()) | st.sampled_from(["", "soon", "2026-11-21"])
+messages = st.sampled_from(
+    [
+        "",
+        "not JSON",
+        "{}",
+        '{"reason": "Published", "message": "m", "output": {}}',
+        '{"reason": "", "message": ""}',
+        '{"reason": "Published", "message": "m", "output": {"uri": 1, "digest": 2, "size": "x", "files": null}}',
+        '{"reason": "Published", "message": "", "output": {"uri": "s3://b/k", "digest": "x", "size": 1, "files": 1}}',
+        '{"reason": "no word 🤗", "message": "half \\ud83e, \\u0000 and \\ufffe", "metrics": {"\\udfff": 1}}',
+        '{"reason": "Published", "message": "m", "metrics_left_out": -1, "model_problem": "model.pt \\udcff"}',
+        "[" * 4000,
+        published().termination_message,
+        published(model=None).termination_message,
+        already_complete().containers[names.FETCH_CONTAINER].termination_message,
+    ]
+)
+
+container_records = st.builds(
+    ContainerRecord,
+    waiting_reason=st.sampled_from(
+        [
+            "",
+            "ContainerCreating",
+            "ImagePullBackOff",
+            "InvalidImageName",
+            "CreateContainerConfigError",
+            "CrashLoopBackOff",
+        ]
+    ),
+    waiting_message=st.sampled_from(["", "Back-off", "container has runAsNonRoot and image will run as root"]),
+    running_since=moments,
+    exit_code=st.none() | st.sampled_from([0, 1, 65, 66, 70, 75, 76, 77, 79, 127, 128, 137, 143, 255, -1]),
+    terminated_reason=st.sampled_from(["", "Error", "OOMKilled", "StartError", "Completed"]),
+    termination_message=messages,
+    started=moments,
+    finished=moments,
+    last_exit_code=st.none() | st.sampled_from([0, 1, 65, 66, 75, 77]),
+    last_message=messages,
+)
+CONTAINERS = [names.FETCH_CONTAINER, names.SYNC_CONTAINER, names.TRAINER_CONTAINER]
+
+
+@st.composite
+def pods(draw: st.DrawFn, attempt: int) -> PodRecord:
+    odd = draw(st.sampled_from([None, None, None, None, "labels", "number"]))
+    marks = labels.of_training_pod("digits", names.ROLE_CHIEF, 0, attempt)
+    if odd == "labels":
+        marks = {}
+    if odd == "number":
+        marks |= {labels.ATTEMPT: draw(st.sampled_from(["", "x", "-1", "²", "9" * 60]))}
+    name = names.training_pod("digits", names.ROLE_CHIEF, 0, attempt)
+    deleting = draw(st.booleans())
+    return PodRecord(
+        namespace="vision",
+        name=name,
+        uid=f"{name}-uid",
+        labels=marks,
+        phase=draw(st.sampled_from(["Pending", "Running", "Succeeded", "Failed", "Unknown", ""])),
+        created=at(draw(seconds)),
+        deleting=deleting,
+        deletion_deadline=draw(moments) if deleting else None,
+        told_to_end=draw(moments) if deleting else None,
+        node=draw(st.sampled_from(["", "node-1"])),
+        reason=draw(st.sampled_from(["", "Evicted", "NodeLost", "OutOfcpu"])),
+        unschedulable=draw(st.sampled_from(["", "0/1 nodes"])),
+        disrupted=draw(st.sampled_from(["", "preempted"])),
+        containers=draw(
+            st.dictionaries(st.sampled_from([*CONTAINERS, "istio-proxy", "istio-init"]), container_records)
+        ),
+        foreign=draw(st.sampled_from([(), ("istio-proxy",)])),
+        publications=draw(st.sampled_from([(), (Input("a", "s3://b/k", INPUT_PUBLICATION, "sha256:0"),)])),
+        checkpoint_from=draw(st.sampled_from(["", "s3://fovea/vision/jobs/other/other-uid"])),
+    )
+
+
+odd = st.sampled_from([None, 0, 3, -1, "many", float("nan"), float("inf"), True, 1e300, {}])
+reports = st.none() | st.builds(
+    ProgressReport,
+    step=odd,
+    steps=odd,
+    epoch=odd,
+    metrics=st.sampled_from([{}, {"loss": float("nan")}, {"loss": "low"}, {"loss": 0.5}, None, 3]),
+    checkpoint_step=odd,
+    checkpoint_digest=odd,
+    checkpoint_time=st.sampled_from(["", "soon", 3, "2026-11-21T10:00:00Z"]),
+    publishing=st.booleans(),
+    over=st.booleans(),
+)
+
+conditions = st.lists(
+    st.builds(
+        lambda kind, status, reason, since, generation: {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": "m",
+            "lastTransitionTime": since,
+            "observedGeneration": generation,
+        },
+        st.sampled_from(["Admitted", "Running", "Suspended", "Complete", "Failed", "Serving", "Progressing"]),
+        st.sampled_from(["True", "False", "Unknown"]),
+        st.sampled_from(
+            [
+                "Suspended",
+                "Started",
+                "EndingPod",
+                "Retrying",
+                "Resumed",
+                "ModelCorrupt",
+                "ProgressDeadlineExceeded",
+                "Whatever",
+            ]
+        ),
+        st.sampled_from(["2026-11-21T10:00:10Z", "", "soon"]),
+        st.none() | st.integers(0, 2),
+    ),
+    max_size=5,
+    unique_by=lambda condition: condition["type"],
+)
+
+statuses = st.fixed_dictionaries(
+    {},
+    optional={
+        "state": st.sampled_from([state.value for state in JobState]),
+        "conditions": conditions,
+        "attempts": st.dictionaries(st.sampled_from(["chief-0", "worker-1"]), st.integers(0, 6)),
+        "retries": st.integers(0, 5),
+        "nextAttemptTime": timestamps,
+        "queueTime": timestamps,
+        "startTime": timestamps,
+        "endTime": timestamps,
+        "runningSeconds": st.integers(0, 2000),
+        "modelVersion": st.just("digits-v1"),
+        "observedGeneration": st.integers(0, 2),
+        "checkpoint": st.just({"step": 3}),
+        "resolvedInputs": st.sampled_from([[], [{"name": "a", "uri": "s3://b/k", "digest": "sha256:0"}]]),
+    },
+)
+
+specs = st.fixed_dictionaries(
+    {},
+    optional={
+        "suspend": st.booleans(),
+        "cancel": st.booleans(),
+        "args": st.dictionaries(
+            st.sampled_from(["epochs", "lerning-rate", "flip"]), st.sampled_from([1, "x", True, 0.5])
+        ),
+        "inputs": st.dictionaries(
+            st.sampled_from(["a", "b"]),
+            st.sampled_from(
+                ["s3://fovea/x/y", "job://other/output", "job://digits/model", "model://digits", "model://digits/2"]
+            ),
+        ),
+        "checkpoint": st.sampled_from([{}, {"from": "job://other"}]),
+        "model": st.sampled_from([{"name": "digits"}, {"name": "digits", "deploy": True}]),
+        "pod": st.sampled_from([{}, {"serviceAccountName": "admin"}, {"priorityClassName": "system-node-critical"}]),
+        "scaleTier": st.sampled_from(["BASIC", "BASIC_GPU"]),
+        "runPolicy": st.fixed_dictionaries(
+            {},
+            optional={
+                "backoffLimit": st.integers(0, 4),
+                "maxRunningSeconds": st.integers(1, 600),
+                "maxWaitSeconds": st.integers(1, 600),
+                "cleanPodPolicy": st.sampled_from(["None", "Running", "All"]),
+                "ttlSecondsAfterFinished": st.integers(0, 600),
+            },
+        ),
+    },
+)
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> JobObserved:
+    attempts = draw(st.lists(st.integers(0, 6), unique=True, max_size=4))
+    versions = [version(n, job_uid=draw(st.sampled_from(["", "job-uid"]))) for n in draw(st.sets(st.integers(1, 4)))]
+    other = job(draw(statuses), name="other")
+    return observed(
+        job(draw(statuses), **draw(specs)),
+        *(draw(pods(attempt)) for attempt in attempts),
+        machine_types=draw(st.sampled_from([[], [machine()], [machine(), GPU]])),
+        jobs=draw(st.sampled_from([[], [other]])),
+        versions=versions,
+        deployments=draw(st.sampled_from([[], [deployment()]])),
+        refused=draw(st.sampled_from(["", "exceeded quota"])),
+        progress=draw(reports),
+        predecessors=tuple(
+            draw(pods(attempt)) for attempt in draw(st.lists(st.integers(0, 3), unique=True, max_size=2))
+        ),
+    )
+
+
+places = st.builds(
+    lambda number, revision, since: {
+        "version": number,
+        "deployment": f"digits-v{number}-{revision}",
+        "since": since,
+    },
+    st.integers(1, 4),
+    st.sampled_from(["aaaaaaaa", revision(deployment(), version(1)), revision(deployment(), version(2))]),
+    timestamps,
+)
+serving_statuses = st.fixed_dictionaries(
+    {},
+    optional={
+        "conditions": conditions,
+        "stable": places,
+        "candidate": places,
+        "failed": places,
+        "draining": st.lists(places, max_size=3),
+        "observedGeneration": st.integers(0, 2),
+    },
+)
+
+
+@st.composite
+def deployments(draw: st.DrawFn) -> DeploymentObserved:
+    named = draw(st.lists(places, max_size=4, unique_by=lambda place: place["deployment"]))
+    workloads = [
+        workload(place["deployment"], ready=draw(st.integers(0, 2)), deleting=draw(st.booleans())) for place in named
+    ]
+    records = st.dictionaries(
+        st.sampled_from([names.FETCH_MODEL_CONTAINER, names.MODEL_SERVER_CONTAINER]), container_records
+    )
+    pods_seen = [server_pod(place["deployment"], containers=draw(records)) for place in named]
+    options = st.sampled_from([{}, {"pod": {"serviceAccountName": "admin"}}])
+    spec = {"version": draw(st.sampled_from(["Latest", 1, 2, 9])), **draw(options)}
+    return serving(
+        deployment(draw(serving_statuses), generation=draw(st.integers(1, 2)), **spec),
+        *(
+            version(n, approval=draw(st.sampled_from(["Approved", "Rejected"])))
+            for n in draw(st.sets(st.integers(1, 4)))
+        ),
+        workloads=workloads,
+        pods=pods_seen,
+        service=service_at(draw(places)["deployment"]) if draw(st.booleans()) else None,
+        machine_types=draw(st.sampled_from([[], [machine()]])),
+        refused=draw(st.sampled_from(["", "exceeded quota"])),
+    )
