@@ -171,6 +171,8 @@ class Reconciler:
                 refusals.append(error)
             else:
                 return
+        # Refused down to the least: that is about something else than the words, and may be over the next time.
+        self._offences.forget(key)
         raise refusals[-1]
 
     def _tell_refused(self, key: Key, uid: str, reason: str, error: Refused) -> None:

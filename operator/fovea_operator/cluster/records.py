@@ -78,7 +78,7 @@ def _read(model: type[R], raw: Raw) -> R:
         field = ".".join(str(part) for part in first["loc"])
         raise InvalidSpec(
             f"{field}: {first['msg']} (found {str(first['input'])[:200]!r}); correct the field, "
-            f"or submit the {model.KIND} anew if the field cannot be changed"
+            f"or submit the {model.KIND} again if the field cannot be changed"
         ) from error
 
 

@@ -103,7 +103,7 @@ def lost(pod: PodRecord | None) -> Failure:
 
 def interrupted(pod: PodRecord) -> Failure:
     """Its program was told to end and ended with 0, without a word that it was done."""
-    why = f"{_disturbance(pod)}; its" if disturbed(pod) else f"pod {pod.name} was told to end; its"
+    why = f"{_disturbance(pod)}; its" if disturbed(pod) else f"pod {pod.name} was deleted; its"
     return Failure(
         JobReason.DISRUPTED,
         f"{why} program ended with 0, but without {environment.SUCCESS_MARKER} in its output it may not have been done",

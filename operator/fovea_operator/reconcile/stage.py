@@ -36,7 +36,9 @@ def of(pod: PodRecord, job: TrainingJob) -> Stage:
         state = JobState.RUNNING if trainer.running_since else JobState.PREPARING
         running = trainer.running_since is not None
         why = f" ({pod.disrupted})" if pod.disrupted else ""
-        message = f"Pod {pod.name} was told to end{why}: it saves a checkpoint, then the job goes on in a new pod."
+        message = (
+            f"Pod {pod.name} is being deleted{why}: its program saves a checkpoint, then the job goes on in a new pod."
+        )
         return Stage(state, JobReason.STOPPING, message, running=running)
     if trainer.exit_code is not None:
         message = f"The program ended with exit code {trainer.exit_code}; what it wrote is being published."

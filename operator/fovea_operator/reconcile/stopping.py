@@ -42,7 +42,7 @@ def _of(view: View, pod: PodRecord) -> str:
         return f" What still runs in pod {pod.name} at {until} is killed."
     # The kubelet does not say which of a pod's containers have ended before all have.
     return (
-        f" Pod {pod.name} was told to end at {times.text(pod.told_to_end or view.now)} and has not: container "
+        f" Pod {pod.name} is being deleted since {times.text(pod.told_to_end or view.now)} and has not ended: container "
         f"{names.TRAINER_CONTAINER} does not end at SIGTERM, or its files are still being published. What still runs at "
         f"{until} is killed. To end sooner, a program handles SIGTERM: see docs/how-to/own-program.md"
     )

@@ -264,7 +264,7 @@ TABLE: dict[str, Row] = {
             "conditions": {"Admitted": "True Accepted", "Running": "True Stopping"},
             "wakes": 630,
         },
-        "Pod digits-chief-0-0 was told to end (preempted by vip): it saves a checkpoint",
+        "Pod digits-chief-0-0 is being deleted (preempted by vip): its program saves a checkpoint",
     ),
     # success
     "success is believed with the output's digest": Row(
