@@ -18,6 +18,7 @@ from fovea_api.contract.report import (
     REPORT_TOKEN_FILE,
     ProgressAnswer,
     ProgressReport,
+    Termination,
 )
 
 from fovea_agent import log
@@ -59,11 +60,11 @@ def build_report(
     unreachable_since: datetime | None = None,
     *,
     publishing: bool = False,
-    over: bool = False,
+    last_words: str = "",
     left_out: str = "",
 ) -> ProgressReport:
     """Put it all together."""
-    built = ProgressReport(publishing=publishing, over=over, left_out=left_out)
+    built = ProgressReport(publishing=publishing, last_words=last_words, left_out=left_out)
     if unreachable_since is not None:
         built = replace(built, store_unreachable_since=f"{unreachable_since:%Y-%m-%dT%H:%M:%SZ}")
     if progress is not None:
@@ -118,7 +119,8 @@ class Reporter:
         self._http = urllib3.PoolManager(retries=False)
         self._timeout = urllib3.Timeout(connect=CONNECT, read=READ)
         self._checkpoint: Checkpointed | None = None
-        self._publishing = self._over = False
+        self._publishing = False
+        self._last_words = ""
         self._posted, self._posted_at = ProgressReport(), time.monotonic()
         self._failing = False
         self._stop = threading.Event()
@@ -132,9 +134,9 @@ class Reporter:
         """Remember that the program has ended. The kubelet says so only when the whole pod has."""
         self._publishing = True
 
-    def over(self) -> None:
-        """Remember that nothing is left to publish."""
-        self._over = True
+    def over(self, termination: Termination) -> None:
+        """Remember that nothing is left to publish, and what is said of it."""
+        self._last_words = termination.to_json()
 
     def start(self) -> None:
         """Begin, when there is somebody to report to."""
@@ -166,7 +168,7 @@ class Reporter:
             self._checkpoint,
             self._unreachable_since(),
             publishing=self._publishing,
-            over=self._over,
+            last_words=self._last_words,
             left_out=self.left_out(),
         )
 

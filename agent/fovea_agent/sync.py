@@ -126,7 +126,7 @@ class Sync:
         """Stay, when all was done before SIGTERM: a container of this kind that ends sooner is started again."""
         if self._told and not self._pod_ends.is_set():
             self.tell(termination)
-            self.reporter.over()
+            self.reporter.over(termination)
             log.info("all is done: waiting for the end of the pod", reason=termination.reason)
             self._pod_ends.wait()
         return termination

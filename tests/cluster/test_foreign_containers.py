@@ -93,17 +93,16 @@ def test_a_pod_with_a_container_that_ignores_sigterm_is_deleted_when_its_sidecar
     )
     assert "once that is done, the pod is deleted" in waiting
     assert "deletionTimestamp" not in (cluster.get("Pod", name) or {})["metadata"]
-    hears(ProgressReport(step=1, publishing=True, over=True))
+    hears(ProgressReport(step=1, publishing=True, last_words=PUBLISHED.to_json()))
+    done = cluster.job_in("digits", "SUCCEEDED")["status"]
+    assert done["output"]["digest"] == published("output").digest
+    assert "retries" not in done
     metadata = cluster.wait(
         "the pod is deleted",
         lambda: (found := (cluster.get("Pod", name) or {})["metadata"]).get("deletionTimestamp") and found,
     )
     assert metadata["deletionGracePeriodSeconds"] == 30, "nobody needs more: all is published"
-    kubelet.ended(name, 0, sync=PUBLISHED)
     kubelet.finish_deletions()
-    done = cluster.job_in("digits", "SUCCEEDED")["status"]
-    assert done["output"]["digest"] == published("output").digest
-    assert "retries" not in done
 
 
 @pytest.mark.usefixtures("mesh")

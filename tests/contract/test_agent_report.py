@@ -185,7 +185,7 @@ def test_a_sidecar_that_hears_from_the_operator_that_the_program_has_ended_publi
     pod.progress('{"step": 1}\n')
     until(operator.reports, what="a report")
     operator.answer = ProgressAnswer(program_ended=True)
-    until(lambda: operator.reports()[-1].over, what="nothing is left to publish")
+    until(lambda: operator.reports()[-1].last_words, what="nothing is left to publish")
     object_store.get(storage.manifest(storage.output(pod.job, 1)))
     assert pod.sidecar is not None
     assert pod.sidecar.poll() is None, "the kubelet would start it again"

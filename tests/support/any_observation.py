@@ -113,7 +113,7 @@ reports = st.none() | st.builds(
     checkpoint_digest=odd,
     checkpoint_time=st.sampled_from(["", "soon", 3, "2026-11-21T10:00:00Z"]),
     publishing=st.booleans(),
-    over=st.booleans(),
+    last_words=messages,
 )
 
 conditions = st.lists(

@@ -68,8 +68,8 @@ class ProgressReport:
     """How many metrics the program gave beyond those that are kept."""
     publishing: bool = False
     """Whether the program has ended and what it left is being published."""
-    over: bool = False
-    """Whether that is over, well or not, and the pod may end. The termination message says how it went."""
+    last_words: str = ""
+    """The termination message of `sync`, before it ends: nothing is left to publish, well or not, and the pod may end."""
     left_out: str = ""
     """What is not published of what the program left, and why: a sentence without a full stop, empty for nothing."""
 

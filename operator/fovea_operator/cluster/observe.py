@@ -36,6 +36,8 @@ def job(cache: Cache, routes: Routes, reports: Reports, key: Key, refused: str) 
     others = {name: cache.jobs.get(namespace, name) for name in references.jobs}
     named = cache.deployments.get(namespace, spec.model.name) if spec.model is not None else None
     pods = pods_of_job(cache, key, entry.uid)
+    progress = _progress(reports, pods)
+    published = any(map(ended, pods)) or (progress is not None and bool(progress.last_words))
     return JobObserved(
         job=entry.record,
         pods=pods,
@@ -48,8 +50,8 @@ def job(cache: Cache, routes: Routes, reports: Reports, key: Key, refused: str) 
             for version in cache.versions.group(BY_MODEL, (namespace, model))
         ),
         deployments={named.record.metadata.name: named.record} if named is not None else {},
-        highest_taken=_highest_taken(cache, namespace, spec.model.name) if spec.model and any(map(ended, pods)) else 0,
-        progress=_progress(reports, pods),
+        highest_taken=_highest_taken(cache, namespace, spec.model.name) if spec.model and published else 0,
+        progress=progress,
         refused=refused,
         predecessors=orphans(cache, key, entry.uid),
     )

@@ -1,9 +1,9 @@
 """Containers that something else added to a training pod (a service mesh, an agent): they must not keep it alive.
 
 A pod ends when all its containers have ended, and only then the kubelet tells the sidecar to publish. So the sidecar
-hears in the answers to its reports that the program has ended. Where others live on, the pod is deleted when the sidecar
-says that nothing is left to publish: a container that ignores SIGTERM costs no output then. The status says so before: it
-is the memory by which exit code 0 is believed afterwards, though the pod was told to end.
+hears in the answers to its reports that the program has ended, publishes, and reports its last words: a success is one
+then, whatever the pod does. Otherwise the pod is deleted when the sidecar has said so. The status says so before: it is the
+memory by which exit code 0 is believed afterwards, though the pod was deleted.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,8 @@ from fovea_operator.desired.pod import grace_seconds
 from fovea_operator.reconcile import cleanup, progress, report, retry, times
 from fovea_operator.reconcile.decision import Decision, Deletion
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.view import SLACK, View, ended, trainer_ended
+from fovea_operator.reconcile.view import OTHERS_PATIENCE, SLACK, View, ended, others_due, trainer_ended
 
-PATIENCE = timedelta(seconds=10)
-"""Many of them end by themselves soon after the program."""
 HEARING = timedelta(seconds=2 * REPORT_AT_LEAST_EVERY)
 """A sidecar that posts its reports has heard of the program's end by then, and has said so."""
 
@@ -31,23 +29,12 @@ def answer(pod: PodRecord) -> ProgressAnswer:
     return ProgressAnswer(program_ended=trainer_ended(pod) is not None)
 
 
-def alive(pod: PodRecord) -> tuple[str, ...]:
-    """Names of those that have not ended."""
-    return tuple(name for name in pod.foreign if pod.containers.get(name, ContainerRecord()).exit_code is None)
-
-
-def due(pod: PodRecord) -> datetime | None:
-    """When it is said that they keep the pod alive; None: not at all."""
-    finished = trainer_ended(pod)
-    return finished + PATIENCE if finished and not ended(pod) and not pod.deleting and alive(pod) else None
-
-
 def end_pod(view: View) -> Decision | None:
     """End the pod whose program has ended and in which others live on."""
     pod = view.pod
     if pod is None or ended(pod):
         return None
-    time = due(pod)
+    time = others_due(pod)
     if not view.ending_pod and (time is None or view.now < time):
         return None
     end = _end(view, pod)
@@ -82,16 +69,16 @@ def _end(view: View, pod: PodRecord) -> _End:
     if pod.deleting:
         return _End()
     said = view.observed.progress
-    if said is not None and said.over:
+    if said is not None and said.last_words:
         # Nobody needs the pod's own grace period any more.
         return _End(cleanup.deletion(pod, view.settings.cancel_grace_seconds))
     finished = view.program_ended or view.now
     if said is not None and said.publishing:
         until = finished + timedelta(seconds=grace_seconds(view.job, view.settings)) + HEARING
     elif view.settings.report_url:
-        until = finished + PATIENCE + HEARING
+        until = finished + OTHERS_PATIENCE + HEARING
     else:
-        until = finished + PATIENCE
+        until = finished + OTHERS_PATIENCE
     # One that has not heard is told by the deletion, and publishes in the pod's own grace period.
     return _End(wait=until) if view.now < until else _End(cleanup.deletion(pod))
 

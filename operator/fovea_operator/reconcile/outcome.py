@@ -15,7 +15,7 @@ from fovea_api.v1alpha1.conditions import JobReason
 
 from fovea_operator.reconcile import last_words, stage, start_problems
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.view import View, ended, trainer_ended
+from fovea_operator.reconcile.view import View, ended, others_due, trainer_ended
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,99}")
@@ -76,8 +76,22 @@ def of_attempt(view: View) -> Success | Failure | None:
     """How the current attempt's pod ended; None while it has not, or is not there."""
     if view.pod is None:
         return None
+    if found := _by_last_words(view, view.pod):
+        return found
     # A deletion that came after the program's end says nothing of the program.
     return of(replace(view.pod, deleting=False, disrupted="", reason="") if view.ending_pod else view.pod)
+
+
+def _by_last_words(view: View, pod: PodRecord) -> Success | Failure | None:
+    """How a pod ends that containers of others keep alive, by its sidecar's last words; None where an attempt may follow it."""
+    said, time = view.observed.progress, others_due(pod)
+    held_up = view.ending_pod or (time is not None and view.now >= time and not view.stopping and not disturbed(pod))
+    if ended(pod) or not held_up or trainer_ended(pod) is None or said is None or not said.last_words:
+        return None
+    sync = ContainerRecord(exit_code=exit_codes.OK, termination_message=str(said.last_words))
+    containers = {**pod.containers, names.SYNC_CONTAINER: sync}
+    found = of(replace(pod, phase="Failed", deleting=False, disrupted="", reason="", containers=containers))
+    return None if isinstance(found, Failure) and found.retryable else found
 
 
 def never(pod: PodRecord, job: TrainingJob) -> Failure | None:

@@ -33,12 +33,16 @@ def of(pod: PodRecord, job: TrainingJob) -> Stage:
     """The stage of a live pod of a job."""
     trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
     if pod.deleting:
-        state = JobState.RUNNING if trainer.running_since else JobState.PREPARING
-        running = trainer.running_since is not None
+        running = trainer.running_since is not None or trainer.exit_code is not None
+        state = JobState.RUNNING if running else JobState.PREPARING
         why = f" ({pod.disrupted})" if pod.disrupted else ""
         message = (
             f"Pod {pod.name} is being deleted{why}: its program saves a checkpoint, then the job goes on in a new pod."
         )
+        if trainer.exit_code is not None:
+            message = (
+                f"Pod {pod.name} is being deleted{why}: its program has ended, and what it wrote is being published."
+            )
         return Stage(state, JobReason.STOPPING, message, running=running)
     if trainer.exit_code is not None:
         message = f"The program ended with exit code {trainer.exit_code}; what it wrote is being published."

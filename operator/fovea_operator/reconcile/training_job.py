@@ -9,7 +9,7 @@ The phases, in order; the first that has an answer decides:
 5. suspended        spec.suspend: the pod saves a checkpoint and ends
 6. ran too long     runPolicy.maxRunningSeconds over all attempts
 7. failed attempt   the next attempt is written to the status, or the job is FAILED
-8. ending pod       the program has ended and others' containers live on: the pod is told to end
+8. ending pod       the program has ended and others' containers live on: the pod is deleted once all is published
 9. live pod         QUEUED, PREPARING or RUNNING, as the pod says
 10. next pod        back-off, machine type, inputs, pods of a deleted namesake, and then the pod
 """
@@ -51,7 +51,7 @@ from fovea_operator.reconcile.decision import Child, Decision, Write
 from fovea_operator.reconcile.inputs import Unresolved
 from fovea_operator.reconcile.observed import JobObserved, PodRecord
 from fovea_operator.reconcile.outcome import Success
-from fovea_operator.reconcile.view import CHIEF, SLACK, View, is_over
+from fovea_operator.reconcile.view import CHIEF, SLACK, View, is_over, others_due
 from fovea_operator.settings import Settings
 
 QUIET = timedelta(seconds=2)
@@ -239,7 +239,7 @@ def _live_pod(view: View) -> Decision | None:
         deadlines.running_deadline(view),
         deadlines.waiting_deadline(view, where.waiting_since) if where.waiting else None,
         pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
-        foreign.due(pod),
+        others_due(pod),
         stopping.wake(view, [pod]),
     )
     if told > view.now:

@@ -12,13 +12,16 @@ from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 
 from fovea_operator.desired.pod import Member
 from fovea_operator.reconcile import conditions, times
-from fovea_operator.reconcile.observed import JobObserved, PodRecord
+from fovea_operator.reconcile.observed import ContainerRecord, JobObserved, PodRecord
 from fovea_operator.settings import Settings
 
 CHIEF = Member()
 ENDED_PHASES = ("Succeeded", "Failed")
 SLACK = timedelta(seconds=30)
 """A pod that is still there so long after its grace period is on a node that is lost."""
+
+OTHERS_PATIENCE = timedelta(seconds=10)
+"""Many containers of others end by themselves soon after the program."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,18 @@ def trainer_ended(pod: PodRecord) -> datetime | None:
     """When its program ended."""
     record = pod.containers.get(names.TRAINER_CONTAINER)
     return record.finished if record else None
+
+
+def others_alive(pod: PodRecord) -> tuple[str, ...]:
+    """Names of the containers that something else added and that have not ended."""
+    return tuple(name for name in pod.foreign if pod.containers.get(name, ContainerRecord()).exit_code is None)
+
+
+def others_due(pod: PodRecord) -> datetime | None:
+    """When those are held to keep the pod alive, since its program has ended; None: they do not."""
+    finished = trainer_ended(pod)
+    alive = finished and not ended(pod) and not pod.deleting and others_alive(pod)
+    return finished + OTHERS_PATIENCE if finished and alive else None
 
 
 def is_over(status: TrainingJobStatus) -> bool:

@@ -31,7 +31,7 @@ class Sidecar:
 
     def waits(self) -> None:
         """It has done all and waits for the end of the pod."""
-        until(lambda: self.pod.sync.reporter.current().over, what="nothing is left to publish")
+        until(lambda: self.pod.sync.reporter.current().last_words, what="nothing is left to publish")
         assert self._thread.is_alive(), "the kubelet would start it again"
 
     def sigterm(self) -> Termination | Exception | None:
@@ -55,6 +55,7 @@ def test_all_is_published_and_said_before_the_pod_begins_to_end(pod: Pod) -> Non
     sidecar.waits()
     assert storage.manifest(storage.output(pod.sync.job, 1)) in pod.store.content
     assert sidecar.words[-1].reason == report.REASON_PUBLISHED
+    assert Termination.from_json(pod.sync.reporter.current().last_words) == sidecar.words[-1]
     assert sidecar.sigterm() == sidecar.words[-1]
 
 
@@ -89,7 +90,7 @@ def test_a_sidecar_that_heard_sigterm_first_does_not_wait(pod: Pod) -> None:
     pod.sync.trainer_ended(60)
     pod.sync.told(60)
     assert pod.sync.run().reason == report.REASON_PUBLISHED
-    assert not pod.sync.reporter.current().over
+    assert not pod.sync.reporter.current().last_words
 
 
 def test_the_sidecar_of_a_pod_that_publishes_nothing_waits_as_well(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from support.observations import SETTINGS, after, at, ended, job, observed, pod,
 
 MESH = "istio-proxy"
 PUBLISHING = ProgressReport(publishing=True)
-OVER = ProgressReport(publishing=True, over=True)
+OVER = ProgressReport(publishing=True, last_words=published().termination_message)
+FAILED = ProgressReport(publishing=True, last_words=Termination("GracePeriodExceeded", "the time is over").to_json())
 ALIVE = ContainerRecord(running_since=at(9))
 CRASHED = ContainerRecord(exit_code=1, terminated_reason="Error", finished=at(12))
 
@@ -46,12 +47,11 @@ def life(
 
 
 def test_a_program_that_ended_while_a_container_of_a_mesh_lives_on_has_its_pod_ended_and_succeeds() -> None:
-    first, waiting, told, ending, done = life(
+    first, early, waiting, done = life(
         (72, lives_on()),
+        (75, lives_on(), OVER),
         (80, lives_on(), PUBLISHING),
         (90, lives_on(), OVER),
-        (95, lives_on(deleting=True, deletion_deadline=at(120)), OVER),
-        (105, gone()),
         model={"name": "digits"},
     )
     assert (first["state"], first["deletes"]) == ("RUNNING", [])
@@ -59,9 +59,46 @@ def test_a_program_that_ended_while_a_container_of_a_mesh_lives_on_has_its_pod_e
     assert (waiting["state"], waiting["deletes"]) == ("RUNNING", [])
     assert waiting["conditions"]["Running"] == "True EndingPod"
     assert "Fovea did not add container istio-proxy to pod digits-chief-0-0" in waiting["message"]
+    assert (early["state"], early["deletes"]) == ("RUNNING", []), "the container may end by itself, and its pod with it"
+    assert (done["state"], done["creates"], done["deletes"]) == ("SUCCEEDED", ["digits-v1"], ["digits-chief-0-0"])
+
+
+def test_a_failure_that_is_tried_again_waits_for_the_end_of_the_pod() -> None:
+    told, done = life(
+        (90, lives_on(), FAILED), (95, gone(sync=ContainerRecord(exit_code=75, termination_message=FAILED.last_words)))
+    )
     assert (told["state"], told["deletes"]) == ("RUNNING", ["digits-chief-0-0"])
-    assert (ending["deletes"], ending["conditions"]["Running"]) == ([], "True EndingPod")
-    assert (done["state"], done["creates"]) == ("SUCCEEDED", ["digits-v1"])
+    assert done["state"] == "QUEUED"
+
+
+def test_a_failure_for_good_is_one_when_the_sidecar_has_said_its_last_words() -> None:
+    [done] = life((90, lives_on(1), OVER))
+    assert (done["state"], done["deletes"]) == ("FAILED", ["digits-chief-0-0"])
+
+
+@pytest.mark.parametrize(
+    "words", ["", "not JSON", "{}", '{"reason": "Published", "message": "m", "output": {"uri": 1}}']
+)
+def test_last_words_without_a_digest_are_no_success(words: str) -> None:
+    seen = observed(job(RUNNING), lives_on(), progress=ProgressReport(publishing=True, last_words=words))
+    assert summary(decide(seen, 90))["state"] == "RUNNING"
+
+
+def test_last_words_of_a_pod_that_others_deleted_wait_for_its_end() -> None:
+    seen = observed(job(RUNNING), lives_on(deleting=True, deletion_deadline=at(690)), progress=OVER)
+    decision = decide(seen, 95)
+    assert summary(decision)["state"] == "RUNNING"
+    assert "its program has ended, and what it wrote is being published" in (decision.status or {})["message"]
+
+
+def test_last_words_that_come_after_the_deletion_of_a_sidecar_that_had_not_heard_count() -> None:
+    found = life((140, lives_on()), (200, lives_on(deleting=True, deletion_deadline=at(740)), OVER))
+    assert [each["state"] for each in found] == ["RUNNING", "SUCCEEDED"]
+
+
+def test_a_cancel_that_has_begun_is_not_taken_back_by_last_words() -> None:
+    found = life((90, lives_on(), PUBLISHING), (95, lives_on(), OVER), cancel=True)
+    assert [each["state"] for each in found] == ["CANCELLING", "CANCELLING"]
 
 
 def test_the_sidecar_hears_in_the_answers_to_its_reports_that_the_program_has_ended() -> None:
@@ -88,7 +125,7 @@ def test_a_job_with_its_own_time_to_publish_has_its_pod_deleted_when_that_is_ove
 
 
 def test_a_pod_in_which_all_is_published_ends_soon_whatever_its_containers_do_at_sigterm() -> None:
-    [deletion] = decide(observed(job(RUNNING), lives_on(), progress=OVER), 90).deletions
+    [deletion] = decide(observed(job(RUNNING), lives_on(), progress=FAILED), 90).deletions
     assert deletion.grace_seconds == SETTINGS.cancel_grace_seconds
 
 
