@@ -3,7 +3,9 @@
 One that cannot be published is named and left out: it stops neither another one nor anything else.
 """
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -11,16 +13,56 @@ from fovea_api.contract import environment, storage
 from fovea_api.contract.plan import TrainingPlan
 
 from fovea_agent import log
-from fovea_agent.checkpoints import Local, Stillness, survey, to_publish
+from fovea_agent.checkpoints import Local, Stillness, last_change, survey, to_publish, was_renamed
 from fovea_agent.errors import AgentError, Conflict, Vanished, VolumeProblem
-from fovea_agent.folder import Folder
+from fovea_agent.folder import Folder, Stat
 from fovea_agent.left_out import LeftOut
+from fovea_agent.proof import doubt, is_unproven, prove, unproven_numbers
 from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, publish
 from fovea_agent.report import Checkpointed, Reporter
 from fovea_agent.restore import Resumed, published_numbers, read_manifest
 from fovea_agent.sending import Known, Sending
-from fovea_agent.settings import SETTLE, WorkVolume
+from fovea_agent.settings import POLL, SETTLE, WorkVolume
+
+LONG_STILL = 12
+"""Times as long as before it is published a checkpoint must stay the same to be known to be whole: no pause within the
+writing of one lasts a minute."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The files of a checkpoint on the volume, and whether it got its name after they were written."""
+
+    stats: Mapping[str, Stat]
+    renamed: bool
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A checkpoint to be published."""
+
+    local: Local
+    proven: bool = False
+    """Whether it is known to be whole."""
+    again: bool = False
+    """Whether it was published before, and written to since."""
+    renamed: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the volume: all steps, those that are watched, and those that are ready to be published."""
+
+    steps: Collection[int]
+    states: Mapping[int, State | None]
+    ready: dict[int, Ready] = field(default_factory=dict)
+
+    def went_on_after(self, step: int, stats: Mapping[str, Stat]) -> bool:
+        """Whether the program wrote to another checkpoint after it had written these files of this one: it was done with them."""
+        then = last_change(stats)
+        others = (state for other, state in self.states.items() if other != step and state is not None)
+        return any(last_change(state.stats) > then for state in others)
 
 
 @dataclass
@@ -34,16 +76,23 @@ class Checkpoints:
     left_out: LeftOut
     settle: float = SETTLE
     """Seconds for which a checkpoint that does not appear by rename must have stayed the same."""
+    poll: float = POLL
+    """Seconds for which one look at the folder answers `wait`."""
     _settled: set[int] = field(default_factory=set)
     """Steps of this job that have a checkpoint in the store."""
+    _unproven: set[int] = field(default_factory=set)
+    """Those of them that may be torn."""
     _failed: set[int] = field(default_factory=set)
     """Steps that could not be published when they were last tried: they are tried again, and nothing waits for them."""
     _given: set[int] = field(default_factory=set)
     """The step that another job's checkpoint was restored to: not ours to publish, nor to compare with ours."""
+    _resumed: Resumed | None = None
 
     def __post_init__(self) -> None:
         self.job = storage.job(self.plan.namespace, self.plan.job, self.plan.uid)
-        self._still = Stillness(self.settle)
+        self._still = Stillness()
+        self._lock = threading.Lock()
+        self._waits, self._waits_until = False, 0.0
 
     @property
     def newest(self) -> int | None:
@@ -51,7 +100,7 @@ class Checkpoints:
         return max(self._settled, default=None)
 
     def withdraw_passed_over(self) -> None:
-        """Delete the manifests that `fetch` found not to verify: their steps are free again, for this attempt's own.
+        """Delete the manifests of what `fetch` passed over: their steps are free again, for this attempt's own.
 
         The payload stays; it is pruned with its contemporaries.
         """
@@ -59,92 +108,156 @@ class Checkpoints:
         if resumed is None or not resumed.passed_over:
             return
         for step in resumed.passed_over:
-            self._withdraw(step, "this checkpoint did not verify")
+            prefix = storage.checkpoint(self.job, step)
+            key = storage.manifest(prefix)
+            self.sending.store.remove([key])
+            prove(self.sending.store, prefix)  # what takes its place is not torn because of it
+            log.warning("withdrawn: this checkpoint was passed over", step=step, manifest=key)
         # Before anything is published: a sidecar that is started again must not withdraw what this one put there.
         replace(resumed, passed_over=()).write(self.work.restored)
-
-    def _withdraw(self, step: int, why: str) -> None:
-        key = storage.manifest(storage.checkpoint(self.job, step))
-        self.sending.store.remove([key])
-        self._settled.discard(step)
-        log.warning(f"withdrawn: {why}", step=step, manifest=key)
 
     def find_published(self) -> None:
         """What is published already: of earlier attempts, or of this one before the sidecar was restarted."""
         store, parent = self.sending.store, storage.checkpoints(self.job)
         published = published_numbers(store, parent)
         self._settled.update(published)
-        resumed = Resumed.read(self.work.restored)
-        if resumed is not None and resumed.step not in published:
-            self._given.add(resumed.step)
+        self._unproven = unproven_numbers(store, parent, published)
+        self._resumed = Resumed.read(self.work.restored)
+        restored = self._resumed.step if self._resumed is not None else None
+        if restored is not None and restored not in published:
+            self._given.add(restored)
+        for step in self._unproven - {restored}:
+            self._still.take(step, {})  # of this sidecar before it was restarted: it may have been written to since
         if published:
             newest = max(published)
             digest = read_manifest(store, storage.checkpoint(self.job, newest)).digest
             self.reporter.checkpointed(Checkpointed(newest, digest, _rfc3339(published[newest].modified)))
 
-    def waiting(self, *, ended: bool = False) -> dict[int, Local]:
-        """Checkpoints on the volume that are finished, by step; `ended`: nobody writes to them any more."""
-        found = survey(self.work.directory(environment.CHECKPOINT_DIR))
-        for name, why in found.ignored.items():
-            self.left_out.put(self._path(name), why)
-        return {step: local for step, local in found.steps.items() if self._is_finished(local, ended)}
-
     def wait(self) -> bool:
-        """Whether one is to be published that the last round did not fail to publish."""
-        candidates = self.waiting().keys() - self._given - self._failed
-        return bool(to_publish(candidates, self._settled, self.plan.checkpoint_keep))
+        """Whether one is to be published that the last round did not fail to publish. For any thread, at any rate."""
+        with self._lock:
+            if time.monotonic() >= self._waits_until:
+                candidates = self._look().ready.keys() - self._given - self._failed
+                self._waits = bool(to_publish(candidates, self._settled, self.plan.checkpoint_keep, self._unproven))
+                self._waits_until = time.monotonic() + self.poll
+            return self._waits
 
-    def _is_finished(self, local: Local, ended: bool) -> bool:
-        if local.whole or ended or local.step in self._settled:
-            return True
-        try:
-            return self._still.is_still(local.step, self._folder(local).listing().stats)
-        except VolumeProblem:
-            return False
+    def publish(self, *, ended: bool = False, finished: bool = False, pause: Callable[[], None] = lambda: None) -> None:
+        """Publish what has appeared, newest first, and prune. Looks again after each: the trainer goes on meanwhile.
 
-    def publish(self, *, ended: bool = False, pause: Callable[[], None] = lambda: None) -> None:
-        """Publish what has appeared, newest first, and prune. Looks anew after each: the trainer goes on meanwhile.
-
-        `pause` raises Postponed when something else comes first.
+        `ended`: nobody writes to them any more. `finished`: nor was the program killed while it did. `pause` raises
+        Postponed when something else comes first.
         """
         tried = set(self._given)
-        self._take_back()
+        self._waits_until = 0.0
         while True:
-            local = self.waiting(ended=ended)
-            steps = to_publish(local.keys() - tried, self._settled, self.plan.checkpoint_keep)
+            look = self._look(ended=ended, finished=finished)
+            self._prove(look, ended=ended, finished=finished)
+            unproven = self._unproven | {step for step, ready in look.ready.items() if not ready.proven}
+            settled = self._settled - {step for step, ready in look.ready.items() if ready.again}
+            steps = to_publish(look.ready.keys() - tried, settled, self.plan.checkpoint_keep, unproven)
             if not steps:
                 return
             tried.add(steps[0])
-            if self._publish(local[steps[0]], pause):
+            if self._publish(look.ready[steps[0]], pause):
                 self._failed.discard(steps[0])
                 self.prune()
             else:
                 self._failed.add(steps[0])
 
-    def _take_back(self) -> None:
-        """Withdraw what was taken for finished and was written to afterwards; it is published again."""
-        for step, local in survey(self.work.directory(environment.CHECKPOINT_DIR)).steps.items():
-            if local.whole or step not in self._settled:
-                continue
-            try:
-                stats = self._folder(local).listing().stats
-            except VolumeProblem:
-                continue
-            if self._still.was_written_to(step, stats):
-                self._withdraw(step, "the program wrote to this checkpoint after it was published")
+    def _look(self, *, ended: bool = False, finished: bool = False) -> "Look":
+        """What is on the volume, and what of it is ready to be published."""
+        found = survey(self.work.directory(environment.CHECKPOINT_DIR))
+        for name, why in found.ignored.items():
+            self.left_out.put(self._path(name), why)
+        watched = {
+            s: local for s, local in found.steps.items() if s not in self._settled or self._still.taken(s) is not None
+        }
+        look = Look(found.steps.keys(), {step: self._state(local) for step, local in watched.items()})
+        for step, local in watched.items():
+            ready = self._ready(local, look, ended=ended, finished=finished)
+            if ready is not None:
+                look.ready[step] = ready
+        return look
 
-    def _publish(self, local: Local, pause: Callable[[], None]) -> bool:
-        step, subject = local.step, self._path(", ".join(local.names))
+    def _ready(self, local: Local, look: "Look", *, ended: bool, finished: bool) -> "Ready | None":
+        """Whether a checkpoint is to be published, and what is known of it; None while it may still be written to."""
+        step, state = local.step, look.states[local.step]
+        again = step in self._settled
+        if state is None:  # publishing says what is wrong with it
+            return None if again else Ready(local)
+        if again and not self._still.was_written_to(step, state.stats):
+            return None
+        # Once the program has ended everything stays the same, which shows nothing any more.
+        still = -1.0 if ended else self._still.still_for(step, state.stats)
+        renamed = state.renamed and not again
+        proven = finished or renamed or look.went_on_after(step, state.stats) or still >= self.settle * LONG_STILL
+        if not (proven or ended or still >= self.settle):
+            return None
+        if again and not proven and step not in self._unproven:
+            return None  # what may be torn takes no whole one's place
+        return Ready(local, proven=proven, again=again, renamed=renamed)
+
+    def _state(self, local: Local) -> "State | None":
+        """What a checkpoint consists of; None when that cannot be read."""
+        folder = self._folder(local)
+        try:
+            stats = folder.listing().stats
+            top = folder.root / folder.relative / ("" if local.plain else local.names[0])
+            return State(stats, local.folder and was_renamed(top.lstat(), stats))
+        except (VolumeProblem, OSError):
+            return None
+
+    def _prove(self, look: "Look", *, ended: bool, finished: bool) -> None:
+        """Say of published checkpoints that they are whole, once something shows it."""
+        for step in sorted(self._unproven):
+            taken, state = self._still.taken(step), look.states.get(step)
+            if taken is None:
+                proven = self._resumed is not None and step == self._resumed.step and self._made_a_step(look.steps)
+            elif not taken or (state is not None and self._still.was_written_to(step, state.stats)):
+                continue
+            else:
+                proven = look.went_on_after(step, taken)
+                if state is not None and not ended:
+                    proven |= self._still.still_for(step, state.stats) >= self.settle * LONG_STILL
+            if proven or finished:
+                prove(self.sending.store, storage.checkpoint(self.job, step))
+                self._unproven.discard(step)
+                self.prune()
+
+    def _made_a_step(self, steps: Collection[int]) -> bool:
+        """Whether the program has gone on from the checkpoint that was restored."""
+        restored = self._resumed.step if self._resumed is not None else None
+        return any(step != restored for step in steps) or self.reporter.step() not in (None, 0, restored)
+
+    def doubt(self) -> None:
+        """The program has ended: if it began with a checkpoint that may be torn and made no step, say so to the next attempt."""
+        resumed = self._resumed
+        if resumed is None or not resumed.unproven or self._made_a_step(self._look().steps):
+            return
+        try:
+            doubt(self.sending.store, self.job, resumed.digest)
+        except AgentError as error:
+            log.warning(
+                "the next attempt will begin with this checkpoint again", step=resumed.step, error=error.message
+            )
+
+    def _publish(self, ready: "Ready", pause: Callable[[], None]) -> bool:
+        local, step = ready.local, ready.local.step
+        prefix, subject = storage.checkpoint(self.job, step), self._path(", ".join(local.names))
         publication = Publication(
-            storage.checkpoint(self.job, step),
+            prefix,
             str(self.plan.attempt),
             self.plan.attempt,
             step=step,
-            named=local.names != (str(step),) or not local.whole,
+            named=not local.plain,
+            replaces=ready.again,
         )
         sending = replace(self.sending, pause=pause, known=Known())
         try:
             with self._folder(local).held() as held:  # the trainer may remove it while it is on its way
+                if not ready.proven and sending.store.find(storage.manifest(prefix)) is None:
+                    sending.store.put_if_absent(storage.unproven(prefix), b"")
                 published = publish(sending, held, publication)
                 stats = held.listing().stats
         except Vanished as error:
@@ -158,14 +271,27 @@ class Checkpoints:
             # An earlier attempt came as far; its checkpoint is as good as ours, and there is only one per step.
             log.warning("checkpoint not published: this step has one", step=step, error=error.message)
             self._settled.add(step)
+            self._still.forget(step)
             return False
         self.left_out.forget(subject)
-        if not local.whole:
-            self._still.take(step, stats)
-        if step > max(self._settled, default=-1):
+        self._published(ready, stats)
+        if step >= max(self._settled, default=-1):
             self.reporter.checkpointed(Checkpointed(step, published.digest, _rfc3339(datetime.now(UTC))))
         self._settled.add(step)
         return True
+
+    def _published(self, ready: "Ready", stats: Mapping[str, Stat]) -> None:
+        """Remember what is known of a checkpoint that is in the store now."""
+        store, step = self.sending.store, ready.local.step
+        prefix = storage.checkpoint(self.job, step)
+        if not (ready.renamed and ready.local.plain):  # those that are as Fovea asks for them are finished with
+            self._still.take(step, stats)
+        if not ready.proven:
+            self._unproven.update({step} if is_unproven(store, prefix) else ())
+            return
+        if not ready.renamed:
+            prove(store, prefix)
+        self._unproven.discard(step)
 
     def prune(self) -> None:
         """Delete published checkpoints beyond the plan's number: manifest first, so that no reader starts on one."""
@@ -178,7 +304,7 @@ class Checkpoints:
 
     def _folder(self, local: Local) -> Folder:
         relative = self.work.relative(environment.CHECKPOINT_DIR)
-        if local.whole:
+        if local.plain:
             return Folder(self.work.root, f"{relative}/{local.step}")
         return Folder(self.work.root, relative, local.names)
 

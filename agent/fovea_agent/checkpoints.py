@@ -19,8 +19,13 @@ class Local:
 
     step: int
     names: tuple[str, ...]
-    whole: bool
-    """Whether it is whole since it is there: a folder named by nothing but its step appears by rename."""
+    folder: bool
+    """Whether it is one folder."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a folder named by nothing but its step, as Fovea's own are."""
+        return self.folder and self.names == (str(self.step),)
 
 
 @dataclass(frozen=True)
@@ -91,30 +96,51 @@ def _unusable(entry: os.DirEntry[str]) -> str:
 
 def _local(step: int, entries: list[os.DirEntry[str]]) -> Local:
     names = tuple(entry.name for entry in entries)
-    return Local(step, names, names == (str(step),) and entries[0].is_dir())
+    return Local(step, names, len(entries) == 1 and entries[0].is_dir())
+
+
+def was_renamed(folder: os.stat_result, stats: Mapping[str, Stat]) -> bool:
+    """Whether a folder got its name after all that is in it was written: then it is whole since it is there.
+
+    A rename changes the folder's ctime and not its mtime; whatever is written to or made in it changes a ctime to a later
+    one. Within one tick of the clock (some milliseconds) the two cannot be told apart, which counts as written in place.
+    """
+    return folder.st_ctime_ns > folder.st_mtime_ns and folder.st_ctime_ns >= last_change(stats)
+
+
+def last_change(stats: Mapping[str, Stat]) -> int:
+    """When something was last written to one of these files, in nanoseconds; 0 without files."""
+    return max((stat.changed for stat in stats.values()), default=0)
 
 
 class Stillness:
     """Tells when a checkpoint that was written in its place is no longer written to, as nothing else says so."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`seconds`: for how long its files must have stayed the same."""
-        self._seconds, self._clock = seconds, clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._seen: dict[int, tuple[Mapping[str, Stat], float]] = {}
         self._taken: dict[int, Mapping[str, Stat]] = {}
 
-    def is_still(self, step: int, stats: Mapping[str, Stat]) -> bool:
-        """Whether nothing changed since an earlier look, long enough ago."""
+    def still_for(self, step: int, stats: Mapping[str, Stat]) -> float:
+        """For how many seconds nothing has changed; less than 0 at the first look, and when something has."""
         now = self._clock()
         seen, since = self._seen.get(step, (None, now))
         if seen != stats:
             self._seen[step] = (dict(stats), now)
-            return False
-        return now - since >= self._seconds
+            return -1.0
+        return now - since
 
     def take(self, step: int, stats: Mapping[str, Stat]) -> None:
         """The checkpoint is published as it is."""
         self._taken[step] = dict(stats)
+
+    def taken(self, step: int) -> Mapping[str, Stat] | None:
+        """What the checkpoint was when it was published; None for one that was not."""
+        return self._taken.get(step)
+
+    def forget(self, step: int) -> None:
+        """The checkpoint is another attempt's: it is watched no more."""
+        self._taken.pop(step, None)
 
     def was_written_to(self, step: int, stats: Mapping[str, Stat]) -> bool:
         """Whether a checkpoint was taken too early. One of which files go away is being removed: that is none."""
@@ -122,14 +148,18 @@ class Stillness:
         return taken is not None and taken != stats and taken.keys() <= stats.keys()
 
 
-def to_publish(local: Collection[int], settled: Collection[int], keep: int) -> list[int]:
+def to_publish(
+    local: Collection[int], settled: Collection[int], keep: int, unproven: Collection[int] = ()
+) -> list[int]:
     """Steps to publish, newest first, because after an outage the newest is worth most.
 
     Only those that belong to the newest `keep` of all: publishing others would be followed by pruning them.
-    `settled` are published, or not to be published.
+    `settled` are published, or not to be published. What is `unproven` takes no other's place.
     """
-    newest = sorted({*local, *settled}, reverse=True)[: max(1, keep)]
-    return [step for step in newest if step in local and step not in settled]
+    every = {*local, *settled}
+    kept = sorted(every.difference(unproven), reverse=True)[: max(1, keep)]
+    oldest = kept[-1] if len(kept) == max(1, keep) else min(every, default=0)
+    return sorted((step for step in local if step >= oldest and step not in settled), reverse=True)
 
 
 def to_prune(published: Collection[int], present: Collection[int], keep: int) -> list[int]:

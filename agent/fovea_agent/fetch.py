@@ -1,6 +1,6 @@
 """What a training pod needs before its trainer starts: `fovea-agent fetch`, the init container."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from fovea_api.contract import environment, exit_codes, report, saved_model, storage
@@ -14,6 +14,7 @@ from fovea_agent.evaluation import metrics_of, too_large
 from fovea_agent.fence import raise_fence
 from fovea_agent.inputs import Inputs
 from fovea_agent.leavings import Leavings
+from fovea_agent.proof import doubted, is_unproven
 from fovea_agent.publish import describe
 from fovea_agent.restore import Restored, Resumed, newest_first, published_numbers, read_manifest, restore_newest
 from fovea_agent.settings import DEFAULT_TRANSFERS, WorkVolume
@@ -111,19 +112,25 @@ class Fetch:
 
     def restore_checkpoint(self) -> tuple[Restored | None, str]:
         """The newest valid checkpoint of this job, else of the job it continues; and a sentence about it."""
-        own = self._newest(self.store, storage.checkpoints(self.job))
+        parent = storage.checkpoints(self.job)
+        doubts = doubted(self.store, parent, [(self.store, self.job)])
+        own = self._newest(self.store, parent, doubts)
         if own is not None:
-            self._remember(own, own.passed_over)
-            return own, f"resumed from this job's checkpoint {own.number}{_passed_over(own)}"
+            self._remember(self.store, parent, own, own.passed_over)
+            return own, f"resumed from this job's checkpoint {own.number}{_passed_over(own.passed_over)}"
         if not self.plan.checkpoint_from:
-            return None, "started from the beginning"
+            if doubts:
+                Resumed(None, "", tuple(doubts)).write(self.work.restored)
+            return None, f"started from the beginning{_passed_over(doubts)}"
         begin = Leavings(self.plan, self.store).checkpoints()
         try:
             location = storage.Location.parse(begin)
             source = self.store.at(location.bucket)
         except ValueError as error:
             raise Misconfigured(f"spec.checkpoint.from, {begin!r}: {error}") from error
-        other = self._newest(source, storage.checkpoints(location.key))
+        parent = storage.checkpoints(location.key)
+        others = doubted(source, parent, [(source, location.key), (self.store, self.job)])
+        other = self._newest(source, parent, others) or self._newest(source, parent, {})
         if other is None:
             raise Missing(
                 f"no checkpoint is at {begin}: that job never existed, it published none, or its data was deleted; "
@@ -131,13 +138,13 @@ class Fetch:
                 reason="CheckpointMissing",
             )
         # What was passed over there is another job's, and that job's to replace.
-        self._remember(other, ())
-        return other, f"continues from checkpoint {other.number} of {begin}{_passed_over(other)}"
+        self._remember(source, parent, other, doubts)
+        return other, f"continues from checkpoint {other.number} of {begin}{_passed_over(other.passed_over)}"
 
-    def _newest(self, store: Store, parent: str) -> Restored | None:
+    def _newest(self, store: Store, parent: str, doubts: Mapping[int, str]) -> Restored | None:
         folder = self.work.directory(environment.CHECKPOINT_DIR)
         try:
-            return restore_newest(store, parent, folder, self.work.staging, self.transfers)
+            return restore_newest(store, parent, folder, self.work.staging, self.transfers, doubted=doubts)
         except Corrupt as error:
             raise Corrupt(
                 f"{error.message}; delete {storage.Location(store.bucket, parent)} to start from the beginning",
@@ -149,8 +156,10 @@ class Fetch:
                 f"instead, delete it: {storage.Location(store.bucket, parent)}/<step>"
             ) from error
 
-    def _remember(self, restored: Restored, passed_over: Collection[int]) -> None:
-        Resumed(restored.number, restored.manifest.digest, tuple(passed_over)).write(self.work.restored)
+    def _remember(self, store: Store, parent: str, restored: Restored, passed_over: Collection[int]) -> None:
+        unproven = is_unproven(store, f"{parent}/{restored.number}")
+        resumed = Resumed(restored.number, restored.manifest.digest, tuple(passed_over), unproven)
+        resumed.write(self.work.restored)
 
     def restore_cache(self) -> None:
         """The newest generation of the job's cache, if it has one; a cache that does not verify is an empty one."""
@@ -170,8 +179,7 @@ class Fetch:
             item.rename(target / item.name)
 
 
-def _passed_over(restored: Restored) -> str:
-    if not restored.passed_over:
+def _passed_over(steps: Mapping[int, str]) -> str:
+    if not steps:
         return ""
-    steps = ", ".join(map(str, restored.passed_over))
-    return f" (passed over {steps}, which does not verify: {'; '.join(restored.passed_over.values())})"
+    return f" (passed over {', '.join(map(str, steps))}: {'; '.join(steps.values())})"

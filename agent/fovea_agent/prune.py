@@ -5,6 +5,7 @@ from fovea_api.contract import storage
 from fovea_agent import log
 from fovea_agent.checkpoints import to_prune
 from fovea_agent.errors import Corrupt, Missing, TooNew
+from fovea_agent.proof import unproven_numbers
 from fovea_agent.restore import published_numbers, read_manifest, stored_numbers
 from fovea_agent.store import Store
 
@@ -12,11 +13,14 @@ from fovea_agent.store import Store
 def prune(store: Store, parent: str, keep: int) -> None:
     """Delete the publications `<parent>/<number>` that are older than the newest `keep`, and what lies between them.
 
+    Checkpoints that may be torn do not count: nothing goes because of them.
+
     The manifest goes first, so that no reader starts on one. One in a format that is not known here stays as it is: how
     its objects hang together with others is not known either.
     """
     published = published_numbers(store, parent)
-    for number in to_prune(published, stored_numbers(store, parent), keep):
+    unproven = unproven_numbers(store, parent, published)
+    for number in to_prune(published.keys() - unproven, stored_numbers(store, parent), keep):
         prefix = f"{parent}/{number}"
         manifest = storage.manifest(prefix)
         if number in published:

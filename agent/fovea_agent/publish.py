@@ -4,9 +4,11 @@ Whatever the moment at which the writer dies, a reader sees nothing (no manifest
 what is missing: objects and parts that the store holds with the right size and ETag stay.
 """
 
+import hashlib
+import io
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fovea_api.contract import storage
@@ -36,10 +38,16 @@ class Publication:
     """Of a checkpoint: the files' paths begin with the names that the program gave it, not below its step."""
     whole: bool = True
     """Whether nothing may be missing from it; else what the agent may not read is left out."""
+    replaces: bool = False
+    """Whether it takes the place of other content that this attempt published there, at one stroke."""
 
     def key(self, path: str) -> str:
         """Key of a payload file, relative to the prefix."""
         return f"{self.payload}/{path}"
+
+    def beside(self, manifest: Manifest) -> "Publication":
+        """The same with a payload folder named by its content: what a published manifest names stays as it is."""
+        return replace(self, payload=f"{self.payload}-{manifest.digest.removeprefix('sha256:')[:16]}")
 
 
 def manifest_of(publication: Publication, files: Mapping[str, Fingerprint]) -> Manifest:
@@ -85,30 +93,31 @@ def publish(sending: Sending, folder: Folder, publication: Publication) -> Publi
     sending.fence()
     transfer = _transfer(sending, folder, publication, listing)
     key = storage.manifest(publication.prefix)
-    # What is published is compared, not sent again.
-    files = contents(sending, folder, listing) if key in transfer.present else transfer.run()
-    manifest = manifest_of(publication, files)
-    published = describe(store, publication.prefix, manifest)
-    if key in transfer.present and _is_published(store, publication.prefix, manifest):
-        log.info("published already", prefix=publication.prefix, digest=manifest.digest)
-        return published
+    if key in transfer.present:  # what is published is compared, not sent again
+        manifest = manifest_of(publication, contents(sending, folder, listing))
+        if _is_published(store, publication, manifest):
+            log.info("published already", prefix=publication.prefix, digest=manifest.digest)
+            return describe(store, publication.prefix, manifest)
+        if publication.replaces:
+            publication = publication.beside(manifest)
+        transfer = _transfer(sending, folder, publication, listing)
+    manifest = manifest_of(publication, transfer.run())
 
     sending.fence()
     if not folder.is_as(listing):
         raise Vanished(f"{folder} changed while it was published: files were removed or added, or written to")
-    if not store.put_if_absent(key, manifest.to_json()) and not _is_published(store, publication.prefix, manifest):
-        raise Conflict(f"s3://{store.bucket}/{key} was removed by somebody while it was written; try again")
+    _write_manifest(store, publication, manifest)
     log.info(
         "published",
         prefix=publication.prefix,
         digest=manifest.digest,
-        files=len(files),
+        files=len(manifest.entries),
         sent=transfer.tally.sent,
         copied=transfer.tally.copied,
         bytes=manifest.size,
         seconds=round(time.monotonic() - began, 2),
     )
-    return published
+    return describe(store, publication.prefix, manifest)
 
 
 def _checked(folder: Folder, publication: Publication) -> Listing:
@@ -145,15 +154,26 @@ def _transfer(sending: Sending, folder: Folder, publication: Publication, listin
     return Transfer(sending, folder, publication.prefix, publication.payload, listing, keys, present)
 
 
-def _is_published(store: Store, prefix: str, manifest: Manifest) -> bool:
-    key = storage.manifest(prefix)
+def _write_manifest(store: Store, publication: Publication, manifest: Manifest) -> None:
+    key, data = storage.manifest(publication.prefix), manifest.to_json()
+    if publication.replaces:
+        store.put(key, lambda: io.BytesIO(data), len(data), hashlib.md5(data, usedforsecurity=False).digest())
+    elif not store.put_if_absent(key, data) and not _is_published(store, publication, manifest):
+        raise Conflict(f"s3://{store.bucket}/{key} was removed by somebody while it was written; try again")
+
+
+def _is_published(store: Store, publication: Publication, manifest: Manifest) -> bool:
+    """Whether this manifest's content is what the place holds; raises Conflict for other content that must stay."""
+    key = storage.manifest(publication.prefix)
     if store.find(key) is None:
         return False
     try:
-        found = read_manifest(store, prefix)
+        found = read_manifest(store, publication.prefix)
     except TooNew as error:
         raise Conflict(f"{error.message}; attempt {manifest.attempt} leaves it alone") from error
     if found.digest != manifest.digest:
+        if publication.replaces and found.attempt == manifest.attempt:
+            return False
         raise Conflict(
             f"s3://{store.bucket}/{key} was published by attempt {found.attempt} with digest {found.digest}; attempt "
             f"{manifest.attempt} has {manifest.digest} and leaves it alone"

@@ -172,6 +172,14 @@ class Reporter:
             left_out=self.left_out(),
         )
 
+    def step(self) -> int | None:
+        """The step that the program said last, None when it said none that can be read."""
+        try:
+            progress = self._read_progress()
+        except (OSError, VolumeProblem):
+            return None
+        return progress.step if progress is not None else None
+
     def post_if_changed(self) -> None:
         """Post the present report unless it was posted already, not long ago."""
         try:

@@ -7,10 +7,11 @@ place is whole.
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from fovea_api.contract import storage
@@ -29,7 +30,7 @@ TENSORFLOW_INDEX = ".index"
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored, and what had to be passed over because it did not verify (step -> why)."""
+    """What was restored, and what was passed over on the way (step -> why)."""
 
     number: int
     manifest: Manifest
@@ -38,11 +39,13 @@ class Restored:
 
 @dataclass(frozen=True)
 class Resumed:
-    """What `fetch` leaves for `sync` on the working volume: the step restored, and steps of this job passed over."""
+    """What `fetch` leaves for `sync`: the step restored (None: none was), and steps of this job passed over."""
 
-    step: int
+    step: int | None
     digest: str
     passed_over: tuple[int, ...] = ()
+    unproven: bool = False
+    """Whether what was restored may be torn."""
 
     def write(self, file: Path) -> None:
         """Write whole or not at all."""
@@ -52,11 +55,14 @@ class Resumed:
 
     @classmethod
     def read(cls, file: Path) -> Self | None:
-        """Read; None when nothing was restored."""
+        """Read; None when nothing was restored or passed over."""
         if not file.exists():
             return None
         document = json.loads(file.read_text())
-        return cls(int(document["step"]), str(document["digest"]), tuple(map(int, document["passed_over"])))
+        step, passed_over = document["step"], tuple(map(int, document["passed_over"]))
+        return cls(
+            None if step is None else int(step), str(document["digest"]), passed_over, bool(document["unproven"])
+        )
 
 
 def stored_numbers(store: Store, parent: str) -> set[int]:
@@ -129,16 +135,22 @@ def matches(folder: Folder, manifest: Manifest, transfers: int = DEFAULT_TRANSFE
 
 
 def restore_newest(
-    store: Store, parent: str, destination: Path, staging: Path, transfers: int = DEFAULT_TRANSFERS
+    store: Store,
+    parent: str,
+    destination: Path,
+    staging: Path,
+    transfers: int = DEFAULT_TRANSFERS,
+    *,
+    doubted: Mapping[int, str] = MappingProxyType({}),
 ) -> Restored | None:
     """Restore the newest publication `<parent>/<number>` that verifies to `<destination>/<number>`; None if none is.
 
-    A checkpoint to which the program gave another name appears under that.
+    A checkpoint to which the program gave another name appears under that. What is `doubted` (number -> why) is passed over.
 
     One that does not verify is passed over for the next older; raises Corrupt when none is left. One that a newer Fovea
     has written is not passed over: raises TooNew.
     """
-    numbers = newest_first(published_numbers(store, parent))
+    numbers = newest_first(published_numbers(store, parent).keys() - doubted.keys())
     passed_over: dict[int, str] = {}
     for number in numbers:
         prefix = f"{parent}/{number}"
@@ -154,7 +166,8 @@ def restore_newest(
             passed_over[number] = error.message
             continue
         log.info("restored", publication=prefix, digest=manifest.digest, bytes=manifest.size)
-        return Restored(number, manifest, passed_over)
+        newer = {step: why for step, why in doubted.items() if step > number}
+        return Restored(number, manifest, newer | passed_over)
     if passed_over:
         raise Corrupt(f"nothing below s3://{store.bucket}/{parent} verifies: {'; '.join(passed_over.values())}")
     return None

@@ -76,7 +76,9 @@ class Sync:
         self.left_out = LeftOut()
         self.reporter.left_out = self.left_out.sentence
         plain = replace(self.sending, earlier=lambda _: ())
-        self.checkpoints = Checkpoints(self.plan, self.work, plain, self.reporter, self.left_out, self.settle)
+        self.checkpoints = Checkpoints(
+            self.plan, self.work, plain, self.reporter, self.left_out, self.settle, self.poll
+        )
         self.ahead = Ahead(self.work, self.sending, self._results(), self._is_finished, self._something_else_first)
 
     def trainer_ended(self, grace: float) -> None:
@@ -176,6 +178,7 @@ class Sync:
         log.info("the trainer has ended: publishing the rest", finished=finished)
         self.reporter.publishing()
         if not finished:
+            self.checkpoints.doubt()
             self.checkpoints.publish(ended=True)
         problems: list[str] = []
         model = self._publish_folder(environment.MODEL_DIR, problems)
@@ -208,7 +211,7 @@ class Sync:
         if not finished:
             return
         self._try("the logs", lambda: self._publish_folder(environment.LOG_DIR, []))
-        self._try("the last checkpoint", lambda: self.checkpoints.publish(ended=True))
+        self._try("the last checkpoint", lambda: self.checkpoints.publish(ended=True, finished=True))
         if self.plan.cache:
             self.publish_cache()
 

@@ -49,12 +49,18 @@ class Pod:
             (folder / name).write_bytes(data)
         return folder
 
-    def checkpoint(self, *steps: int) -> None:
+    def checkpoint(self, *steps: int, data: bytes | None = None) -> None:
+        """Checkpoints that appear by rename."""
+        folder = self.work.directory(environment.CHECKPOINT_DIR)
         for step in steps:
-            self.write(environment.CHECKPOINT_DIR, {f"{step}/weights": b"w%d" % step})
+            unfinished = (
+                self.write(environment.CHECKPOINT_DIR, {f".{step}/weights": data or b"w%d" % step}) / f".{step}"
+            )
+            os.utime(unfinished, (1, 1))  # as if it had been written more than a tick of the clock before
+            unfinished.rename(folder / str(step))
 
     def named(self, name: str, data: bytes = b"w") -> None:
-        """A checkpoint under a name of the program's own: a folder when the name ends in a slash."""
+        """A checkpoint that is written in its place, under any name: a folder when the name ends in a slash."""
         self.write(environment.CHECKPOINT_DIR, {f"{name}weights" if name.endswith("/") else name: data})
 
     def next_attempt(self) -> "Pod":

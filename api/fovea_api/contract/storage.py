@@ -55,6 +55,21 @@ def checkpoint(job_prefix: str, step: int) -> str:
     return f"{checkpoints(job_prefix)}/{step}"
 
 
+def unproven(prefix: str) -> str:
+    """Key of the empty object that says of the checkpoint at `prefix` that it may be torn: it did not appear by rename."""
+    return f"{prefix}/unproven"
+
+
+def doubts(job_prefix: str) -> str:
+    """Prefix (with a closing slash) of what `doubt` names."""
+    return f"{job_prefix}/doubts/"
+
+
+def doubt(job_prefix: str, digest: str) -> str:
+    """Key of the empty object that says: an attempt of this job began with a checkpoint of this digest and made no step."""
+    return f"{doubts(job_prefix)}{digest.removeprefix('sha256:')}"
+
+
 def model(job_prefix: str, attempt: int) -> str:
     """Prefix of the SavedModel that an attempt published."""
     return f"{job_prefix}/model/{attempt}"

@@ -77,7 +77,7 @@ def test_what_belongs_to_a_step_is_one_checkpoint(tmp_path: Path) -> None:
         600: ("checkpoint-600",),
         1000: ("1000.pt",),
     }
-    assert [step for step, local in found.steps.items() if local.whole] == [500]
+    assert [step for step, local in found.steps.items() if local.plain] == [500]
     assert list(found.ignored) == ["best.pt"]
 
 
@@ -103,17 +103,17 @@ def stats(**sizes: int) -> dict[str, Stat]:
     return {name: Stat(1, 1, size, 1, 1) for name, size in sizes.items()}
 
 
-def test_a_checkpoint_is_finished_when_it_stayed_the_same_for_a_while() -> None:
+def test_for_how_long_a_checkpoint_has_stayed_the_same_is_known_from_the_second_look_on() -> None:
     now = 0.0
-    still = Stillness(5, clock=lambda: now)
+    still = Stillness(clock=lambda: now)
     seen = []
     for now, size in ((0, 1), (1, 1), (5.5, 2), (6, 2), (10, 2), (10.5, 2)):  # noqa: B007 - the clock reads it
-        seen.append(still.is_still(7, stats(a=size)))
-    assert seen == [False, False, False, False, False, True]
+        seen.append(still.still_for(7, stats(a=size)))
+    assert seen == [-1, 1, -1, 0.5, 4.5, 5]
 
 
 def test_one_that_is_written_to_after_it_was_taken_is_noticed_and_one_that_is_removed_is_not() -> None:
-    still = Stillness(0)
+    still = Stillness()
     assert not still.was_written_to(7, stats(a=1))
     still.take(7, stats(a=1, b=1))
     assert still.was_written_to(7, stats(a=1, b=2))
