@@ -11,7 +11,7 @@ from fovea_api.contract import environment
 
 from fovea_agent import log
 from fovea_agent.errors import Vanished, VolumeProblem
-from fovea_agent.folder import Folder, Stat
+from fovea_agent.folder import Folder, Stat, is_file
 from fovea_agent.publish import Publication, send_ahead
 from fovea_agent.sending import Sending
 from fovea_agent.settings import WorkVolume
@@ -48,7 +48,7 @@ class Ahead:
         if finished:
             return True
         early = name == environment.MODEL_DIR and name not in self._sent
-        return early and (self.work.directory(name) / SAVED_MODEL).is_file()
+        return early and is_file(self.work.directory(name) / SAVED_MODEL)
 
     def _send(self, name: str) -> bool:
         """Whether the folder is in the store as it is."""

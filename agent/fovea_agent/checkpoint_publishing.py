@@ -86,6 +86,8 @@ class Checkpoints:
     """Steps that could not be published when they were last tried: they are tried again, and nothing waits for them."""
     _given: set[int] = field(default_factory=set)
     """The step that another job's checkpoint was restored to: not ours to publish, nor to compare with ours."""
+    _ignored: set[str] = field(default_factory=set)
+    """Names of what was no checkpoint at the last look."""
     _resumed: Resumed | None = None
 
     def __post_init__(self) -> None:
@@ -168,8 +170,11 @@ class Checkpoints:
     def _look(self, *, ended: bool = False, finished: bool = False) -> "Look":
         """What is on the volume, and what of it is ready to be published."""
         found = survey(self.work.directory(environment.CHECKPOINT_DIR))
+        for name in self._ignored - found.ignored.keys():
+            self.left_out.forget(self._path(name))
         for name, why in found.ignored.items():
             self.left_out.put(self._path(name), why)
+        self._ignored = set(found.ignored)
         watched = {
             s: local for s, local in found.steps.items() if s not in self._settled or self._still.taken(s) is not None
         }
@@ -309,7 +314,7 @@ class Checkpoints:
         return Folder(self.work.root, relative, local.names)
 
     def _path(self, names: str) -> str:
-        path = f"{environment.DIRECTORIES[environment.CHECKPOINT_DIR]}/{names}"
+        path = f"{environment.DIRECTORIES[environment.CHECKPOINT_DIR]}/{names}".rstrip("/")
         return path.encode(errors="backslashreplace").decode()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fovea_agent.folder import Stat
+from fovea_agent.folder import Stat, whose
 
 _MOST_DIGITS = 15
 """Of a step: as many as a JSON number holds exactly."""
@@ -66,21 +66,32 @@ def step_of(name: str) -> int | None:
 
 
 def survey(folder: Path) -> Survey:
-    """Checkpoints in a folder: sub-folders and files by the step in their names, those of the same step together."""
+    """Checkpoints in a folder: sub-folders and files by the step in their names, those of the same step together.
+
+    A folder that cannot be listed holds none, and is itself what is ignored, under the empty name.
+    """
     entries: dict[int, list[os.DirEntry[str]]] = {}
     ignored: dict[str, str] = {}
-    if folder.is_dir():
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            if _UNFINISHED.search(entry.name) or entry.name in _POINTERS:
-                continue
-            step, why = step_of(entry.name), _unusable(entry)
-            if why:
-                if step is not None:
-                    ignored[entry.name] = why
-            elif step is None:
-                ignored[entry.name] = "no step can be told from its name (as from 500/, checkpoint-500/ or step_500.pt)"
-            else:
-                entries.setdefault(step, []).append(entry)
+    try:
+        with os.scandir(folder) as listed:
+            present = sorted(listed, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return Survey({}, {})
+    except PermissionError:
+        return Survey({}, {"": whose(folder)})
+    except OSError as error:
+        return Survey({}, {"": f"it cannot be listed: {error.strerror}"})
+    for entry in present:
+        if _UNFINISHED.search(entry.name) or entry.name in _POINTERS:
+            continue
+        step, why = step_of(entry.name), _unusable(entry)
+        if why:
+            if step is not None:
+                ignored[entry.name] = why
+        elif step is None:
+            ignored[entry.name] = "no step can be told from its name (as from 500/, checkpoint-500/ or step_500.pt)"
+        else:
+            entries.setdefault(step, []).append(entry)
     return Survey({step: _local(step, found) for step, found in entries.items()}, ignored)
 
 
@@ -89,9 +100,14 @@ def _unusable(entry: os.DirEntry[str]) -> str:
         entry.name.encode()
     except UnicodeEncodeError:
         return "the name is not UTF-8"
-    if entry.is_symlink():
-        return "it is a symbolic link"
-    return "" if entry.is_dir() or entry.is_file() else "it is neither a folder nor a file"
+    try:
+        if entry.is_symlink():
+            return "it is a symbolic link"
+        return "" if entry.is_dir() or entry.is_file() else "it is neither a folder nor a file"
+    except (
+        OSError
+    ) as error:  # of a folder that may be listed and not entered, where the kernel gives no kinds with names
+        return f"it cannot be read: {error.strerror}"
 
 
 def _local(step: int, entries: list[os.DirEntry[str]]) -> Local:

@@ -113,9 +113,9 @@ class Folder:
         Raises Vanished when the folder or one in it is gone, VolumeProblem when the disk cannot be read.
         """
         top = self.root / self.relative
-        if top.is_symlink():
-            return Listing(odd={"": "the folder itself is a symbolic link"})
         try:
+            if top.is_symlink():
+                return Listing(odd={"": "the folder itself is a symbolic link"})
             return self._walk(top)
         except OSError as error:
             raise _problem(str(error.filename or self), error) from error
@@ -310,6 +310,14 @@ def _etag(md5s: list[bytes], step: int) -> str:
     if not step:
         return md5s[0].hex()
     return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+
+
+def is_file(path: Path) -> bool:
+    """Whether the agent can see a file there; not where it may not look (for which Path.is_file raises)."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def whose(path: Path) -> str:

@@ -22,7 +22,7 @@ from fovea_api.contract.report import (
 )
 
 from fovea_agent import log
-from fovea_agent.errors import VolumeProblem
+from fovea_agent.errors import Vanished, VolumeProblem
 from fovea_agent.folder import Folder
 from fovea_agent.settings import REPORT_INTERVAL
 
@@ -162,14 +162,20 @@ class Reporter:
             self.post_if_changed()
 
     def current(self) -> ProgressReport:
-        """All there is to report now."""
+        """All there is to report now. Progress that cannot be read is left out and named."""
+        left_out = self.left_out()
+        try:
+            progress = self._read_progress()
+        except (OSError, VolumeProblem) as error:
+            progress = None
+            left_out = "; ".join(filter(None, (left_out, f"the progress ({error})")))
         return build_report(
-            self._read_progress(),
+            progress,
             self._checkpoint,
             self._unreachable_since(),
             publishing=self._publishing,
             last_words=self._last_words,
-            left_out=self.left_out(),
+            left_out=left_out,
         )
 
     def step(self) -> int | None:
@@ -210,9 +216,10 @@ class Reporter:
         return ProgressAnswer.from_json(answer.data.decode(errors="replace"))
 
     def _read_progress(self) -> Progress | None:
-        if not (self._folder.root / self._folder.relative / self._file).exists():
+        try:
+            with self._folder.open(self._file) as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - TAIL))
+                return last_progress(file.read())
+        except Vanished:
             return None
-        with self._folder.open(self._file) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL))
-            return last_progress(file.read())

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -156,8 +157,10 @@ class WorkVolume:
         folders = [self.directory(name) for name in environment.DIRECTORIES]
         for folder in [*folders, (self.root / self.progress).parent]:
             folder.mkdir(parents=True, exist_ok=True)
-            # The volume belongs to this pod alone. setgid: what appears here stays the group's.
-            folder.chmod(0o2777)
+            # The volume belongs to this pod alone. setgid: what appears here stays the group's. A pod that is set up again
+            # finds what its program made of the folders, which may be that user's own now.
+            with suppress(PermissionError):
+                folder.chmod(0o2777)
         for own in (self.staging, self.agent):
             own.mkdir(parents=True, exist_ok=True)
         os.umask(0o002)

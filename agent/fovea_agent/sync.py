@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fovea_api.contract import environment, report, saved_model, storage
 from fovea_api.contract.plan import TrainingPlan
-from fovea_api.contract.report import ProgressReport, Published, Termination
+from fovea_api.contract.report import Published, Termination
 
 from fovea_agent import log
 from fovea_agent.ahead import Ahead
@@ -30,11 +30,10 @@ from fovea_agent.errors import (
     Postponed,
     Unreadable,
     Vanished,
-    VolumeProblem,
 )
 from fovea_agent.evaluation import LARGEST, metrics_of, too_large
 from fovea_agent.fence import check_fence
-from fovea_agent.folder import Folder, Listing
+from fovea_agent.folder import Folder, Listing, is_file
 from fovea_agent.left_out import LeftOut
 from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, at, contents, manifest_of, publish, unreadable
@@ -142,7 +141,7 @@ class Sync:
             self.checkpoints.publish(pause=self._result_first)
 
     def _is_finished(self) -> bool:
-        return (self.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER).is_file()
+        return is_file(self.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER)
 
     def _result_first(self) -> None:
         """A checkpoint on its way waits for the result of a program that has finished."""
@@ -200,11 +199,11 @@ class Sync:
             metrics=metrics,
             metrics_left_out=metrics_left_out,
             model_problem=self._model_problem() if model else "",
-            progress=self._progress(),
+            progress=self.reporter.current(),
         )
         self.tell(termination)
         self._afterwards(finished)
-        return replace(termination, checkpoint_step=self.checkpoints.newest, progress=self._progress())
+        return replace(termination, checkpoint_step=self.checkpoints.newest, progress=self.reporter.current())
 
     def _afterwards(self, finished: bool) -> None:
         """What a finished program's result does not need. Never worth failing for."""
@@ -293,13 +292,6 @@ class Sync:
             return False
         files = contents(self.sending, folder, folder.listing())
         return manifest_of(Publication(prefix, "", self.plan.attempt), files).digest == newest.digest
-
-    def _progress(self) -> ProgressReport | None:
-        try:
-            return self.reporter.current()
-        except (OSError, VolumeProblem) as error:
-            log.warning("the last progress cannot be read", error=str(error))
-            return None
 
     def _model_problem(self) -> str:
         folder = Folder(self.work.root, self.work.relative(environment.MODEL_DIR))

@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,8 @@ def end(pod: Pod, odd: Callable[[Path], None]) -> None:
             pass  # opens the folders above
         for closed in pod.work.root.rglob("odd"):
             closed.chmod(CLOSED)
-        _as_another_user(pod)
+        with as_another_user():
+            pod.end()
     elif odd is unreadable:
         with another_user(pod.folder):
             pod.end()
@@ -85,17 +87,18 @@ def end(pod: Pod, odd: Callable[[Path], None]) -> None:
         pod.end()
 
 
-def _as_another_user(pod: Pod) -> None:
+@contextmanager
+def as_another_user() -> Iterator[None]:
     user = os.geteuid()
     if user == 0:
         os.seteuid(NOBODY)
     try:
-        pod.end()
+        yield
     finally:
         os.seteuid(user)
 
 
-@pytest.mark.parametrize("odd", [*ODD, unreadable], ids=lambda odd: odd.__name__)
+@pytest.mark.parametrize("odd", [*ODD, unreadable, closed_folder], ids=lambda odd: odd.__name__)
 def test_a_checkpoint_with_something_odd_in_it_is_named_and_left_out_and_the_others_are_not(
     pod: Pod, odd: Callable[[Path], None]
 ) -> None:
@@ -173,6 +176,73 @@ def test_a_permission_is_no_reason_to_train_again(pod: Pod, odd: Callable[[Path]
     assert (model in pod.store.content) is (folder == environment.OUTPUT_DIR)
     # Nobody takes a result from which something is missing for the finished one.
     assert Fetch(pod.sync.plan, pod.store, pod.work).find_complete() is None
+
+
+PROGRAMS = {name: environment.DIRECTORIES[name] for name in environment.DIRECTORIES if name != environment.INPUT_DIR}
+PROGRAMS["progress"] = str(Path(environment.PROGRESS_PATH).parent)
+
+
+@pytest.mark.parametrize("closed", PROGRAMS)
+def test_a_folder_that_the_agent_may_not_enter_is_named_and_stops_nothing_else(pod: Pod, closed: str) -> None:
+    pod.checkpoint(200)
+    finish(pod)
+    (pod.work.root / pod.work.progress).write_text('{"step": 7}\n')
+    at = pod.work.root / Path(PROGRAMS[closed]).relative_to(environment.WORK_MOUNT)
+    with another_user(pod.folder):
+        pass  # opens all of them
+    at.chmod(CLOSED)
+    needed = closed in (environment.MODEL_DIR, environment.OUTPUT_DIR)
+    with as_another_user():
+        for _ in range(3):
+            pod.sync.look()
+        if needed:
+            with pytest.raises(Unreadable, match=f"{PROGRAMS[closed]} cannot be published: it belongs to user"):
+                pod.end()
+        else:
+            pod.end()
+    if not needed:
+        assert pod.termination.complete
+        assert pod.termination.progress is not None
+        assert ("the progress (" if closed == "progress" else PROGRAMS[closed]) in pod.termination.progress.left_out
+        assert pod.termination.progress.step == (None if closed == "progress" else 7)
+    published = {
+        environment.CHECKPOINT_DIR: storage.checkpoint(pod.sync.job, 200),
+        environment.MODEL_DIR: storage.model(pod.sync.job, 1),
+        environment.OUTPUT_DIR: storage.output(pod.sync.job, 1),
+        environment.LOG_DIR: storage.tensorboard(pod.sync.job, 1),
+        environment.CACHE_DIR: f"{storage.cache('vision', 'features')}/1",
+    }
+    if needed:
+        published.pop(environment.CACHE_DIR)  # of a job that has succeeded only
+    for name, prefix in published.items():
+        wanted = name != closed or name == environment.OUTPUT_DIR  # the output always: with nothing in it here
+        assert (storage.manifest(prefix) in pod.store.content) is wanted, name
+
+
+def test_a_pod_that_is_set_up_again_takes_the_folders_that_its_program_made(pod: Pod) -> None:
+    with another_user(pod.folder):
+        pass
+    mask = os.umask(0o022)
+    with as_another_user():
+        pod.work.prepare()
+    os.umask(mask)
+    assert pod.work.directory(environment.CHECKPOINT_DIR).is_dir()
+
+
+def test_a_checkpoint_folder_that_is_opened_again_is_left_out_no_more(pod: Pod) -> None:
+    pod.checkpoint(200)
+    with another_user(pod.folder):
+        pass
+    folder = pod.work.directory(environment.CHECKPOINT_DIR)
+    folder.chmod(CLOSED)
+    with as_another_user():
+        pod.sync.look()
+        assert "/fovea/checkpoints (it belongs to user" in pod.sync.left_out.sentence()
+    folder.chmod(0o777)
+    with as_another_user():
+        pod.sync.look()
+    assert pod.sync.left_out.sentence() == ""
+    assert pod.published_steps() == {200}
 
 
 def test_logs_that_may_not_be_read_are_left_out_and_named(pod: Pod) -> None:
