@@ -169,7 +169,7 @@ class Checkpoints:
 
     def _look(self, *, ended: bool = False, finished: bool = False) -> "Look":
         """What is on the volume, and what of it is ready to be published."""
-        found = survey(self.work.directory(environment.CHECKPOINT_DIR))
+        found = survey(self.work.directory(environment.CHECKPOINT_DIR), self._given)
         for name in self._ignored - found.ignored.keys():
             self.left_out.forget(self._path(name))
         for name, why in found.ignored.items():

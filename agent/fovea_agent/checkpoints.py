@@ -3,14 +3,12 @@
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fovea_agent.checkpoint_names import competing, read_name
 from fovea_agent.folder import Stat, whose
-
-_MOST_DIGITS = 15
-"""Of a step: as many as a JSON number holds exactly."""
 
 
 @dataclass(frozen=True)
@@ -36,42 +34,28 @@ class Survey:
     ignored: dict[str, str]
 
 
-_SHARD = re.compile(r"([-_.]data)?-[0-9]+-of-[0-9]+(?=$|\.)")
-"""`ckpt-7.data-00000-of-00002`, `model-00001-of-00002.safetensors`: which piece of a checkpoint, not which step."""
-_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9_]*$")
-_BY_WORD = re.compile(
-    r"(?:^|[^A-Za-z])(?:global|train)?[-_]?(?:steps?|iter|iters|iteration|update)[-_=.]?([0-9]+)", re.IGNORECASE
-)
-"""`model_step_200`, `epoch=3-step=1000`, `global_step100`, `iter_0000500`."""
-_BY_END = re.compile(r"(?:^|[^-_=.][-_=.]|(?:^|[-_=.])(?:ckpt|checkpoint|epoch|model|weights))([0-9]+)$", re.IGNORECASE)
-"""`500`, `000100`, `checkpoint-500`, `ckpt-7`, `epoch10`: the only number, and at the end."""
 _UNFINISHED = re.compile(
-    r"(^\.)|(~$)|((^|[-_.])(tmp|temp|part|partial|incomplete|lock|swp)([-_.0-9]|$))", re.IGNORECASE
+    r"(^\.)|(~$)|([-_.]part$)|((^|[-_.])(tmp|temp|partial|incomplete|lock|swp)([-_.0-9]|$))", re.IGNORECASE
 )
 _POINTERS = ("checkpoint",)
 """TensorFlow's record of the newest one; `fetch` writes it for what it restores."""
 
 
-def step_of(name: str) -> int | None:
-    """The step that the name of a checkpoint's file or folder tells; None when it tells none."""
-    if "tfevents" in name:  # TensorBoard's, named by the time
-        return None
-    stem = _SHARD.sub("", name)
-    while (shorter := _ENDING.sub("", stem)) != stem:
-        stem = shorter
-    words = _BY_WORD.findall(stem)
-    numbers = re.findall(r"[0-9]+", stem)
-    found = words[-1:] or (_BY_END.findall(stem) if len(numbers) == 1 else [])
-    return int(found[0]) if found and len(found[0]) <= _MOST_DIGITS else None
+NO_STEP = "no step can be told from its name (as from 500/, checkpoint-500/ or step_500.pt)"
+NOT_UTF8 = "the name is not UTF-8"
+NO_CHECKPOINT = "it belongs to a checkpoint, and there is none of its step"
+NO_ORDER = (
+    "names in its folder count different things, so that none is known to be the newest: name all checkpoints alike (as 500/, "
+    "checkpoint-500/ or step_500.pt)"
+)
 
 
-def survey(folder: Path) -> Survey:
+def survey(folder: Path, apart: Collection[int] = ()) -> Survey:
     """Checkpoints in a folder: sub-folders and files by the step in their names, those of the same step together.
 
-    A folder that cannot be listed holds none, and is itself what is ignored, under the empty name.
+    A folder that cannot be listed holds none, and is itself what is ignored, under the empty name. `apart`: steps of another
+    job, which may name its checkpoints as it likes.
     """
-    entries: dict[int, list[os.DirEntry[str]]] = {}
-    ignored: dict[str, str] = {}
     try:
         with os.scandir(folder) as listed:
             present = sorted(listed, key=lambda entry: entry.name)
@@ -81,32 +65,47 @@ def survey(folder: Path) -> Survey:
         return Survey({}, {"": whose(folder)})
     except OSError as error:
         return Survey({}, {"": f"it cannot be listed: {error.strerror}"})
+    return _sorted(present, apart)
+
+
+def _sorted(present: Iterable[os.DirEntry[str]], apart: Collection[int]) -> Survey:
+    entries: dict[int, list[os.DirEntry[str]]] = {}
+    counts: dict[int, set[str]] = {}
+    ignored: dict[str, str] = {}
     for entry in present:
         if _UNFINISHED.search(entry.name) or entry.name in _POINTERS:
             continue
-        step, why = step_of(entry.name), _unusable(entry)
+        told, why = read_name(entry.name), _unusable(entry)
         if why:
-            if step is not None:
+            if why == NOT_UTF8 or (told is not None and told.makes):
                 ignored[entry.name] = why
-        elif step is None:
-            ignored[entry.name] = "no step can be told from its name (as from 500/, checkpoint-500/ or step_500.pt)"
+        elif told is None:
+            ignored[entry.name] = NO_STEP
         else:
-            entries.setdefault(step, []).append(entry)
-    return Survey({step: _local(step, found) for step, found in entries.items()}, ignored)
+            entries.setdefault(told.step, []).append(entry)
+            if told.makes:
+                counts.setdefault(told.step, set()).add(told.counts)
+    own = {step: kinds for step, kinds in counts.items() if step not in apart}
+    plain = [step for step in own if any(entry.name == str(step) and entry.is_dir() for entry in entries[step])]
+    unordered = competing(own, plain)
+    for step, found in entries.items():
+        if step not in counts or step in unordered:
+            ignored.update(
+                dict.fromkeys((entry.name for entry in found), NO_ORDER if step in counts else NO_CHECKPOINT)
+            )
+    return Survey({step: _local(step, entries[step]) for step in counts if step not in unordered}, ignored)
 
 
 def _unusable(entry: os.DirEntry[str]) -> str:
     try:
         entry.name.encode()
     except UnicodeEncodeError:
-        return "the name is not UTF-8"
+        return NOT_UTF8
     try:
         if entry.is_symlink():
             return "it is a symbolic link"
         return "" if entry.is_dir() or entry.is_file() else "it is neither a folder nor a file"
-    except (
-        OSError
-    ) as error:  # of a folder that may be listed and not entered, where the kernel gives no kinds with names
+    except OSError as error:  # of a folder that may be listed and not entered, where the kernel tells no kinds
         return f"it cannot be read: {error.strerror}"
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,10 +37,16 @@ def progress(pod: Pod, step: int) -> None:
     (pod.work.root / pod.work.progress).write_text(json.dumps({"step": step, "steps": 1000}) + "\n")
 
 
+def whole(pod: Pod, name: str) -> None:
+    """Step 400 under a name like this one, in the store and known to be whole."""
+    pod.named(name.replace("500", "400"), b"w400")
+    for _ in range(2):
+        pod.sync.checkpoints.publish()
+
+
 def torn_after_a_whole_one(pod: Pod, name: str = "500.pt") -> Pod:
     """Killed while it wrote step 500; returns the pod of the next attempt, which has begun with that."""
-    pod.checkpoint(400)
-    pod.sync.checkpoints.publish()
+    whole(pod, name)
     pod.named(name, b"tor")
     pod.end()
     again = pod.next_attempt()
@@ -73,8 +79,7 @@ def test_the_program_went_on_so_the_one_before_is_whole(pod: Pod) -> None:
 
 @pytest.mark.parametrize("name", TORN)
 def test_a_program_that_finished_was_not_killed_while_it_wrote(pod: Pod, name: str) -> None:
-    pod.checkpoint(400)
-    pod.sync.checkpoints.publish()
+    whole(pod, name)
     pod.named(name, b"whole")
     pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})
     pod.end()
@@ -218,13 +223,12 @@ def test_with_nothing_before_it_the_job_starts_from_the_beginning_and_the_step_i
     assert third.published() == {100: b"w100"}
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["beside a whole one", "alone"])
+@pytest.mark.parametrize("beside", [True, False], ids=["beside a whole one", "alone"])
 def test_a_job_that_continues_another_one_passes_over_what_that_doubted_where_there_is_another(
-    pod: Pod, tmp_path: Path, whole: bool
+    pod: Pod, tmp_path: Path, beside: bool
 ) -> None:
-    if whole:
-        pod.checkpoint(400)
-        pod.sync.checkpoints.publish()
+    if beside:
+        whole(pod, "500.pt")
     pod.named("500.pt", b"tor")
     pod.end()
     source = str(storage.Location("fovea", pod.sync.job))
@@ -232,7 +236,7 @@ def test_a_job_that_continues_another_one_passes_over_what_that_doubted_where_th
     first = Pod(tmp_path / "other" / "attempt-1", plan, pod.store)
     assert fetch(first).checkpoint_step == 500
     first.end()
-    assert fetch(first.next_attempt()).checkpoint_step == (400 if whole else 500)
+    assert fetch(first.next_attempt()).checkpoint_step == (400 if beside else 500)
     assert 500 in pod.published_steps(), "it is the other job's to replace"
 
 
@@ -326,9 +330,9 @@ def test_however_many_files_are_sent_ahead_one_round_looks_a_few_times_at_the_ch
 ) -> None:
     looks: list[Path] = []
 
-    def look(folder: Path) -> Survey:
+    def look(folder: Path, apart: Collection[int]) -> Survey:
         looks.append(folder)
-        return survey(folder)
+        return survey(folder, apart)
 
     monkeypatch.setattr(checkpoint_publishing, "survey", look)
     pod.sync.checkpoints.poll = 3600
