@@ -1,15 +1,12 @@
 """Errors of TensorFlow and of the operating system: exit code and remedy, one line of the table each."""
 
 import errno
-import os
 import socket
-import sys
 
 import pytest
 import tensorflow as tf
-from fovea_api.contract import exit_codes
-from fovea_trainers.chatter import Quiet
-from fovea_trainers.runtime import failures
+from fovea_api.contract import environment, exit_codes
+from fovea_trainers.runtime import devices, failures
 from fovea_trainers.runtime.reasons import reason
 from support import training
 
@@ -22,6 +19,9 @@ def graph_node(text: str) -> str:
     )
 
 
+OUT_OF_MEMORY = (
+    "OOM when allocating tensor with shape[8,8] on /job:localhost/replica:0/task:0/device:GPU:0 by allocator GPU_0_bfc"
+)
 RAISED = {
     "a lost peer": (tf.errors.UnavailableError, "Socket closed", AGAIN, "did not answer"),
     "an aborted step": (tf.errors.AbortedError, "connection reset", AGAIN, "did not answer"),
@@ -41,16 +41,37 @@ RAISED = {
     "an old driver": (
         tf.errors.InternalError,
         "CUDA driver version is insufficient for CUDA runtime",
-        FINAL,
+        AGAIN,
+        "another node may have a newer one",
+    ),
+    "a driver without forward compatibility": (
+        tf.errors.InternalError,
+        "CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the provided PTX was compiled with an unsupported toolchain",
+        AGAIN,
         "newer driver",
     ),
-    "a GPU's memory": (
-        tf.errors.ResourceExhaustedError,
-        "OOM when allocating tensor with shape[8,8] on /job:localhost/replica:0/task:0/device:GPU:0 by allocator GPU_0_bfc",
-        FINAL,
-        "--batch-size",
+    "a driver that was replaced under the node": (
+        tf.errors.InternalError,
+        "cuInit: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH: system has unsupported display driver / cuda driver combination",
+        AGAIN,
+        "newer driver",
     ),
-    "memory of cuBLAS": (tf.errors.InternalError, "CUBLAS_STATUS_ALLOC_FAILED", FINAL, "whose GPU has more memory"),
+    "a model of GPU that the image does not know": (
+        tf.errors.InternalError,
+        "CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available for execution on the device",
+        FINAL,
+        "another machineType",
+    ),
+    "a GPU's memory": (tf.errors.ResourceExhaustedError, OUT_OF_MEMORY, FINAL, "--batch-size"),
+    "a GPU whose memory others hold at the start": (
+        tf.errors.InternalError,
+        "failed initializing StreamExecutor for CUDA device ordinal 0: INTERNAL: failed call to "
+        "cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY: out of memory; total memory reported: 85899345920",
+        AGAIN,
+        "another process holds",
+    ),
+    "memory of cuBLAS": (tf.errors.InternalError, "CUBLAS_STATUS_ALLOC_FAILED", AGAIN, "another process holds"),
+    "memory of cuDNN": (tf.errors.InternalError, "CUDNN_STATUS_ALLOC_FAILED", AGAIN, "another process holds"),
     "a full disk": (tf.errors.ResourceExhaustedError, "/tmp/x; No space left on device", AGAIN, "ephemeral storage"),
     "files": (tf.errors.ResourceExhaustedError, "/tmp/x; Too many open files", FINAL, "ulimit"),
     "an unknown error": (tf.errors.UnknownError, "failed to get convolution algorithm", AGAIN, "GPU or its driver"),
@@ -72,8 +93,35 @@ def test_an_error_inside_a_graph_has_an_exit_code_and_a_remedy(kind, message, co
     assert "{{" not in failures.describe(raised.value)
 
 
+SMI = {
+    "others hold half of the second one": ("1, 81559\n40000, 81559\n", 0, AGAIN),
+    "the driver's own": ("525, 81559\n1, 81559\n", 0, FINAL),
+    "no GPU": ("", 0, FINAL),
+    "a part of a GPU": ("[N/A], [N/A]\n", 0, FINAL),
+    "a driver that fails": ("Failed to initialize NVML", 9, FINAL),
+    "no driver's tool": (None, 0, FINAL),
+}
+
+
+@pytest.mark.parametrize(("listed", "code", "expected"), SMI.values(), ids=SMI.keys())
+def test_too_little_memory_of_a_gpu_is_tried_again_where_others_held_some_before(
+    tmp_path, monkeypatch, listed, code, expected
+):
+    if listed is not None:
+        (tmp_path / "listed").write_text(listed, encoding="utf-8")
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\n/bin/cat {tmp_path}/listed\nexit {code}\n", encoding="utf-8")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    devices.held_by_others.cache_clear()
+    try:
+        assert failures.verdict(tf.errors.ResourceExhaustedError(None, None, OUT_OF_MEMORY)).exit_code == expected
+    finally:
+        devices.held_by_others.cache_clear()
+
+
 def test_every_error_of_tensorflow_stands_in_the_table():
-    kinds = {value for value in vars(tf.errors).values() if isinstance(value, type)} - {tf.errors.OpError}
+    kinds = {value for value in vars(tf.errors).values() if isinstance(value, type)}
     assert {kind.__name__ for kind in kinds if issubclass(kind, tf.errors.OpError)} == set(failures.OF_TENSORFLOW)
 
 
@@ -84,6 +132,7 @@ REAL = {
         "--batch-size",
     ),
     "a picture that is none": (lambda: tf.io.decode_image(b"<html>"), FINAL, "data or the flags"),
+    "a disk that fails": (lambda: tf.io.read_file("/proc/self/mem"), AGAIN, "a disk failed"),
     "a missing file": (lambda: tf.io.read_file("/nowhere/at/all"), FINAL, "is gone"),
 }
 
@@ -139,34 +188,33 @@ def test_a_step_that_loses_its_device_ends_the_program_with_75(tmp_path, capfd, 
     assert "Traceback" in said
 
 
-KEPT = (
-    b"W0000 00:00:1795906194.258177   26257 gpu_device.cc:2432] TensorFlow was not built with CUDA kernels for 12.0",
-    b"E0000 00:00:1795906194.258177   26257 cuda_dnn.cc:522] Loaded runtime CuDNN library: 8.9 but source needs 9.1",
-    b"F0000 00:00:1795906194.258177   26257 tensor.cc:844] Check failed: dtype() == expected_dtype",
-    b"the program's own line about JPEG data",
-)
-AWAY = (
-    b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
-    b"I0000 00:00:1795906147.190869   26257 cpu_feature_guard.cc:227] This TensorFlow binary is optimized to use available",
-    b"To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow with the appropriate flags.",
-    b"I0000 00:00:1795906147.190869   26257 port.cc:153] oneDNN custom operations are on. You may see slightly different",
-    b"E0000 00:00:1795906194.258090   26257 jpeg_mem.cc:331] Premature end of JPEG data. Stopped at line 14/64",
-    b"Improper call to JPEG library in state 201",
-    b"Corrupt JPEG data: premature end of data segment",
-    b"Unsupported marker type 0x3c",
-    b"W0000 00:00:1795906194.27   26257 local_rendezvous.cc:412] Local rendezvous is aborting with status: INVALID_ARGUMENT: x",
-    b"\t [[{{node DecodeImage}}]]",
-)
+GPUS = {
+    "none, though the driver should give some": (
+        0,
+        True,
+        AGAIN,
+        "has 2 GPUs, but TensorFlow finds none: the lines above",
+    ),
+    "none, since this TensorFlow uses none": (0, False, FINAL, "images.trainerGpu"),
+}
 
 
-def test_known_chatter_is_kept_out_of_the_log_and_everything_else_passes(capfd):
-    with Quiet():
-        for line in [line for pair in zip(AWAY, [*KEPT, *KEPT, *KEPT], strict=False) for line in pair]:
-            os.write(2, line + b"\n")
-        print("from Python", file=sys.stderr)
-        os.write(2, b"without an end")
+@pytest.mark.parametrize(("found", "cuda", "code", "words"), GPUS.values(), ids=GPUS.keys())
+def test_a_machine_type_with_gpus_of_which_none_is_found_ends_the_run(
+    tmp_path, capfd, monkeypatch, found, cuda, code, words
+):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: ["gpu"] * found)
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: cuda)
+    data = training.write_pictures(tmp_path / "data", per_class=2)
+    assert training.train(tmp_path, data, "--epochs=1", **{environment.GPUS: "2"}) == code
     said = capfd.readouterr().err
-    assert not [line for line in AWAY if line.decode().strip() in said]
-    assert all(line.decode() in said for line in KEPT)
-    assert "from Python" in said
-    assert said.endswith("without an end")
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_fewer_gpus_than_the_machine_type_has_are_used_and_named(monkeypatch, capfd):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: ["gpu"])
+    assert devices.gpus(2) == 1
+    assert "finds 1 of the 2 GPUs" in capfd.readouterr().err
+    assert devices.gpus(0) == 1
+    assert capfd.readouterr().err == ""

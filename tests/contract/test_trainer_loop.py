@@ -2,13 +2,15 @@
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from fovea_trainers.errors import CheckpointError, Interrupted, NonFiniteLoss
-from fovea_trainers.runtime import loop
+from fovea_api.contract import exit_codes
+from fovea_trainers.errors import CheckpointDamaged, CheckpointError, Interrupted, NonFiniteLoss
+from fovea_trainers.runtime import failures, loop
 from fovea_trainers.runtime.checkpoints import Checkpoints, Run
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.metrics import Running
@@ -68,7 +70,8 @@ class Terminal(io.StringIO):
 
 
 def saved(root: Path) -> list[int]:
-    return sorted(int(path.name) for path in (root / "checkpoints").iterdir())
+    names = [path.name for path in (root / "checkpoints").iterdir()]
+    return sorted(int(name) for name in names if not name.startswith("."))
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
@@ -114,6 +117,85 @@ def test_a_checkpoint_that_cannot_be_understood_is_refused_with_a_remedy_for_the
     assert str(refusal.value).startswith(f"checkpoint {path.parent} ")
     remedy = "name another job in spec.checkpoint.from, or drop it" if job else f"remove {path.parent}"
     assert remedy in str(refusal.value)
+
+
+def cut_off(path: Path, size: int = 3) -> None:
+    os.truncate(path, size)
+
+
+def one_bit(path: Path) -> None:
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+
+
+DATA, INDEX = "variables.data-00000-of-00001", "variables.index"
+DAMAGE = {
+    "a flipped bit": (DATA, one_bit),
+    "cut off": (DATA, cut_off),
+    "gone": (DATA, Path.unlink),
+    "an empty index": (INDEX, lambda path: cut_off(path, 0)),
+    "an index that is cut off": (INDEX, cut_off),
+    "an index that is gone": (INDEX, Path.unlink),
+    "a state that is cut off": ("state.json", cut_off),
+    "an empty state": ("state.json", lambda path: cut_off(path, 0)),
+    "a state that is no text": ("state.json", lambda path: path.write_bytes(b"\xff\xff")),
+}
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, capfd, name, damage):
+    run(tmp_path, max_steps=3)
+    damage(tmp_path / "checkpoints" / "3" / name)
+    position = run(tmp_path, max_steps=4)
+    assert (position.step, position.epoch) == (4, 1)
+    said = capfd.readouterr().err
+    assert "checkpoint 3 is damaged (" in said
+    assert "resumed own checkpoint 2: 0 epochs and 2 batches are done" in said
+    assert saved(tmp_path) == [1, 2, 3, 4], "its step was reached, and written, once more"
+    (aside,) = (tmp_path / "checkpoints").glob(".damaged-3-*")
+    run(tmp_path, max_steps=5)
+    assert aside.exists()
+
+
+def test_without_an_undamaged_checkpoint_the_next_attempt_may_fetch_one(tmp_path):
+    run(tmp_path, max_steps=2)
+    for step in "12":
+        one_bit(tmp_path / "checkpoints" / step / DATA)
+    with pytest.raises(
+        CheckpointDamaged, match=r"checkpoint 2 is damaged .*; checkpoint 1 is damaged .* fetches it"
+    ) as end:
+        run(tmp_path)
+    assert end.value.exit_code == exit_codes.RESTART
+    assert saved(tmp_path) == [1, 2], "nothing is put aside as long as nothing else can be used"
+
+
+BUSY = {
+    "a disk that fails": lambda path: (path / DATA).unlink() or (path / DATA).symlink_to("/proc/self/mem"),
+    "a state on a disk that fails": lambda path: (
+        (path / "state.json").unlink() or (path / "state.json").symlink_to("/proc/self/mem")
+    ),
+}
+
+
+@pytest.mark.parametrize("change", BUSY.values(), ids=BUSY.keys())
+def test_a_disk_that_fails_while_restoring_is_no_damage_and_another_attempt_may_read_it(tmp_path, change):
+    run(tmp_path, max_steps=2)
+    change(tmp_path / "checkpoints" / "2")
+    with pytest.raises((OSError, tf.errors.OpError)) as raised:
+        run(tmp_path)
+    assert failures.verdict(raised.value) is failures.DISK
+    assert saved(tmp_path) == [1, 2]
+
+
+def test_a_store_that_does_not_answer_while_restoring_is_no_damage(tmp_path, monkeypatch):
+    run(tmp_path, max_steps=2)
+
+    def lost(*_):
+        raise tf.errors.UnavailableError(None, None, "connection reset")
+
+    monkeypatch.setattr(tf.train.Checkpoint, "read", lost)
+    with pytest.raises(tf.errors.UnavailableError) as raised:
+        run(tmp_path)
+    assert failures.verdict(raised.value).exit_code == exit_codes.RESTART
 
 
 def test_a_stop_while_an_epoch_is_validated_leaves_a_checkpoint_from_which_the_epoch_is_closed(tmp_path):

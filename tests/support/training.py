@@ -99,7 +99,7 @@ def train(root: Path, data: Path, *flags: str, **more: str) -> int:
 
 def start(root: Path, data: Path, *flags: str) -> subprocess.Popen[str]:
     """Run the recipe in a process of its own."""
-    command = [sys.executable, "-m", "fovea_trainers.main", "image-classifier", f"--data={data}", *FLAGS, *flags]
+    command = [sys.executable, "-m", "fovea_trainers", "image-classifier", f"--data={data}", *FLAGS, *flags]
     return subprocess.Popen(
         command, env={**os.environ, **variables(root)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

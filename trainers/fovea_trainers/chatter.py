@@ -1,15 +1,9 @@
-"""Lines that TensorFlow and its libraries print by themselves and that tell a user nothing: kept out of the log.
+"""Lines that TensorFlow and its libraries print by themselves and that tell a user nothing: by their exact words.
 
-They come from C++ code, straight to file descriptor 2, so that is where they are taken out: by their exact words.
-Every other line passes, warnings and errors included. What Python prints does not take this way.
+Every other line passes, warnings and errors included, and all that says why no GPU was found.
 """
 
-import io
-import os
 import re
-import sys
-import threading
-from typing import Self, TextIO
 
 _PREFIX = rb"(?:[IWEF]\d{4} [\d:.]+ +\d+ |\d{4}-\d\d-\d\d [\d:.]+: [IWEF] )?\S*"
 NOISE = re.compile(
@@ -19,7 +13,6 @@ NOISE = re.compile(
     rb"(?:This TensorFlow binary is optimized|oneDNN custom operations are on)"
     rb"|" + _PREFIX + rb"cuda_(?:fft|dnn|blas)\.cc:\d+\] Unable to register cu\w+ factory"
     rb"|" + _PREFIX + rb"computation_placer\.cc:\d+\] computation placer already registered"
-    rb"|" + _PREFIX + rb"cuda_executor\.cc:\d+\] failed call to cuInit|" + _PREFIX + rb"cuda_diagnostics\.cc:\d+\] "
     rb"|" + _PREFIX + rb"local_rendezvous\.cc:\d+\] Local rendezvous is aborting with status: "
     rb"(?:INVALID_ARGUMENT|OUT_OF_RANGE)|\s+\[\[\{\{"
     rb"|" + _PREFIX + rb"op_kernel\.cc:\d+\] OP_REQUIRES failed at decode_\w+\.cc:\d+ : INVALID_ARGUMENT"
@@ -37,53 +30,20 @@ _LONGEST = 1 << 16
 """A line is never held back for more than this, in bytes."""
 
 
-class Quiet:
-    """Context manager: while it is open, descriptor 2 passes all lines but NOISE on to where it led before."""
+class Filter:
+    """Takes what was written in pieces of any size, and gives back all lines but NOISE."""
 
-    def __enter__(self) -> Self:
-        self._outside = os.dup(2)
-        self._python: TextIO | None = None
-        if _is_descriptor_2(sys.stderr):  # Python's own lines and a terminal's bar go straight there
-            self._python = sys.stderr
-            sys.stderr = open(
-                self._outside, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-            )
-        receiving, sending = os.pipe()
-        os.dup2(sending, 2)
-        os.close(sending)
-        self._thread = threading.Thread(target=_pass_on, args=(receiving, self._outside), daemon=True)
-        self._thread.start()
-        return self
+    def __init__(self) -> None:
+        self._rest = b""
 
-    def __exit__(self, *_: object) -> None:
-        if self._python is not None:
-            sys.stderr.flush()
-            sys.stderr = self._python
-        os.dup2(self._outside, 2)  # the pipe's only sender is gone; what is left in it is read to its end
-        self._thread.join(timeout=5)
-        os.close(self._outside)
+    def take(self, piece: bytes) -> bytes:
+        """What can be passed on by now."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        passed = b"".join(line + b"\n" for line in lines if not NOISE.match(line))
+        if len(self._rest) >= _LONGEST:
+            passed, self._rest = passed + self._rest, b""
+        return passed
 
-
-def _is_descriptor_2(stream: TextIO) -> bool:
-    try:
-        return stream.fileno() == 2
-    except (OSError, io.UnsupportedOperation, AttributeError):
-        return False
-
-
-def _pass_on(receiving: int, outside: int) -> None:
-    rest = b""
-    while piece := os.read(receiving, _LONGEST):
-        *lines, rest = (rest + piece).split(b"\n")
-        _write(outside, b"".join(line + b"\n" for line in lines if not NOISE.match(line)))
-        if len(rest) >= _LONGEST:
-            _write(outside, rest)
-            rest = b""
-    if not NOISE.match(rest):
-        _write(outside, rest)
-    os.close(receiving)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+    def end(self) -> bytes:
+        """What is left: last words have no line's end."""
+        return b"" if NOISE.match(self._rest) else self._rest

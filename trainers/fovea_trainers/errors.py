@@ -5,6 +5,9 @@ TrainerError            1   permanent: the same run would fail again
 ├── DataError           1   the pictures, tables or texts that were given
 ├── CheckpointError     1   a checkpoint that does not fit this run
 ├── NonFiniteLoss       1   the training diverged
+├── CheckpointDamaged  75   no undamaged checkpoint is here: the next attempt fetches them again
+├── CpuImage            1   GPUs, and a TensorFlow that cannot use any
+├── NoGpu              75   a machine type with GPUs, and none found: another node may have some
 └── Interrupted        75   SIGTERM: a checkpoint is written, start me again
 
 Errors of TensorFlow and of the operating system: runtime/failures.py.
@@ -33,6 +36,12 @@ class CheckpointError(TrainerError):
     """A checkpoint that cannot be restored into this run."""
 
 
+class CheckpointDamaged(TrainerError):
+    """All checkpoints that are here are damaged."""
+
+    exit_code = exit_codes.RESTART
+
+
 class NonFiniteLoss(TrainerError):
     """Loss or weights became NaN or infinite."""
 
@@ -41,6 +50,16 @@ class NonFiniteLoss(TrainerError):
             f"{what} became non-finite at step {step}: the training diverged. Lower --learning-rate (a tenth is a good "
             "first try) or choose --optimizer=adam; the checkpoints before this step are intact"
         )
+
+
+class CpuImage(TrainerError):
+    """TensorFlow is built without CUDA, but the machine type has GPUs."""
+
+
+class NoGpu(TrainerError):
+    """TensorFlow finds no GPU, but the machine type has some."""
+
+    exit_code = exit_codes.RESTART
 
 
 class Interrupted(TrainerError):

@@ -16,10 +16,9 @@ from importlib.metadata import version
 from typing import Any
 
 from fovea_api.catalogue import Catalogue, Recipe
-from fovea_api.contract import exit_codes
+from fovea_api.contract import environment, exit_codes
 
 from fovea_trainers import flags
-from fovea_trainers.chatter import Quiet
 from fovea_trainers.errors import FlagError, TrainerError
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.workspace import Workspace
@@ -74,8 +73,9 @@ def _run(name: str, argv: Sequence[str]) -> int:
         print(flags.describe(name, chosen.recipe))
         return exit_codes.OK
     config: Any = flags.parse(name, chosen.recipe, chosen.config_type, argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # before TensorFlow is imported: warnings and errors
-    with Quiet(), Interruption() as interruption:  # from here on SIGTERM means: checkpoint, then exit
+    # Before TensorFlow is imported: warnings and errors; with GPUs also what it found out about them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if os.environ.get(environment.GPUS) else "1")
+    with Interruption() as interruption:  # from here on SIGTERM means: checkpoint, then exit
         try:
             chosen.run(config, Workspace.from_environment(os.environ), interruption)
         except TrainerError:

@@ -19,6 +19,8 @@ CHECKPOINT_EVERY_STEPS = "FOVEA_CHECKPOINT_EVERY_STEPS"
 """Steps between checkpoints (`spec.checkpoint.everySteps`); absent: the program's own default."""
 CHECKPOINT_KEEP = "FOVEA_CHECKPOINT_KEEP"
 """How many checkpoints to keep (`spec.checkpoint.keep`)."""
+GPUS = "FOVEA_GPUS"
+"""How many GPUs the machine type has; absent: none."""
 
 TF_CONFIG = "TF_CONFIG"
 CLOUD_ML_JOB = "CLOUD_ML_JOB"
@@ -71,7 +73,7 @@ the program has ended, which may have used most of the pod's grace period by the
 
 
 def of_trainer(
-    job: str, *, checkpoint_every_steps: int | None = None, checkpoint_keep: int | None = None
+    job: str, *, checkpoint_every_steps: int | None = None, checkpoint_keep: int | None = None, gpus: int = 0
 ) -> dict[str, str]:
     """Environment of the trainer container, beyond what the user's own `env` adds."""
     variables = dict(DIRECTORIES)
@@ -82,4 +84,6 @@ def of_trainer(
         variables[CHECKPOINT_EVERY_STEPS] = str(checkpoint_every_steps)
     if checkpoint_keep is not None:
         variables[CHECKPOINT_KEEP] = str(checkpoint_keep)
+    if gpus:
+        variables[GPUS] = str(gpus)
     return variables

@@ -128,6 +128,7 @@ def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) ->
         job.metadata.name,
         checkpoint_every_steps=checkpoint.every_steps if checkpoint else None,
         checkpoint_keep=checkpoint.keep if checkpoint else None,
+        gpus=machine_type.spec.gpus.count if machine_type.spec.gpus else 0,
     )
     own = [variable.dump() for variable in (container.env if container else None) or ()]
     taken = {variable["name"] for variable in own}

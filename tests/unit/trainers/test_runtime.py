@@ -17,7 +17,7 @@ from fovea_trainers.runtime.workspace import Workspace
 
 def test_a_pod_s_directories_come_from_the_contract():
     workspace = Workspace.from_environment(
-        environment.of_trainer("digits", checkpoint_every_steps=200, checkpoint_keep=5)
+        environment.of_trainer("digits", checkpoint_every_steps=200, checkpoint_keep=5, gpus=2)
     )
     assert workspace == Workspace(
         inputs=Path("/fovea/inputs"),
@@ -29,6 +29,7 @@ def test_a_pod_s_directories_come_from_the_contract():
         job="digits",
         checkpoint_every_steps=200,
         checkpoint_keep=5,
+        gpus=2,
     )
 
 

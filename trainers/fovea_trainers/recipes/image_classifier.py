@@ -106,13 +106,13 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
     """Train, evaluate, export. Raises TrainerError."""
     import keras
     import tensorflow as tf
-    from fovea_trainers.runtime import fitting, strategy
+    from fovea_trainers.runtime import devices, fitting, strategy
     from fovea_trainers.runtime.progress import say
 
     workspace.prepare()
     tf.config.experimental.enable_op_determinism()  # a resumed run ends with the bytes of an undisturbed one
     keras.utils.set_random_seed(config.seed)
-    gpus = len(tf.config.list_physical_devices("GPU"))
+    gpus = devices.gpus(workspace.gpus)
     place = strategy.select(os.environ.get(environment.TF_CONFIG), gpus)
 
     if gpus > 1:

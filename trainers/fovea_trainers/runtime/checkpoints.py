@@ -7,6 +7,9 @@ Resume policy, in this order:
    has changed) → keep weights, optimizer state and step count, begin with epoch 0 (online learning);
 3. scratch: there is none.
 
+A damaged checkpoint is passed over for the one before, and put aside. If only damaged ones are there, the run ends with
+75: the next attempt fetches them again. A disk that does not answer just now is no damage (`failures.py`).
+
 A folder holds `variables.*` (tf.train.Checkpoint over plain lists of variables: that takes in the seeds of Dropout,
 which tracking the Keras model would miss) and `state.json` (position and identity of the run).
 """
@@ -14,13 +17,15 @@ which tracking the Keras model would miss) and `state.json` (position and identi
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from fovea_trainers.errors import CheckpointError
+from fovea_trainers.errors import CheckpointDamaged, CheckpointError
+from fovea_trainers.runtime import failures
 from fovea_trainers.runtime.metrics import require_finite
 from fovea_trainers.runtime.position import Position
 
@@ -29,6 +34,8 @@ VARIABLES = "variables"
 FORMAT = 2
 """1 had no best weights and no unreadable examples."""
 STAGING_PREFIX = ".staging-"
+DAMAGED_PREFIX = ".damaged-"
+"""Kept for who wants to look: an error that only looks like damage must not delete all that was trained."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +107,29 @@ class Checkpoints:
         return target
 
     def resume(self) -> Resumed:
-        """Restore by the policy above; raises CheckpointError when the newest checkpoint cannot be used."""
+        """Restore by the policy above; raises CheckpointError when the newest undamaged checkpoint cannot be used."""
         for leftover in self.directory.glob(f"{STAGING_PREFIX}*"):  # of a process that was killed while writing
             shutil.rmtree(leftover)
-        steps = self.steps()
-        if not steps:
-            return Resumed(Position(), "training from scratch")
-        path = self.directory / str(steps[-1])
+        problems: dict[Path, str] = {}
+        for step in reversed(self.steps()):
+            path = self.directory / str(step)
+            try:
+                resumed = self._resume_from(path)
+            except _Damaged as error:
+                problems[path] = f"checkpoint {path.name} is damaged ({error})"
+                continue
+            for damaged in problems:  # its step will be reached, and written, once more
+                aside = self.directory / f"{DAMAGED_PREFIX}{damaged.name}-{time.time_ns()}"
+                damaged.rename(aside)
+            return Resumed(resumed.position, "; ".join([*problems.values(), resumed.message]))
+        if problems:
+            raise CheckpointDamaged(
+                f"{'; '.join(problems.values())}, and there is no other one in {self.directory}: the next attempt fetches "
+                f"it again; if it is damaged then, too, {self._remedy(min(problems))}"
+            )
+        return Resumed(Position(), "training from scratch")
+
+    def _resume_from(self, path: Path) -> Resumed:
         position, theirs = self._read_state(path)
         ours = _plain(self._run)
         if differences := _differences(theirs.shape, ours.shape):
@@ -137,7 +160,9 @@ class Checkpoints:
                     f"trainers, or {self._remedy(path)}"
                 )
             return Position.from_json(state["position"]), Run(**state["run"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
+            raise _Damaged(f"{STATE}: {error}") from error
+        except (FileNotFoundError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"checkpoint {path} was not written by a recipe of Fovea: {STATE}: {type(error).__name__}: {error}; "
                 f"{self._remedy(path)}"
@@ -148,8 +173,12 @@ class Checkpoints:
         try:
             status = checkpoint.read(str(path / VARIABLES))
             status.assert_existing_objects_matched()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
+        except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
+            if failures.is_damage(error):
+                raise _Damaged(reason) from error
+            if isinstance(error, tf.errors.OpError) and not isinstance(error, tf.errors.InvalidArgumentError):
+                raise  # of the surroundings: another attempt may read it
             raise CheckpointError(f"checkpoint {path} cannot be restored: {reason}; {self._remedy(path)}") from error
         status.expect_partial()
 
@@ -158,6 +187,10 @@ class Checkpoints:
         if self._run.identity.get("job"):
             return "name another job in spec.checkpoint.from, or drop it; if it is not set, submit the job anew"
         return f"remove {path}"
+
+
+class _Damaged(Exception):
+    """What is wrong with the files of a checkpoint."""
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

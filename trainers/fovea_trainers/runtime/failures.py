@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fovea_api.contract import exit_codes
+from fovea_trainers.runtime import devices
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,6 +39,10 @@ GPU_MEMORY = _final(
     "the GPU's memory is too small for this training: lower --batch-size or --image-size, or choose a machineType "
     "whose GPU has more memory"
 )
+GPU_CROWDED = _again(
+    "another process holds memory of this GPU, and too little was left; ask for the node to be checked, or for GPUs that are not "
+    "shared, if it happens again. If the GPU is this training's alone, lower --batch-size or --image-size"
+)
 HOST_MEMORY = _final(
     "the container's memory is too small for this training: lower --batch-size, --image-size or --cache-mib, or choose "
     "a machineType with more memory"
@@ -47,7 +52,11 @@ DISK_FULL = _again(
     "it happens again"
 )
 DEVICE = _again("a GPU or its driver failed; ask for the node to be checked if it happens again on the same one")
-DRIVER = _final("the driver of the node does not fit the image: choose another machineType, or ask for a newer driver")
+DRIVER = _again(
+    "the driver of this node is too old for the image, another node may have a newer one; ask for a newer driver, or choose "
+    "another machineType, if it happens again"
+)
+MODEL = _final("the image has no code for this model of GPU: choose another machineType, or ask for a newer image")
 PEER = _again("a device or another process did not answer")
 DISK = _again("a disk failed; ask for the node to be checked if it happens again on the same one")
 DAMAGED = _again("a file on this node is damaged, and the next attempt fetches it again")
@@ -68,6 +77,7 @@ OF_TENSORFLOW = {
     "InternalError": DEVICE,
     "InvalidArgumentError": DATA,
     "NotFoundError": MISSING,
+    "OpError": DAMAGED,
     "OutOfRangeError": DATA,
     "PermissionDeniedError": FORBIDDEN,
     "ResourceExhaustedError": HOST_MEMORY,
@@ -76,14 +86,16 @@ OF_TENSORFLOW = {
     "UnimplementedError": DEFECT,
     "UnknownError": DEVICE,
 }
-"""By the name of the class in `tf.errors`."""
+"""By the name of the class in `tf.errors`. OpError itself: the reader of checkpoints has no better class for their damages."""
 
 _PHRASES = (
     (r"No space left on device|Disk quota exceeded", DISK_FULL),
     (r"Too many open files", DESCRIPTORS),
-    (r"CUDA_ERROR_OUT_OF_MEMORY|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED|out of memory.*GPU", GPU_MEMORY),
-    (r"driver version is insufficient|no kernel image is available|CUDA_ERROR_NO_BINARY_FOR_GPU", DRIVER),
-    (r"device kernel image is invalid|CUDNN_STATUS_ARCH_MISMATCH|CUDA_ERROR_UNSUPPORTED_PTX", DRIVER),
+    (r"Input/output error|Remote I/O error|Stale file handle|Structure needs cleaning", DISK),
+    (r"CUDA_ERROR_OUT_OF_MEMORY|(CUDNN|CUBLAS|CUSOLVER)_STATUS_ALLOC_FAILED|out of memory.*GPU", GPU_CROWDED),
+    (r"no kernel image is available|CUDA_ERROR_NO_BINARY_FOR_GPU|CUDNN_STATUS_ARCH_MISMATCH", MODEL),
+    (r"driver version is insufficient|CUDA_ERROR_UNSUPPORTED_PTX|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", DRIVER),
+    (r"device kernel image is invalid|CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE", DRIVER),
     (r"CUDNN_STATUS_(NOT_SUPPORTED|BAD_PARAM)|CUBLAS_STATUS_(NOT_SUPPORTED|INVALID_VALUE)", DEFECT),
     (r"[Dd]uring compilation|XLA compilation|Compilation fail", DEFECT),
     (r"ECC error|CUDA_ERROR|CUDNN_STATUS|CUBLAS_STATUS|NCCL|ncclSystemError", DEVICE),
@@ -91,8 +103,10 @@ _PHRASES = (
 """What the words of an error say beyond its class; the first that matches wins. Not for errors of a user's data."""
 
 _WORDS_COUNT = frozenset(
-    {"InternalError", "UnknownError", "ResourceExhaustedError", "UnavailableError", "AbortedError"}
+    {"OpError", "InternalError", "UnknownError", "ResourceExhaustedError", "UnavailableError", "AbortedError"}
 )
+_CROWDED = 0.1
+"""Share of a GPU's memory that others may hold before they are the cause: drivers keep some for themselves."""
 _ON_GPU = re.compile(r"allocator GPU|device:GPU", re.IGNORECASE)
 
 OF_SYSTEM = {
@@ -142,6 +156,15 @@ def verdict(error: BaseException) -> Verdict | None:
     return None
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether an error of reading a checkpoint says that its files are wrong, and not that a disk does not answer."""
+    import tensorflow as tf
+
+    if isinstance(error, (IndexError, tf.errors.OutOfRangeError)):  # TensorFlow's words for a file that is cut off
+        return True
+    return isinstance(error, tf.errors.OpError) and _of_tensorflow(error) in (DAMAGED, MISSING)
+
+
 def describe(error: BaseException) -> str:
     """The error in one line."""
     import tensorflow as tf
@@ -159,7 +182,8 @@ def _of_tensorflow(error: tf.errors.OpError) -> Verdict:
             if re.search(pattern, message):
                 return meaning
     if known == "ResourceExhaustedError" and _ON_GPU.search(message):
-        return GPU_MEMORY
+        # TensorFlow's own allocator has given all it got: that was little where others had taken their share before.
+        return GPU_CROWDED if devices.held_by_others() > _CROWDED else GPU_MEMORY
     return OF_TENSORFLOW[known]
 
 

@@ -24,6 +24,8 @@ class Workspace:
     job: str = ""
     checkpoint_every_steps: int | None = None
     checkpoint_keep: int = 3
+    gpus: int = 0
+    """How many the machine type has."""
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> Self:
@@ -42,6 +44,7 @@ class Workspace:
             job=variables.get(environment.CLOUD_ML_JOB, ""),
             checkpoint_every_steps=_count(variables, environment.CHECKPOINT_EVERY_STEPS),
             checkpoint_keep=_count(variables, environment.CHECKPOINT_KEEP) or 3,
+            gpus=_count(variables, environment.GPUS) or 0,
         )
 
     def prepare(self) -> None:
