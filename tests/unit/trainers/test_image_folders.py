@@ -1,5 +1,6 @@
 """Layouts of labelled pictures, what is said about those that are none, and the split."""
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fovea_trainers.data import image_folders
+from fovea_trainers.data import files, image_folders
 from fovea_trainers.data.image_folders import PARTS, Listing
 from fovea_trainers.errors import DataError
 
@@ -177,9 +178,71 @@ def test_links_are_followed_and_broken_ones_and_pipes_are_left_out(tmp_path):
     assert set(listing.ignored) == {"b/gone.png", "b/pipe.png"}
 
 
-def test_what_an_archive_of_macos_holds_beside_the_classes_is_no_class(tmp_path):
-    listing = image_folders.scan(folder(tmp_path, "a/1.png", "b/1.png", "__MACOSX/a/._1.png"))
-    assert listing.classes == ("a", "b")
+LINKS_THAT_LEAD_NOWHERE = {
+    "to nothing": ("a/gone", "/nowhere"),
+    "to itself": ("a/round.png", "round.png"),
+    "to itself, beside the classes": ("round", "round"),
+    "to nothing, beside the classes": ("gone", "/nowhere"),
+}
+
+
+@pytest.mark.parametrize(("name", "target"), LINKS_THAT_LEAD_NOWHERE.values(), ids=LINKS_THAT_LEAD_NOWHERE.keys())
+def test_a_link_that_leads_nowhere_is_left_out_and_named(tmp_path, name, target):
+    data = folder(tmp_path, "a/1.png", "b/1.png")
+    (data / name).symlink_to(target)
+    listing = image_folders.scan(data)
+    assert (len(listing), listing.ignored) == (2, (name,))
+
+
+@pytest.mark.parametrize("target", ["..", "../../data"], ids=["above", "above by another way"])
+def test_a_link_to_a_folder_above_brings_no_pictures_of_other_classes(tmp_path, target):
+    data = folder(tmp_path / "data", "a/1.png", "b/1.png")
+    (data / "a" / "up").symlink_to(target)
+    listing = image_folders.scan(data)
+    assert [listing.name(i) for i in range(len(listing))] == ["a/1.png", "b/1.png"]
+
+
+@pytest.mark.parametrize("name", sorted(files._NO_FOLDERS_OF_A_USER) + [".snapshot"])
+def test_what_systems_put_beside_the_classes_is_no_class_and_not_looked_into(tmp_path, monkeypatch, name):
+    data = folder(tmp_path, "a/1.png", "b/1.png", f"{name}/a/1.png", f"a/{name}/1.png")
+    unreadable(monkeypatch, data / name, data / "a" / name)
+    listing = image_folders.scan(data)
+    assert (listing.classes, len(listing), listing.ignored) == (("a", "b"), 2, ())
+
+
+def unreadable(monkeypatch, *folders: Path) -> None:
+    """As folders of mode 0700 of another user are; for root, too, who runs these tests in a container."""
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path) in folders:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+
+
+@pytest.mark.parametrize("name", ["", "a", "a/more", "train"])
+def test_a_folder_that_cannot_be_opened_is_named_with_the_remedy(tmp_path, monkeypatch, name):
+    folder(tmp_path, "a/1.png", "b/1.png", "a/more/2.png", *(["train/a/1.png"] if name == "train" else []))
+    unreadable(monkeypatch, tmp_path / name)
+    with pytest.raises(DataError, match=r"cannot be opened \(Permission denied\).*chmod -R a\+rX") as refusal:
+        image_folders.scan(tmp_path)
+    assert f": {tmp_path / name} cannot" in str(refusal.value)
+
+
+def test_names_that_are_not_utf_8_are_trained_on_and_named_where_nothing_can_be_told_of_them(tmp_path):
+    data = folder(tmp_path, "a/1.png", "b/1.png", "a/\udcff.png", "a/\udcfed/2.png", "a/\udcff.txt", "\udcff.txt")
+    listing = image_folders.scan(data)
+    assert [listing.name(i) for i in range(4)] == ["a/1.png", "a/\udcfed/2.png", "a/\udcff.png", "b/1.png"]
+    assert set(listing.ignored) == {"a/\udcff.txt", "\udcff.txt"}
+    assert listing.path(2).exists()
+
+
+def test_many_small_folders_hear_a_stop_as_well(tmp_path):
+    looks = []
+    image_folders.scan(folder(tmp_path, *(f"{i}/1.png" for i in range(50))), lambda: looks.append(1))
+    assert len(looks) > 50
 
 
 def test_listing_and_splitting_are_given_up_when_a_stop_is_requested(tmp_path):

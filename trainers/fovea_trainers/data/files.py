@@ -1,5 +1,6 @@
 """Files below a folder, fast enough for a million of them: one pass, links followed, what is hidden left alone."""
 
+import errno
 import os
 from array import array
 from collections.abc import Callable
@@ -8,8 +9,10 @@ from pathlib import Path
 
 from fovea_trainers.data import formats
 
-_NO_FOLDERS_OF_A_USER = frozenset({"__MACOSX"})
-"""What archives of macOS hold beside the user's folders."""
+_NO_FOLDERS_OF_A_USER = frozenset(
+    {"__MACOSX", "lost+found", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information"}
+)
+"""What archives of macOS, file systems and network storage put beside the user's folders."""
 _INTERRUPTIBLE = 1000
 """Files between two looks at whether a stop was requested."""
 
@@ -23,26 +26,34 @@ class Found:
     others: list[str] = field(default_factory=list)
 
 
-def visible(folder: Path) -> list[Path]:
-    """What is in a folder, in the order of names."""
-    return sorted(path for path in folder.iterdir() if not _hidden(path.name))
+def look(folder: Path, check: Callable[[], None]) -> tuple[list[Path], list[str]]:
+    """The folders in a folder, in the order of names, and the names of what else is there. `check` as in `walk`."""
+    folders, others = [], []
+    with os.scandir(folder) as entries:
+        for count, entry in enumerate(entries):
+            if count % _INTERRUPTIBLE == 0:
+                check()
+            if not _hidden(entry.name):
+                (folders if _is_folder(entry) else others).append(entry.name)
+    return [folder / name for name in sorted(folders)], others
 
 
 def walk(folder: Path, prefix: str, check: Callable[[], None], *, deep: bool = True) -> Found:
     """Everything below a folder, or in it alone; names begin with `prefix`. `check` may raise to give up.
 
-    A broken link, a socket or a named pipe is no picture; a file that cannot be opened is one, and is named when it is
-    read. A folder that links lead back to is walked once.
+    A link that leads nowhere, a socket or a named pipe is no picture; a file that cannot be opened is one, and is named
+    when it is read. A folder that links lead back to is walked once, and none above `folder`: those hold other classes.
+    Raises PermissionError for a folder that cannot be listed: what is in it would be missed in silence.
     """
     found = Found()
-    waiting, seen = [(str(folder), prefix)], set()
+    waiting, seen = [(str(folder), prefix)], {_identity(path) for path in _above(folder)} if deep else set()
     count = 0
+    check()
     while waiting:
         path, name = waiting.pop()
-        status = os.stat(path)  # noqa: PTH116 - objects for a million files are slow
-        if (status.st_dev, status.st_ino) in seen:
+        if (identity := _identity(path)) in seen:
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(identity)
         with os.scandir(path) as entries:
             for entry in entries:
                 count += 1
@@ -50,7 +61,7 @@ def walk(folder: Path, prefix: str, check: Callable[[], None], *, deep: bool = T
                     check()
                 if _hidden(entry.name):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     if deep:
                         waiting.append((entry.path, f"{name}{entry.name}/"))
                 elif _is_picture(entry):
@@ -61,12 +72,35 @@ def walk(folder: Path, prefix: str, check: Callable[[], None], *, deep: bool = T
     return found
 
 
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116 - objects for a million files are slow
+    return status.st_dev, status.st_ino
+
+
+def _above(folder: Path) -> set[Path]:
+    return {*folder.absolute().parents, *folder.resolve().parents}
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False  # a link that leads to itself
+
+
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name in _NO_FOLDERS_OF_A_USER
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    if not entry.is_file():
+    try:
+        if not entry.is_file():
+            return False
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
         return False
     try:
         return formats.is_picture(entry.path)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from fovea_trainers.data import formats
-from fovea_trainers.data.files import Found, visible, walk
+from fovea_trainers.data.files import Found, look, walk
 from fovea_trainers.errors import DataError
 
 Array = np.ndarray[Any, Any]
@@ -80,18 +80,31 @@ def scan(root: Path, check: Callable[[], None] = lambda: None) -> Listing:
         raise DataError(f"data {root} is a file, not a folder of pictures: unpack an archive, and upload the folder")
     if not root.is_dir():
         raise DataError(f"data folder {root} does not exist; give --data=DIR")
-    folders = _parts(root) or {"": root}
+    try:
+        return _scan(root, check)
+    except PermissionError as error:
+        name = os.fsdecode(error.filename or root)
+        raise DataError(
+            f"data folder {root}: {name} cannot be opened ({error.strerror}), and what is in it would be missed: make it "
+            f"readable (chmod -R a+rX), or move it out of {root}"
+        ) from error
+
+
+def _scan(root: Path, check: Callable[[], None]) -> Listing:
+    below, loose = look(root, check)
+    folders = _parts(root, below) or {"": root}
     found = {part: _labelled(folder, check) for part, folder in folders.items()}
-    beside = [] if "" in folders else [path for path in visible(root) if path not in folders.values()]
+    left = [] if "" in folders else [path.name for path in below if path not in folders.values()]
+    beside = sorted([*left, *loose]) if "" not in folders else []
     classes = tuple(sorted({label for labelled in found.values() for label in labelled.classes}))
     for name in classes:
         if not _is_utf8(name):
             raise DataError(f"data folder {root}: the name of class {name!r} is not UTF-8; rename the folder")
-    listing = _joined(root, folders, found, classes, tuple(path.name for path in beside))
+    listing = _joined(root, folders, found, classes, tuple(beside))
     training = TRAIN if TRAIN in folders else ""
     if empty := found[training].empty:
         raise DataError(_empty_classes(folders[training], empty))
-    _check(listing, folders[training], beside=[path.name for path in beside if path.is_dir()])
+    _check(listing, folders[training], beside=left)
     return listing
 
 
@@ -176,9 +189,8 @@ def _joined(
     return Listing(root, array, numbers[0], numbers[1], numbers[2], classes, (*ignored, *beside))
 
 
-def _parts(root: Path) -> dict[str, Path]:
+def _parts(root: Path, folders: Sequence[Path]) -> dict[str, Path]:
     """Folder of each set of a ready-made split; {} when there is none."""
-    folders = [path for path in visible(root) if path.is_dir()]
     parts = {}
     for part, names in _ALIASES.items():
         if matching := [folder for folder in folders if folder.name.lower() in names]:
@@ -193,7 +205,7 @@ def _parts(root: Path) -> dict[str, Path]:
 
 def _labelled(folder: Path, check: Callable[[], None]) -> _Labelled:
     """The pictures of one set's folder: in class folders, else with flat names."""
-    below = {path.name: walk(path, f"{path.name}/", check) for path in visible(folder) if path.is_dir()}
+    below = {path.name: walk(path, f"{path.name}/", check) for path in look(folder, check)[0]}
     loose = walk(folder, "", check, deep=False)
     classes = {name: files for name, files in below.items() if files.paths}
     ignored = [name for files in below.values() for name in files.others] + loose.others
