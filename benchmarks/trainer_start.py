@@ -41,6 +41,8 @@ class Ended:
     """Peak, in MiB."""
     latency: float
     """Seconds from the signal to the end."""
+    latency_cpu: float
+    """CPU seconds of these: on a machine with other work, what a quiet one would take."""
 
 
 def write(folder: Path, files: int, classes: int, *, flat: bool) -> None:
@@ -60,8 +62,8 @@ def write(folder: Path, files: int, classes: int, *, flat: bool) -> None:
                 path.hardlink_to(source)
 
 
-def run(root: Path, data: Path, until: Callable[[float], bool], number: signal.Signals) -> Ended:
-    """Train in `root` until something is so (it is given the seconds so far), then send the signal."""
+def run(root: Path, data: Path, until: Callable[[float], bool]) -> Ended:
+    """Train in `root` until something is so (it is given the seconds so far), then send SIGTERM."""
     shutil.rmtree(root, ignore_errors=True)
     names = (environment.CHECKPOINT_DIR, environment.MODEL_DIR, environment.OUTPUT_DIR, environment.LOG_DIR)
     variables = {name: str(root / name.lower()) for name in names}
@@ -79,19 +81,32 @@ def run(root: Path, data: Path, until: Callable[[float], bool], number: signal.S
         if process.poll() is not None:
             raise SystemExit(f"it ended too early: {process.communicate()[1]}")
         time.sleep(0.01)
-    sent = time.monotonic()
-    process.send_signal(number)
+    sent, before = time.monotonic(), sum(map(cpu_of, (process.pid, child_of(process.pid))))
+    process.send_signal(signal.SIGTERM)
     _, status, used = os.wait4(process.pid, 0)
     latency = time.monotonic() - sent
     process.returncode = os.waitstatus_to_exitcode(status)
     process.communicate()
-    return Ended(process.returncode, sent - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, latency)
+    after = used.ru_utime + used.ru_stime
+    return Ended(process.returncode, sent - began, before, used.ru_maxrss / 1024, latency, after - before)
+
+
+def child_of(pid: int) -> int:
+    """The trainer behind its parent; the parent itself before it has forked."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return int(text.split()[0]) if text else pid
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def started(root: Path, data: Path) -> Ended:
     """A run up to its first step."""
     first = root / environment.CHECKPOINT_DIR.lower() / "1"
-    return run(root, data, lambda _: first.exists(), signal.SIGKILL)
+    return run(root, data, lambda _: first.exists())
 
 
 def measure(arguments: argparse.Namespace, scratch: Path) -> None:
@@ -107,11 +122,14 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> None:
     print(f"| {max(_SMALL, 4 * arguments.classes):,} pictures | {base.wall:.1f} | {base.cpu:.1f} | {base.rss:.0f} |")
     whole = started(scratch / "run", large)
     print(f"| {arguments.files:,} in {form} | {whole.wall:.1f} | {whole.cpu:.1f} | {whole.rss:.0f} |", flush=True)
-    print("\n| SIGTERM after s | exit code | s until the end |\n|---|---|---|")
+    print("\n| SIGTERM after s (CPU s) | exit code | s until the end | CPU s until the end |\n|---|---|---|---|")
     for part in range(1, arguments.signals + 1):
         after = whole.wall * part / (arguments.signals + 1)
-        ended = run(scratch / "run", large, lambda now, after=after: now >= after, signal.SIGTERM)
-        print(f"| {ended.wall:.1f} | {ended.code} | {ended.latency:.2f} |", flush=True)
+        ended = run(scratch / "run", large, lambda now, after=after: now >= after)
+        print(
+            f"| {ended.wall:.1f} ({ended.cpu:.1f}) | {ended.code} | {ended.latency:.2f} | {ended.latency_cpu:.2f} |",
+            flush=True,
+        )
 
 
 def main() -> None:

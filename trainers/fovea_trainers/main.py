@@ -75,7 +75,7 @@ def _run(name: str, argv: Sequence[str]) -> int:
     config: Any = flags.parse(name, chosen.recipe, chosen.config_type, argv)
     # Before TensorFlow is imported: warnings and errors; with GPUs also what it found out about them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if os.environ.get(environment.GPUS) else "1")
-    with Interruption() as interruption:  # from here on SIGTERM means: checkpoint, then exit
+    with Interruption(saves=False) as interruption:  # SIGTERM means: exit; once there are steps: checkpoint, then exit
         try:
             chosen.run(config, Workspace.from_environment(os.environ), interruption)
         except TrainerError:

@@ -310,3 +310,9 @@ def test_sets_given_by_folders_stay_as_they_are():
     sets = image_folders.split(given, validation_ratio=0.2, test_ratio=0.5, seed=1)
     assert sets["test"].tolist() == [20]
     assert (len(sets["train"]), len(sets["validation"])) == (16, 4)
+
+
+def test_pictures_are_told_by_class_in_their_order():
+    given = listing([("b/1", "b", ""), ("a/1", "a", ""), ("b/2", "b", ""), ("c/1", "c", ""), ("a/2", "a", "")])
+    chosen = image_folders.by_class(given, np.array([4, 2, 1, 0]))
+    assert [part.tolist() for part in chosen] == [[4, 1], [2, 0], []]

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from fovea_api.contract import environment
+from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_trainers.errors import DataError, FlagError, TrainerError
 from fovea_trainers.runtime import curves, strategy
@@ -134,3 +136,28 @@ def test_a_second_ctrl_c_interrupts_at_once():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+STOPPED = """
+import os, signal, sys
+from fovea_trainers.runtime.interruption import Interruption
+with Interruption(saves=False) as interruption:
+    interruption.saves = {saves}
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException:
+        sys.exit("it may be caught")
+    print("goes on", interruption.requested)
+"""
+
+
+def test_a_stop_ends_the_process_at_once_as_long_as_there_is_nothing_to_save():
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED.format(saves=False)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (exit_codes.RESTART, "")
+    assert "asked to stop; the same command begins again" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED.format(saves=True)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "goes on True\n")

@@ -28,7 +28,8 @@ class Found:
 
 def look(folder: Path, check: Callable[[], None]) -> tuple[list[Path], list[str]]:
     """The folders in a folder, in the order of names, and the names of what else is there. `check` as in `walk`."""
-    folders, others = [], []
+    folders: list[str] = []
+    others: list[str] = []
     with os.scandir(folder) as entries:
         for count, entry in enumerate(entries):
             if count % _INTERRUPTIBLE == 0:

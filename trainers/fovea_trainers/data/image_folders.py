@@ -120,18 +120,23 @@ def split(
     sets = {part: [np.flatnonzero(listing.parts == PARTS.index(part))] for part in ratios} | {TRAIN: []}
     undecided = listing.parts <= PARTS.index(TRAIN)
     draws = _draws(listing, seed, check) if any(not len(sets[p][0]) and r for p, r in ratios.items()) else None
-    for number in range(len(listing.classes)):
-        rest = np.flatnonzero(undecided & (listing.labels == number))
-        if draws is not None:
-            rest = rest[np.argsort(draws[rest], kind="stable")]
+    for pictures in by_class(listing, np.flatnonzero(undecided)):
+        rest = pictures if draws is None else pictures[np.argsort(draws[pictures], kind="stable")]
         size = len(rest)
         for part, ratio in ratios.items():
             count = 0 if len(sets[part][0]) else min(round(size * ratio), len(rest) - 1)
-            sets[part].append(rest[: max(count, 0)])
-            rest = rest[max(count, 0) :]
+            chosen, rest = np.split(rest, [max(count, 0)])
+            sets[part].append(chosen)
         sets[TRAIN].append(rest)
         check()
     return {part: np.sort(np.concatenate(chosen)).astype(np.int64) for part, chosen in sets.items()}
+
+
+def by_class(listing: Listing, indices: Array) -> list[Array]:
+    """Those of the pictures with these indices that belong to each class, in the order of `indices`."""
+    order = np.argsort(listing.labels[indices], kind="stable")  # once, however many classes there are
+    bounds = np.searchsorted(listing.labels[indices][order], np.arange(1, len(listing.classes)))
+    return np.split(indices[order], bounds)
 
 
 def some(paths: Iterable[Path | str], limit: int = 5) -> str:
@@ -173,6 +178,7 @@ def _joined(
     paths: list[bytes] = []
     sizes, labels, parts = ([np.zeros(0, kind)] for kind in (np.int64, np.int32, np.int8))
     ignored: list[str] = []
+    numbers = {label: number for number, label in enumerate(classes)}
     for part, labelled in found.items():
         prefix = "" if folders[part] == root else f"{folders[part].name}/"
         start = os.fsencode(prefix)
@@ -180,13 +186,13 @@ def _joined(
             order = sorted(range(len(files.paths)), key=files.paths.__getitem__)
             paths += [start + files.paths[i] for i in order]
             sizes.append(np.array(files.sizes, np.int64)[order])
-            labels.append(np.full(len(order), classes.index(label), np.int32))
+            labels.append(np.full(len(order), numbers[label], np.int32))
             parts.append(np.full(len(order), PARTS.index(part), np.int8))
         ignored += [prefix + name for name in labelled.ignored]
     array = np.empty(len(paths), object)
     array[:] = paths
-    numbers = [np.concatenate(column) for column in (sizes, labels, parts)]
-    return Listing(root, array, numbers[0], numbers[1], numbers[2], classes, (*ignored, *beside))
+    columns = [np.concatenate(column) for column in (sizes, labels, parts)]
+    return Listing(root, array, columns[0], columns[1], columns[2], classes, (*ignored, *beside))
 
 
 def _parts(root: Path, folders: Sequence[Path]) -> dict[str, Path]:

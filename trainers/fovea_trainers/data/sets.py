@@ -92,11 +92,10 @@ def read(
 
 def _require_every_class(found: Images, train: Array, check: Callable[[], None]) -> None:
     """Raises DataError naming the classes of which no training picture can be read."""
-    labels = found.listing.labels[train]
     missing = []
-    for number, name in enumerate(found.classes):
+    for name, pictures in zip(found.classes, image_folders.by_class(found.listing, train), strict=True):
         check()
-        if not found.any_readable(train[labels == number]):
+        if not found.any_readable(pictures):
             missing.append(name)
     if missing:
         raise DataError(

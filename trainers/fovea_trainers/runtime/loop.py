@@ -109,6 +109,7 @@ def train(
                     stop()
                 position.advance()
                 strategy.schedule(training.step, (*batch, position.step))
+                interruption.saves = True
                 if position.batch == schedule.steps_per_epoch:
                     close_epoch()
                 else:
