@@ -7,7 +7,7 @@ a header, `[path, size, ETag]` of each object in order of path, and the identity
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ from fovea_agent.parallel import run_each
 from fovea_agent.store import Store, StoredObject
 
 FORMAT = 1
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
+"""When an object was written: a listing does not say."""
 LEVEL = 1
 """Of compression: ETags are random, and nothing else is worth more seconds."""
 
@@ -82,11 +84,13 @@ class Pin:
 
     def identity(self, file: Path) -> listing.Identity:
         """Identity of what a fetched listing names; reads it once through, and raises as `objects` does."""
-        files = listing.Files()
-        base = storage.Location(self.store.bucket, "")
-        for item in self.objects(file, base):
-            files.add(item.key, item.size, item.etag)
-        return files.identity()
+        entries = self._entries(file)
+        while True:
+            try:
+                next(entries)
+            except StopIteration as end:
+                identity: listing.Identity = end.value
+                return identity
 
     def fetch(self, folder: Path) -> Path | None:
         """The published listing as a local file; None when there is none. It is written once: one fetched before stays."""
@@ -99,8 +103,13 @@ class Pin:
 
     def objects(self, file: Path, location: storage.Location) -> Iterator[StoredObject]:
         """The objects of a fetched listing, one after the other; raises Corrupt or TooNew naming the listing."""
-        where = f"s3://{self.store.bucket}/{self.key}"
         base = f"{location.key}/" if location.key else ""
+        for path, size, etag in self._entries(file):
+            yield StoredObject(f"{base}{path}" if path else location.key, size, etag, _UNKNOWN)
+
+    def _entries(self, file: Path) -> Generator[tuple[str, int, str], None, listing.Identity]:
+        """Path, size and ETag of each object; the identity, if they add up to it, is what the generator returns."""
+        where = f"s3://{self.store.bucket}/{self.key}"
         files = listing.Files()
         try:
             with gzip.open(file, "rt", encoding="utf-8") as lines:
@@ -114,13 +123,13 @@ class Pin:
                 for line in lines:
                     document = json.loads(line)
                     if isinstance(document, dict):
-                        if listing.Identity(**document) != files.identity() or next(lines, None) is not None:
+                        identity = listing.Identity(**document)
+                        if identity != files.identity() or next(lines, None) is not None:
                             raise Corrupt(f"{where} is corrupt: its objects do not add up to what it says of them")
-                        return
+                        return identity
                     path, size, etag = document
                     files.add(path, size, etag)
-                    key = f"{base}{path}" if path else location.key
-                    yield StoredObject(key, size, etag, datetime.fromtimestamp(0, UTC))
+                    yield path, size, etag
         except (gzip.BadGzipFile, EOFError, zlib.error, ValueError, KeyError, TypeError, StopIteration) as error:
             raise Corrupt(f"{where} is corrupt: {error!r}") from error
         raise Corrupt(f"{where} is corrupt: it has no end")
