@@ -14,7 +14,7 @@ from fovea_api.contract.plan import TrainingPlan
 
 from fovea_agent import log
 from fovea_agent.checkpoints import Local, Stillness, last_change, survey, to_publish, was_renamed
-from fovea_agent.errors import AgentError, Conflict, Vanished, VolumeProblem
+from fovea_agent.errors import AgentError, Conflict, Corrupt, Missing, TooNew, Vanished, VolumeProblem
 from fovea_agent.folder import Folder, Stat
 from fovea_agent.left_out import LeftOut
 from fovea_agent.proof import doubt, is_unproven, prove, unproven_numbers
@@ -132,7 +132,11 @@ class Checkpoints:
             self._still.take(step, {})  # of this sidecar before it was restarted: it may have been written to since
         if published:
             newest = max(published)
-            digest = read_manifest(store, storage.checkpoint(self.job, newest)).digest
+            try:
+                digest = read_manifest(store, storage.checkpoint(self.job, newest)).digest
+            except (Corrupt, Missing, TooNew) as error:  # the next attempt's `fetch` says what becomes of it
+                log.warning("the newest checkpoint cannot be read", step=newest, error=error.message)
+                return
             self.reporter.checkpointed(Checkpointed(newest, digest, _rfc3339(published[newest].modified)))
 
     def wait(self) -> bool:

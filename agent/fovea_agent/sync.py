@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from fovea_api.contract import environment, report, saved_model, storage
@@ -26,6 +27,7 @@ from fovea_agent.errors import (
     AgentError,
     Conflict,
     Corrupt,
+    Fenced,
     Missing,
     Postponed,
     Unreadable,
@@ -44,9 +46,18 @@ from fovea_agent.settings import DEFAULT_TRANSFERS, POLL, SETTLE, WorkVolume
 from fovea_agent.store import Store
 from fovea_agent.transfer import earlier_prefixes
 
+CHECKPOINTS, RESULTS = "checkpoints", "results that are there already"
+"""What fails as a whole while the program runs, in the job's message."""
+LONGEST_PAUSE = 60.0
+"""Seconds between two rounds of which the first failed, at most."""
 TRIES = 3
 KEPT_GENERATIONS = 2
 """Of a cache: the newest, and the one before it, which somebody may be restoring."""
+
+
+def pause_after(failures: int, poll: float) -> float:
+    """Seconds until the next round, after so many in a row that failed: a round may read large files to no end."""
+    return min(max(poll, LONGEST_PAUSE), poll * 2.0 ** min(failures, 16))
 
 
 @dataclass
@@ -65,6 +76,7 @@ class Sync:
     ended: threading.Event = field(default_factory=threading.Event)
     """The trainer has ended."""
     _pod_ends: threading.Event = field(default_factory=threading.Event)
+    _begun: bool = False
     _told: bool = False
     """Whether the operator said that the trainer has ended, before SIGTERM did."""
     _hearing: threading.Lock = field(default_factory=threading.Lock)
@@ -110,12 +122,10 @@ class Sync:
             self.reporter.stop(self.store.patience.left())
 
     def _publish(self) -> Termination:
-        self._check_fence()
-        self.checkpoints.withdraw_passed_over()
-        self.checkpoints.find_published()
+        failures = 0
         while not self.ended.is_set():
-            self.look()
-            self.ended.wait(self.poll)
+            failures = 0 if self.look() else failures + 1
+            self.ended.wait(pause_after(failures, self.poll))
         try:
             termination = self._publish_rest()
         except AgentError as error:
@@ -132,13 +142,34 @@ class Sync:
             self._pod_ends.wait()
         return termination
 
-    def look(self) -> None:
-        """Send and publish what is there while the program runs."""
-        with suppress(Postponed):
-            self.ahead.send()
+    def look(self) -> bool:
+        """Send and publish what is there while the program runs; whether all went well."""
+        if not self._lives_through(CHECKPOINTS, self._begin):
+            return False
+        sent = self._lives_through(RESULTS, self.ahead.send)
         # Whatever was postponed waits for this: it must have its turn in the same round.
-        with suppress(Postponed):
-            self.checkpoints.publish(pause=self._result_first)
+        return self._lives_through(CHECKPOINTS, partial(self.checkpoints.publish, pause=self._result_first)) and sent
+
+    def _begin(self) -> None:
+        """Once, before anything is published."""
+        if not self._begun:
+            self._check_fence()
+            self.checkpoints.withdraw_passed_over()
+            self.checkpoints.find_published()
+            self._begun = True
+
+    def _lives_through(self, what: str, action: Callable[[], object]) -> bool:
+        """Whether it went well. What fails while the program runs is said and tried again: it must not cost the training."""
+        try:
+            with suppress(Postponed):
+                action()
+        except Fenced:
+            raise
+        except (AgentError, OSError) as error:
+            self.left_out.put(what, str(error))
+            return False
+        self.left_out.forget(what)
+        return True
 
     def _is_finished(self) -> bool:
         return is_file(self.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER)
@@ -176,6 +207,9 @@ class Sync:
         finished = self._is_finished()
         log.info("the trainer has ended: publishing the rest", finished=finished)
         self.reporter.publishing()
+        for what in (CHECKPOINTS, RESULTS):  # from now on they are published, or this ends with the reason
+            self.left_out.forget(what)
+        self._begin()
         if not finished:
             self.checkpoints.doubt()
             self.checkpoints.publish(ended=True)
