@@ -23,7 +23,7 @@ SECONDS = 20.0
 class Inference:
     """Stands for the models.
 
-    Every model has a status of no versions. A classification is empty, once `gate` is open. A Predict is answered by the
+    Every model has a status of no versions. A classification has so many `classes`, once `gate` is open. A Predict is answered by the
     model's name and the size of the request, or `error` is raised; of the model "slow" it never is.
     """
 
@@ -33,7 +33,7 @@ class Inference:
         self.gate = asyncio.Event()
         self.gate.set()
         self.never = asyncio.Event()
-        self.asked = 0
+        self.asked = self.classes = 0
         self.text = ""
         self.error: Exception | None = None
         self.metrics = Metrics(known=lambda _: True)
@@ -49,7 +49,10 @@ class Inference:
         self.asked += 1
         with self.memory.hold(request.ByteSize(), share):
             await self.gate.wait()
-            return classification_pb2.ClassificationResponse()
+            response = classification_pb2.ClassificationResponse()
+            entry = response.result.classifications.add()
+            entry.classes.extend([classification_pb2.Class(label="a", score=1.0)] * self.classes)
+            return response
 
     async def predict(self, spec: Any, form: Any, deadline: float | None, entrypoint: str, share: Any = None) -> bytes:
         with self.metrics.request(spec.name, "Predict", entrypoint, deadline), self.memory.hold(form.size, share):

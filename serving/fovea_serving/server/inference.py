@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from tensorflow_serving.apis import (
 
 from fovea_serving.server import examples
 from fovea_serving.server.batching import Batcher
-from fovea_serving.server.conversion import Converters, is_large
+from fovea_serving.server.conversion import LARGE_REQUEST, Converters, is_large
 from fovea_serving.server.errors import invalid_argument
 from fovea_serving.server.examples import LENIENT, ExampleCall, ExampleRules
 from fovea_serving.server.memory import RequestMemory, Share
@@ -25,8 +26,27 @@ from fovea_serving.server.metrics import Metrics
 from fovea_serving.server.models import Models
 from fovea_serving.server.predict import Form, Prediction, Written_co
 from fovea_serving.server.servable import Servable
+from fovea_serving.server.tensors import Array
 
 SIGNATURE_DEFINITIONS: Final = "signature_def"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How one kind of request with tf.Examples is read and answered."""
+
+    api: str
+    response: Callable[[], Any]
+    prepare: Callable[[Servable, Any, ExampleRules], ExampleCall]
+    fill: Callable[[ExampleCall, list[Array], Any], None]
+
+
+_CLASSIFY: Final = _Kind(
+    "Classify", classification_pb2.ClassificationResponse, examples.prepare_classify, examples.fill_classification
+)
+_REGRESS: Final = _Kind(
+    "Regress", regression_pb2.RegressionResponse, examples.prepare_regress, examples.fill_regression
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,46 +88,42 @@ class Inference:
 
     async def classify(self, request: Any, deadline: float | None, entrypoint: str, share: Share | None = None) -> Any:
         """ClassificationResponse; raises ServingError."""
-        name = request.model_spec.name
-        with (
-            self.metrics.request(name, "Classify", entrypoint, deadline),
-            self.models.use(request.model_spec) as found,
-            self.memory.hold(request.ByteSize(), share),
-        ):
-            version, servable = found
-            call = examples.prepare_classify(servable, request, self.rules)
-            values = await self._run_examples(name, "Classify", servable, call, deadline)
-            response = classification_pb2.ClassificationResponse(result=examples.classification(call, values))
-            _fill_spec(response.model_spec, name, version, call)
-            return response
+        return await self._answer_examples(_CLASSIFY, request, deadline, entrypoint, share)
 
     async def regress(self, request: Any, deadline: float | None, entrypoint: str, share: Share | None = None) -> Any:
         """RegressionResponse; raises ServingError."""
-        name = request.model_spec.name
+        return await self._answer_examples(_REGRESS, request, deadline, entrypoint, share)
+
+    async def _answer_examples(
+        self, kind: _Kind, request: Any, deadline: float | None, entrypoint: str, share: Share | None
+    ) -> Any:
+        name, size, response = request.model_spec.name, request.ByteSize(), kind.response()
         with (
-            self.metrics.request(name, "Regress", entrypoint, deadline),
-            self.models.use(request.model_spec) as found,
-            self.memory.hold(request.ByteSize(), share),
+            self.metrics.request(name, kind.api, entrypoint, deadline),
+            self.models.use(request.model_spec) as (version, servable),
+            self.memory.hold(size, share),
         ):
-            version, servable = found
-            call = examples.prepare_regress(servable, request, self.rules)
-            values = await self._run_examples(name, "Regress", servable, call, deadline)
-            response = regression_pb2.RegressionResponse(result=examples.regression(call, values))
+            call = await self.converters.call(size >= LARGE_REQUEST, kind.prepare, servable, request, self.rules)
+            values = await self._run_examples(name, kind.api, servable, call, deadline)
+            await self.converters.call(is_large(values), kind.fill, call, values, response.result)
             _fill_spec(response.model_spec, name, version, call)
             return response
 
     async def multi_inference(self, request: Any, deadline: float | None) -> Any:
         """MultiInferenceResponse, one result for each task; raises ServingError."""
         spec = examples.multi_inference_spec(request)
-        with self.models.use(spec) as (version, servable), self.memory.hold(request.ByteSize()):
-            calls = examples.prepare_multi(servable, request, self.rules)
+        size = request.ByteSize()
+        with self.models.use(spec) as (version, servable), self.memory.hold(size):
+            calls = await self.converters.call(
+                size >= LARGE_REQUEST, examples.prepare_multi, servable, request, self.rules
+            )
             answers = await asyncio.gather(
                 *(self._run_examples(spec.name, "MultiInference", servable, call, deadline) for call in calls)
             )
             response = inference_pb2.MultiInferenceResponse()
             for call, values in zip(calls, answers, strict=True):
                 result = response.results.add()
-                result.CopyFrom(examples.result_of(call, values))
+                await self.converters.call(is_large(values), examples.fill_result, call, values, result)
                 _fill_spec(result.model_spec, spec.name, version, call)
             return response
 

@@ -69,7 +69,7 @@ class ProtoForm:
 
     @property
     def large(self) -> bool:
-        """Numbers in value fields are read one by one; strings and raw bytes are not."""
+        """Numbers in value fields are copied and checked; strings and raw bytes are not."""
         return any(
             tensor.ByteSize() - len(tensor.tensor_content) >= LARGE_REQUEST
             for tensor in self.request.inputs.values()

@@ -196,6 +196,7 @@ class RestServer:
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         await self._inference.converters.call(large, _fill_examples, body, request, self._settings.max_body_values)
         response = await self._inference.classify(request, deadline, ENTRYPOINT, share)
+        large = response.ByteSize() >= LARGE_REQUEST
         return await self._inference.converters.call(large, json_requests.classify_reply, response.result)
 
     async def _regress(self, spec: Any, body: Body, share: Share, deadline: float | None) -> bytes:
@@ -203,6 +204,7 @@ class RestServer:
         request = regression_pb2.RegressionRequest(model_spec=spec)
         await self._inference.converters.call(large, _fill_examples, body, request, self._settings.max_body_values)
         response = await self._inference.regress(request, deadline, ENTRYPOINT, share)
+        large = response.ByteSize() >= LARGE_REQUEST
         return await self._inference.converters.call(large, json_requests.regress_reply, response.result)
 
     def _status(self, spec: Any) -> bytes:

@@ -117,9 +117,9 @@ def _typed_values(tensor: tensor_pb2.TensorProto, dtype: np.dtype[Any], size: in
     values: Any = getattr(tensor, _VALUE_FIELDS[tensor.dtype])
     try:
         if tensor.dtype in (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16):
-            found = np.fromiter(values, dtype=np.uint16, count=len(values)).view(dtype)
+            found = _narrowed(np.asarray(values, dtype=np.int32), np.dtype(np.uint16)).view(dtype)
         elif tensor.dtype in (types_pb2.DT_COMPLEX64, types_pb2.DT_COMPLEX128):
-            found = np.asarray(list(values)[: len(values) // 2 * 2], dtype=dtype.type(0).real.dtype).view(dtype)
+            found = np.asarray(values, dtype=dtype.type(0).real.dtype)[: len(values) // 2 * 2].view(dtype)
         elif dtype.kind in "iu" and dtype.itemsize < 4:
             found = _narrowed(np.asarray(values, dtype=np.int32), dtype)
         else:

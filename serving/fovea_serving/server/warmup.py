@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import tensorflow as tf
 from fovea_api.contract.signatures import WARMUP_FILE
-from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.apis import inference_pb2, prediction_log_pb2
 
 from fovea_serving.server import examples, predict
 from fovea_serving.server.errors import ServingError, from_tensorflow, internal, invalid_argument, unimplemented
@@ -61,4 +61,5 @@ def _replay(servable: Servable, entry: Any) -> None:
 
 
 def _run(servable: Servable, call: examples.ExampleCall) -> None:
-    examples.result_of(call, servable.run(call.signature, call.feeds, call.outputs))
+    values = servable.run(call.signature, call.feeds, call.outputs)
+    examples.fill_result(call, values, inference_pb2.InferenceResult())

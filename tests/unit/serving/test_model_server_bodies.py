@@ -7,11 +7,12 @@ import contextlib
 import gzip
 import json
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from fovea_serving.server import connections
+from fovea_serving.server import connections, json_requests
 from support import played_inference
 from support.played_inference import SECONDS, Client, Inference, rest_port, seen
 
@@ -215,3 +216,26 @@ def test_a_client_that_reads_nothing_before_its_body_is_sent_gets_its_answer() -
         assert (answer.count(b"HTTP/1.1 "), answer.split()[1]) == (1, b"413")
 
     run(test, max_body_bytes=1000)
+
+
+def test_others_are_answered_while_a_large_answer_to_a_small_request_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entered, go_on, write = threading.Event(), threading.Event(), json_requests.classify_reply
+
+    def held(*args: Any) -> bytes:
+        entered.set()
+        assert go_on.wait(SECONDS / 2), "the server stood still"
+        return write(*args)
+
+    monkeypatch.setattr(json_requests, "classify_reply", held)
+
+    async def test(port: int, inference: Inference) -> None:
+        inference.classes = 10_000
+        large = await Client.open(port, sent=post(EXAMPLES))
+        assert await asyncio.to_thread(entered.wait, SECONDS)
+        assert await (await Client.open(port, sent=STATUS)).status() == 200
+        go_on.set()
+        assert await large.status() == 200
+
+    run(test)

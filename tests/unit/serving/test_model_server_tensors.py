@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,41 @@ def _varint(number: int) -> bytes:
         out.append(number & 127 | 128)
         number >>= 7
     return bytes([*out, number])
+
+
+class Whole:
+    """Values of a message's field: they can be had as a whole, and not one by one."""
+
+    def __init__(self, values: list[float], dtype: str) -> None:
+        self._values = np.array(values, dtype)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self._values.astype(dtype)
+
+    def __iter__(self) -> Any:
+        raise AssertionError("the values were read one by one")
+
+
+@pytest.mark.parametrize("name", [*TYPES, "bfloat16"])
+def test_values_are_read_as_a_whole(name: str) -> None:
+    proto = tf.make_tensor_proto(np.arange(6).astype(tf.dtypes.as_dtype(name).as_numpy_dtype))
+    proto.tensor_content = b""
+    field = tensors._VALUE_FIELDS[proto.dtype]
+    kind = {"half_val": "int32", "int_val": "int32", "float_val": "float32", "scomplex_val": "float32"}.get(
+        field, "int64"
+    )
+    played = SimpleNamespace(dtype=proto.dtype, tensor_content=b"", tensor_shape=proto.tensor_shape)
+    setattr(played, field, Whole([1, 0] * 6, "float64" if field == "dcomplex_val" else kind))
+    assert tensors.to_array(played).size == 6  # type: ignore[arg-type]
+
+
+def test_a_half_of_more_than_16_bits_is_refused() -> None:
+    for value in (2**16, -1, 2**31 - 1):
+        with pytest.raises(tensors.TensorParsingError):
+            tensors.to_array(tensor_pb2.TensorProto(dtype=19, tensor_shape=shape(1), half_val=[value]))
 
 
 def shape(*sizes: int) -> Any:
