@@ -33,13 +33,13 @@ class Version:
 
 
 class Server:
-    """Models whose versions load at once, except below a folder `broken`, or `slow` until `gate` is set."""
+    """Models whose versions load at once, except below a folder `broken`, or `slow` until `gate` is set; also one `slow_version`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.gate = threading.Event()
         self.closed: list[Path] = []
-        self.loading = 0
+        self.loading, self.slow_version = 0, 0
         self.executor = ThreadPoolExecutor(THREADS)
         self.retries, self.retry_seconds, self.poll_seconds, self.labels_may_wait = 0, 0.0, 0.02, False
 
@@ -60,7 +60,7 @@ class Server:
     def load(self, name: str, version: int, path: Path) -> Version:
         if "broken" in path.parts:
             raise internal("no variables")
-        if "slow" in path.parts:
+        if "slow" in path.parts or version == self.slow_version:
             self.loading += 1
             assert self.gate.wait(SECONDS)
         return Version(path, self.closed)

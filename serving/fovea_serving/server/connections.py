@@ -139,9 +139,14 @@ class Connection(web.RequestHandler):
                 self._connections.is_kept(self)
 
     def _much_is_left(self, request: web.BaseRequest) -> bool:
-        """Whether more of the body is on its way than is worth the connection; of a chunked one nobody knows."""
+        """Whether more of the body is on its way than is worth the connection; of a chunked one nobody knows.
+
+        Nor whether the body of a client that waits to be asked for it comes at all, or another request in its place.
+        """
         if self._body_is_whole:
             return False
+        if not self._payload.total_bytes and "Expect" in request.headers:
+            return True
         length = request.content_length
         return length is None or length - self._payload.total_bytes > MOST_LEFT
 

@@ -54,7 +54,7 @@ class RequestMemory:
 
     def make_room(self, size: int, share: Share) -> None:
         """Room for so many bytes more of a share; raises UNAVAILABLE, and takes nothing from anybody, if there is none."""
-        if self.held == share.size:
+        if not size or self.held == share.size:
             return
         late = (one for one in self.arriving if one is not share and one.is_late())
         leaving, room = [], self.most_bytes - self.held

@@ -142,7 +142,7 @@ class Models:
             taking_over.add_done_callback(self._taking_over.discard)
 
     async def _take_over(self, new: ModelLifecycle) -> None:
-        if await new.ready():
+        if await new.ready() and self._lifecycles.get(new.model.name) is new:
             self._leave(self._before.pop(new.model.name, None))
 
     def _follow(self, lifecycle: ModelLifecycle) -> None:

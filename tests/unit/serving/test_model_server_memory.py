@@ -37,6 +37,12 @@ def test_a_single_request_is_admitted_however_large_it_is_and_in_however_many_pa
     assert memory.held == 0
 
 
+def test_who_takes_nothing_is_refused_nothing() -> None:
+    memory = RequestMemory(most_bytes=100)
+    with memory.hold(1000), memory.hold(0):
+        assert memory.held == 1000
+
+
 def test_what_is_late_gives_way_and_no_more_of_it_than_it_takes() -> None:
     memory, left = RequestMemory(most_bytes=100), []
     with contextlib.ExitStack() as stack:

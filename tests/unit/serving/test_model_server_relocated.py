@@ -70,6 +70,23 @@ def test_the_old_files_answer_as_long_as_the_new_ones_cannot_be_loaded_and_the_o
     run(body, server)
 
 
+def test_a_model_that_moves_again_before_it_has_moved_is_answered_by_what_is_loaded(server: Server) -> None:
+    server.slow_version = 2
+
+    async def body() -> None:
+        await server.models.configure([server.model("m", 1, folder="old")])
+        moving = asyncio.ensure_future(server.models.begin([server.model("m", 1, 2, folder="next")]))
+        await server.until(lambda: server.folder("m", 1) == "next/1")
+        with pytest.raises(ServingError, match="no variables"):
+            await server.models.configure([server.model("m", 1, folder="broken")])
+        server.gate.set()
+        assert await moving is None
+        await server.until(lambda: server.closed == [server.root / "old" / "1"])
+        assert server.folder("m") == "next/2"
+
+    run(body, server)
+
+
 def test_a_model_that_is_taken_away_while_it_moves_goes_with_all_its_files(server: Server) -> None:
     async def body() -> None:
         await server.models.configure([server.model("m", 1, folder="old")])
