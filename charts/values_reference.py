@@ -1,4 +1,5 @@
-"""Print the reference of the chart's values as Markdown, made of the comments in charts/fovea/values.yaml.
+"""Print the reference of the chart's values as Markdown, made of the comments in charts/fovea/values.yaml; with --defaults the
+values that templates fill in where they are absent.
 
 A comment belongs to the key below it. Keys of a map that stands for free content (machine types, resources) are shown as its default.
 """
@@ -14,6 +15,9 @@ import yaml
 
 VALUES = Path(__file__).parent / "fovea/values.yaml"
 INDENT = 2
+FREE = ("machineTypes",)
+"""A map whose keys are names of the user's, although its defaults have comments."""
+DEFAULTS_HEAD = "# Made from charts/fovea/values.yaml by `make generate`: a chart cannot read its own values.yaml. Used by fovea.defaults.\n"
 HEAD = """# Values of the chart
 
 Made from the comments in `charts/fovea/values.yaml` by `make generate`: edit them, not this page. A key that is not here is refused by its name.
@@ -75,5 +79,13 @@ def markdown(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def defaults(text: str) -> str:
+    """All values, and which of them are maps of free content: where such a one is absent alone, it stays so."""
+    free = [entry.path for entry in entries(text) if entry.path == FREE or isinstance(entry.default, dict)]
+    names = [".".join(path) for path in free if path[0] != FREE[0] or path == FREE]
+    document = {"free": names, "values": yaml.safe_load(text)}
+    return DEFAULTS_HEAD + yaml.safe_dump(document, sort_keys=False)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(markdown(VALUES.read_text()))
+    sys.stdout.write((defaults if "--defaults" in sys.argv[1:] else markdown)(VALUES.read_text()))

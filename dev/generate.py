@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = (
     "crds",
-    "charts/fovea/files/crds",
+    "charts/fovea/files",
     "api/fovea_api/catalogue.json",
     "client/fovea/wire/*_pb2.py*",
     "docs/reference",
@@ -40,6 +40,7 @@ def generate() -> None:
     run("client/fovea/wire/generate.py")
     run("-m", "fovea.cli.reference", into=ROOT / "docs/reference/cli.md")
     run("charts/values_reference.py", into=ROOT / "docs/reference/chart-values.md")
+    run("charts/values_reference.py", "--defaults", into=ROOT / "charts/fovea/files/defaults.yaml")
 
 
 def stale(root: Path = ROOT) -> list[str]:

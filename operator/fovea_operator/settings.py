@@ -72,7 +72,7 @@ class Settings:
     agent_cpu: str = "50m"
     """CPU request of each agent container, where the machine type names none."""
     agent_cpu_limit: str = ""
-    """CPU limit of each agent container; empty: none."""
+    """CPU limit of each agent container; empty or 0: none."""
     agent_memory: str = "128Mi"
     """Memory request of each agent container."""
     agent_memory_limit: str = "512Mi"

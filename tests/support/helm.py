@@ -51,10 +51,12 @@ def lint(*arguments: str) -> str:
     return helm("lint", str(CHART), "--strict", "--kube-version", KUBERNETES, *arguments)
 
 
-def template(values: Mapping[str, Any] | None = None, *arguments: str, release: str = RELEASE) -> list[Manifest]:
+def template(
+    values: Mapping[str, Any] | None = None, *arguments: str, release: str = RELEASE, chart: Path = CHART
+) -> list[Manifest]:
     """Every manifest that the chart renders, hooks too, without a cluster to look anything up in."""
     text = helm(
-        *("template", release, str(CHART), "--namespace", NAMESPACE, "--kube-version", KUBERNETES, *arguments),
+        *("template", release, str(chart), "--namespace", NAMESPACE, "--kube-version", KUBERNETES, *arguments),
         values=values or {},
     )
     return [document for document in yaml.safe_load_all(text) if document]

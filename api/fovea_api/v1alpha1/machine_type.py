@@ -43,7 +43,7 @@ class AgentResources(Model):
     cpu: Quantity | None = None
     """CPU request: more lets inputs come and checkpoints go faster on a busy node."""
     cpu_limit: Quantity | None = None
-    """CPU limit. A quota on limits.cpu asks for one."""
+    """CPU limit; 0: none, also where the platform has one. A quota on limits.cpu asks for one."""
     memory: Quantity | None = None
     """Memory request and limit."""
 

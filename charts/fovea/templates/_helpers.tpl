@@ -1,3 +1,29 @@
+{{/*
+The first line of every template: values that are absent or null are the chart's defaults. `helm upgrade --reuse-values` takes the
+values of the release before in place of this chart's, so keys that came since are missing. Maps whose keys are the user's (machine
+types, resources, labels) are left as they are: there, null is how a default is removed.
+*/}}
+{{- define "fovea.defaults" -}}
+{{- $defaults := .Files.Get "files/defaults.yaml" | fromYaml -}}
+{{- include "fovea.filled" (list .Values $defaults.values $defaults.free "") -}}
+{{- end }}
+
+{{- define "fovea.filled" -}}
+{{- $values := index . 0 -}}
+{{- $free := index . 2 -}}
+{{- $above := index . 3 -}}
+{{- range $key, $default := index . 1 -}}
+{{- $given := index $values $key -}}
+{{- $path := printf "%s%s" $above $key -}}
+{{- if has $path $free -}}
+{{- else if kindIs "invalid" $given -}}
+{{- $_ := set $values $key $default -}}
+{{- else if kindIs "map" $default -}}
+{{- include "fovea.filled" (list $given $default $free (printf "%s." $path)) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{/* Names. */}}
 {{- define "fovea.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
@@ -101,15 +127,18 @@ affinity:
 {{- end -}}
 {{- end }}
 
-{{/* A machine type's spec. */}}
+{{/* A machine type's spec; what is null is not there. */}}
 {{- define "fovea.machineType" -}}
 {{- $spec := dict }}
 {{- range $field, $value := . }}
+{{- if kindIs "invalid" $value }}{{ continue }}{{ end }}
 {{- if has $field (list "cpu" "cpuLimit" "memory" "ephemeralStorage" "sharedMemory") }}
 {{- $value = include "fovea.quantity" $value }}
 {{- else if eq $field "agent" }}
 {{- $agent := dict }}
-{{- range $name, $quantity := $value }}{{ $_ := set $agent $name (include "fovea.quantity" $quantity) }}{{ end }}
+{{- range $name, $quantity := $value }}
+{{- if not (kindIs "invalid" $quantity) }}{{ $_ := set $agent $name (include "fovea.quantity" $quantity) }}{{ end }}
+{{- end }}
 {{- $value = $agent }}
 {{- end }}
 {{- $_ := set $spec $field $value }}

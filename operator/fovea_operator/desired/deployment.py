@@ -156,5 +156,5 @@ def _server(
 
 def _parallelism(machine_type: MachineType) -> list[str]:
     """A CPU limit does not show inside the container: a server that counts the node's cores is throttled."""
-    limit = machine_type.spec.cpu_limit
+    limit = machine.cpu_limit(machine_type.spec.cpu_limit)
     return [] if limit is None else [f"--tensorflow_session_parallelism={max(1, math.ceil(quantity.number(limit)))}"]

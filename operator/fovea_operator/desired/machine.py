@@ -13,8 +13,8 @@ def resources(machine: MachineType) -> dict[str, Any]:
     spec = machine.spec
     requests = {"cpu": spec.cpu, "memory": spec.memory}
     limits = {"memory": spec.memory}
-    if spec.cpu_limit:
-        limits["cpu"] = spec.cpu_limit
+    if limit := cpu_limit(spec.cpu_limit):
+        limits["cpu"] = limit
     if spec.ephemeral_storage:
         requests["ephemeral-storage"] = limits["ephemeral-storage"] = spec.ephemeral_storage
     if spec.gpus:
@@ -22,11 +22,16 @@ def resources(machine: MachineType) -> dict[str, Any]:
     return {"requests": requests, "limits": limits}
 
 
+def cpu_limit(given: str | None) -> str | None:
+    """A limit of CPU; None where there is none, which 0 means as well: no program runs within it."""
+    return given if given and quantity.number(given) else None
+
+
 def of_agent(machine: MachineType, settings: Settings) -> dict[str, Any]:
     """Requests and limits of each agent container: the platform's, but for what the machine type says."""
     own = machine.spec.agent
     cpu = (own.cpu if own else None) or settings.agent_cpu
-    limit = (own.cpu_limit if own else None) or settings.agent_cpu_limit
+    limit = cpu_limit((own.cpu_limit if own else None) or settings.agent_cpu_limit)
     memory = own.memory if own else None
     limits = {"memory": memory or settings.agent_memory_limit}
     if limit:

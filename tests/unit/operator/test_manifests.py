@@ -96,7 +96,6 @@ def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:
         ("1.5", 2),
         ("500m", 1),
         ("2001m", 3),
-        ("0", 1),
         ("1k", 1000),
         ("1Ki", 1024),
         ("1E", 10**18),
@@ -108,6 +107,15 @@ def test_a_model_server_with_a_cpu_limit_is_told_how_many_cores_it_has(limit: st
     server = made["spec"]["template"]["spec"]["containers"][0]
     assert server["args"][-1] == f"--tensorflow_session_parallelism={cores}"
     assert server["resources"]["limits"]["cpu"] == limit
+
+
+def test_a_cpu_limit_of_nothing_is_none() -> None:
+    of = machine(cpu="0", cpuLimit="0")
+    made = version_deployment(deployment(), version(3), "r", of, SETTINGS)["spec"]["template"]["spec"]
+    assert not [flag for flag in made["containers"][0]["args"] if "parallelism" in flag]
+    pod = training_pod(given("container"), Member(), 0, of, Sources(), SETTINGS)["spec"]
+    for container in (made["containers"][0], *(each for each in pod["containers"] if each["name"] == "trainer")):
+        assert "cpu" not in container["resources"]["limits"]
 
 
 def test_only_agent_containers_hold_the_stores_key_and_only_sync_a_token() -> None:

@@ -171,6 +171,9 @@ def test_a_change_of_spec_pod_is_rolled_out_and_one_of_labels_or_of_nothing_is_n
         ({"cpuLimit": "500m"}, {}, ("50m", "500m", "128Mi", "512Mi")),
         ({"cpuLimit": "500m"}, {"agent_cpu": "1"}, ("1", "1", "128Mi", "512Mi")),
         ({"memory": "2Gi"}, {}, ("50m", None, "2Gi", "2Gi")),
+        (None, {"agent_cpu_limit": "0"}, ("50m", None, "128Mi", "512Mi")),
+        (None, {"agent_cpu": "1", "agent_cpu_limit": "0m"}, ("1", None, "128Mi", "512Mi")),
+        ({"cpuLimit": "0"}, {"agent_cpu_limit": "2"}, ("50m", None, "128Mi", "512Mi")),
     ],
 )
 def test_agents_get_what_the_machine_type_says_and_else_what_the_platform_says(
