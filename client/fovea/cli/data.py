@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Bring data sets to the object store, see them, and get them back."""
+    """Upload, list, download and delete data sets."""
 
 
 @data.command(
@@ -98,7 +98,10 @@ def upload(
 @cluster_options
 @click.pass_context
 def list_(ctx: click.Context, format_: str) -> None:
-    """List the namespace's data sets with their files, sizes and addresses."""
+    """List the namespace's data sets.
+
+    With their files, sizes and addresses.
+    """
     client = (ctx.find_object(Where) or Where()).client()
     found = client.data.list(notice=notice)
     now = utc_now()

@@ -150,7 +150,10 @@ def list_(ctx: click.Context, states: tuple[str, ...], limit: int | None, format
 @cluster_options
 @click.pass_context
 def describe(ctx: click.Context, name: str, format_: str) -> None:
-    """Say all about one job: state, message, conditions, progress, pods, files of its output, what to try next."""
+    """Say all about one job, and what to try next.
+
+    That is its state, message, conditions, progress, pods and the files of its output.
+    """
     from fovea.sdk.errors import ForbiddenError, FoveaError
 
     from . import job_text
@@ -211,7 +214,9 @@ def download(
     format_: str,
     **how: Any,
 ) -> None:
-    """Download what a job published into DIR (by default ./NAME-output, ./NAME-model and so on).
+    """Download what a job published.
+
+    It goes into DIR, by default ./NAME-output, ./NAME-model and so on.
 
     Of a deleted job: NAME@latest, or NAME@UID. Files are verified by their digests; those that are there already with
     the same content are skipped: repeat the command to go on after a failure. Nothing appears in DIR before everything
@@ -274,7 +279,10 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
 @cluster_options
 @click.pass_context
 def stream_logs(ctx: click.Context, name: str, task: str, container: str, follow: bool) -> None:
-    """Print a job's log across its attempts: each line begins with task and attempt, [chief-0/1]."""
+    """Print a job's log across its attempts.
+
+    Each line begins with task and attempt, [chief-0/1].
+    """
     source = _client(ctx).jobs
     print_logs(source, name, follow=follow, container=container, task=task)
 
@@ -284,7 +292,7 @@ def stream_logs(ctx: click.Context, name: str, task: str, container: str, follow
 @cluster_options
 @click.pass_context
 def cancel(ctx: click.Context, names: Sequence[str]) -> None:
-    """Cancel jobs: their programs are stopped, records and checkpoints stay. One way."""
+    """Cancel jobs, one way. Their programs are stopped, records and checkpoints stay."""
     source = _client(ctx).jobs
 
     def one(name: str) -> None:
@@ -299,7 +307,7 @@ def cancel(ctx: click.Context, names: Sequence[str]) -> None:
 @cluster_options
 @click.pass_context
 def suspend(ctx: click.Context, names: Sequence[str]) -> None:
-    """Suspend jobs: their pods end after a checkpoint; resume goes on from there."""
+    """Suspend jobs after a checkpoint; resume goes on from there."""
     source = _client(ctx).jobs
 
     def one(name: str) -> None:

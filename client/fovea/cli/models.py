@@ -21,7 +21,10 @@ def models() -> None:
 @cluster_options
 @click.pass_context
 def list_(ctx: click.Context, format_: str) -> None:
-    """List models: versions, the newest approved one, the one that is serving."""
+    """List models.
+
+    With their versions, the newest approved one and the one that is serving.
+    """
     from . import model_text
 
     client = (ctx.find_object(Where) or Where()).client()
@@ -40,7 +43,10 @@ def list_(ctx: click.Context, format_: str) -> None:
 @cluster_options
 @click.pass_context
 def describe(ctx: click.Context, name: str, format_: str) -> None:
-    """Say all about one model: versions, deployments, endpoint, what to try next."""
+    """Say all about one model, and what to try next.
+
+    That is its versions, deployments and endpoint.
+    """
     from . import model_text
 
     model = (ctx.find_object(Where) or Where()).client().models.get(name)

@@ -1,6 +1,7 @@
 """The flags of `fovea jobs submit`, the words after `--`, and the manifests that they make."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -105,6 +106,11 @@ def manifests_of(ctx: click.Context, names: tuple[str, ...], flags: dict[str, An
             raise click.UsageError(
                 f"{', '.join(given) or 'arguments after --'}: a job from flags needs --recipe, --image or --config too"
             )
+        for name in names:
+            if name != "-" and not {".", "/"} & set(name) and not Path(name).exists():
+                raise click.UsageError(
+                    f"there is no file {name}: a job of that name from flags needs --recipe, --image or --config too"
+                )
         return [manifest for name in names for manifest in _of_file(name, where.namespace)]
     if flags["recipe"] and flags["image"]:
         raise click.UsageError("--recipe and --image exclude each other: a recipe has its own image")

@@ -46,7 +46,10 @@ def list_(ctx: click.Context, model: str | None, format_: str) -> None:
 @cluster_options
 @click.pass_context
 def describe(ctx: click.Context, name: str, format_: str) -> None:
-    """Say all about one version: files, digest, metrics, where it comes from."""
+    """Say all about one version.
+
+    That is its files, digest, metrics and where it comes from.
+    """
     from fovea.sdk.errors import FoveaError
 
     from . import model_text
@@ -64,10 +67,13 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
 
 
 def _numbers(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    try:
-        return {name: float(value) for name, value in pairs(ctx, parameter, values).items()}
-    except ValueError as error:
-        raise click.BadParameter(f"{error}: metrics are numbers", param=parameter) from None
+    found = {}
+    for name, value in pairs(ctx, parameter, values).items():
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise click.BadParameter(f"'{name}={value}': {value} is no number", param=parameter) from None
+    return found
 
 
 @versions.command(
@@ -147,9 +153,10 @@ def create(
 @cluster_options
 @click.pass_context
 def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool, format_: str, **how: Any) -> None:
-    """Download the SavedModel of a version into DIR (by default ./MODEL-vN), verified by its digest.
+    """Download the SavedModel of a version.
 
-    Repeat the command to go on after a failure. Nothing appears in DIR before everything is fetched and verified.
+    It goes into DIR, by default ./MODEL-vN, and is verified by its digest. Repeat the command to go on after a failure.
+    Nothing appears in DIR before everything is fetched and verified.
     """
     source = (ctx.find_object(Where) or Where()).client().versions
     downloaded(f"Version {name}", partial(source.download, name, folder, **how), quiet=quiet, format_=format_)
@@ -160,7 +167,10 @@ def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool,
 @cluster_options
 @click.pass_context
 def approve(ctx: click.Context, name: str) -> None:
-    """Approve a version: deployments of version Latest may serve it."""
+    """Approve a version, so that it may be served.
+
+    Deployments of version Latest may serve it.
+    """
     (ctx.find_object(Where) or Where()).client().versions.review(name, "Approved")
     click.echo(f"Approved {name}.")
 
@@ -170,6 +180,9 @@ def approve(ctx: click.Context, name: str) -> None:
 @cluster_options
 @click.pass_context
 def reject(ctx: click.Context, name: str) -> None:
-    """Reject a version: deployments of version Latest go back to the newest approved one."""
+    """Reject a version, so that it is served no more.
+
+    Deployments of version Latest go back to the newest approved one.
+    """
     (ctx.find_object(Where) or Where()).client().versions.review(name, "Rejected")
     click.echo(f"Rejected {name}.")

@@ -222,12 +222,12 @@ class Cluster:
 
     def _config_problem(self, error: Exception) -> str:
         where = f"kubeconfig {self._config_file()}"
+        remedy = "set KUBECONFIG or pass --kubeconfig; on the embedded cluster `make up` says where its kubeconfig is"
+        if not any(os.path.exists(file) for file in self._config_file().split(os.pathsep)):  # noqa: PTH110 - raises nothing
+            return f"{where} does not exist: {remedy}"
         if self._context and "context" in str(error).lower():
             return f"{where} has no usable context {self._context}: `kubectl config get-contexts` lists them ({error})"
-        return (
-            f"{where} cannot be used ({error}): set KUBECONFIG or pass --kubeconfig; "
-            "on the embedded cluster `make up` says where its kubeconfig is"
-        )
+        return f"{where} cannot be used ({error}): {remedy}"
 
     def _own_namespace(self) -> str:
         from kubernetes import config

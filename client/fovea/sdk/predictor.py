@@ -1,5 +1,6 @@
 """Predictions over gRPC: one channel with retries and wait-for-ready, tensors in and out, images in parallel."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -17,6 +18,8 @@ from . import endpoints, rollout
 from .cluster import Cluster
 from .errors import InvalidError, PredictionError, UnreachableError
 from .images import Image, Prediction, from_outputs, load
+
+_WITH_PORT = re.compile(r":[0-9]+$")
 
 CONNECTION_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.service_config", files("fovea.sdk").joinpath("service_config.json").read_text(encoding="utf-8")),
@@ -57,6 +60,9 @@ class Predictor:
         self._namespace_flag = ""
         """Of the commands that messages name. With an endpoint no cluster need be known."""
         if endpoint:
+            if not _WITH_PORT.search(endpoint):
+                # The gRPC library would take 443 and wait for it.
+                raise InvalidError(f"--endpoint {endpoint} names no port: write HOST:PORT")
             self._endpoint = endpoints.Endpoint(endpoint, "--endpoint")
         else:
             cluster = cluster or Cluster()

@@ -142,15 +142,16 @@ def load(source: str | Path) -> list[dict[str, Any]]:
     """The TrainingJobs of a YAML or JSON file (`-`: standard input); InvalidError names the file and what is wrong."""
     import yaml
 
+    shown = "standard input" if str(source) == "-" else source
     try:
         text = sys.stdin.read() if str(source) == "-" else Path(source).read_text(encoding="utf-8")
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except OSError as error:
-        raise InvalidError(f"cannot read {source}: {error.strerror or error}") from error
+        raise InvalidError(f"cannot read {shown}: {error.strerror or error}") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that no calendar has
-        raise InvalidError(f"{source} is no YAML: {error}") from error
+        raise InvalidError(f"{shown} is no YAML: {error}") from error
     if not documents:
-        raise InvalidError(f"{source} is empty: it must hold a {TrainingJob.KIND}")
+        raise InvalidError(f"{shown} is empty: it must hold a {TrainingJob.KIND}")
     return [checked(document, str(source)) for document in documents]
 
 

@@ -1,5 +1,6 @@
 """Kubeconfigs and certificates as people have them."""
 
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,14 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, content: bytes) -
         assert ran.code == 1
         assert f"ERROR: kubeconfig {file} cannot be used (" in ran.err
         assert "set KUBECONFIG or pass --kubeconfig" in ran.err
+
+
+def test_a_kubeconfig_that_is_not_there_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = fovea("jobs", "list", "--kubeconfig", tmp_path / "config")
+    assert (ran.code, ran.err.partition(":")[0]) == (1, "ERROR")
+    assert f"kubeconfig {tmp_path / 'config'} does not exist: set KUBECONFIG or pass --kubeconfig" in ran.err
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'a'}{os.pathsep}{tmp_path / 'b'}")
+    assert f"kubeconfig {tmp_path / 'a'}{os.pathsep}{tmp_path / 'b'} does not exist" in fovea("jobs", "list").err
 
 
 def test_a_folder_is_no_kubeconfig(tmp_path: Path) -> None:

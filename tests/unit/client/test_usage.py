@@ -35,7 +35,11 @@ from support.command_line import fovea
         (["jobs", "wait"], "Missing argument 'NAME…'"),
         (["predict", "--model", "m", "no-such-file.png"], "'no-such-file.png' does not exist"),
         (["predict", __file__], "Missing option '--model'"),
-        (["versions", "create", "--model", "m", "--origin", ".", "--metric", "a=good"], "metrics are numbers"),
+        (["versions", "create", "--model", "m", "--origin", ".", "--metric", "a=good"], "'a=good': good is no number"),
+        (
+            ["jobs", "submit", "digits"],
+            "there is no file digits: a job of that name from flags needs --recipe, --image",
+        ),
         (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         (["nonsense"], "No such command 'nonsense'"),
     ],
@@ -91,7 +95,7 @@ def test_options_of_the_cluster_are_taken_before_and_after_the_verb() -> None:
     for words in (("--kubeconfig", "/nowhere", "jobs", "list"), ("jobs", "list", "--kubeconfig", "/nowhere")):
         ran = fovea(*words)
         assert ran.code == 1
-        assert "kubeconfig /nowhere cannot be used" in ran.err
+        assert "kubeconfig /nowhere does not exist" in ran.err
 
 
 def test_every_command_has_help_and_every_verb_an_example() -> None:
@@ -117,3 +121,20 @@ def test_commands_and_options_are_completed() -> None:
     assert complete("fovea jobs s") == ["stream-logs", "submit", "suspend"]
     assert complete("fovea jobs submit --scale") == ["--scale-tier"]
     assert complete("fovea jobs list --state ru") == ["running"]
+
+
+@pytest.mark.parametrize("group", [(), ("jobs",), ("models",), ("versions",), ("data",)], ids=str)
+def test_no_summary_of_a_command_is_cut_in_a_terminal_of_80_columns(group: tuple[str, ...]) -> None:
+    listed = fovea(*group, "--help", environment={"COLUMNS": "80"}).out.partition("Commands:")[2]
+    assert listed
+    assert [line for line in listed.splitlines() if line.endswith("...")] == []
+
+
+def test_standard_input_is_called_by_its_name() -> None:
+    assert fovea("jobs", "submit", "-", stdin="").err == "ERROR: standard input is empty: it must hold a TrainingJob\n"
+
+
+@pytest.mark.parametrize("address", ["gpu-7", "grpcs://models.example.com", "10.0.0.7:"])
+def test_an_endpoint_without_a_port_is_refused_instead_of_waited_for(address: str) -> None:
+    ran = fovea("predict", "--model", "m", "--endpoint", address, __file__)
+    assert (ran.code, ran.err) == (1, f"ERROR: --endpoint {address} names no port: write HOST:PORT\n")
