@@ -11,7 +11,7 @@ from fovea_api.contract import environment
 
 from fovea_agent import log
 from fovea_agent.errors import Vanished, VolumeProblem
-from fovea_agent.folder import Folder, Stat, is_file
+from fovea_agent.folder import Folder, is_file
 from fovea_agent.publish import Publication, send_ahead
 from fovea_agent.sending import Sending
 from fovea_agent.settings import WorkVolume
@@ -34,8 +34,9 @@ class Ahead:
     pause: Callable[[], None]
     through: bool = False
     """Whether a finished program's model and output were sent as they are."""
-    _seen: dict[str, Mapping[str, Stat]] = field(default_factory=dict)
-    _sent: dict[str, Mapping[str, Stat]] = field(default_factory=dict)
+    _seen: dict[str, bytes] = field(default_factory=dict)
+    """Marks of the folders as they were."""
+    _sent: dict[str, bytes] = field(default_factory=dict)
 
     def send(self) -> None:
         """Send what has not changed since the last look and was not sent as it is. Raises Postponed."""
@@ -54,11 +55,11 @@ class Ahead:
         """Whether the folder is in the store as it is."""
         folder = Folder(self.work.root, self.work.relative(name))
         try:
-            stats = folder.listing().stats
-            if self._sent.get(name) == stats:
+            mark = folder.listing().stats.mark()
+            if self._sent.get(name) == mark:
                 return True
-            if self._seen.get(name) != stats:
-                self._seen[name] = stats
+            if self._seen.get(name) != mark:
+                self._seen[name] = mark
                 return False
             self.pause()
             send_ahead(replace(self.sending, pause=self.pause), folder, self.results[name])
@@ -68,5 +69,5 @@ class Ahead:
         except VolumeProblem as error:
             log.warning("not sent ahead", folder=name, error=error.message)
             return True
-        self._sent[name] = stats
+        self._sent[name] = mark
         return True

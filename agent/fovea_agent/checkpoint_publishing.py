@@ -15,14 +15,16 @@ from fovea_api.contract.plan import TrainingPlan
 from fovea_agent import log
 from fovea_agent.checkpoints import Local, Stillness, last_change, survey, to_publish, was_renamed
 from fovea_agent.errors import AgentError, Conflict, Corrupt, Missing, TooNew, Vanished, VolumeProblem
-from fovea_agent.folder import Folder, Stat
+from fovea_agent.folder import Folder
+from fovea_agent.known import Known
 from fovea_agent.left_out import LeftOut
+from fovea_agent.listing import Stat
 from fovea_agent.proof import doubt, is_unproven, prove, unproven_numbers
 from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, publish
 from fovea_agent.report import Checkpointed, Reporter
 from fovea_agent.restore import Resumed, published_numbers, read_manifest
-from fovea_agent.sending import Known, Sending
+from fovea_agent.sending import Sending
 from fovea_agent.settings import POLL, SETTLE, WorkVolume
 
 LONG_STILL = 12

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fovea_agent.checkpoint_names import competing, read_name
-from fovea_agent.folder import Stat, whose
+from fovea_agent.folder import whose
+from fovea_agent.listing import Stat
 
 
 @dataclass(frozen=True)

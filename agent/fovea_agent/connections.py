@@ -1,7 +1,7 @@
 """Connections to the object store, and what is sent over them: nothing waits longer than the grace period lasts."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +32,24 @@ class UntilTheEnd:
     def read(self, amount: int = -1, /) -> bytes:
         self.check()
         return self.body.read(amount)
+
+
+class Chunks:
+    """A body that is made while it is sent, piece by piece."""
+
+    def __init__(self, make: Callable[[], Iterator[bytes]]) -> None:
+        self._made, self._rest = make(), b""
+
+    def read(self, amount: int = -1, /) -> bytes:
+        while amount < 0 or len(self._rest) < amount:
+            chunk = next(self._made, None)
+            if chunk is None:
+                break
+            self._rest += chunk
+        if amount < 0:
+            amount = len(self._rest)
+        read, self._rest = self._rest[:amount], self._rest[amount:]
+        return read
 
 
 class _Pool(urllib3.PoolManager):

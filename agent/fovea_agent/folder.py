@@ -11,12 +11,13 @@ import resource
 import stat
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from fovea_agent import log
 from fovea_agent.errors import Vanished, VolumeProblem
+from fovea_agent.listing import Files, Listing, Stat
 
 MIB = 1 << 20
 MULTIPART_FROM = 64 * MIB
@@ -61,36 +62,6 @@ def part_size(size: int) -> int:
     return max(PART, -(-size // MOST_PARTS // MIB) * MIB)
 
 
-@dataclass(frozen=True)
-class Stat:
-    """What changes when a file is written to or replaced; `changed` in nanoseconds."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    changed: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "Stat":
-        """The same of a file's status."""
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a folder holds, by path relative to it.
-
-    `files`: the file with the content (itself, or a link's). `stats`: of the same files. `odd`: what is no file to
-    publish, and why. `unreadable`: files and folders that the agent may not read, and whose they are.
-    """
-
-    files: dict[str, str] = field(default_factory=dict)
-    stats: dict[str, Stat] = field(default_factory=dict)
-    odd: dict[str, str] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
-
-
 class Folder:
     """A folder below a root that the trainer cannot replace (a mount point)."""
 
@@ -103,7 +74,7 @@ class Folder:
     def __str__(self) -> str:
         return str(self.root / self.relative)
 
-    def files(self) -> dict[str, str]:
+    def files(self) -> Files:
         """Paths of the files to publish -> the file with the content; relative to the folder. See `listing`."""
         return self.listing().files
 
@@ -116,7 +87,7 @@ class Folder:
         try:
             if top.is_symlink():
                 return Listing(odd={"": "the folder itself is a symbolic link"})
-            return self._walk(top)
+            return self._walk(str(top))
         except OSError as error:
             raise _problem(str(error.filename or self), error) from error
 
@@ -124,48 +95,59 @@ class Folder:
         """Whether the folder, looked at again, holds what it held when it was listed."""
         return self.listing() == listing
 
-    def _walk(self, top: Path) -> Listing:
+    def _walk(self, top: str) -> Listing:
+        """Everything below `top`, in order of path, so that nothing has to be sorted or looked up afterwards."""
         inside = os.path.realpath(top) + "/"
         found = Listing()
-
-        def denied(error: OSError) -> None:
-            if not isinstance(error, PermissionError):
-                raise error
-            path = Path(str(error.filename))
-            found.unreadable[_relative(path, top)] = whose(path)
-
-        for directory, subfolders, names in os.walk(top, onerror=denied):
-            entries = [*names, *subfolders]
-            if self._only is not None and Path(directory) == top:
-                subfolders[:] = [name for name in subfolders if name in self._only]
-                entries = [name for name in entries if name in self._only]
-            for name in entries:
-                path = Path(directory, name)
-                try:
-                    self._sort_in(found, path, _relative(path, top), inside)
-                except PermissionError:  # of a folder that may be listed and not entered
-                    found.unreadable[_relative(path, top)] = whose(Path(directory))
+        folders = [iter(self._entries(found, top, ""))]
+        while folders:
+            relative = next(folders[-1], None)
+            if relative is None:
+                folders.pop()
+            elif relative.endswith("/"):
+                folders.append(iter(self._entries(found, f"{top}/{relative[:-1]}", relative)))
+            else:
+                self._sort_in(found, top, relative, inside)
         return found
 
-    def _sort_in(self, found: Listing, path: Path, relative: str, inside: str) -> None:
-        status, holder = path.lstat(), relative
+    def _entries(self, found: Listing, directory: str, below: str) -> list[str]:
+        """Paths of a folder's entries in the order of what they hold; those of folders end in a slash."""
+        wanted = None if below else self._only
+        try:
+            with os.scandir(directory) as entries:
+                return sorted(
+                    f"{below}{entry.name}/" if entry.is_dir(follow_symlinks=False) else f"{below}{entry.name}"
+                    for entry in entries
+                    if wanted is None or entry.name in wanted
+                )
+        except PermissionError:
+            found.unreadable[below.rstrip("/")] = whose(Path(directory))
+            return []
+
+    def _sort_in(self, found: Listing, top: str, relative: str, inside: str) -> None:
+        path, holder = f"{top}/{relative}", relative
         if not _printable(relative):
             found.odd[relative] = "the name is not UTF-8"
             return
-        if stat.S_ISLNK(status.st_mode):
-            target = os.path.realpath(path)  # of links in a circle: one of them, which is no file
-            if not target.startswith(inside) or not Path(target).is_file():
-                found.odd[relative] = "a symbolic link out of the folder, to a folder or to nothing"
-                return
-            path, status, holder = Path(target), os.lstat(target), target.removeprefix(inside)
-        if stat.S_ISDIR(status.st_mode):
+        try:
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                target = os.path.realpath(path)  # of links in a circle: one of them, which is no file
+                if not target.startswith(inside) or not Path(target).is_file():
+                    found.odd[relative] = "a symbolic link out of the folder, to a folder or to nothing"
+                    return
+                path, status, holder = target, os.lstat(target), target.removeprefix(inside)
+        except PermissionError:  # of a folder that may be listed and not entered
+            found.unreadable[relative] = whose(Path(path).parent)
             return
         if not stat.S_ISREG(status.st_mode):
             found.odd[relative] = f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'a special file')}, which has no content"
         elif not os.access(path, os.R_OK, effective_ids=True):
-            found.unreadable[relative] = whose(path)
+            found.unreadable[relative] = whose(Path(path))
         else:
-            found.files[relative], found.stats[relative] = holder, Stat.of(status)
+            found.stats.append(relative, status)
+            if holder is not relative:
+                found.links[relative] = holder
 
     @contextmanager
     def held(self) -> Iterator["Folder"]:
@@ -330,10 +312,6 @@ def whose(path: Path) -> str:
         f"it belongs to user {status.st_uid} and group {status.st_gid} with mode {stat.S_IMODE(status.st_mode):04o}, and "
         f"the agent (user {os.geteuid()}, group {os.getegid()}) may not read it"
     )
-
-
-def _relative(path: Path, top: Path) -> str:
-    return str(path.relative_to(top)) if path != top else ""
 
 
 def _problem(path: str, error: OSError) -> VolumeProblem:

@@ -5,20 +5,21 @@ what is missing: objects and parts that the store holds with the right size and 
 """
 
 import hashlib
-import io
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from fovea_api.contract import storage
-from fovea_api.contract.manifest import Entry, Manifest
+from fovea_api.contract.manifest import Entries, Entry, Manifest
 from fovea_api.contract.report import Published
 
 from fovea_agent import log
+from fovea_agent.connections import Chunks
 from fovea_agent.errors import Conflict, Odd, TooNew, Unreadable, Vanished
-from fovea_agent.folder import Fingerprint, Folder, Listing
-from fovea_agent.parallel import run_all
+from fovea_agent.folder import Folder
+from fovea_agent.known import Contents
+from fovea_agent.listing import Listing
+from fovea_agent.parallel import run_each
 from fovea_agent.restore import read_manifest
 from fovea_agent.sending import Sending
 from fovea_agent.store import Store
@@ -50,10 +51,11 @@ class Publication:
         return replace(self, payload=f"{self.payload}-{manifest.digest.removeprefix('sha256:')[:16]}")
 
 
-def manifest_of(publication: Publication, files: Mapping[str, Fingerprint]) -> Manifest:
-    """The manifest of a folder's files (path -> content)."""
-    entries = (Entry(path, publication.key(path), c.size, c.sha256) for path, c in sorted(files.items()))
-    return Manifest(publication.attempt, tuple(entries), publication.complete, publication.step, publication.named)
+def manifest_of(publication: Publication, contents: Contents) -> Manifest:
+    """The manifest of a folder's files."""
+    files = contents.sizes_and_digests()
+    entries = Entries(Entry(path, publication.key(path), size, sha256) for path, size, sha256 in files)
+    return Manifest(publication.attempt, entries, publication.complete, publication.step, publication.named)
 
 
 def describe(store: Store, prefix: str, manifest: Manifest) -> Published:
@@ -62,15 +64,18 @@ def describe(store: Store, prefix: str, manifest: Manifest) -> Published:
     return Published(uri, manifest.digest, manifest.size, len(manifest.entries))
 
 
-def contents(sending: Sending, folder: Folder, listing: Listing) -> dict[str, Fingerprint]:
-    """Read what the files of a folder contain, by path."""
+def contents(sending: Sending, folder: Folder, listing: Listing) -> Contents:
+    """Read what the files of a folder contain."""
+    found = sending.known.of(folder, listing)
 
-    def read(path: str) -> Fingerprint:
+    def read(number: int, path: str) -> None:
         sending.check(f"read {folder}/{path}")
-        return sending.known.get(listing.stats[path]) or folder.fingerprint(listing.files[path])
+        if found.get(number) is None:
+            began = found.clock()
+            found.put(number, folder.fingerprint(listing.holder(path)), began)
 
-    paths = sorted(listing.files)
-    return dict(zip(paths, run_all((partial(read, path) for path in paths), sending.transfers), strict=True))
+    run_each((partial(read, number, path) for number, path in enumerate(listing.stats.paths)), sending.transfers)
+    return found
 
 
 def send_ahead(sending: Sending, folder: Folder, publication: Publication) -> None:
@@ -92,8 +97,7 @@ def publish(sending: Sending, folder: Folder, publication: Publication) -> Publi
     listing = _checked(folder, publication)
     sending.fence()
     transfer = _transfer(sending, folder, publication, listing)
-    key = storage.manifest(publication.prefix)
-    if key in transfer.present:  # what is published is compared, not sent again
+    if transfer.published:  # what is published is compared, not sent again
         manifest = manifest_of(publication, contents(sending, folder, listing))
         if _is_published(store, publication, manifest):
             log.info("published already", prefix=publication.prefix, digest=manifest.digest)
@@ -107,6 +111,7 @@ def publish(sending: Sending, folder: Folder, publication: Publication) -> Publi
     if not folder.is_as(listing):
         raise Vanished(f"{folder} changed while it was published: files were removed or added, or written to")
     _write_manifest(store, publication, manifest)
+    sending.known.forget(folder)
     log.info(
         "published",
         prefix=publication.prefix,
@@ -148,17 +153,18 @@ def at(folder: Folder, path: str) -> str:
 
 
 def _transfer(sending: Sending, folder: Folder, publication: Publication, listing: Listing) -> Transfer:
-    base = f"{publication.prefix}/"
-    keys = {path: base + publication.key(path) for path in listing.files}
-    present = {item.key: item for item in sending.store.objects(base)}
-    return Transfer(sending, folder, publication.prefix, publication.payload, listing, keys, present)
+    return Transfer(sending, folder, publication.prefix, publication.payload, listing)
 
 
 def _write_manifest(store: Store, publication: Publication, manifest: Manifest) -> None:
-    key, data = storage.manifest(publication.prefix), manifest.to_json()
+    key, body = storage.manifest(publication.prefix), partial(Chunks, manifest.chunks)
+    size, md5 = 0, hashlib.md5(usedforsecurity=False)
+    for chunk in manifest.chunks():
+        size += len(chunk)
+        md5.update(chunk)
     if publication.replaces:
-        store.put(key, lambda: io.BytesIO(data), len(data), hashlib.md5(data, usedforsecurity=False).digest())
-    elif not store.put_if_absent(key, data) and not _is_published(store, publication, manifest):
+        store.put(key, body, size, md5.digest())
+    elif not store.create(key, body, size) and not _is_published(store, publication, manifest):
         raise Conflict(f"s3://{store.bucket}/{key} was removed by somebody while it was written; try again")
 
 

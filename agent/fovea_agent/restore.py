@@ -95,7 +95,7 @@ def read_manifest(store: Store, prefix: str) -> Manifest:
     """Manifest of a publication; Missing when there is none, Corrupt when it cannot be read, TooNew in another format."""
     key = storage.manifest(prefix)
     try:
-        return Manifest.from_json(store.read(key))
+        return store.reading(key, lambda: Manifest.read(store.stream(key)))
     except UnknownFormat as error:
         raise TooNew(f"s3://{store.bucket}/{key} cannot be read by this release: {error}") from error
     except ManifestError as error:

@@ -1,33 +1,12 @@
-"""How publications are sent, and what is known of files that were read before."""
+"""How publications are sent."""
 
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from fovea_agent.folder import Fingerprint, Stat
+from fovea_agent.known import Known
 from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.shortcuts import Shortcuts
 from fovea_agent.store import Store
-
-UNCHANGED_SECONDS = 2.0
-"""A file that was written later than this before it was read may be written again without another time stamp."""
-
-
-@dataclass
-class Known:
-    """What files contain that were read before and have not changed since: the end of a job need not read them again."""
-
-    clock: Callable[[], float] = time.time
-    _by_stat: dict[Stat, Fingerprint] = field(default_factory=dict)
-
-    def get(self, stat: Stat) -> Fingerprint | None:
-        """What the file contained when it had this stat."""
-        return self._by_stat.get(stat)
-
-    def put(self, stat: Stat, content: Fingerprint, began: float) -> None:
-        """Remember a file that was read from the time `began` on."""
-        if content.size == stat.size and began - stat.changed / 1e9 > UNCHANGED_SECONDS:
-            self._by_stat[stat] = content
 
 
 @dataclass

@@ -211,10 +211,14 @@ class Store:
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write an object unless one of this key exists; False when it does: exactly one of many writers gets True."""
+        return self.create(key, lambda: data, len(data))
+
+    def create(self, key: str, body: Callable[[], Readable | bytes], size: int) -> bool:
+        """The same with a body of `size` bytes that is not held in memory."""
 
         def once() -> bool:
             try:
-                self._send("PUT", key, body=data, size=len(data), headers={"If-None-Match": "*"})
+                self._send("PUT", key, body=body(), size=size, headers={"If-None-Match": "*"})
             except Changed:
                 return False
             return True

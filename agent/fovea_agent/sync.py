@@ -35,8 +35,9 @@ from fovea_agent.errors import (
 )
 from fovea_agent.evaluation import LARGEST, metrics_of, too_large
 from fovea_agent.fence import check_fence
-from fovea_agent.folder import Folder, Listing, is_file
+from fovea_agent.folder import Folder, is_file
 from fovea_agent.left_out import LeftOut
+from fovea_agent.listing import Listing
 from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, at, contents, manifest_of, publish, unreadable
 from fovea_agent.report import Reporter
@@ -276,6 +277,7 @@ class Sync:
                 return None
         if not empty and not listing.files:
             return None
+        del listing  # it may be one of a million files, and `publish` makes its own
         # A result from which something is missing is not the finished one that a later attempt may rely on.
         return self._publish_settled(folder, replace(publication, complete=finished and not problems))
 
@@ -306,6 +308,7 @@ class Sync:
         self._say_what_is_left_out(folder, listing)
         if not listing.files:
             return
+        del listing  # as above
         for _ in range(TRIES):
             newest = max(published_numbers(self.store, parent), default=0)
             # Two jobs may publish the same generation at once: payload folders of their own, and one manifest wins.

@@ -5,7 +5,6 @@ refuses what changed in between. Nothing is sent that the store has: objects and
 earlier attempt of the job sent of the same result is copied by the store itself (ADR 38).
 """
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,90 +12,113 @@ from functools import partial
 from fovea_api.contract import storage
 
 from fovea_agent import log
+from fovea_agent.arrived import Arrivals, Arrived
 from fovea_agent.errors import Changed, Missing, Vanished
-from fovea_agent.folder import Fingerprint, Folder, Listing, Window
-from fovea_agent.parallel import run_all
+from fovea_agent.folder import Fingerprint, Folder, Window
+from fovea_agent.known import Contents
+from fovea_agent.listing import Listing
+from fovea_agent.parallel import run_each
 from fovea_agent.sending import Sending, Tally
 from fovea_agent.shortcuts import COPYING
-from fovea_agent.store import Store, StoredObject
+from fovea_agent.store import Store
 from fovea_agent.uploads import BigFile, Upload, is_there, record_key, salvage
 
 
 @dataclass
 class Transfer:
-    """The payload of one publication: `keys` are the objects' keys by path."""
+    """The payload of one publication. Files are told by their place in the order of the listing: there may be millions."""
 
     sending: Sending
     folder: Folder
     prefix: str
     payload: str
     listing: Listing
-    keys: Mapping[str, str]
-    present: Mapping[str, StoredObject]
-    """What the store has below `prefix`."""
     tally: Tally = field(default_factory=Tally)
-    sources: dict[str, StoredObject] = field(default_factory=dict)
-    """What earlier attempts sent, by path."""
+    published: bool = False
+    """Whether the prefix has a manifest."""
 
-    def run(self) -> dict[str, Fingerprint]:
-        """Bring everything there; returns what each path contains."""
-        paths = sorted(self.keys)
-        if not paths:
-            return {}
-        for prefix in self.sending.earlier(self.prefix):
-            self.sources = self._of_earlier(prefix) | self.sources
+    def __post_init__(self) -> None:
+        """Look what the store has below the prefix."""
+        self._base = f"{self.prefix}/{self.payload}/"
+        self._paths = self.listing.stats.paths
+        self._present = Arrivals(self._base, self._paths)
+        self._records: set[str] = set()
+        self._sources: list[Arrivals] = []
+        manifest = storage.manifest(self.prefix)
+        for item in self.sending.store.listing(f"{self.prefix}/"):
+            if item.key.startswith(self._base):
+                self._present.put(item.key, item.size, item.etag)
+            elif item.key.startswith(f"{self.prefix}/uploads/"):
+                self._records.add(item.key)
+            self.published = self.published or item.key == manifest
+
+    def run(self) -> Contents:
+        """Bring everything there; returns what the files contain."""
+        self._contents = self.sending.known.of(self.folder, self.listing)
+        if not self._paths:
+            return self._contents
+        self._sources = [self._of_earlier(prefix) for prefix in self.sending.earlier(self.prefix)]
         threads = max(1, self.sending.transfers)
         # Those that hash files wait for those that send parts, never the other way round.
         with ThreadPoolExecutor(threads, thread_name_prefix="part") as pool:
-            tasks = (partial(self._bring, path, pool) for path in paths)
-            brought = dict(zip(paths, run_all(tasks, threads), strict=True))
+            run_each((partial(self._bring, number, pool) for number in range(len(self._paths))), threads)
         self._drop_records()
-        return brought
+        return self._contents
 
     def _drop_records(self) -> None:
         """Of uploads that nobody goes on with: another request has brought the file since. Before the manifest is
         written, since whoever completed one afterwards would write over what is published.
         """
-        begun = {key for key in self.present if key.startswith(f"{self.prefix}/uploads/")}
-        if begun:
-            self.sending.store.remove(begun.intersection(record_key(self.prefix, key) for key in self.keys.values()))
+        if self._records:
+            own = (record_key(self.prefix, self._base + path) for path in self._paths)
+            self.sending.store.remove(self._records.intersection(own))
 
-    def _of_earlier(self, prefix: str) -> dict[str, StoredObject]:
-        """What an earlier attempt sent below `prefix`, by path; what it had only begun to send becomes objects first."""
+    def _of_earlier(self, prefix: str) -> Arrivals:
+        """What an earlier attempt sent below `prefix`; what it had only begun to send becomes objects first."""
         store, base = self.sending.store, f"{prefix}/{self.payload}/"
         if store.find(storage.manifest(prefix)) is None:  # else nothing is written there any more
             for record in store.objects(f"{prefix}/uploads/"):
                 salvage(self.sending, record.key)
-        return {item.key.removeprefix(base): item for item in store.objects(base)}
+        found = Arrivals(base, self._paths)
+        for item in store.listing(base):
+            found.put(item.key, item.size, item.etag)
+        return found
 
-    def _bring(self, path: str, pool: ThreadPoolExecutor) -> Fingerprint:
-        self.sending.check(f"write {self.keys[path]}")
-        holder, stat, began = self.listing.files[path], self.listing.stats[path], self.sending.known.clock()
-        known, found = self.sending.known.get(stat), self.present.get(self.keys[path])
-        if not self.folder.goes_in_parts(stat.size) or (found is not None and found.size == stat.size):
-            content = known or self.folder.fingerprint(holder)
+    def _source(self, number: int) -> Arrived | None:
+        """The newest that an earlier attempt sent of a file."""
+        return next((found for source in self._sources if (found := source.get(number)) is not None), None)
+
+    def _bring(self, number: int, pool: ThreadPoolExecutor) -> None:
+        path = self._paths[number]
+        self.sending.check(f"write {self._base}{path}")
+        size, began = self.listing.stats.at(number).size, self._contents.clock()
+        known, found = self._contents.get(number), self._present.get(number)
+        if not self.folder.goes_in_parts(size) or (found is not None and found.size == size):
+            content = known or self.folder.fingerprint(self.listing.holder(path))
             if not is_there(content, found):
                 if content.part_size:
-                    content = self._upload(path).send(content, pool)
+                    content = self._upload(number).send(content, pool)
                 else:
-                    self._put(path, holder, content)
+                    self._put(number, content)
         else:
-            content = self._upload(path).send(known, pool)
-        self.sending.known.put(stat, content, began)
-        return content
+            content = self._upload(number).send(known, pool)
+        if known is None:
+            self._contents.put(number, content, began)
 
-    def _put(self, path: str, holder: str, content: Fingerprint) -> None:
-        store, key, source = self.sending.store, self.keys[path], self.sources.get(path)
+    def _put(self, number: int, content: Fingerprint) -> None:
+        path, source = self._paths[number], self._source(number)
+        key, holder = self._base + path, self.listing.holder(path)
         if source is not None and is_there(content, source) and content.size and self._copy(source, key):
             self.tally.copied += 1
             return
         self.tally.sent += 1
+        body = partial(Window, self.folder, holder, 0, content.size)
         try:
-            store.put(key, lambda: Window(self.folder, holder, 0, content.size), content.size, content.md5s[0])
+            self.sending.store.put(key, body, content.size, content.md5s[0])
         except Changed as error:
             raise Vanished(f"{self.folder}/{path} changed while it was published") from error
 
-    def _copy(self, source: StoredObject, key: str) -> bool:
+    def _copy(self, source: Arrived, key: str) -> bool:
         store = self.sending.store
         try:
             copied = self.sending.shortcuts.take(
@@ -107,11 +129,12 @@ class Transfer:
             return False
         return copied is not None
 
-    def _upload(self, path: str) -> Upload:
-        key = self.keys[path]
+    def _upload(self, number: int) -> Upload:
+        path = self._paths[number]
+        key = self._base + path
         record = record_key(self.prefix, key)
-        begun, source = record in self.present, self.sources.get(path)
-        file = BigFile(self.folder, path, self.listing.files[path], key, record, begun, source)
+        begun, source = record in self._records, self._source(number)
+        file = BigFile(self.folder, path, self.listing.holder(path), key, record, begun, source)
         return Upload(self.sending, file, self.tally)
 
 

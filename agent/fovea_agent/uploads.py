@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from fovea_agent import log
+from fovea_agent.arrived import Arrived
 from fovea_agent.errors import Changed, Corrupt, Misconfigured, Missing, Vanished
 from fovea_agent.folder import Chunk, Fingerprint, Folder, Window
 from fovea_agent.parallel import check_cancelled
@@ -31,11 +32,11 @@ class BigFile:
     """Key of the record of its upload."""
     begun: bool
     """Whether the store has that record."""
-    source: StoredObject | None
+    source: Arrived | None
     """What an earlier attempt sent of it."""
 
 
-def is_there(content: Fingerprint, found: StoredObject | None) -> bool:
+def is_there(content: Fingerprint, found: Arrived | StoredObject | None) -> bool:
     """Whether an object has this content, by size and ETag."""
     return found is not None and (found.size, found.etag) == (content.size, content.etag)
 

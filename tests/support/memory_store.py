@@ -97,7 +97,10 @@ class MemoryStore(Store):
         self._write(f"put {key}", lambda: self.content.update({key: data}))
         return md5.hex()
 
-    def put_if_absent(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, body: Callable[[], Readable | bytes], size: int) -> bool:
+        made = body()
+        data = made if isinstance(made, bytes) else made.read()
+        assert len(data) == size
         if key in self.content:
             return False
         self._write(f"put {key}", lambda: self.content.update({key: data}))

@@ -1,7 +1,7 @@
 """Model versions: list them, and register a SavedModel that was trained elsewhere."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,7 +111,7 @@ class Versions:
             wanted = of_manifest(prefix, manifest)
             return downloading.download(store, wanted, target, force=force, parallel=parallel, progress=progress)
 
-    def files(self, name: str, *, brief: bool = False) -> tuple[Entry, ...]:
+    def files(self, name: str, *, brief: bool = False) -> Sequence[Entry]:
         """The files of a version. `brief`: where the store does not answer, give up after seconds."""
         version = self.get(name)
         with open_store(self._cluster, endpoint=self._endpoint, brief=brief) as store:

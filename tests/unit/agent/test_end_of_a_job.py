@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from fovea_agent import folder as folder_module
-from fovea_agent import sending as sending_module
-from fovea_agent.errors import GraceExceeded, Misconfigured
-from fovea_agent.folder import Fingerprint, Stat
+from fovea_agent import known as known_module
+from fovea_agent.errors import GraceExceeded, Misconfigured, Vanished
+from fovea_agent.folder import Folder
+from fovea_agent.known import Known
 from fovea_agent.restore import read_manifest, restore
-from fovea_agent.sending import Known
 from fovea_agent.uploads import record_key
 from fovea_api.contract import environment, storage
 from fovea_api.contract.report import Termination
@@ -28,7 +28,7 @@ OUTPUT = {"evaluation.json": b"{}", "picture.png": b"png"}
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 4 bytes from 8 bytes on, and files that may be trusted to be unchanged at once."""
     monkeypatch.setattr(folder_module, "part_size", lambda size: 0 if size <= 8 else 4)
-    monkeypatch.setattr(sending_module, "UNCHANGED_SECONDS", -3600.0)
+    monkeypatch.setattr(known_module, "UNCHANGED_SECONDS", -3600.0)
 
 
 @pytest.fixture
@@ -151,21 +151,27 @@ def test_what_was_sent_and_has_not_changed_is_not_read_again(pod: Pod, monkeypat
 
 @pytest.mark.parametrize(("rested", "trusted"), [(1.9, False), (2.1, True)])
 def test_a_file_that_was_just_written_is_read_again(
-    monkeypatch: pytest.MonkeyPatch, rested: float, trusted: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rested: float, trusted: bool
 ) -> None:
     """It may be written to once more within the clock's tick, and have the same stat."""
-    monkeypatch.setattr(sending_module, "UNCHANGED_SECONDS", 2.0)
-    stat = Stat(1, 2, 5, 1_000_000_000_000, 1_000_000_000_000)
-    known, content = Known(), Fingerprint(5, "sha", "etag", 0, (b"md5",))
-    known.put(stat, content, began=1000 + rested)
-    assert known.get(stat) == (content if trusted else None)
+    monkeypatch.setattr(known_module, "UNCHANGED_SECONDS", 2.0)
+    (tmp_path / "file").write_bytes(b"12345")
+    folder, known = Folder(tmp_path, "."), Known()
+    content, changed = folder.fingerprint("file"), (tmp_path / "file").stat().st_ctime
+    first = known.of(folder, folder.listing())
+    first.put(0, content, began=changed + rested)
+    assert first.get(0) == content, "what is read and sent at once holds for this publication"
+    assert known.of(folder, folder.listing()).get(0) == (content if trusted else None)
 
 
-def test_a_file_that_grew_while_it_was_read_is_read_again() -> None:
-    stat = Stat(1, 2, 5, 0, 0)
-    known = Known()
-    known.put(stat, Fingerprint(6, "sha", "etag", 0, (b"md5",)), began=1000.0)
-    assert known.get(stat) is None
+def test_a_file_that_grew_while_it_was_read_is_vanished(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    folder = Folder(tmp_path, ".")
+    found = Known().of(folder, folder.listing())
+    (tmp_path / "file").write_bytes(b"123456")
+    with pytest.raises(Vanished, match="file changed"):
+        found.put(0, folder.fingerprint("file"), began=0.0)
+    assert found.get(0) is None
 
 
 def test_what_changes_after_it_was_sent_is_published_as_it_is_at_the_end(pod: Pod) -> None:

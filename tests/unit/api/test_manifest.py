@@ -1,0 +1,115 @@
+"""What is written into a manifest is read from it, in whatever pieces it arrives, and a million files fit."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from fovea_api.contract.entries import Entries, Entry
+from fovea_api.contract.json_stream import members
+from fovea_api.contract.manifest import Manifest, ManifestError, UnknownFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+SHA = hashlib.sha256(b"").hexdigest()
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=8).filter(
+    lambda name: name not in (".", "..")
+)
+PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+DIGESTS = st.one_of(st.binary(min_size=32, max_size=32).map(bytes.hex), st.just("none"), st.just(SHA.upper()))
+ENTRIES = st.dictionaries(
+    PATHS, st.tuples(st.sampled_from(["files", "1"]), st.integers(0, 1 << 70), DIGESTS), max_size=8
+).map(lambda files: [Entry(path, f"{folder}/{path}", size, sha) for path, (folder, size, sha) in files.items()])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def pieces(data: bytes, sizes: list[int]) -> list[bytes]:
+    cut = []
+    for size in sizes:
+        cut.append(data[:size])
+        data = data[size:]
+    return [*cut, data]
+
+
+def in_the_old_layout(manifest: Manifest) -> bytes:
+    """As releases before this one wrote it: sorted, so that the format comes after the files."""
+    document = json.loads(manifest.to_json())
+    return json.dumps(document, indent=1, sort_keys=True).encode()
+
+
+@given(ENTRIES, st.lists(st.integers(0, 40), max_size=30), st.booleans(), st.booleans())
+def test_what_is_written_is_read_in_whatever_pieces_it_arrives(
+    entries: list[Entry], sizes: list[int], named: bool, old: bool
+) -> None:
+    manifest = Manifest(3, entries, complete=True, step=7, named=named)
+    assert list(manifest.entries) == sorted(entries, key=lambda entry: entry.path)
+    data = in_the_old_layout(manifest) if old else manifest.to_json()
+    assert Manifest.read(pieces(data, sizes)) == manifest
+    assert json.loads(data)["files"] == [
+        {"path": e.path, "key": e.key, "size": e.size, "sha256": e.sha256} for e in manifest.entries
+    ]
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4), st.lists(JSON, max_size=4), st.lists(st.integers(0, 9)))
+def test_an_object_that_arrives_in_pieces_is_what_it_would_be_in_one(
+    document: dict[str, Any], long: list[Any], sizes: list[int]
+) -> None:
+    document.pop("long", None)
+    data = json.dumps({**document, "long": long}, ensure_ascii=False).encode(errors="replace")
+    read, elements = {}, []
+    for name, value in members(pieces(data, sizes), "long"):
+        if name == "long":
+            elements.append(value)
+        else:
+            read[name] = value
+    assert {**read, "long": elements} == json.loads(data)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "[]", "{", '{"a"', '{"a":', '{"a":1', '{"a":1}x', '{"a" 1}', '{"long":[1', '{"long":[1,]}', "1"]
+)
+def test_what_is_no_whole_object_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        list(members([text.encode()], "long"))
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(ManifestError, match="malformed"):
+        Manifest.from_json(b'{"format": "\xff"}')
+    with pytest.raises(ManifestError, match="malformed"):
+        Manifest.from_json(b'{"format": 1}\xc3')
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"path": "../a"},
+        {"path": "a//b"},
+        {"key": "/a"},
+        {"path": "\ud800"},
+        {"size": float("inf")},
+        {"size": "many"},
+        {"sha256": None, "path": None},
+    ],
+)
+def test_a_file_that_cannot_be_one_is_refused_unless_the_format_is_another(file: dict[str, object]) -> None:
+    document = json.loads(Manifest(1, [Entry("a", "files/a", 1, SHA)]).to_json())
+    document["files"][0] |= file
+    with pytest.raises(ManifestError):
+        Manifest.from_json(json.dumps(document).encode())
+    with pytest.raises(UnknownFormat):
+        Manifest.from_json(json.dumps(document | {"format": 9}, sort_keys=True).encode())
+
+
+def test_entries_are_a_sequence_like_another() -> None:
+    files = [Entry(f"{n:03}", f"files/{n:03}", n, hashlib.sha256(b"%d" % n).hexdigest()) for n in range(10)]
+    packed = Entries(reversed(files))
+    assert packed == files
+    assert packed != files[1:]
+    assert [packed[0], packed[-1], packed[2:4]] == [files[0], files[9], tuple(files[2:4])]
+    with pytest.raises(IndexError):
+        packed[10]
