@@ -8,8 +8,10 @@ import pytest
 from fovea.sdk import Client, ConflictError, InvalidError, NotFoundError, WaitTimeoutError
 from fovea_api.contract import labels
 from support.command_line import Run
-from support.jobs import training_job
+from support.jobs import pod_name, training_job
 from support.kube_apiserver import Cluster
+from support.kubelet_player import Kubelet
+from support.operator_process import OperatorProcess
 from support.played_operator import set_status, set_status_soon
 
 IMAGE = "registry.invalid/trainer:1"
@@ -153,3 +155,22 @@ def test_the_verbs_on_a_job_leave_one_alone_that_has_taken_its_name(client: Clie
     assert second.suspend().resource.spec.suspend is True
     second.delete()
     assert cluster.get("TrainingJob", "digits") is None
+
+
+def test_the_operator_says_how_a_job_ended_in_a_way_that_outlives_it(
+    run: Run, cluster: Cluster, kubelet: Kubelet, operator: OperatorProcess
+) -> None:
+    made = cluster.create(training_job("digits", runPolicy={"backoffLimit": 0}))
+    pod = pod_name("digits", 0)
+    cluster.wait("the pod", lambda: cluster.get("Pod", pod))
+    kubelet.running(pod)
+    kubelet.ended(pod, 137, reason="OOMKilled")
+    address = f"digits@{made['metadata']['uid']}"
+    assert run("jobs", "wait", address, "--timeout", "60s").code == 1
+    cluster.delete("TrainingJob", "digits")
+    cluster.wait("the job to be gone", lambda: cluster.get("TrainingJob", "digits") is None)
+
+    def known() -> bool:
+        return run("jobs", "wait", address).out == f"Job {address} FAILED.\n"
+
+    cluster.wait("the Event of its end", known)
