@@ -1,16 +1,19 @@
 """Downloads: what is there already is recognised, also where an ETag says nothing; names that a folder cannot hold are named first."""
 
 import hashlib
+import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fovea.sdk import AlreadyExistsError, InvalidError, StoreError, file_names
+from fovea.sdk import store as stores
 from fovea.sdk.download import Downloaded, download, of_listing
 from fovea.sdk.store import StoredObject
 
@@ -208,3 +211,27 @@ def test_of_many_such_names_the_first_are_listed(tmp_path: Path) -> None:
     store = Store(**{f"{number}/{'x' * 300}": b"x" for number in range(30)})
     with pytest.raises(InvalidError, match="and 20 more"):
         store.download(tmp_path / "out")
+
+
+class Heads(BaseHTTPRequestHandler):
+    """Answers HEAD: an object named secret is encrypted by the store."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "9")
+        if self.path.endswith("/secret"):
+            self.send_header("X-Amz-Server-Side-Encryption", "aws:kms")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+def test_whether_a_store_encrypts_is_read_from_its_head_whatever_the_case() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Heads) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        real = stores.Store(stores.Access(f"http://127.0.0.1:{server.server_address[1]}", "k", "s", "the test"))
+        assert (real.encrypts("a/secret"), real.encrypts("a/plain")) == (True, False)
+        server.shutdown()
+        thread.join()
