@@ -1,5 +1,7 @@
 """How publications that are no longer needed are deleted."""
 
+import itertools
+
 from fovea_api.contract import storage
 
 from fovea_agent import log
@@ -7,7 +9,7 @@ from fovea_agent.checkpoints import to_prune
 from fovea_agent.errors import Corrupt, Missing, TooNew
 from fovea_agent.proof import unproven_numbers
 from fovea_agent.restore import published_numbers, read_manifest, stored_numbers
-from fovea_agent.store import Store
+from fovea_agent.store import PAGE, Store
 
 
 def prune(store: Store, parent: str, keep: int) -> None:
@@ -32,6 +34,9 @@ def prune(store: Store, parent: str, keep: int) -> None:
             except (Corrupt, Missing):
                 pass
             store.remove([manifest])
-        keys = [item.key for item in store.listing(f"{prefix}/") if item.key != manifest]
-        store.remove(keys)
-        log.info("pruned", publication=prefix, objects=len(keys))
+        # Page by page: there may be a million.
+        keys, objects = (item.key for item in store.listing(f"{prefix}/") if item.key != manifest), 0
+        while page := list(itertools.islice(keys, PAGE)):
+            store.remove(page)
+            objects += len(page)
+        log.info("pruned", publication=prefix, objects=objects)

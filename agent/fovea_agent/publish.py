@@ -153,7 +153,9 @@ def at(folder: Folder, path: str) -> str:
 
 
 def _transfer(sending: Sending, folder: Folder, publication: Publication, listing: Listing) -> Transfer:
-    return Transfer(sending, folder, publication.prefix, publication.payload, listing)
+    transfer = Transfer(sending, folder, publication.prefix, publication.payload, listing)
+    transfer.look()
+    return transfer
 
 
 def _write_manifest(store: Store, publication: Publication, manifest: Manifest) -> None:

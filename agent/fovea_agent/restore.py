@@ -15,13 +15,13 @@ from types import MappingProxyType
 from typing import Self
 
 from fovea_api.contract import storage
-from fovea_api.contract.manifest import Manifest, ManifestError, UnknownFormat
+from fovea_api.contract.manifest import Entry, Manifest, ManifestError, UnknownFormat
 
 from fovea_agent import log
 from fovea_agent.download import Wanted, downloads
 from fovea_agent.errors import Corrupt, Missing, TooNew
 from fovea_agent.folder import Folder
-from fovea_agent.parallel import run_all, run_each
+from fovea_agent.parallel import run_each
 from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Store, StoredObject
 
@@ -127,11 +127,19 @@ def place(tree: Path, target: Path) -> None:
 
 def matches(folder: Folder, manifest: Manifest, transfers: int = DEFAULT_TRANSFERS) -> bool:
     """Whether a folder holds exactly a manifest's files."""
-    holders = folder.files()
-    if sorted(holders) != sorted(entry.path for entry in manifest.entries):
+    listing = folder.listing()
+    if len(listing.stats) != len(manifest.entries):
         return False
-    contents = run_all((partial(folder.fingerprint, holders[entry.path]) for entry in manifest.entries), transfers)
-    return all(entry.sha256 == content.sha256 for entry, content in zip(manifest.entries, contents, strict=True))
+    if any(path != entry.path for path, entry in zip(listing.stats.paths, manifest.entries, strict=True)):
+        return False
+    different: list[str] = []
+
+    def compare(entry: Entry) -> None:
+        if not different and folder.fingerprint(listing.holder(entry.path)).sha256 != entry.sha256:
+            different.append(entry.path)
+
+    run_each((partial(compare, entry) for entry in manifest.entries), transfers)
+    return not different
 
 
 def restore_newest(

@@ -38,12 +38,14 @@ class Transfer:
     """Whether the prefix has a manifest."""
 
     def __post_init__(self) -> None:
-        """Look what the store has below the prefix."""
         self._base = f"{self.prefix}/{self.payload}/"
         self._paths = self.listing.stats.paths
         self._present = Arrivals(self._base, self._paths)
         self._records: set[str] = set()
         self._sources: list[Arrivals] = []
+
+    def look(self) -> None:
+        """Look what the store has below the prefix."""
         manifest = storage.manifest(self.prefix)
         for item in self.sending.store.listing(f"{self.prefix}/"):
             if item.key.startswith(self._base):
