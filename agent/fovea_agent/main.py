@@ -127,7 +127,9 @@ def _sync(options: argparse.Namespace) -> Result:
         if options.termination_log:
             _leave(termination, Path(options.termination_log))
 
-    sync = Sync(plan, store, work, reporter, options.poll, options.transfers, tell, options.settle)
+    sync = Sync(
+        plan, store, work, reporter, options.poll, options.transfers, tell, options.settle, options.grace_period
+    )
     reporter.program_ended = lambda: sync.told(grace_left(options.grace_period, 0))
 
     def wait_for_the_end() -> None:

@@ -23,6 +23,7 @@ from fovea_api.contract.report import Published, Termination
 from fovea_agent import log
 from fovea_agent.ahead import Ahead
 from fovea_agent.checkpoint_publishing import Checkpoints
+from fovea_agent.ending import GRACE, grace_left, seconds_since
 from fovea_agent.errors import (
     AgentError,
     Conflict,
@@ -74,12 +75,14 @@ class Sync:
     tell: Callable[[Termination], object] = lambda _: None
     """Hears that the result is published before the rest is: whatever becomes of this process then, that holds."""
     settle: float = SETTLE
+    grace: float = GRACE
+    """Seconds of the pod's grace period."""
     ended: threading.Event = field(default_factory=threading.Event)
     """The trainer has ended."""
     _pod_ends: threading.Event = field(default_factory=threading.Event)
     _begun: bool = False
     _told: bool = False
-    """Whether the operator said that the trainer has ended, before SIGTERM did."""
+    """Whether something else than SIGTERM said first that the trainer has ended."""
     _hearing: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -101,11 +104,10 @@ class Sync:
             self._pod_ends.set()
 
     def told(self, grace: float) -> None:
-        """The trainer has ended, says the operator: publish the rest within `grace` seconds, and wait for the pod's end."""
+        """The trainer has ended, though SIGTERM has not come: publish the rest within `grace` seconds, wait for the pod's end."""
         with self._hearing:
             if self.ended.is_set():
                 return
-            log.info("the operator says that the trainer has ended")
             self._told = True
             self.store.patience.end_at(time.monotonic() + grace)
             self.ended.set()
@@ -126,6 +128,7 @@ class Sync:
         failures = 0
         while not self.ended.is_set():
             failures = 0 if self.look() else failures + 1
+            self.look_for_the_end()
             self.ended.wait(pause_after(failures, self.poll))
         try:
             termination = self._publish_rest()
@@ -142,6 +145,14 @@ class Sync:
             log.info("all is done: waiting for the end of the pod", reason=termination.reason)
             self._pod_ends.wait()
         return termination
+
+    def look_for_the_end(self) -> None:
+        """In a pod that has begun to end, a program that has finished is not waited for.
+
+        SIGTERM comes after the last container of others has ended, which may take the whole grace period.
+        """
+        if self._is_finished() and self.work.end_began.exists():
+            self.told(grace_left(self.grace, seconds_since(self.work.end_began)))
 
     def look(self) -> bool:
         """Send and publish what is there while the program runs; whether all went well."""

@@ -1,4 +1,4 @@
-"""A program has ended and containers of others keep its pod alive: the sidecar hears it from the operator, before SIGTERM."""
+"""A program has ended and containers of others keep its pod alive: the sidecar hears of it before SIGTERM."""
 
 import threading
 from collections.abc import Iterator
@@ -101,3 +101,21 @@ def test_the_sidecar_of_a_pod_that_publishes_nothing_waits_as_well(tmp_path: Pat
     found = sidecar.sigterm()
     assert isinstance(found, Termination)
     assert found.reason == report.REASON_NOTHING_TO_PUBLISH
+
+
+def test_a_finished_program_in_a_pod_that_has_begun_to_end_is_published_before_sigterm(pod: Pod) -> None:
+    pod.work.end_began.write_text(Path("/proc/uptime").read_text())
+    sidecar = Sidecar(pod)
+    sidecar.waits()
+    assert sidecar.words[-1].complete
+    assert (pod.sync.store.patience.left() or 0) <= pod.sync.grace
+    assert sidecar.sigterm() == sidecar.words[-1]
+
+
+def test_a_program_that_has_not_finished_and_a_pod_that_does_not_end_are_waited_for(pod: Pod) -> None:
+    pod.sync.look_for_the_end()
+    assert not pod.sync.ended.is_set(), "the pod does not end"
+    pod.work.end_began.write_text(Path("/proc/uptime").read_text())
+    (pod.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER).unlink()
+    pod.sync.look_for_the_end()
+    assert not pod.sync.ended.is_set(), "the program saves a checkpoint"
