@@ -1,58 +1,35 @@
 """A model behind its NodePort: requests per second and latency."""
 
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from served import model
+from served.load import load
 from support import local_models
 from support.local_jobs import machine_type
 
 from local.cluster import NAMESPACE, Local
 
-LOAD_SCRIPT = Path(__file__).parents[1] / "model_server.py"
-
 
 def serving(local: Local, *, quick: bool) -> None:
     """The model of benchmarks/model_server.py, served as users' models are, asked through the NodePort."""
-    import model_server
-
     seconds, rounds = (2.0, 1) if quick else (5.0, 3)
     name, machine = f"{local.word}-serving", machine_type(f"{local.word}-serving", cpu="500m", memory="2Gi")
     deployment = local_models.model_deployment(name, name, name)
     with tempfile.TemporaryDirectory() as folder:
-        model_server.save_cnn3(Path(folder) / "model")
+        model.save_cnn3(Path(folder) / "model")
         version = local_models.register(local, name, Path(folder) / "model")
-        image = model_server.picture()
-        payload = Path(folder) / "request.bin"
-        payload.write_bytes(_request(name, image))
+        image = model.picture()
+        payload = model.request(name, image)
         with local.made(machine, deployment):
             local_models.serves(local, name, 1)
             where = local_models.address(local, name)
-            _load(where, payload, 32, 1.0)
-            found = {count: [_load(where, payload, count, seconds) for _ in range(rounds)] for count in (1, 8, 32)}
+            load(where, payload, 32, 1.0)
+            found = {count: [load(where, payload, count, seconds) for _ in range(rounds)] for count in (1, 8, 32)}
         local.kubectl("delete", "modelversion", version, "-n", NAMESPACE)
     print(f"\n### Model server through its NodePort (cnn3, one JPEG of {len(image) / 1000:.0f} KB in each request)\n")
     print("| clients | req/s | p50 ms | p99 ms |\n|---|---|---|---|")
     for count, measured in found.items():
-        rate, p50, p99 = (statistics.median(one[key] for one in measured) for key in ("rate", "p50", "p99"))
+        rate, p50, p99 = (statistics.median(getattr(one, key) for one in measured) for key in ("rate", "p50", "p99"))
         print(f"| {count} | {rate:.0f} | {p50:.1f} | {p99:.1f} |")
-
-
-def _request(model: str, image: bytes) -> bytes:
-    from fovea.wire import model_pb2, predict_pb2, tensors
-
-    request = predict_pb2.PredictRequest(
-        model_spec=model_pb2.ModelSpec(name=model), inputs={"image": tensors.encode([image])}
-    )
-    return bytes(request.SerializeToString())
-
-
-def _load(where: str, payload: Path, clients: int, seconds: float) -> dict[str, float]:
-    command = [sys.executable, str(LOAD_SCRIPT), "--load", where, "--payload", str(payload)]
-    command += ["--clients", str(clients), "--seconds", str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 120)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
