@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from served import model
-from served.load import load
+from served.load import load, required
 from support import local_models
 from support.local_jobs import machine_type
 
@@ -14,6 +14,7 @@ from local.cluster import NAMESPACE, Local
 
 def serving(local: Local, *, quick: bool) -> None:
     """The model of benchmarks/model_server.py, served as users' models are, asked through the NodePort."""
+    required()
     seconds, rounds = (2.0, 1) if quick else (5.0, 3)
     name, machine = f"{local.word}-serving", machine_type(f"{local.word}-serving", cpu="500m", memory="2Gi")
     deployment = local_models.model_deployment(name, name, name)
