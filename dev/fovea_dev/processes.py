@@ -154,8 +154,12 @@ class Processes:
                 start_new_session=True,
             )
         deadline = time.monotonic() + 30
-        while not file.exists():
-            if launched.poll() is not None or time.monotonic() > deadline:
+        while True:
+            # Looked at in this order: a short program may have written the file and ended between two looks.
+            over = launched.poll() is not None or time.monotonic() > deadline
+            if file.exists():
+                break
+            if over:
                 raise StepFailed(f"{program.name} could not be started", self.log(program.name))
             time.sleep(0.01)
         _reap_later(launched)

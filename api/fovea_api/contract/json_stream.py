@@ -8,6 +8,7 @@ from typing import Any
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
+_IN_NUMBERS = ".eE"
 
 
 def members(chunks: Iterable[bytes], long: str) -> Iterator[tuple[str, Any]]:
@@ -83,10 +84,11 @@ class _Reader:
                 found, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 problem, found, end = error, None, len(self._text)
-            if end < len(self._text):
+            if end < len(self._text) and self._text[end] not in _IN_NUMBERS:
                 self._at = end
                 return found
-            # It is cut off, or may be: a number at the end of what has arrived can have more digits.
+            # It is cut off, or may be: a number at the end of what has arrived can have more digits, and its "." or "e"
+            # may be there before the digits that belong to it.
             if not self._more():
                 if problem is not None:
                     raise problem

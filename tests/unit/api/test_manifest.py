@@ -69,6 +69,13 @@ def test_an_object_that_arrives_in_pieces_is_what_it_would_be_in_one(
     assert {**read, "long": elements} == json.loads(data)
 
 
+@pytest.mark.parametrize("number", ["12", "0.5", "-1.25e+10", "3E-7", "2e5"])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_number_is_whole_wherever_it_is_cut(number: str, size: int) -> None:
+    data = f'{{"a":{number}}}'.encode()
+    assert list(members(pieces(data, [size] * len(data)), "long")) == [("a", json.loads(number))]
+
+
 @pytest.mark.parametrize(
     "text", ["", " ", "[]", "{", '{"a"', '{"a":', '{"a":1', '{"a":1}x', '{"a" 1}', '{"long":[1', '{"long":[1,]}', "1"]
 )

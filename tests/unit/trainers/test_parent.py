@@ -17,9 +17,12 @@ NOISE = b"To enable the following instructions: AVX2 FMA\n"
 
 def start(program: str, *, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     """A program behind its parent, in a process group of its own as a shell would start it."""
-    head = "import os, signal, subprocess, sys, time\nfrom fovea_trainers import parent\nparent.stand_between()\n"
+    # Whatever runs these tests may ignore them (nohup, a job in the background), and a program inherits that.
+    heard = "for number in (signal.SIGINT, signal.SIGHUP): signal.signal(number, signal.SIG_DFL)\n"
+    head = "import os, signal, subprocess, sys, time\nfrom fovea_trainers import parent\n"
+    program = f"{head}{heard}parent.stand_between()\n{program}"
     return subprocess.Popen(
-        [sys.executable, "-c", head + program], stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
     )
 
 
