@@ -47,15 +47,20 @@ def wire(access: StoreAccess, patience: Patience, connections: int) -> Wire:
         http = http_pool(connections, str(access.ca_bundle) if access.ca_bundle else None, patience.left)
     except (ssl.SSLError, OSError) as error:
         raise Misconfigured(f"Secret {names.OBJECT_STORE_SECRET}, key ca.crt: {error}") from error
-    client = Minio(
-        access.host,
-        access_key=access.access_key,
-        secret_key=access.secret_key,
-        secure=access.secure,
-        # Without it the client asks for the bucket's location, which a key for one prefix may not.
-        region=access.region,
-        http_client=http,
-    )
+    try:
+        client = Minio(
+            access.host,
+            access_key=access.access_key,
+            secret_key=access.secret_key,
+            secure=access.secure,
+            # Without it the client asks for the bucket's location, which a key for one prefix may not.
+            region=access.region,
+            http_client=http,
+        )
+    except ValueError as error:  # it has rules of its own for hosts and regions
+        raise Misconfigured(
+            f"Secret {names.OBJECT_STORE_SECRET}, keys {storage.SECRET_ENDPOINT} and {storage.SECRET_REGION}: {error}"
+        ) from error
     return Wire(access, client, http)
 
 

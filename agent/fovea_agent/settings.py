@@ -51,12 +51,12 @@ class StoreAccess:
 
     def __post_init__(self) -> None:
         """Refuse an endpoint that is not an http(s) URL."""
-        parts = urlsplit(self.endpoint)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+        try:
+            storage.address(self.endpoint)
+        except ValueError as error:
             raise Misconfigured(
-                f"Secret {names.OBJECT_STORE_SECRET}, key {storage.SECRET_ENDPOINT}: {self.endpoint!r} is not a URL "
-                "like https://minio.example.com:9000"
-            )
+                f"Secret {names.OBJECT_STORE_SECRET}, key {storage.SECRET_ENDPOINT}: {error}"
+            ) from error
 
     @property
     def secure(self) -> bool:

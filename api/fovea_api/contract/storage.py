@@ -4,8 +4,9 @@ One bucket; `<namespace>/` is the border of a team. Everything that Fovea publis
 prefix and, written last, `<prefix>/manifest.json`; without the manifest it does not exist.
 """
 
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 BUCKET = "fovea"
 MANIFEST = "manifest.json"
@@ -18,6 +19,37 @@ SECRET_ACCESS_KEY = "accessKey"  # noqa: S105
 SECRET_SECRET_KEY = "secretKey"  # noqa: S105
 SECRET_CA_BUNDLE = "ca.crt"  # noqa: S105
 """Keys of the Secret `fovea-object-store`: endpoint is a URL (http or https), region and ca.crt are optional."""
+
+_BUCKET_IN_HOST = re.compile(r"(?P<bucket>.+)\.(?P<host>s3[.-](?!.*\.vpce\.)[a-z0-9.-]*amazonaws\.com(?:\.cn)?)")
+
+
+def address(endpoint: str) -> SplitResult:
+    """Read the endpoint of a store; raises ValueError that says what is wrong with it.
+
+    Bucket and keys have places of their own. Whatever else an endpoint held would be left out in silence, or be taken by
+    the client library for a part of the host.
+    """
+    if "@" in endpoint:  # not repeated: it may hold a password
+        raise ValueError("a URL with a user name or password is not taken: access key and secret key stand beside it")
+    problem = _problem(endpoint)
+    if problem is not None:
+        raise ValueError(f"{endpoint!r} is not a URL like https://minio.example.com:9000{problem}")
+    return urlsplit(endpoint)
+
+
+def _problem(endpoint: str) -> str | None:
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError as error:  # of brackets or the port
+        return f": {error}"
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"\s", parts.netloc):
+        return ""
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        return ": write scheme, host and port alone, the bucket is named apart"
+    if found := _BUCKET_IN_HOST.fullmatch(parts.hostname):
+        return f": the bucket is named apart, write {parts.scheme}://{found['host']} and the bucket {found['bucket']}"
+    return None
 
 
 def job(namespace: str, name: str, uid: str) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fovea_api.contract import labels, names
 
@@ -48,11 +47,7 @@ class Store:
         from minio import Minio
         from minio.helpers import check_bucket_name
 
-        parts = urlsplit(access.endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidError(
-                f"object store {access.endpoint!r} ({access.source}) is no URL: write https://host[:port]"
-            )
+        parts = access.address
         try:
             check_bucket_name(access.bucket)
         except ValueError as error:
@@ -70,16 +65,21 @@ class Store:
             retries=urllib3.Retry(total=1 if brief else 5, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504)),
             **tls,
         )
-        self._client = Minio(
-            via or parts.netloc,
-            access_key=access.access_key,
-            secret_key=access.secret_key,
-            session_token=access.session_token or None,
-            secure=secure,
-            # Without it the client asks for the bucket's location, which a key for one prefix may not.
-            region=access.region,
-            http_client=self._http,
-        )
+        try:
+            self._client = Minio(
+                via or parts.netloc,
+                access_key=access.access_key,
+                secret_key=access.secret_key,
+                session_token=access.session_token or None,
+                secure=secure,
+                # Without it the client asks for the bucket's location, which a key for one prefix may not.
+                region=access.region,
+                http_client=self._http,
+            )
+        except ValueError as error:  # it has rules of its own for hosts and regions
+            raise InvalidError(
+                f"object store {access.endpoint}, region {access.region!r} ({access.source}): {error}"
+            ) from error
 
     def objects(self, prefix: str) -> dict[str, tuple[int, str]]:
         """Size and ETag by key of all objects below a prefix."""
@@ -229,7 +229,7 @@ def open_store(
     `brief`: for what is not worth waiting for, give up after seconds.
     """
     access = find_access(cluster, endpoint)
-    parts = urlsplit(access.endpoint)
+    parts = access.address
     port = parts.port or (443 if parts.scheme == "https" else 80)
     service = _service(parts.hostname or "")
     if service is None or (in_pod() and _reachable(parts.hostname or "", port)):

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import SplitResult
 
 from fovea_api.contract import names, storage
 
@@ -32,6 +33,14 @@ class Access:
     session_token: str = ""
     ca_pem: str = ""
 
+    @property
+    def address(self) -> SplitResult:
+        """The endpoint's parts; InvalidError that says what is wrong with it."""
+        try:
+            return storage.address(self.endpoint)
+        except ValueError as error:
+            raise InvalidError(f"the object store's endpoint ({self.source}): {error}") from error
+
 
 def from_environment(environ: Mapping[str, str], endpoint: str | None) -> Access | None:
     """Access by the usual S3 variables; None without keys. Its endpoint is empty when none is named."""
@@ -57,6 +66,7 @@ def from_environment(environ: Mapping[str, str], endpoint: str | None) -> Access
 def from_secret(data: Mapping[str, str], namespace: str) -> Access:
     """Access by the decoded Secret of a namespace; raises InvalidError naming a missing key."""
     where = f"Secret {names.OBJECT_STORE_SECRET} in namespace {namespace}"
+    data = {key: value.strip() for key, value in data.items()}  # as agents do: values made of files end with a newline
     bucket = data.get(storage.SECRET_BUCKET)
     for key in (storage.SECRET_ENDPOINT, storage.SECRET_ACCESS_KEY, storage.SECRET_SECRET_KEY):
         if not data.get(key):

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from fovea_agent.errors import Misconfigured
 from fovea_agent.main import _leave, _volume_problem, main
+from fovea_agent.patience import Patience
 from fovea_agent.provision import access_key, policy
 from fovea_agent.settings import StoreAccess, WorkVolume, read_plan
+from fovea_agent.store import Store
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import Termination
@@ -38,10 +40,25 @@ def test_a_plan_that_cannot_be_read_says_what_is_wrong(env: dict[str, str], word
         read_plan(TrainingPlan.from_json, env)
 
 
-@pytest.mark.parametrize("endpoint", ["minio:9000", "s3://minio", "http://", "http://minio/path", "http://minio?x=1"])
-def test_an_endpoint_that_is_no_url_is_refused(endpoint: str) -> None:
-    with pytest.raises(Misconfigured, match="is not a URL"):
+@pytest.mark.parametrize("endpoint", ["minio:9000", "http://minio/path", "http://minio:90000", "http://[::1"])
+def test_an_endpoint_that_is_no_url_is_refused_with_the_secrets_key(endpoint: str) -> None:
+    with pytest.raises(Misconfigured, match=r"Secret fovea-object-store, key endpoint: .* is not a URL"):
         StoreAccess(endpoint, "fovea", "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region", "words"),
+    [
+        ("https://elsewhere.amazonaws.com", "eu-central-1", "elsewhere"),
+        ("https://minio", "EU (Frankfurt)", "Frankfurt"),
+    ],
+    ids=["host", "region"],
+)
+def test_what_the_client_library_does_not_take_is_a_matter_of_configuration(
+    endpoint: str, region: str, words: str
+) -> None:
+    with pytest.raises(Misconfigured, match=f"keys endpoint and region: .*{words}"):
+        Store(StoreAccess(endpoint, "fovea", "a", "b", region), Patience(0))
 
 
 def test_the_work_volumes_folders_can_be_written_by_the_trainers_user(tmp_path: Path) -> None:

@@ -231,3 +231,50 @@ def test_a_plan_of_a_newer_operator_is_looked_at_without_what_is_not_known_but_n
     assert (read.job, read.inputs) == ("digits", (plan.Input("data", "s3://fovea/x"),))
     with pytest.raises(ValueError, match="mood"):
         plan.TrainingPlan.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://minio",
+        "https://minio.example.com:9000/",
+        "http://[::1]:9000",
+        "https://s3.eu-central-1.amazonaws.com",
+        "https://s3-eu-west-1.amazonaws.com",
+        "https://bucket.vpce-1a2b-5e6f.s3.us-east-1.vpce.amazonaws.com",
+    ],
+)
+def test_an_endpoint_of_scheme_host_and_port_is_taken(endpoint: str) -> None:
+    assert storage.address(endpoint).geturl() == endpoint
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ("minio:9000", "is not a URL like https://minio.example.com:9000$"),
+        ("minio.example.com", "is not a URL"),
+        ("s3://minio", "is not a URL"),
+        ("http://", "is not a URL"),
+        ("https://mi nio", "is not a URL"),
+        ("http://minio:port", "is not a URL.*: .*port"),
+        ("http://minio:90000", "is not a URL.*: .*[Pp]ort"),
+        ("http://[::1", "is not a URL.*: Invalid IPv6 URL"),
+        ("https://https://minio", "write scheme, host and port alone"),
+        ("http://minio/fovea", "the bucket is named apart"),
+        ("http://minio?x=1", "write scheme, host and port alone"),
+        ("http://minio#x", "write scheme, host and port alone"),
+        (
+            "https://my.pictures.s3.eu-west-1.amazonaws.com",
+            "write https://s3.eu-west-1.amazonaws.com and the bucket my.pictures$",
+        ),
+    ],
+)
+def test_an_endpoint_that_holds_anything_else_is_refused_with_what_to_write(endpoint: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        storage.address(endpoint)
+
+
+def test_an_endpoint_with_a_password_is_refused_without_telling_it() -> None:
+    with pytest.raises(ValueError, match="not taken") as refused:
+        storage.address("https://me:secret@minio:9000")
+    assert "secret@" not in str(refused.value)

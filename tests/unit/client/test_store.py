@@ -126,3 +126,33 @@ def test_a_bucket_that_does_not_take_it_is_said_with_its_origin_and_the_variable
 def test_what_is_no_name_of_a_bucket_is_refused_with_its_origin(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
     with pytest.raises(InvalidError, match=rf"bucket '{bucket}' \(FOVEA_BUCKET\): .*: write its name alone"):
         stores.Store(found(monkeypatch, {**ALL, "FOVEA_BUCKET": bucket}))
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["s3.example.org", "https://s3.example.org:port", "https://[::1", "https://https://s3.example.org"]
+)
+def test_an_endpoint_that_is_no_url_is_refused_with_its_origin_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(InvalidError, match=r"endpoint \(the AWS_ variables\): .* is not a URL"),
+        stores.open_store(Cluster()),  # type: ignore[arg-type]
+    ):
+        pass
+
+
+def test_what_the_client_library_does_not_take_is_refused_with_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    access = found(monkeypatch, {**ALL, "AWS_REGION": "EU (Frankfurt)"})
+    with pytest.raises(InvalidError, match=r"region 'EU \(Frankfurt\)' \(the AWS_ variables\)"):
+        stores.Store(access)
+
+
+def test_values_of_the_secret_that_end_with_a_newline_are_taken_as_agents_take_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    access = found(monkeypatch, {})
+    monkeypatch.setattr(f"{__name__}.SECRET", {key: f"{value}\n" for key, value in SECRET.items()})
+    assert found(monkeypatch, {}) == access
