@@ -6,6 +6,7 @@ one. Nothing is published by this: that reads everything again that has changed.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from fovea_api.contract import environment
 
@@ -17,21 +18,22 @@ from fovea_agent.sending import Sending
 from fovea_agent.settings import WorkVolume
 
 SAVED_MODEL = "saved_model.pb"
-ORDER = (environment.MODEL_DIR, environment.OUTPUT_DIR, environment.LOG_DIR)
+RESULTS = (environment.MODEL_DIR, environment.OUTPUT_DIR)
 
 
 @dataclass
 class Ahead:
     """The results of one attempt on their way before its program has ended.
 
-    `finished`: whether the program left its `_SUCCESS`. `pause` raises Postponed when something else comes first.
+    `finished`: whether the program left its `_SUCCESS`. `pause` raises Postponed when something else comes before the
+    folder that it is given.
     """
 
     work: WorkVolume
     sending: Sending
     results: Mapping[str, Publication]
     finished: Callable[[], bool]
-    pause: Callable[[], None]
+    pause: Callable[[str], None]
     through: bool = False
     """Whether a finished program's model and output were sent as they are."""
     _seen: dict[str, bytes] = field(default_factory=dict)
@@ -41,9 +43,10 @@ class Ahead:
     def send(self) -> None:
         """Send what has not changed since the last look and was not sent as it is. Raises Postponed."""
         finished = self.finished()
-        wanted = [name for name in ORDER if self._is_wanted(name, finished)]
-        settled = {name: self._send(name) for name in wanted}
-        self.through = finished and all(settled[name] for name in ORDER[:2])
+        settled = [self._send(name) for name in RESULTS if self._is_wanted(name, finished)]
+        self.through = finished and all(settled)
+        if finished:
+            self._send(environment.LOG_DIR)
 
     def _is_wanted(self, name: str, finished: bool) -> bool:
         if finished:
@@ -61,8 +64,9 @@ class Ahead:
             if self._seen.get(name) != mark:
                 self._seen[name] = mark
                 return False
-            self.pause()
-            send_ahead(replace(self.sending, pause=self.pause), folder, self.results[name])
+            pause = partial(self.pause, name)
+            pause()
+            send_ahead(replace(self.sending, pause=pause), folder, self.results[name])
         except Vanished as error:
             log.info("not sent ahead: it is still written to", folder=name, error=error.message)
             return False

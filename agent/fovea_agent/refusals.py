@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from xml.etree import ElementTree as ET
 
 from fovea_api.contract import names
 from minio.error import InvalidResponseError, MinioAdminException, MinioException, S3Error, ServerError
@@ -52,6 +53,8 @@ def mapped(access: StoreAccess, bucket: str, key: str = "") -> Iterator[None]:
         raise failure(access, bucket, key, error._code, "", str(error)) from error  # noqa: SLF001 - not public
     except MinioAdminException as error:
         raise failure(access, bucket, key, int(error._code), "", error._body) from error  # noqa: SLF001 - not public
+    except ET.ParseError as error:
+        raise not_understood(access, bucket, key, f"its answer is no XML: {error}") from error
     except (HTTPError, MinioException, ConnectionError, TimeoutError) as error:
         # Other errors of TLS are those of a wire: a load balancer without a store behind it accepts and hangs up.
         if isinstance(error, SSLError) and any(isinstance(e, ssl.SSLCertVerificationError) for e in error.args):
@@ -98,4 +101,11 @@ def failure(access: StoreAccess, bucket: str, key: str, status: int, code: str, 
             f"the object store refused the key {access.access_key!r} for {where} ({said}): is it the key of this "
             f"namespace, in the Secret {names.OBJECT_STORE_SECRET}, and may it reach that place?"
         )
-    return Misconfigured(f"the object store at {access.endpoint} does not understand a request for {where} ({said})")
+    return not_understood(access, bucket, key, said)
+
+
+def not_understood(access: StoreAccess, bucket: str, key: str, said: str) -> Misconfigured:
+    """The store, or a gateway before it, does not know what was asked for: to ask again would not help."""
+    return Misconfigured(
+        f"the object store at {access.endpoint} does not understand a request for s3://{bucket}/{key} ({said})"
+    )

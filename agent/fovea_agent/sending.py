@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 
+from fovea_agent.connections import Readable, UntilTheEnd
 from fovea_agent.known import Known
 from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.shortcuts import Shortcuts
@@ -33,6 +35,10 @@ class Sending:
     known: Known = field(default_factory=Known)
     earlier: Callable[[str], Collection[str]] = field(default=lambda _: ())
     shortcuts: Shortcuts = field(default_factory=Shortcuts)
+
+    def body(self, body: Readable, what: str) -> Readable:
+        """The same, stopped in the middle by what stands against going on: one request may take minutes."""
+        return UntilTheEnd(body, partial(self.check, what))
 
     def check(self, what: str) -> None:
         """Raise what stands against going on: GraceExceeded, Postponed."""

@@ -21,11 +21,12 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.helpers import check_bucket_name
 
+from fovea_agent.answers import listed_parts, parsed
 from fovea_agent.connections import CHUNK, Readable, UntilTheEnd
 from fovea_agent.errors import AgentError, Changed, KeyRefused, KeyUnknown, Missing
 from fovea_agent.keys import KeyInUse
 from fovea_agent.patience import Patience
-from fovea_agent.refusals import failure, mapped
+from fovea_agent.refusals import failure, mapped, not_understood
 from fovea_agent.settings import StoreAccess
 from fovea_agent.signing import signed
 
@@ -133,11 +134,7 @@ class Store:
 
     def _page(self, prefix: str, after: str | None) -> list[StoredObject]:
         with self._mapped(prefix):
-            found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True, start_after=after)
-            return [
-                StoredObject(o.object_name, o.size or 0, (o.etag or "").strip('"'), o.last_modified)
-                for _, o in zip(range(PAGE), found, strict=False)
-            ]
+            return [_stored(found) for found in self._listed(prefix, PAGE, recursive=True, start_after=after)]
 
     def children(self, prefix: str, limit: int | None = None) -> list[str]:
         """Keys and folders (with a closing slash) directly below `prefix`, which ends in a slash or is empty.
@@ -147,8 +144,7 @@ class Store:
 
         def once() -> list[str]:
             with self._mapped(prefix):
-                found = self._client.list_objects(self.bucket, prefix=prefix)
-                return [item.object_name for item in itertools.islice(found, limit)]
+                return [found.object_name for found in self._listed(prefix, limit)]
 
         return self.attempt("LIST", prefix, once, f"list {prefix}")
 
@@ -158,11 +154,14 @@ class Store:
 
     def _find(self, key: str) -> StoredObject | None:
         with self._mapped(key):
-            for o in self._client.list_objects(self.bucket, prefix=key):
-                if o.object_name == key:
-                    return StoredObject(key, o.size or 0, (o.etag or "").strip('"'), o.last_modified)
-                break  # listings are in order of key: the exact one comes first
-            return None
+            # Listings are in order of key: the exact one comes first.
+            return next((_stored(found) for found in self._listed(key, 1) if found.object_name == key), None)
+
+    def _listed(self, prefix: str, most: int | None, **options: Any) -> list[Any]:
+        try:
+            return list(itertools.islice(self._client.list_objects(self.bucket, prefix=prefix, **options), most))
+        except ValueError as error:  # the client's, of XML that is no listing
+            raise not_understood(self.access, self.bucket, prefix, str(error)) from error
 
     def read(self, key: str) -> bytes:
         """A small object's content; raises Missing."""
@@ -226,13 +225,19 @@ class Store:
         return self.attempt("PUT", key, once, f"write {key}")
 
     def copy(self, source: str, etag: str, key: str) -> str:
-        """Let the store copy an object of at most 5 GiB; returns the ETag. A shortcut.
+        """Let the store copy an object that was written by one request; returns its ETag. A shortcut.
 
         Raises Changed when the source is not `etag` any more, Missing without it.
         """
         headers = self._copied(source, etag)
-        what = f"copy {source} to {key}"
-        return self.attempt("PUT", key, lambda: self._copy_result(key, {}, headers), what, needed=False)
+
+        def once() -> str:
+            copied = self._copy_result(key, {}, headers)
+            if copied != etag:  # a store that does not know of copying writes the empty body
+                raise not_understood(self.access, self.bucket, key, f"a copy of {etag} has ETag {copied}")
+            return copied
+
+        return self.attempt("PUT", key, once, f"copy {source} to {key}", needed=False)
 
     def copy_part(self, source: str, etag: str, key: str, upload: str, number: int, offset: int, size: int) -> str:
         """Let the store copy a range of an object as one part (from 1) of an upload; returns its ETag. A shortcut."""
@@ -245,12 +250,7 @@ class Store:
         return {"x-amz-copy-source": quote(f"/{self.bucket}/{source}"), "x-amz-copy-source-if-match": f'"{etag}"'}
 
     def _copy_result(self, key: str, query: dict[str, str], headers: dict[str, str]) -> str:
-        response = self._send("PUT", key, query=query, headers=headers)
-        answer = ET.fromstring(response.data)  # noqa: S314 - our own store
-        # S3 answers 200 before it is done and may put an error into the body.
-        if answer.tag.rpartition("}")[2] == "Error":
-            raise self._refusal(response.status, response.data, key)
-        return (answer.findtext("{*}ETag") or "").strip('"')
+        return self._said(self._send("PUT", key, query=query, headers=headers), key, "ETag").strip('"')
 
     def remove(self, keys: Iterable[str]) -> None:
         """Delete objects; those that are gone already do not matter."""
@@ -282,8 +282,7 @@ class Store:
         """Start an upload in parts; returns its id."""
 
         def once() -> str:
-            answer = ET.fromstring(self._send("POST", key, query={"uploads": ""}).data)  # noqa: S314 - our own store
-            return answer.findtext("{*}UploadId") or ""
+            return self._said(self._send("POST", key, query={"uploads": ""}), key, "UploadId")
 
         return self.attempt("PUT", key, once, f"begin {key}")
 
@@ -302,17 +301,16 @@ class Store:
 
         def once() -> dict[int, Part]:
             found: dict[int, Part] = {}
-            marker = "0"
-            while True:
-                query = {"uploadId": upload, "part-number-marker": marker}
-                answer = ET.fromstring(self._send("GET", key, query=query).data)  # noqa: S314 - our own store
-                for part in answer.iter():
-                    if part.tag.rpartition("}")[2] == "Part":
-                        field = {child.tag.rpartition("}")[2]: child.text or "" for child in part}
-                        found[int(field["PartNumber"])] = Part(int(field["Size"]), field["ETag"].strip('"'))
-                if (answer.findtext("{*}IsTruncated") or "false") != "true":
-                    return found
-                marker = answer.findtext("{*}NextPartNumberMarker") or "0"
+            marker: int | None = 0
+            while marker is not None:
+                query = {"uploadId": upload, "part-number-marker": str(marker)}
+                answer = self._answer(self._send("GET", key, query=query), key)
+                try:
+                    page, marker = listed_parts(answer, marker)
+                except (KeyError, ValueError) as error:
+                    raise not_understood(self.access, self.bucket, key, f"no list of parts: {error!r}") from error
+                found |= {number: Part(size, etag) for number, size, etag in page}
+            return found
 
         return self.attempt("PUT", key, once, f"list parts of {key}", needed=False)
 
@@ -325,10 +323,7 @@ class Store:
         data = f"<CompleteMultipartUpload>{body}</CompleteMultipartUpload>".encode()
 
         def once() -> None:
-            response = self._send("POST", key, body=data, size=len(data), query={"uploadId": upload})
-            # S3 answers 200 before it is done and may put an error into the body.
-            if ET.fromstring(response.data).tag.rpartition("}")[2] == "Error":  # noqa: S314 - our own store
-                raise self._refusal(response.status, response.data, key)
+            self._said(self._send("POST", key, body=data, size=len(data), query={"uploadId": upload}), key, "ETag")
 
         self.attempt("PUT", key, once, f"complete {key}")
 
@@ -364,10 +359,26 @@ class Store:
             raise self._refusal(response.status, response.data, key)
         return response
 
+    def _answer(self, response: urllib3.BaseHTTPResponse, key: str) -> ET.Element:
+        """The XML of an answer."""
+        with self._mapped(key):
+            answer = parsed(response.data)
+        # S3 answers 200 before it is done and may put an error into the body.
+        if answer.tag.rpartition("}")[2] == "Error":
+            raise self._refusal(response.status, response.data, key)
+        return answer
+
+    def _said(self, response: urllib3.BaseHTTPResponse, key: str, name: str) -> str:
+        """An element of an answer, which must have it: else it is of somebody who does not know what was asked."""
+        text = self._answer(response, key).findtext(f"{{*}}{name}")
+        if not text:
+            raise not_understood(self.access, self.bucket, key, f"no {name} in {response.data[:200]!r}")
+        return text
+
     def _refusal(self, status: int, data: bytes, key: str) -> AgentError:
         code, text = "", data[:200].decode(errors="replace")
         try:
-            answer = ET.fromstring(data)  # noqa: S314 - our own store
+            answer = parsed(data)
             code = answer.findtext("{*}Code") or ""
             text = answer.findtext("{*}Message") or text
         except ET.ParseError:
@@ -376,6 +387,10 @@ class Store:
 
     def _mapped(self, key: str) -> AbstractContextManager[None]:
         return mapped(self.access, self.bucket, key)
+
+
+def _stored(found: Any) -> StoredObject:
+    return StoredObject(found.object_name, found.size or 0, (found.etag or "").strip('"'), found.last_modified)
 
 
 def _etag(response: urllib3.BaseHTTPResponse) -> str:

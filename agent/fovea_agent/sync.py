@@ -128,14 +128,20 @@ class Sync:
         failures = 0
         while not self.ended.is_set():
             failures = 0 if self.look() else failures + 1
-            self.look_for_the_end()
-            self.ended.wait(pause_after(failures, self.poll))
+            self._rest(pause_after(failures, self.poll))
         try:
             termination = self._publish_rest()
         except AgentError as error:
             self._until_the_pod_ends(error.termination())
             raise
         return self._until_the_pod_ends(termination)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait for the next round; shorter, when the program has ended."""
+        until = time.monotonic() + seconds
+        self.look_for_the_end()
+        while not self.ended.wait(min(self.poll, max(0.0, until - time.monotonic()))) and time.monotonic() < until:
+            self.look_for_the_end()
 
     def _until_the_pod_ends(self, termination: Termination) -> Termination:
         """Stay, when all was done before SIGTERM: a container of this kind that ends sooner is started again."""
@@ -151,7 +157,7 @@ class Sync:
 
         SIGTERM comes after the last container of others has ended, which may take the whole grace period.
         """
-        if self._is_finished() and self.work.end_began.exists():
+        if not self.ended.is_set() and self.work.end_began.exists() and self._is_finished():
             self.told(grace_left(self.grace, seconds_since(self.work.end_began)))
 
     def look(self) -> bool:
@@ -188,12 +194,18 @@ class Sync:
 
     def _result_first(self) -> None:
         """A checkpoint on its way waits for the result of a program that has finished."""
+        self.look_for_the_end()
         if self._is_finished() and (self.ended.is_set() or not self.ahead.through):
             raise Postponed
 
-    def _something_else_first(self) -> None:
-        """What is sent ahead waits for the checkpoint of a program that has not finished."""
-        if not self._is_finished() and (self.ended.is_set() or self.checkpoints.wait()):
+    def _something_else_first(self, name: str) -> None:
+        """What is sent ahead waits for the checkpoint of a program that has not finished, a finished one's logs for its result."""
+        self.look_for_the_end()
+        if self._is_finished():
+            waits = name == environment.LOG_DIR and self.ended.is_set()
+        else:
+            waits = self.ended.is_set() or self.checkpoints.wait()
+        if waits:
             raise Postponed
 
     def _earlier(self, prefix: str) -> list[str]:

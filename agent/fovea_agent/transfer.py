@@ -13,6 +13,7 @@ from fovea_api.contract import storage
 
 from fovea_agent import log
 from fovea_agent.arrived import Arrivals, Arrived
+from fovea_agent.connections import Readable
 from fovea_agent.errors import Changed, Missing, Vanished
 from fovea_agent.folder import Fingerprint, Folder, Window
 from fovea_agent.known import Contents
@@ -114,7 +115,10 @@ class Transfer:
             self.tally.copied += 1
             return
         self.tally.sent += 1
-        body = partial(Window, self.folder, holder, 0, content.size)
+
+        def body() -> Readable:
+            return self.sending.body(Window(self.folder, holder, 0, content.size), f"write {key}")
+
         try:
             self.sending.store.put(key, body, content.size, content.md5s[0])
         except Changed as error:

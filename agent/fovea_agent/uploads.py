@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from fovea_agent import log
 from fovea_agent.arrived import Arrived
+from fovea_agent.connections import Readable
 from fovea_agent.errors import Changed, Corrupt, Misconfigured, Missing, Vanished
 from fovea_agent.folder import Chunk, Fingerprint, Folder, Window
 from fovea_agent.parallel import check_cancelled
@@ -145,12 +146,14 @@ class Upload:
         return content
 
     def _send(self, chunk: Chunk) -> None:
-        self._sending.check(f"write {self._key} part {chunk.number}")
+        what = f"write {self._key} part {chunk.number}"
+        self._sending.check(what)
         if self._copied(chunk):
             return
 
-        def body() -> Window:
-            return Window(self._file.folder, self._file.holder, chunk.offset, chunk.size)
+        def body() -> Readable:
+            window = Window(self._file.folder, self._file.holder, chunk.offset, chunk.size)
+            return self._sending.body(window, what)
 
         try:
             etag = self._store.put_part(self._key, self._id, chunk.number, body, chunk.size, chunk.md5)

@@ -67,7 +67,7 @@ def test_what_cannot_be_sent_ahead_holds_up_no_checkpoint(pod: Pod) -> None:
     pod.sync.look()
     pod.checkpoint(300)
     pod.store.before = fail("/model/", Misconfigured("what?"))
-    pod.sync.ahead.pause = lambda: None
+    pod.sync.ahead.pause = lambda _: None
     assert not pod.sync.look()
     assert pod.published_steps() == {200, 300}
     assert "results that are there already (what?)" in pod.sync.reporter.current().left_out
