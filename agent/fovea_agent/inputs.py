@@ -77,7 +77,7 @@ class Inputs:
                 "what was published"
             )
         files = listing.Files()
-        for entry in sorted(manifest.entries, key=lambda entry: entry.path):
+        for entry in manifest.entries:  # in order of path: one after the other, there may be a million
             files.add(entry.path, entry.size, entry.sha256)
         files.identity().write(self.folder, item.name)
         try:

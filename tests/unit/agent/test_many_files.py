@@ -1,6 +1,7 @@
 """A million files: what is held of each of them is packed, and nothing of all of them is made at once."""
 
 import hashlib
+import json
 import os
 import tracemalloc
 import weakref
@@ -12,6 +13,7 @@ import pytest
 from fovea_agent.arrived import Arrivals, Arrived
 from fovea_agent.connections import Chunks, Readable
 from fovea_agent.folder import Fingerprint, Folder
+from fovea_agent.inputs import Inputs
 from fovea_agent.known import Known
 from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, manifest_of, publish, send_ahead
@@ -19,7 +21,8 @@ from fovea_agent.restore import matches, read_manifest
 from fovea_agent.sending import Sending
 from fovea_agent.store import PAGE, StoredObject
 from fovea_api.contract import storage
-from fovea_api.contract.manifest import Manifest
+from fovea_api.contract.manifest import Entry, Manifest
+from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from hypothesis import given
 from hypothesis import strategies as st
 from support.memory_store import MemoryStore
@@ -118,6 +121,33 @@ def test_a_later_attempt_that_publishes_a_million_files_and_one_that_reads_them_
     (few_written, few_read), (many_written, many_read) = peaks
     assert (many_written - few_written) / (MANY - FEW) < 300, "bytes a file, beside some 50 MiB of the agent itself"
     assert (many_read - few_read) / (MANY - FEW) < 200
+
+
+def test_an_input_of_a_million_files_costs_no_more_than_its_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fovea_agent.inputs.restore", lambda *_: None)
+    item = Input("pictures", f"s3://fovea/{EARLIER}", INPUT_PUBLICATION)
+    costs = []
+    for count in (FEW, MANY):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        store = Swallowing(folder, names(folder, count))
+        publish(Sending(store, transfers=1), Folder(folder, "output"), Publication(EARLIER, "files", 1))
+        inputs = Inputs(store, "vision/jobs/digits/uid", folder / "inputs", folder / "staging")
+        inputs.folder.mkdir()
+        costs.append(peak(lambda inputs=inputs: inputs.fetch(item)))  # type: ignore[misc]
+    assert (costs[1] - costs[0]) / (MANY - FEW) < 200
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_the_files_of_a_manifest_are_read_in_order_of_path_whoever_wrote_it(step: int) -> None:
+    """No release has written them in another order; the identity of an input would depend on it."""
+    files = [{"path": name, "key": f"files/{name}", "size": 1, "sha256": "s"} for name in ("a", "a-b", "a/b", "ä")]
+    written = json.loads(Manifest(1, [Entry(**file) for file in files]).to_json())  # type: ignore[arg-type]
+    written["files"] = written["files"][::step]
+    read = Manifest.from_json(json.dumps(written).encode())
+    assert [entry.path for entry in read.entries] == [file["path"] for file in files]
 
 
 def test_a_publication_of_a_million_files_is_one_manifest_in_pieces(tmp_path: Path) -> None:
