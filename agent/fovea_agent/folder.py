@@ -12,12 +12,13 @@ import stat
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from fovea_agent import log
 from fovea_agent.errors import Vanished, VolumeProblem
-from fovea_agent.listing import Files, Listing, Stat
+from fovea_agent.listing import Aside, Files, Listing, Stat
 
 MIB = 1 << 20
 MULTIPART_FROM = 64 * MIB
@@ -26,6 +27,7 @@ MOST_PARTS = 9_000
 """S3 allows 10,000."""
 SPARE_DESCRIPTORS = 256
 """Of those that the process may open: not spent on holding a folder."""
+UNREADABLE = "the agent may not read it"
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -86,7 +88,9 @@ class Folder:
         top = self.root / self.relative
         try:
             if top.is_symlink():
-                return Listing(odd={"": "the folder itself is a symbolic link"})
+                found = Listing()
+                found.odd.put("", "the folder itself is a symbolic link")
+                return found
             return self._walk(str(top))
         except OSError as error:
             raise _problem(str(error.filename or self), error) from error
@@ -121,29 +125,30 @@ class Folder:
                     if wanted is None or entry.name in wanted
                 )
         except PermissionError:
-            found.unreadable[below.rstrip("/")] = whose(Path(directory))
+            found.unreadable.put(below.rstrip("/"), UNREADABLE, partial(whose, Path(directory)))
             return []
 
     def _sort_in(self, found: Listing, top: str, relative: str, inside: str) -> None:
         path, holder = f"{top}/{relative}", relative
         if not _printable(relative):
-            found.odd[relative] = "the name is not UTF-8"
+            found.odd.put(relative, "the name is not UTF-8")
             return
         try:
             status = os.lstat(path)
             if stat.S_ISLNK(status.st_mode):
                 target = os.path.realpath(path)  # of links in a circle: one of them, which is no file
                 if not target.startswith(inside) or not Path(target).is_file():
-                    found.odd[relative] = "a symbolic link out of the folder, to a folder or to nothing"
+                    found.odd.put(relative, "a symbolic link out of the folder, to a folder or to nothing")
                     return
                 path, status, holder = target, os.lstat(target), target.removeprefix(inside)
         except PermissionError:  # of a folder that may be listed and not entered
-            found.unreadable[relative] = whose(Path(path).parent)
+            found.unreadable.put(relative, UNREADABLE, partial(whose, Path(path).parent))
             return
         if not stat.S_ISREG(status.st_mode):
-            found.odd[relative] = f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'a special file')}, which has no content"
+            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
+            found.odd.put(relative, f"{kind}, which has no content")
         elif not os.access(path, os.R_OK, effective_ids=True):
-            found.unreadable[relative] = whose(Path(path))
+            found.unreadable.put(relative, UNREADABLE, partial(whose, Path(path)))
         else:
             found.stats.append(relative, status)
             if holder is not relative:
@@ -237,14 +242,9 @@ class _Held(Folder):
             found = super().listing()
         except Vanished:  # it is being removed
             return True
-        return all(
-            now.items() <= before.items()
-            for now, before in (
-                (found.stats, listing.stats),
-                (found.odd, listing.odd),
-                (found.unreadable, listing.unreadable),
-            )
-        )
+        if any(now and now != before for now, before in zip(_aside(found), _aside(listing), strict=True)):
+            return False
+        return found.stats.items() <= listing.stats.items()
 
     def _was_written_to(self, holder: str, before: Stat) -> bool:
         # Not by the time of change: removing and renaming a file set it.
@@ -321,6 +321,10 @@ def _problem(path: str, error: OSError) -> VolumeProblem:
         f"{path} cannot be read ({error.strerror}): it must be a regular file or a folder, not behind a symbolic link "
         "out of its folder, and readable for the pod's fsGroup or for others"
     )
+
+
+def _aside(listing: Listing) -> tuple[Aside, Aside]:
+    return listing.odd, listing.unreadable
 
 
 def _printable(path: str) -> bool:

@@ -4,11 +4,14 @@ import hashlib
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 _ROW = struct.Struct("<QQQqq")
 _BATCH = 10_000
+NAMED = 3
+"""Things of each kind that are named of what is not published: there may be a million links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,55 @@ class Files(Mapping[str, str]):
         return len(self._stats)
 
 
+class Aside(Mapping[str, str]):
+    """What is not published of a folder: of each kind the first few, why by path, and how many there are.
+
+    Equal to another one exactly when all of it is, also what is not named.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        """By kind."""
+        self._first: dict[str, dict[str, str]] = {}
+        self._all = hashlib.sha256()
+
+    def put(self, path: str, kind: str, why: Callable[[], str] | None = None) -> None:
+        """Add something; `why` is asked for the first few, instead of the kind."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self._all.update(f"{path}\0{kind}\0".encode(errors="surrogateescape"))
+        first = self._first.setdefault(kind, {})
+        if len(first) < NAMED:
+            first[path] = kind if why is None else why()
+
+    @property
+    def count(self) -> int:
+        """How many there are, of all kinds."""
+        return sum(self.counts.values())
+
+    def kinds(self) -> Iterator[tuple[str, int, Mapping[str, str]]]:
+        """Each kind, how many of it there are, and why by path for the first few."""
+        return ((kind, self.counts[kind], first) for kind, first in self._first.items())
+
+    def __getitem__(self, path: str) -> str:
+        for first in self._first.values():
+            if path in first:
+                return first[path]
+        raise KeyError(path)
+
+    def __iter__(self) -> Iterator[str]:
+        return chain.from_iterable(self._first.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._first.values()))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Aside):
+            return self._all.digest() == other._all.digest() and self._first == other._first
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True)
 class Listing:
     """What a folder holds, by path relative to it.
@@ -111,8 +163,8 @@ class Listing:
 
     stats: Stats = field(default_factory=Stats)
     links: dict[str, str] = field(default_factory=dict)
-    odd: dict[str, str] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
+    odd: Aside = field(default_factory=Aside)
+    unreadable: Aside = field(default_factory=Aside)
 
     @property
     def files(self) -> Files:

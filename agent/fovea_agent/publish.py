@@ -140,7 +140,7 @@ def _checked(folder: Folder, publication: Publication) -> Listing:
 def unreadable(folder: Folder, listing: Listing) -> str:
     """The first file of a listing that the agent may not read, whose it is and what to do."""
     path, why = next(iter(listing.unreadable.items()))
-    more = f" (and {len(listing.unreadable) - 1} more)" if len(listing.unreadable) > 1 else ""
+    more = f" (and {listing.unreadable.count - 1} more)" if listing.unreadable.count > 1 else ""
     return (
         f"{at(folder, path)}{more} cannot be published: {why}. Let the program write files that its group can read "
         "(umask 027, or chmod g+r), or name its user in spec.trainer.container.runAsUser, as which the agent then runs"

@@ -307,8 +307,9 @@ class Sync:
     def _say_what_is_left_out(self, folder: Folder, listing: Listing) -> Folder:
         """Name it; returns the folder as the program knows it."""
         named = Folder(Path(environment.WORK_MOUNT), folder.relative)
-        for path, why in {**listing.odd, **listing.unreadable}.items():
-            self.left_out.put(at(named, path), why)
+        for aside in (listing.odd, listing.unreadable):
+            for kind, count, first in aside.kinds():
+                self.left_out.put_some(str(named), kind, {at(named, path): why for path, why in first.items()}, count)
         return named
 
     def _publish_settled(self, folder: Folder, publication: Publication) -> Published:

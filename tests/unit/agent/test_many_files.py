@@ -12,20 +12,21 @@ from pathlib import Path
 import pytest
 from fovea_agent.arrived import Arrivals, Arrived
 from fovea_agent.connections import Chunks, Readable
-from fovea_agent.folder import Fingerprint, Folder
+from fovea_agent.folder import UNREADABLE, Fingerprint, Folder
 from fovea_agent.inputs import Inputs
 from fovea_agent.known import Known
 from fovea_agent.prune import prune
-from fovea_agent.publish import Publication, manifest_of, publish, send_ahead
+from fovea_agent.publish import Publication, manifest_of, publish, send_ahead, unreadable
 from fovea_agent.restore import matches, read_manifest
 from fovea_agent.sending import Sending
 from fovea_agent.store import PAGE, StoredObject
-from fovea_api.contract import storage
+from fovea_api.contract import environment, storage
 from fovea_api.contract.manifest import Entry, Manifest
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from hypothesis import given
 from hypothesis import strategies as st
 from support.memory_store import MemoryStore
+from support.sidecar import Pod
 
 PREFIX = "vision/jobs/digits/uid/output/2"
 EARLIER = "vision/jobs/digits/uid/output/1"
@@ -301,3 +302,82 @@ def test_a_folder_is_compared_with_a_manifest_without_keeping_what_each_file_con
     monkeypatch.setattr(Folder, "fingerprint", fingerprint)
     assert matches(folder, manifest, 2) is (other is None)
     assert kept < 10
+
+
+# -- what is not published ------------------------------------------------------------------------------------------
+
+
+def test_many_links_that_are_left_out_are_said_in_a_few_lines_and_remembered_as_a_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pod, costs = Pod(tmp_path), []
+    output = pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})
+    for count in (FEW, MANY):
+        for number in range(count):
+            link = output / f"{number:09}"
+            if not link.is_symlink():
+                link.symlink_to("nowhere")
+        folder = Folder(pod.work.root, pod.work.relative(environment.OUTPUT_DIR))
+        caplog.clear()
+        costs.append(kept(lambda folder=folder: pod.sync._say_what_is_left_out(folder, folder.listing())))  # type: ignore[misc]
+        said = [record for record in caplog.records if record.getMessage().startswith("left out")]
+        assert len(said) <= 4, "the first three, and how many more"
+        assert f"and {count - 3} more" in pod.sync.left_out.sentence()
+    assert costs[1] - costs[0] < 10_000
+
+
+def test_a_folder_that_is_a_link_itself_is_named(tmp_path: Path) -> None:
+    pod = Pod(tmp_path)
+    logs = pod.work.directory(environment.LOG_DIR)
+    logs.rmdir()
+    logs.symlink_to("elsewhere")
+    pod.end()
+    assert "(the folder itself is a symbolic link)" in pod.sync.left_out.sentence()
+
+
+def kept(action: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_listing_names_the_first_few_of_each_kind_and_counts_all(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "a", "b")
+    for name in ("v", "w", "x", "y", "z"):
+        (tmp_path / "output" / name).symlink_to("nowhere")
+    os.mkfifo(tmp_path / "output" / "pipe")
+    odd = folder.listing().odd
+    assert list(odd) == ["pipe", "v", "w", "x"]
+    assert odd["pipe"] == "a named pipe, which has no content"
+    assert odd.count == 6
+    assert "z" not in odd
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "x").unlink(),
+        lambda folder: (folder / "x").rename(folder / "y"),
+        lambda folder: (folder / "y").symlink_to("nowhere"),
+    ],
+    ids=["one less", "another name", "one more"],
+)
+def test_two_looks_differ_also_by_what_is_not_named(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    folder = tree(tmp_path, "a")
+    for name in ("b", "c", "d", "e", "x"):
+        (tmp_path / "output" / name).symlink_to("nowhere")
+    before = folder.listing()
+    assert folder.is_as(before)
+    change(tmp_path / "output")
+    assert not folder.is_as(before)
+
+
+def test_files_that_the_agent_may_not_read_are_counted_in_the_reason(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "a")
+    listing = folder.listing()
+    for number in range(1000):
+        listing.unreadable.put(f"{number:04}", UNREADABLE, lambda: "it is of somebody else")
+    assert "output/0000 (and 999 more) cannot be published: it is of somebody else" in unreadable(folder, listing)
