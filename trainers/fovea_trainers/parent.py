@@ -8,16 +8,19 @@ ends with the trainer's exit code, with 128+n for signal n (ADR 122).
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import selectors
 import signal
 import sys
+import termios
 from types import FrameType
 
 from fovea_trainers.chatter import Filter
 
 _PIECE = 1 << 16
+_INT = 4
 _PASSED_ON = frozenset(
     {
         signal.SIGTERM,
@@ -30,6 +33,7 @@ _PASSED_ON = frozenset(
         signal.SIGCONT,
     }
 )
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _PR_SET_PDEATHSIG = 1
 
 
@@ -65,6 +69,10 @@ def _lead_descriptor_2_to(sending: int) -> None:
     os.close(sending)
 
 
+class _NotWaitedFor(Exception):
+    """The log took nothing, and a signal says that it is not waited for any more."""
+
+
 class _Parent:
     def __init__(self, child: int, receiving: int) -> None:
         self._child = child
@@ -72,8 +80,9 @@ class _Parent:
         self._status: int | None = None
         self._filter = Filter()
         self._line_open = False
+        self._writing = False
         self._heard = True
-        """False once nobody reads descriptor 2 any more. The pipe is read all the same: a full one would hold up training."""
+        """False once nobody reads descriptor 2 any more, or is waited for. The pipe is read all the same: a full one would hold up training."""
 
     def wait(self, mask: set[signal.Signals | int]) -> int:
         """Pass on lines and signals until the child has ended; return the exit code."""
@@ -97,14 +106,18 @@ class _Parent:
                         if not piece:
                             ready.unregister(self._receiving)
         self._read_to_the_end()
-        return self._exit_code(os.waitstatus_to_exitcode(self._status))
+        code = self._exit_code(os.waitstatus_to_exitcode(self._status))
+        for number in _ENDING:  # else one that comes now would end this process with another code than the trainer's
+            signal.signal(number, signal.SIG_IGN)
+        return code
 
     def _read_to_the_end(self) -> None:
-        """All that the child has written is in the pipe by now; who else holds it open is not waited for."""
-        os.set_blocking(self._receiving, False)
-        with contextlib.suppress(BlockingIOError):
-            while piece := os.read(self._receiving, _PIECE):
-                self._write(self._filter.take(piece))
+        """All that the child has written is in the pipe by now; who else holds it open and writes is not waited for."""
+        left = int.from_bytes(fcntl.ioctl(self._receiving, termios.FIONREAD, bytes(_INT)), sys.byteorder)
+        while left > 0:
+            piece = os.read(self._receiving, min(left, _PIECE))
+            left -= len(piece)
+            self._write(self._filter.take(piece))
         self._write(self._filter.end())
 
     def _exit_code(self, code: int) -> int:
@@ -116,9 +129,14 @@ class _Parent:
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
         if self._status is None:
-            os.kill(self._child, number)
+            with contextlib.suppress(ProcessLookupError):  # it is being reaped
+                os.kill(self._child, number)
             if number == signal.SIGTSTP:  # Ctrl-Z stops both
                 os.kill(os.getpid(), signal.SIGSTOP)
+        elif number in _ENDING and self._heard:  # only the log is waited for
+            self._heard = False
+            if self._writing:
+                raise _NotWaitedFor
 
     def _reap(self, *_: object) -> None:
         """The child, and as process 1 whatever it left behind."""
@@ -128,12 +146,15 @@ class _Parent:
                     self._status = ended[1]
 
     def _write(self, data: bytes) -> None:
-        while data and self._heard:
-            try:
-                written = os.write(2, data)
-                self._line_open = data[written - 1 : written] != b"\n"
-                data = data[written:]
-            except BlockingIOError:
-                select.select([], [2], [])
-            except OSError:
-                self._heard = False
+        with contextlib.suppress(_NotWaitedFor):
+            self._writing = True
+            while data and self._heard:
+                try:
+                    written = os.write(2, data)
+                    self._line_open = data[written - 1 : written] != b"\n"
+                    data = data[written:]
+                except BlockingIOError:
+                    select.select([], [2], [])
+                except OSError:
+                    self._heard = False
+            self._writing = False

@@ -1,5 +1,6 @@
 """The parent of the trainer: what it passes on, to whom, and with which exit code it ends."""
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -136,6 +137,40 @@ def test_what_the_trainer_started_and_left_behind_holds_up_no_end():
     finally:
         os.kill(left, signal.SIGKILL)
         process.communicate()
+
+
+def test_what_the_trainer_left_behind_and_which_writes_without_end_holds_up_no_end():
+    program = (
+        "for _ in range(3): subprocess.Popen(['sh', '-c', 'exec yes >&2'], stdout=2)\nprint(os.getpid(), flush=True)"
+    )
+    process = start(program, stderr=subprocess.DEVNULL)
+    group = child_of(process)
+    try:
+        assert process.wait(timeout=60) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        process.kill()
+        process.communicate()
+
+
+def test_a_signal_after_the_trainer_s_end_ends_the_wait_for_a_log_that_takes_nothing():
+    reading, writing = os.pipe()
+    # More than the log's pipe takes, and less than this pipe and the trainer's.
+    process = start(
+        "print(os.getpid(), flush=True)\nfor _ in range(11): os.write(2, b'y' * 9999 + b'\\n')", stderr=writing
+    )
+    os.close(writing)
+    try:
+        child = child_of(process)
+        until(lambda: not Path(f"/proc/{child}").exists(), what="the trainer's end", every=0.01)
+        assert process.poll() is None, "its last words are not in the log yet"
+        until(lambda: process.send_signal(signal.SIGTERM) or process.poll() is not None, what="the end", every=0.01)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(reading)
 
 
 def test_orphans_are_reaped_as_process_1_has_to():
