@@ -5,7 +5,7 @@ One that cannot be published is named and left out: it stops neither another one
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -13,13 +13,23 @@ from fovea_api.contract import environment, storage
 from fovea_api.contract.plan import TrainingPlan
 
 from fovea_agent import log
-from fovea_agent.checkpoints import Local, Stillness, last_change, survey, to_publish, was_renamed
+from fovea_agent.begun import Begun
+from fovea_agent.checkpoints import (
+    Local,
+    Stillness,
+    Survey,
+    last_change,
+    last_written,
+    survey,
+    to_publish,
+    was_renamed,
+)
 from fovea_agent.errors import AgentError, Conflict, Corrupt, Missing, TooNew, Vanished, VolumeProblem
 from fovea_agent.folder import Folder
 from fovea_agent.known import Known
 from fovea_agent.left_out import LeftOut
 from fovea_agent.listing import Stat
-from fovea_agent.proof import doubt, is_unproven, prove, unproven_numbers
+from fovea_agent.proof import doubt, is_unproven, prove, unprove, unproven_numbers
 from fovea_agent.prune import prune
 from fovea_agent.publish import Publication, publish
 from fovea_agent.report import Checkpointed, Reporter
@@ -28,13 +38,13 @@ from fovea_agent.sending import Sending
 from fovea_agent.settings import POLL, SETTLE, WorkVolume
 
 LONG_STILL = 12
-"""Times as long as before it is published a checkpoint must stay the same to be known to be whole: no pause within the
-writing of one lasts a minute."""
+"""Times as long as before it is published a checkpoint that was written in its place must stay the same to be known to be
+whole: no pause within the writing of one lasts a minute."""
 
 
 @dataclass(frozen=True)
 class State:
-    """The files of a checkpoint on the volume, and whether it got its name after they were written."""
+    """The files of a checkpoint on the volume, and whether it seems to have got its name after they were written."""
 
     stats: Mapping[str, Stat]
     renamed: bool
@@ -56,15 +66,20 @@ class Ready:
 class Look:
     """One look at the volume: all steps, those that are watched, and those that are ready to be published."""
 
-    steps: Collection[int]
+    found: Survey
     states: Mapping[int, State | None]
     ready: dict[int, Ready] = field(default_factory=dict)
 
-    def went_on_after(self, step: int, stats: Mapping[str, Stat]) -> bool:
-        """Whether the program wrote to another checkpoint after it had written these files of this one: it was done with them."""
-        then = last_change(stats)
+    def went_on_after(self, step: int, stats: Mapping[str, Stat], settle: float) -> bool:
+        """Whether the program wrote to another checkpoint when these files had stayed the same for `settle` seconds."""
+        then = last_change(stats) + int(settle * 1e9)
         others = (state for other, state in self.states.items() if other != step and state is not None)
-        return any(last_change(state.stats) > then for state in others)
+        return any(last_written(state.stats) > then for state in others)
+
+    def seems_renamed(self, step: int) -> bool:
+        """Whether it is expected to be whole, though it may have to be looked at again."""
+        state = self.states.get(step)
+        return state is not None and state.renamed
 
 
 @dataclass
@@ -90,7 +105,9 @@ class Checkpoints:
     """The step that another job's checkpoint was restored to: not ours to publish, nor to compare with ours."""
     _ignored: set[str] = field(default_factory=set)
     """Names of what was no checkpoint at the last look."""
-    _resumed: Resumed | None = None
+    _doubted: set[int] = field(default_factory=set)
+    """Steps of this job that have a checkpoint which `fetch` passed over: this attempt's own takes its place."""
+    _begun: Begun | None = None
 
     def __post_init__(self) -> None:
         self.job = storage.job(self.plan.namespace, self.plan.job, self.plan.uid)
@@ -104,7 +121,7 @@ class Checkpoints:
         return max(self._settled, default=None)
 
     def withdraw_passed_over(self) -> None:
-        """Delete the manifests of what `fetch` passed over: their steps are free again, for this attempt's own.
+        """Delete the manifests of what did not verify when it was fetched: their steps are free again, for this attempt's own.
 
         The payload stays; it is pruned with its contemporaries.
         """
@@ -124,16 +141,20 @@ class Checkpoints:
         """What is published already: of earlier attempts, or of this one before the sidecar was restarted."""
         store, parent = self.sending.store, storage.checkpoints(self.job)
         published = published_numbers(store, parent)
-        self._settled.update(published)
-        self._unproven = unproven_numbers(store, parent, published)
-        self._resumed = Resumed.read(self.work.restored)
-        restored = self._resumed.step if self._resumed is not None else None
-        if restored is not None and restored not in published:
+        resumed = Resumed.read(self.work.restored)
+        restored = resumed.step if resumed is not None else None
+        doubted = (step for step in (resumed.doubted if resumed is not None else ()) if step in published)
+        self._doubted = {step for step in doubted if not self._is_own(step)}
+        self._settled.update(published.keys() - self._doubted)
+        self._unproven = unproven_numbers(store, parent, self._settled)
+        if restored is not None and restored not in self._settled:
             self._given.add(restored)
+        if resumed is not None:
+            self._begun = Begun(resumed, own=restored in self._settled)
         for step in self._unproven - {restored}:
-            self._still.take(step, {})  # of this sidecar before it was restarted: it may have been written to since
-        if published:
-            newest = max(published)
+            self._still.take_unknown(step)  # of this sidecar before it was restarted: it may have been written to since
+        newest = self.newest
+        if newest is not None:
             try:
                 digest = read_manifest(store, storage.checkpoint(self.job, newest)).digest
             except (Corrupt, Missing, TooNew) as error:  # the next attempt's `fetch` says what becomes of it
@@ -141,12 +162,21 @@ class Checkpoints:
                 return
             self.reporter.checkpointed(Checkpointed(newest, digest, _rfc3339(published[newest].modified)))
 
+    def _is_own(self, step: int) -> bool:
+        """Whether this attempt has published this step, before its sidecar was started again."""
+        try:
+            manifest = read_manifest(self.sending.store, storage.checkpoint(self.job, step))
+        except (Corrupt, Missing, TooNew):
+            return False
+        return manifest.attempt == self.plan.attempt
+
     def wait(self) -> bool:
         """Whether one is to be published that the last round did not fail to publish. For any thread, at any rate."""
         with self._lock:
             if time.monotonic() >= self._waits_until:
-                candidates = self._look().ready.keys() - self._given - self._failed
-                self._waits = bool(to_publish(candidates, self._settled, self.plan.checkpoint_keep, self._unproven))
+                look = self._look()
+                candidates, unsure = look.ready.keys() - self._given - self._failed, self._unsure(look)
+                self._waits = bool(to_publish(candidates, self._settled, self.plan.checkpoint_keep, unsure))
                 self._waits_until = time.monotonic() + self.poll
             return self._waits
 
@@ -161,9 +191,8 @@ class Checkpoints:
         while True:
             look = self._look(ended=ended, finished=finished)
             self._prove(look, ended=ended, finished=finished)
-            unproven = self._unproven | {step for step, ready in look.ready.items() if not ready.proven}
             settled = self._settled - {step for step, ready in look.ready.items() if ready.again}
-            steps = to_publish(look.ready.keys() - tried, settled, self.plan.checkpoint_keep, unproven)
+            steps = to_publish(look.ready.keys() - tried, settled, self.plan.checkpoint_keep, self._unsure(look))
             if not steps:
                 return
             tried.add(steps[0])
@@ -172,6 +201,11 @@ class Checkpoints:
                 self.prune()
             else:
                 self._failed.add(steps[0])
+
+    def _unsure(self, look: "Look") -> set[int]:
+        """Steps that take no other's place among those that are published."""
+        unproven = self._unproven | {step for step, ready in look.ready.items() if not ready.proven}
+        return {step for step in unproven if not look.seems_renamed(step)}
 
     def _look(self, *, ended: bool = False, finished: bool = False) -> "Look":
         """What is on the volume, and what of it is ready to be published."""
@@ -184,11 +218,12 @@ class Checkpoints:
         watched = {
             s: local for s, local in found.steps.items() if s not in self._settled or self._still.taken(s) is not None
         }
-        look = Look(found.steps.keys(), {step: self._state(local) for step, local in watched.items()})
+        look = Look(found, {step: self._state(local) for step, local in watched.items()})
         for step, local in watched.items():
             ready = self._ready(local, look, ended=ended, finished=finished)
             if ready is not None:
                 look.ready[step] = ready
+        self._still.keep_only(found.steps.keys(), self._unproven)
         return look
 
     def _ready(self, local: Local, look: "Look", *, ended: bool, finished: bool) -> "Ready | None":
@@ -202,12 +237,16 @@ class Checkpoints:
         # Once the program has ended everything stays the same, which shows nothing any more.
         still = -1.0 if ended else self._still.still_for(step, state.stats)
         renamed = state.renamed and not again
-        proven = finished or renamed or look.went_on_after(step, state.stats) or still >= self.settle * LONG_STILL
-        if not (proven or ended or still >= self.settle):
+        proven = finished or (ended and renamed) or self._is_whole(step, state.stats, still, look, renamed=renamed)
+        if not (proven or ended or renamed or still >= self.settle):
             return None
         if again and not proven and step not in self._unproven:
             return None  # what may be torn takes no whole one's place
         return Ready(local, proven=proven, again=again, renamed=renamed)
+
+    def _is_whole(self, step: int, stats: Mapping[str, Stat], still: float, look: "Look", *, renamed: bool) -> bool:
+        enough = self.settle if renamed else self.settle * LONG_STILL
+        return still >= enough or look.went_on_after(step, stats, self.settle)
 
     def _state(self, local: Local) -> "State | None":
         """What a checkpoint consists of; None when that cannot be read."""
@@ -221,37 +260,55 @@ class Checkpoints:
 
     def _prove(self, look: "Look", *, ended: bool, finished: bool) -> None:
         """Say of published checkpoints that they are whole, once something shows it."""
+        if self._begun is not None and self._begun.look(look.found.steps, self.reporter.step(), look.found.damaged):
+            self._doubt(self._begun, self._begun.against)
         for step in sorted(self._unproven):
-            taken, state = self._still.taken(step), look.states.get(step)
-            if taken is None:
-                proven = self._resumed is not None and step == self._resumed.step and self._made_a_step(look.steps)
-            elif not taken or (state is not None and self._still.was_written_to(step, state.stats)):
+            if not (finished or self._is_proven(step, look, ended=ended)):
                 continue
-            else:
-                proven = look.went_on_after(step, taken)
-                if state is not None and not ended:
-                    proven |= self._still.still_for(step, state.stats) >= self.settle * LONG_STILL
-            if proven or finished:
-                prove(self.sending.store, storage.checkpoint(self.job, step))
-                self._unproven.discard(step)
-                self.prune()
+            self._proven(step)
+            local = look.found.steps.get(step)
+            if local is not None and local.plain and look.seems_renamed(step):
+                self._still.forget(step)  # those that are as Fovea asks for them are finished with
+            self.prune()
 
-    def _made_a_step(self, steps: Collection[int]) -> bool:
-        """Whether the program has gone on from the checkpoint that was restored."""
-        restored = self._resumed.step if self._resumed is not None else None
-        return any(step != restored for step in steps) or self.reporter.step() not in (None, 0, restored)
+    def _is_proven(self, step: int, look: "Look", *, ended: bool) -> bool:
+        taken, state = self._still.taken(step), look.states.get(step)
+        if taken is None:
+            return self._begun is not None and step == self._begun.resumed.step and self._begun.went_on
+        if not taken or (state is not None and self._still.was_written_to(step, state.stats)):
+            return False
+        if state is None:
+            return look.went_on_after(step, taken, self.settle)
+        still = -1.0 if ended else self._still.still_for(step, state.stats)
+        return (ended and state.renamed) or self._is_whole(step, taken, still, look, renamed=state.renamed)
+
+    def _proven(self, step: int) -> None:
+        """Take the mark of a checkpoint away. A store that removes nothing is no reason to publish nothing either."""
+        self._unproven.discard(step)
+        try:
+            prove(self.sending.store, storage.checkpoint(self.job, step))
+        except AgentError as error:
+            log.warning("this checkpoint stays marked as one that may be torn", step=step, error=error.message)
 
     def doubt(self) -> None:
-        """The program has ended: if it began with a checkpoint that may be torn and made no step, say so to the next attempt."""
-        resumed = self._resumed
-        if resumed is None or not resumed.unproven or self._made_a_step(self._look().steps):
+        """The program has ended and has not finished: tell the next attempts what speaks against what it began with."""
+        if self._begun is None:
             return
+        found = self._look().found
+        self._begun.look(found.steps, self.reporter.step(), found.damaged)
+        by = self._begun.doubt(self.plan.attempt)
+        if by:
+            self._doubt(self._begun, by)
+
+    def _doubt(self, begun: Begun, by: str) -> None:
+        step, store = begun.resumed.step, self.sending.store
         try:
-            doubt(self.sending.store, self.job, resumed.digest)
+            if begun.own and step is not None:
+                unprove(store, storage.checkpoint(self.job, step))  # nothing goes because of it from now on
+                self._unproven.add(step)
+            doubt(store, self.job, begun.resumed.digest, by)
         except AgentError as error:
-            log.warning(
-                "the next attempt will begin with this checkpoint again", step=resumed.step, error=error.message
-            )
+            log.warning("the next attempt may begin with this checkpoint again", step=step, error=error.message)
 
     def _publish(self, ready: "Ready", pause: Callable[[], None]) -> bool:
         local, step = ready.local, ready.local.step
@@ -262,13 +319,14 @@ class Checkpoints:
             self.plan.attempt,
             step=step,
             named=not local.plain,
-            replaces=ready.again,
+            replaces=ready.again or step in self._doubted,
         )
         sending = replace(self.sending, pause=pause, known=Known())
         try:
             with self._folder(local).held() as held:  # the trainer may remove it while it is on its way
-                if not ready.proven and sending.store.find(storage.manifest(prefix)) is None:
-                    sending.store.put_if_absent(storage.unproven(prefix), b"")
+                free = step in self._doubted or sending.store.find(storage.manifest(prefix)) is None
+                if free and not ready.proven:
+                    unprove(sending.store, prefix)
                 published = publish(sending, held, publication)
                 stats = held.listing().stats
         except Vanished as error:
@@ -295,14 +353,15 @@ class Checkpoints:
         """Remember what is known of a checkpoint that is in the store now."""
         store, step = self.sending.store, ready.local.step
         prefix = storage.checkpoint(self.job, step)
-        if not (ready.renamed and ready.local.plain):  # those that are as Fovea asks for them are finished with
+        replaced = step in self._doubted
+        self._doubted.discard(step)
+        if not (ready.proven and ready.renamed and ready.local.plain):  # those are finished with
             self._still.take(step, stats)
         if not ready.proven:
             self._unproven.update({step} if is_unproven(store, prefix) else ())
             return
-        if not ready.renamed:
-            prove(store, prefix)
-        self._unproven.discard(step)
+        if replaced or not ready.renamed:
+            self._proven(step)
 
     def prune(self) -> None:
         """Delete published checkpoints beyond the plan's number: manifest first, so that no reader starts on one."""

@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+
+from fovea_api.contract import environment
 
 from fovea_agent.checkpoint_names import competing, read_name
 from fovea_agent.folder import whose
@@ -29,15 +32,20 @@ class Local:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a checkpoint folder holds: checkpoints by step, and what is taken for none (name -> why)."""
+    """What a checkpoint folder holds: checkpoints by step, and what is taken for none (name -> why).
+
+    `damaged`: steps that the program said it cannot read.
+    """
 
     steps: dict[int, Local]
     ignored: dict[str, str]
+    damaged: frozenset[int] = frozenset()
 
 
 _UNFINISHED = re.compile(
     r"(^\.)|(~$)|([-_.]part$)|((^|[-_.])(tmp|temp|partial|incomplete|lock|swp)([-_.0-9]|$))", re.IGNORECASE
 )
+_DAMAGED = re.compile(re.escape(environment.DAMAGED_PREFIX) + r"([0-9]{1,15})(?:-|$)")
 _POINTERS = ("checkpoint",)
 """TensorFlow's record of the newest one; `fetch` writes it for what it restores."""
 
@@ -73,7 +81,10 @@ def _sorted(present: Iterable[os.DirEntry[str]], apart: Collection[int]) -> Surv
     entries: dict[int, list[os.DirEntry[str]]] = {}
     counts: dict[int, set[str]] = {}
     ignored: dict[str, str] = {}
+    damaged: set[int] = set()
     for entry in present:
+        if aside := _DAMAGED.match(entry.name):
+            damaged.add(int(aside[1]))
         if _UNFINISHED.search(entry.name) or entry.name in _POINTERS:
             continue
         told, why = read_name(entry.name), _unusable(entry)
@@ -94,7 +105,8 @@ def _sorted(present: Iterable[os.DirEntry[str]], apart: Collection[int]) -> Surv
             ignored.update(
                 dict.fromkeys((entry.name for entry in found), NO_ORDER if step in counts else NO_CHECKPOINT)
             )
-    return Survey({step: _local(step, entries[step]) for step in counts if step not in unordered}, ignored)
+    steps = {step: _local(step, entries[step]) for step in counts if step not in unordered}
+    return Survey(steps, ignored, frozenset(damaged))
 
 
 def _unusable(entry: os.DirEntry[str]) -> str:
@@ -116,10 +128,11 @@ def _local(step: int, entries: list[os.DirEntry[str]]) -> Local:
 
 
 def was_renamed(folder: os.stat_result, stats: Mapping[str, Stat]) -> bool:
-    """Whether a folder got its name after all that is in it was written: then it is whole since it is there.
+    """Whether a folder seems to have got its name after all that is in it was written: then it is whole since it is there.
 
     A rename changes the folder's ctime and not its mtime; whatever is written to or made in it changes a ctime to a later
-    one. Within one tick of the clock (some milliseconds) the two cannot be told apart, which counts as written in place.
+    one. Within one tick of the clock (some milliseconds) the two cannot be told apart, which counts as written in place. A
+    `chmod` of a folder that is being written looks the same until the next write: what is published for this is looked at again.
     """
     return folder.st_ctime_ns > folder.st_mtime_ns and folder.st_ctime_ns >= last_change(stats)
 
@@ -129,8 +142,20 @@ def last_change(stats: Mapping[str, Stat]) -> int:
     return max((stat.changed for stat in stats.values()), default=0)
 
 
+def last_written(stats: Mapping[str, Stat]) -> int:
+    """When the content of one of these files was last written, in nanoseconds; 0 without files.
+
+    Links, modes and renames do not count, nor a time in the future that a program gave a file.
+    """
+    return max((min(stat.modified, stat.changed) for stat in stats.values()), default=0)
+
+
+_UNKNOWN: Mapping[str, Stat] = MappingProxyType({})
+"""What a checkpoint was when it was published, where that is not known any more: whatever is there now differs."""
+
+
 class Stillness:
-    """Tells when a checkpoint that was written in its place is no longer written to, as nothing else says so."""
+    """Tells when a checkpoint is no longer written to, as nothing else says so."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -142,20 +167,39 @@ class Stillness:
         now = self._clock()
         seen, since = self._seen.get(step, (None, now))
         if seen != stats:
-            self._seen[step] = (dict(stats), now)
+            self._seen[step] = (stats, now)
             return -1.0
         return now - since
 
     def take(self, step: int, stats: Mapping[str, Stat]) -> None:
         """The checkpoint is published as it is."""
-        self._taken[step] = dict(stats)
+        seen, since = self._seen.get(step, (None, 0.0))
+        self._taken[step] = stats
+        if seen == stats:
+            self._seen[step] = (stats, since)  # one copy is enough
+        else:
+            self._seen.pop(step, None)
+
+    def take_unknown(self, step: int) -> None:
+        """The checkpoint is published, nobody knows as what."""
+        self._seen.pop(step, None)
+        self._taken[step] = _UNKNOWN
+
+    def keep_only(self, present: Collection[int], wanted: Collection[int]) -> None:
+        """Forget what steps were that are neither `present` nor `wanted`: a job leaves thousands."""
+        for step in [step for step in self._seen if step not in present]:
+            del self._seen[step]
+        for step, stats in self._taken.items():
+            if stats and step not in present and step not in wanted:
+                self._taken[step] = _UNKNOWN
 
     def taken(self, step: int) -> Mapping[str, Stat] | None:
         """What the checkpoint was when it was published; None for one that was not."""
         return self._taken.get(step)
 
     def forget(self, step: int) -> None:
-        """The checkpoint is another attempt's: it is watched no more."""
+        """The checkpoint is finished with, or another attempt's: it is watched no more."""
+        self._seen.pop(step, None)
         self._taken.pop(step, None)
 
     def was_written_to(self, step: int, stats: Mapping[str, Stat]) -> bool:

@@ -14,7 +14,7 @@ from fovea_agent.evaluation import metrics_of, too_large
 from fovea_agent.fence import raise_fence
 from fovea_agent.inputs import Inputs
 from fovea_agent.leavings import Leavings
-from fovea_agent.proof import doubted, is_unproven
+from fovea_agent.proof import Doubt, doubted, is_unproven
 from fovea_agent.publish import describe
 from fovea_agent.restore import Restored, Resumed, newest_first, published_numbers, read_manifest, restore_newest
 from fovea_agent.settings import DEFAULT_TRANSFERS, WorkVolume
@@ -114,14 +114,15 @@ class Fetch:
         """The newest valid checkpoint of this job, else of the job it continues; and a sentence about it."""
         parent = storage.checkpoints(self.job)
         doubts = doubted(self.store, parent, [(self.store, self.job)])
-        own = self._newest(self.store, parent, doubts)
+        given_up = [step for step, doubt in doubts.items() if doubt.firm]
+        own = self._newest(self.store, parent, doubts, given_up)
         if own is not None:
-            self._remember(self.store, parent, own, own.passed_over)
-            return own, f"resumed from this job's checkpoint {own.number}{_passed_over(own.passed_over)}"
+            self._remember(self.store, parent, own, own.passed_over, own.doubted)
+            return own, f"resumed from this job's checkpoint {own.number}{_said_of(own, doubts)}"
         if not self.plan.checkpoint_from:
             if doubts:
-                Resumed(None, "", tuple(doubts)).write(self.work.restored)
-            return None, f"started from the beginning{_passed_over(doubts)}"
+                Resumed(None, "", doubted=tuple(doubts)).write(self.work.restored)
+            return None, f"started from the beginning{_passed_over(_reasons(doubts))}"
         begin = Leavings(self.plan, self.store).checkpoints()
         try:
             location = storage.Location.parse(begin)
@@ -130,7 +131,7 @@ class Fetch:
             raise Misconfigured(f"spec.checkpoint.from, {begin!r}: {error}") from error
         parent = storage.checkpoints(location.key)
         others = doubted(source, parent, [(source, location.key), (self.store, self.job)])
-        other = self._newest(source, parent, others) or self._newest(source, parent, {})
+        other = self._newest(source, parent, others)
         if other is None:
             raise Missing(
                 f"no checkpoint is at {begin}: that job never existed, it published none, or its data was deleted; "
@@ -138,13 +139,17 @@ class Fetch:
                 reason="CheckpointMissing",
             )
         # What was passed over there is another job's, and that job's to replace.
-        self._remember(source, parent, other, doubts)
-        return other, f"continues from checkpoint {other.number} of {begin}{_passed_over(other.passed_over)}"
+        self._remember(source, parent, other, (), doubts)
+        return other, f"continues from checkpoint {other.number} of {begin}{_said_of(other, others)}"
 
-    def _newest(self, store: Store, parent: str, doubts: Mapping[int, str]) -> Restored | None:
-        folder = self.work.directory(environment.CHECKPOINT_DIR)
+    def _newest(
+        self, store: Store, parent: str, doubts: Mapping[int, Doubt], given_up: Collection[int] = ()
+    ) -> Restored | None:
+        folder, why = self.work.directory(environment.CHECKPOINT_DIR), _reasons(doubts)
         try:
-            return restore_newest(store, parent, folder, self.work.staging, self.transfers, doubted=doubts)
+            return restore_newest(
+                store, parent, folder, self.work.staging, self.transfers, doubted=why, given_up=given_up
+            )
         except Corrupt as error:
             raise Corrupt(
                 f"{error.message}; delete {storage.Location(store.bucket, parent)} to start from the beginning",
@@ -156,9 +161,11 @@ class Fetch:
                 f"instead, delete it: {storage.Location(store.bucket, parent)}/<step>"
             ) from error
 
-    def _remember(self, store: Store, parent: str, restored: Restored, passed_over: Collection[int]) -> None:
+    def _remember(
+        self, store: Store, parent: str, restored: Restored, passed_over: Collection[int], doubts: Collection[int]
+    ) -> None:
         unproven = is_unproven(store, f"{parent}/{restored.number}")
-        resumed = Resumed(restored.number, restored.manifest.digest, tuple(passed_over), unproven)
+        resumed = Resumed(restored.number, restored.manifest.digest, tuple(passed_over), tuple(doubts), unproven)
         resumed.write(self.work.restored)
 
     def restore_cache(self) -> None:
@@ -177,6 +184,18 @@ class Fetch:
         target = self.work.directory(environment.CACHE_DIR)
         for item in (generations / str(found.number)).iterdir():
             item.rename(target / item.name)
+
+
+def _reasons(doubts: Mapping[int, Doubt]) -> dict[int, str]:
+    return {step: doubt.why for step, doubt in doubts.items()}
+
+
+def _said_of(restored: Restored, doubts: Mapping[int, Doubt]) -> str:
+    """What there is to say of one that was restored: what was passed over, and that it is doubted itself."""
+    passed_over = _passed_over(restored.passed_over | restored.doubted)
+    if restored.number not in doubts:
+        return passed_over
+    return f"{passed_over}, as there is no other one that can be read; doubted: {doubts[restored.number].why}"
 
 
 def _passed_over(steps: Mapping[int, str]) -> str:

@@ -40,7 +40,7 @@ class Publication:
     whole: bool = True
     """Whether nothing may be missing from it; else what the agent may not read is left out."""
     replaces: bool = False
-    """Whether it takes the place of other content that this attempt published there, at one stroke."""
+    """Whether it takes the place of other content that this attempt or an earlier one published there, at one stroke."""
 
     def key(self, path: str) -> str:
         """Key of a payload file, relative to the prefix."""
@@ -180,7 +180,7 @@ def _is_published(store: Store, publication: Publication, manifest: Manifest) ->
     except TooNew as error:
         raise Conflict(f"{error.message}; attempt {manifest.attempt} leaves it alone") from error
     if found.digest != manifest.digest:
-        if publication.replaces and found.attempt == manifest.attempt:
+        if publication.replaces and found.attempt <= manifest.attempt:
             return False
         raise Conflict(
             f"s3://{store.bucket}/{key} was published by attempt {found.attempt} with digest {found.digest}; attempt "

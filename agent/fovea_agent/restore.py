@@ -7,8 +7,8 @@ place is whole.
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -30,20 +30,25 @@ TENSORFLOW_INDEX = ".index"
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored, and what was passed over on the way (step -> why)."""
+    """What was restored, and what was passed over on the way (step -> why): it does not verify, or is doubted."""
 
     number: int
     manifest: Manifest
     passed_over: dict[int, str]
+    doubted: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """What `fetch` leaves for `sync`: the step restored (None: none was), and steps of this job passed over."""
+    """What `fetch` leaves for `sync`: the step restored (None: none was), and steps of this job passed over.
+
+    `passed_over`: those that do not verify. `doubted`: those that may yet be whole.
+    """
 
     step: int | None
     digest: str
     passed_over: tuple[int, ...] = ()
+    doubted: tuple[int, ...] = ()
     unproven: bool = False
     """Whether what was restored may be torn."""
 
@@ -59,9 +64,13 @@ class Resumed:
         if not file.exists():
             return None
         document = json.loads(file.read_text())
-        step, passed_over = document["step"], tuple(map(int, document["passed_over"]))
+        step = document["step"]
         return cls(
-            None if step is None else int(step), str(document["digest"]), passed_over, bool(document["unproven"])
+            None if step is None else int(step),
+            str(document["digest"]),
+            tuple(map(int, document["passed_over"])),
+            tuple(map(int, document["doubted"])),
+            bool(document["unproven"]),
         )
 
 
@@ -150,17 +159,21 @@ def restore_newest(
     transfers: int = DEFAULT_TRANSFERS,
     *,
     doubted: Mapping[int, str] = MappingProxyType({}),
+    given_up: Collection[int] = (),
 ) -> Restored | None:
     """Restore the newest publication `<parent>/<number>` that verifies to `<destination>/<number>`; None if none is.
 
-    A checkpoint to which the program gave another name appears under that. What is `doubted` (number -> why) is passed over.
+    A checkpoint to which the program gave another name appears under that. What is `doubted` (number -> why) is tried last;
+    those `given_up` of them only where another one does not verify.
 
     One that does not verify is passed over for the next older; raises Corrupt when none is left. One that a newer Fovea
     has written is not passed over: raises TooNew.
     """
-    numbers = newest_first(published_numbers(store, parent).keys() - doubted.keys())
+    numbers = published_numbers(store, parent).keys()
     passed_over: dict[int, str] = {}
-    for number in numbers:
+    for number in newest_first(numbers - doubted.keys()) + newest_first(numbers & doubted.keys()):
+        if number in given_up and not passed_over:
+            continue
         prefix = f"{parent}/{number}"
         try:
             manifest = _read_filled(store, prefix)
@@ -174,8 +187,8 @@ def restore_newest(
             passed_over[number] = error.message
             continue
         log.info("restored", publication=prefix, digest=manifest.digest, bytes=manifest.size)
-        newer = {step: why for step, why in doubted.items() if step > number}
-        return Restored(number, manifest, newer | passed_over)
+        newer = {step: why for step, why in doubted.items() if step > number and step not in passed_over}
+        return Restored(number, manifest, passed_over, newer)
     if passed_over:
         raise Corrupt(f"nothing below s3://{store.bucket}/{parent} verifies: {'; '.join(passed_over.values())}")
     return None

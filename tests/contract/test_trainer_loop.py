@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from fovea_agent.checkpoints import survey
 from fovea_api.contract import exit_codes
 from fovea_trainers.errors import CheckpointDamaged, CheckpointError, Interrupted, NonFiniteLoss
 from fovea_trainers.runtime import failures, loop
@@ -156,16 +157,20 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, capfd,
     assert aside.exists()
 
 
-def test_without_an_undamaged_checkpoint_the_next_attempt_may_fetch_one(tmp_path):
-    run(tmp_path, max_steps=2)
+@pytest.mark.parametrize("job", ["", "digits"], ids=["on a laptop", "in a pod"])
+def test_without_an_undamaged_checkpoint_a_pods_next_attempt_begins_with_the_one_before(tmp_path, job):
+    run(tmp_path, max_steps=2, job=job)
     for step in "12":
         one_bit(tmp_path / "checkpoints" / step / DATA)
     with pytest.raises(
-        CheckpointDamaged, match=r"checkpoint 2 is damaged .*; checkpoint 1 is damaged .* fetches it"
+        CheckpointDamaged, match=r"checkpoint 2 is damaged .*; checkpoint 1 is damaged .* no other one"
     ) as end:
-        run(tmp_path)
+        run(tmp_path, job=job)
     assert end.value.exit_code == exit_codes.RESTART
-    assert saved(tmp_path) == [1, 2], "nothing is put aside as long as nothing else can be used"
+    assert ("the next attempt begins with the one before" in str(end.value)) is bool(job)
+    assert saved(tmp_path) == ([] if job else [1, 2]), "where the folder stays, nothing begins from scratch by itself"
+    found = survey(tmp_path / "checkpoints")
+    assert found.damaged == ({1, 2} if job else set()), "the agent understands it"
 
 
 BUSY = {

@@ -5,7 +5,7 @@ TrainerError            1   permanent: the same run would fail again
 ├── DataError           1   the pictures, tables or texts that were given
 ├── CheckpointError     1   a checkpoint that does not fit this run
 ├── NonFiniteLoss       1   the training diverged
-├── CheckpointDamaged  75   no undamaged checkpoint is here: the next attempt fetches them again
+├── CheckpointDamaged  75   no undamaged checkpoint is here: the next attempt begins with one before them
 ├── CpuImage            1   GPUs, and a TensorFlow that cannot use any
 ├── NoGpu              75   a machine type with GPUs, and none found: another node may have some
 └── Interrupted        75   SIGTERM: a checkpoint is written, start me again

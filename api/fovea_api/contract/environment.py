@@ -46,6 +46,10 @@ MODEL_SERVER_LINGER_SECONDS = "FOVEA_MODEL_SERVER_LINGER_SECONDS"
 EVALUATION_FILE = "evaluation.json"
 """`$FOVEA_OUTPUT_DIR/evaluation.json`: a JSON object; the numbers of its `metrics` object are what a ModelVersion records."""
 
+DAMAGED_PREFIX = ".damaged-"
+"""A program that cannot read the checkpoint `<step>/` it began with renames it to `.damaged-<step>` or `.damaged-<step>-…`: the
+next attempt begins with the one before it."""
+
 SUCCESS_MARKER = "_SUCCESS"
 """An empty file `$FOVEA_OUTPUT_DIR/_SUCCESS` written last says that the program finished. Fovea's recipes write it; any program may.
 With it a finished job is recognised even when its pod object was lost before the operator saw it end,

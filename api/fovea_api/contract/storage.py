@@ -97,9 +97,9 @@ def doubts(job_prefix: str) -> str:
     return f"{job_prefix}/doubts/"
 
 
-def doubt(job_prefix: str, digest: str) -> str:
-    """Key of the empty object that says: an attempt of this job began with a checkpoint of this digest and made no step."""
-    return f"{doubts(job_prefix)}{digest.removeprefix('sha256:')}"
+def doubt(job_prefix: str, digest: str, by: str) -> str:
+    """Key of the empty object that says what speaks against a checkpoint of this digest: `by`, an attempt or evidence."""
+    return f"{doubts(job_prefix)}{digest.removeprefix('sha256:')}/{by}"
 
 
 def model(job_prefix: str, attempt: int) -> str:

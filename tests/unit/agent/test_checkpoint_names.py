@@ -207,3 +207,15 @@ def test_one_that_is_written_to_after_it_was_taken_is_noticed_and_one_that_is_re
     assert not still.was_written_to(7, stats(a=1, b=1))
     assert not still.was_written_to(7, stats(b=1))
     assert not still.was_written_to(7, {})
+
+
+def test_of_a_checkpoint_that_is_gone_nothing_is_kept_but_that_it_was_published() -> None:
+    still = Stillness()
+    for step in (7, 8, 9):
+        still.still_for(step, stats(a=1))
+        still.take(step, stats(a=1))
+    assert still._seen[9][0] is still._taken[9], "one copy"
+    still.keep_only({9}, {8})
+    assert still._seen.keys() == {9}
+    assert [still.taken(step) for step in (7, 8, 9)] == [{}, stats(a=1), stats(a=1)]
+    assert still.was_written_to(7, stats(a=1)), "it is there again: nobody knows whether as it was"

@@ -8,7 +8,8 @@ Resume policy, in this order:
 3. scratch: there is none.
 
 A damaged checkpoint is passed over for the one before, and put aside. If only damaged ones are there, the run ends with
-75: the next attempt fetches them again. A disk that does not answer just now is no damage (`failures.py`).
+75; in a pod they are put aside then, too, by which the next attempt begins with the one before (ADR 112).
+A disk that does not answer just now is no damage (`failures.py`).
 
 A folder holds `variables.*` (tf.train.Checkpoint over plain lists of variables: that takes in the seeds of Dropout,
 which tracking the Keras model would miss) and `state.json` (position and identity of the run).
@@ -18,12 +19,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from fovea_api.contract import environment
 from fovea_trainers.errors import CheckpointDamaged, CheckpointError
 from fovea_trainers.runtime import failures
 from fovea_trainers.runtime.metrics import require_finite
@@ -34,8 +36,6 @@ VARIABLES = "variables"
 FORMAT = 2
 """1 had no best weights and no unreadable examples."""
 STAGING_PREFIX = ".staging-"
-DAMAGED_PREFIX = ".damaged-"
-"""Kept for who wants to look: an error that only looks like damage must not delete all that was trained."""
 
 
 @dataclass(frozen=True)
@@ -118,16 +118,26 @@ class Checkpoints:
             except _Damaged as error:
                 problems[path] = f"checkpoint {path.name} is damaged ({error})"
                 continue
-            for damaged in problems:  # its step will be reached, and written, once more
-                aside = self.directory / f"{DAMAGED_PREFIX}{damaged.name}-{time.time_ns()}"
-                damaged.rename(aside)
+            self._put_aside(problems)  # their steps will be reached, and written, once more
             return Resumed(resumed.position, "; ".join([*problems.values(), resumed.message]))
         if problems:
+            what = f"{'; '.join(problems.values())}, and there is no other one in {self.directory}"
+            if not self._in_pod:
+                raise CheckpointDamaged(f"{what}: {self._remedy(min(problems))}")
+            self._put_aside(problems)
             raise CheckpointDamaged(
-                f"{'; '.join(problems.values())}, and there is no other one in {self.directory}: the next attempt fetches "
-                f"it again; if it is damaged then, too, {self._remedy(min(problems))}"
+                f"{what}: the next attempt begins with the one before it; if that is damaged, too, {self._remedy(min(problems))}"
             )
         return Resumed(Position(), "training from scratch")
+
+    def _put_aside(self, damaged: Collection[Path]) -> None:
+        """Kept for who wants to look: an error that only looks like damage must not delete all that was trained."""
+        for path in damaged:
+            path.rename(self.directory / f"{environment.DAMAGED_PREFIX}{path.name}-{time.time_ns()}")
+
+    @property
+    def _in_pod(self) -> bool:
+        return bool(self._run.identity.get("job"))
 
     def _resume_from(self, path: Path) -> Resumed:
         position, theirs = self._read_state(path)
@@ -184,7 +194,7 @@ class Checkpoints:
 
     def _remedy(self, path: Path) -> str:
         """What to do about a checkpoint: nobody can remove a file from a job's pod, which begins with an empty volume."""
-        if self._run.identity.get("job"):
+        if self._in_pod:
             return "name another job in spec.checkpoint.from, or drop it; if it is not set, submit the job anew"
         return f"remove {path}"
 
