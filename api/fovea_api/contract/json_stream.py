@@ -8,7 +8,11 @@ from typing import Any
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
-_IN_NUMBERS = ".eE"
+_CUT_NUMBER = re.compile(r"[.eE][+-]?")
+LONGEST_VALUE = 1 << 20
+"""Characters of one value, or of one element of the long list. The longest entry of a manifest has 12,600: twice a key of
+1024 bytes, each written as six characters.
+"""
 
 
 def members(chunks: Iterable[bytes], long: str) -> Iterator[tuple[str, Any]]:
@@ -76,7 +80,7 @@ class _Reader:
         self.take("]")
 
     def value(self) -> Any:
-        """The next value, whole."""
+        """The next value, whole; one that is longer than LONGEST_VALUE is none."""
         self.peek()
         while True:
             problem: ValueError | None = None
@@ -84,7 +88,13 @@ class _Reader:
                 found, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 problem, found, end = error, None, len(self._text)
-            if end < len(self._text) and self._text[end] not in _IN_NUMBERS:
+            except RecursionError as error:
+                raise ValueError("a value is nested too deeply") from error
+            if end - self._at > LONGEST_VALUE:
+                # What is wrong need not be that it is cut off: without a bound the whole rest would be kept, and read
+                # from here again with each piece of it.
+                raise problem or ValueError(f"a value is longer than {LONGEST_VALUE} characters")
+            if end < len(self._text) and not _CUT_NUMBER.fullmatch(self._text, end):
                 self._at = end
                 return found
             # It is cut off, or may be: a number at the end of what has arrived can have more digits, and its "." or "e"

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fovea_api.contract.entries import Entries, Entry
-from fovea_api.contract.json_stream import members
+from fovea_api.contract.json_stream import LONGEST_VALUE, members
 from fovea_api.contract.manifest import Manifest, ManifestError, UnknownFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +83,64 @@ def test_a_number_is_whole_wherever_it_is_cut(number: str, size: int) -> None:
 def test_what_is_no_whole_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         list(members([text.encode()], "long"))
+
+
+class Arriving:
+    """Text of which the end never comes, in pieces that are counted."""
+
+    def __init__(self, begins: str, goes_on: str) -> None:
+        self.begins, self.goes_on, self.arrived = begins, goes_on, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.begins.encode()
+        while True:
+            self.arrived += len(self.goes_on)
+            assert self.arrived < 3 * LONGEST_VALUE, "it is kept although it cannot be right any more"
+            yield self.goes_on.encode()
+
+
+@pytest.mark.parametrize(
+    ("begins", "goes_on"),
+    [
+        ('{"files":[{"path" 1}', ',{"path":"a"}' * 6000),
+        ('{"files":[{"path":"a"} {"path":"b"}', ',{"path":"a"}' * 6000),
+        ('{"attempt":?', "1" * 70_000),
+        ('{"attempt":"', "a" * 70_000),
+        ('{"attempt":', "1" * 70_000),
+        ('{"attempt":1.', "x" * 70_000),
+        ('{"attempt', "t" * 70_000),
+        ('{"attempt":{"a":[', "[1]," * 20_000),
+    ],
+)
+def test_what_cannot_be_right_any_more_is_malformed_before_the_rest_has_come(begins: str, goes_on: str) -> None:
+    with pytest.raises(ManifestError, match="malformed"):
+        Manifest.read(Arriving(begins, goes_on))
+
+
+def test_a_value_of_some_length_is_refused_or_read_whatever_pieces_it_arrives_in() -> None:
+    for excess, sizes in ((0, []), (0, [LONGEST_VALUE]), (1, []), (1, [LONGEST_VALUE])):
+        text = "x" * (LONGEST_VALUE - 2 + excess)
+        arriving = pieces(json.dumps({"long": [text], "end": text}).encode(), sizes)
+        if excess:
+            with pytest.raises(ValueError, match=r"longer than|Unterminated"):
+                list(members(arriving, "long"))
+        else:
+            assert list(members(arriving, "long")) == [("long", text), ("end", text)]
+
+
+def test_the_longest_entry_that_a_store_can_hold_is_read() -> None:
+    """A key has 1024 bytes; each may become six characters, in `key` and in `path`."""
+    path = "\x01" * 1018
+    manifest = Manifest(1, [Entry(path, f"files/{path}", (1 << 63) - 1, SHA)])
+    assert len(manifest.to_json()) < LONGEST_VALUE / 50
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_a_manifest_that_is_nested_without_end_is_malformed() -> None:
+    with pytest.raises(ManifestError, match="malformed"):
+        Manifest.from_json(b'{"format":' + b"[" * 500_000)
+    with pytest.raises(ManifestError, match="malformed"):
+        Manifest.from_json(b'{"format":' + b"[" * 500_000 + b"]" * 500_000 + b"}")
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
