@@ -112,6 +112,8 @@ class Models:
         for name in set(self._lifecycles) - set(named):
             for lifecycles in (self._lifecycles, self._before):
                 self._leave(lifecycles.pop(name, None))
+        for model in models:
+            self._go_back(model)
         new = [name for name, model in named.items() if not self._follows(model)]
         for name, model in named.items():
             log.info("(Re-)adding model: %s", name)
@@ -140,6 +142,14 @@ class Models:
             taking_over = asyncio.get_running_loop().create_task(self._take_over(new))
             self._taking_over.add(taking_over)
             taking_over.add_done_callback(self._taking_over.discard)
+
+    def _go_back(self, model: ModelSettings) -> None:
+        """Follow the folder of what still answers, if the model is to have that one again: nothing is loaded twice."""
+        before = self._before.get(model.name)
+        if before is not None and before.model.base_path == model.base_path:
+            self._leave(self._lifecycles[model.name])
+            self._lifecycles[model.name] = self._before.pop(model.name)
+            self._follow(before)
 
     async def _take_over(self, new: ModelLifecycle) -> None:
         if await new.ready() and self._lifecycles.get(new.model.name) is new:

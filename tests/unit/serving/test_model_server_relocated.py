@@ -51,21 +51,47 @@ def test_the_old_files_answer_until_the_new_ones_do_even_if_their_folder_is_gone
     run(body, server)
 
 
-def test_the_old_files_answer_as_long_as_the_new_ones_cannot_be_loaded_and_the_old_folder_can_be_named_again(
-    server: Server,
+@pytest.mark.parametrize("poll_seconds", [0.02, 0.0])
+def test_the_old_files_answer_as_long_as_the_new_ones_cannot_be_loaded_and_are_not_loaded_again_when_they_are_named(
+    server: Server, poll_seconds: float
 ) -> None:
+    """A second copy might not fit into memory beside the first, which goes only when no request uses it."""
+    server.poll_seconds = poll_seconds
+
     async def body() -> None:
         old = server.model("m", 1, folder="old")
         await server.models.configure([old])
-        for bad in ("broken", "broken/again"):
-            with pytest.raises(ServingError, match="m: INTERNAL: no variables"):
-                await server.models.configure([server.model("m", 1, folder=bad)])
-            assert server.folder("m") == "old/1"
-            assert server.models.states("m", 1)[0].error is not None
-        await server.models.configure([old])
-        await server.until(lambda: server.closed == [server.root / "old" / "1"])
-        assert server.folder("m") == "old/1"
+        with server.models.use(model_pb2.ModelSpec(name="m")) as (_, first):
+            for bad in ("broken", "broken/again"):
+                with pytest.raises(ServingError, match="m: INTERNAL: no variables"):
+                    await server.models.configure([server.model("m", 1, folder=bad)])
+                assert server.folder("m") == "old/1"
+                assert server.models.states("m", 1)[0].error is not None
+            await server.models.configure([old])
+            with server.models.use(model_pb2.ModelSpec(name="m")) as (_, again):
+                assert again is first
         assert server.models.states("m", 1)[0].state is State.AVAILABLE
+        await server.models.configure([server.model("m", 1, folder="new")])
+        await server.until(lambda: server.closed == [server.root / "old" / "1"])
+        assert server.folder("m") == "new/1"
+
+    run(body, server)
+
+
+def test_a_folder_that_is_named_again_is_followed_again_and_what_was_loaded_from_the_other_goes(server: Server) -> None:
+    server.slow_version = 2
+
+    async def body() -> None:
+        await server.models.configure([server.model("m", 1, folder="old")])
+        moving = asyncio.ensure_future(server.models.begin([server.model("m", 1, 2, folder="next")]))
+        await server.until(lambda: server.folder("m", 1) == "next/1")
+        await server.models.configure([server.model("m", 1, 3, folder="old", labels={"stable": 1})])
+        with pytest.raises(ServingError, match="taken out of the configuration"):
+            await moving
+        await server.until_available("m", 3)
+        assert [server.folder("m"), server.folder("m", server.answers("m", "stable"))] == ["old/3", "old/1"]
+        server.gate.set()
+        await server.until(lambda: sorted(server.closed) == [server.root / "next" / "1", server.root / "next" / "2"])
 
     run(body, server)
 
