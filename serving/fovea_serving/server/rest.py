@@ -246,7 +246,12 @@ async def _received(request: web.BaseRequest, share: Share, most: int) -> bytear
     connection = cast("connections.Connection", request.protocol)
     try:
         async with asyncio.timeout(connections.STALLED_SECONDS) as limit:
-            with share.arriving(connection.is_late, lambda: limit.reschedule(0)):
+
+            def leave() -> None:
+                if not limit.expired():  # else it ends already, and who needs the room must not get that error
+                    limit.reschedule(0)
+
+            with share.arriving(connection.is_late, leave):
                 while chunk := await request.content.readany():
                     share.take(len(chunk))
                     body += chunk

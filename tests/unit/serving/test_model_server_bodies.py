@@ -9,10 +9,12 @@ import json
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fovea_serving.server import connections, json_requests
+from fovea_serving.server import connections, json_requests, rest
+from fovea_serving.server.memory import RequestMemory
 from support import played_inference
 from support.played_inference import SECONDS, Client, Inference, rest_port, seen
 
@@ -79,6 +81,42 @@ def test_late_bodies_give_way_to_others_and_are_told_so(monkeypatch: pytest.Monk
         assert inference.memory.held == 0
 
     run(test, most_bytes=1200)
+
+
+def test_a_late_body_gives_way_also_in_the_moment_in_which_its_own_time_has_run_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "STALLED_SECONDS", 0.0)
+    memory = RequestMemory(most_bytes=100)
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        with memory.share() as late, memory.share() as other:
+            late.take(60)
+            taken: asyncio.Future[None] = loop.create_future()
+
+            def take() -> None:
+                try:
+                    taken.set_result(other.take(60))
+                except RuntimeError as error:
+                    taken.set_exception(error)
+
+            async def nothing() -> bytes:
+                loop.call_soon(take)  # behind the end of the time, and before the task of the body learns of it
+                await asyncio.Event().wait()
+                return b""
+
+            request: Any = SimpleNamespace(
+                content_length=61, headers={}, version=(1, 1), protocol=SimpleNamespace(is_late=lambda: True),
+                content=SimpleNamespace(readany=nothing),
+            )  # fmt: skip
+            with pytest.raises(rest.LateBodyError, match="more slowly than"):
+                await rest._received(request, late, 1000)
+            await taken
+            assert (late.size, memory.held) == (0, 60)
+
+    asyncio.run(body())
+    assert memory.held == 0
 
 
 def test_a_body_that_comes_as_it_should_gives_way_to_nobody() -> None:
