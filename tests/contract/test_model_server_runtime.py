@@ -12,6 +12,7 @@ import tensorflow as tf
 from fovea_serving.server.errors import ServingError
 from fovea_serving.server.servable import Servable
 from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session as tf_session
 
 
 def servable(inputs: dict[str, Any], outputs: dict[str, Any], graph: tf.Graph) -> Servable:
@@ -50,6 +51,20 @@ def test_a_request_of_an_undeclared_shape_prepares_nothing_in_the_runtime(
         assert run(doubling, [[1, 2], [3, 4]], "twice", timeout=seconds)[0].tolist() == [[2, 4], [6, 8]]
         assert run(doubling, 3, "twice", timeout=seconds)[0].tolist() == 6
     assert len(prepared) <= 1
+
+
+def test_no_run_leaves_its_options_in_memory_also_one_of_tensors_that_are_not_there(
+    doubling: Servable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, deleted = [], []
+    make, delete = tf_session.TF_NewBufferFromString, tf_session.TF_DeleteBuffer
+    monkeypatch.setattr(tf_session, "TF_NewBufferFromString", lambda text: made.append(make(text)) or made[-1])
+    monkeypatch.setattr(tf_session, "TF_DeleteBuffer", lambda buffer: deleted.append(buffer) or delete(buffer))
+    run(doubling, 3, "twice")
+    for feed, fetch in (({"other:0": np.float32(1)}, "mul:0"), ({"x:0": np.float32(1)}, "other:0"), ({}, "no name")):
+        with pytest.raises(ServingError):
+            doubling.fetch([fetch], feed)
+    assert deleted == made != []
 
 
 def test_outputs_may_be_inputs_or_asked_for_twice(doubling: Servable) -> None:

@@ -86,12 +86,12 @@ class Servable:
         makes up its mind about fetches at each call, which takes longer than a small graph. What it calls in the end has
         no public name. A callable of the session has, but its timeout is fixed, so that each call would need its own.
         """
+        feeds = {self._tensor(name).ref(): array for name, array in feed.items()}
+        fetches = [self._tensor(name) for name in tensors]
         milliseconds = 0 if timeout is None else max(1, int(timeout * 1000))
         options = tf_session.TF_NewBufferFromString(
             config_pb2.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
         )
-        feeds = {self._tensor(name).ref(): array for name, array in feed.items()}
-        fetches = [self._tensor(name) for name in tensors]
         try:
             found: list[Any] = self._session._do_run(None, [], fetches, feeds, options, None)  # noqa: SLF001
         finally:
