@@ -284,6 +284,11 @@ def test_a_second_operator_of_the_same_namespaces_is_refused(chart: Chart) -> No
             "Of its 2 operators one is ready",
             "fovea jobs stream-logs pictures -n default",
         ),
+        (
+            {"images": {"fovea": "registry.example.com/fovea:0.0.9"}},
+            "It runs the image registry.example.com/fovea:0.0.9, which has to be of this release",
+            "fovea jobs stream-logs pictures -n default",
+        ),
     ],
 )
 def test_the_closing_notes_say_what_is_missing_and_end_with_the_next_command(
