@@ -9,6 +9,7 @@ raise_file_limit, most_connections      room for connections among the files tha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ SLOWEST_BYTES: Final = 64 * 1024
 """A body is late when it came more slowly than so many bytes a second for so long. It gives way to others then."""
 MOST_LEFT: Final = 256 * 1024
 """Bytes of a body that are read and thrown away after its request was answered, so that the connection can be kept."""
+LINGER_SECONDS: Final = 1.0
+"""How long what comes behind a malformed head is thrown away, so that the client gets to read why."""
 LOOK_SECONDS: Final = 1.0
 """How often connections are looked at."""
 
@@ -99,6 +102,7 @@ class Connection(web.RequestHandler):
         self._answered = True
         self._pace = Pace()
         self._refused = False
+        self._lingering: asyncio.Future[None] | None = None
         self._head_began: float | None = loop.time()
         self._head_bytes = 0
         self._sends_no_more = False
@@ -125,18 +129,37 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the reply. It closes the connection if the client sends no more, or has much of a body still to send.
 
-        The rest of a body is read by aiohttp, for at most ten seconds: a close with unread bytes would reset the
-        connection, and the client would lose the answer.
+        The rest of a body is read by aiohttp, for at most ten seconds, and what comes behind a malformed head here: a
+        close with unread bytes would reset the connection, and the client would lose the answer.
         """
         is_last = self._sends_no_more and not self._messages
         if is_last or resp.status == HTTPStatus.REQUEST_TIMEOUT or self._much_is_left(request):
             resp.force_close()
         try:
-            return await super().finish_response(request, resp, start_time)
+            sent = await super().finish_response(request, resp, start_time)
         finally:
             self._answered = True
             if self.transport is not None and not self._messages:
                 self._connections.is_kept(self)
+        if self._refused:
+            await self._linger()
+        return sent
+
+    async def _linger(self) -> None:
+        """Wait until the client closes, its time is up, or the server stops; a new connection may have the place."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.transport.write_eof()
+        self._lingering = self._loop.create_future()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await self._lingering
+
+    def close(self) -> None:
+        """Take no more requests; aiohttp calls it when the server begins to stop."""
+        super().close()
+        if self._lingering is not None and not self._lingering.done():
+            self._lingering.set_result(None)
 
     def _much_is_left(self, request: web.BaseRequest) -> bool:
         """Whether more of the body is on its way than is worth the connection; of a chunked one nobody knows.
@@ -196,6 +219,7 @@ class Connection(web.RequestHandler):
         """Answer what is no HTTP request as JSON, like every other error, and without a traceback in the log."""
         if status >= 500:
             return super().handle_error(request, status, exc, message)
+        self._refused = True
         body = json_requests.error_reply(f"Malformed request: {message or 'not HTTP'}")
         response = web.Response(status=status, body=body, content_type="application/json", charset="utf-8")
         response.force_close()

@@ -13,8 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvloop
+from fovea_dev.ports import free_ports
 from fovea_serving.server import connections, json_requests, rest
 from fovea_serving.server.memory import RequestMemory
+from fovea_serving.server.metrics import Metrics
 from support import played_inference
 from support.played_inference import SECONDS, Client, Inference, rest_port, seen
 
@@ -254,6 +257,58 @@ def test_a_client_that_reads_nothing_before_its_body_is_sent_gets_its_answer() -
         assert (answer.count(b"HTTP/1.1 "), answer.split()[1]) == (1, b"413")
 
     run(test, max_body_bytes=1000)
+
+
+def test_a_client_that_reads_nothing_before_all_is_sent_behind_a_malformed_head_gets_its_answer() -> None:
+    def exchange(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+            client.sendall(b"no HTTP\r\n\r\n")
+            client.sendall(b"x" * 2**23)
+            return b"".join(iter(lambda: client.recv(2**16), b""))
+
+    async def test(port: int, inference: Inference) -> None:
+        answer = await asyncio.to_thread(exchange, port)
+        assert (answer.count(b"HTTP/1."), answer.split()[1]) == (1, b"400")
+
+    run(test)
+
+
+def test_a_connection_with_a_malformed_head_is_closed_although_its_client_never_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.1)
+
+    async def test(port: int, inference: Inference) -> None:
+        client = await Client.open(port, sent=b"no HTTP\r\n\r\n")
+        assert await client.status() == 400
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    await client.send(b"x" * 2**16)
+                    await asyncio.sleep(0)
+        assert client.writer.is_closing()
+
+    run(test)
+
+
+def test_a_connection_with_a_malformed_head_does_not_keep_the_server_from_stopping(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "LINGER_SECONDS", 3600.0)
+
+    async def body() -> None:
+        (port,) = free_ports(1)
+        server = rest.RestServer(Inference(), Metrics(known=lambda _: True), rest.RestSettings())  # type: ignore[arg-type]
+        await server.start(port)
+        client = await Client.open(port, sent=b"no HTTP\r\n\r\n")
+        assert await client.status() == 400
+        async with asyncio.timeout(SECONDS):
+            await server.stop(3600.0)
+        assert await client.closed()
+        client.writer.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(body())
 
 
 def test_others_are_answered_while_a_large_answer_to_a_small_request_is_written(
