@@ -193,7 +193,8 @@ def published(at_seconds: float = 72, *, model: Published | None = MODEL, **fiel
         output=fields.pop("output", OUTPUT),
         model=model,
         checkpoint_step=440,
-        metrics={"accuracy": 0.97, "loss": 0.1},
+        metrics=fields.pop("metrics", {"accuracy": 0.97, "loss": 0.1}),
+        model_problem=fields.pop("model_problem", ""),
         complete=fields.pop("complete", False),
         progress=fields.pop("progress", None),
     )

@@ -137,6 +137,8 @@ class TrainingJobStatus(Model):
     """Published output folder."""
     model: PublicationStatus | None = None
     """Published SavedModel."""
+    model_problem: str | None = None
+    """Why the published model cannot be served; absent when it can."""
     metrics: dict[str, float] | None = None
     """Final metrics (evaluation.json), at most 64."""
     metrics_left_out: int | None = None

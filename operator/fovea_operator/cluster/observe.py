@@ -5,7 +5,7 @@ from fovea_api.v1alpha1 import numbering
 
 from fovea_operator.reconcile import urgency
 from fovea_operator.reconcile.observed import DeploymentObserved, DeploymentRecord, JobObserved, PodRecord
-from fovea_operator.reconcile.view import ended
+from fovea_operator.reconcile.view import ended, is_over
 
 from . import resources
 from .cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Entry
@@ -37,7 +37,9 @@ def job(cache: Cache, routes: Routes, reports: Reports, key: Key, refused: str) 
     named = cache.deployments.get(namespace, spec.model.name) if spec.model is not None else None
     pods = pods_of_job(cache, key, entry.uid)
     progress = _progress(reports, pods)
-    published = any(map(ended, pods)) or (progress is not None and bool(progress.last_words))
+    status = entry.record.status
+    remembered = status.output is not None and not is_over(status)
+    published = remembered or any(map(ended, pods)) or (progress is not None and bool(progress.last_words))
     return JobObserved(
         job=entry.record,
         pods=pods,

@@ -122,7 +122,7 @@ class JobObserved:
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""
     highest_taken: int = 0
-    """When a pod has ended or has published all: the highest number that statuses of the namespace name as a version of the job's model."""
+    """When a pod has ended or all is published: the highest number that statuses of the namespace name as a version of the job's model."""
     progress: ProgressReport | None = None
     """Latest report of the current pod's agent."""
     refused: str = ""

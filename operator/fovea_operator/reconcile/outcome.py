@@ -12,6 +12,7 @@ from fovea_api.contract.exit_codes import Outcome
 from fovea_api.contract.report import REASON_ALREADY_COMPLETE, REASON_PUBLISHED, Published, Termination
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
+from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
 from fovea_operator.reconcile import last_words, stage, start_problems
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
@@ -74,18 +75,43 @@ def of(pod: PodRecord) -> Success | Failure | None:
 
 def of_attempt(view: View) -> Success | Failure | None:
     """How the current attempt's pod ended; None while it has not, or is not there."""
-    if view.pod is None:
-        return None
-    if found := _by_last_words(view, view.pod):
+    found = _by_pod(view, view.pod) if view.pod is not None else None
+    return found if isinstance(found, Success) else _by_status(view) or found
+
+
+def _by_pod(view: View, pod: PodRecord) -> Success | Failure | None:
+    if found := _by_last_words(view, pod):
         return found
     # A deletion that came after the program's end says nothing of the program.
-    return of(replace(view.pod, deleting=False, disrupted="", reason="") if view.ending_pod else view.pod)
+    return of(replace(pod, deleting=False, disrupted="", reason="") if view.had_ended else pod)
+
+
+def _by_status(view: View) -> Success | None:
+    """The success that the status remembers while the model cannot be registered, whatever became of the pod."""
+    status = view.status
+    if not view.succeeded or status.output is None:  # one of an earlier release does not name it
+        return None
+    said = Termination(
+        REASON_PUBLISHED,
+        "",
+        output=_published(status.output),
+        model=_published(status.model) if status.model else None,
+        metrics=dict(status.metrics or {}),
+        metrics_left_out=status.metrics_left_out or 0,
+        model_problem=status.model_problem or "",
+    )
+    already = not status.output.uri.endswith(storage.output("", view.attempt))
+    return Success(_published(status.output), said, already)
+
+
+def _published(recorded: PublicationStatus) -> Published:
+    return Published(recorded.uri, recorded.digest, recorded.bytes, recorded.files)
 
 
 def _by_last_words(view: View, pod: PodRecord) -> Success | Failure | None:
     """How a pod ends that containers of others keep alive, by its sidecar's last words; None where an attempt may follow it."""
     said, time = view.observed.progress, others_due(pod)
-    held_up = view.ending_pod or (time is not None and view.now >= time and not view.stopping and not disturbed(pod))
+    held_up = view.had_ended or (time is not None and view.now >= time and not view.stopping and not disturbed(pod))
     if ended(pod) or not held_up or trainer_ended(pod) is None or said is None or not said.last_words:
         return None
     sync = ContainerRecord(exit_code=exit_codes.OK, termination_message=str(said.last_words))

@@ -9,6 +9,7 @@ Status = Mapping[str, Any]
 
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 _UNKNOWN = "Unknown"
+_PROBLEM = "it cannot be served; the log of the pod's container fovea-sync says why"
 NEEDED = frozenset(
     {
         "state",
@@ -32,6 +33,7 @@ MEMORY = NEEDED | {
     "checkpoint",
     "output",
     "model",
+    "modelProblem",
     "modelVersion",
     "replicas",
     "selector",
@@ -74,6 +76,8 @@ def _without_words(status: Status) -> dict[str, Any]:
         kept["conditions"] = said
     if status.get("lastFailure"):
         kept["lastFailure"] = _plain(status["lastFailure"])
+    if status.get("modelProblem"):
+        kept["modelProblem"] = _PROBLEM
     if status.get("message"):
         newest = max(said, key=lambda condition: str(condition.get("lastTransitionTime")), default={})
         kept["message"] = _sentence(newest.get("reason", _UNKNOWN))

@@ -116,7 +116,7 @@ def _success(view: View) -> Decision | None:
 
 def _believed(view: View, success: Success) -> bool:
     """A program may answer SIGTERM with 0 long before it is done: then 0 is success only with its own word for it."""
-    if success.already:
+    if success.already or view.succeeded:
         return True
     if view.status.state == JobState.CANCELLING:
         return False
@@ -152,6 +152,9 @@ def _registration_refused(view: View, published: dict[str, Any]) -> Decision:
         attempts=view.attempts(view.attempt),
         next_attempt_time=None,
         start_time=retry.start_time(view),
+        running_seconds=view.seconds_run,
+        # The memory of the success: the pod may be gone, and its sidecar's words with it, when it can be registered.
+        **published,
     )
     return report.decision(view, new)
 
@@ -161,6 +164,7 @@ def _published_fields(view: View, success: Success) -> dict[str, Any]:
     fields = progress.fields(said.progress or view.observed.progress)
     fields["output"] = _publication(success.output)
     fields["model"] = _publication(said.model) if said.model else None
+    fields["model_problem"] = said.model_problem or None
     metrics, left_out = progress.kept(said.metrics, said.metrics_left_out)
     fields |= {"metrics": metrics or None, "metrics_left_out": left_out or None}
     newest = fields.get("checkpoint", view.status.checkpoint)
@@ -196,7 +200,7 @@ def _cancelled(view: View) -> Decision | None:
 
 
 def _suspended(view: View) -> Decision | None:
-    if not view.spec.suspend or (view.ending_pod and view.pod is not None):
+    if not view.spec.suspend or (view.had_ended and view.pod is not None):
         return None  # a program that has ended has nothing to suspend
     failure = retry.failure_of(view) if view.pod is not None else None
     if failure is not None and not view.stopping and not view.suspended:

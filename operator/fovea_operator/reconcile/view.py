@@ -79,14 +79,26 @@ class View:
     @property
     def stopping(self) -> bool:
         """Whether the status says that the pod was told to end because of a suspension."""
-        found = conditions.find(self.status.conditions, JobCondition.RUNNING)
-        return found is not None and found.reason == JobReason.SUSPENDED and not self.suspended
+        return self._runs_with(JobReason.SUSPENDED)
 
     @property
     def ending_pod(self) -> bool:
         """Whether the status says that the program had ended when the operator told its pod to end."""
+        return self._runs_with(JobReason.ENDING_POD)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the status says that the program has succeeded, and only its model cannot be registered yet."""
+        return self._runs_with(JobReason.REGISTRATION_REFUSED)
+
+    @property
+    def had_ended(self) -> bool:
+        """Whether the status says that the program had ended: what becomes of its pod afterwards says nothing of it."""
+        return self.ending_pod or self.succeeded
+
+    def _runs_with(self, reason: JobReason) -> bool:
         found = conditions.find(self.status.conditions, JobCondition.RUNNING)
-        return found is not None and found.reason == JobReason.ENDING_POD and not self.suspended
+        return found is not None and found.reason == reason and not self.suspended
 
     @property
     def resumed(self) -> bool:
@@ -123,6 +135,8 @@ class View:
     def seconds_run(self) -> int:
         """Seconds that programs ran, all attempts together, the current one until now or its end."""
         before = self.status.running_seconds or 0
+        if self.succeeded and self.status.output is not None:
+            return before  # counted when that was written: the pod may be gone by now
         return before + times.seconds_between(self.program_started, self.program_ended or self.now)
 
     @property

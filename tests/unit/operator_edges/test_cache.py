@@ -396,3 +396,17 @@ def test_the_numbers_that_statuses_name_are_seen_when_a_version_may_be_registere
     assert seen() == 0, "it is not looked for at every look"
     world.seen(pod(version=9, phase="Succeeded"))
     assert seen() == highest
+
+
+@pytest.mark.parametrize(("state", "highest"), [("RUNNING", 3), ("SUCCEEDED", 0)])
+def test_they_are_seen_too_when_the_status_alone_says_that_all_is_published(
+    world: World, state: str, highest: int
+) -> None:
+    output = {"uri": "s3://fovea/vision/jobs/digits/u/output/0", "digest": "sha256:0"}
+    world.seen(
+        job(model={"name": "pets"}, status={"state": state, "output": output}),
+        job("monday", status={"state": "SUCCEEDED", "modelVersion": "pets-v3"}, model={"name": "pets"}),
+    )
+    found = observe.job(world.cache, world.intake._routes, Reports(5, lambda *_: None), DIGITS, "")
+    assert found is not None
+    assert found.highest_taken == highest
