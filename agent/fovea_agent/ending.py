@@ -4,6 +4,7 @@ The period begins when the pod begins to end. A native sidecar hears SIGTERM onl
 preStop hook runs at once and leaves `/proc/uptime` in a file (a clock that nobody sets).
 """
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 GRACE = 600.0
@@ -21,6 +22,14 @@ def seconds_since(began: Path, uptime: Path = UPTIME) -> float:
         return max(0.0, _seconds(uptime) - _seconds(began))
     except (OSError, ValueError, IndexError):
         return 0.0
+
+
+def began_at(began: Path, now: datetime, uptime: Path = UPTIME) -> datetime | None:
+    """When the hook wrote `began`, by the clock that says `now`; None when it did not."""
+    try:
+        return now - timedelta(seconds=max(0.0, _seconds(uptime) - _seconds(began)))
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def grace_left(period: float, spent: float) -> float:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from fovea_api.contract.report import Published, Termination
 from fovea_agent import log
 from fovea_agent.ahead import Ahead
 from fovea_agent.checkpoint_publishing import Checkpoints
-from fovea_agent.ending import GRACE, grace_left, seconds_since
+from fovea_agent.ending import GRACE, began_at, grace_left, seconds_since
 from fovea_agent.errors import (
     AgentError,
     Conflict,
@@ -258,10 +259,15 @@ class Sync:
             metrics_left_out=metrics_left_out,
             model_problem=self._model_problem() if model else "",
             progress=self.reporter.current(),
+            end_began=self._end_began(),
         )
         self.tell(termination)
         self._afterwards(finished)
         return replace(termination, checkpoint_step=self.checkpoints.newest, progress=self.reporter.current())
+
+    def _end_began(self) -> str:
+        began = began_at(self.work.end_began, datetime.now(UTC))
+        return f"{began:%Y-%m-%dT%H:%M:%SZ}" if began else ""
 
     def _afterwards(self, finished: bool) -> None:
         """What a finished program's result does not need. Never worth failing for."""

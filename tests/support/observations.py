@@ -197,6 +197,7 @@ def published(at_seconds: float = 72, *, model: Published | None = MODEL, **fiel
         model_problem=fields.pop("model_problem", ""),
         complete=fields.pop("complete", False),
         progress=fields.pop("progress", None),
+        end_began=fields.pop("end_began", ""),
     )
     return ContainerRecord(
         exit_code=0, terminated_reason="Completed", termination_message=said.to_json(), finished=at(at_seconds)

@@ -134,6 +134,11 @@ class Termination:
     """`sync`: the last progress. A report that is posted while the operator restarts is lost, this is not."""
     complete: bool = False
     """`sync`, `fetch`: the program left its `_SUCCESS`, so it was done, even if it had been told to end."""
+    end_began: str = ""
+    """`sync`: when the pod began to end, RFC 3339 by its node's clock; empty where it had not, or where that is not known.
+
+    A node that shuts down, or that evicts softly, ends containers without a word in the pod until all have ended.
+    """
 
     def to_json(self) -> str:
         """Serialise within the limit: progress goes, then metrics that don't fit, then texts are cut, digests never.
@@ -177,6 +182,7 @@ class Termination:
                 metrics_left_out=count if isinstance(count := document.get("metrics_left_out", 0), int) else 0,
                 model_problem=str(document.get("model_problem", "")),
                 complete=document.get("complete") is True,
+                end_began=str(document.get("end_began", "")),
             )
         except (TypeError, ValueError, AttributeError, OverflowError):
             return None

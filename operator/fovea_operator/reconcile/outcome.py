@@ -5,7 +5,7 @@ Success is believed only with the digest of the published output.
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fovea_api.contract import environment, exit_codes, names, storage
 from fovea_api.contract.exit_codes import Outcome
@@ -14,7 +14,7 @@ from fovea_api.v1alpha1 import TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
-from fovea_operator.reconcile import last_words, stage, start_problems
+from fovea_operator.reconcile import last_words, stage, start_problems, times
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.view import View, ended, others_due, trainer_ended
 
@@ -27,6 +27,10 @@ _SPOILT = ("StartError", "ContainerCannotRun")
 
 _FROM_OUTSIDE = ("Evicted", "Preempting", "NodeLost", "Shutdown", "Terminated")
 """status.reason of a pod that its node ended."""
+
+_BY_ITS_NODE = "its node told it to end"
+_HOOK = timedelta(seconds=5)
+"""Within that after SIGTERM the sidecar's preStop hook has run. The operator deletes a pod later than that after its program's end."""
 
 _AGENT_REASONS = {
     exit_codes.DATA_CORRUPT: JobReason.DATA_CORRUPT,
@@ -82,8 +86,11 @@ def of_attempt(view: View) -> Success | Failure | None:
 def _by_pod(view: View, pod: PodRecord) -> Success | Failure | None:
     if found := _by_last_words(view, pod):
         return found
+    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    if not view.had_ended or told_before(pod, Termination.from_json(sync.termination_message)):
+        return of(pod)
     # A deletion that came after the program's end says nothing of the program.
-    return of(replace(pod, deleting=False, disrupted="", reason="") if view.had_ended else pod)
+    return of(replace(pod, deleting=False, disrupted="", reason=""))
 
 
 def _by_status(view: View) -> Success | None:
@@ -116,7 +123,8 @@ def _by_last_words(view: View, pod: PodRecord) -> Success | Failure | None:
         return None
     sync = ContainerRecord(exit_code=exit_codes.OK, termination_message=str(said.last_words))
     containers = {**pod.containers, names.SYNC_CONTAINER: sync}
-    found = of(replace(pod, phase="Failed", deleting=False, disrupted="", reason="", containers=containers))
+    why = _BY_ITS_NODE if told_before(pod, Termination.from_json(str(said.last_words))) else ""
+    found = of(replace(pod, phase="Failed", deleting=False, disrupted=why, reason="", containers=containers))
     return None if isinstance(found, Failure) and found.retryable else found
 
 
@@ -141,9 +149,10 @@ def lost(pod: PodRecord | None) -> Failure:
     )
 
 
-def interrupted(pod: PodRecord) -> Failure:
+def interrupted(pod: PodRecord, said: Termination) -> Failure:
     """Its program was told to end and ended with 0, without a word that it was done."""
-    why = f"{_disturbance(pod)}; its" if disturbed(pod) else f"pod {pod.name} was deleted; its"
+    told = f"its node told pod {pod.name} to end" if told_before(pod, said) else f"pod {pod.name} was deleted"
+    why = f"{_disturbance(pod) if disturbed(pod) else told}; its"
     return Failure(
         JobReason.DISRUPTED,
         f"{why} program ended with 0, but without {environment.SUCCESS_MARKER} in its output it may not have been done",
@@ -271,6 +280,18 @@ def _foreign_end(pod: PodRecord) -> str:
 def disturbed(pod: PodRecord) -> bool:
     """Whether the pod was ended from outside: then its exit codes say nothing about the program."""
     return pod.deleting or bool(pod.disrupted) or pod.reason in _FROM_OUTSIDE
+
+
+def told_before(pod: PodRecord, said: Termination | None) -> bool:
+    """Whether the pod was told to end before its program had ended, by its sidecar's word.
+
+    A node that shuts down or evicts softly says so only when all containers have ended. Both times are the node's. Of a pod
+    that has ended by itself the time says nothing: its sidecar is ended as well.
+    """
+    began, finished = times.parse(said.end_began) if said else None, trainer_ended(pod)
+    if began is None or finished is None or (ended(pod) and not disturbed(pod)):
+        return False
+    return began < finished + _HOOK
 
 
 def _disturbance(pod: PodRecord) -> str:

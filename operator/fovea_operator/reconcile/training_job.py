@@ -120,8 +120,14 @@ def _believed(view: View, success: Success) -> bool:
         return True
     if view.status.state == JobState.CANCELLING:
         return False
-    told_to_end = view.stopping or (view.pod is not None and outcome.disturbed(view.pod) and not view.ending_pod)
-    return success.termination.complete or not told_to_end
+    return success.termination.complete or not _told_to_end(view, success)
+
+
+def _told_to_end(view: View, success: Success) -> bool:
+    if view.pod is None or view.stopping:
+        return view.stopping
+    told_before = outcome.told_before(view.pod, success.termination)
+    return told_before or (outcome.disturbed(view.pod) and not view.ending_pod)
 
 
 def _succeed(
@@ -218,8 +224,9 @@ def _failed_attempt(view: View) -> Decision | None:
     failure = retry.failure_of(view)
     if failure is None:
         # A success that was not believed, since the program had been told to end.
-        unfinished = view.pod is not None and isinstance(outcome.of_attempt(view), Success)
-        failure = outcome.interrupted(view.pod) if view.pod is not None and unfinished else None
+        found = outcome.of_attempt(view)
+        if view.pod is not None and isinstance(found, Success):
+            failure = outcome.interrupted(view.pod, found.termination)
     return None if failure is None else retry.decide(view, failure)
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -238,3 +239,22 @@ def test_one_request_that_takes_long_is_stopped_in_the_middle_when_something_els
     with pytest.raises(Postponed):
         send_ahead(Sending(Slow(), pause=pause), Folder(tmp_path, "logs"), Publication("vision/logs", "files", 1))
     assert said == ["0"]
+
+
+def test_the_last_words_say_when_the_pod_began_to_end(pod: Pod) -> None:
+    (pod.work.directory(environment.OUTPUT_DIR) / environment.SUCCESS_MARKER).unlink()
+    sidecar = Sidecar(pod)
+    before = datetime.now(UTC) - timedelta(seconds=2)
+    pod.work.end_began.write_text(Path("/proc/uptime").read_text())
+    pod.sync.told(60)
+    sidecar.waits()
+    said = sidecar.words[-1]
+    assert not said.complete
+    assert before <= datetime.fromisoformat(said.end_began) <= datetime.now(UTC)
+
+
+def test_they_say_nothing_of_a_pod_that_has_not_begun_to_end(pod: Pod) -> None:
+    sidecar = Sidecar(pod)
+    pod.sync.told(60)
+    sidecar.waits()
+    assert sidecar.words[-1].end_began == ""

@@ -1,9 +1,10 @@
 """How much time to publish is left of a pod's grace period."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fovea_agent.ending import grace_left, seconds_since
+from fovea_agent.ending import began_at, grace_left, seconds_since
 
 
 def test_the_period_begins_when_the_pod_begins_to_end_and_not_with_the_signal(tmp_path: Path) -> None:
@@ -34,3 +35,14 @@ def test_a_hook_that_left_nothing_usable_costs_no_time(tmp_path: Path, left_behi
 )
 def test_some_seconds_are_kept_for_the_last_words(period: float, spent: float, left: float) -> None:
     assert grace_left(period, spent) == left
+
+
+def test_the_time_at_which_it_began_is_told_by_the_clock_of_the_node(tmp_path: Path) -> None:
+    began, uptime = tmp_path / "began", tmp_path / "uptime"
+    now = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    uptime.write_text("1550.75 9000.00\n")
+    assert began_at(began, now, uptime) is None
+    began.write_text("soon\n")
+    assert began_at(began, now, uptime) is None
+    began.write_text("1490.75 3000.00\n")
+    assert began_at(began, now, uptime) == datetime(2026, 1, 1, 9, 59, tzinfo=UTC)

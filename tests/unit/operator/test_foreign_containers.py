@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from fovea_api.contract.report import ProgressAnswer, ProgressReport, Termination
-from fovea_operator.reconcile import foreign, training_job
+from fovea_operator.reconcile import foreign, times, training_job
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from support.decision_table import RUNNING, decide, summary
 from support.observations import SETTINGS, after, at, ended, job, observed, pod, published, running
@@ -237,3 +237,68 @@ def test_two_containers_of_others_are_both_named() -> None:
 def test_with_its_marker_a_program_has_succeeded_whoever_told_the_pod_to_end() -> None:
     found = life((60, with_mesh(running())), (95, gone(sync=published(complete=True))))
     assert found[-1]["state"] == "SUCCEEDED"
+
+
+def interrupted(began: float, *, complete: bool = False) -> ProgressReport:
+    """The last words of a sidecar whose own end began so many seconds after the job's creation."""
+    said = published(complete=complete, end_began=times.text(at(began)))
+    return ProgressReport(publishing=True, last_words=said.termination_message)
+
+
+@pytest.mark.parametrize("began", [65, 70, 72])
+def test_a_program_that_the_node_told_to_end_has_not_succeeded_by_last_words(began: float) -> None:
+    """A node that shuts down ends the containers of a pod without a deletion, and says so when all have ended."""
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 80))
+    for seen in (job(RUNNING), of):
+        decision = decide(observed(seen, lives_on(), progress=interrupted(began)), 90)
+        found = summary(decision)
+        assert (found["state"], found["retries"]) == ("QUEUED", 1)
+        assert decision.status is not None
+        assert "its node told pod digits-chief-0-0 to end; its program ended with 0, but without _SUCCESS" in decision.status["message"]
+
+
+def test_nor_has_it_when_the_pod_has_ended_and_says_so() -> None:
+    of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 80))
+    words = interrupted(70).last_words
+    done = gone(sync=ContainerRecord(exit_code=0, termination_message=words, finished=at(95)))
+    shut_down = replace(done, deleting=False, deletion_deadline=None, disrupted="the node shuts down", reason="Terminated")
+    assert summary(decide(observed(of, shut_down), 100))["state"] == "QUEUED"
+
+
+def test_with_its_marker_a_program_that_the_node_told_to_end_has_succeeded() -> None:
+    assert life((80, lives_on()), (90, lives_on(), interrupted(70, complete=True)))[-1]["state"] == "SUCCEEDED"
+
+
+def test_a_pod_that_began_to_end_by_the_operators_own_deletion_costs_no_success() -> None:
+    found = life((140, lives_on()), (200, lives_on(deleting=True, deletion_deadline=at(740)), interrupted(140)))
+    assert found[-1]["state"] == "SUCCEEDED"
+
+
+def test_a_sidecar_that_the_kubelet_ended_after_its_program_costs_no_success() -> None:
+    """Its preStop hook runs then, too: the pod was not ended from outside."""
+    words = interrupted(71).last_words
+    done = with_mesh(
+        ended(sync=ContainerRecord(exit_code=0, termination_message=words)), ContainerRecord(exit_code=0)
+    )
+    assert life((80, done))[0]["state"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("said", ["", "soon", "9999-99-99T00:00:00Z"])
+def test_a_time_that_is_none_says_nothing(said: str) -> None:
+    words = published(end_began=said).termination_message
+    report = ProgressReport(publishing=True, last_words=words)
+    assert life((90, lives_on(), report))[0]["state"] == "SUCCEEDED"
+
+
+def test_the_exit_code_of_a_program_that_the_node_told_to_end_says_nothing_of_it() -> None:
+    told, done = life(
+        (90, lives_on(1), interrupted(70)),
+        (95, replace(lives_on(1), phase="Failed", disrupted="the node shuts down", containers=shut_down_containers())),
+    )
+    assert told["state"] == "RUNNING"
+    assert (done["state"], done["retries"]) == ("QUEUED", 1)
+
+
+def shut_down_containers() -> dict[str, ContainerRecord]:
+    sync = ContainerRecord(exit_code=0, termination_message=interrupted(70).last_words, finished=at(94))
+    return {**gone(1, sync=sync).containers}
