@@ -10,6 +10,8 @@ from .text import storable
 
 MAX_TERMINATION_BYTES = 4096
 """Kubernetes cuts a termination message here."""
+MAX_REPORT_BYTES = 60 * 1024
+"""A longer progress report is refused by the operator; all it says is said without so many metrics."""
 _CUT = json.dumps(" …")[1:-1]
 
 PROGRESS_PATH = "/v1/progress"
@@ -79,8 +81,14 @@ class ProgressReport:
         return given if self.metrics_left_out else {k: v for k, v in given.items() if k != "metrics_left_out"}
 
     def to_json(self) -> str:
-        """Serialise for the POST body: ASCII, the metrics in their order."""
-        return json.dumps(self.document())
+        """Serialise for the POST body within the limit: metrics that don't fit go, then what is left out is cut.
+
+        ASCII, the metrics in their order.
+        """
+        document = _with_metrics_that_fit(self.document(), self.metrics, self.metrics_left_out, MAX_REPORT_BYTES)
+        if (excess := _length(document) - MAX_REPORT_BYTES) > 0 and self.left_out:
+            document["left_out"] = _shortened(self.left_out, excess)
+        return json.dumps(document)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -152,10 +160,7 @@ class Termination:
             document["progress"] = self.progress.document()
         if _length(document) > MAX_TERMINATION_BYTES:
             document.pop("progress", None)
-        if _length(document) > MAX_TERMINATION_BYTES:
-            document |= {"metrics": {}, "metrics_left_out": self.metrics_left_out + len(self.metrics)}
-            kept = _fitting(self.metrics, MAX_TERMINATION_BYTES - _length(document))
-            document |= {"metrics": kept, "metrics_left_out": self.metrics_left_out + len(self.metrics) - len(kept)}
+        document = _with_metrics_that_fit(document, self.metrics, self.metrics_left_out, MAX_TERMINATION_BYTES)
         for name in ("message", "model_problem"):
             if (excess := _length(document) - MAX_TERMINATION_BYTES) > 0 and name in document:
                 document[name] = _shortened(str(document[name]), excess)
@@ -208,6 +213,17 @@ def _shortened(text: str, excess: int) -> str:
             break
         kept += 1
     return f"{text[:kept]} …"
+
+
+def _with_metrics_that_fit(
+    document: dict[str, Any], metrics: dict[str, float], left_out: int, most: int
+) -> dict[str, Any]:
+    """The document with as many of its metrics as so many bytes hold, and the number of the others."""
+    if _length(document) <= most:
+        return document
+    least = document | {"metrics": {}, "metrics_left_out": left_out + len(metrics)}
+    kept = _fitting(metrics, most - _length(least))
+    return document | {"metrics": kept, "metrics_left_out": left_out + len(metrics) - len(kept)}
 
 
 def _fitting(metrics: dict[str, float], room: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ from fovea_operator.errors import ApiError
 log = logging.getLogger(__name__)
 
 MAX_BODY = 64 * 1024
+"""More than `MAX_REPORT_BYTES`: agents keep within that."""
 _VERDICT_SECONDS = 300.0
 _REFUSAL_SECONDS = 10.0
 _MAX_VERDICTS = 20_000
