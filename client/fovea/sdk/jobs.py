@@ -15,6 +15,7 @@ from . import last_words, object_names, pods, submission
 from .cluster import Cluster
 from .errors import ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
 from .logs import LogLine, LogStream
+from .object_names import LATEST
 from .parallel import PARALLEL, Progress
 from .patience import Patience
 from .pods import Pod
@@ -365,8 +366,13 @@ class Jobs:
 
 
 def _parts(address: str) -> tuple[str, str]:
-    """Name and uid of NAME or NAME@UID; the uid is empty where none is named."""
+    """Name and uid of NAME or NAME@UID; the uid is empty where none is named. InvalidError for NAME@latest."""
     name, at, uid = address.partition("@")
+    if uid == LATEST:
+        raise InvalidError(
+            f"{address} is what the newest job of that name left, which downloads, inputs and --checkpoint-from take: "
+            f"name the job {name}, or {name}@UID"
+        )
     return name, object_names.existing("job's uid", uid) if at else ""
 
 

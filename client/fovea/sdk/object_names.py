@@ -6,6 +6,8 @@ from fovea_api.contract import names
 
 from .errors import InvalidError
 
+LATEST = "latest"
+"""NAME@latest: the newest job of that name that left something; NAME@UID is that very one."""
 _EXISTING = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _NEW = re.compile(names.NAME_PATTERN)
 

@@ -20,6 +20,8 @@ from .errors import InvalidError, PredictionError, UnreachableError
 from .images import Image, Prediction, from_outputs, load
 
 _WITH_PORT = re.compile(r":[0-9]+$")
+_SOCKETS = ("unix:", "unix-abstract:")
+"""Schemes of sockets on this machine: they have no port, and no DNS knows them."""
 
 CONNECTION_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.service_config", files("fovea.sdk").joinpath("service_config.json").read_text(encoding="utf-8")),
@@ -40,7 +42,7 @@ IN_FLIGHT = 8
 class Predictor:
     """A channel to one model's server; use it as a context manager and for many calls.
 
-    `endpoint` is host:port, or grpcs://host:port for TLS with the system's roots; without it the server is found
+    `endpoint` is host:port, grpcs://host:port for TLS with the system's roots, or unix:PATH; without it the server is found
     through the model's ModelDeployment in the cluster's namespace, and a first version that is coming up is waited for
     (`rollout_timeout` seconds at most, told to `notice`). Thread-safe.
     """
@@ -60,7 +62,7 @@ class Predictor:
         self._namespace_flag = ""
         """Of the commands that messages name. With an endpoint no cluster need be known."""
         if endpoint:
-            if not _WITH_PORT.search(endpoint):
+            if not endpoint.startswith(_SOCKETS) and not _WITH_PORT.search(endpoint):
                 # The gRPC library would take 443 and wait for it.
                 raise InvalidError(f"--endpoint {endpoint} names no port: write HOST:PORT")
             self._endpoint = endpoints.Endpoint(endpoint, "--endpoint")
@@ -210,6 +212,8 @@ def predict(
 
 
 def _channel(address: str) -> grpc.Channel:
+    if address.startswith(_SOCKETS):
+        return grpc.insecure_channel(address, options=CONNECTION_OPTIONS)
     if address.startswith("grpcs://"):
         return grpc.secure_channel(
             f"dns:///{address.removeprefix('grpcs://')}", grpc.ssl_channel_credentials(), options=CONNECTION_OPTIONS

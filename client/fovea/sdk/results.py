@@ -15,6 +15,7 @@ from .cluster import Cluster
 from .download import Downloaded, Wanted, of_manifest
 from .errors import InvalidError, NotFoundError, StoreError
 from .log_files import save_logs
+from .object_names import LATEST
 from .store import Store
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ OUTPUT, MODEL, LOGS, CHECKPOINTS = WHATS = ("output", "model", "logs", "checkpoi
 """What of a job can be downloaded."""
 _FOLDERS = {OUTPUT: "output", MODEL: "model", LOGS: "tensorboard", CHECKPOINTS: "checkpoints"}
 """Folders of a job's prefix that hold one publication per number: an attempt, or a step of a checkpoint."""
-LATEST = "latest"
-"""NAME@latest: the newest job of that name that left something; NAME@UID is that very one."""
 _START = datetime.min.replace(tzinfo=UTC)
 
 

@@ -169,3 +169,12 @@ def test_events_that_may_not_be_read_leave_the_answer_that_the_job_is_not_there(
     world.get = get  # type: ignore[method-assign]
     with pytest.raises(NotFoundError, match=r"^job digits does not exist$"):
         world.client().get("digits")
+
+
+@pytest.mark.parametrize("verb", ["describe", "wait", "cancel", "suspend", "resume", "delete", "stream-logs"])
+def test_latest_is_said_to_be_of_what_a_job_left_and_is_taken_for_no_uid(typed: Any, verb: str) -> None:
+    world = World(digits=job("mine", "RUNNING"))
+    ran = typed(world, verb, "digits@latest", *(["--yes"] if verb == "delete" else []))
+    assert (ran.code, world.sent) == (1, [])
+    assert "digits@latest is what the newest job of that name left" in ran.err
+    assert "name the job digits, or digits@UID" in ran.err

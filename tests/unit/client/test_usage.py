@@ -1,5 +1,9 @@
 """What the command line refuses before it asks a cluster, and the codes it ends with."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
 import pytest
 from click.testing import CliRunner
 from fovea.cli import exit_codes
@@ -7,7 +11,7 @@ from fovea.cli.jobs import CONTAINERS
 from fovea.cli.main import cli
 from fovea.cli.options import seconds
 from fovea.cli.reference import page
-from fovea.sdk import pods
+from fovea.sdk import PredictionError, Predictor, pods
 from fovea_api.v1alpha1 import JobState
 from support.command_line import fovea
 
@@ -138,3 +142,17 @@ def test_standard_input_is_called_by_its_name() -> None:
 def test_an_endpoint_without_a_port_is_refused_instead_of_waited_for(address: str) -> None:
     ran = fovea("predict", "--model", "m", "--endpoint", address, __file__)
     assert (ran.code, ran.err) == (1, f"ERROR: --endpoint {address} names no port: write HOST:PORT\n")
+
+
+@pytest.mark.parametrize("scheme", ["unix:", "unix://", "unix-abstract:"])
+def test_a_server_on_a_socket_of_this_machine_is_reached(tmp_path: Path, scheme: str) -> None:
+    name = str(tmp_path / "server.sock")
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_insecure_port(scheme + name)
+    server.start()
+    try:
+        with Predictor("m", endpoint=scheme + name, timeout=20) as predictor, pytest.raises(PredictionError) as caught:
+            predictor.status()
+    finally:
+        server.stop(None)
+    assert caught.value.code == "UNIMPLEMENTED", "it answered"
