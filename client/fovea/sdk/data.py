@@ -13,7 +13,7 @@ from . import download as downloading
 from . import upload as uploading
 from .cluster import Cluster
 from .download import Downloaded, of_listing
-from .errors import ForbiddenError, InvalidError, NotFoundError, NotInstalledError, UnreachableError
+from .errors import InvalidError, NotFoundError
 from .parallel import PARALLEL, Progress
 from .store import StoredObject, open_store
 
@@ -123,7 +123,7 @@ class Data:
     def delete(self, name: str, *, force: bool = False, notice: Callable[[str], None] = lambda _: None) -> DataSet:
         """Delete a data set; what it was. InvalidError where a job that has not ended or a version uses it.
 
-        Raises what kept it from knowing that, unless `force`: then `notice` says it. `notice` also says where the
+        Raises what kept it from knowing of more users, unless `force`: then `notice` says it. `notice` also says where the
         user may look for them in this namespace only.
         """
         prefix = self._prefix(name)
@@ -137,19 +137,19 @@ class Data:
         return found
 
     def _check_unused(self, name: str, uri: str, notice: Callable[[str], None], *, force: bool) -> None:
-        try:
-            users = dataset_users.of(self._cluster, uri)
-        except (ForbiddenError, UnreachableError, NotInstalledError, InvalidError) as error:
-            unknown = f"whether a job or a version uses data set {name} is not known ({error})"
-            if not force:
-                raise type(error)(f"{unknown}: nothing was deleted; --force deletes it all the same") from error
-            notice(f"WARNING: {unknown}.")
-            return
+        users = dataset_users.of(self._cluster, uri)
         if users.named:
             raise InvalidError(
                 f"data set {name} is used by {users}: wait for a job, cancel or delete it "
                 "(`fovea jobs cancel NAME -n NAMESPACE`); delete a version with `kubectl delete modelversion NAME -n NAMESPACE`"
             )
+        if users.unknown:
+            unknown = f"whether a job or a version uses data set {name} is not known ({users.doubts})"
+            if not force:
+                first = users.unknown[0]
+                raise type(first)(f"{unknown}: nothing was deleted; --force deletes it all the same") from first
+            notice(f"WARNING: {unknown}.")
+            return
         if not users.everywhere:
             notice(
                 f"Only in namespace {self._cluster.namespace} was looked for jobs and versions that use data set {name}: "

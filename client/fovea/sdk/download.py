@@ -123,17 +123,25 @@ def download(
         if missing:
             _fetch_all(store, missing, staging, tally, parallel)
             if not force:
-                _refuse(folder, [item for item in missing if item in unknown and _differs(folder, staging, item)])
+                others = [item for item in missing if item in unknown and _differs(folder, staging, item)]
+                _refuse(folder, others, kept=staging)
             _into_place(missing, staging)
     names = tuple(item.name for item in wanted)
     return Downloaded(folder, names, len(missing), len(wanted) - len(missing), sum(item.size for item in missing))
 
 
-def _refuse(folder: Path, others: list[Wanted]) -> None:
+def _refuse(folder: Path, others: list[Wanted], kept: Path | None = None) -> None:
+    """`kept`: where all is that was fetched."""
     if others:
+        where = shown(str(kept)) if kept else ""
+        fetched = (
+            f", which fetches nothing again. What was fetched is in {where}: remove that if you need it no more"
+            if kept
+            else ""
+        )
         raise AlreadyExistsError(
             f"{shown(str(folder))} holds other content in {len(others)} of these files: "
-            f"{_listed([item.name for item in others])}. Choose another folder, or replace them with --force"
+            f"{_listed([item.name for item in others])}. Choose another folder, or replace them with --force{fetched}"
         )
 
 

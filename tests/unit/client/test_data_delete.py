@@ -44,6 +44,8 @@ class World:
         if where in self.fails:
             raise self.fails[where]
         kind = path.removeprefix(HERE if where == "here" else EVERYWHERE)
+        if kind in self.fails:
+            raise self.fails[kind]
         found = [
             each for each in self.objects[kind] if where == "everywhere" or each["metadata"]["namespace"] == "vision"
         ]
@@ -123,3 +125,45 @@ def test_ended_jobs_and_those_of_other_data_sets_are_no_users(typed: Any) -> Non
     world = World(jobs=others)
     assert typed(world).ok().err == ""
     assert not world.left
+
+
+def unreadable(name: str) -> dict[str, Any]:
+    document = version(name, "ads")
+    return document | {"spec": document["spec"] | {"version": "of a later release"}}
+
+
+def test_an_object_that_cannot_be_read_keeps_the_data_set_and_is_passed_over_by_force_alone(typed: Any) -> None:
+    world = World(versions=(unreadable("m-v9"),))
+    ran = typed(world)
+    assert ran.code == 1
+    assert "whether a job or a version uses data set pets is not known" in ran.err
+    assert "m-v9" in ran.err
+    assert world.left
+    ran = typed(world, "--force").ok()
+    assert "m-v9" in ran.err
+    assert not world.left
+
+
+@pytest.mark.parametrize("words", [(), ("--force",)])
+def test_a_user_that_is_known_counts_whatever_else_cannot_be_read(typed: Any, words: tuple[str, ...]) -> None:
+    for versions in ((unreadable("m-v9"), version("m-v1", "ads")), (version("m-v1", "ads"), unreadable("m-v9"))):
+        world = World(versions=versions)
+        ran = typed(world, *words)
+        assert ran.code == 1
+        assert "data set pets is used by version m-v1 in namespace ads: " in ran.err
+        assert world.left
+
+
+def test_a_user_that_is_known_counts_though_the_other_kind_cannot_be_listed(typed: Any) -> None:
+    world = World(jobs=(job("mine", "vision"),), modelversions=UnreachableError("no answer"))
+    ran = typed(world, "--force")
+    assert ran.code == 1
+    assert "data set pets is used by job mine: " in ran.err
+    assert world.left
+
+
+def test_of_many_that_cannot_be_read_the_first_are_named(typed: Any) -> None:
+    ran = typed(World(versions=tuple(unreadable(f"m-v{i}") for i in range(9))))
+    assert "m-v4" in ran.err
+    assert "m-v5" not in ran.err
+    assert "and 4 more" in ran.err

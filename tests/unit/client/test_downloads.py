@@ -235,3 +235,23 @@ def test_whether_a_store_encrypts_is_read_from_its_head_whatever_the_case() -> N
         assert (real.encrypts("a/secret"), real.encrypts("a/plain")) == (True, False)
         server.shutdown()
         thread.join()
+
+
+def test_what_a_refused_download_has_fetched_is_named(store: Store, tmp_path: Path) -> None:
+    store.download(tmp_path / "out")
+    (tmp_path / "out" / "secret").write_bytes(b"ENCRYPTED")
+    with pytest.raises(AlreadyExistsError) as caught:
+        store.download(tmp_path / "out")
+    [staging] = (tmp_path / "out").glob(".fovea-download-*")
+    assert (
+        f"or replace them with --force, which fetches nothing again. What was fetched is in {staging}: remove that if you need it no more"
+        in str(caught.value)
+    )
+
+
+def test_what_is_refused_before_anything_is_fetched_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    store.download(tmp_path / "out")
+    (tmp_path / "out" / "plain").write_bytes(b"PLAIN")
+    with pytest.raises(AlreadyExistsError, match=r"or replace them with --force$"):
+        store.download(tmp_path / "out")
+    assert not list((tmp_path / "out").glob(".fovea-download-*"))

@@ -254,14 +254,19 @@ def test_a_program_that_the_node_told_to_end_has_not_succeeded_by_last_words(beg
         found = summary(decision)
         assert (found["state"], found["retries"]) == ("QUEUED", 1)
         assert decision.status is not None
-        assert "its node told pod digits-chief-0-0 to end; its program ended with 0, but without _SUCCESS" in decision.status["message"]
+        assert (
+            "its node told pod digits-chief-0-0 to end; its program ended with 0, but without _SUCCESS"
+            in decision.status["message"]
+        )
 
 
 def test_nor_has_it_when_the_pod_has_ended_and_says_so() -> None:
     of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 80))
     words = interrupted(70).last_words
     done = gone(sync=ContainerRecord(exit_code=0, termination_message=words, finished=at(95)))
-    shut_down = replace(done, deleting=False, deletion_deadline=None, disrupted="the node shuts down", reason="Terminated")
+    shut_down = replace(
+        done, deleting=False, deletion_deadline=None, disrupted="the node shuts down", reason="Terminated"
+    )
     assert summary(decide(observed(of, shut_down), 100))["state"] == "QUEUED"
 
 
@@ -277,9 +282,7 @@ def test_a_pod_that_began_to_end_by_the_operators_own_deletion_costs_no_success(
 def test_a_sidecar_that_the_kubelet_ended_after_its_program_costs_no_success() -> None:
     """Its preStop hook runs then, too: the pod was not ended from outside."""
     words = interrupted(71).last_words
-    done = with_mesh(
-        ended(sync=ContainerRecord(exit_code=0, termination_message=words)), ContainerRecord(exit_code=0)
-    )
+    done = with_mesh(ended(sync=ContainerRecord(exit_code=0, termination_message=words)), ContainerRecord(exit_code=0))
     assert life((80, done))[0]["state"] == "SUCCEEDED"
 
 
