@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import TrainingJob
+from fovea_operator.reconcile import reduced
 from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
 from support.decision_table import RUNNING, decide, summary
 from support.observations import MODEL, OUTPUT, after, already_complete, at, ended, job, observed, published, version
@@ -111,3 +112,12 @@ def test_its_own_version_that_is_there_is_taken() -> None:
     own = version(3, job_uid="job-uid")
     decision = decide(observed(refused(ended()), versions=[own]), 130)
     assert (decision.children, (decision.status or {})["modelVersion"]) == ((), "digits-v3")
+
+
+def test_a_status_without_the_words_of_others_still_says_that_the_model_cannot_be_served() -> None:
+    done = ended(sync=published(model_problem="it holds nothing but weird.bin"))
+    status = refused(done, of=job(RUNNING, model={"name": "digits", "deploy": False})).status.dump()
+    plain, memory, least = reduced.statuses(status)
+    for each in (plain, memory):
+        assert each["modelProblem"] == "it is no SavedModel (the API server refused the words that say more)"
+    assert "modelProblem" not in least
