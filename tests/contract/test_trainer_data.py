@@ -43,7 +43,7 @@ def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd, monke
     (data / "class-1" / "notes.txt").write_text("no picture")
     assert training.train(tmp_path, data, *QUICK) == exit_codes.OK
     said = capfd.readouterr().err
-    assert "picture class-0/000.png (" in said
+    assert "picture class-0/000.png (Invalid PNG data" in said, "what is wrong with the picture"
     assert "picture class-1/000.png (the file is empty) cannot be read; it is left out" in said
     assert "picture class-2/000.png (Permission denied) cannot be read" in said
     assert "ignored 1 files or folders that hold no labelled pictures (1 .txt): class-1/notes.txt" in said

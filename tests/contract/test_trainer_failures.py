@@ -218,3 +218,12 @@ def test_fewer_gpus_than_the_machine_type_has_are_used_and_named(monkeypatch, ca
     assert "finds 1 of the 2 GPUs" in capfd.readouterr().err
     assert devices.gpus(0) == 1
     assert capfd.readouterr().err == ""
+
+
+def test_the_words_of_an_error_are_found_behind_the_heading_and_the_trace_of_its_graph():
+    message = (
+        "Graph execution error:\n\nDetected at node decode_image/DecodeImage defined at (most recent call last):\n"
+        '  File "/train.py", line 10, in <module>\n\n  File "/train.py", line 7, in decode\n\n'
+        "Unknown image file format.\n\t [[{{node decode_image/DecodeImage}}]] [Op:__inference_decode_6]"
+    )
+    assert reason(tf.errors.InvalidArgumentError(None, None, message)) == "Unknown image file format."

@@ -30,6 +30,7 @@ from fovea_trainers.errors import CheckpointDamaged, CheckpointError
 from fovea_trainers.runtime import failures
 from fovea_trainers.runtime.metrics import require_finite
 from fovea_trainers.runtime.position import Position
+from fovea_trainers.runtime.reasons import reason
 
 STATE = "state.json"
 VARIABLES = "variables"
@@ -184,12 +185,12 @@ class Checkpoints:
             status = checkpoint.read(str(path / VARIABLES))
             status.assert_existing_objects_matched()
         except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0]
+            why = reason(error) if isinstance(error, tf.errors.OpError) else str(error).splitlines()[0]
             if failures.is_damage(error):
-                raise _Damaged(reason) from error
+                raise _Damaged(why) from error
             if isinstance(error, tf.errors.OpError) and not isinstance(error, tf.errors.InvalidArgumentError):
                 raise  # of the surroundings: another attempt may read it
-            raise CheckpointError(f"checkpoint {path} cannot be restored: {reason}; {self._remedy(path)}") from error
+            raise CheckpointError(f"checkpoint {path} cannot be restored: {why}; {self._remedy(path)}") from error
         status.expect_partial()
 
     def _remedy(self, path: Path) -> str:

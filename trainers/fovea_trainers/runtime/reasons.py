@@ -8,6 +8,8 @@ _GRAPH = re.compile(r"\{\{[^{}]*\}\}|\[\[[^\[\]]*\]\]|\[Op:[^\]]*\]|\(defined at
 _TRACE = re.compile(
     r"Detected at node|Stack trace for op definition|Original stack trace|Hint: If you want|Errors may have"
 )
+_HEADING = "Graph execution error:"
+"""The first line of an error within a `tf.function`, whatever it is."""
 _ROOT = re.compile(r"\(\d+\) [A-Z][A-Z ]*: ")
 """How an error that several operations saw is listed: `(0) INVALID_ARGUMENT: …`."""
 
@@ -21,7 +23,7 @@ def reason(error: tf.errors.OpError) -> str:
                 break
             continue
         text = _ROOT.sub("", " ".join(_GRAPH.sub(" ", line).split()))
-        if text.startswith('File "') or text.endswith("root error(s) found."):
+        if text.startswith('File "') or text == _HEADING or text.endswith("root error(s) found."):
             continue
         if text:
             lines.append(text)
