@@ -14,23 +14,25 @@ from aiohttp import web
 from fovea_api.contract import labels
 from fovea_api.contract.report import ProgressAnswer
 
-from .cluster import endpoints, keys, observe, resources
+from .cluster import endpoints, resources
 from .cluster.cache import Cache
 from .cluster.client import ApiClient
 from .cluster.credentials import load
 from .cluster.events import Announcer, Subject
 from .cluster.intake import Intake, list_all
 from .cluster.keys import Key
+from .cluster.kind import Kinds
 from .cluster.lease import Leadership
 from .cluster.liveness import Liveness
 from .cluster.metrics import Metrics
 from .cluster.progress import Desk, Doorkeeper, Reports, Sender
 from .cluster.queue import Backoff, WorkQueue
 from .cluster.reconciler import Reconciler
-from .cluster.routing import Routes
 from .errors import ApiError, FoveaError
 from .handlers import running
-from .reconcile import foreign, model_deployment, references, training_job
+from .kinds.model_deployment import ModelDeployments
+from .kinds.training_job import TrainingJobs
+from .reconcile import foreign
 from .reconcile.decision import Event
 from .settings import Settings
 
@@ -52,16 +54,17 @@ class Operator:
             self._work,
             workers=settings.workers,
             backoff=Backoff(settings.retry_base_seconds, settings.retry_max_seconds),
-            is_urgent=lambda key: observe.is_urgent(self._cache, key),
+            is_urgent=lambda key: self._kinds.of(key).is_urgent(key),
         )
         self._metrics = Metrics(self._cache, lambda: self._queue.schedule.depth)
         self._client = ApiClient(
             load, count=self._metrics.count_call, connections=settings.workers + _CONNECTIONS_BESIDE_WORK
         )
-        self._routes = Routes(self._cache, references.needs)
-        self._intake = Intake(self._cache, self._routes, self._queue.add, settings.watch_namespaces)
-        self._intake.relisted = self._relisted
         self._reports = Reports(settings.progress_seconds, self._wake_for_report)
+        self._jobs = TrainingJobs(self._cache, self._reports)
+        self._kinds = Kinds(self._jobs, ModelDeployments(self._cache))
+        self._intake = Intake(self._cache, self._kinds, self._queue.add, settings.watch_namespaces)
+        self._intake.relisted = self._relisted
         self._intake.on_removed(self._reports.forget)
         self._leadership = Leadership(self._client, settings, self._identity)
         self._announcer = Announcer(
@@ -70,15 +73,12 @@ class Operator:
         self._reconciler = Reconciler(
             client=self._client,
             cache=self._cache,
-            routes=self._routes,
+            kinds=self._kinds,
             intake=self._intake,
-            reports=self._reports,
             settings=settings,
             metrics=self._metrics,
             announce=self._announce,
             requeue=self._queue.add_after,
-            decide_job=training_job.decide,
-            decide_deployment=model_deployment.decide,
         )
         self._liveness = Liveness(started=0.0, lease_seconds=settings.lease_seconds)
         self._relist = asyncio.Event()
@@ -210,10 +210,8 @@ class Operator:
                 regular = _now() + self._settings.resync_seconds
 
     def _all_again(self) -> None:
-        for name, _ in self._cache.deployments:
-            self._queue.add(keys.deployment(*name))
-        for name, _ in self._cache.jobs:
-            self._queue.add(keys.job(*name))
+        for key in self._kinds.every_key():
+            self._queue.add(key)
 
     def _relisted(self, _kind: str) -> None:
         self._relist.set()
@@ -228,11 +226,11 @@ class Operator:
     def _wake_for_report(self, namespace: str, pod: str, seconds: float) -> None:
         entry = self._cache.pods.get(namespace, pod)
         if entry is not None:
-            asyncio.get_running_loop().call_later(seconds, self._queue.add, keys.job(namespace, entry.owner[1]))
+            asyncio.get_running_loop().call_later(seconds, self._queue.add, self._jobs.key(namespace, entry.owner[1]))
 
     def _answer_to(self, sender: Sender) -> ProgressAnswer | None:
         entry = self._cache.pods.get(sender.namespace, sender.pod)
-        if entry is None or entry.uid != sender.uid or entry.owner[0] != resources.TRAINING_JOB.kind:
+        if entry is None or entry.uid != sender.uid or entry.owner[0] != self._jobs.resource.kind:
             return None
         return foreign.answer(entry.record)
 

@@ -6,22 +6,22 @@ from datetime import datetime
 from typing import Any
 
 from fovea_api.contract import labels
-from fovea_operator.cluster import keys
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.cluster.queue import Failure
 from fovea_operator.cluster.reconciler import Reconciler
-from fovea_operator.cluster.routing import Routes
-from fovea_operator.reconcile import references
+from fovea_operator.kinds.model_deployment import ModelDeployments
+from fovea_operator.kinds.training_job import TrainingJobs
 from fovea_operator.reconcile.decision import Decision, Event
 from fovea_operator.reconcile.observed import JobObserved
 from fovea_operator.settings import Settings
 from support.memory_api import Server
 
-DIGITS = keys.job("team", "digits")
+DIGITS = Key("TrainingJob", "team", "digits")
 Decide = Callable[[JobObserved, datetime, Settings], Decision]
 
 
@@ -53,24 +53,22 @@ class World:
     def __init__(self, decide: Decide) -> None:
         self.server = Server()
         self.cache = Cache(labels.DEPLOYMENT)
-        routes = Routes(self.cache, references.needs)
+        jobs = TrainingJobs(self.cache, Reports(5, lambda *_: None), decide)
+        kinds = Kinds(jobs, ModelDeployments(self.cache, lambda *_: Decision()))
         self.queued: list[Key] = []
-        self.intake = Intake(self.cache, routes, self.queued.append)
+        self.intake = Intake(self.cache, kinds, self.queued.append)
         self.metrics = Metrics(self.cache, lambda: 0)
         self.announced: list[Event] = []
         self.requeued: dict[Key, float | None] = {}
         self.reconciler = Reconciler(
             client=self.server,  # type: ignore[arg-type]
             cache=self.cache,
-            routes=routes,
+            kinds=kinds,
             intake=self.intake,
-            reports=Reports(5, lambda *_: None),
             settings=Settings(cancel_grace_seconds=7),
             metrics=self.metrics,
             announce=self._announce,
             requeue=self.requeued.__setitem__,
-            decide_job=decide,
-            decide_deployment=lambda *_: Decision(),
         )
 
     def _announce(self, _subject: Any, event: Event) -> None:

@@ -27,12 +27,19 @@ class DeploymentCondition(StrEnum):
     """A version is being brought up or an old one drained."""
 
 
+class ObjectReason(StrEnum):
+    """Reasons that conditions of every kind can have."""
+
+    INVALID_SPEC = "InvalidSpec"
+    INTERNAL_ERROR = "InternalError"
+
+
 class JobReason(StrEnum):
     """Reasons of a TrainingJob's conditions."""
 
     ACCEPTED = "Accepted"
     """The spec is valid and its machine type known."""
-    INVALID_SPEC = "InvalidSpec"
+    INVALID_SPEC = ObjectReason.INVALID_SPEC.value
     """The spec can never work: unknown flag, unknown recipe, malformed input, an account that is not allowed. Correct it and submit a new job."""
     ARGUMENTS_UNCHECKED = "ArgumentsUnchecked"
     """Arguments look wrong, but the trainer image is of another version than the flag catalogue: the program decides."""
@@ -130,7 +137,7 @@ class JobReason(StrEnum):
     """spec.model is set, but the program left no SavedModel in $FOVEA_MODEL_DIR."""
     OUTPUT_MISSING = "OutputMissing"
     """The program ended with 0 but no digest of its output arrived."""
-    INTERNAL_ERROR = "InternalError"
+    INTERNAL_ERROR = ObjectReason.INTERNAL_ERROR.value
     """Fovea failed at something it did not expect; the operator's log says at what. It is tried again."""
 
 
@@ -139,7 +146,7 @@ class DeploymentReason(StrEnum):
 
     AVAILABLE = "Available"
     """The wanted version answers requests."""
-    INVALID_SPEC = "InvalidSpec"
+    INVALID_SPEC = ObjectReason.INVALID_SPEC.value
     """The spec cannot be read, or names an account or priority class that is not allowed."""
     NO_VERSION = "NoVersion"
     """The model has no approved version, or not the one asked for."""
@@ -169,5 +176,5 @@ class DeploymentReason(StrEnum):
     """The store did not answer."""
     SERVER_FAILED = "ServerFailed"
     """The model server ends again and again."""
-    INTERNAL_ERROR = "InternalError"
+    INTERNAL_ERROR = ObjectReason.INTERNAL_ERROR.value
     """Fovea failed at something it did not expect; it is tried again."""

@@ -14,8 +14,8 @@ from . import records, resources
 from .cache import Cache, Change
 from .client import ApiClient
 from .keys import Key
+from .kind import Kinds
 from .resources import Resource
-from .routing import Routes
 
 log = logging.getLogger(__name__)
 DELETED = "DELETED"
@@ -25,12 +25,12 @@ class Intake:
     """The only writer of the cache."""
 
     def __init__(
-        self, cache: Cache, routes: Routes, enqueue: Callable[[Key], None], namespaces: Collection[str] = ()
+        self, cache: Cache, kinds: Kinds, enqueue: Callable[[Key], None], namespaces: Collection[str] = ()
     ) -> None:
         """`namespaces`: those whose objects come in; empty: all."""
         self._namespaces = namespaces
         self._cache = cache
-        self._routes = routes
+        self._kinds = kinds
         self._enqueue = enqueue
         self.relisted: Callable[[str], None] = lambda _kind: None
         """Told the kind of an object that came by a list of the watcher: events may have been missed before it."""
@@ -92,7 +92,7 @@ class Intake:
         if change.before is not None and (change.after is None or change.after.uid != change.before.uid):
             for listener in self._removed:
                 listener(change.before.uid)
-        for key in self._routes.keys(kind, change):
+        for key in self._kinds.concerned(kind, change):
             if not (key.kind == kind and key[1:] == change.name and self._is_own(key, change)):
                 self._enqueue(key)
 

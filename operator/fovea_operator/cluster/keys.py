@@ -2,11 +2,9 @@
 
 from typing import NamedTuple
 
-from .resources import MODEL_DEPLOYMENT, TRAINING_JOB
-
 
 class Key(NamedTuple):
-    """One TrainingJob or ModelDeployment."""
+    """One object of a kind that is reconciled."""
 
     kind: str
     namespace: str
@@ -14,13 +12,3 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
-
-
-def job(namespace: str, name: str) -> Key:
-    """Key of a TrainingJob."""
-    return Key(TRAINING_JOB.kind, namespace, name)
-
-
-def deployment(namespace: str, name: str) -> Key:
-    """Key of a ModelDeployment."""
-    return Key(MODEL_DEPLOYMENT.kind, namespace, name)

@@ -6,33 +6,28 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from fovea_api.v1alpha1 import Condition, ModelDeployment, TrainingJob
-from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason, JobCondition, JobReason
+from fovea_api.v1alpha1 import Condition
+from fovea_api.v1alpha1.conditions import ObjectReason
 
 from fovea_operator.errors import OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
-from fovea_operator.reconcile import cleanup, reduced
-from fovea_operator.reconcile.conditions import Truth, is_true, put
+from fovea_operator.reconcile import reduced
+from fovea_operator.reconcile.conditions import Truth, put
 from fovea_operator.reconcile.decision import Child, Decision, Event
-from fovea_operator.reconcile.observed import DeploymentObserved, JobObserved
 from fovea_operator.settings import Settings
 
-from . import observe, resources
 from .cache import Cache, Entry
 from .children import Children
 from .client import ApiClient
 from .events import Subject
 from .intake import Intake
 from .keys import Key
+from .kind import Kinds
 from .metrics import Metrics
 from .offences import Offences
-from .progress import Reports
 from .queue import Failure
-from .routing import Routes
 
 log = logging.getLogger(__name__)
 
-DecideJob = Callable[[JobObserved, datetime, Settings], Decision]
-DecideDeployment = Callable[[DeploymentObserved, datetime, Settings], Decision]
 Announce = Callable[[Subject, Any], None]
 
 
@@ -44,28 +39,21 @@ class Reconciler:
         *,
         client: ApiClient,
         cache: Cache,
-        routes: Routes,
+        kinds: Kinds,
         intake: Intake,
-        reports: Reports,
         settings: Settings,
         metrics: Metrics,
         announce: Announce,
         requeue: Callable[[Key, float | None], None],
-        decide_job: DecideJob,
-        decide_deployment: DecideDeployment,
     ) -> None:
         """`requeue` is told the seconds after which a key shall be looked at again, or None."""
         self._client = client
-        self._cache = cache
-        self._routes = routes
+        self._kinds = kinds
         self._intake = intake
-        self._reports = reports
         self._settings = settings
         self._metrics = metrics
         self._announce = announce
         self._requeue = requeue
-        self._decide_job = decide_job
-        self._decide_deployment = decide_deployment
         self._offences = Offences()
         self._children = Children(client, cache, intake, settings.resync_seconds, metrics)
 
@@ -109,7 +97,7 @@ class Reconciler:
             return None
         await self._end_orphans(key, entry.uid)
         now = datetime.now(UTC)
-        decision = self._decide(key, now, "")
+        decision = self._kinds.of(key).decide(key, now, self._settings, "")
         refused: Refused | None = None
         try:
             for child in decision.children:
@@ -117,7 +105,7 @@ class Reconciler:
         except Refused as error:
             refused = error
             log.warning("a child was refused", extra={"key": str(key), "error": str(error)})
-            decision = self._decide(key, now, str(error))
+            decision = self._kinds.of(key).decide(key, now, self._settings, str(error))
         await self._write_status(key, entry, decision)
         for deletion in decision.deletions:
             await self._children.delete(deletion)
@@ -140,15 +128,7 @@ class Reconciler:
             await self._children.write(Child(child.write, child.plainer))
 
     def _entry(self, key: Key) -> Entry[Any] | None:
-        store = self._cache.jobs if key.kind == resources.TRAINING_JOB.kind else self._cache.deployments
-        return store.get(key.namespace, key.name)
-
-    def _decide(self, key: Key, now: datetime, refused: str) -> Decision:
-        if key.kind == resources.TRAINING_JOB.kind:
-            job = observe.job(self._cache, self._routes, self._reports, key, refused)
-            return self._decide_job(job, now, self._settings) if job is not None else Decision()
-        deployment = observe.deployment(self._cache, key, refused)
-        return self._decide_deployment(deployment, now, self._settings) if deployment is not None else Decision()
+        return self._kinds.of(key).store.get(key.namespace, key.name)
 
     async def _write_status(self, key: Key, entry: Entry[Any], decision: Decision) -> None:
         # The newest entry: creating children may have brought news of the object itself.
@@ -182,7 +162,7 @@ class Reconciler:
         self._announce(Subject(key.kind, key.namespace, key.name, uid), Event("Warning", reason, message))
 
     async def _apply_status(self, key: Key, uid: str, status: dict[str, Any]) -> None:
-        resource = resources.of_kind(key.kind)
+        resource = self._kinds.of(key).resource
         manifest = {
             "apiVersion": resource.api_version,
             "kind": key.kind,
@@ -194,8 +174,7 @@ class Reconciler:
             self._intake.seen(key.kind, await self._client.apply(manifest, "status"))
 
     async def _without_object(self, key: Key) -> None:
-        store = self._cache.jobs if key.kind == resources.TRAINING_JOB.kind else self._cache.deployments
-        unreadable = store.unreadable.get((key.namespace, key.name))
+        unreadable = self._kinds.of(key).store.unreadable.get((key.namespace, key.name))
         if unreadable is not None:
             await self._tell_unreadable(key, unreadable.message)
             return
@@ -204,64 +183,46 @@ class Reconciler:
         await self._end_orphans(key, "")
 
     async def _end_orphans(self, key: Key, uid: str) -> None:
-        """End pods of a job of that name that is gone; `uid`: the one that is there."""
-        if key.kind != resources.TRAINING_JOB.kind:
-            return
-        # The garbage collector gives the pods of a deleted job their own, long grace period, and may be faster than we
-        # are: then it is shortened.
-        orphans = observe.orphans(self._cache, key, uid)
-        for deletion in cleanup.remove(orphans, datetime.now(UTC), self._settings.cancel_grace_seconds):
+        """Delete what an object of that name left that is gone; `uid`: the one that is there."""
+        for deletion in self._kinds.of(key).orphaned(key, uid, datetime.now(UTC), self._settings):
             await self._children.delete(deletion)
 
     async def _tell_unreadable(self, key: Key, message: str) -> None:
         """Say on the object itself that it cannot be read."""
-        resource = resources.of_kind(key.kind)
-        raw = await self._client.get(resource, key.namespace, key.name)
+        kind = self._kinds.of(key)
+        raw = await self._client.get(kind.resource, key.namespace, key.name)
         status = raw.get("status") or {}
-        kind, reason = (
-            (JobCondition.ADMITTED, JobReason.INVALID_SPEC)
-            if key.kind == resources.TRAINING_JOB.kind
-            else (DeploymentCondition.PROGRESSING, DeploymentReason.INVALID_SPEC)
-        )
         generation = int(raw["metadata"].get("generation") or 0)
         conditions = status.get("conditions") or []
-        told = _with_condition(conditions, kind.value, "False", reason.value, message, generation)
+        told = _with_condition(conditions, kind.trouble, "False", ObjectReason.INVALID_SPEC, message, generation)
         if told != conditions:
-            await self._client.merge_status(resource, key.namespace, key.name, {"conditions": told, "message": message})
+            await self._client.merge_status(
+                kind.resource, key.namespace, key.name, {"conditions": told, "message": message}
+            )
 
     async def _tell_internal_error(self, key: Key, error: Exception) -> None:
         """Say on the object that Fovea failed; what goes wrong here as well is logged."""
         entry = self._entry(key)
         if entry is None:
             return
-        record: TrainingJob | ModelDeployment = entry.record
-        if isinstance(record, TrainingJob) and _at_rest(record):
+        kind, record = self._kinds.of(key), entry.record
+        if kind.is_at_rest(record):
             return
-        kind, reason = (
-            (JobCondition.ADMITTED.value, JobReason.INTERNAL_ERROR.value)
-            if isinstance(record, TrainingJob)
-            else (DeploymentCondition.PROGRESSING.value, DeploymentReason.INTERNAL_ERROR.value)
-        )
         message = (
             f"Fovea failed at something it did not expect ({type(error).__name__}); it is tried again. "
             "The operator's log says at what: please report it"
         )
         status = record.status.dump()
         conditions = status.get("conditions") or []
-        told = _with_condition(conditions, kind, "Unknown", reason, message, record.metadata.generation)
+        told = _with_condition(
+            conditions, kind.trouble, "Unknown", ObjectReason.INTERNAL_ERROR, message, record.metadata.generation
+        )
         if told == conditions:
             return
         try:
             await self._apply_status(key, entry.uid, {**status, "conditions": told, "message": message})
         except ApiError as second:
             log.warning("cannot tell of an internal error", extra={"key": str(key), "error": str(second)})
-
-
-def _at_rest(job: TrainingJob) -> bool:
-    """Whether nobody writes the job's status any more, or until it is resumed: what is told there would stay."""
-    if job.status.state is not None and job.status.state.ended:
-        return True
-    return job.spec.suspend and is_true(job.status.conditions, JobCondition.SUSPENDED)
 
 
 def _with_condition(

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
-from fovea_operator.cluster import keys, observe
 from fovea_operator.cluster.cache import Cache
+from fovea_operator.cluster.progress import Reports
+from fovea_operator.kinds.training_job import TrainingJobs
 from fovea_operator.reconcile import urgency
 from fovea_operator.reconcile.observed import JobObserved
 from support.decision_table import RETRYING, RUNNING, SEEN, SUCCEEDED
@@ -38,15 +39,15 @@ def test_urgency(sentence: str) -> None:
 
 def test_a_job_is_urgent_by_what_is_known_of_it_and_of_its_own_pods() -> None:
     cache = Cache(labels.DEPLOYMENT)
-    key = keys.job("vision", "digits")
-    assert not observe.is_urgent(cache, key)
+    jobs = TrainingJobs(cache, Reports(5, lambda *_: None))
+    key = jobs.key("vision", "digits")
+    assert not jobs.is_urgent(key)
     cache.jobs.put(job(metadata={"resourceVersion": "1"}).dump())
-    assert observe.is_urgent(cache, key)
+    assert jobs.is_urgent(key)
     owner = {"kind": "TrainingJob", "name": "digits", "controller": True}
     metadata: dict[str, Any] = {"namespace": "vision", "creationTimestamp": "2026-11-21T10:00:00Z"}
     for number, uid in ((2, "a namesake"), (3, "job-uid")):
-        assert observe.is_urgent(cache, key)
+        assert jobs.is_urgent(key)
         named = {"name": f"pod-{number}", "uid": f"pod-{number}", "resourceVersion": str(number)}
         cache.pods.put({"metadata": metadata | named | {"ownerReferences": [owner | {"uid": uid}]}})
-    assert not observe.is_urgent(cache, key)
-    assert not observe.is_urgent(cache, keys.deployment("vision", "digits"))
+    assert not jobs.is_urgent(key)

@@ -6,26 +6,29 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
-from fovea_operator.cluster import keys, observe, resources
+from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake, list_all
 from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.progress import Reports
-from fovea_operator.cluster.routing import Routes
 from fovea_operator.errors import InvalidSpec
-from fovea_operator.reconcile import references
+from fovea_operator.kinds.model_deployment import ModelDeployments
+from fovea_operator.kinds.training_job import TrainingJobs
 from fovea_operator.settings import Settings
 
 JOB = resources.TRAINING_JOB.kind
 
 
 class World:
-    """A cache with its routes and the keys that were queued."""
+    """A cache with its kinds and the keys that were queued."""
 
     def __init__(self, namespaces: tuple[str, ...] = ()) -> None:
         self.cache = Cache(labels.DEPLOYMENT)
         self.queued: list[Key] = []
-        self.intake = Intake(self.cache, Routes(self.cache, references.needs), self.queued.append, namespaces)
+        self.jobs = TrainingJobs(self.cache, Reports(5, lambda *_: None))
+        kinds = Kinds(self.jobs, ModelDeployments(self.cache))
+        self.intake = Intake(self.cache, kinds, self.queued.append, namespaces)
 
     def seen(self, *objects: dict[str, Any], kind: str = "") -> set[Key]:
         """Keys queued for objects."""
@@ -90,7 +93,7 @@ def model_deployment(name: str, model: str, version: int = 4) -> dict[str, Any]:
     }
 
 
-DIGITS = keys.job("team", "digits")
+DIGITS = Key("TrainingJob", "team", "digits")
 
 
 def test_the_echo_of_an_own_write_and_anything_older_queues_nothing(world: World) -> None:
@@ -144,15 +147,15 @@ def test_the_end_of_a_job_wakes_the_unfinished_jobs_that_wait_for_its_output(wor
     world.seen(job("first", 1), job("second", 2, inputs={"data": "job://first/output"}))
     world.seen(job("done", 3, inputs={"data": "job://first/output"}, status={"state": "FAILED"}))
     running = world.seen(job("first", 4, status={"state": "RUNNING"}))
-    assert running == {keys.job("team", "first")}
+    assert running == {Key("TrainingJob", "team", "first")}
     ended = world.seen(job("first", 5, status={"state": "SUCCEEDED"}))
-    assert ended == {keys.job("team", "first"), keys.job("team", "second")}
+    assert ended == {Key("TrainingJob", "team", "first"), Key("TrainingJob", "team", "second")}
 
 
 def test_a_job_that_comes_later_is_woken_by_what_it_names(world: World) -> None:
     world.seen(job("second", 2, inputs={"data": "job://first/output"}))
-    assert keys.job("team", "second") in world.seen(job("first", 3))
-    assert keys.job("team", "second") in world.deleted(job("first", 4))
+    assert Key("TrainingJob", "team", "second") in world.seen(job("first", 3))
+    assert Key("TrainingJob", "team", "second") in world.deleted(job("first", 4))
 
 
 def test_a_model_version_wakes_the_deployments_of_its_model_and_the_jobs_that_read_it(world: World) -> None:
@@ -164,14 +167,14 @@ def test_a_model_version_wakes_the_deployments_of_its_model_and_the_jobs_that_re
         model_deployment("back", "cats"),
     )
     assert world.seen(model_version("digits-v1", "digits", 9)) == {
-        keys.job("team", "reader"),
-        keys.deployment("team", "front"),
+        Key("TrainingJob", "team", "reader"),
+        Key("ModelDeployment", "team", "front"),
     }
 
 
 def test_a_model_deployment_wakes_none_of_the_jobs_that_train_its_model(world: World) -> None:
     world.seen(job("trainer", 1, model={"name": "digits", "deploy": True}))
-    assert world.seen(model_deployment("digits", "digits")) == {keys.deployment("team", "digits")}
+    assert world.seen(model_deployment("digits", "digits")) == {Key("ModelDeployment", "team", "digits")}
 
 
 NOT_DECIDED_ON = [
@@ -206,7 +209,7 @@ def test_a_machine_type_wakes_every_unfinished_job_and_every_deployment(world: W
         "metadata": {"name": "big", "uid": "m", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {"cpu": "1", "memory": "1Gi"},
     }
-    assert world.seen(machine) == {keys.job("team", "a"), keys.deployment("team", "front")}
+    assert world.seen(machine) == {Key("TrainingJob", "team", "a"), Key("ModelDeployment", "team", "front")}
     assert list(world.cache.machine_types.by_name) == ["big"]
 
 
@@ -214,12 +217,12 @@ def test_children_wake_their_owner_and_serving_pods_the_deployment_on_their_labe
     serving = pod("digits-v1-abc", 5)
     serving["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "x", "uid": "r", "controller": True}]
     serving["metadata"]["labels"] = {labels.DEPLOYMENT: "digits"}
-    assert world.seen(serving) == {keys.deployment("team", "digits")}
+    assert world.seen(serving) == {Key("ModelDeployment", "team", "digits")}
     service = {"kind": "Service", "metadata": meta("digits", 6), "spec": {"ports": [{"name": "grpc", "port": 8500}]}}
     service["metadata"]["ownerReferences"] = [  # type: ignore[index]
         {"kind": "ModelDeployment", "name": "digits", "uid": "uid-digits", "controller": True}
     ]
-    assert world.seen(service) == {keys.deployment("team", "digits")}
+    assert world.seen(service) == {Key("ModelDeployment", "team", "digits")}
 
 
 def test_a_pod_with_our_label_and_no_owner_of_ours_wakes_nobody(world: World) -> None:
@@ -303,30 +306,25 @@ def test_only_children_are_listed_by_label_and_owners_come_before_them(world: Wo
     ]
 
 
-FOLLOWER = keys.job("team", "follower")
+FOLLOWER = Key("TrainingJob", "team", "follower")
 
 
 def broken(version: int) -> dict[str, Any]:
     return job(version=version, trainer={"container": {"image": 7}})
 
 
-def test_a_job_that_became_unreadable_and_its_deletion_are_news_and_leave_nothing_behind() -> None:
-    cache = Cache(labels.DEPLOYMENT)
-    routes = Routes(cache, references.needs)
-    queued: list[Key] = []
-    intake = Intake(cache, routes, queued.append)
-
+def test_a_job_that_became_unreadable_and_its_deletion_are_news_and_leave_nothing_behind(world: World) -> None:
     def news(kind: str, raw: dict[str, Any]) -> set[Key]:
-        queued.clear()
-        intake.event(JOB, kind, raw)
-        return set(queued)
+        world.queued.clear()
+        world.intake.event(JOB, kind, raw)
+        return set(world.queued)
 
     news("ADDED", job(inputs={"data": "job://monday/output"}))
     news("ADDED", job("follower", inputs={"data": "job://digits/output"}))
     assert news("MODIFIED", broken(2)) == {DIGITS, FOLLOWER}
-    assert routes.references(DIGITS) is None
+    assert world.jobs.observe(DIGITS, "") is None
     assert news("DELETED", broken(2)) == {DIGITS, FOLLOWER}
-    assert cache.jobs.unreadable == {}
+    assert world.cache.jobs.unreadable == {}
     assert news("DELETED", broken(2)) == set()
 
 
@@ -344,7 +342,7 @@ def test_a_machine_type_that_cannot_be_read_wakes_the_jobs_that_may_wait_for_it(
         "spec": {"cpu": "many", "memory": "1Gi"},
     }
     assert world.seen(raw) == {DIGITS}
-    found = observe.job(world.cache, world.intake._routes, Reports(5, lambda *_: None), DIGITS, "")
+    found = world.jobs.observe(DIGITS, "")
     assert found is not None
     assert "spec.cpu" in found.unreadable_machine_types["standard"]
     assert world.seen(raw) == set(), "a list that tells it again is no news"
@@ -355,7 +353,7 @@ def test_a_model_version_that_became_unreadable_wakes_the_deployments_of_its_mod
     world.seen(model_deployment("served", "pets"), model_version("pets-v1", "pets"))
     raw = model_version("pets-v1", "pets", 9)
     raw["spec"]["digest"] = 7
-    assert world.seen(raw) == {keys.deployment("team", "served")}
+    assert world.seen(raw) == {Key("ModelDeployment", "team", "served")}
 
 
 def names_version(number: int) -> dict[str, Any]:
@@ -386,10 +384,9 @@ def test_the_numbers_that_statuses_name_are_seen_when_a_version_may_be_registere
         others,
     )
     world.seen(pod(phase="Running"))
-    routes = world.intake._routes
 
     def seen() -> int:
-        found = observe.job(world.cache, routes, Reports(5, lambda *_: None), DIGITS, "")
+        found = world.jobs.observe(DIGITS, "")
         assert found is not None
         return found.highest_taken
 
@@ -407,6 +404,6 @@ def test_they_are_seen_too_when_the_status_alone_says_that_all_is_published(
         job(model={"name": "pets"}, status={"state": state, "output": output}),
         job("monday", status={"state": "SUCCEEDED", "modelVersion": "pets-v3"}, model={"name": "pets"}),
     )
-    found = observe.job(world.cache, world.intake._routes, Reports(5, lambda *_: None), DIGITS, "")
+    found = world.jobs.observe(DIGITS, "")
     assert found is not None
     assert found.highest_taken == highest

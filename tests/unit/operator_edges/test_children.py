@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
-from fovea_operator.cluster import keys, observe
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.children import Children
 from fovea_operator.cluster.intake import Intake
+from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.metrics import Metrics
-from fovea_operator.cluster.routing import Routes
 from fovea_operator.errors import NotOurs, Overtaken
-from fovea_operator.reconcile import references
 from fovea_operator.reconcile.decision import Child, Deletion, Write
 from support.memory_api import Server
 
@@ -23,7 +21,7 @@ class World:
     def __init__(self) -> None:
         self.server = Server()
         self.cache = Cache(labels.DEPLOYMENT)
-        intake = Intake(self.cache, Routes(self.cache, references.needs), lambda _key: None)
+        intake = Intake(self.cache, Kinds(), lambda _key: None)
         metrics = Metrics(self.cache, lambda: 0)
         self.children = Children(self.server, self.cache, intake, 600, metrics)  # type: ignore[arg-type]
         self.intake = intake
@@ -68,7 +66,7 @@ def test_a_pod_of_a_deleted_job_of_the_same_name_is_decided_on_anew_once_it_is_k
     world.server.put(left)
     with pytest.raises(Overtaken, match=r"Pod team/digits-chief-0-0 is one of a deleted TrainingJob of the same name"):
         world.write(Write.CREATE, manifest())
-    assert [pod.name for pod in observe.orphans(world.cache, keys.job("team", "digits"), "u1")] == ["digits-chief-0-0"]
+    assert world.cache.pods.get("team", "digits-chief-0-0") is not None
 
 
 def test_a_pod_of_a_deleted_job_that_no_watch_shows_is_told_by_name(world: World) -> None:

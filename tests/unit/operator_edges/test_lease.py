@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fovea_operator.cluster import keys, lease
+from fovea_operator.cluster import lease
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.lease import Leadership
 from fovea_operator.cluster.queue import WorkQueue
@@ -246,7 +246,7 @@ def test_a_leader_that_loses_the_lease_while_it_shuts_down_drops_its_work(lost: 
         operator._queue = WorkQueue(work, workers=1)
         operator._leadership.release = release  # type: ignore[method-assign]
         operator._queue.start()
-        operator._queue.add(keys.job("team", "digits"))
+        operator._queue.add(Key("TrainingJob", "team", "digits"))
         await begun.wait()
         standing_down = asyncio.create_task(operator._stand_down(asyncio.create_task(keep()), None))
         for _ in range(5):

@@ -10,12 +10,12 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from fovea_api.contract import labels, names
 from fovea_api.contract.report import PROGRESS_PATH, ProgressAnswer, ProgressReport
-from fovea_operator.cluster import keys, observe
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake
+from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.progress import Desk, Doorkeeper, Reports, Sender
-from fovea_operator.cluster.routing import Routes
-from fovea_operator.reconcile import foreign, references
+from fovea_operator.kinds.training_job import TrainingJobs
+from fovea_operator.reconcile import foreign
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 
@@ -27,14 +27,14 @@ class World:
 
     def __init__(self) -> None:
         self.cache = Cache(labels.DEPLOYMENT)
-        self.routes = Routes(self.cache, references.needs)
-        self.intake = Intake(self.cache, self.routes, lambda _key: None)
         self.reports = Reports(5, lambda *_: None)
+        self.jobs = TrainingJobs(self.cache, self.reports)
+        self.intake = Intake(self.cache, Kinds(self.jobs), lambda _key: None)
         self.intake.on_removed(self.reports.forget)
 
     def progress(self) -> ProgressReport | None:
         """What a decision on the job sees."""
-        observed = observe.job(self.cache, self.routes, self.reports, keys.job("team", "digits"), "")
+        observed = self.jobs.observe(self.jobs.key("team", "digits"), "")
         assert observed is not None
         return observed.progress
 
@@ -91,7 +91,7 @@ def test_a_job_that_succeeds_by_its_sidecars_last_words_sees_the_numbers_that_st
     world.intake.seen("Pod", pod("p1", "u1", 3))
 
     def highest() -> int:
-        observed = observe.job(world.cache, world.routes, world.reports, keys.job("team", "digits"), "")
+        observed = world.jobs.observe(world.jobs.key("team", "digits"), "")
         assert observed is not None
         return observed.highest_taken
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from fovea_operator import errors
-from fovea_operator.cluster import keys
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.queue import Backoff, Failure, Schedule
 from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event, Write
@@ -160,7 +159,7 @@ def test_a_status_write_still_queues_the_others_that_wait_for_the_job() -> None:
     world.know(follower)
     world.queued.clear()
     world.work()
-    assert world.queued == [keys.job("team", "follower")]
+    assert world.queued == [Key("TrainingJob", "team", "follower")]
 
 
 @pytest.mark.parametrize(("due", "at_most"), [(30, 30.0), (-5, 0.0), (None, None)])

@@ -1,0 +1,80 @@
+"""What the operator has to know of a kind that it reconciles. Queue, reconciler, intake and resync treat all kinds alike."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar
+
+from fovea_operator.reconcile.decision import Decision, Deletion
+from fovea_operator.settings import Settings
+
+from .cache import Change, Store
+from .keys import Key
+from .resources import Resource
+
+T = TypeVar("T")
+
+
+class Kind(ABC, Generic[T]):
+    """One kind: where its objects are, what wakes them, how they are decided on, and where trouble is reported.
+
+    A new kind needs its types, a module that decides, and an entry of this shape.
+    """
+
+    resource: ClassVar[Resource]
+    trouble: ClassVar[str]
+    """Type of the condition that says that an object cannot be read, or that Fovea failed at it."""
+
+    def __init__(self, store: Store[T]) -> None:
+        self.store = store
+
+    def key(self, namespace: str, name: str) -> Key:
+        """The key of one of its objects."""
+        return Key(self.resource.kind, namespace, name)
+
+    @abstractmethod
+    def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
+        """What to do about an object, by what is known now; nothing when it is not there.
+
+        `refused`: the API server's message when it refused a child of the previous decision, else empty.
+        """
+
+    @abstractmethod
+    def concerned(self, kind: str, change: Change[Any]) -> Iterable[Key]:
+        """Keys of this kind to look at again after a change of an object of any watched kind, its own included."""
+
+    def orphaned(self, _key: Key, _uid: str, _now: datetime, _settings: Settings) -> tuple[Deletion, ...]:
+        """Deletions of what an object of that name left that is gone; the uid is that of the one that exists, if any."""
+        return ()
+
+    def is_urgent(self, _key: Key) -> bool:
+        """Whether an object is to be looked at before others, by what is known now."""
+        return False
+
+    def is_at_rest(self, _record: T) -> bool:
+        """Whether nobody writes the object's status for the time being: a trouble reported there would stay."""
+        return False
+
+
+class Kinds:
+    """All kinds that are reconciled."""
+
+    def __init__(self, *kinds: Kind[Any]) -> None:
+        self._kinds = {kind.resource.kind: kind for kind in kinds}
+
+    def __iter__(self) -> Iterator[Kind[Any]]:
+        return iter(self._kinds.values())
+
+    def of(self, key: Key) -> Kind[Any]:
+        """The kind of a key."""
+        return self._kinds[key.kind]
+
+    def concerned(self, kind: str, change: Change[Any]) -> set[Key]:
+        """Keys to look at again after a change. Every change has to pass here, in the order of the changes."""
+        return {key for each in self for key in each.concerned(kind, change)}
+
+    def every_key(self) -> Iterator[Key]:
+        """The keys of all known objects."""
+        for kind in self:
+            for name, _ in kind.store:
+                yield kind.key(*name)

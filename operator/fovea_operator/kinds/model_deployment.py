@@ -1,0 +1,81 @@
+"""ModelDeployments: the Deployments, pods and Service of their versions."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from fovea_api.contract import labels
+from fovea_api.v1alpha1 import ModelDeployment
+from fovea_api.v1alpha1.conditions import DeploymentCondition
+
+from fovea_operator.cluster import resources
+from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Change
+from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.kind import Kind
+from fovea_operator.reconcile import model_deployment
+from fovea_operator.reconcile.decision import Decision
+from fovea_operator.reconcile.observed import DeploymentObserved
+from fovea_operator.settings import Settings
+
+Decide = Callable[[DeploymentObserved, datetime, Settings], Decision]
+
+
+class ModelDeployments(Kind[ModelDeployment]):
+    """Everything that is known of them is in the cache."""
+
+    resource = resources.MODEL_DEPLOYMENT
+    trouble = DeploymentCondition.PROGRESSING.value
+
+    def __init__(self, cache: Cache, decide: Decide = model_deployment.decide) -> None:
+        super().__init__(cache.deployments)
+        self._cache = cache
+        self._decide = decide
+
+    def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
+        """The decision on a ModelDeployment; nothing when there is none of that name."""
+        observed = self.observe(key, refused)
+        return self._decide(observed, now, settings) if observed is not None else Decision()
+
+    def observe(self, key: Key, refused: str) -> DeploymentObserved | None:
+        """What is known of a ModelDeployment; None when there is none of that name."""
+        cache, entry = self._cache, self.store.get(key.namespace, key.name)
+        if entry is None:
+            return None
+        service = cache.services.get(key.namespace, key.name)
+        workloads = cache.workloads.group(BY_OWNER, (key.namespace, key.kind, key.name))
+        versions = cache.versions.group(BY_MODEL, (key.namespace, entry.record.spec.model))
+        return DeploymentObserved(
+            deployment=entry.record,
+            versions=tuple(version.record for version in versions),
+            workloads=tuple(item.record for item in workloads if item.owner[2] == entry.uid),
+            pods=tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name))),
+            service=service.record if service is not None and service.owner[2] == entry.uid else None,
+            machine_types=cache.machine_types.by_name,
+            unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
+            refused=refused,
+        )
+
+    def concerned(self, kind: str, change: Change[Any]) -> Iterator[Key]:
+        """Its own changes, those of its children and of its model's versions, and those of any machine type."""
+        namespace = change.name[0]
+        match kind:
+            case self.resource.kind:
+                yield self.key(*change.name)
+            case resources.MODEL_VERSION.kind:
+                for entry in (change.before, change.after):
+                    model = entry.record.spec.model if entry is not None else None
+                    for deployment in self._cache.deployments.group(BY_MODEL, (namespace, model)):
+                        yield self.key(namespace, deployment.record.metadata.name)
+            case resources.MACHINE_TYPE.kind:
+                for name, _ in self.store:
+                    yield self.key(*name)
+            case _:
+                for entry in (change.before, change.after):
+                    if entry is not None and (owner := self._owner(entry.owner, entry.labels)):
+                        yield self.key(namespace, owner)
+
+    def _owner(self, owner: tuple[str, str, str], held: Any) -> str:
+        """Pods are owned by ReplicaSets: a label names their ModelDeployment."""
+        if owner[0] == self.resource.kind:
+            return owner[1]
+        return "" if owner[0] == resources.TRAINING_JOB.kind else held.get(labels.DEPLOYMENT, "")

@@ -1,0 +1,182 @@
+"""TrainingJobs: their pods, and the jobs, models and machine types that they name."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from fovea_api.contract.report import ProgressReport
+from fovea_api.v1alpha1 import ModelVersion, TrainingJob, numbering
+from fovea_api.v1alpha1.conditions import JobCondition
+
+from fovea_operator.cluster import resources
+from fovea_operator.cluster.cache import BY_MODEL, BY_OWNER, Cache, Change
+from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.kind import Kind
+from fovea_operator.cluster.progress import Reports
+from fovea_operator.reconcile import cleanup, training_job, urgency
+from fovea_operator.reconcile.conditions import is_true
+from fovea_operator.reconcile.decision import Decision, Deletion
+from fovea_operator.reconcile.observed import JobObserved, PodRecord
+from fovea_operator.reconcile.references import References, needs
+from fovea_operator.reconcile.view import ended, is_over
+from fovea_operator.settings import Settings
+
+Decide = Callable[[JobObserved, datetime, Settings], Decision]
+
+_JOB, _MODEL = "job", "model"
+_Subject = tuple[str, str, str]
+"""Job or model, its namespace and its name."""
+
+
+class TrainingJobs(Kind[TrainingJob]):
+    """Knows which jobs name which others, beside what is in the cache."""
+
+    resource = resources.TRAINING_JOB
+    trouble = JobCondition.ADMITTED.value
+
+    def __init__(self, cache: Cache, reports: Reports, decide: Decide = training_job.decide) -> None:
+        super().__init__(cache.jobs)
+        self._cache = cache
+        self._reports = reports
+        self._decide = decide
+        self._references: dict[Key, References] = {}
+        self._named_by: dict[_Subject, set[Key]] = {}
+        self._unfinished: set[Key] = set()
+
+    def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
+        """The decision on a job; nothing when there is none of that name."""
+        observed = self.observe(key, refused)
+        return self._decide(observed, now, settings) if observed is not None else Decision()
+
+    def observe(self, key: Key, refused: str) -> JobObserved | None:
+        """What is known of a job; None when there is none of that name."""
+        entry, references = self.store.get(key.namespace, key.name), self._references.get(key)
+        if entry is None or references is None:
+            return None
+        cache, namespace, spec = self._cache, key.namespace, entry.record.spec
+        others = {name: cache.jobs.get(namespace, name) for name in references.jobs}
+        named = cache.deployments.get(namespace, spec.model.name) if spec.model is not None else None
+        pods = self._pods(key, entry.uid)
+        progress = self._progress(pods)
+        status = entry.record.status
+        remembered = status.output is not None and not is_over(status)
+        published = remembered or any(map(ended, pods)) or (progress is not None and bool(progress.last_words))
+        return JobObserved(
+            job=entry.record,
+            pods=pods,
+            machine_types=cache.machine_types.by_name,
+            unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
+            jobs={name: other.record for name, other in others.items() if other is not None},
+            versions=tuple(
+                version.record
+                for model in references.models
+                for version in cache.versions.group(BY_MODEL, (namespace, model))
+            ),
+            deployments={named.record.metadata.name: named.record} if named is not None else {},
+            highest_taken=self._highest_taken(namespace, spec.model.name) if spec.model and published else 0,
+            progress=progress,
+            refused=refused,
+            predecessors=self._predecessors(key, entry.uid),
+        )
+
+    def _pods(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
+        """Pods owned by exactly this job, not by a namesake before it."""
+        owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.kind, key.name))
+        return tuple(entry.record for entry in owned if entry.owner[2] == uid)
+
+    def _predecessors(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
+        """Pods of a job of that name that does not exist any more."""
+        owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.kind, key.name))
+        return tuple(entry.record for entry in owned if entry.owner[2] != uid)
+
+    def _highest_taken(self, namespace: str, model: str) -> int:
+        """Asked only where a version may be registered: it looks at every job that has registered one."""
+        jobs = (entry.record for entry in self._cache.jobs.group(BY_MODEL, (namespace, model)))
+        deployments = (entry.record for entry in self._cache.deployments.group(BY_MODEL, (namespace, model)))
+        return numbering.highest_taken(model, jobs, deployments)
+
+    def _progress(self, pods: tuple[PodRecord, ...]) -> ProgressReport | None:
+        if not pods:
+            return None
+        latest = max(pods, key=lambda pod: pod.created)
+        return self._reports.latest(latest.uid)
+
+    def orphaned(self, key: Key, uid: str, now: datetime, settings: Settings) -> tuple[Deletion, ...]:
+        """Pods of a job that is gone.
+
+        The garbage collector gives them their own, long grace period, and may be faster than we are: then it is shortened.
+        """
+        return cleanup.remove(self._predecessors(key, uid), now, settings.cancel_grace_seconds)
+
+    def is_urgent(self, key: Key) -> bool:
+        """Whether the next decision makes a job's first pod, or says how its pod ended."""
+        entry = self.store.get(key.namespace, key.name)
+        return entry is not None and urgency.of_job(entry.record, self._pods(key, entry.uid))
+
+    def is_at_rest(self, record: TrainingJob) -> bool:
+        """Whether the job has ended, or is suspended until it is resumed."""
+        suspended = record.spec.suspend and is_true(record.status.conditions, JobCondition.SUSPENDED)
+        return is_over(record.status) or suspended
+
+    def concerned(self, kind: str, change: Change[Any]) -> Iterator[Key]:
+        """Its own changes, those of its pods, and those of what it names and waits for."""
+        match kind:
+            case self.resource.kind:
+                yield from self._of_job(change)
+            case resources.MODEL_VERSION.kind:
+                # Jobs that train the model wait for none of its versions: a sweep would wake itself at each that ends.
+                for model in _models(change):
+                    yield from self._waiting(_MODEL, change.name[0], model)
+            case resources.MACHINE_TYPE.kind:
+                yield from self._unfinished
+            case _:
+                for entry in (change.before, change.after):
+                    if entry is not None and entry.owner[0] == self.resource.kind:
+                        yield self.key(change.name[0], entry.owner[1])
+
+    def _of_job(self, change: Change[TrainingJob]) -> Iterator[Key]:
+        key = self.key(*change.name)
+        yield key
+        before, after = change.before, change.after
+        if after is None or before is None or before.uid != after.uid:
+            self._index(key, after.record if after is not None else None)
+        if after is not None and not is_over(after.record.status):
+            self._unfinished.add(key)
+        else:
+            self._unfinished.discard(key)
+        if (
+            before is None
+            or after is None
+            or before.uid != after.uid
+            or is_over(before.record.status) != is_over(after.record.status)
+            or before.record.status.checkpoint != after.record.status.checkpoint
+        ):
+            yield from self._waiting(_JOB, *change.name)
+
+    def _waiting(self, what: str, namespace: str, name: str) -> Iterator[Key]:
+        for key in self._named_by.get((what, namespace, name), ()):
+            if key in self._unfinished:
+                yield key
+
+    def _index(self, key: Key, job: TrainingJob | None) -> None:
+        for subject in _subjects(key, self._references.pop(key, None)):
+            self._named_by[subject].discard(key)
+            if not self._named_by[subject]:
+                del self._named_by[subject]
+        if job is None:
+            return
+        self._references[key] = new = needs(job)
+        for subject in _subjects(key, new):
+            self._named_by.setdefault(subject, set()).add(key)
+
+
+def _models(change: Change[ModelVersion]) -> set[str]:
+    return {entry.record.spec.model for entry in (change.before, change.after) if entry is not None}
+
+
+def _subjects(key: Key, references: References | None) -> set[_Subject]:
+    if references is None:
+        return set()
+    return {(_JOB, key.namespace, name) for name in references.jobs} | {
+        (_MODEL, key.namespace, name) for name in references.inputs
+    }
