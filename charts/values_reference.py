@@ -21,6 +21,7 @@ DEFAULTS_HEAD = "# Made from charts/fovea/values.yaml by `make generate`: a char
 HEAD = """# Values of the chart
 
 Made from the comments in `charts/fovea/values.yaml` by `make generate`: edit them, not this page. A key that is not here is refused by its name.
+A value that is absent or null is its default; `[]` is an empty list. In maps whose keys are yours (machine types, resources, labels) null removes a key.
 """
 
 

@@ -66,7 +66,7 @@ class Checkpoint(Model):
 
 
 class Cache(Model):
-    """A folder shared by the jobs of a namespace, restored at start and published at success ($FOVEA_CACHE_DIR)."""
+    """A folder shared by the jobs of a namespace ($FOVEA_CACHE_DIR): restored at start, published when the program left _SUCCESS in its output."""
 
     name: Name
     """Name of the cache."""

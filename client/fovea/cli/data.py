@@ -145,8 +145,8 @@ def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool,
 def delete(ctx: click.Context, names: tuple[str, ...], yes: bool, force: bool) -> None:
     """Delete data sets of the namespace, for good.
 
-    One that a job uses which has not ended is kept, and so is one that holds the files of a model version. Jobs and
-    versions of all namespaces are looked at, or of this one where you may not list the others'.
+    A data set is kept while a job that has not ended uses it, or a model version has its files there. Jobs and versions
+    of all namespaces count, or of this one where you may not list the others'.
     """
     source = (ctx.find_object(Where) or Where()).client().data
 

@@ -244,7 +244,7 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
     """Wait until the jobs have ended, showing progress.
 
     NAME@UID (`describe` shows the uid) waits for that very job, also when it is deleted: its Events tell for an hour how
-    it ended. A NAME alone must be there: how a deleted job of that name ended is said, and is no success.
+    it ended. With NAME alone, a job that is not there is an error, even if a deleted job of that name has succeeded.
 
     Exit code: 0 SUCCEEDED, 1 FAILED, 3 CANCELLED, 124 not ended within --timeout, 130 Ctrl-C (the job goes on). Of
     several jobs, the first that did not succeed decides; all are waited for.

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     default="10m",
     show_default=True,
     callback=seconds,
-    help="How long the model's first version is waited for while it comes up; 0: not at all.",
+    help="How long to wait for the model's first version while it starts; 0: not at all.",
 )
 @format_option
 @cluster_options
@@ -65,8 +65,8 @@ def predict(
 ) -> None:
     """Classify image files with a served model.
 
-    Each image is sent as it is; the model decodes and scales it. A model whose first version is still coming up is waited
-    for. The exit code is 1 when any image failed.
+    Each image is sent as it is; the model decodes and scales it. The command waits for a model
+    whose first version is still starting. The exit code is 1 when any image failed.
     """
 
     def notice(text: str) -> None:
