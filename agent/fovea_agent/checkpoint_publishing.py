@@ -303,6 +303,7 @@ class Checkpoints:
     def _doubt(self, begun: Begun, by: str) -> None:
         step, store = begun.resumed.step, self.sending.store
         try:
+            self.sending.fence()
             if begun.own and step is not None:
                 unprove(store, storage.checkpoint(self.job, step))  # nothing goes because of it from now on
                 self._unproven.add(step)
@@ -326,6 +327,7 @@ class Checkpoints:
             with self._folder(local).held() as held:  # the trainer may remove it while it is on its way
                 free = step in self._doubted or sending.store.find(storage.manifest(prefix)) is None
                 if free and not ready.proven:
+                    sending.fence()  # a newer attempt's checkpoint of this step must not be doubted by this one
                     unprove(sending.store, prefix)
                 published = publish(sending, held, publication)
                 stats = held.listing().stats

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.progress import Progress
+from fovea_trainers.chatter import Filter
 from fovea_trainers.data import augmentation, images
 from fovea_trainers.data.augmentation import Augmentation
 from support import training
@@ -74,9 +75,10 @@ def test_too_many_unreadable_pictures_end_the_run(tmp_path, data, capfd):
 def test_pictures_that_are_not_cached_are_read_when_needed_and_the_broken_ones_named_then(tmp_path, data, capfd):
     (data / "class-1" / "004.png").write_bytes(b"\xff\xd8\xff<html>")
     assert training.train(tmp_path, data, "--epochs=1", "--no-augment", "--no-cache-images") == exit_codes.OK
-    said = capfd.readouterr().err
+    chosen = Filter()  # as the trainer's parent does it
+    said = (chosen.take(capfd.readouterr().err.encode()) + chosen.end()).decode()
     assert said.count("picture class-1/004.png (") == 1
-    assert "{{" not in said
+    assert not any("{{" in line for line in said.splitlines() if "picture class-" in line)
     assert not any(word in said for word in ("JPEG library", "marker type", "absl::", "rendezvous", "OP_REQUIRES"))
     assert training.evaluation(tmp_path)["unreadable"] == 1
 
