@@ -128,7 +128,7 @@ class Operator:
                 asyncio.create_task(self._announcer.run(), name="events"),
             ]
             if await self._until_stopped(_first_of(keeping, watching, *others)):
-                raise FoveaError("the watch ended by itself: starting anew is the remedy")
+                raise FoveaError("the watch ended by itself: the operator has to start again")
         finally:
             await self._stand_down(keeping, watching)
 

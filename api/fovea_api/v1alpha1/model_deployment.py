@@ -32,7 +32,7 @@ class Rollout(Model):
     """How a new version takes over."""
 
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """A version whose pods are not ready within this time is given up and the old one keeps serving; without an old one it is tried on."""
+    """A version whose pods are not ready within this time is given up, and the old version keeps serving. Without an old version, Fovea goes on trying."""
     drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
     """Seconds that the old version's pods live on after the Service was switched; must outlast the clients' connections (30 s by default)."""
 

@@ -109,7 +109,7 @@ def next_steps(job: TrainingJob) -> list[str]:
             return [_remedy(job), logs]
         case JobState.CANCELLED | JobState.CANCELLING:
             return [
-                f"submit it anew with --checkpoint-from {name} (under its own name: {name}@latest, once it is deleted): "
+                f"submit it again with --checkpoint-from {name} (under its own name: {name}@latest, once it is deleted): "
                 "it goes on from the last checkpoint"
             ]
         case JobState.RUNNING:
@@ -121,15 +121,15 @@ def next_steps(job: TrainingJob) -> list[str]:
 
 
 _REMEDIES = {
-    JobReason.INVALID_SPEC: "correct what the message names and submit it anew (a spec cannot be changed)",
+    JobReason.INVALID_SPEC: "correct what the message names and submit it again (a spec cannot be changed)",
     JobReason.PROGRAM_FAILED: "the program itself failed: its last lines say why",
     JobReason.BACKOFF_LIMIT_EXCEEDED: "the last failure is the cause; a higher --backoff-limit gives it more attempts",
-    JobReason.INPUT_MISSING: "upload the input (`fovea data upload DIR NAME`) or correct its URI, then submit anew",
-    JobReason.KEY_MISSING: "ask the platform team for a key of the object store in this namespace, as the message says, then submit anew",
+    JobReason.INPUT_MISSING: "upload the input (`fovea data upload DIR NAME`) or correct its URI, then submit it again",
+    JobReason.KEY_MISSING: "ask the platform team for a key of the object store in this namespace, as the message says, then submit it again",
     JobReason.KEY_REFUSED: "ask the platform team to renew the Secret fovea-object-store of this namespace",
-    JobReason.STORE_UNREACHABLE: "ask the platform team whether the object store is up, then submit anew",
-    JobReason.MAX_RUNNING_SECONDS: "submit it anew with a higher --max-running and --checkpoint-from this job",
-    JobReason.MAX_WAIT_SECONDS: "submit it anew with a smaller --machine-type or a higher --max-wait",
+    JobReason.STORE_UNREACHABLE: "ask the platform team whether the object store is up, then submit it again",
+    JobReason.MAX_RUNNING_SECONDS: "submit it again with a higher --max-running and --checkpoint-from this job",
+    JobReason.MAX_WAIT_SECONDS: "submit it again with a smaller --machine-type or a higher --max-wait",
     JobReason.OUTPUT_MISSING: "the program ended well but nothing was published: see the log of --container fovea-sync",
 }
 

@@ -76,7 +76,7 @@ class Children:
         if _owner_uid(manifest):
             found, wanted = records.owner(existing), records.owner(manifest)
             seen = self._known(manifest)
-            # One that no watch shows can't be waited for: who decided anew would meet it again at once, for ever.
+            # One that no watch shows can't be waited for: the next decision would find it again at once, for ever.
             if found[:2] == wanted[:2] and found != wanted and seen and seen.uid == existing["metadata"]["uid"]:
                 raise Overtaken(f"{_title(manifest)} is one of a deleted {wanted[0]} of the same name")
             if found != wanted:
@@ -86,7 +86,7 @@ class Children:
             raise Overtaken(f"{_title(manifest)} exists with another content")
 
     def _refuse_unreadable(self, manifest: Manifest) -> None:
-        """Raise NotOurs for an object that no decision sees: deciding anew would meet it for ever."""
+        """Raise NotOurs for an object that no decision sees: every further decision would find it in its way."""
         store = self._cache.store(manifest["kind"])
         unreadable = None if store is None else store.unreadable.get(_place(manifest)[1:])
         if unreadable is not None:

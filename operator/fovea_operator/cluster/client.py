@@ -43,7 +43,7 @@ class ApiClient:
         count: Callable[[str, str, int], None] = lambda _verb, _plural, _code: None,
         connections: int = 64,
     ) -> None:
-        """`load` reads the credentials anew; `count` is told verb, resource and code (0: no answer) of every call."""
+        """`load` reads the credentials from their files; `count` gets verb, resource and code (0: no answer) of every call."""
         self._load = load
         self._count = count
         self._connections = connections
@@ -143,7 +143,7 @@ class ApiClient:
         body: Mapping[str, Any] | None = None,
         content_type: str = JSON,
     ) -> Object:
-        """One call, counted. A 401 reads the credentials anew and is tried once more: tokens are rotated."""
+        """One call, counted. After a 401 the credentials are read again and the call is tried once more: tokens are rotated."""
         try:
             return await self._send(verb, resource.plural, method, path, body, content_type)
         except errors.Transient as error:
@@ -197,7 +197,7 @@ class ApiClient:
         except (NoCredentials, OSError, ValueError) as error:
             if self._credentials is None:
                 raise error if isinstance(error, NoCredentials) else NoCredentials(str(error)) from error
-            raise errors.Transient(f"the credentials for the API server cannot be read anew: {error}") from error
+            raise errors.Transient(f"the credentials for the API server cannot be read again: {error}") from error
 
 
 def _plain(path: str) -> str:

@@ -154,7 +154,7 @@ class Leadership:
         if holder != self.identity:
             raise LeaseLost(f"lease {name} is held by {holder or 'nobody'}, not by {self.identity} any more")
         if spec.get("acquireTime") != known.get("acquireTime"):
-            raise LeaseLost(f"lease {name} was taken anew by another process with the identity {self.identity}")
+            raise LeaseLost(f"lease {name} was taken by another process with the identity {self.identity}")
         return {**lease, "apiVersion": resources.LEASE.api_version, "kind": resources.LEASE.kind}
 
     def _spec(self, *, holder: str | None = None, seconds: int | None = None, acquired: bool = False) -> Object:

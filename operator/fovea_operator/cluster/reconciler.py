@@ -72,7 +72,7 @@ class Reconciler:
         except Conflict as error:
             # Jobs of one model that end together take each other's number: with a back-off they would do so for minutes.
             outcome, failure = "conflict", Failure(at_most=0.0 if isinstance(error, Overtaken) else None)
-            log.info("decided on something out of date; deciding anew", extra={"key": str(key), "error": str(error)})
+            log.info("decided on something out of date; deciding again", extra={"key": str(key), "error": str(error)})
         except Refused as error:
             # Not of a child, which is told in the status: the status itself, or a deletion. Nobody else hears of it.
             outcome, failure = "refused", Failure(error.retry_after)

@@ -110,7 +110,7 @@ def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places
     # Nothing is served: whatever was away may come back, so its Deployment stays, as Kubernetes' own ones do.
     message = (
         f"Version {candidate.version} is not ready: {late.message}; nothing is served. "
-        "It is tried on, and served as soon as it answers."
+        "Fovea goes on trying, and serves it as soon as it answers."
     )
     return replace(places, candidate=candidate, problem=replace(late, message=message))
 

@@ -32,6 +32,17 @@ def finish(pod: Pod) -> None:
     pod.write(environment.OUTPUT_DIR, {"picture.png": b"png", environment.SUCCESS_MARKER: b""})
 
 
+def died(folder: Path, *, requests: int) -> Pod:
+    """A pod that finished and died after so many requests to the store."""
+    pod = Pod(folder)
+    finish(pod)
+    pod.store.lives = requests
+    with pytest.raises(Died):
+        pod.end()
+    pod.store.lives = None
+    return pod
+
+
 def refuse(pod: Pod, monkeypatch: pytest.MonkeyPatch, requests: tuple[str, ...], error: AgentError) -> list[str]:
     """Let the store refuse them; the list of those that were made."""
     made: list[str] = []
@@ -63,12 +74,7 @@ def test_a_later_attempt_sends_what_the_store_refuses_to_copy(
     requests: tuple[str, ...],
     error: AgentError,
 ) -> None:
-    pod = Pod(tmp_path / "attempt-1")
-    finish(pod)
-    pod.store.lives = 7
-    with pytest.raises(Died):
-        pod.end()
-    pod.store.lives = None
+    pod = died(tmp_path / "attempt-1", requests=7)
     again = pod.next_attempt()
     finish(again)
     made = refuse(again, monkeypatch, requests, error)
@@ -84,12 +90,7 @@ def test_a_later_attempt_sends_what_the_store_refuses_to_copy(
 def test_an_agent_that_is_started_again_sends_a_file_whose_parts_it_may_not_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: AgentError
 ) -> None:
-    pod = Pod(tmp_path / "attempt-1")
-    finish(pod)
-    pod.store.lives = 4
-    with pytest.raises(Died):
-        pod.end()
-    pod.store.lives = None
+    pod = died(tmp_path / "attempt-1", requests=4)
     again = Pod(tmp_path / "attempt-1", store=pod.store)
     refuse(again, monkeypatch, ("parts",), error)
     again.end()
@@ -98,12 +99,7 @@ def test_an_agent_that_is_started_again_sends_a_file_whose_parts_it_may_not_list
 
 def test_a_withdrawn_key_is_no_refusal_to_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sending would be refused as well, and would wait for the next key once more."""
-    pod = Pod(tmp_path / "attempt-1")
-    finish(pod)
-    pod.store.lives = 7
-    with pytest.raises(Died):
-        pod.end()
-    pod.store.lives = None
+    pod = died(tmp_path / "attempt-1", requests=7)
     again = pod.next_attempt()
     finish(again)
     refuse(again, monkeypatch, ("copy", "copy_part"), KeyUnknown("no such key"))

@@ -143,7 +143,7 @@ TABLE: dict[str, Row] = {
             },
             "wakes": None,
         },
-        "nothing is served. It is tried on, and served as soon as it answers.",
+        "nothing is served. Fovea goes on trying, and serves it as soon as it answers.",
         now=90_000,
     ),
     "a first version that answers late is served": Row(

@@ -192,7 +192,7 @@ def test_credentials_that_cannot_be_read_anew_are_waited_for(error: Exception) -
             return load()
 
         client._load = unreadable
-        with pytest.raises(errors.Transient, match="cannot be read anew"):
+        with pytest.raises(errors.Transient, match="cannot be read again"):
             await client.create(POD)
         await client.create(POD)
 

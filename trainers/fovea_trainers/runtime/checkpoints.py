@@ -196,7 +196,7 @@ class Checkpoints:
     def _remedy(self, path: Path) -> str:
         """What to do about a checkpoint: nobody can remove a file from a job's pod, which begins with an empty volume."""
         if self._in_pod:
-            return "name another job in spec.checkpoint.from, or drop it; if it is not set, submit the job anew"
+            return "name another job in spec.checkpoint.from, or drop it; if it is not set, submit the job again"
         return f"remove {path}"
 
 
