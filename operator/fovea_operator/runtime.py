@@ -32,8 +32,8 @@ from .errors import ApiError, FoveaError
 from .handlers import running
 from .kinds.model_deployment import ModelDeployments
 from .kinds.training_job import TrainingJobs
-from .reconcile import foreign
-from .reconcile.decision import Event
+from .reconcile.shared.decision import Event
+from .reconcile.training import stopping
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -232,7 +232,7 @@ class Operator:
         entry = self._cache.pods.get(sender.namespace, sender.pod)
         if entry is None or entry.uid != sender.uid or entry.owner[0] != self._jobs.resource.kind:
             return None
-        return foreign.answer(entry.record)
+        return stopping.answer(entry.record)
 
     def _lease_seen(self, raw: Mapping[str, Any]) -> None:
         spec = raw.get("spec") or {}

@@ -15,8 +15,8 @@ from fovea_dev.api import ApiError
 from fovea_operator.cluster import credentials, resources
 from fovea_operator.cluster.client import ApiClient
 from fovea_operator.cluster.events import Subject, manifest
-from fovea_operator.reconcile import last_words
-from fovea_operator.reconcile.decision import Event
+from fovea_operator.reconcile.shared import containers
+from fovea_operator.reconcile.shared.decision import Event
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.jobs import condition, pod_name, training_job
@@ -183,7 +183,7 @@ def test_odd_last_words_end_a_job(cluster: Cluster, kubelet: Kubelet, operator: 
     kubelet.running(pod)
     kubelet.ended(pod, 1, last_words=text.whole(ODD))
     failed = cluster.job_in("digits", "FAILED")["status"]
-    assert last_words.of(text.whole(ODD)) in failed["message"]
+    assert containers.last_words(text.whole(ODD)) in failed["message"]
     assert "🤗" in failed["lastFailure"]["message"]
 
 

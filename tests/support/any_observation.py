@@ -5,7 +5,7 @@ from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import JobState
 from fovea_operator.desired.deployment import revision
-from fovea_operator.reconcile.observed import ContainerRecord, DeploymentObserved, JobObserved, PodRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord, DeploymentObserved, JobObserved, PodRecord
 from hypothesis import strategies as st
 from support.observations import (
     GPU,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fovea_operator.reconcile import training_job
-from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.observed import JobObserved
+from fovea_operator.reconcile.training.decide import decide_job
 from support.observations import SETTINGS, at
 
 SEEN = {"state": "RUNNING", "attempts": {"chief-0": 0}, "queueTime": "2026-11-21T10:00:00Z"}
@@ -85,7 +85,7 @@ class Row:
 
 def decide(seen: JobObserved, now: float = 60) -> Decision:
     """The decision so many seconds after the job was created."""
-    return training_job.decide(seen, at(now), SETTINGS)
+    return decide_job(seen, at(now), SETTINGS)
 
 
 def summary(decision: Decision) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fovea_operator.cluster.resources import Resource
 from fovea_operator.errors import AlreadyExists, Conflict, Gone
-from fovea_operator.reconcile.decision import Deletion
+from fovea_operator.reconcile.shared.decision import Deletion
 
 
 class Server:

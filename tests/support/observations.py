@@ -14,9 +14,9 @@ from fovea_api.contract.report import (
 )
 from fovea_api.v1alpha1 import API_VERSION, MachineType, ModelDeployment, ModelVersion, TrainingJob
 from fovea_operator.desired.service import BALANCER_FIELDS, service
-from fovea_operator.reconcile import times
-from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.observed import (
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.observed import (
     ContainerRecord,
     DeploymentObserved,
     DeploymentRecord,

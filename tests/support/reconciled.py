@@ -12,12 +12,12 @@ from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.progress import Reports
-from fovea_operator.cluster.queue import Failure
+from fovea_operator.cluster.queue import Again
 from fovea_operator.cluster.reconciler import Reconciler
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
-from fovea_operator.reconcile.decision import Decision, Event
-from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.reconcile.shared.decision import Decision, Event
+from fovea_operator.reconcile.shared.observed import JobObserved
 from fovea_operator.settings import Settings
 from support.memory_api import Server
 
@@ -81,7 +81,7 @@ class World:
         self.intake.event(stored["kind"], "ADDED", stored)
         return stored
 
-    def work(self, key: Key = DIGITS) -> tuple[Failure | None, list[str]]:
+    def work(self, key: Key = DIGITS) -> tuple[Again | None, list[str]]:
         self.server.detail.clear()
         return asyncio.run(self.reconciler.work(key, 0.0)), list(self.server.detail)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from fovea_api.contract.report import REASON_MODEL_CORRUPT, Termination
 from fovea_operator.desired.deployment import revision
-from fovea_operator.reconcile import model_deployment
-from fovea_operator.reconcile.decision import Decision, Write
-from fovea_operator.reconcile.observed import ContainerRecord, DeploymentObserved
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared.decision import Decision, Write
+from fovea_operator.reconcile.shared.observed import ContainerRecord, DeploymentObserved
 from support.observations import SETTINGS, at, deployment, version
 
 
@@ -52,7 +52,7 @@ CRASH = ContainerRecord(waiting_reason="CrashLoopBackOff", last_exit_code=1, las
 
 def decide(seen: DeploymentObserved, now: float = 60) -> Decision:
     """The decision so many seconds after T0."""
-    return model_deployment.decide(seen, at(now), SETTINGS)
+    return decide_model_deployment(seen, at(now), SETTINGS)
 
 
 def summary(decision: Decision) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
 from fovea_operator.errors import InvalidSpec
-from fovea_operator.reconcile.observed import DeploymentRecord, PodRecord, ServiceRecord
+from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord
 
 from . import records, resources
 from .resources import Resource

@@ -10,7 +10,7 @@ from typing import Any
 from fovea_api.contract import labels
 
 from fovea_operator.errors import AlreadyExists, Conflict, Gone, NotOurs, Overtaken
-from fovea_operator.reconcile.decision import Child, Deletion, Write
+from fovea_operator.reconcile.shared.decision import Child, Deletion, Write
 
 from . import records, resources
 from .cache import Cache, Entry

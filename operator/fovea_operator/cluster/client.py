@@ -14,7 +14,7 @@ from fovea_api.contract import text
 from fovea_api.contract.labels import FIELD_MANAGER
 
 from fovea_operator import errors
-from fovea_operator.reconcile.decision import Deletion
+from fovea_operator.reconcile.shared.decision import Deletion
 
 from . import resources
 from .credentials import Credentials, NoCredentials

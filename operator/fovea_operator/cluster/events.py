@@ -13,7 +13,7 @@ from fovea_api.contract import labels, text
 from fovea_api.v1alpha1 import API_VERSION
 
 from fovea_operator.errors import ApiError
-from fovea_operator.reconcile.decision import Event
+from fovea_operator.reconcile.shared.decision import Event
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
-from fovea_operator.reconcile.decision import Decision, Deletion
+from fovea_operator.reconcile.shared.decision import Decision, Deletion
 from fovea_operator.settings import Settings
 
 from .cache import Change, Store

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from fovea_operator.reconcile import reduced
+from fovea_operator.cluster import reduced
 
 from .keys import Key
 

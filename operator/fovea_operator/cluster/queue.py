@@ -142,7 +142,7 @@ class Schedule(Generic[K]):
 
 
 @dataclass(frozen=True)
-class Failure:
+class Again:
     """What a worker answers when the key shall come back after its back-off."""
 
     at_least: float = 0.0
@@ -156,7 +156,7 @@ class WorkQueue(Generic[K]):
 
     def __init__(
         self,
-        work: Callable[[K, float], Awaitable[Failure | None]],
+        work: Callable[[K, float], Awaitable[Again | None]],
         *,
         workers: int,
         backoff: Backoff | None = None,
@@ -223,14 +223,14 @@ class WorkQueue(Generic[K]):
 
     async def _run(self, key: K, waited: float) -> None:
         try:
-            failure = await self._work(key, waited)
+            again = await self._work(key, waited)
         except Exception:  # whatever it is: a key that is neither done nor failed would never be looked at again
             log.exception("work on a key raised: a defect of Fovea", extra={"key": str(key)})
-            failure = Failure()
-        if failure is None:
+            again = Again()
+        if again is None:
             self.schedule.done(key, _now())
         else:
-            self.schedule.failed(key, _now(), at_least=failure.at_least, at_most=failure.at_most)
+            self.schedule.failed(key, _now(), at_least=again.at_least, at_most=again.at_most)
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

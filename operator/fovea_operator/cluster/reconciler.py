@@ -9,10 +9,10 @@ from typing import Any
 from fovea_api.v1alpha1 import Condition
 from fovea_api.v1alpha1.conditions import ObjectReason
 
+from fovea_operator.cluster import reduced
 from fovea_operator.errors import OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
-from fovea_operator.reconcile import reduced
-from fovea_operator.reconcile.conditions import Truth, put
-from fovea_operator.reconcile.decision import Child, Decision, Event
+from fovea_operator.reconcile.shared.conditions import Truth, put
+from fovea_operator.reconcile.shared.decision import Child, Decision, Event
 from fovea_operator.settings import Settings
 
 from .cache import Cache, Entry
@@ -24,7 +24,7 @@ from .keys import Key
 from .kind import Kinds
 from .metrics import Metrics
 from .offences import Offences
-from .queue import Failure
+from .queue import Again
 
 log = logging.getLogger(__name__)
 
@@ -57,40 +57,40 @@ class Reconciler:
         self._offences = Offences()
         self._children = Children(client, cache, intake, settings.resync_seconds, metrics)
 
-    async def work(self, key: Key, waited: float) -> Failure | None:
+    async def work(self, key: Key, waited: float) -> Again | None:
         """Reconcile one key: the boundary at which every error ends, in the way that `errors` says."""
         self._metrics.waited.observe(waited)
         begun = time.perf_counter()
-        failure: Failure | None = None
+        again: Again | None = None
         outcome = "done"
         try:
-            failure = await self._reconcile(key)
-            outcome = "done" if failure is None else "refused"
+            again = await self._reconcile(key)
+            outcome = "done" if again is None else "refused"
         except Gone as error:
             outcome = "gone"
             log.info("an object went away under a reconcile", extra={"key": str(key), "error": str(error)})
         except Conflict as error:
             # Jobs of one model that end together take each other's number: with a back-off they would do so for minutes.
-            outcome, failure = "conflict", Failure(at_most=0.0 if isinstance(error, Overtaken) else None)
+            outcome, again = "conflict", Again(at_most=0.0 if isinstance(error, Overtaken) else None)
             log.info("decided on something out of date; deciding again", extra={"key": str(key), "error": str(error)})
         except Refused as error:
             # Not of a child, which is told in the status: the status itself, or a deletion. Nobody else hears of it.
-            outcome, failure = "refused", Failure(error.retry_after)
+            outcome, again = "refused", Again(error.retry_after)
             log.error(  # noqa: TRY400 - the server's answer, no defect of ours
                 "the API server refuses a status or a deletion: check the operator's rights and its definitions",
                 extra={"key": str(key), "error": str(error)},
             )
         except ApiError as error:
-            outcome, failure = "transient", Failure(error.retry_after)
+            outcome, again = "transient", Again(error.retry_after)
             log.warning("the API server did not do it; trying again", extra={"key": str(key), "error": str(error)})
         except Exception as error:
-            outcome, failure = "internal-error", Failure()
+            outcome, again = "internal-error", Again()
             log.exception("internal error: a defect of Fovea", extra={"key": str(key)})
             await self._tell_internal_error(key, error)
         self._metrics.reconciled.labels(key.kind, outcome).observe(time.perf_counter() - begun)
-        return failure
+        return again
 
-    async def _reconcile(self, key: Key) -> Failure | None:
+    async def _reconcile(self, key: Key) -> Again | None:
         entry = self._entry(key)
         if entry is None:
             await self._without_object(key)
@@ -114,7 +114,7 @@ class Reconciler:
             self._announce(subject, event)
         seconds = None if decision.requeue_at is None else max(0.0, (decision.requeue_at - now).total_seconds())
         if refused is not None:
-            return Failure(refused.retry_after, at_most=seconds)
+            return Again(refused.retry_after, at_most=seconds)
         self._requeue(key, seconds)
         return None
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fovea_operator.desired.service import BALANCER_FIELDS
 from fovea_operator.errors import InvalidSpec
-from fovea_operator.reconcile.observed import ContainerRecord, DeploymentRecord, PodRecord, ServiceRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord, DeploymentRecord, PodRecord, ServiceRecord
 
 Raw = Mapping[str, Any]
 R = TypeVar("R", bound=Resource)

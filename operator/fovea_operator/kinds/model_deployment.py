@@ -12,9 +12,9 @@ from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Change
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kind
-from fovea_operator.reconcile import model_deployment
-from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.observed import DeploymentObserved
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.observed import DeploymentObserved
 from fovea_operator.settings import Settings
 
 Decide = Callable[[DeploymentObserved, datetime, Settings], Decision]
@@ -26,7 +26,7 @@ class ModelDeployments(Kind[ModelDeployment]):
     resource = resources.MODEL_DEPLOYMENT
     trouble = DeploymentCondition.PROGRESSING.value
 
-    def __init__(self, cache: Cache, decide: Decide = model_deployment.decide) -> None:
+    def __init__(self, cache: Cache, decide: Decide = decide_model_deployment) -> None:
         super().__init__(cache.deployments)
         self._cache = cache
         self._decide = decide

@@ -13,12 +13,13 @@ from fovea_operator.cluster.cache import BY_MODEL, BY_OWNER, Cache, Change
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
-from fovea_operator.reconcile import cleanup, training_job, urgency
-from fovea_operator.reconcile.conditions import is_true
-from fovea_operator.reconcile.decision import Decision, Deletion
-from fovea_operator.reconcile.observed import JobObserved, PodRecord
-from fovea_operator.reconcile.references import References, needs
-from fovea_operator.reconcile.view import ended, is_over
+from fovea_operator.reconcile.shared.conditions import is_true
+from fovea_operator.reconcile.shared.decision import Decision, Deletion
+from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
+from fovea_operator.reconcile.training import cleanup
+from fovea_operator.reconcile.training.decide import decide_job
+from fovea_operator.reconcile.training.inputs import References, needs
+from fovea_operator.reconcile.training.view import ended, is_over, is_urgent
 from fovea_operator.settings import Settings
 
 Decide = Callable[[JobObserved, datetime, Settings], Decision]
@@ -34,7 +35,7 @@ class TrainingJobs(Kind[TrainingJob]):
     resource = resources.TRAINING_JOB
     trouble = JobCondition.ADMITTED.value
 
-    def __init__(self, cache: Cache, reports: Reports, decide: Decide = training_job.decide) -> None:
+    def __init__(self, cache: Cache, reports: Reports, decide: Decide = decide_job) -> None:
         super().__init__(cache.jobs)
         self._cache = cache
         self._reports = reports
@@ -111,7 +112,7 @@ class TrainingJobs(Kind[TrainingJob]):
     def is_urgent(self, key: Key) -> bool:
         """Whether the next decision makes a job's first pod, or says how its pod ended."""
         entry = self.store.get(key.namespace, key.name)
-        return entry is not None and urgency.of_job(entry.record, self._pods(key, entry.uid))
+        return entry is not None and is_urgent(entry.record, self._pods(key, entry.uid))
 
     def is_at_rest(self, record: TrainingJob) -> bool:
         """Whether the job has ended, or is suspended until it is resumed."""

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from fovea_api.v1alpha1.pod import PodOptions
 from fovea_operator.desired.deployment import revision
-from fovea_operator.reconcile import allowed, model_deployment, training_job
-from fovea_operator.reconcile.decision import Decision
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared import platform
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.settings import Settings
 from support.decision_table import RETRYING, summary
 from support.observations import SETTINGS, at, deployment, job, machine, observed, serving, version, workload
@@ -16,7 +18,7 @@ LISTED = replace(SETTINGS, service_accounts=("trainer", "ci-*"), priority_classe
 
 
 def said(options: dict[str, Any], settings: Settings = LISTED) -> str:
-    return allowed.problem(PodOptions.model_validate(options), settings)
+    return platform.not_allowed(PodOptions.model_validate(options), settings)
 
 
 @pytest.mark.parametrize("name", ["default", "trainer", "ci-nightly"])
@@ -34,7 +36,7 @@ def test_any_other_account_is_named_with_its_field_and_those_that_are_allowed(na
 def test_without_a_list_no_account_but_the_default_one_is_allowed_and_every_class_but_those_of_the_system() -> None:
     assert "(allowed: default)" in said({"serviceAccountName": "trainer"}, Settings())
     assert said({"serviceAccountName": "default", "priorityClassName": "anything"}, Settings()) == ""
-    assert allowed.problem(None, Settings()) == ""
+    assert platform.not_allowed(None, Settings()) == ""
 
 
 @pytest.mark.parametrize("name", ["system-node-critical", "system-cluster-critical", "system-of-ours"])
@@ -53,7 +55,7 @@ def test_a_class_that_is_not_on_the_list_is_named_with_those_that_are() -> None:
 
 def of_job(status: dict[str, Any] | None = None) -> Decision:
     seen = observed(job(status, pod={"serviceAccountName": "admin"}))
-    return training_job.decide(seen, at(120), LISTED)
+    return decide_job(seen, at(120), LISTED)
 
 
 def test_a_job_that_is_not_allowed_has_failed_before_it_has_a_pod() -> None:
@@ -74,7 +76,7 @@ def test_a_job_that_had_a_pod_before_the_list_was_shortened_goes_on() -> None:
 
 def of_deployment(*workloads: Any, status: dict[str, Any] | None = None) -> Decision:
     made = deployment(status, pod={"serviceAccountName": "admin"})
-    return model_deployment.decide(serving(made, version(3), workloads=workloads), at(10), LISTED)
+    return decide_model_deployment(serving(made, version(3), workloads=workloads), at(10), LISTED)
 
 
 def test_a_version_whose_account_is_not_allowed_is_not_started_and_the_condition_says_why() -> None:
@@ -100,7 +102,7 @@ def test_a_served_version_whose_deployment_is_gone_and_cannot_be_made_again_says
     status = {"stable": {"version": 3, "deployment": name}, "observedGeneration": 1}
     made = made.model_copy(update={"status": deployment(status).status})
     types = (machine(),) if why == "InvalidSpec" else ()
-    decision = model_deployment.decide(serving(made, version(3), machine_types=types), at(10), LISTED)
+    decision = decide_model_deployment(serving(made, version(3), machine_types=types), at(10), LISTED)
     assert not [child for child in decision.children if child.manifest["kind"] == "Deployment"]
     assert summary(decision)["conditions"]["Progressing"] == f"False {why}"
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1 import JobState
-from fovea_operator.reconcile import model_deployment, training_job
-from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.observed import DeploymentObserved, JobObserved
-from fovea_operator.reconcile.view import attempt_of, ended
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.observed import DeploymentObserved, JobObserved
+from fovea_operator.reconcile.training.decide import decide_job
+from fovea_operator.reconcile.training.view import attempt_of, ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.any_observation import deployments, observations
@@ -27,9 +28,9 @@ def created(decision: Decision, kind: str) -> list[dict[str, Any]]:
 @PROFILE
 def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObserved, now: int) -> None:
     before = deepcopy(seen)
-    decision = training_job.decide(seen, at(now), SETTINGS)
+    decision = decide_job(seen, at(now), SETTINGS)
     assert seen == before, "a decision changes nothing that it was shown"
-    assert training_job.decide(seen, at(now), SETTINGS) == decision, "the same observation, the same decision"
+    assert decide_job(seen, at(now), SETTINGS) == decision, "the same observation, the same decision"
     json.dumps(decision.status, allow_nan=False)
 
     status = seen.job.status
@@ -85,7 +86,7 @@ def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObser
 def test_statuses_settle_when_nothing_else_changes(seen: JobObserved, now: int) -> None:
     """No status write leads to another one for ever: an operator that wakes itself by its own writes never sleeps."""
     for _ in range(6):
-        decision = training_job.decide(seen, at(now), SETTINGS)
+        decision = decide_job(seen, at(now), SETTINGS)
         written = after(seen.job, decision)
         if written.status == seen.job.status:
             return
@@ -113,10 +114,10 @@ def asks_for_more(first: Decision, second: Decision) -> bool:
 def test_a_job_is_not_looked_at_after_its_own_status_write_unless_the_decision_asks_for_it(
     seen: JobObserved, now: int
 ) -> None:
-    first = training_job.decide(seen, at(now), SETTINGS)
+    first = decide_job(seen, at(now), SETTINGS)
     if first.status is None or will_be_looked_at(first, now):
         return
-    second = training_job.decide(replace(seen, job=after(seen.job, first)), at(now), SETTINGS)
+    second = decide_job(replace(seen, job=after(seen.job, first)), at(now), SETTINGS)
     assert not asks_for_more(first, second)
     kept_for_its_log = {pod.name for pod in seen.pods if ended(pod)}
     assert {deletion.name for deletion in second.deletions} <= kept_for_its_log, "what runs is not left running"
@@ -127,10 +128,10 @@ def test_a_job_is_not_looked_at_after_its_own_status_write_unless_the_decision_a
 def test_a_deployment_is_not_looked_at_after_its_own_status_write_unless_the_decision_asks_for_it(
     seen: DeploymentObserved, now: int
 ) -> None:
-    first = model_deployment.decide(seen, at(now), SETTINGS)
+    first = decide_model_deployment(seen, at(now), SETTINGS)
     if will_be_looked_at(first, now):
         return
-    second = model_deployment.decide(replace(seen, deployment=written(seen.deployment, first)), at(now), SETTINGS)
+    second = decide_model_deployment(replace(seen, deployment=written(seen.deployment, first)), at(now), SETTINGS)
     assert not asks_for_more(first, second)
     assert not second.deletions
 
@@ -140,9 +141,9 @@ def test_a_deployment_is_not_looked_at_after_its_own_status_write_unless_the_dec
 def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(seen: DeploymentObserved, now: int) -> None:
     status, workloads = seen.deployment.status.dump(), seen.workloads
     before = deepcopy(seen)
-    decision = model_deployment.decide(seen, at(now), SETTINGS)
+    decision = decide_model_deployment(seen, at(now), SETTINGS)
     assert seen == before
-    assert decision == model_deployment.decide(seen, at(now), SETTINGS)
+    assert decision == decide_model_deployment(seen, at(now), SETTINGS)
     json.dumps(decision.status, allow_nan=False)
     assert decision.status is not None
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from fovea_api.contract.report import ProgressAnswer, ProgressReport, Termination
-from fovea_operator.reconcile import foreign, times, training_job
-from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.training import stopping
+from fovea_operator.reconcile.training.decide import decide_job
 from support.decision_table import RUNNING, decide, summary
 from support.observations import SETTINGS, after, at, ended, job, observed, pod, published, running
 
@@ -102,8 +104,8 @@ def test_a_cancel_that_has_begun_is_not_taken_back_by_last_words() -> None:
 
 
 def test_the_sidecar_hears_in_the_answers_to_its_reports_that_the_program_has_ended() -> None:
-    assert foreign.answer(with_mesh(running())) == ProgressAnswer()
-    assert foreign.answer(lives_on()) == ProgressAnswer(program_ended=True)
+    assert stopping.answer(with_mesh(running())) == ProgressAnswer()
+    assert stopping.answer(lives_on()) == ProgressAnswer(program_ended=True)
 
 
 def test_the_pod_is_not_deleted_before_its_sidecar_has_published_all_or_has_had_its_time() -> None:
@@ -138,7 +140,7 @@ def test_a_sidecar_that_hears_nothing_is_told_by_the_deletion_and_publishes_in_t
 
 def test_a_sidecar_that_reports_to_nobody_is_not_waited_for() -> None:
     settings = replace(SETTINGS, report_url="")
-    [deletion] = training_job.decide(observed(job(RUNNING), lives_on()), at(80), settings).deletions
+    [deletion] = decide_job(observed(job(RUNNING), lives_on()), at(80), settings).deletions
     assert deletion.grace_seconds is None
 
 

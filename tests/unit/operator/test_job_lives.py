@@ -7,9 +7,10 @@ from typing import Any
 from fovea_api.contract import labels, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, TrainingPlan
 from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
-from fovea_operator.reconcile import training_job
-from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.view import ended as has_ended
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.training.decide import decide_job
+from fovea_operator.reconcile.training.view import ended as has_ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.observations import SETTINGS, at, ended, job, observed, pod, preparing, published, running, version
@@ -36,13 +37,13 @@ class World:
         seen = observed(
             self.job, *self.pods.values(), versions=tuple(self.versions.values()), jobs=self.others.values()
         )
-        decision = training_job.decide(seen, at(self.now), SETTINGS)
+        decision = decide_job(seen, at(self.now), SETTINGS)
         steps = self._steps(decision)
         for done, _ in enumerate(steps, 1):
             if crash_after is not None and done >= crash_after:
                 return
 
-    def _steps(self, decision: training_job.Decision) -> Iterator[None]:
+    def _steps(self, decision: Decision) -> Iterator[None]:
         for child in decision.children:
             metadata = child.manifest["metadata"]
             if child.manifest["kind"] == "Pod" and metadata["name"] not in self.pods:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import TrainingJob
-from fovea_operator.reconcile.observed import PodRecord
+from fovea_operator.reconcile.shared.observed import PodRecord
 from support.decision_table import RUNNING, STOPPING, decide, summary
 from support.observations import after, at, ended, job, observed, preparing, published, running
 

@@ -1,7 +1,7 @@
 """What a status quotes of a program's last lines."""
 
 import pytest
-from fovea_operator.reconcile import last_words
+from fovea_operator.reconcile.shared import containers
 
 TRACEBACK = """Traceback (most recent call last):
   File "/app/train.py", line 12, in <module>
@@ -31,11 +31,11 @@ ValueError: labels: 10 classes, found 11
     ],
 )
 def test_the_last_lines_are_quoted_in_one(message: str, said: str) -> None:
-    assert last_words.of(message) == said
+    assert containers.last_words(message) == said
 
 
 def test_a_long_line_keeps_its_end() -> None:
-    said = last_words.of("x" * 2000 + " the end")
+    said = containers.last_words("x" * 2000 + " the end")
     assert len(said) == 501
     assert said.startswith("…x")
     assert said.endswith("x the end")

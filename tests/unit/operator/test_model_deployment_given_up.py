@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import names
-from fovea_operator.reconcile.observed import DeploymentObserved
-from fovea_operator.reconcile.rollout import REFUSED
+from fovea_operator.reconcile.serving.rollout import REFUSED
+from fovea_operator.reconcile.shared.observed import DeploymentObserved
 from support.observations import deployment, server_pod, service_at, serving, version, workload, written
 from support.rollout_table import (
     CORRUPT,

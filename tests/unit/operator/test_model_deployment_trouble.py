@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 from fovea_api.contract import names
-from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.observed import DeploymentObserved, ServiceRecord
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.observed import DeploymentObserved, ServiceRecord
 from support.observations import deployment, server_pod, service_at, serving, version, workload, written
 from support.rollout_table import (
     CRASH,

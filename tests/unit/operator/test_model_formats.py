@@ -6,7 +6,7 @@ import pytest
 from fovea_api.contract.report import REASON_PUBLISHED, Termination
 from fovea_api.v1alpha1 import ModelVersion
 from fovea_operator.desired.model_version import model_version
-from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from support import rollout_table
 from support.decision_table import RUNNING, decide, summary
 from support.observations import MODEL, OUTPUT, at, deployment, ended, job, observed, serving, version

@@ -9,7 +9,7 @@ from fovea_operator.desired import affinity
 from fovea_operator.desired.deployment import revision, version_deployment
 from fovea_operator.desired.pod import Member, Sources, training_pod
 from fovea_operator.desired.service import service
-from fovea_operator.reconcile import model_deployment
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.settings import Settings
 from support.observations import SETTINGS, at, deployment, job, machine, service_at, serving, version, workload, written
 
@@ -218,7 +218,7 @@ def applied_services(of: ModelDeployment, seen: ModelDeployment, **changed: Any)
     record = service_at(name, type_=seen.spec.service.type, of=seen)
     for field, value in changed.items():
         record = record.__class__(**{**record.__dict__, field: value})
-    decision = model_deployment.decide(
+    decision = decide_model_deployment(
         serving(of, version(3), workloads=(workload(name, ready=1),), service=record), at(10), SETTINGS
     )
     return [child.manifest for child in decision.children if child.manifest["kind"] == "Service"]
@@ -253,5 +253,5 @@ def test_what_others_wrote_on_a_service_stays_and_what_they_changed_of_ours_is_p
 
 
 def test_the_status_of_a_deployment_keeps_its_labels_out() -> None:
-    decision = model_deployment.decide(serving(labelled({"team": "vision"}), version(3)), at(0), SETTINGS)
+    decision = decide_model_deployment(serving(labelled({"team": "vision"}), version(3)), at(0), SETTINGS)
     assert "team" not in str(written(deployment(), decision).status.dump())

@@ -5,7 +5,8 @@ from typing import Any
 from fovea_api.v1alpha1 import ModelDeployment, TrainingJob
 from fovea_api.v1alpha1.model_deployment import ModelDeploymentStatus
 from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
-from fovea_operator.reconcile import model_deployment, reduced
+from fovea_operator.cluster import reduced
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
@@ -46,7 +47,7 @@ def test_a_deployment_keeps_its_places_in_all_lesser_statuses() -> None:
         workloads=[workload(V1, ready=1), workload(V2, replica_failure=WORDS)],
         pods=[server_pod(V2, unschedulable=WORDS)],
     )
-    whole = model_deployment.decide(seen, at(60), SETTINGS).status
+    whole = decide_model_deployment(seen, at(60), SETTINGS).status
     assert whole is not None
     assert WORDS in whole["message"]
     for status in reduced.statuses(whole):

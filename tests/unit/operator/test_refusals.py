@@ -1,7 +1,7 @@
 """What the API server says against a pod, and which limit of the namespace is named as the cause."""
 
 import pytest
-from fovea_operator.reconcile import refusal
+from fovea_operator.reconcile.shared import platform
 from support.decision_table import decide
 from support.observations import job, machine, observed
 
@@ -30,7 +30,7 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID)
 def test_the_limit_of_the_namespace_is_named_with_what_to_change(said: str) -> None:
-    found = refusal.cause_of(said, "huge")
+    found = platform.cause_of_refusal(said, "huge")
     assert SAID[said] in found
     assert bool(found) == bool(SAID[said])
     assert not found or "ServiceAccount" in found or "MachineType huge" in found or "machine type than huge" in found

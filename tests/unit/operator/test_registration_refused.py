@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import TrainingJob
-from fovea_operator.reconcile import reduced
-from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
+from fovea_operator.cluster import reduced
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from support.decision_table import RUNNING, decide, summary
 from support.observations import MODEL, OUTPUT, after, already_complete, at, ended, job, observed, published, version
 

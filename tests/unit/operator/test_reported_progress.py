@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from fovea_api.contract.report import ProgressReport
-from fovea_operator.reconcile import progress
+from fovea_operator.reconcile.training import progress
 
 HUGE = int("1" + "0" * 400)
 

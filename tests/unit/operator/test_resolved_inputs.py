@@ -7,8 +7,8 @@ from fovea_api.contract import names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.cluster import records
-from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.observed import PodRecord
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.observed import PodRecord
 from support.decision_table import RETRYING, RUNNING, SUSPENDED, decide
 from support.observations import ended, job, observed, running, version
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import names
-from fovea_operator.reconcile.observed import ContainerRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord
 from support.decision_table import RUNNING, decide, summary
 from support.observations import after, at, ended, fetched, job, observed, pod
 

@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 from fovea_api.contract.report import REASON_PUBLISHED, ProgressReport, Termination
-from fovea_operator.reconcile import training_job
-from fovea_operator.reconcile.observed import ContainerRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord
+from fovea_operator.reconcile.training.decide import decide_job
 from support.decision_table import RUNNING, decide
 from support.observations import GPU, OUTPUT, SETTINGS, at, ended, job, machine, observed, running, version
 
@@ -13,18 +13,16 @@ from support.observations import GPU, OUTPUT, SETTINGS, at, ended, job, machine,
 def test_a_catalogue_of_another_release_than_the_image_only_warns() -> None:
     settings = replace(SETTINGS, trainer_image="registry.example.com/fovea-tensorflow:0.2.0")
     seen = observed(job(args={"lerning-rate": 0.1}), running(started=1))
-    new = training_job.decide(observed(job(args={"lerning-rate": 0.1})), at(1), settings)
+    new = decide_job(observed(job(args={"lerning-rate": 0.1})), at(1), settings)
     assert [child.manifest["kind"] for child in new.children] == ["Pod"]
-    decision = training_job.decide(seen, at(1), settings)
+    decision = decide_job(seen, at(1), settings)
     assert [(event.type, event.reason) for event in decision.events] == [("Warning", "ArgumentsUnchecked")]
     assert "unknown flag --lerning-rate" in decision.events[0].message
 
 
 def test_an_image_tag_that_is_no_release_is_taken_to_match_the_catalogue() -> None:
     for image in ("localhost:5000/fovea-tensorflow:3f2a9c", "fovea-tensorflow@sha256:ab", "fovea-tensorflow"):
-        decision = training_job.decide(
-            observed(job(args={"lerning-rate": 0.1})), at(1), replace(SETTINGS, trainer_image=image)
-        )
+        decision = decide_job(observed(job(args={"lerning-rate": 0.1})), at(1), replace(SETTINGS, trainer_image=image))
         assert decision.status is not None
         assert decision.status["state"] == "FAILED", image
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fovea_api.contract.report import ProgressReport, Termination
 from fovea_api.v1alpha1 import TrainingJob
-from fovea_operator.reconcile.observed import ContainerRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, STOPPING, SUCCEEDED, SUSPENDED, Row, decide
 from support.observations import after, at, ended, job, observed, pod, published, running
 

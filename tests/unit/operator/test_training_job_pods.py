@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fovea_api.contract import names
 from fovea_api.contract.report import ProgressReport, Termination
-from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, Row
 from support.observations import (
     already_complete,

@@ -3,7 +3,7 @@
 import pytest
 from fovea_api.contract import names
 from fovea_api.contract.report import Published
-from fovea_operator.reconcile.observed import ContainerRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, SEEN, Row
 from support.observations import agent_failed, at, ended, job, observed, pod, published, running
 

@@ -8,8 +8,8 @@ from fovea_api.contract import labels
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.kinds.training_job import TrainingJobs
-from fovea_operator.reconcile import urgency
-from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.reconcile.shared.observed import JobObserved
+from fovea_operator.reconcile.training.view import is_urgent
 from support.decision_table import RETRYING, RUNNING, SEEN, SUCCEEDED
 from support.observations import ended, job, observed, pod, running
 
@@ -34,7 +34,7 @@ TABLE: dict[str, tuple[Callable[[], JobObserved], bool]] = {
 @pytest.mark.parametrize("sentence", TABLE)
 def test_urgency(sentence: str) -> None:
     seen, expected = TABLE[sentence]
-    assert urgency.of_job(seen().job, seen().pods) == expected
+    assert is_urgent(seen().job, seen().pods) == expected
 
 
 def test_a_job_is_urgent_by_what_is_known_of_it_and_of_its_own_pods() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from fovea_api.contract.plan import INPUT_JOB_MODEL, INPUT_JOB_OUTPUT, INPUT_PUBLICATION
 from fovea_api.v1alpha1 import TrainingJob
-from fovea_operator.reconcile import references
-from fovea_operator.reconcile.decision import Decision
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.training import inputs
 from support.decision_table import SUSPENDED, decide
 from support.observations import job, observed
 
@@ -95,4 +95,4 @@ def test_waiting_for_a_job_that_is_not_there_says_both_why_it_may_be_so() -> Non
 
 def test_only_jobs_that_are_waited_for_wake_the_one_that_names_them() -> None:
     spec = {"a": "job://one/output", "b": f"job://two@{UID}/output", "c": "job://three@latest/output"}
-    assert references.needs(job(inputs=spec, checkpoint={"from": "job://four@latest"})).jobs == {"one", "two"}
+    assert inputs.needs(job(inputs=spec, checkpoint={"from": "job://four@latest"})).jobs == {"one", "two"}

@@ -11,7 +11,7 @@ from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.errors import NotOurs, Overtaken
-from fovea_operator.reconcile.decision import Child, Deletion, Write
+from fovea_operator.reconcile.shared.decision import Child, Deletion, Write
 from support.memory_api import Server
 
 OWNER = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "uid": "u1", "controller": True}

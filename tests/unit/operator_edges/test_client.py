@@ -10,7 +10,7 @@ from fovea_operator import errors
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.client import ApiClient
 from fovea_operator.cluster.credentials import Credentials, NoCredentials
-from fovea_operator.reconcile.decision import Deletion
+from fovea_operator.reconcile.shared.decision import Deletion
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "team"}}

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from fovea_operator.reconcile import times
-from fovea_operator.reconcile.decision import Decision, Deletion
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.decision import Decision, Deletion
 from support.reconciled import DIGITS, World, job, pod
 
 

@@ -15,7 +15,7 @@ from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.progress import Desk, Doorkeeper, Reports, Sender
 from fovea_operator.kinds.training_job import TrainingJobs
-from fovea_operator.reconcile import foreign
+from fovea_operator.reconcile.training import stopping
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 
@@ -40,7 +40,7 @@ class World:
 
     def answer_to(self, sender: Sender) -> ProgressAnswer | None:
         entry = self.cache.pods.get(sender.namespace, sender.pod)
-        return foreign.answer(entry.record) if entry is not None and entry.uid == sender.uid else None
+        return stopping.answer(entry.record) if entry is not None and entry.uid == sender.uid else None
 
 
 def job(uid: str, version: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from fovea_operator.cluster.queue import HEAD_START, Backoff, Failure, Schedule, WorkQueue
+from fovea_operator.cluster.queue import HEAD_START, Again, Backoff, Schedule, WorkQueue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -228,7 +228,7 @@ def test_workers_never_run_one_key_twice_at_once_and_leave_nothing() -> None:
     most = 0
     finished: list[str] = []
 
-    async def work(key: str, waited: float) -> Failure | None:
+    async def work(key: str, waited: float) -> Again | None:
         nonlocal most
         assert key not in running
         assert waited >= 0
@@ -237,7 +237,7 @@ def test_workers_never_run_one_key_twice_at_once_and_leave_nothing() -> None:
         await asyncio.sleep(rng.uniform(0, 0.005))
         running.discard(key)
         finished.append(key)
-        return Failure() if rng.random() < 0.2 else None
+        return Again() if rng.random() < 0.2 else None
 
     async def main() -> None:
         queue: WorkQueue[str] = WorkQueue(work, workers=4, backoff=Backoff(base=0.001, cap=0.002))

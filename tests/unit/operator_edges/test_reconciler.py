@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fovea_operator import errors
 from fovea_operator.cluster.keys import Key
-from fovea_operator.cluster.queue import Backoff, Failure, Schedule
-from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event, Write
-from fovea_operator.reconcile.observed import JobObserved
+from fovea_operator.cluster.queue import Again, Backoff, Schedule
+from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event, Write
+from fovea_operator.reconcile.shared.observed import JobObserved
 from fovea_operator.settings import Settings
 from support.reconciled import DIGITS, World, job, pod
 
@@ -73,7 +73,7 @@ def test_a_refused_child_is_told_in_the_status_and_tried_again_later() -> None:
     world.know(job())
     world.server.fail = lambda call: errors.Refused("exceeded quota", code=403) if call == "create Pod" else None
     failure, calls = world.work()
-    assert failure == Failure(0)
+    assert failure == Again(0)
     assert calls == ["create Pod", "apply TrainingJob/status"]
     assert refusals == ["", "exceeded quota"]
     assert world.status == {"message": "exceeded quota"}
@@ -171,18 +171,18 @@ def test_a_deadline_of_a_refused_job_is_kept(due: int | None, at_most: float | N
     world = World(decide)
     world.know(job())
     world.server.fail = lambda call: errors.Refused("exceeded quota", code=403) if call == "create Pod" else None
-    assert world.work()[0] == Failure(at_most=at_most)
+    assert world.work()[0] == Again(at_most=at_most)
 
 
 @pytest.mark.parametrize(
     ("error", "back"),
     [
-        (errors.Conflict("out of date", code=409), Failure()),
-        (errors.Overtaken("the number is taken", code=409), Failure(at_most=0)),
-        (errors.Transient("slow down", code=429, retry_after=9), Failure(9)),
+        (errors.Conflict("out of date", code=409), Again()),
+        (errors.Overtaken("the number is taken", code=409), Again(at_most=0)),
+        (errors.Transient("slow down", code=429, retry_after=9), Again(9)),
     ],
 )
-def test_a_transient_error_stops_the_decision_and_comes_back(error: Exception, back: Failure) -> None:
+def test_a_transient_error_stops_the_decision_and_comes_back(error: Exception, back: Again) -> None:
     world = World(whole)
     world.know(job())
     world.server.fail = lambda call: error if call == "create Pod" else None
@@ -199,7 +199,7 @@ def test_a_refused_status_or_deletion_is_an_error_of_its_own(call: str, caplog: 
     refusal = errors.Refused("forbidden (PATCH /apis/fovea.dev/v1alpha1/x: 403)", code=403)
     world.server.fail = lambda made: refusal if made == call else None
     failure, _ = world.work()
-    assert failure == Failure()
+    assert failure == Again()
     [record] = [each for each in caplog.records if each.levelname == "ERROR"]
     assert vars(record)["key"] == "TrainingJob team/digits"
     assert "PATCH" in vars(record)["error"]
@@ -225,7 +225,7 @@ def test_a_defect_is_told_on_the_object_once_and_tried_again() -> None:
     world = World(decide)
     world.know(job(status={"state": "RUNNING"}))
     failure, calls = world.work()
-    assert failure == Failure()
+    assert failure == Again()
     assert calls == ["apply TrainingJob/status"]
     assert world.status["state"] == "RUNNING"
     (condition,) = world.status["conditions"]
@@ -256,7 +256,7 @@ def test_a_defect_is_not_told_on_a_job_whose_status_nobody_would_correct(rest: d
     world = World(decide)
     world.know(job(**rest))
     failure, calls = world.work()
-    assert failure == Failure()
+    assert failure == Again()
     assert calls == []
     assert world.status == rest["status"]
 

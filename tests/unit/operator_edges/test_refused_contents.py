@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from fovea_operator import errors
-from fovea_operator.cluster.queue import Failure
-from fovea_operator.reconcile.decision import Child, Decision, Deletion, Write
+from fovea_operator.cluster.queue import Again
+from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Write
 from support.reconciled import World, job, pod
 
 FAILED = {
@@ -121,7 +121,7 @@ def test_a_status_that_is_refused_for_missing_rights_is_not_shortened(caplog: py
     world = World(lambda *_: Decision(status=END))
     world.know(job())
     refusing(world, lambda status: True, 403)
-    assert world.work() == (Failure(), ["refused"])
+    assert world.work() == (Again(), ["refused"])
     assert "check the operator's rights" in caplog.text
 
 
@@ -130,7 +130,7 @@ def test_a_deletion_waits_for_a_status_that_is_refused_altogether() -> None:
     world.know(job())
     refusing(world, lambda status: True)
     failure, calls = world.work()
-    assert failure == Failure()
+    assert failure == Again()
     assert "delete Pod" not in calls
 
 

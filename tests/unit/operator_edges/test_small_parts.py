@@ -17,7 +17,7 @@ from fovea_operator.cluster.credentials import NoCredentials, from_kubeconfig, f
 from fovea_operator.cluster.events import Announcer, Dedupe, Subject, manifest
 from fovea_operator.cluster.lease import Sighting, sighting
 from fovea_operator.cluster.liveness import Liveness
-from fovea_operator.reconcile.decision import Event
+from fovea_operator.reconcile.shared.decision import Event
 from fovea_operator.settings import Settings
 
 DIGITS = Subject("TrainingJob", "team", "digits", "u1")

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
-from fovea_api.v1alpha1.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus, VersionStatus
+from fovea_api.v1alpha1.model_deployment import Endpoint, ModelDeploymentSpec, ModelDeploymentStatus, VersionStatus
 
 from fovea_operator.desired import deployment as desired
-from fovea_operator.reconcile import machine, times, versions
-from fovea_operator.reconcile.observed import DeploymentObserved, DeploymentRecord, PodRecord
+from fovea_operator.reconcile.shared import platform, times, versions
+from fovea_operator.reconcile.shared.observed import DeploymentObserved, DeploymentRecord, PodRecord, ServiceRecord
 from fovea_operator.settings import Settings
 
 
@@ -50,7 +50,7 @@ class ServingView:
     @property
     def machine_type(self) -> MachineType | None:
         """The machine type of new pods; None when there is none of that name."""
-        return machine.select(self.spec.machine_type, self.observed.machine_types)
+        return platform.machine_type(self.spec.machine_type, self.observed.machine_types)
 
     def version(self, number: int) -> ModelVersion | None:
         """The record of a version."""
@@ -108,3 +108,16 @@ class ServingView:
 def revision_of(place: VersionStatus) -> str:
     """The revision that a version's Deployment has in its name."""
     return place.deployment.rpartition("-")[2]
+
+
+def endpoint_of(deployment: ModelDeployment, service: ServiceRecord | None) -> Endpoint | None:
+    """Addresses inside the cluster, and the node ports where the Service has some; None without a Service."""
+    if service is None:
+        return None
+    host = f"{deployment.metadata.name}.{deployment.metadata.namespace}.svc"
+    return Endpoint(
+        grpc=f"{host}:{names.GRPC_PORT}",
+        rest=f"http://{host}:{names.REST_PORT}/v1/models/{deployment.spec.model}",
+        node_port_grpc=service.node_ports.get(names.GRPC_PORT_NAME),
+        node_port_rest=service.node_ports.get(names.REST_PORT_NAME),
+    )

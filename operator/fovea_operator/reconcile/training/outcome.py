@@ -14,9 +14,10 @@ from fovea_api.v1alpha1 import TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
-from fovea_operator.reconcile import last_words, stage, start_problems, times
-from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.view import View, ended, others_due, trainer_ended
+from fovea_operator.reconcile.shared import containers, times
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.training import stage
+from fovea_operator.reconcile.training.view import View, ended, others_due, trainer_ended
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,99}")
@@ -232,8 +233,8 @@ def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
     if disturbed(pod):
         return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True, exit_code=code, at=at)
     if trainer.terminated_reason in _SPOILT:
-        said = last_words.of(trainer.termination_message)
-        again = start_problems.can_ever_start(said)
+        said = containers.last_words(trainer.termination_message)
+        again = containers.can_ever_start(said)
         return Failure(JobReason.PROGRAM_FAILED, f"the program cannot be started: {said}", again, code, at)
     if trainer.terminated_reason == "OOMKilled":
         return Failure(
@@ -243,7 +244,7 @@ def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
             exit_code=code,
             at=at,
         )
-    text = last_words.of(trainer.termination_message)
+    text = containers.last_words(trainer.termination_message)
     message = f"the program ended with exit code {code}" + (f": {text}" if text else "")
     retryable = exit_codes.outcome(code) is Outcome.RETRYABLE
     return Failure(JobReason.PROGRAM_FAILED, message, retryable, code, at)
@@ -270,7 +271,7 @@ def _foreign_end(pod: PodRecord) -> str:
             and name not in pod.foreign
             and record.exit_code not in (None, exit_codes.OK)
         ):
-            said = last_words.of(record.termination_message)
+            said = containers.last_words(record.termination_message)
             return f"init container {name}, which Fovea did not add, ended with {record.exit_code}" + (
                 f": {said}" if said else ""
             )

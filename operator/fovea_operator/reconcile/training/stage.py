@@ -8,8 +8,8 @@ from fovea_api.contract.report import Termination
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 
-from fovea_operator.reconcile import start_problems, times
-from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared import containers, times
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,10 @@ def _agent_trouble(pod: PodRecord) -> str:
     return said.message.rstrip(".") if said else f"container {names.SYNC_CONTAINER} ended with {sync.last_exit_code}"
 
 
-def problem_of(pod: PodRecord, job: TrainingJob) -> start_problems.Problem | None:
+def problem_of(pod: PodRecord, job: TrainingJob) -> containers.Problem | None:
     """What keeps the first of its containers from starting, by the kubelet's word."""
     users = job.spec.trainer.container is not None
-    found = (start_problems.of_waiting(name, record, users=users) for name, record in pod.containers.items())
+    found = (containers.of_waiting(name, record, users=users) for name, record in pod.containers.items())
     return next((problem for problem in found if problem), None)
 
 

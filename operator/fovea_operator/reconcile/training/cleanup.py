@@ -1,11 +1,15 @@
-"""Which pods go: those still running when their job has ended, all of them if the policy says so, and old attempts'."""
+"""What goes, and when: pods of ended jobs, of earlier attempts and of deleted namesakes, and the job itself at its TTL."""
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 
-from fovea_operator.reconcile.decision import Deletion
-from fovea_operator.reconcile.observed import PodRecord
-from fovea_operator.reconcile.view import View, attempt_of, ended
+from fovea_api.contract import names
+from fovea_api.v1alpha1 import TrainingJob
+
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.decision import Deletion
+from fovea_operator.reconcile.shared.observed import PodRecord
+from fovea_operator.reconcile.training.view import CHIEF, SLACK, View, attempt_of, ended, lost
 
 KEPT_ATTEMPTS = 3
 """Pods of failed attempts kept for their logs while the job goes on; older ones go, unless cleanPodPolicy is None."""
@@ -59,3 +63,45 @@ def _surplus(pods: Iterable[PodRecord]) -> Iterator[Deletion]:
     for pod in failed[:-KEPT_ATTEMPTS]:
         if not pod.deleting:
             yield deletion(pod)
+
+
+def predecessors_ending(view: View) -> tuple[PodRecord, ...]:
+    """Those whose programs may still run; one whose node does not answer is not waited for."""
+    return tuple(pod for pod in view.observed.predecessors if not ended(pod) and not lost(pod, view.now))
+
+
+def predecessors_lost_at(pods: Sequence[PodRecord]) -> datetime | None:
+    """When the first of them counts as lost."""
+    deadline = times.earliest(*(pod.deletion_deadline for pod in pods))
+    return deadline + SLACK if deadline else None
+
+
+def free_attempt(view: View) -> int:
+    """The current attempt, or the first one after it whose pod's name is not taken."""
+    taken = {pod.name for pod in view.observed.predecessors}
+    attempt = view.attempt
+    while names.training_pod(view.job.metadata.name, CHIEF.role, CHIEF.index, attempt) in taken:
+        attempt += 1
+    return attempt
+
+
+def predecessors_message(pods: Sequence[PodRecord]) -> str:
+    """What a job says that waits for them."""
+    which = " and ".join(sorted(pod.name for pod in pods))
+    begins = max((pod.deletion_deadline for pod in pods if pod.deletion_deadline), default=None)
+    until = (
+        f" If its node does not answer, this job begins without it at {times.text(begins + SLACK)}." if begins else ""
+    )
+    return f"Waiting for pod {which} of the deleted job of this name to end.{until}"
+
+
+def expires_at(job: TrainingJob) -> datetime | None:
+    """When an ended job is to be deleted; None: never."""
+    seconds = job.spec.run_policy.ttl_seconds_after_finished
+    end = times.parse(job.status.end_time)
+    return None if seconds is None or end is None else end + timedelta(seconds=seconds)
+
+
+def of_job(job: TrainingJob) -> Deletion:
+    """The job's deletion."""
+    return Deletion(job.kind, job.metadata.namespace, job.metadata.name, job.metadata.uid)

@@ -4,7 +4,7 @@ The phases, in order; the first that has an answer decides:
 
 1. ended            a job that has ended keeps what its status says; its pods are cleaned up, and at its TTL it goes
 2. success          the output's digest is known: the model is registered, then the job is SUCCEEDED
-3. refused          the spec can never work: FAILED, and never a pod
+3. invalid          the spec can never work: FAILED, and never a pod
 4. cancelled        spec.cancel: CANCELLING while pods end, then CANCELLED
 5. suspended        spec.suspend: the pod saves a checkpoint and ends
 6. ran too long     runPolicy.maxRunningSeconds over all attempts
@@ -25,33 +25,24 @@ from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, PublicationStatus
 
 from fovea_operator.desired.pod import Sources, training_pod
-from fovea_operator.reconcile import (
-    allowed,
-    arguments,
-    cancellation,
+from fovea_operator.reconcile.shared import platform, times
+from fovea_operator.reconcile.shared.decision import Child, Decision, Write
+from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
+from fovea_operator.reconcile.training import (
     cleanup,
-    deadlines,
-    foreign,
     inputs,
-    machine,
     outcome,
-    predecessors,
     progress,
     refusal,
     registration,
-    report,
-    retry,
+    run_policy,
     stage,
     stopping,
-    suspension,
-    times,
-    ttl,
+    transition,
 )
-from fovea_operator.reconcile.decision import Child, Decision, Write
-from fovea_operator.reconcile.inputs import Unresolved
-from fovea_operator.reconcile.observed import JobObserved, PodRecord
-from fovea_operator.reconcile.outcome import Success
-from fovea_operator.reconcile.view import CHIEF, SLACK, View, is_over, others_due
+from fovea_operator.reconcile.training.inputs import Unresolved
+from fovea_operator.reconcile.training.outcome import Success
+from fovea_operator.reconcile.training.view import CHIEF, SLACK, View, is_over, others_due
 from fovea_operator.settings import Settings
 
 QUIET = timedelta(seconds=2)
@@ -60,13 +51,13 @@ QUIET = timedelta(seconds=2)
 _EXPORT = "Write a SavedModel directly into that folder, for example with model.export(os.environ['FOVEA_MODEL_DIR'])"
 
 
-def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
+def decide_job(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
     """The answer to what is observed of a job. Never raises on an observed state, never changes it."""
     if observed.job.metadata.deletion_timestamp is not None:
         return Decision()  # its pods go by their owner references, its model stays
     view = View.of(observed, now, settings)
     if view.suspended and not view.spec.suspend and not is_over(view.status):
-        view = suspension.resume(view)
+        view = stopping.resume(view)
     for phase in PHASES:
         decision = phase(view)
         if decision is not None:
@@ -77,10 +68,10 @@ def decide(observed: JobObserved, now: datetime, settings: Settings) -> Decision
 def _ended(view: View) -> Decision | None:
     if not is_over(view.status):
         return None
-    expiry = ttl.expires_at(view.job)
+    expiry = cleanup.expires_at(view.job)
     if expiry is not None and view.now >= expiry:
-        return Decision(deletions=(ttl.deletion(view.job),))
-    return Decision(status=report.acknowledged(view), deletions=cleanup.at_end(view), requeue_at=expiry)
+        return Decision(deletions=(cleanup.of_job(view.job),))
+    return Decision(status=transition.acknowledged(view), deletions=cleanup.at_end(view), requeue_at=expiry)
 
 
 def _success(view: View) -> Decision | None:
@@ -98,15 +89,17 @@ def _success(view: View) -> Decision | None:
             f"Failed: the program ended with 0 but left no SavedModel in $FOVEA_MODEL_DIR to be model {model}. "
             f"{_EXPORT}, or remove spec.model, and submit a new job."
         )
-        new = report.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
-        return report.end(view, new)
+        new = transition.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
+        return transition.end(view, new)
     if (problem := success.termination.model_problem) and view.spec.model.deploy:
         message = (
             f"Failed: the program ended with 0, but model {model} cannot be served, as spec.model.deploy asks for: {problem}. "
             f"What it wrote is published. {_EXPORT}, or set spec.model.deploy to false to register files of any format; "
             "then submit a new job."
         )
-        return report.end(view, report.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published))
+        return transition.end(
+            view, transition.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
+        )
     if view.observed.refused:
         return _registration_refused(view, published)
     registered = registration.register(view, success, model, files)
@@ -135,34 +128,36 @@ def _succeed(
 ) -> Decision:
     reason = JobReason.ALREADY_COMPLETE if success.already else JobReason.PUBLISHED
     message += progress.left_out(success.termination.progress or view.observed.progress)
-    return report.end(view, report.over(view, JobState.SUCCEEDED, reason, message, **fields), children=children)
+    return transition.end(view, transition.over(view, JobState.SUCCEEDED, reason, message, **fields), children=children)
 
 
 def _registration_refused(view: View, published: dict[str, Any]) -> Decision:
     said = view.observed.refused.rstrip(".")
-    if cancellation.wanted(view):
+    if stopping.cancel_wanted(view):
         message = (
             "Cancelled as asked: the program has succeeded and its output is published, but its model is not registered, "
             f"since the API server refuses that: {said}."
         )
-        return report.end(view, report.over(view, JobState.CANCELLED, JobReason.CANCELLED, message, **published))
+        return transition.end(
+            view, transition.over(view, JobState.CANCELLED, JobReason.CANCELLED, message, **published)
+        )
     message = (
         f"The program has succeeded, but the API server refuses to register its model: {said}. It is tried again; free the "
         "quota or correct the policy, or cancel the job: what it published stays."
     )
-    new = report.status(
+    new = transition.live(
         view,
         JobState.RUNNING,
         JobReason.REGISTRATION_REFUSED,
         message,
         attempts=view.attempts(view.attempt),
         next_attempt_time=None,
-        start_time=retry.start_time(view),
+        start_time=run_policy.start_time(view),
         running_seconds=view.seconds_run,
         # The memory of the success: the pod may be gone, and its sidecar's words with it, when it can be registered.
         **published,
     )
-    return report.decision(view, new)
+    return transition.decision(view, new)
 
 
 def _published_fields(view: View, success: Success) -> dict[str, Any]:
@@ -183,51 +178,51 @@ def _publication(published: Published) -> PublicationStatus:
     return PublicationStatus(uri=published.uri, digest=published.digest, bytes=published.size, files=published.files)
 
 
-def _refused(view: View) -> Decision | None:
+def _invalid(view: View) -> Decision | None:
     if view.begun:
         return None  # what once was accepted is not taken back by an upgrade of the catalogue or a shorter list
-    message = allowed.problem(view.spec.pod, view.settings)
+    message = platform.not_allowed(view.spec.pod, view.settings)
     if message:
         message = f"Failed: {message} Then submit a new job."
-    elif (problems := arguments.problems(view.job)) and _binding(view):
+    elif (problems := inputs.argument_problems(view.job)) and _binding(view):
         message = "; ".join(problems)
     if not message:
         return None
-    return report.end(view, report.over(view, JobState.FAILED, JobReason.INVALID_SPEC, message, refused=True))
+    return transition.end(view, transition.over(view, JobState.FAILED, JobReason.INVALID_SPEC, message, invalid=True))
 
 
 def _binding(view: View) -> bool:
-    chosen = machine.select(machine.wanted_by(view.job), view.observed.machine_types)
-    return arguments.binding(view.settings, chosen)
+    chosen = platform.machine_type(platform.machine_type_of(view.job), view.observed.machine_types)
+    return inputs.arguments_binding(view.settings, chosen)
 
 
 def _cancelled(view: View) -> Decision | None:
-    return cancellation.cancel(view) if cancellation.wanted(view) else None
+    return stopping.cancel(view) if stopping.cancel_wanted(view) else None
 
 
 def _suspended(view: View) -> Decision | None:
     if not view.spec.suspend or (view.had_ended and view.pod is not None):
         return None  # a program that has ended has nothing to suspend
-    failure = retry.failure_of(view) if view.pod is not None else None
+    failure = run_policy.failure_of(view) if view.pod is not None else None
     if failure is not None and not view.stopping and not view.suspended:
         return None  # it failed by itself: that counts, and then there is nothing left to suspend but the next attempt
-    return suspension.suspend(view)
+    return stopping.suspend(view)
 
 
 def _ran_too_long(view: View) -> Decision | None:
-    return deadlines.ran_too_long(view)
+    return run_policy.ran_too_long(view)
 
 
 def _failed_attempt(view: View) -> Decision | None:
     if view.suspended:
         return None
-    failure = retry.failure_of(view)
+    failure = run_policy.failure_of(view)
     if failure is None:
         # A success that was not believed, since the program had been told to end.
         found = outcome.of_attempt(view)
         if view.pod is not None and isinstance(found, Success):
             failure = outcome.interrupted(view.pod, found.termination)
-    return None if failure is None else retry.decide(view, failure)
+    return None if failure is None else run_policy.retry_or_fail(view, failure)
 
 
 def _live_pod(view: View) -> Decision | None:
@@ -239,23 +234,23 @@ def _live_pod(view: View) -> Decision | None:
         where = stage.without_store(where, since)
     if where.running:
         where = stage.with_left_out(where, progress.left_out(view.observed.progress))
-    if where.waiting and (late := deadlines.waited_too_long(view, where.message, where.waiting_since)):
+    if where.waiting and (late := run_policy.waited_too_long(view, where.message, where.waiting_since)):
         return late
     if view.stopping and pod.deleting:
         # The suspension was taken back, but its pod still ends: until it has, the reason is the only memory of why.
         where = replace(where, reason=JobReason.SUSPENDED)
-    where = replace(where, message=where.message + stopping.sentence(view, [pod]))
+    where = replace(where, message=where.message + stopping.slow_end(view, [pod]))
     told = where.quiet_since + QUIET if where.quiet_since else view.now
     wake = times.earliest(
-        deadlines.running_deadline(view),
-        deadlines.waiting_deadline(view, where.waiting_since) if where.waiting else None,
+        run_policy.running_deadline(view),
+        run_policy.waiting_deadline(view, where.waiting_since) if where.waiting else None,
         pod.deletion_deadline + SLACK if pod.deletion_deadline else None,
         others_due(pod),
-        stopping.wake(view, [pod]),
+        stopping.slow_end_wake(view, [pod]),
     )
     if told > view.now:
         return Decision(requeue_at=times.earliest(told, wake))
-    new = report.status(
+    new = transition.live(
         view,
         where.state,
         where.reason,
@@ -264,16 +259,16 @@ def _live_pod(view: View) -> Decision | None:
         admitted=_admission(view),
         attempts=view.attempts(view.attempt),
         next_attempt_time=None,
-        start_time=retry.start_time(view),
+        start_time=run_policy.start_time(view),
         **progress.fields(view.observed.progress),
     )
-    return report.decision(view, new, requeue_at=wake)
+    return transition.decision(view, new, requeue_at=wake)
 
 
-def _admission(view: View) -> report.Admission:
-    problems = arguments.problems(view.job)
+def _admission(view: View) -> transition.Admission:
+    problems = inputs.argument_problems(view.job)
     if not problems:
-        return report.ACCEPTED
+        return transition.ACCEPTED
     message = (
         f"The flag catalogue is of another version than the trainer image, so only a warning: {'; '.join(problems)}. "
         "The program decides."
@@ -284,20 +279,22 @@ def _admission(view: View) -> report.Admission:
 def _next_pod(view: View) -> Decision:
     begin = times.parse(view.status.next_attempt_time)
     if begin is not None and begin > view.now:
-        return Decision(status=report.acknowledged(view), requeue_at=begin)
-    name = machine.wanted_by(view.job)
-    machine_type = machine.select(name, view.observed.machine_types)
+        return Decision(status=transition.acknowledged(view), requeue_at=begin)
+    name = platform.machine_type_of(view.job)
+    machine_type = platform.machine_type(name, view.observed.machine_types)
     if machine_type is None:
-        message = machine.missing(name, view.observed.machine_types, view.observed.unreadable_machine_types)
+        message = platform.machine_type_missing(
+            name, view.observed.machine_types, view.observed.unreadable_machine_types
+        )
         return _wait(view, JobReason.MACHINE_TYPE_MISSING, message)
     sources = inputs.resolve(view.observed, view.settings)
     if isinstance(sources, Unresolved):
         return _unresolved(view, sources)
-    if ending := predecessors.ending(view):
+    if ending := cleanup.predecessors_ending(view):
         return _after(view, ending)
     if view.observed.refused:
         return _pod_refused(view, machine_type)
-    attempt = predecessors.free_attempt(view)
+    attempt = cleanup.free_attempt(view)
     manifest = training_pod(view.job, CHIEF, attempt, machine_type, sources, view.settings)
     return _create(view, Child(Write.CREATE, manifest), sources)
 
@@ -313,45 +310,49 @@ def _create(view: View, pod: Child, sources: Sources) -> Decision:
     message = f"Pod {name} is created and waits for a node.{fetches}"
     # Without `attempts` or with `nextAttemptTime` the status does not claim that the pod was seen.
     resolved = list(inputs.of_sources(sources)) or None
-    new = report.status(
+    new = transition.live(
         view, JobState.QUEUED, JobReason.POD_CREATED, message, admitted=_admission(view), resolved_inputs=resolved
     )
-    return report.decision(view, new, children=(pod,), requeue_at=deadlines.waiting_deadline(view))
+    return transition.decision(view, new, children=(pod,), requeue_at=run_policy.waiting_deadline(view))
 
 
 def _unresolved(view: View, why: Unresolved) -> Decision:
     if why.final:
-        refused = why.reason == JobReason.INVALID_SPEC
-        return report.end(view, report.over(view, JobState.FAILED, why.reason, why.message, refused=refused))
+        invalid = why.reason == JobReason.INVALID_SPEC
+        return transition.end(view, transition.over(view, JobState.FAILED, why.reason, why.message, invalid=invalid))
     # Waiting for an input is not waiting for a node: the queue time starts when all is there.
-    new = report.status(view, JobState.QUEUED, why.reason, why.message, admitted=None, queue_time=None)
-    return report.decision(view, new)
+    new = transition.live(view, JobState.QUEUED, why.reason, why.message, admitted=None, queue_time=None)
+    return transition.decision(view, new)
 
 
 def _wait(view: View, reason: JobReason, message: str) -> Decision:
-    if late := deadlines.waited_too_long(view, message):
+    if late := run_policy.waited_too_long(view, message):
         return late
-    new = report.status(view, JobState.QUEUED, reason, message, admitted=None, queue_time=times.text(view.queued_since))
-    return report.decision(view, new, requeue_at=deadlines.waiting_deadline(view))
+    new = transition.live(
+        view, JobState.QUEUED, reason, message, admitted=None, queue_time=times.text(view.queued_since)
+    )
+    return transition.decision(view, new, requeue_at=run_policy.waiting_deadline(view))
 
 
 def _after(view: View, ending: tuple[PodRecord, ...]) -> Decision:
-    message = predecessors.message(ending)
-    if late := deadlines.waited_too_long(view, message):
+    message = cleanup.predecessors_message(ending)
+    if late := run_policy.waited_too_long(view, message):
         return late
-    new = report.status(view, JobState.QUEUED, JobReason.PREDECESSOR_ENDING, message)
-    wake = times.earliest(predecessors.lost_at(ending), deadlines.waiting_deadline(view))
-    return report.decision(view, new, requeue_at=wake)
+    new = transition.live(view, JobState.QUEUED, JobReason.PREDECESSOR_ENDING, message)
+    wake = times.earliest(cleanup.predecessors_lost_at(ending), run_policy.waiting_deadline(view))
+    return transition.decision(view, new, requeue_at=wake)
 
 
 def _pod_refused(view: View, machine_type: MachineType) -> Decision:
     why = refusal.of_pod(view, machine_type.metadata.name)
     if why.final:
-        return report.end(view, report.over(view, JobState.FAILED, JobReason.INVALID_SPEC, why.message, refused=True))
-    if late := deadlines.waited_too_long(view, why.message):
+        return transition.end(
+            view, transition.over(view, JobState.FAILED, JobReason.INVALID_SPEC, why.message, invalid=True)
+        )
+    if late := run_policy.waited_too_long(view, why.message):
         return late
-    new = report.status(view, JobState.QUEUED, JobReason.POD_REFUSED, why.message)
-    return report.decision(view, new, requeue_at=deadlines.waiting_deadline(view))
+    new = transition.live(view, JobState.QUEUED, JobReason.POD_REFUSED, why.message)
+    return transition.decision(view, new, requeue_at=run_policy.waiting_deadline(view))
 
 
 def _cleaned(view: View, decision: Decision) -> Decision:
@@ -369,12 +370,12 @@ def _cleaned(view: View, decision: Decision) -> Decision:
 PHASES: tuple[Callable[[View], Decision | None], ...] = (
     _ended,
     _success,
-    _refused,
+    _invalid,
     _cancelled,
     _suspended,
     _ran_too_long,
     _failed_attempt,
-    foreign.end_pod,
+    stopping.end_pod,
     _live_pod,
 )
 """The phases that may have nothing to say; the next pod is what remains."""

@@ -8,10 +8,10 @@ from fovea_api.contract.report import Termination
 from fovea_api.v1alpha1.conditions import DeploymentReason
 from fovea_api.v1alpha1.model_deployment import VersionStatus
 
-from fovea_operator.reconcile import last_words, refusal
-from fovea_operator.reconcile.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.serving_view import ServingView
-from fovea_operator.reconcile.start_problems import CONFIG, PULL
+from fovea_operator.reconcile.serving.view import ServingView
+from fovea_operator.reconcile.shared import containers, platform
+from fovea_operator.reconcile.shared.containers import CONFIG, PULL
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 
 _FETCH_REASONS = {
     exit_codes.DATA_CORRUPT: DeploymentReason.MODEL_CORRUPT,
@@ -39,7 +39,7 @@ def problem(view: ServingView, place: VersionStatus) -> Problem | None:
     workload = view.workloads.get(place.deployment)
     if workload is not None and workload.replica_failure:
         said = workload.replica_failure
-        cause = refusal.cause_of(said, view.machine_type.metadata.name if view.machine_type else "(none)")
+        cause = platform.cause_of_refusal(said, view.machine_type.metadata.name if view.machine_type else "(none)")
         found.append(
             Problem(DeploymentReason.POD_REFUSED, f"pods are refused: {said}" + (f". {cause}" if cause else ""))
         )
@@ -78,6 +78,6 @@ def _of_server(pod: PodRecord, server: ContainerRecord) -> Iterator[Problem]:
     if code is None:
         return
     reason = server.terminated_reason or server.last_reason
-    said = last_words.of(server.termination_message or server.last_message)
+    said = containers.last_words(server.termination_message or server.last_message)
     message = f"the model server of pod {pod.name} ended with {code}{f' ({reason})' if reason else ''}"
     yield Problem(DeploymentReason.SERVER_FAILED, f"{message}: {said}" if said else message)

@@ -1,23 +1,88 @@
-"""Inputs by name (job://…, model://…) become addresses in the store, with the digest that the agent checks.
+"""What a job's spec gives its program: arguments, and inputs by name (job://…, model://…).
 
-They are looked up once, for the first pod. What they stood for is written in its plan and, from the first status that
-tells of it, in `status.resolvedInputs`: every later attempt takes the same, whatever became of the objects meanwhile.
+Inputs become addresses in the store, with the digest that the agent checks. They are looked up once, for the first pod.
+What they stood for is written in its plan and, from the first status after it, in `status.resolvedInputs`: every later
+attempt takes the same, whatever became of the objects meanwhile.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from fovea_api import catalogue
 from fovea_api.contract import storage
 from fovea_api.contract.plan import INPUT_JOB_MODEL, INPUT_JOB_OUTPUT, INPUT_PUBLICATION, Input
-from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
+from fovea_api.v1alpha1 import JobState, MachineType, ModelVersion, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import ResolvedInput
 
 from fovea_operator.desired.pod import Sources
-from fovea_operator.reconcile import references, versions
-from fovea_operator.reconcile.observed import JobObserved
-from fovea_operator.reconcile.references import LATEST, JobReference, ModelFiles
+from fovea_operator.reconcile.shared import versions
+from fovea_operator.reconcile.shared.observed import JobObserved
 from fovea_operator.settings import Settings
+
+_JOB = re.compile(r"job://(?P<job>[^/@]+)(@(?P<which>[^/@]+))?(/(?P<part>output|model))?")
+_MODEL = re.compile(r"model://(?P<model>[^/]+)(/(?P<version>[0-9]+))?")
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class JobReference:
+    """job://NAME (the job of that name in the cluster), job://NAME@UID (that very job, deleted or not) or job://NAME@latest
+    (the newest of that name that left something in the store); for an input with /output or /model.
+    """
+
+    job: str
+    which: str = ""
+    part: str = ""
+
+    def __str__(self) -> str:
+        return f"job://{self.job}{self.which and '@'}{self.which}{self.part and '/'}{self.part}"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """An input model://NAME (version None: the newest approved) or model://NAME/N."""
+
+    model: str
+    version: int | None
+
+
+@dataclass(frozen=True)
+class References:
+    """What a job names."""
+
+    jobs: frozenset[str]
+    """Other jobs: inputs and the checkpoint that it begins with."""
+    inputs: frozenset[str]
+    """Models of whose versions it reads one: it waits for them."""
+    models: frozenset[str]
+    """These, and the model that it registers a version of."""
+
+
+def parse(uri: str) -> JobReference | ModelFiles | None:
+    """An input's address; None when it is one in the store."""
+    if match := _JOB.fullmatch(uri):
+        return JobReference(match["job"], match["which"] or "", match["part"] or "")
+    if match := _MODEL.fullmatch(uri):
+        return ModelFiles(match["model"], int(match["version"]) if match["version"] else None)
+    return None
+
+
+def checkpoint_job(job: TrainingJob) -> JobReference | None:
+    """The job whose checkpoint this one begins with."""
+    found = parse((job.spec.checkpoint.from_ if job.spec.checkpoint else None) or "")
+    return found if isinstance(found, JobReference) else None
+
+
+def needs(job: TrainingJob) -> References:
+    """Everything a decision on this job must be shown beside its own pods."""
+    named = [checkpoint_job(job), *(parse(uri) for uri in (job.spec.inputs or {}).values())]
+    # What is looked for in the store alone depends on no job of the cluster.
+    jobs = frozenset(r.job for r in named if isinstance(r, JobReference) and r.which != LATEST)
+    inputs = frozenset(reference.model for reference in named if isinstance(reference, ModelFiles))
+    registered = {job.spec.model.name} if job.spec.model else frozenset()
+    return References(jobs, inputs, inputs | registered)
 
 
 @dataclass(frozen=True)
@@ -60,7 +125,7 @@ def resolve(observed: JobObserved, settings: Settings) -> Sources | Unresolved:
     known = {item.name: item for item in resolved(observed)}
     inputs: list[Input] = []
     for name, uri in (observed.job.spec.inputs or {}).items():
-        reference = references.parse(uri)
+        reference = parse(uri)
         found: Input | Unresolved
         if reference is not None and name in known:
             found = Input(name, known[name].uri, INPUT_PUBLICATION, known[name].digest)
@@ -146,7 +211,7 @@ def _of_model(
 
 def _checkpoint(observed: JobObserved, settings: Settings) -> str | Unresolved:
     """Address of the job whose checkpoints are to be continued; empty: none."""
-    reference = references.checkpoint_job(observed.job)
+    reference = checkpoint_job(observed.job)
     if reference is None or observed.job.status.checkpoint is not None:
         return ""  # with a checkpoint of its own a job needs nobody else's
     other = _other("spec.checkpoint.from", reference, observed)
@@ -174,3 +239,23 @@ def _pending(message: str) -> Unresolved:
 
 def _missing(message: str) -> Unresolved:
     return Unresolved(JobReason.INPUT_MISSING, message, final=True)
+
+
+_RELEASE = re.compile(r"v?(?P<release>[0-9]+\.[0-9]+\.[0-9]+)(-[a-z].*)?")
+
+
+def argument_problems(job: TrainingJob) -> list[str]:
+    """What is wrong with the recipe's name and arguments, one sentence each; nothing for a container."""
+    recipe = job.spec.trainer.recipe
+    return catalogue.check(recipe, job.spec.args or {}) if recipe else []
+
+
+def arguments_binding(settings: Settings, machine: MachineType | None) -> bool:
+    """Whether the catalogue speaks for the trainer image: not when the image's tag is another release.
+
+    Any other tag (a digest, a build's hash) says nothing; then the image is taken to be of this operator's build.
+    """
+    image = (settings.trainer_gpu_image if machine and machine.spec.gpus else "") or settings.trainer_image
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    match = _RELEASE.fullmatch(tag)
+    return match is None or match["release"] == catalogue.load().version

@@ -9,10 +9,11 @@ from fovea_api.v1alpha1 import Condition, JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job_status import RoleStatus, TrainingJobStatus
 
-from fovea_operator.reconcile import cleanup, conditions, events, inputs, times, ttl
-from fovea_operator.reconcile.decision import Child, Decision, Deletion, Event
-from fovea_operator.reconcile.events import EventType
-from fovea_operator.reconcile.view import CHIEF, View, ended, trainer_started
+from fovea_operator.reconcile.shared import conditions, times
+from fovea_operator.reconcile.shared.conditions import EventType
+from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event
+from fovea_operator.reconcile.training import cleanup, inputs
+from fovea_operator.reconcile.training.view import CHIEF, View, ended, trainer_started
 
 MAX_MESSAGE = 4096
 
@@ -44,7 +45,7 @@ NOTABLE: Mapping[str, EventType] = {
 """Reasons that become an event when a condition takes them; a failure's reason always does."""
 
 
-def status(
+def live(
     view: View,
     state: JobState,
     reason: str,
@@ -77,13 +78,13 @@ def status(
 
 
 def over(
-    view: View, state: JobState, reason: str, message: str, *, refused: bool = False, **fields: Any
+    view: View, state: JobState, reason: str, message: str, *, invalid: bool = False, **fields: Any
 ) -> TrainingJobStatus:
-    """The status of a job that ends now; `refused`: since its spec can never work."""
+    """The status of a job that ends now; `invalid`: since its spec can never work."""
     said = message[:MAX_MESSAGE]
     final = _final(state)
     held = view.status.conditions
-    if refused:
+    if invalid:
         held = _put(view, held, JobCondition.ADMITTED, False, reason, said)
     elif view.begun and conditions.find(held, JobCondition.ADMITTED) is None:
         held = _put(view, held, JobCondition.ADMITTED, True, *ACCEPTED)
@@ -112,7 +113,7 @@ def over(
 def end(view: View, new: TrainingJobStatus, *, children: tuple[Child, ...] = ()) -> Decision:
     """The decision by which a job ends: with its pods cleaned up, and waking at its TTL."""
     deletions = cleanup.at_end(view)
-    expiry = ttl.expires_at(view.job.model_copy(update={"status": new}))
+    expiry = cleanup.expires_at(view.job.model_copy(update={"status": new}))
     return decision(view, new, children=children, deletions=deletions, requeue_at=expiry)
 
 
@@ -166,7 +167,7 @@ def _events(view: View, new: TrainingJobStatus) -> tuple[Event, ...]:
     failed = conditions.find(new.conditions, JobCondition.FAILED)
     if failed is not None:
         notable.setdefault(failed.reason, "Warning")
-    found = events.of_change(view.job.status.conditions, new.conditions, notable)
+    found = conditions.events_of_change(view.job.status.conditions, new.conditions, notable)
     if new.state is None or not new.state.ended:
         return found
     # Whoever comes when the job is deleted knows its end by this Event alone; a reason could also be of a job that goes on.

@@ -1,14 +1,16 @@
-"""Conditions: set by type, `lastTransitionTime` moves only when the status changes."""
+"""Conditions: set by type, `lastTransitionTime` moves only when the status changes; and which changes are worth an Event."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 from fovea_api.v1alpha1 import Condition
 
-from fovea_operator.reconcile import times
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.decision import Event
 
 Truth = Literal["True", "False", "Unknown"]
+EventType = Literal["Normal", "Warning"]
 
 
 def truth(value: bool) -> Truth:
@@ -51,3 +53,21 @@ def put(
     if old is None:
         return [*(conditions or ()), new]
     return [new if condition.type == type_ else condition for condition in conditions or ()]
+
+
+def events_of_change(
+    old: Sequence[Condition] | None, new: Sequence[Condition] | None, notable: Mapping[str, EventType]
+) -> tuple[Event, ...]:
+    """One event for each reason among `notable` that a condition has now and had not before."""
+    found: dict[str, Event] = {}
+    for condition in _changed(old, new):
+        if condition.reason in notable:
+            found.setdefault(condition.reason, Event(notable[condition.reason], condition.reason, condition.message))
+    return tuple(found.values())
+
+
+def _changed(old: Sequence[Condition] | None, new: Sequence[Condition] | None) -> Iterator[Condition]:
+    for condition in new or ():
+        before = find(old, condition.type)
+        if before is None or (before.status, before.reason) != (condition.status, condition.reason):
+            yield condition

@@ -13,10 +13,10 @@ from fovea_api.v1alpha1 import ModelVersion
 
 from fovea_operator.desired.model_deployment import model_deployment
 from fovea_operator.desired.model_version import model_version
-from fovea_operator.reconcile.decision import Child, Write
-from fovea_operator.reconcile.outcome import Success
-from fovea_operator.reconcile.progress import kept
-from fovea_operator.reconcile.view import View
+from fovea_operator.reconcile.shared.decision import Child, Write
+from fovea_operator.reconcile.training.outcome import Success
+from fovea_operator.reconcile.training.progress import kept
+from fovea_operator.reconcile.training.view import View
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Bucket first: what is observed of a job, sorted for the policies."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -11,8 +11,8 @@ from fovea_api.v1alpha1.training_job import TrainingJobSpec
 from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 
 from fovea_operator.desired.pod import Member
-from fovea_operator.reconcile import conditions, times
-from fovea_operator.reconcile.observed import ContainerRecord, JobObserved, PodRecord
+from fovea_operator.reconcile.shared import conditions, times
+from fovea_operator.reconcile.shared.observed import ContainerRecord, JobObserved, PodRecord
 from fovea_operator.settings import Settings
 
 CHIEF = Member()
@@ -194,3 +194,16 @@ def others_due(pod: PodRecord) -> datetime | None:
 def is_over(status: TrainingJobStatus) -> bool:
     """Whether the job has ended."""
     return isinstance(status.state, JobState) and status.state.ended
+
+
+def is_urgent(job: TrainingJob, pods: Collection[PodRecord]) -> bool:
+    """Whether the next decision makes the job's first pod, or says how its pod ended.
+
+    Everything else either bears a delay, or is outdated by the end that comes after it.
+    """
+    if job.metadata.deletion_timestamp is not None or is_over(job.status):
+        return False
+    if not pods:
+        return job.status.state is None
+    newest = max(pods, key=lambda pod: attempt_of(pod) or 0)
+    return ended(newest) and job.status.next_attempt_time is None

@@ -7,9 +7,10 @@ from fovea_api.contract import labels
 from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
 from fovea_api.v1alpha1.model_deployment import FailedVersion, VersionStatus
 
-from fovea_operator.reconcile import allowed, conditions, machine, serving_health, times, versions
-from fovea_operator.reconcile.serving_health import Problem
-from fovea_operator.reconcile.serving_view import ServingView
+from fovea_operator.reconcile.serving import health
+from fovea_operator.reconcile.serving.health import Problem
+from fovea_operator.reconcile.serving.view import ServingView
+from fovea_operator.reconcile.shared import conditions, platform, times, versions
 
 MAX_DRAINING = 16
 REFUSED = "The API server refuses a Deployment or Service, it is tried again: "
@@ -99,7 +100,7 @@ def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places
         return replace(places, candidate=candidate) if view.observed.refused else _switch(view, places, candidate)
     if missing := cannot_be_made(view, candidate):
         return replace(places, problem=missing)
-    problem = serving_health.problem(view, candidate)
+    problem = health.problem(view, candidate)
     if problem is not None and problem.final:
         return _give_up(view, places, candidate, problem)
     if view.now < deadline(view, candidate):
@@ -119,11 +120,13 @@ def cannot_be_made(view: ServingView, place: VersionStatus) -> Problem | None:
     """Why the Deployment of a version, which is not there, is not made; None: it is there or can be made."""
     if place.deployment in view.workloads:
         return None
-    if said := allowed.problem(view.spec.pod, view.settings):
+    if said := platform.not_allowed(view.spec.pod, view.settings):
         return Problem(DeploymentReason.INVALID_SPEC, said)
     if view.machine_type is None:
         seen = view.observed
-        message = machine.missing(view.spec.machine_type, seen.machine_types, seen.unreadable_machine_types)
+        message = platform.machine_type_missing(
+            view.spec.machine_type, seen.machine_types, seen.unreadable_machine_types
+        )
         return Problem(DeploymentReason.MACHINE_TYPE_MISSING, message)
     return None
 
@@ -137,7 +140,7 @@ def _given_up(view: ServingView, target: VersionStatus) -> Problem | None:
     # Not the generation: a write of an autoscaler to /scale says nothing about the version.
     if failed.deadline_seconds not in (None, view.spec.rollout.progress_deadline_seconds):
         return None
-    problem = Problem(DeploymentReason(said.reason), said.message, final=said.reason in serving_health.FINAL)
+    problem = Problem(DeploymentReason(said.reason), said.message, final=said.reason in health.FINAL)
     return problem if problem.final or view.now < again_at(view, failed) else None
 
 

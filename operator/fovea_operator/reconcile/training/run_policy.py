@@ -1,4 +1,4 @@
-"""Retries: by exit code, counted against backoffLimit, with a growing pause.
+"""spec.runPolicy: retries with a growing pause, the time that programs may run, the time that a job may wait.
 
 The next attempt is written to the status before the failed pod is replaced or deleted, so that a crash never runs an
 attempt twice and never forgets one.
@@ -10,10 +10,11 @@ from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import FailureStatus, TrainingJobStatus
 
-from fovea_operator.reconcile import outcome, report, times
-from fovea_operator.reconcile.decision import Decision
-from fovea_operator.reconcile.outcome import Failure
-from fovea_operator.reconcile.view import View, lost
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.training import outcome, transition
+from fovea_operator.reconcile.training.outcome import Failure
+from fovea_operator.reconcile.training.view import View, lost
 from fovea_operator.settings import Settings
 
 _LARGEST_EXPONENT = 30
@@ -35,10 +36,10 @@ def failure_of(view: View) -> Failure | None:
     return result if isinstance(result, Failure) else outcome.never(view.pod, view.job)
 
 
-def decide(view: View, failure: Failure) -> Decision:
+def retry_or_fail(view: View, failure: Failure) -> Decision:
     """The next attempt, or the end."""
     if view.stopping:
-        return report.decision(view, _interrupted(view), requeue_at=view.now)
+        return transition.decision(view, _interrupted(view), requeue_at=view.now)
     retries = view.status.retries or 0
     limit = view.spec.run_policy.backoff_limit
     if not failure.retryable:
@@ -59,7 +60,7 @@ def _again(view: View, failure: Failure, retry: int) -> Decision:
     new = _next_attempt(view, begin, message, JobReason.RETRYING)
     new = new.model_copy(update={"retries": retry, "last_failure": _record(view, failure)})
     # A suspended job is not to wait for a retry, and that is said once the attempt is written.
-    return report.decision(view, new, requeue_at=view.now if view.spec.suspend else begin)
+    return transition.decision(view, new, requeue_at=view.now if view.spec.suspend else begin)
 
 
 def _interrupted(view: View) -> TrainingJobStatus:
@@ -68,7 +69,7 @@ def _interrupted(view: View) -> TrainingJobStatus:
 
 
 def _next_attempt(view: View, begin: datetime, message: str, reason: JobReason) -> TrainingJobStatus:
-    return report.status(
+    return transition.live(
         view,
         JobState.QUEUED,
         reason,
@@ -82,7 +83,9 @@ def _next_attempt(view: View, begin: datetime, message: str, reason: JobReason) 
 
 
 def _fail(view: View, failure: Failure, reason: str, message: str) -> Decision:
-    return report.end(view, report.over(view, JobState.FAILED, reason, message, last_failure=_record(view, failure)))
+    return transition.end(
+        view, transition.over(view, JobState.FAILED, reason, message, last_failure=_record(view, failure))
+    )
 
 
 def _record(view: View, failure: Failure) -> FailureStatus:
@@ -113,3 +116,43 @@ def _remedy(view: View, failure: Failure) -> str:
             f"job://{view.job.metadata.name}, and with a larger runPolicy.backoffLimit if this happens often."
         )
     return "Then submit a new job."
+
+
+def running_deadline(view: View) -> datetime | None:
+    """When the current program has run too long; None: no limit, or none runs."""
+    limit = view.spec.run_policy.max_running_seconds
+    if limit is None or view.program_started is None or view.program_ended is not None:
+        return None
+    return view.program_started + timedelta(seconds=limit - (view.status.running_seconds or 0))
+
+
+def ran_too_long(view: View) -> Decision | None:
+    """Fail a job whose programs ran longer than allowed, all attempts together."""
+    limit = view.spec.run_policy.max_running_seconds
+    if limit is None or view.seconds_run < limit:
+        return None
+    message = (
+        f"Failed: the program ran {view.seconds_run} s in all, and runPolicy.maxRunningSeconds is {limit}. "
+        "To go on from its checkpoints submit a new job with a larger limit and checkpoint.from: "
+        f"job://{view.job.metadata.name}"
+    )
+    new = transition.over(view, JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message)
+    return transition.end(view, new)
+
+
+def waiting_deadline(view: View, since: datetime | None = None) -> datetime | None:
+    """When the job has waited too long, since then or since it was queued; None: no limit."""
+    limit = view.spec.run_policy.max_wait_seconds
+    return None if limit is None else (since or view.queued_since) + timedelta(seconds=limit)
+
+
+def waited_too_long(view: View, why: str, since: datetime | None = None) -> Decision | None:
+    """Cancel a job that waits, for this reason and since then, longer than allowed."""
+    deadline = waiting_deadline(view, since)
+    if deadline is None or view.now < deadline:
+        return None
+    message = (
+        f"Cancelled: it waited longer than runPolicy.maxWaitSeconds ({view.spec.run_policy.max_wait_seconds}). {why}"
+    )
+    new = transition.over(view, JobState.CANCELLED, JobReason.MAX_WAIT_SECONDS, message)
+    return transition.end(view, new)

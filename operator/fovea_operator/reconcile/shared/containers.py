@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from fovea_api.contract import names
 from fovea_api.v1alpha1.conditions import JobReason
 
-from fovea_operator.reconcile import last_words
-from fovea_operator.reconcile.observed import ContainerRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord
 
 PULL = frozenset(
     {
@@ -63,7 +62,7 @@ def of_waiting(name: str, record: ContainerRecord, *, users: bool) -> Problem | 
     """Why a container waits, if it is for something that is wrong. `users`: the job has a container of the user's own."""
     if record.waiting_reason not in PULL | CONFIG:
         return None
-    said = last_words.of(record.waiting_message or record.waiting_reason).rstrip(".")
+    said = last_words(record.waiting_message or record.waiting_reason).rstrip(".")
     mine = users and name == names.TRAINER_CONTAINER
     if record.waiting_reason == _INVALID_NAME:
         message = f"The image of container {name} has an invalid name: {said}; {_correct(name, 'image', users=users)}."
@@ -105,3 +104,20 @@ def _correct(name: str, field: str, *, users: bool) -> str:
     if name not in names.OWN_CONTAINERS:
         return f"Fovea did not add {name} to the pod: ask the platform team which policy or injector did"
     return "this is for the platform team: the image and settings of Fovea's agent"
+
+
+_LINES = 3
+_LIMIT = 500
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
+"""Of a terminal: colours and cursor, titles and links, and the rest."""
+
+
+def last_words(message: str) -> str:
+    """The last lines that say something, in one line, shortened from the front."""
+    lines = [plain for line in _ESCAPES.sub("", message).splitlines() if (plain := _plain(line))]
+    said = " / ".join(lines[-_LINES:])
+    return said if len(said) <= _LIMIT else f"…{said[-_LIMIT:]}"
+
+
+def _plain(line: str) -> str:
+    return " ".join("".join(each if each.isprintable() else " " for each in line).split())

@@ -16,12 +16,13 @@ from fovea_api.v1alpha1.model_deployment import ModelDeploymentStatus, VersionSt
 
 from fovea_operator.desired import deployment as desired
 from fovea_operator.desired.service import BALANCER_FIELDS, service
-from fovea_operator.reconcile import conditions, endpoint, events, rollout, serving_health
-from fovea_operator.reconcile.decision import Child, Decision, Deletion, Write
-from fovea_operator.reconcile.events import EventType
-from fovea_operator.reconcile.observed import DeploymentObserved, ServiceRecord
-from fovea_operator.reconcile.rollout import Places
-from fovea_operator.reconcile.serving_view import ServingView, revision_of
+from fovea_operator.reconcile.serving import health, rollout
+from fovea_operator.reconcile.serving.rollout import Places
+from fovea_operator.reconcile.serving.view import ServingView, endpoint_of, revision_of
+from fovea_operator.reconcile.shared import conditions
+from fovea_operator.reconcile.shared.conditions import EventType
+from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Write
+from fovea_operator.reconcile.shared.observed import DeploymentObserved, ServiceRecord
 from fovea_operator.settings import Settings
 
 NOTABLE: Mapping[str, EventType] = {
@@ -43,7 +44,7 @@ NOTABLE: Mapping[str, EventType] = {
 }
 
 
-def decide(observed: DeploymentObserved, now: datetime, settings: Settings) -> Decision:
+def decide_model_deployment(observed: DeploymentObserved, now: datetime, settings: Settings) -> Decision:
     """The answer to what is observed of a ModelDeployment. Never raises on an observed state, never changes it."""
     if observed.deployment.metadata.deletion_timestamp is not None:
         return Decision()  # its Deployments and its Service go by their owner references
@@ -54,7 +55,7 @@ def decide(observed: DeploymentObserved, now: datetime, settings: Settings) -> D
         children=tuple(_children(view, places)),
         status=status.dump(),
         deletions=tuple(_deletions(view, places)),
-        events=events.of_change(view.status.conditions, status.conditions, NOTABLE),
+        events=conditions.events_of_change(view.status.conditions, status.conditions, NOTABLE),
         requeue_at=rollout.wake(view, places),
     )
 
@@ -124,7 +125,7 @@ def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:
             "candidate": _counted(view, places.candidate),
             "draining": [_counted(view, place) for place in places.draining] or None,
             "failed": places.failed,
-            "endpoint": endpoint.of(view.deployment, view.observed.service),
+            "endpoint": endpoint_of(view.deployment, view.observed.service),
             "replicas": stable.ready_replicas if stable else 0,
             "selector": _selector(view, places),
             "observed_generation": view.generation,
@@ -144,7 +145,7 @@ def _serving(view: ServingView, places: Places) -> Said:
     if ready > 0:
         message = f"Version {stable.version} of model {model} answers on {ready} of {wanted} pods."
         return True, DeploymentReason.AVAILABLE, message
-    problem = serving_health.problem(view, stable)
+    problem = health.problem(view, stable)
     reason = problem.reason if problem else DeploymentReason.STARTING
     why = f": {problem.message}" if problem else ""
     return False, reason, f"No pod of version {stable.version} of model {model} answers{why}."
