@@ -39,7 +39,7 @@ def run(
     variable, running = tf.Variable(0.0), Running()
 
     def step(_example: object, number: int) -> None:
-        running.add(tf.constant([1.0]), tf.constant([True]), tf.constant(number, tf.int64))
+        running.add(*[tf.constant([1.0])] * 3, tf.constant(number, tf.int64))
         variable.assign(weight(number))
 
     (root / "checkpoints").mkdir(exist_ok=True)

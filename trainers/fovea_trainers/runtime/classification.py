@@ -14,6 +14,7 @@ from fovea_trainers.runtime.strategy import Step, Strategy
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
 LABELS = tf.TensorSpec([None], tf.int32)
+WEIGHTS = tf.TensorSpec([None], tf.float32)
 STEP = tf.TensorSpec([], tf.int64)
 
 
@@ -43,18 +44,18 @@ class Learner:
         """(images, class numbers [n], number of the step): an update by cross-entropy; n may be 0."""
         model, optimizer = self.model, self.optimizer
 
-        def update(images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> None:
+        def update(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, step: tf.Tensor) -> None:
             with tf.GradientTape() as tape:
                 logits = model(images, training=True)
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-                (count,) = over_devices(tf.cast(tf.size(losses), tf.float32))
+                losses = weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                (count,) = over_devices(tf.reduce_sum(weights))
                 loss = tf.reduce_sum(losses) / tf.maximum(count, 1.0)
             gradients = tape.gradient(loss, model.trainable_variables)
             optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
             hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
-            self.running.add(losses, hits, step)
+            self.running.add(losses, weights * tf.cast(hits, tf.float32), weights, step)
 
-        return strategy.build(update, IMAGES, LABELS, STEP)
+        return strategy.build(update, IMAGES, LABELS, WEIGHTS, STEP)
 
     def evaluate(
         self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], check: Callable[[], None] = lambda: None

@@ -24,14 +24,12 @@ class Running:
         self._bad = tf.Variable(-1, dtype=tf.int64, name="first_bad_step", aggregation=alike)
         self.variables = [self._loss, self._hits, self._count, self._bad]
 
-    def add(self, losses: tf.Tensor, hits: tf.Tensor, step: tf.Tensor) -> None:
-        """Take in one batch: loss and 0/1 hit of every example. Called inside the graph of update number `step`.
+    def add(self, losses: tf.Tensor, hits: tf.Tensor, weights: tf.Tensor, step: tf.Tensor) -> None:
+        """Take in one batch: loss, 0/1 hit and 0/1 weight of every example. Called inside the graph of update number `step`.
 
         On several devices each one calls it with its share of the batch.
         """
-        batch_loss, hit, count = over_devices(
-            tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), tf.cast(tf.size(losses), tf.float32)
-        )
+        batch_loss, hit, count = over_devices(tf.reduce_sum(losses), tf.reduce_sum(hits), tf.reduce_sum(weights))
         first_bad = tf.logical_and(self._bad < 0, tf.logical_not(tf.math.is_finite(batch_loss)))
         self._bad.assign(tf.where(first_bad, step, self._bad))
         self._loss.assign_add(batch_loss)

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 from fovea_trainers.runtime.strategy import Step
+from fovea_trainers.runtime.weights import weighted
 
 
 class Mirrored:
@@ -25,7 +26,7 @@ class Mirrored:
         return scope
 
     def build(self, update: Callable[..., None], *_signature: tf.TensorSpec) -> Step:
-        """An update of (*tensors of a batch, number of the step) as a step that divides the batch among the devices."""
+        """An update as a step that divides the batch among the devices."""
         strategy = self._strategy
 
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
@@ -34,7 +35,8 @@ class Mirrored:
 
         def step(*batch: Any) -> None:
             *tensors, number = batch
-            everywhere(*(self._shares(tensor) for tensor in tensors), tf.constant(number, tf.int64))
+            shares = [weighted(*parts) for parts in zip(*map(self._parts, tensors), strict=True)]
+            everywhere(*(self._on_devices(parts) for parts in zip(*shares, strict=True)), tf.constant(number, tf.int64))
 
         return step
 
@@ -45,10 +47,12 @@ class Mirrored:
     def join(self) -> None:
         """Every step was applied when `schedule` returned."""
 
-    def _shares(self, tensor: tf.Tensor) -> Any:
+    def _parts(self, tensor: tf.Tensor) -> list[tf.Tensor]:
         """A tensor [n, …] in parts as equal as can be, one a device; a part may be empty."""
         whole, more = divmod(int(tensor.shape[0]), self.replicas)
-        parts = tf.split(tensor, [whole + (i < more) for i in range(self.replicas)])
+        return list(tf.split(tensor, [whole + (i < more) for i in range(self.replicas)]))
+
+    def _on_devices(self, parts: Sequence[tf.Tensor]) -> Any:
         return self._strategy.experimental_distribute_values_from_function(
             lambda context: parts[context.replica_id_in_sync_group]
         )

@@ -27,7 +27,11 @@ class Strategy(Protocol):
         """Variables are made in here."""
 
     def build(self, update: Callable[..., None], *signature: tf.TensorSpec) -> Step:
-        """An update of (*tensors of a batch, number of the step), written for one device, as a step."""
+        """An update, written for one device, as a step of (*tensors of a batch [n, …], number of the step); n may be 0.
+
+        The update gets (*tensors, weights float32 [n], number of the step), of which `signature` describes all. Its n is
+        never 0: where a device has no example, it gets one of zeros, with weight 0 instead of 1.
+        """
 
     def schedule(self, step: Step, batch: tuple[Any, ...]) -> None:
         """Run one step on a batch, now or soon."""
@@ -46,8 +50,15 @@ class Single:
     def build(self, update: Callable[..., None], *signature: tf.TensorSpec) -> Step:
         """One graph for batches of any size."""
         from fovea_trainers.runtime.graph import traced
+        from fovea_trainers.runtime.weights import weighted
 
-        return traced(*signature)(update)
+        traced_update = traced(*signature)(update)
+
+        def step(*batch: Any) -> None:
+            *tensors, number = batch
+            traced_update(*weighted(*tensors), number)
+
+        return step
 
     def schedule(self, step: Step, batch: tuple[Any, ...]) -> None:
         """Run the step now."""
