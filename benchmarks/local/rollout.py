@@ -48,7 +48,7 @@ def rollout(local: Local, *, quick: bool) -> None:
             versions.append(local_models.register(local, name, second))
             local_models.serves(local, name, 2)
             phase("version 2 starts and takes over")
-            old = f"{labels.DEPLOYMENT}={name},{labels.VERSION}=1"
+            old = f"{labels.MODEL_DEPLOYMENT}={name},{labels.VERSION}=1"
             wait(lambda: not local.list("pods", selector=old), DRAIN_SECONDS + 150, "version 1 is gone", 1)
             phase("version 1 drains and goes")
             if not quick:

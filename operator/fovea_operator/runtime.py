@@ -49,7 +49,7 @@ class Operator:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._identity = settings.identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-        self._cache = Cache(labels.DEPLOYMENT)
+        self._cache = Cache(labels.MODEL_DEPLOYMENT)
         self._queue: WorkQueue[Key] = WorkQueue(
             self._work,
             workers=settings.workers,

@@ -69,7 +69,7 @@ class Models:
 
     def workloads(self, name: str) -> dict[str, dict[str, Any]]:
         """Deployments of a ModelDeployment by their version."""
-        found = self.cluster.list("deployments", NAMESPACE, f"{labels.DEPLOYMENT}={name}")
+        found = self.cluster.list("deployments", NAMESPACE, f"{labels.MODEL_DEPLOYMENT}={name}")
         return {workload["metadata"]["labels"][labels.VERSION]: workload for workload in found}
 
     def address(self, name: str) -> str:
@@ -118,7 +118,7 @@ def test_a_new_version_and_the_way_back_lose_no_request(models: Models, cluster:
 
 
 def _pods(cluster: Any, name: str, version: int) -> list[dict[str, Any]]:
-    selector = f"{labels.DEPLOYMENT}={name},{labels.VERSION}={version}"
+    selector = f"{labels.MODEL_DEPLOYMENT}={name},{labels.VERSION}={version}"
     found: list[dict[str, Any]] = cluster.list("pods", NAMESPACE, selector)
     return found
 
@@ -186,7 +186,7 @@ def test_an_upgrade_of_fovea_touches_no_model_that_is_served(models: Models, clu
         found = {}
         for name in (models.latest, models.pinned, *models.broken.values()):
             for workload in models.workloads(name).values():
-                pods = cluster.list("pods", NAMESPACE, f"{labels.DEPLOYMENT}={name}")
+                pods = cluster.list("pods", NAMESPACE, f"{labels.MODEL_DEPLOYMENT}={name}")
                 metadata = workload["metadata"]
                 found[metadata["name"]] = (metadata["generation"], sorted(pod["metadata"]["uid"] for pod in pods))
         return found
@@ -211,7 +211,7 @@ def test_an_upgrade_of_fovea_touches_no_model_that_is_served(models: Models, clu
 
 
 def _alive(cluster: Any, name: str) -> list[dict[str, Any]]:
-    found = cluster.list("pods", NAMESPACE, f"{labels.DEPLOYMENT}={name}")
+    found = cluster.list("pods", NAMESPACE, f"{labels.MODEL_DEPLOYMENT}={name}")
     return found if all("deletionTimestamp" not in pod["metadata"] for pod in found) else []
 
 
@@ -233,6 +233,8 @@ def test_a_deleted_deployment_takes_its_deployments_and_service_along_and_leaves
     until(lambda: not models.workloads(name), seconds=90, what="no Deployment is left")
     until(lambda: not cluster.get("service", name), seconds=60, what="no Service is left")
     until(
-        lambda: not cluster.list("pods", NAMESPACE, f"{labels.DEPLOYMENT}={name}"), seconds=120, what="no pod is left"
+        lambda: not cluster.list("pods", NAMESPACE, f"{labels.MODEL_DEPLOYMENT}={name}"),
+        seconds=120,
+        what="no pod is left",
     )
     assert cluster.get("modelversion", f"{models.model}-v1")

@@ -5,15 +5,15 @@ from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import JobState
 from fovea_operator.desired.deployment import revision
-from fovea_operator.reconcile.shared.observed import ContainerRecord, DeploymentObserved, JobObserved, PodRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord, JobObserved, PodRecord, ServingObserved
 from hypothesis import strategies as st
 from support.observations import (
     GPU,
     already_complete,
     at,
-    deployment,
     job,
     machine,
+    model_deployment,
     observed,
     published,
     server_pod,
@@ -209,7 +209,7 @@ def observations(draw: st.DrawFn) -> JobObserved:
         machine_types=draw(st.sampled_from([[], [machine()], [machine(), GPU]])),
         jobs=draw(st.sampled_from([[], [other]])),
         versions=versions,
-        deployments=draw(st.sampled_from([[], [deployment()]])),
+        model_deployments=draw(st.sampled_from([[], [model_deployment()]])),
         refused=draw(st.sampled_from(["", "exceeded quota"])),
         progress=draw(reports),
         predecessors=tuple(
@@ -225,7 +225,7 @@ places = st.builds(
         "since": since,
     },
     st.integers(1, 4),
-    st.sampled_from(["aaaaaaaa", revision(deployment(), version(1)), revision(deployment(), version(2))]),
+    st.sampled_from(["aaaaaaaa", revision(model_deployment(), version(1)), revision(model_deployment(), version(2))]),
     timestamps,
 )
 serving_statuses = st.fixed_dictionaries(
@@ -242,7 +242,7 @@ serving_statuses = st.fixed_dictionaries(
 
 
 @st.composite
-def deployments(draw: st.DrawFn) -> DeploymentObserved:
+def serving_observations(draw: st.DrawFn) -> ServingObserved:
     named = draw(st.lists(places, max_size=4, unique_by=lambda place: place["deployment"]))
     workloads = [
         workload(place["deployment"], ready=draw(st.integers(0, 2)), deleting=draw(st.booleans())) for place in named
@@ -254,7 +254,7 @@ def deployments(draw: st.DrawFn) -> DeploymentObserved:
     options = st.sampled_from([{}, {"pod": {"serviceAccountName": "admin"}}])
     spec = {"version": draw(st.sampled_from(["Latest", 1, 2, 9])), **draw(options)}
     return serving(
-        deployment(draw(serving_statuses), generation=draw(st.integers(1, 2)), **spec),
+        model_deployment(draw(serving_statuses), generation=draw(st.integers(1, 2)), **spec),
         *(
             version(n, approval=draw(st.sampled_from(["Approved", "Rejected"])))
             for n in draw(st.sets(st.integers(1, 4)))

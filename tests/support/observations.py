@@ -18,11 +18,11 @@ from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.observed import (
     ContainerRecord,
-    DeploymentObserved,
     DeploymentRecord,
     JobObserved,
     PodRecord,
     ServiceRecord,
+    ServingObserved,
 )
 from fovea_operator.settings import Settings
 
@@ -100,7 +100,7 @@ def observed(of: TrainingJob, *pods: PodRecord, **seen: Any) -> JobObserved:
         machine_types={item.metadata.name: item for item in types},
         jobs={item.metadata.name: item for item in jobs},
         versions=tuple(seen.pop("versions", ())),
-        deployments={item.metadata.name: item for item in seen.pop("deployments", ())},
+        model_deployments={item.metadata.name: item for item in seen.pop("model_deployments", ())},
         **seen,
     )
 
@@ -246,7 +246,7 @@ def version(
     )
 
 
-def deployment(status: dict[str, Any] | None = None, *, generation: int = 1, **spec: Any) -> ModelDeployment:
+def model_deployment(status: dict[str, Any] | None = None, *, generation: int = 1, **spec: Any) -> ModelDeployment:
     """A ModelDeployment of the model `digits`."""
     metadata = {
         "name": "digits",
@@ -314,7 +314,7 @@ def service_at(
 ) -> ServiceRecord:
     """The Service, pointing at the Deployment of that name."""
     _, number, revision = name.rsplit("-", 2)
-    manifest = service(of or deployment(), int(number[1:]), revision)
+    manifest = service(of or model_deployment(), int(number[1:]), revision)
     return ServiceRecord(
         namespace="vision",
         name="digits",
@@ -329,11 +329,11 @@ def service_at(
     )
 
 
-def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> DeploymentObserved:
+def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> ServingObserved:
     """A ModelDeployment with the versions of its model and what else is named."""
     types = seen.pop("machine_types", (machine(),))
-    return DeploymentObserved(
-        deployment=of,
+    return ServingObserved(
+        model_deployment=of,
         versions=versions,
         workloads=tuple(seen.pop("workloads", ())),
         pods=tuple(seen.pop("pods", ())),

@@ -52,7 +52,7 @@ class World:
 
     def __init__(self, decide: Decide) -> None:
         self.server = Server()
-        self.cache = Cache(labels.DEPLOYMENT)
+        self.cache = Cache(labels.MODEL_DEPLOYMENT)
         jobs = TrainingJobs(self.cache, Reports(5, lambda *_: None), decide)
         kinds = Kinds(jobs, ModelDeployments(self.cache, lambda *_: Decision()))
         self.queued: list[Key] = []

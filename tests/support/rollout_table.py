@@ -8,13 +8,13 @@ from fovea_api.contract.report import REASON_MODEL_CORRUPT, Termination
 from fovea_operator.desired.deployment import revision
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision, Write
-from fovea_operator.reconcile.shared.observed import ContainerRecord, DeploymentObserved
-from support.observations import SETTINGS, at, deployment, version
+from fovea_operator.reconcile.shared.observed import ContainerRecord, ServingObserved
+from support.observations import SETTINGS, at, model_deployment, version
 
 
 def name_of(number: int, **spec: Any) -> str:
     """Name of the Deployment of a version."""
-    return f"digits-v{number}-{revision(deployment(**spec), version(number))}"
+    return f"digits-v{number}-{revision(model_deployment(**spec), version(number))}"
 
 
 V1, V2, V3 = name_of(1), name_of(2), name_of(3)
@@ -50,7 +50,7 @@ PULL = ContainerRecord(waiting_reason="ImagePullBackOff", waiting_message="Back-
 CRASH = ContainerRecord(waiting_reason="CrashLoopBackOff", last_exit_code=1, last_message="no saved_model.pb")
 
 
-def decide(seen: DeploymentObserved, now: float = 60) -> Decision:
+def decide(seen: ServingObserved, now: float = 60) -> Decision:
     """The decision so many seconds after T0."""
     return decide_model_deployment(seen, at(now), SETTINGS)
 
@@ -80,7 +80,7 @@ def summary(decision: Decision) -> dict[str, Any]:
 class Row:
     """What is observed, so many seconds after T0, and what the summary and the message then have."""
 
-    seen: Callable[[], DeploymentObserved]
+    seen: Callable[[], ServingObserved]
     then: dict[str, Any]
     says: str = ""
     now: float = 60

@@ -21,7 +21,7 @@ INDEX = f"{GROUP}/index"
 ATTEMPT = f"{GROUP}/attempt"
 MODEL = f"{GROUP}/model"
 VERSION = f"{GROUP}/version"
-DEPLOYMENT = f"{GROUP}/model-deployment"
+MODEL_DEPLOYMENT = f"{GROUP}/model-deployment"
 REVISION = f"{GROUP}/revision"
 """On a model server's pods and Deployment: the template hash that is part of the Deployment's name."""
 
@@ -91,18 +91,18 @@ def of_training_pod(job: str, role: str, index: int, attempt: int) -> dict[str, 
     }
 
 
-def of_model_server(deployment: str, model: str, version: int, revision: str) -> dict[str, str]:
+def of_model_server(model_deployment: str, model: str, version: int, revision: str) -> dict[str, str]:
     """Labels of one version's Deployment and its pods."""
     return {
         MANAGED_BY: MANAGED_BY_VALUE,
         COMPONENT: COMPONENT_MODEL_SERVER,
-        DEPLOYMENT: deployment,
+        MODEL_DEPLOYMENT: model_deployment,
         MODEL: model,
         VERSION: str(version),
         REVISION: revision,
     }
 
 
-def serving_selector(deployment: str, version: int, revision: str) -> dict[str, str]:
+def serving_selector(model_deployment: str, version: int, revision: str) -> dict[str, str]:
     """Selector by which a Service reaches exactly one version's pods."""
-    return {DEPLOYMENT: deployment, VERSION: str(version), REVISION: revision}
+    return {MODEL_DEPLOYMENT: model_deployment, VERSION: str(version), REVISION: revision}

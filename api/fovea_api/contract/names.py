@@ -45,6 +45,6 @@ def model_version(model: str, number: int) -> str:
     return f"{model}-v{number}"
 
 
-def version_deployment(deployment: str, version: int, revision: str) -> str:
+def version_deployment(model_deployment: str, version: int, revision: str) -> str:
     """Name of the Deployment that serves one version."""
-    return f"{deployment}-v{version}-{revision}"
+    return f"{model_deployment}-v{version}-{revision}"

@@ -18,7 +18,7 @@ class JobCondition(StrEnum):
     """Ended without success, or was cancelled."""
 
 
-class DeploymentCondition(StrEnum):
+class ServingCondition(StrEnum):
     """Condition types of a ModelDeployment."""
 
     SERVING = "Serving"
@@ -141,7 +141,7 @@ class JobReason(StrEnum):
     """Fovea failed at something it did not expect; the operator's log says at what. It is tried again."""
 
 
-class DeploymentReason(StrEnum):
+class ServingReason(StrEnum):
     """Reasons of a ModelDeployment's conditions."""
 
     AVAILABLE = "Available"

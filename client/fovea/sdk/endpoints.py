@@ -105,7 +105,7 @@ def _node_hosts(cluster: Cluster) -> list[str]:
 def _forward(cluster: Cluster, deployment: ModelDeployment, protocol: Protocol, version: int | None) -> Endpoint:
     name = deployment.metadata.name
     chosen = version if version is not None else deployment.status.stable and deployment.status.stable.version
-    selector = f"{labels.DEPLOYMENT}={name},{labels.VERSION}={chosen}"
+    selector = f"{labels.MODEL_DEPLOYMENT}={name},{labels.VERSION}={chosen}"
     port = names.GRPC_PORT if protocol == "grpc" else names.REST_PORT
     what = f"version {chosen} of ModelDeployment {name}"
     forward = to_pods(cluster, cluster.namespace, selector, port, what=what)

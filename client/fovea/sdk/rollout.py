@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from fovea_api.v1alpha1 import ModelDeployment
-from fovea_api.v1alpha1.conditions import DeploymentCondition
+from fovea_api.v1alpha1.conditions import ServingCondition
 from fovea_api.v1alpha1.model_deployment import KIND
 
 from .cluster import Cluster
@@ -26,7 +26,7 @@ def cannot_come(deployment: ModelDeployment) -> bool:
     """Whether none is on its way: the operator has seen this spec and brings nothing up."""
     said = deployment.status.conditions or []
     return not answers(deployment) and any(
-        condition.type == DeploymentCondition.PROGRESSING
+        condition.type == ServingCondition.PROGRESSING
         and condition.status == "False"
         and condition.observed_generation == deployment.metadata.generation
         for condition in said

@@ -169,7 +169,7 @@ BY_OWNER = "owner"
 """Children by (namespace, kind, name) of their controlling owner; whether it is the owner of today its uid says."""
 BY_LABEL = "label"
 BY_MODEL = "model"
-"""Versions and deployments by (namespace, model); of jobs those that have registered a version of it."""
+"""ModelVersions and ModelDeployments by (namespace, model); of jobs those that have registered a version of it."""
 
 
 class Cache:
@@ -179,14 +179,14 @@ class Cache:
         """`label`: the label by which a ModelDeployment's pods are found (they are owned by ReplicaSets)."""
         self.jobs: Store[TrainingJob] = Store(resources.TRAINING_JOB, records.job)
         self.versions: Store[ModelVersion] = Store(resources.MODEL_VERSION, records.model_version)
-        self.deployments: Store[ModelDeployment] = Store(resources.MODEL_DEPLOYMENT, records.model_deployment)
+        self.model_deployments: Store[ModelDeployment] = Store(resources.MODEL_DEPLOYMENT, records.model_deployment)
         self.machine_types: Store[MachineType] = Store(resources.MACHINE_TYPE, records.machine_type)
         self.pods: Store[PodRecord] = Store(resources.POD, records.pod)
         self.workloads: Store[DeploymentRecord] = Store(resources.DEPLOYMENT, records.workload)
         self.services: Store[ServiceRecord] = Store(resources.SERVICE, records.service)
         self.jobs.group_by(BY_MODEL, _registered)
         self.versions.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
-        self.deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
+        self.model_deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.pods.group_by(BY_OWNER, lambda e: (e.record.namespace, *e.owner[:2]) if e.owner[2] else None)
         self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)
         self.workloads.group_by(BY_OWNER, lambda e: (e.record.namespace, *e.owner[:2]) if e.owner[2] else None)
@@ -195,7 +195,7 @@ class Cache:
             for store in (
                 self.jobs,
                 self.versions,
-                self.deployments,
+                self.model_deployments,
                 self.machine_types,
                 self.pods,
                 self.workloads,

@@ -21,60 +21,64 @@ _LEAVE_SECONDS = 5
 _CONNECTIONS = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
 
 
-def revision(deployment: ModelDeployment, version: ModelVersion) -> str:
+def revision(model_deployment: ModelDeployment, version: ModelVersion) -> str:
     """Hash of what the users decide of a template: the version's content, the machine type they name, and spec.pod.
 
     Images and settings of the platform are left out on purpose: an upgrade of Fovea rolls nobody's model by itself.
     """
-    parts = [version.spec.uri, version.spec.digest, deployment.spec.machine_type or ""]
-    if options := pod_options.of(deployment).dump():
+    parts = [version.spec.uri, version.spec.digest, model_deployment.spec.machine_type or ""]
+    if options := pod_options.of(model_deployment).dump():
         parts.append(json.dumps(options, sort_keys=True))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
 def version_deployment(
-    deployment: ModelDeployment, version: ModelVersion, revision: str, machine_type: MachineType, settings: Settings
+    model_deployment: ModelDeployment,
+    version: ModelVersion,
+    revision: str,
+    machine_type: MachineType,
+    settings: Settings,
 ) -> dict[str, Any]:
     """The whole Deployment, for its creation."""
-    name = deployment.metadata.name
+    name = model_deployment.metadata.name
     number = version.spec.version
     of_pods = labels.of_model_server(name, version.spec.model, number, revision)
-    manifest = scale(deployment, number, revision)
-    manifest["metadata"]["labels"] = labels.passed_on(deployment.metadata.labels) | of_pods
+    manifest = scale(model_deployment, number, revision)
+    manifest["metadata"]["labels"] = labels.passed_on(model_deployment.metadata.labels) | of_pods
     manifest["spec"] |= {
         "selector": {"matchLabels": labels.serving_selector(name, number, revision)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        "progressDeadlineSeconds": deployment.spec.rollout.progress_deadline_seconds,
+        "progressDeadlineSeconds": model_deployment.spec.rollout.progress_deadline_seconds,
         "revisionHistoryLimit": 1,
         "template": {
             "metadata": pod_options.metadata(
-                deployment,
+                model_deployment,
                 machine_type,
                 of_pods,
                 {"kubectl.kubernetes.io/default-container": names.MODEL_SERVER_CONTAINER},
             ),
-            "spec": _pod(deployment, version, machine_type, settings),
+            "spec": _pod(model_deployment, version, machine_type, settings),
         },
     }
     return manifest
 
 
-def scale(deployment: ModelDeployment, number: int, revision: str) -> dict[str, Any]:
+def scale(model_deployment: ModelDeployment, number: int, revision: str) -> dict[str, Any]:
     """Only the replicas: applied to a Deployment that exists, it leaves the template alone."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": names.version_deployment(deployment.metadata.name, number, revision),
-            "namespace": deployment.metadata.namespace,
-            "ownerReferences": [owner.reference(deployment)],
+            "name": names.version_deployment(model_deployment.metadata.name, number, revision),
+            "namespace": model_deployment.metadata.namespace,
+            "ownerReferences": [owner.reference(model_deployment)],
         },
-        "spec": {"replicas": deployment.spec.scaling.min_replicas},
+        "spec": {"replicas": model_deployment.spec.scaling.min_replicas},
     }
 
 
 def _pod(
-    deployment: ModelDeployment, version: ModelVersion, machine_type: MachineType, settings: Settings
+    model_deployment: ModelDeployment, version: ModelVersion, machine_type: MachineType, settings: Settings
 ) -> dict[str, Any]:
     plan = ModelPlan(
         namespace=version.metadata.namespace,
@@ -92,14 +96,14 @@ def _pod(
         "initContainers": [
             agent.container(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [_MODELS], machine_type, settings),
         ],
-        "containers": [_server(version, machine_type, settings, pod_options.account_mounts(deployment))],
+        "containers": [_server(version, machine_type, settings, pod_options.account_mounts(model_deployment))],
         "volumes": [
             {"name": _MODELS["name"], "emptyDir": {}},
             {"name": _TMP["name"], "emptyDir": {}},
             agent.store_volume(),
-            *pod_options.account_volumes(deployment),
+            *pod_options.account_volumes(model_deployment),
         ],
-        **pod_options.placement(deployment, machine_type),
+        **pod_options.placement(model_deployment, machine_type),
     }
     if settings.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": secret} for secret in settings.image_pull_secrets]

@@ -11,48 +11,52 @@ BALANCER_FIELDS = ("loadBalancerClass", "loadBalancerSourceRanges")
 """Fields of a Service's spec that are spec.service's, as they are."""
 
 
-def service(deployment: ModelDeployment, version: int, revision: str) -> dict[str, Any]:
+def service(model_deployment: ModelDeployment, version: int, revision: str) -> dict[str, Any]:
     """Named like the ModelDeployment: gRPC and REST of the given version."""
-    name = deployment.metadata.name
+    name = model_deployment.metadata.name
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(deployment),
+        "metadata": _metadata(model_deployment),
         "spec": {
-            "type": deployment.spec.service.type,
+            "type": model_deployment.spec.service.type,
             "selector": labels.serving_selector(name, version, revision),
             "ports": [
                 _port(names.GRPC_PORT_NAME, names.GRPC_PORT, "kubernetes.io/h2c"),
                 _port(names.REST_PORT_NAME, names.REST_PORT, "http"),
             ],
-            **_balancer(deployment),
+            **_balancer(model_deployment),
         },
     }
 
 
-def _metadata(deployment: ModelDeployment) -> dict[str, Any]:
-    passed = labels.passed_on(deployment.metadata.labels)
-    annotations = dict(deployment.spec.service.annotations or {})
+def _metadata(model_deployment: ModelDeployment) -> dict[str, Any]:
+    passed = labels.passed_on(model_deployment.metadata.labels)
+    annotations = dict(model_deployment.spec.service.annotations or {})
     # Whoever compares a Service with this one sees by the list that something was taken away since.
-    users = [*(f"label {key}" for key in passed), *(f"annotation {key}" for key in annotations), *_balancer(deployment)]
+    users = [
+        *(f"label {key}" for key in passed),
+        *(f"annotation {key}" for key in annotations),
+        *_balancer(model_deployment),
+    ]
     if users:
         annotations[labels.PASSED_ON] = ", ".join(sorted(users))
     own = {
         labels.MANAGED_BY: labels.MANAGED_BY_VALUE,
-        labels.DEPLOYMENT: deployment.metadata.name,
-        labels.MODEL: deployment.spec.model,
+        labels.MODEL_DEPLOYMENT: model_deployment.metadata.name,
+        labels.MODEL: model_deployment.spec.model,
     }
     metadata: dict[str, Any] = {
-        "name": deployment.metadata.name,
-        "namespace": deployment.metadata.namespace,
+        "name": model_deployment.metadata.name,
+        "namespace": model_deployment.metadata.namespace,
         "labels": passed | own,
-        "ownerReferences": [owner.reference(deployment)],
+        "ownerReferences": [owner.reference(model_deployment)],
     }
     return metadata | ({"annotations": annotations} if annotations else {})
 
 
-def _balancer(deployment: ModelDeployment) -> dict[str, Any]:
-    given = deployment.spec.service.dump()
+def _balancer(model_deployment: ModelDeployment) -> dict[str, Any]:
+    given = model_deployment.spec.service.dump()
     return {field: given[field] for field in BALANCER_FIELDS if given.get(field)}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1 import ModelDeployment
-from fovea_api.v1alpha1.conditions import DeploymentCondition
+from fovea_api.v1alpha1.conditions import ServingCondition
 
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Change
@@ -14,20 +14,20 @@ from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.observed import DeploymentObserved
+from fovea_operator.reconcile.shared.observed import ServingObserved
 from fovea_operator.settings import Settings
 
-Decide = Callable[[DeploymentObserved, datetime, Settings], Decision]
+Decide = Callable[[ServingObserved, datetime, Settings], Decision]
 
 
 class ModelDeployments(Kind[ModelDeployment]):
     """Everything that is known of them is in the cache."""
 
     resource = resources.MODEL_DEPLOYMENT
-    trouble = DeploymentCondition.PROGRESSING.value
+    trouble = ServingCondition.PROGRESSING.value
 
     def __init__(self, cache: Cache, decide: Decide = decide_model_deployment) -> None:
-        super().__init__(cache.deployments)
+        super().__init__(cache.model_deployments)
         self._cache = cache
         self._decide = decide
 
@@ -36,7 +36,7 @@ class ModelDeployments(Kind[ModelDeployment]):
         observed = self.observe(key, refused)
         return self._decide(observed, now, settings) if observed is not None else Decision()
 
-    def observe(self, key: Key, refused: str) -> DeploymentObserved | None:
+    def observe(self, key: Key, refused: str) -> ServingObserved | None:
         """What is known of a ModelDeployment; None when there is none of that name."""
         cache, entry = self._cache, self.store.get(key.namespace, key.name)
         if entry is None:
@@ -44,8 +44,8 @@ class ModelDeployments(Kind[ModelDeployment]):
         service = cache.services.get(key.namespace, key.name)
         workloads = cache.workloads.group(BY_OWNER, (key.namespace, key.kind, key.name))
         versions = cache.versions.group(BY_MODEL, (key.namespace, entry.record.spec.model))
-        return DeploymentObserved(
-            deployment=entry.record,
+        return ServingObserved(
+            model_deployment=entry.record,
             versions=tuple(version.record for version in versions),
             workloads=tuple(item.record for item in workloads if item.owner[2] == entry.uid),
             pods=tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name))),
@@ -64,7 +64,7 @@ class ModelDeployments(Kind[ModelDeployment]):
             case resources.MODEL_VERSION.kind:
                 for entry in (change.before, change.after):
                     model = entry.record.spec.model if entry is not None else None
-                    for deployment in self._cache.deployments.group(BY_MODEL, (namespace, model)):
+                    for deployment in self._cache.model_deployments.group(BY_MODEL, (namespace, model)):
                         yield self.key(namespace, deployment.record.metadata.name)
             case resources.MACHINE_TYPE.kind:
                 for name, _ in self.store:
@@ -78,4 +78,4 @@ class ModelDeployments(Kind[ModelDeployment]):
         """Pods are owned by ReplicaSets: a label names their ModelDeployment."""
         if owner[0] == self.resource.kind:
             return owner[1]
-        return "" if owner[0] == resources.TRAINING_JOB.kind else held.get(labels.DEPLOYMENT, "")
+        return "" if owner[0] == resources.TRAINING_JOB.kind else held.get(labels.MODEL_DEPLOYMENT, "")

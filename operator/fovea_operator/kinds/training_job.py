@@ -56,7 +56,7 @@ class TrainingJobs(Kind[TrainingJob]):
             return None
         cache, namespace, spec = self._cache, key.namespace, entry.record.spec
         others = {name: cache.jobs.get(namespace, name) for name in references.jobs}
-        named = cache.deployments.get(namespace, spec.model.name) if spec.model is not None else None
+        named = cache.model_deployments.get(namespace, spec.model.name) if spec.model is not None else None
         pods = self._pods(key, entry.uid)
         progress = self._progress(pods)
         status = entry.record.status
@@ -73,7 +73,7 @@ class TrainingJobs(Kind[TrainingJob]):
                 for model in references.models
                 for version in cache.versions.group(BY_MODEL, (namespace, model))
             ),
-            deployments={named.record.metadata.name: named.record} if named is not None else {},
+            model_deployments={named.record.metadata.name: named.record} if named is not None else {},
             highest_taken=self._highest_taken(namespace, spec.model.name) if spec.model and published else 0,
             progress=progress,
             refused=refused,
@@ -93,8 +93,8 @@ class TrainingJobs(Kind[TrainingJob]):
     def _highest_taken(self, namespace: str, model: str) -> int:
         """Asked only where a version may be registered: it looks at every job that has registered one."""
         jobs = (entry.record for entry in self._cache.jobs.group(BY_MODEL, (namespace, model)))
-        deployments = (entry.record for entry in self._cache.deployments.group(BY_MODEL, (namespace, model)))
-        return numbering.highest_taken(model, jobs, deployments)
+        served = (entry.record for entry in self._cache.model_deployments.group(BY_MODEL, (namespace, model)))
+        return numbering.highest_taken(model, jobs, served)
 
     def _progress(self, pods: tuple[PodRecord, ...]) -> ProgressReport | None:
         if not pods:

@@ -12,7 +12,7 @@ from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.settings import Settings
 from support.decision_table import RETRYING, summary
-from support.observations import SETTINGS, at, deployment, job, machine, observed, serving, version, workload
+from support.observations import SETTINGS, at, job, machine, model_deployment, observed, serving, version, workload
 
 LISTED = replace(SETTINGS, service_accounts=("trainer", "ci-*"), priority_classes=("research", "batch-*"))
 
@@ -75,7 +75,7 @@ def test_a_job_that_had_a_pod_before_the_list_was_shortened_goes_on() -> None:
 
 
 def of_deployment(*workloads: Any, status: dict[str, Any] | None = None) -> Decision:
-    made = deployment(status, pod={"serviceAccountName": "admin"})
+    made = model_deployment(status, pod={"serviceAccountName": "admin"})
     return decide_model_deployment(serving(made, version(3), workloads=workloads), at(10), LISTED)
 
 
@@ -97,10 +97,10 @@ def test_the_version_that_is_served_goes_on_being_served_beside_one_that_is_not_
 
 @pytest.mark.parametrize("why", ["InvalidSpec", "MachineTypeMissing"])
 def test_a_served_version_whose_deployment_is_gone_and_cannot_be_made_again_says_why(why: str) -> None:
-    made = deployment(pod={"serviceAccountName": "admin"} if why == "InvalidSpec" else {})
+    made = model_deployment(pod={"serviceAccountName": "admin"} if why == "InvalidSpec" else {})
     name = f"digits-v3-{revision(made, version(3))}"
     status = {"stable": {"version": 3, "deployment": name}, "observedGeneration": 1}
-    made = made.model_copy(update={"status": deployment(status).status})
+    made = made.model_copy(update={"status": model_deployment(status).status})
     types = (machine(),) if why == "InvalidSpec" else ()
     decision = decide_model_deployment(serving(made, version(3), machine_types=types), at(10), LISTED)
     assert not [child for child in decision.children if child.manifest["kind"] == "Deployment"]
@@ -108,7 +108,7 @@ def test_a_served_version_whose_deployment_is_gone_and_cannot_be_made_again_says
 
 
 def test_a_version_that_is_served_already_is_left_alone_when_the_list_is_shortened() -> None:
-    made = deployment(pod={"serviceAccountName": "admin"})
+    made = model_deployment(pod={"serviceAccountName": "admin"})
     name = f"digits-v3-{revision(made, version(3))}"
     status = {"stable": {"version": 3, "deployment": name}, "observedGeneration": 1}
     found = summary(of_deployment(workload(name, ready=1), status=status))["conditions"]

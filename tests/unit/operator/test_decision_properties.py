@@ -9,12 +9,12 @@ from fovea_api.contract import labels
 from fovea_api.v1alpha1 import JobState
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.observed import DeploymentObserved, JobObserved
+from fovea_operator.reconcile.shared.observed import JobObserved, ServingObserved
 from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.reconcile.training.view import attempt_of, ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.any_observation import deployments, observations
+from support.any_observation import observations, serving_observations
 from support.observations import SETTINGS, after, at, written
 
 PROFILE = settings(max_examples=80)
@@ -123,23 +123,25 @@ def test_a_job_is_not_looked_at_after_its_own_status_write_unless_the_decision_a
     assert {deletion.name for deletion in second.deletions} <= kept_for_its_log, "what runs is not left running"
 
 
-@given(deployments(), st.integers(0, 1500))
+@given(serving_observations(), st.integers(0, 1500))
 @PROFILE
 def test_a_deployment_is_not_looked_at_after_its_own_status_write_unless_the_decision_asks_for_it(
-    seen: DeploymentObserved, now: int
+    seen: ServingObserved, now: int
 ) -> None:
     first = decide_model_deployment(seen, at(now), SETTINGS)
     if will_be_looked_at(first, now):
         return
-    second = decide_model_deployment(replace(seen, deployment=written(seen.deployment, first)), at(now), SETTINGS)
+    second = decide_model_deployment(
+        replace(seen, model_deployment=written(seen.model_deployment, first)), at(now), SETTINGS
+    )
     assert not asks_for_more(first, second)
     assert not second.deletions
 
 
-@given(deployments(), st.integers(0, 1500))
+@given(serving_observations(), st.integers(0, 1500))
 @PROFILE
-def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(seen: DeploymentObserved, now: int) -> None:
-    status, workloads = seen.deployment.status.dump(), seen.workloads
+def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(seen: ServingObserved, now: int) -> None:
+    status, workloads = seen.model_deployment.status.dump(), seen.workloads
     before = deepcopy(seen)
     decision = decide_model_deployment(seen, at(now), SETTINGS)
     assert seen == before
@@ -160,7 +162,7 @@ def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(seen: D
         moved_to = next(each for each in workloads if each.name == stable["deployment"])
         assert moved_to.available_replicas >= 1, "the Service moves only to what answers"
         still_there = any(each.name == was["deployment"] for each in workloads)
-        drain = seen.deployment.spec.rollout.drain_seconds
+        drain = seen.model_deployment.spec.rollout.drain_seconds
         assert drain > 0
         assert not (still_there and was["deployment"] in gone), "the old version drains before it goes"
     if pointed and stable is not None:

@@ -7,14 +7,14 @@ from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, Trainin
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.desired import args
 from fovea_operator.desired.deployment import revision, scale, version_deployment
-from fovea_operator.desired.model_deployment import model_deployment
+from fovea_operator.desired.model_deployment import model_deployment as deployment_of_a_job
 from fovea_operator.desired.model_version import model_version
 from fovea_operator.desired.pod import Member, Sources, training_pod
 from fovea_operator.desired.service import service
 from fovea_operator.settings import Settings
 from support.decision_table import RUNNING, decide
 from support.golden import DATA, Golden
-from support.observations import GPU, MODEL, SETTINGS, deployment, job, machine, observed, running, version
+from support.observations import GPU, MODEL, SETTINGS, job, machine, model_deployment, observed, running, version
 
 
 def given(name: str) -> TrainingJob:
@@ -44,17 +44,17 @@ def test_the_pod_of_a_container_on_a_gpu_machine(golden: Golden) -> None:
 
 
 def test_the_deployment_of_a_version(golden: Golden) -> None:
-    of, served = deployment(scaling={"minReplicas": 2}), version(3)
+    of, served = model_deployment(scaling={"minReplicas": 2}), version(3)
     made = version_deployment(of, served, revision(of, served), machine(), SETTINGS)
     golden.check("operator/version-deployment.yaml", made)
 
 
 def test_the_scale_of_a_version_leaves_the_template_out(golden: Golden) -> None:
-    golden.check("operator/version-scale.yaml", scale(deployment(scaling={"minReplicas": 2}), 3, "0a1b2c3d"))
+    golden.check("operator/version-scale.yaml", scale(model_deployment(scaling={"minReplicas": 2}), 3, "0a1b2c3d"))
 
 
 def test_the_service(golden: Golden) -> None:
-    golden.check("operator/service.yaml", service(deployment(service={"type": "NodePort"}), 3, "0a1b2c3d"))
+    golden.check("operator/service.yaml", service(model_deployment(service={"type": "NodePort"}), 3, "0a1b2c3d"))
 
 
 def test_the_model_version(golden: Golden) -> None:
@@ -63,7 +63,7 @@ def test_the_model_version(golden: Golden) -> None:
 
 
 def test_the_model_deployment_of_a_job(golden: Golden) -> None:
-    golden.check("operator/model-deployment.yaml", model_deployment(job(), "digits", SETTINGS))
+    golden.check("operator/model-deployment.yaml", deployment_of_a_job(job(), "digits", SETTINGS))
 
 
 def test_args_become_flags_in_their_order() -> None:
@@ -83,7 +83,7 @@ def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:
     assert plan == TrainingPlan(
         "vision", "digits", "job-uid", 4, cache="features", report_url=SETTINGS.report_url, publish=True
     )
-    made = version_deployment(deployment(), version(3), "r", machine(), SETTINGS)
+    made = version_deployment(model_deployment(), version(3), "r", machine(), SETTINGS)
     served = ModelPlan.from_json(made["spec"]["template"]["spec"]["initContainers"][0]["env"][0]["value"])
     assert served == ModelPlan("vision", "digits", 3, version(3).spec.uri, version(3).spec.digest)
 
@@ -103,7 +103,7 @@ def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:
     ],
 )
 def test_a_model_server_with_a_cpu_limit_is_told_how_many_cores_it_has(limit: str, cores: int) -> None:
-    made = version_deployment(deployment(), version(3), "r", machine(cpuLimit=limit), SETTINGS)
+    made = version_deployment(model_deployment(), version(3), "r", machine(cpuLimit=limit), SETTINGS)
     server = made["spec"]["template"]["spec"]["containers"][0]
     assert server["args"][-1] == f"--tensorflow_session_parallelism={cores}"
     assert server["resources"]["limits"]["cpu"] == limit
@@ -111,7 +111,7 @@ def test_a_model_server_with_a_cpu_limit_is_told_how_many_cores_it_has(limit: st
 
 def test_a_cpu_limit_of_nothing_is_none() -> None:
     of = machine(cpu="0", cpuLimit="0")
-    made = version_deployment(deployment(), version(3), "r", of, SETTINGS)["spec"]["template"]["spec"]
+    made = version_deployment(model_deployment(), version(3), "r", of, SETTINGS)["spec"]["template"]["spec"]
     assert not [flag for flag in made["containers"][0]["args"] if "parallelism" in flag]
     pod = training_pod(given("container"), Member(), 0, of, Sources(), SETTINGS)["spec"]
     for container in (made["containers"][0], *(each for each in pod["containers"] if each["name"] == "trainer")):
@@ -192,19 +192,19 @@ def test_a_users_own_shared_memory_takes_the_place_of_the_machine_types(path: st
 
 
 def test_an_upgrade_of_the_platform_does_not_change_a_versions_name() -> None:
-    of, served = deployment(), version(3)
+    of, served = model_deployment(), version(3)
     before = version_deployment(of, served, revision(of, served), machine(), SETTINGS)
     after = version_deployment(of, served, revision(of, served), GPU, Settings(server_image="other:2"))
     assert before["metadata"]["name"] == after["metadata"]["name"] == f"digits-v3-{revision(of, served)}"
 
 
 def test_another_machine_type_or_content_changes_a_versions_name() -> None:
-    names_ = {revision(deployment(), version(3)), revision(deployment(machineType="large"), version(3))}
-    names_.add(revision(deployment(), version(4)))
+    names_ = {revision(model_deployment(), version(3)), revision(model_deployment(machineType="large"), version(3))}
+    names_.add(revision(model_deployment(), version(4)))
     assert len(names_) == 3
 
 
 def test_every_derived_name_fits_a_label() -> None:
     longest = "a" * names.MAX_NAME
-    assert len(names.version_deployment(longest, 999_999_999, revision(deployment(), version(1)))) <= 63
+    assert len(names.version_deployment(longest, 999_999_999, revision(model_deployment(), version(1)))) <= 63
     assert len(names.training_pod(longest, names.ROLE_CHIEF, 0, 9999)) <= 63

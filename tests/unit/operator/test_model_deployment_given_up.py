@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from fovea_api.contract import names
 from fovea_operator.reconcile.serving.rollout import REFUSED
-from fovea_operator.reconcile.shared.observed import DeploymentObserved
-from support.observations import deployment, server_pod, service_at, serving, version, workload, written
+from fovea_operator.reconcile.shared.observed import ServingObserved
+from support.observations import model_deployment, server_pod, service_at, serving, version, workload, written
 from support.rollout_table import (
     CORRUPT,
     CRASH,
@@ -29,11 +29,11 @@ SERVES_NOT = {"Serving": "False ProgressDeadlineExceeded"}
 
 def given_up(
     reason: str, message: str = "", *, generation: int = 1, deadline: int = 600, **spec: Any
-) -> DeploymentObserved:
+) -> ServingObserved:
     """Version 1 serves, version 2 was given up at T0 with that deadline."""
     failed = {"failed": place(2) | {"deadlineSeconds": deadline}}
     return serving(
-        deployment(STABLE_1 | failed | progressing(reason, message), generation=generation, **spec),
+        model_deployment(STABLE_1 | failed | progressing(reason, message), generation=generation, **spec),
         version(1),
         version(2),
         workloads=[workload(V1, ready=1)],
@@ -44,7 +44,7 @@ def given_up(
 TABLE: dict[str, Row] = {
     "a corrupt model is given up at once and never served": Row(
         lambda: serving(
-            deployment(ROLLING),
+            model_deployment(ROLLING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2)],
@@ -63,7 +63,7 @@ TABLE: dict[str, Row] = {
     ),
     "a version that is not ready in time is given up with its reason": Row(
         lambda: serving(
-            deployment(ROLLING),
+            model_deployment(ROLLING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2)],
@@ -127,7 +127,7 @@ TABLE: dict[str, Row] = {
     ),
     "a first version that is late is tried on": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment({"candidate": place(1), "observedGeneration": 1}),
             version(1),
             workloads=[workload(V1)],
             pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: CRASH})],
@@ -148,7 +148,9 @@ TABLE: dict[str, Row] = {
     ),
     "a first version that answers late is served": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1} | progressing("ProgressDeadlineExceeded")),
+            model_deployment(
+                {"candidate": place(1), "observedGeneration": 1} | progressing("ProgressDeadlineExceeded")
+            ),
             version(1),
             workloads=[workload(V1, ready=1)],
             service=service_at(V1),
@@ -158,7 +160,7 @@ TABLE: dict[str, Row] = {
     ),
     "a first version that is corrupt is given up": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment({"candidate": place(1), "observedGeneration": 1}),
             version(1),
             workloads=[workload(V1)],
             pods=[server_pod(V1, phase="Pending", containers={names.FETCH_MODEL_CONTAINER: CORRUPT})],
@@ -169,7 +171,7 @@ TABLE: dict[str, Row] = {
     ),
     "a first Deployment that is refused for too long is tried on and says why": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment({"candidate": place(1), "observedGeneration": 1}),
             version(1),
             refused="exceeded quota: count/deployments.apps",
         ),
@@ -179,7 +181,7 @@ TABLE: dict[str, Row] = {
     ),
     "a Deployment that was refused until its deadline is given up with the refusal": Row(
         lambda: serving(
-            deployment(ROLLING | progressing("PodRefused", f"{REFUSED}exceeded quota: count/deployments.apps")),
+            model_deployment(ROLLING | progressing("PodRefused", f"{REFUSED}exceeded quota: count/deployments.apps")),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1)],
@@ -192,7 +194,7 @@ TABLE: dict[str, Row] = {
     ),
     "a version after the one that was given up is tried": Row(
         lambda: serving(
-            deployment(STABLE_1 | {"failed": place(2)} | progressing("ModelCorrupt")),
+            model_deployment(STABLE_1 | {"failed": place(2)} | progressing("ModelCorrupt")),
             version(1),
             version(2),
             version(3),
@@ -212,7 +214,7 @@ def test_decision(sentence: str) -> None:
 def test_giving_up_is_said_once_and_stays_said() -> None:
     pods = [server_pod(V2, phase="Pending", containers={names.FETCH_MODEL_CONTAINER: CORRUPT})]
     seen = serving(
-        deployment(ROLLING),
+        model_deployment(ROLLING),
         version(1),
         version(2),
         workloads=[workload(V1, ready=1), workload(V2)],
@@ -224,6 +226,8 @@ def test_giving_up_is_said_once_and_stays_said() -> None:
         ("Normal", "Available"),
         ("Warning", "ModelCorrupt"),
     ]
-    then = replace(seen, deployment=written(seen.deployment, first), workloads=(workload(V1, ready=1),), pods=())
+    then = replace(
+        seen, model_deployment=written(seen.model_deployment, first), workloads=(workload(V1, ready=1),), pods=()
+    )
     again = decide(then, 5000)
     assert (again.status, again.events, again.children) == (first.status, (), ())

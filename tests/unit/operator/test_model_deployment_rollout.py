@@ -1,21 +1,21 @@
 """ModelDeployments: which version serves, which comes, which goes; scale."""
 
 import pytest
-from support.observations import deployment, machine, service_at, serving, version, workload
+from support.observations import machine, model_deployment, service_at, serving, version, workload
 from support.rollout_table import DRAINING, NOTHING, ROLLING, STABLE_1, V1, V2, V3, Row, name_of, place
 
 TABLE: dict[str, Row] = {
     # the first version
     "without a version nothing is made": Row(
-        lambda: serving(deployment()),
+        lambda: serving(model_deployment()),
         NOTHING | {"conditions": {"Serving": "False NoVersion", "Progressing": "False NoVersion"}, "replicas": 0},
         "Model digits has no approved version: train one",
     ),
     "a version number that does not exist is named": Row(
-        lambda: serving(deployment(version=7), version(1)), NOTHING, "Model digits has no version 7: register it"
+        lambda: serving(model_deployment(version=7), version(1)), NOTHING, "Model digits has no version 7: register it"
     ),
     "the first version gets its Deployment and the Service": Row(
-        lambda: serving(deployment(), version(1)),
+        lambda: serving(model_deployment(), version(1)),
         {
             "creates": [V1],
             "points_at": ["v1"],
@@ -27,7 +27,7 @@ TABLE: dict[str, Row] = {
     ),
     "a version whose pods do not all answer is not served yet": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}, scaling={"minReplicas": 2}),
+            model_deployment({"candidate": place(1), "observedGeneration": 1}, scaling={"minReplicas": 2}),
             version(1),
             workloads=[workload(V1, ready=1, replicas=2)],
             service=service_at(V1),
@@ -36,7 +36,7 @@ TABLE: dict[str, Row] = {
     ),
     "a Deployment that has not seen its newest spec is not believed": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment({"candidate": place(1), "observedGeneration": 1}),
             version(1),
             workloads=[workload(V1, ready=1, generation=2)],
             service=service_at(V1),
@@ -45,7 +45,7 @@ TABLE: dict[str, Row] = {
     ),
     "when all its pods answer the first version is served": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment({"candidate": place(1), "observedGeneration": 1}),
             version(1),
             workloads=[workload(V1, ready=1)],
             service=service_at(V1),
@@ -61,20 +61,24 @@ TABLE: dict[str, Row] = {
         "Version 1 of model digits answers on 1 of 1 pods.",
     ),
     "the newest approved version is wanted": Row(
-        lambda: serving(deployment(), version(1), version(2), version(3, approval="Rejected")), {"candidate": 2}
+        lambda: serving(model_deployment(), version(1), version(2), version(3, approval="Rejected")), {"candidate": 2}
     ),
     "a version that is asked for by number is served": Row(
-        lambda: serving(deployment(version=1), version(1), version(2)), {"candidate": 1}
+        lambda: serving(model_deployment(version=1), version(1), version(2)), {"candidate": 1}
     ),
     "without a machine type there is no Deployment": Row(
-        lambda: serving(deployment(machineType="gone"), version(1)),
+        lambda: serving(model_deployment(machineType="gone"), version(1)),
         NOTHING | {"conditions": {"Serving": "False MachineTypeMissing", "Progressing": "False MachineTypeMissing"}},
         "There is no MachineType 'gone'",
     ),
     # the next version
     "a new version is brought up beside the old one": Row(
         lambda: serving(
-            deployment(STABLE_1), version(1), version(2), workloads=[workload(V1, ready=1)], service=service_at(V1)
+            model_deployment(STABLE_1),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
         ),
         NOTHING
         | {
@@ -87,7 +91,7 @@ TABLE: dict[str, Row] = {
     ),
     "the Service moves when the new version answers, and the old one drains": Row(
         lambda: serving(
-            deployment(ROLLING),
+            model_deployment(ROLLING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2, ready=1)],
@@ -105,7 +109,7 @@ TABLE: dict[str, Row] = {
     ),
     "a draining version is kept until its time is over": Row(
         lambda: serving(
-            deployment(DRAINING),
+            model_deployment(DRAINING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2, ready=1)],
@@ -116,7 +120,7 @@ TABLE: dict[str, Row] = {
     ),
     "a drained version goes": Row(
         lambda: serving(
-            deployment(DRAINING),
+            model_deployment(DRAINING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2, ready=1)],
@@ -132,7 +136,7 @@ TABLE: dict[str, Row] = {
     ),
     "a candidate that is no longer wanted goes at once": Row(
         lambda: serving(
-            deployment(ROLLING),
+            model_deployment(ROLLING),
             version(1),
             version(2),
             version(3),
@@ -143,7 +147,7 @@ TABLE: dict[str, Row] = {
     ),
     "rejecting the served version goes back to the one before": Row(
         lambda: serving(
-            deployment({"stable": place(2), "observedGeneration": 1}),
+            model_deployment({"stable": place(2), "observedGeneration": 1}),
             version(1),
             version(2, approval="Rejected"),
             workloads=[workload(V2, ready=1)],
@@ -153,7 +157,7 @@ TABLE: dict[str, Row] = {
     ),
     "a rollback to a version that still drains uses its pods": Row(
         lambda: serving(
-            deployment(DRAINING, version=1),
+            model_deployment(DRAINING, version=1),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2, ready=1)],
@@ -164,7 +168,7 @@ TABLE: dict[str, Row] = {
     ),
     "when no version is approved any more the stable one keeps serving": Row(
         lambda: serving(
-            deployment(STABLE_1),
+            model_deployment(STABLE_1),
             version(1, approval="Rejected"),
             workloads=[workload(V1, ready=1)],
             service=service_at(V1),
@@ -173,7 +177,7 @@ TABLE: dict[str, Row] = {
     ),
     "another machine type brings the same version up anew": Row(
         lambda: serving(
-            deployment(STABLE_1, machineType="large"),
+            model_deployment(STABLE_1, machineType="large"),
             version(1),
             workloads=[workload(V1, ready=1)],
             service=service_at(V1),
@@ -184,7 +188,7 @@ TABLE: dict[str, Row] = {
     # scale
     "scaling changes the stable version's replicas only": Row(
         lambda: serving(
-            deployment(STABLE_1, scaling={"minReplicas": 3}),
+            model_deployment(STABLE_1, scaling={"minReplicas": 3}),
             version(1),
             workloads=[workload(V1, ready=1)],
             service=service_at(V1),
@@ -193,16 +197,18 @@ TABLE: dict[str, Row] = {
         "answers on 1 of 3 pods",
     ),
     "an upgrade of the operator leaves what serves alone": Row(
-        lambda: serving(deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=service_at(V1)),
+        lambda: serving(
+            model_deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=service_at(V1)
+        ),
         NOTHING,
     ),
     "a stable version's Deployment that was deleted is made again": Row(
-        lambda: serving(deployment(STABLE_1), version(1), service=service_at(V1)),
+        lambda: serving(model_deployment(STABLE_1), version(1), service=service_at(V1)),
         NOTHING | {"creates": [V1], "conditions": {"Serving": "False Starting", "Progressing": "False UpToDate"}},
     ),
     "another type of Service is applied": Row(
         lambda: serving(
-            deployment(STABLE_1, service={"type": "NodePort"}),
+            model_deployment(STABLE_1, service={"type": "NodePort"}),
             version(1),
             workloads=[workload(V1, ready=1)],
             service=service_at(V1),

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from fovea_api.contract import names
 from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.observed import DeploymentObserved, ServiceRecord
-from support.observations import deployment, server_pod, service_at, serving, version, workload, written
+from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
+from support.observations import model_deployment, server_pod, service_at, serving, version, workload, written
 from support.rollout_table import (
     CRASH,
     DRAINING,
@@ -27,16 +27,16 @@ LOG = "loading\n\n\x1b[31mE:\x1b[0m no graph\n"
 SERVICE_1 = service_at(V1)
 
 
-def serves_1(service: ServiceRecord) -> DeploymentObserved:
+def serves_1(service: ServiceRecord) -> ServingObserved:
     """Version 1 serves behind that Service."""
-    return serving(deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=service)
+    return serving(model_deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=service)
 
 
 TABLE: dict[str, Row] = {
     # trouble
     "an image that cannot be pulled is told while there is time": Row(
         lambda: serving(
-            deployment(ROLLING),
+            model_deployment(ROLLING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2)],
@@ -48,7 +48,7 @@ TABLE: dict[str, Row] = {
     ),
     "the last lines of a model server's log are told in one line": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment({"candidate": place(1), "observedGeneration": 1}),
             version(1),
             workloads=[workload(V1)],
             pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: replace(CRASH, last_message=LOG)})],
@@ -59,14 +59,16 @@ TABLE: dict[str, Row] = {
     ),
     "a machine type that cannot be read is not said to be missing": Row(
         lambda: serving(
-            deployment(machineType="big"), version(1), unreadable_machine_types={"big": "spec.cpu: not a quantity"}
+            model_deployment(machineType="big"),
+            version(1),
+            unreadable_machine_types={"big": "spec.cpu: not a quantity"},
         ),
         NOTHING | {"conditions": {"Serving": "False MachineTypeMissing", "Progressing": "False MachineTypeMissing"}},
         "MachineType 'big' exists and cannot be read; this is for the platform team: spec.cpu: not a quantity.",
     ),
     "pods that no node takes are told in the scheduler's words": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment({"candidate": place(1), "observedGeneration": 1}),
             version(1),
             workloads=[workload(V1)],
             pods=[server_pod(V1, node="", unschedulable="0/1 nodes are available")],
@@ -77,7 +79,7 @@ TABLE: dict[str, Row] = {
     ),
     "pods that a quota refuses are told in the API server's words": Row(
         lambda: serving(
-            deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment({"candidate": place(1), "observedGeneration": 1}),
             version(1),
             workloads=[workload(V1, replica_failure="exceeded quota")],
             service=service_at(V1),
@@ -86,13 +88,13 @@ TABLE: dict[str, Row] = {
         "Version 1 is not ready: pods are refused: exceeded quota.",
     ),
     "a refused Deployment is told and its version keeps its deadline": Row(
-        lambda: serving(deployment(), version(1), refused="exceeded quota: count/deployments.apps"),
+        lambda: serving(model_deployment(), version(1), refused="exceeded quota: count/deployments.apps"),
         {"conditions": {"Serving": "False Starting", "Progressing": "True PodRefused"}, "wakes": 660},
         "exceeded quota: count/deployments.apps",
     ),
     "a refused Service leaves the old version serving, whatever the deadline": Row(
         lambda: serving(
-            deployment(ROLLING),
+            model_deployment(ROLLING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2, ready=1)],
@@ -113,7 +115,7 @@ TABLE: dict[str, Row] = {
     ),
     "a version that the Service still points at does not go, whatever the status says": Row(
         lambda: serving(
-            deployment(DRAINING),
+            model_deployment(DRAINING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2, ready=1)],
@@ -125,7 +127,7 @@ TABLE: dict[str, Row] = {
     ),
     "a version drains from when the Service has left it": Row(
         lambda: serving(
-            deployment(DRAINING),
+            model_deployment(DRAINING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2, ready=1)],
@@ -136,7 +138,7 @@ TABLE: dict[str, Row] = {
     ),
     "pods of a served version that stop answering are told": Row(
         lambda: serving(
-            deployment(STABLE_1),
+            model_deployment(STABLE_1),
             version(1),
             workloads=[workload(V1, ready=0)],
             pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: CRASH})],
@@ -169,13 +171,13 @@ TABLE: dict[str, Row] = {
     # recovery
     "a lost status is recovered from the Service": Row(
         lambda: serving(
-            deployment(), version(1), version(2), workloads=[workload(V1, ready=1)], service=service_at(V1)
+            model_deployment(), version(1), version(2), workloads=[workload(V1, ready=1)], service=service_at(V1)
         ),
         NOTHING | {"creates": [V2], "stable": 1, "candidate": 2},
     ),
     "a candidate whose Deployment was made before a crash is taken up": Row(
         lambda: serving(
-            deployment(STABLE_1),
+            model_deployment(STABLE_1),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2)],
@@ -185,7 +187,7 @@ TABLE: dict[str, Row] = {
     ),
     "a Service that moved before a crash moves again": Row(
         lambda: serving(
-            deployment(ROLLING),
+            model_deployment(ROLLING),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1), workload(V2, ready=1)],
@@ -202,7 +204,7 @@ def test_decision(sentence: str) -> None:
 
 
 def test_a_deployment_that_is_being_deleted_is_left_to_its_owner_references() -> None:
-    gone = deployment()
+    gone = model_deployment()
     gone = gone.model_copy(update={"metadata": gone.metadata.model_copy(update={"deletion_timestamp": "now"})})
     assert decide(serving(gone, version(1))) == Decision()
 
@@ -210,7 +212,7 @@ def test_a_deployment_that_is_being_deleted_is_left_to_its_owner_references() ->
 def test_the_endpoint_names_the_service_and_its_node_ports() -> None:
     service = service_at(V1, type_="NodePort", node_ports={"grpc": 30500, "rest": 30501})
     seen = serving(
-        deployment(STABLE_1, service={"type": "NodePort"}),
+        model_deployment(STABLE_1, service={"type": "NodePort"}),
         version(1),
         workloads=[workload(V1, ready=1)],
         service=service,
@@ -231,7 +233,7 @@ def test_the_endpoint_names_the_service_and_its_node_ports() -> None:
 
 def test_a_rollout_from_first_version_to_drained_second_one() -> None:
     """The whole way, each status written before the next look; the template is written once per version."""
-    of, workloads, service, created = deployment(), (), None, []
+    of, workloads, service, created = model_deployment(), (), None, []
     seen = serving(of, version(1))
     for now, answers in ((0, {}), (5, {V1: 1}), (20, {V1: 1}), (30, {V1: 1, V2: 1}), (100, {V1: 1, V2: 1})):
         if now >= 20:
@@ -240,7 +242,7 @@ def test_a_rollout_from_first_version_to_drained_second_one() -> None:
             replace(each, ready_replicas=answers.get(each.name, 0), available_replicas=answers.get(each.name, 0))
             for each in workloads
         )
-        seen = replace(seen, deployment=of, workloads=workloads, service=service)
+        seen = replace(seen, model_deployment=of, workloads=workloads, service=service)
         decision = decide(seen, now)
         of = written(of, decision)
         for child in decision.children:

@@ -9,7 +9,7 @@ from fovea_operator.desired.model_version import model_version
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from support import rollout_table
 from support.decision_table import RUNNING, decide, summary
-from support.observations import MODEL, OUTPUT, at, deployment, ended, job, observed, serving, version
+from support.observations import MODEL, OUTPUT, at, ended, job, model_deployment, observed, serving, version
 
 NESTED = "$FOVEA_MODEL_DIR is no SavedModel: saved_model.pb lies in its folder 1, not directly in it"
 TORCH = "$FOVEA_MODEL_DIR is no SavedModel: it has no saved_model.pb, but model.pt"
@@ -56,20 +56,20 @@ def other(number: int, **fields: Any) -> ModelVersion:
 
 
 def test_latest_passes_over_versions_that_cannot_be_served() -> None:
-    decision = rollout_table.decide(serving(deployment(), version(1), other(2)))
+    decision = rollout_table.decide(serving(model_deployment(), version(1), other(2)))
     assert decision.status is not None
     assert decision.status["candidate"]["version"] == 1
 
 
 def test_a_deployment_of_versions_that_cannot_be_served_says_so() -> None:
-    decision = rollout_table.decide(serving(deployment(), other(1)))
+    decision = rollout_table.decide(serving(model_deployment(), other(1)))
     assert decision.status is not None
     assert decision.children == ()
     assert "has no approved version that is a SavedModel" in decision.status["message"]
 
 
 def test_a_version_that_cannot_be_served_and_is_asked_for_by_number_is_named() -> None:
-    decision = rollout_table.decide(serving(deployment(version=1), other(1)))
+    decision = rollout_table.decide(serving(model_deployment(version=1), other(1)))
     assert decision.status is not None
     assert decision.children == ()
     assert "Version 1 of model digits is no SavedModel (spec.format: Other)" in decision.status["message"]

@@ -11,7 +11,18 @@ from fovea_operator.desired.pod import Member, Sources, training_pod
 from fovea_operator.desired.service import service
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.settings import Settings
-from support.observations import SETTINGS, at, deployment, job, machine, service_at, serving, version, workload, written
+from support.observations import (
+    SETTINGS,
+    at,
+    job,
+    machine,
+    model_deployment,
+    service_at,
+    serving,
+    version,
+    workload,
+    written,
+)
 
 TOOLS = {
     "app.kubernetes.io/instance": "shop",
@@ -40,7 +51,7 @@ def template_of(made: ModelDeployment, of: MachineType | None = None) -> dict[st
 
 
 def labelled(own: dict[str, str], **spec: Any) -> ModelDeployment:
-    made = deployment(**spec)
+    made = model_deployment(**spec)
     return made.model_copy(update={"metadata": made.metadata.model_copy(update={"labels": own})})
 
 
@@ -51,7 +62,7 @@ def test_labels_of_the_object_reach_its_pods_but_for_those_by_which_tools_keep_t
         template_of(labelled(own | TOOLS)),
         service(labelled(own | TOOLS), 3, "r"),
     ]
-    bare = [pod_of(job()), template_of(deployment()), service(deployment(), 3, "r")]
+    bare = [pod_of(job()), template_of(model_deployment()), service(model_deployment(), 3, "r")]
     for found, plain in zip(pods, bare, strict=True):
         assert found["metadata"]["labels"] == plain["metadata"]["labels"] | own
 
@@ -71,7 +82,10 @@ def test_foveas_labels_win_over_the_machine_types_those_over_the_pods_and_those_
 
 def test_the_machine_types_runtime_and_priority_hold_whatever_a_job_says() -> None:
     of = machine(runtimeClassName="gvisor", priorityClassName="platform")
-    for spec in (pod_of(job(pod={"priorityClassName": "mine"}), of)["spec"], template_of(deployment(), of)["spec"]):
+    for spec in (
+        pod_of(job(pod={"priorityClassName": "mine"}), of)["spec"],
+        template_of(model_deployment(), of)["spec"],
+    ):
         assert (spec["runtimeClassName"], spec["priorityClassName"]) == ("gvisor", "platform")
     assert pod_of(job(pod={"priorityClassName": "mine"}))["spec"]["priorityClassName"] == "mine"
     assert (
@@ -84,7 +98,7 @@ def test_the_token_of_a_named_account_reaches_the_program_and_no_agent(mount: bo
     options: dict[str, Any] = {"serviceAccountName": "reader"}
     if mount is not None:
         options["automountServiceAccountToken"] = mount
-    for spec in (pod_of(job(pod=options))["spec"], template_of(deployment(pod=options))["spec"]):
+    for spec in (pod_of(job(pod=options))["spec"], template_of(model_deployment(pod=options))["spec"]):
         assert spec["serviceAccountName"] == "reader"
         assert spec["automountServiceAccountToken"] is False, "Kubernetes would mount it into every container"
         holders = {
@@ -155,10 +169,10 @@ def test_both_affinities_hold_that_of_the_machine_type_and_that_of_the_job() -> 
 
 
 def test_a_change_of_spec_pod_is_rolled_out_and_one_of_labels_or_of_nothing_is_not() -> None:
-    before = revision(deployment(), version(3))
-    assert revision(deployment(pod={"priorityClassName": "high"}), version(3)) != before
+    before = revision(model_deployment(), version(3))
+    assert revision(model_deployment(pod={"priorityClassName": "high"}), version(3)) != before
     assert revision(labelled({"team": "vision"}), version(3)) == before
-    assert revision(deployment(pod={}), version(3)) == before
+    assert revision(model_deployment(pod={}), version(3)) == before
 
 
 @pytest.mark.parametrize(
@@ -181,7 +195,7 @@ def test_agents_get_what_the_machine_type_says_and_else_what_the_platform_says(
 ) -> None:
     of = machine(**({"agent": agent} if agent else {}))
     chosen = Settings(**settings)  # type: ignore[arg-type]
-    served = version_deployment(deployment(), version(3), "r", of, chosen)["spec"]["template"]["spec"]
+    served = version_deployment(model_deployment(), version(3), "r", of, chosen)["spec"]["template"]["spec"]
     agents = [*pod_of(job(), of, chosen)["spec"]["initContainers"], *served["initContainers"]]
     assert [item["name"] for item in agents] == [
         names.FETCH_CONTAINER,
@@ -203,7 +217,7 @@ BALANCER = {
 
 
 def test_a_load_balancer_gets_its_annotations_class_and_ranges() -> None:
-    made = service(deployment(service=BALANCER), 3, "r")
+    made = service(model_deployment(service=BALANCER), 3, "r")
     assert made["metadata"]["annotations"].items() >= BALANCER["annotations"].items()  # type: ignore[attr-defined]
     assert {key: made["spec"][key] for key in BALANCER if key != "annotations"} == {
         key: value for key, value in BALANCER.items() if key != "annotations"
@@ -214,7 +228,7 @@ def applied_services(of: ModelDeployment, seen: ModelDeployment, **changed: Any)
     """What is applied for `of`, whose Service was made for `seen`."""
     name = f"digits-v3-{revision(of, version(3))}"
     status = {"stable": {"version": 3, "deployment": name}, "observedGeneration": 1}
-    of = of.model_copy(update={"status": deployment(status).status})
+    of = of.model_copy(update={"status": model_deployment(status).status})
     record = service_at(name, type_=seen.spec.service.type, of=seen)
     for field, value in changed.items():
         record = record.__class__(**{**record.__dict__, field: value})
@@ -237,12 +251,12 @@ def test_a_service_is_applied_when_what_is_said_of_it_changed_and_only_then() ->
         labelled({"team": "vision"}, service=BALANCER | {"loadBalancerSourceRanges": ["10.1.0.0/16"]}),
     ):
         assert len(applied_services(of, full)) == 1, of
-    bare = deployment()
+    bare = model_deployment()
     assert len(applied_services(bare, labelled({"team": "vision"}))) == 1, "a label that was removed goes"
 
 
 def test_what_others_wrote_on_a_service_stays_and_what_they_changed_of_ours_is_put_right() -> None:
-    plain = deployment()
+    plain = model_deployment()
     assert applied_services(plain, plain, annotations={"cloud.example.com/id": "lb-1"}) == []
     assert applied_services(plain, plain, balancer={"loadBalancerClass": "set-by-a-webhook"}) == []
     full = labelled({"team": "vision"}, service=BALANCER)
@@ -254,4 +268,4 @@ def test_what_others_wrote_on_a_service_stays_and_what_they_changed_of_ours_is_p
 
 def test_the_status_of_a_deployment_keeps_its_labels_out() -> None:
     decision = decide_model_deployment(serving(labelled({"team": "vision"}), version(3)), at(0), SETTINGS)
-    assert "team" not in str(written(deployment(), decision).status.dump())
+    assert "team" not in str(written(model_deployment(), decision).status.dump())

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fovea_operator.cluster import records
 from fovea_operator.desired.service import service
-from support.observations import at, deployment, serving, version, workload
+from support.observations import at, model_deployment, serving, version, workload
 from support.rollout_table import STABLE_1, V1, decide
 
 BOUND = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-21T10:30:00Z"}
@@ -38,7 +38,7 @@ def test_a_pod_knows_the_containers_of_others_and_when_it_was_told_to_end() -> N
 
 
 def test_a_service_as_it_was_made_is_not_made_again() -> None:
-    made = service(deployment(), 1, V1.rpartition("-")[2])
+    made = service(model_deployment(), 1, V1.rpartition("-")[2])
     ports = [port | {"nodePort": 30500 + index} for index, port in enumerate(made["spec"]["ports"])]
     stored = {
         "metadata": made["metadata"] | {"uid": "u"},
@@ -46,5 +46,5 @@ def test_a_service_as_it_was_made_is_not_made_again() -> None:
     }
     record = records.service(stored)
     assert record.node_ports == {"grpc": 30500, "rest": 30501}
-    seen = serving(deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=record)
+    seen = serving(model_deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=record)
     assert decide(seen).children == ()

@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
 from support.decision_table import RUNNING, decide
-from support.observations import SETTINGS, at, deployment, ended, job, observed, server_pod, serving, version, workload
+from support.observations import (
+    SETTINGS,
+    at,
+    ended,
+    job,
+    model_deployment,
+    observed,
+    server_pod,
+    serving,
+    version,
+    workload,
+)
 from support.rollout_table import STABLE_1, V1, V2
 
 WORDS = "model failed 🤗"
@@ -41,7 +52,7 @@ def test_the_end_of_a_job_is_left_without_its_words_in_all_lesser_statuses() -> 
 
 def test_a_deployment_keeps_its_places_in_all_lesser_statuses() -> None:
     seen = serving(
-        deployment(STABLE_1),
+        model_deployment(STABLE_1),
         version(1),
         version(2),
         workloads=[workload(V1, ready=1), workload(V2, replica_failure=WORDS)],
@@ -52,7 +63,7 @@ def test_a_deployment_keeps_its_places_in_all_lesser_statuses() -> None:
     assert WORDS in whole["message"]
     for status in reduced.statuses(whole):
         assert not [text for text in texts(status) if WORDS in text]
-        read = ModelDeployment.model_validate(deployment().dump() | {"status": status}).status
+        read = ModelDeployment.model_validate(model_deployment().dump() | {"status": status}).status
         assert read.stable is not None
         assert read.candidate is not None
         assert (read.stable.deployment, read.candidate.deployment) == (V1, V2)

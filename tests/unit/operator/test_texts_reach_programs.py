@@ -11,7 +11,7 @@ from fovea_operator.cluster import records
 from fovea_operator.desired.deployment import version_deployment
 from fovea_operator.desired.pod import Member, Sources, training_pod
 from support import kubelet_expansion
-from support.observations import SETTINGS, deployment, job, machine, version
+from support.observations import SETTINGS, job, machine, model_deployment, version
 
 PIECES = (
     "$",
@@ -88,7 +88,7 @@ def test_the_operator_reads_from_a_pod_what_its_agents_were_told() -> None:
 def test_the_plan_of_a_model_is_read_as_it_was_meant() -> None:
     for text in CASES:
         uri = f"s3://fovea/vision/models/{text}"
-        made = version_deployment(deployment(), version(3, uri=uri), "r", machine(), SETTINGS)
+        made = version_deployment(model_deployment(), version(3, uri=uri), "r", machine(), SETTINGS)
         agent = made["spec"]["template"]["spec"]["initContainers"][0]
         assert ModelPlan.from_json(kubelet_expansion.environment(agent)[environment.PLAN]).uri == uri
 

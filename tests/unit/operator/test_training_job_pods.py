@@ -11,10 +11,10 @@ from support.decision_table import QUIET, RETRYING, RUNNING, Row
 from support.observations import (
     already_complete,
     at,
-    deployment,
     ended,
     fetched,
     job,
+    model_deployment,
     observed,
     pod,
     preparing,
@@ -320,13 +320,17 @@ TABLE: dict[str, Row] = {
         "Ask it with: fovea predict --model digits IMAGE",
     ),
     "deploy leaves a ModelDeployment that exists alone": Row(
-        lambda: observed(job(RUNNING, model={"name": "digits", "deploy": True}), ended(), deployments=[deployment()]),
+        lambda: observed(
+            job(RUNNING, model={"name": "digits", "deploy": True}), ended(), model_deployments=[model_deployment()]
+        ),
         {"state": "SUCCEEDED", "creates": ["digits-v1"]},
         "Ask it with: fovea predict --model digits IMAGE",
     ),
     "a ModelDeployment of that name that serves another model is named": Row(
         lambda: observed(
-            job(RUNNING, model={"name": "digits", "deploy": True}), ended(), deployments=[deployment(model="faces")]
+            job(RUNNING, model={"name": "digits", "deploy": True}),
+            ended(),
+            model_deployments=[model_deployment(model="faces")],
         ),
         {"state": "SUCCEEDED", "creates": ["digits-v1"]},
         "model version digits-v1 is registered. It is not served: ModelDeployment digits is in the way, which serves model "

@@ -38,7 +38,7 @@ def test_urgency(sentence: str) -> None:
 
 
 def test_a_job_is_urgent_by_what_is_known_of_it_and_of_its_own_pods() -> None:
-    cache = Cache(labels.DEPLOYMENT)
+    cache = Cache(labels.MODEL_DEPLOYMENT)
     jobs = TrainingJobs(cache, Reports(5, lambda *_: None))
     key = jobs.key("vision", "digits")
     assert not jobs.is_urgent(key)

@@ -24,7 +24,7 @@ class World:
     """A cache with its kinds and the keys that were queued."""
 
     def __init__(self, namespaces: tuple[str, ...] = ()) -> None:
-        self.cache = Cache(labels.DEPLOYMENT)
+        self.cache = Cache(labels.MODEL_DEPLOYMENT)
         self.queued: list[Key] = []
         self.jobs = TrainingJobs(self.cache, Reports(5, lambda *_: None))
         kinds = Kinds(self.jobs, ModelDeployments(self.cache))
@@ -216,7 +216,7 @@ def test_a_machine_type_wakes_every_unfinished_job_and_every_deployment(world: W
 def test_children_wake_their_owner_and_serving_pods_the_deployment_on_their_label(world: World) -> None:
     serving = pod("digits-v1-abc", 5)
     serving["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "x", "uid": "r", "controller": True}]
-    serving["metadata"]["labels"] = {labels.DEPLOYMENT: "digits"}
+    serving["metadata"]["labels"] = {labels.MODEL_DEPLOYMENT: "digits"}
     assert world.seen(serving) == {Key("ModelDeployment", "team", "digits")}
     service = {"kind": "Service", "metadata": meta("digits", 6), "spec": {"ports": [{"name": "grpc", "port": 8500}]}}
     service["metadata"]["ownerReferences"] = [  # type: ignore[index]

@@ -20,7 +20,7 @@ OWNER = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "dig
 class World:
     def __init__(self) -> None:
         self.server = Server()
-        self.cache = Cache(labels.DEPLOYMENT)
+        self.cache = Cache(labels.MODEL_DEPLOYMENT)
         intake = Intake(self.cache, Kinds(), lambda _key: None)
         metrics = Metrics(self.cache, lambda: 0)
         self.children = Children(self.server, self.cache, intake, 600, metrics)  # type: ignore[arg-type]

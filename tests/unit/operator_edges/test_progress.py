@@ -26,7 +26,7 @@ class World:
     """A cache, and the reports of its pods."""
 
     def __init__(self) -> None:
-        self.cache = Cache(labels.DEPLOYMENT)
+        self.cache = Cache(labels.MODEL_DEPLOYMENT)
         self.reports = Reports(5, lambda *_: None)
         self.jobs = TrainingJobs(self.cache, self.reports)
         self.intake = Intake(self.cache, Kinds(self.jobs), lambda _key: None)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from fovea_api.contract import labels
-from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
+from fovea_api.v1alpha1.conditions import ServingCondition, ServingReason
 from fovea_api.v1alpha1.model_deployment import ModelDeploymentStatus, VersionStatus
 
 from fovea_operator.desired import deployment as desired
@@ -22,31 +22,31 @@ from fovea_operator.reconcile.serving.view import ServingView, endpoint_of, revi
 from fovea_operator.reconcile.shared import conditions
 from fovea_operator.reconcile.shared.conditions import EventType
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Write
-from fovea_operator.reconcile.shared.observed import DeploymentObserved, ServiceRecord
+from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
 from fovea_operator.settings import Settings
 
 NOTABLE: Mapping[str, EventType] = {
-    DeploymentReason.AVAILABLE: "Normal",
-    DeploymentReason.INVALID_SPEC: "Warning",
-    DeploymentReason.NO_VERSION: "Warning",
-    DeploymentReason.STARTING: "Normal",
-    DeploymentReason.DRAINING: "Normal",
-    DeploymentReason.MODEL_CORRUPT: "Warning",
-    DeploymentReason.MODEL_MISSING: "Warning",
-    DeploymentReason.DEADLINE_EXCEEDED: "Warning",
-    DeploymentReason.MACHINE_TYPE_MISSING: "Warning",
-    DeploymentReason.POD_REFUSED: "Warning",
-    DeploymentReason.UNSCHEDULABLE: "Warning",
-    DeploymentReason.IMAGE_PULL_FAILED: "Warning",
-    DeploymentReason.KEY_REFUSED: "Warning",
-    DeploymentReason.STORE_UNREACHABLE: "Warning",
-    DeploymentReason.SERVER_FAILED: "Warning",
+    ServingReason.AVAILABLE: "Normal",
+    ServingReason.INVALID_SPEC: "Warning",
+    ServingReason.NO_VERSION: "Warning",
+    ServingReason.STARTING: "Normal",
+    ServingReason.DRAINING: "Normal",
+    ServingReason.MODEL_CORRUPT: "Warning",
+    ServingReason.MODEL_MISSING: "Warning",
+    ServingReason.DEADLINE_EXCEEDED: "Warning",
+    ServingReason.MACHINE_TYPE_MISSING: "Warning",
+    ServingReason.POD_REFUSED: "Warning",
+    ServingReason.UNSCHEDULABLE: "Warning",
+    ServingReason.IMAGE_PULL_FAILED: "Warning",
+    ServingReason.KEY_REFUSED: "Warning",
+    ServingReason.STORE_UNREACHABLE: "Warning",
+    ServingReason.SERVER_FAILED: "Warning",
 }
 
 
-def decide_model_deployment(observed: DeploymentObserved, now: datetime, settings: Settings) -> Decision:
+def decide_model_deployment(observed: ServingObserved, now: datetime, settings: Settings) -> Decision:
     """The answer to what is observed of a ModelDeployment. Never raises on an observed state, never changes it."""
-    if observed.deployment.metadata.deletion_timestamp is not None:
+    if observed.model_deployment.metadata.deletion_timestamp is not None:
         return Decision()  # its Deployments and its Service go by their owner references
     view = ServingView.of(observed, now, settings)
     places = rollout.advance(view)
@@ -67,7 +67,7 @@ def _children(view: ServingView, places: Places) -> Iterator[Child]:
     # The first version of all gets the Service at once: its pods are in it as soon as they answer.
     pointed_at = places.stable or places.candidate
     if pointed_at is not None:
-        manifest = service(view.deployment, pointed_at.version, revision_of(pointed_at))
+        manifest = service(view.model_deployment, pointed_at.version, revision_of(pointed_at))
         if view.observed.service is None or not _is_as_wanted(view.observed.service, manifest):
             yield Child(Write.APPLY, manifest)
 
@@ -93,10 +93,10 @@ def _workload(view: ServingView, place: VersionStatus) -> Iterator[Child]:
     if record is None:
         version, machine_type = view.version(place.version), view.machine_type
         if version is not None and machine_type is not None and rollout.cannot_be_made(view, place) is None:
-            manifest = desired.version_deployment(view.deployment, version, revision, machine_type, view.settings)
+            manifest = desired.version_deployment(view.model_deployment, version, revision, machine_type, view.settings)
             yield Child(Write.CREATE, manifest)
     elif not record.deleting and record.replicas != view.spec.scaling.min_replicas:
-        yield Child(Write.APPLY, desired.scale(view.deployment, place.version, revision))
+        yield Child(Write.APPLY, desired.scale(view.model_deployment, place.version, revision))
 
 
 def _deletions(view: ServingView, places: Places) -> Iterator[Deletion]:
@@ -110,8 +110,8 @@ def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:
     progressing = _progressing(view, places)
     held = view.status.conditions
     for type_, (value, reason, message) in (
-        (DeploymentCondition.SERVING, serving),
-        (DeploymentCondition.PROGRESSING, progressing),
+        (ServingCondition.SERVING, serving),
+        (ServingCondition.PROGRESSING, progressing),
     ):
         held = conditions.put(
             held, type_, conditions.truth(value), reason, message, now=view.now, generation=view.generation
@@ -120,12 +120,12 @@ def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:
     return view.status.model_copy(
         update={
             "conditions": held,
-            "message": serving[2] if progressing[1] == DeploymentReason.IDLE else f"{serving[2]} {progressing[2]}",
+            "message": serving[2] if progressing[1] == ServingReason.IDLE else f"{serving[2]} {progressing[2]}",
             "stable": stable,
             "candidate": _counted(view, places.candidate),
             "draining": [_counted(view, place) for place in places.draining] or None,
             "failed": places.failed,
-            "endpoint": endpoint_of(view.deployment, view.observed.service),
+            "endpoint": endpoint_of(view.model_deployment, view.observed.service),
             "replicas": stable.ready_replicas if stable else 0,
             "selector": _selector(view, places),
             "observed_generation": view.generation,
@@ -133,46 +133,46 @@ def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:
     )
 
 
-Said = tuple[bool, DeploymentReason, str]
+Said = tuple[bool, ServingReason, str]
 
 
 def _serving(view: ServingView, places: Places) -> Said:
     model, stable = view.spec.model, places.stable
     if stable is None:
-        reason = places.problem.reason if places.problem else DeploymentReason.STARTING
+        reason = places.problem.reason if places.problem else ServingReason.STARTING
         return False, reason, f"No version of model {model} answers yet."
     ready, wanted = view.ready(stable), view.spec.scaling.min_replicas
     if ready > 0:
         message = f"Version {stable.version} of model {model} answers on {ready} of {wanted} pods."
-        return True, DeploymentReason.AVAILABLE, message
+        return True, ServingReason.AVAILABLE, message
     problem = health.problem(view, stable)
-    reason = problem.reason if problem else DeploymentReason.STARTING
+    reason = problem.reason if problem else ServingReason.STARTING
     why = f": {problem.message}" if problem else ""
     return False, reason, f"No pod of version {stable.version} of model {model} answers{why}."
 
 
 def _progressing(view: ServingView, places: Places) -> Said:
     problem = places.problem
-    if problem is not None and (places.failed is not None or problem.reason == DeploymentReason.DEADLINE_EXCEEDED):
+    if problem is not None and (places.failed is not None or problem.reason == ServingReason.DEADLINE_EXCEEDED):
         return False, problem.reason, problem.message
     if view.observed.refused:
         said = f"{rollout.REFUSED}{view.observed.refused}"
-        return places.candidate is not None, DeploymentReason.POD_REFUSED, said
+        return places.candidate is not None, ServingReason.POD_REFUSED, said
     if places.candidate is not None:
         number = places.candidate.version
         if places.problem is not None:
             return True, places.problem.reason, f"Version {number} is not ready: {places.problem.message}."
         return (
             True,
-            DeploymentReason.STARTING,
+            ServingReason.STARTING,
             f"Version {number} is starting; the Service moves to it when it answers.",
         )
     if places.problem is not None:
         return False, places.problem.reason, places.problem.message
     if places.draining:
         old = ", ".join(str(place.version) for place in places.draining)
-        return True, DeploymentReason.DRAINING, f"Version {old} finishes its connections."
-    return False, DeploymentReason.IDLE, "Nothing is being brought up and nothing is being drained."
+        return True, ServingReason.DRAINING, f"Version {old} finishes its connections."
+    return False, ServingReason.IDLE, "Nothing is being brought up and nothing is being drained."
 
 
 def _counted(view: ServingView, place: VersionStatus | None) -> VersionStatus | None:
@@ -183,5 +183,5 @@ def _selector(view: ServingView, places: Places) -> str | None:
     place = places.stable or places.candidate
     if place is None:
         return None
-    selector = labels.serving_selector(view.deployment.metadata.name, place.version, revision_of(place))
+    selector = labels.serving_selector(view.model_deployment.metadata.name, place.version, revision_of(place))
     return ",".join(f"{label}={value}" for label, value in selector.items())

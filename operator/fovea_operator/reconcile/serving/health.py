@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fovea_api.contract import exit_codes, names
 from fovea_api.contract.report import Termination
-from fovea_api.v1alpha1.conditions import DeploymentReason
+from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment import VersionStatus
 
 from fovea_operator.reconcile.serving.view import ServingView
@@ -14,13 +14,13 @@ from fovea_operator.reconcile.shared.containers import CONFIG, PULL
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 
 _FETCH_REASONS = {
-    exit_codes.DATA_CORRUPT: DeploymentReason.MODEL_CORRUPT,
-    exit_codes.INPUT_MISSING: DeploymentReason.MODEL_MISSING,
-    exit_codes.KEY_REFUSED: DeploymentReason.KEY_REFUSED,
-    exit_codes.RESTART: DeploymentReason.STORE_UNREACHABLE,
+    exit_codes.DATA_CORRUPT: ServingReason.MODEL_CORRUPT,
+    exit_codes.INPUT_MISSING: ServingReason.MODEL_MISSING,
+    exit_codes.KEY_REFUSED: ServingReason.KEY_REFUSED,
+    exit_codes.RESTART: ServingReason.STORE_UNREACHABLE,
 }
 
-FINAL = frozenset({DeploymentReason.MODEL_CORRUPT, DeploymentReason.MODEL_MISSING})
+FINAL = frozenset({ServingReason.MODEL_CORRUPT, ServingReason.MODEL_MISSING})
 """Reasons for which a version can never be served as it is."""
 
 
@@ -28,7 +28,7 @@ FINAL = frozenset({DeploymentReason.MODEL_CORRUPT, DeploymentReason.MODEL_MISSIN
 class Problem:
     """Reason and sentence; `final`: the version can never be served as it is."""
 
-    reason: DeploymentReason
+    reason: ServingReason
     message: str
     final: bool = False
 
@@ -40,9 +40,7 @@ def problem(view: ServingView, place: VersionStatus) -> Problem | None:
     if workload is not None and workload.replica_failure:
         said = workload.replica_failure
         cause = platform.cause_of_refusal(said, view.machine_type.metadata.name if view.machine_type else "(none)")
-        found.append(
-            Problem(DeploymentReason.POD_REFUSED, f"pods are refused: {said}" + (f". {cause}" if cause else ""))
-        )
+        found.append(Problem(ServingReason.POD_REFUSED, f"pods are refused: {said}" + (f". {cause}" if cause else "")))
     return min(found, key=lambda problem: not problem.final, default=None)
 
 
@@ -53,13 +51,13 @@ def _of_pod(pod: PodRecord) -> Iterator[Problem]:
     for name, record in ((names.FETCH_MODEL_CONTAINER, fetch), (names.MODEL_SERVER_CONTAINER, server)):
         said = (record.waiting_message or record.waiting_reason).rstrip(".")
         if record.waiting_reason in PULL:
-            yield Problem(DeploymentReason.IMAGE_PULL_FAILED, f"the image of {name} cannot be pulled: {said}")
+            yield Problem(ServingReason.IMAGE_PULL_FAILED, f"the image of {name} cannot be pulled: {said}")
         if record.waiting_reason in CONFIG:
-            yield Problem(DeploymentReason.SERVER_FAILED, f"container {name} cannot be made: {said}")
+            yield Problem(ServingReason.SERVER_FAILED, f"container {name} cannot be made: {said}")
     if not pod.ready:
         yield from _of_server(pod, server)
     if pod.unschedulable and not pod.node:
-        yield Problem(DeploymentReason.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable.rstrip('.')}")
+        yield Problem(ServingReason.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable.rstrip('.')}")
 
 
 def _of_fetch(fetch: ContainerRecord) -> Iterator[Problem]:
@@ -69,7 +67,7 @@ def _of_fetch(fetch: ContainerRecord) -> Iterator[Problem]:
         return
     said = Termination.from_json(fetch.termination_message) or Termination.from_json(fetch.last_message)
     message = said.message if said else f"container {names.FETCH_MODEL_CONTAINER} ended with {code}"
-    reason = _FETCH_REASONS.get(code or 0, DeploymentReason.SERVER_FAILED)
+    reason = _FETCH_REASONS.get(code or 0, ServingReason.SERVER_FAILED)
     yield Problem(reason, message.rstrip("."), final=reason in FINAL)
 
 
@@ -80,4 +78,4 @@ def _of_server(pod: PodRecord, server: ContainerRecord) -> Iterator[Problem]:
     reason = server.terminated_reason or server.last_reason
     said = containers.last_words(server.termination_message or server.last_message)
     message = f"the model server of pod {pod.name} ended with {code}{f' ({reason})' if reason else ''}"
-    yield Problem(DeploymentReason.SERVER_FAILED, f"{message}: {said}" if said else message)
+    yield Problem(ServingReason.SERVER_FAILED, f"{message}: {said}" if said else message)

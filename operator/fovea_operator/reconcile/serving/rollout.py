@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fovea_api.contract import labels
-from fovea_api.v1alpha1.conditions import DeploymentCondition, DeploymentReason
+from fovea_api.v1alpha1.conditions import ServingCondition, ServingReason
 from fovea_api.v1alpha1.model_deployment import FailedVersion, VersionStatus
 
 from fovea_operator.reconcile.serving import health
@@ -18,7 +18,7 @@ RETRY_SECONDS = 3600
 """A version that missed its deadline beside a served one is tried again after this time at the earliest."""
 RETRY_DEADLINES = 6
 """And after so many deadlines: what does not come up holds its machines for a small part of the time only."""
-_REASONS = frozenset(reason.value for reason in DeploymentReason) - {DeploymentReason.INTERNAL_ERROR.value}
+_REASONS = frozenset(reason.value for reason in ServingReason) - {ServingReason.INTERNAL_ERROR.value}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _no_version(view: ServingView) -> Problem:
         what = (
             f"Model {model} has no approved version{of_which}: train one (spec.model of a TrainingJob) or approve one."
         )
-    return Problem(DeploymentReason.NO_VERSION, what)
+    return Problem(ServingReason.NO_VERSION, what)
 
 
 def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places:
@@ -121,26 +121,26 @@ def cannot_be_made(view: ServingView, place: VersionStatus) -> Problem | None:
     if place.deployment in view.workloads:
         return None
     if said := platform.not_allowed(view.spec.pod, view.settings):
-        return Problem(DeploymentReason.INVALID_SPEC, said)
+        return Problem(ServingReason.INVALID_SPEC, said)
     if view.machine_type is None:
         seen = view.observed
         message = platform.machine_type_missing(
             view.spec.machine_type, seen.machine_types, seen.unreadable_machine_types
         )
-        return Problem(DeploymentReason.MACHINE_TYPE_MISSING, message)
+        return Problem(ServingReason.MACHINE_TYPE_MISSING, message)
     return None
 
 
 def _given_up(view: ServingView, target: VersionStatus) -> Problem | None:
     """Why this target was given up; None when it was not, or when it is tried again."""
     failed = view.status.failed
-    said = conditions.find(view.status.conditions, DeploymentCondition.PROGRESSING)
+    said = conditions.find(view.status.conditions, ServingCondition.PROGRESSING)
     if failed is None or said is None or failed.deployment != target.deployment or said.reason not in _REASONS:
         return None
     # Not the generation: a write of an autoscaler to /scale says nothing about the version.
     if failed.deadline_seconds not in (None, view.spec.rollout.progress_deadline_seconds):
         return None
-    problem = Problem(DeploymentReason(said.reason), said.message, final=said.reason in health.FINAL)
+    problem = Problem(ServingReason(said.reason), said.message, final=said.reason in health.FINAL)
     return problem if problem.final or view.now < again_at(view, failed) else None
 
 
@@ -166,12 +166,12 @@ def _too_late(view: ServingView, problem: Problem | None) -> Problem:
     said = problem.message if problem else _refusal(view)
     why = f": {said.rstrip('.')}" if said else ""
     message = f"its pods were not ready within {seconds} s (rollout.progressDeadlineSeconds){why}"
-    return Problem(DeploymentReason.DEADLINE_EXCEEDED, message)
+    return Problem(ServingReason.DEADLINE_EXCEEDED, message)
 
 
 def _refusal(view: ServingView) -> str:
     """What the API server said against the Deployment, now or, where it is not asked again, the last time."""
-    said = conditions.find(view.status.conditions, DeploymentCondition.PROGRESSING)
+    said = conditions.find(view.status.conditions, ServingCondition.PROGRESSING)
     if view.observed.refused or said is None or not said.message.startswith(REFUSED):
         return view.observed.refused
     return said.message.removeprefix(REFUSED)

@@ -9,7 +9,7 @@ from fovea_api.v1alpha1.model_deployment import Endpoint, ModelDeploymentSpec, M
 
 from fovea_operator.desired import deployment as desired
 from fovea_operator.reconcile.shared import platform, times, versions
-from fovea_operator.reconcile.shared.observed import DeploymentObserved, DeploymentRecord, PodRecord, ServiceRecord
+from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord, ServingObserved
 from fovea_operator.settings import Settings
 
 
@@ -17,35 +17,35 @@ from fovea_operator.settings import Settings
 class ServingView:
     """A ModelDeployment with the Deployments of its versions by name."""
 
-    observed: DeploymentObserved
+    observed: ServingObserved
     now: datetime
     settings: Settings
     workloads: dict[str, DeploymentRecord]
 
     @classmethod
-    def of(cls, observed: DeploymentObserved, now: datetime, settings: Settings) -> "ServingView":
+    def of(cls, observed: ServingObserved, now: datetime, settings: Settings) -> "ServingView":
         """Sort the Deployments."""
         return cls(observed, now, settings, {workload.name: workload for workload in observed.workloads})
 
     @property
-    def deployment(self) -> ModelDeployment:
+    def model_deployment(self) -> ModelDeployment:
         """The ModelDeployment."""
-        return self.observed.deployment
+        return self.observed.model_deployment
 
     @property
     def spec(self) -> ModelDeploymentSpec:
         """What is wanted."""
-        return self.deployment.spec
+        return self.model_deployment.spec
 
     @property
     def status(self) -> ModelDeploymentStatus:
         """What was said last."""
-        return self.deployment.status
+        return self.model_deployment.status
 
     @property
     def generation(self) -> int:
         """The generation of what is wanted."""
-        return self.deployment.metadata.generation
+        return self.model_deployment.metadata.generation
 
     @property
     def machine_type(self) -> MachineType | None:
@@ -63,8 +63,8 @@ class ServingView:
 
     def place(self, version: ModelVersion) -> VersionStatus:
         """The version as it would enter the status now."""
-        revision = desired.revision(self.deployment, version)
-        name = names.version_deployment(self.deployment.metadata.name, version.spec.version, revision)
+        revision = desired.revision(self.model_deployment, version)
+        name = names.version_deployment(self.model_deployment.metadata.name, version.spec.version, revision)
         return VersionStatus(
             version=version.spec.version,
             digest=version.spec.digest,
@@ -92,12 +92,12 @@ class ServingView:
     def reached(self, place: VersionStatus) -> bool:
         """Whether the Service points at a version, as far as it is seen."""
         service = self.observed.service
-        selector = labels.serving_selector(self.deployment.metadata.name, place.version, revision_of(place))
+        selector = labels.serving_selector(self.model_deployment.metadata.name, place.version, revision_of(place))
         return service is not None and dict(service.selector) == selector
 
     def pods(self, place: VersionStatus) -> list[PodRecord]:
         """The version's pods, but for those that are ending."""
-        selector = labels.serving_selector(self.deployment.metadata.name, place.version, revision_of(place))
+        selector = labels.serving_selector(self.model_deployment.metadata.name, place.version, revision_of(place))
         return [
             pod
             for pod in self.observed.pods
@@ -110,14 +110,14 @@ def revision_of(place: VersionStatus) -> str:
     return place.deployment.rpartition("-")[2]
 
 
-def endpoint_of(deployment: ModelDeployment, service: ServiceRecord | None) -> Endpoint | None:
+def endpoint_of(model_deployment: ModelDeployment, service: ServiceRecord | None) -> Endpoint | None:
     """Addresses inside the cluster, and the node ports where the Service has some; None without a Service."""
     if service is None:
         return None
-    host = f"{deployment.metadata.name}.{deployment.metadata.namespace}.svc"
+    host = f"{model_deployment.metadata.name}.{model_deployment.metadata.namespace}.svc"
     return Endpoint(
         grpc=f"{host}:{names.GRPC_PORT}",
-        rest=f"http://{host}:{names.REST_PORT}/v1/models/{deployment.spec.model}",
+        rest=f"http://{host}:{names.REST_PORT}/v1/models/{model_deployment.spec.model}",
         node_port_grpc=service.node_ports.get(names.GRPC_PORT_NAME),
         node_port_rest=service.node_ports.get(names.REST_PORT_NAME),
     )

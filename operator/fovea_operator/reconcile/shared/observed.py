@@ -117,7 +117,7 @@ class JobObserved:
     """Other jobs of the namespace that this one names (inputs, checkpoint.from), by name; absent: no such job."""
     versions: tuple[ModelVersion, ...]
     """ModelVersions of every model that this job names (registration and inputs)."""
-    deployments: Mapping[str, ModelDeployment]
+    model_deployments: Mapping[str, ModelDeployment]
     """ModelDeployments of the namespace with the name of the job's model."""
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""
@@ -132,10 +132,10 @@ class JobObserved:
 
 
 @dataclass(frozen=True)
-class DeploymentObserved:
+class ServingObserved:
     """Everything that a decision on a ModelDeployment may depend on."""
 
-    deployment: ModelDeployment
+    model_deployment: ModelDeployment
     versions: tuple[ModelVersion, ...]
     """All ModelVersions of the model."""
     workloads: tuple[DeploymentRecord, ...]

@@ -49,7 +49,7 @@ def register(view: View, success: Success, model: str, published: Published) -> 
         )
         children.append(Child(Write.CREATE, manifest, plainer if metrics else None))
     deploy = view.spec.model is not None and view.spec.model.deploy
-    if deploy and model not in view.observed.deployments:
+    if deploy and model not in view.observed.model_deployments:
         children.append(Child(Write.CREATE, model_deployment(view.job, model, view.settings)))
     return Registration(name, tuple(children), _next_step(view, success, model, name, deploy=deploy))
 
@@ -60,7 +60,7 @@ def _next_step(view: View, success: Success, model: str, name: str, *, deploy: b
         return f"It is never served, since {problem}. Jobs take it as the input model://{model}/{number}."
     if not deploy:
         return f"Serve it with a ModelDeployment of model {model}."
-    there = view.observed.deployments.get(model)
+    there = view.observed.model_deployments.get(model)
     if there is not None and there.spec.model != model:
         return (
             f"It is not served: ModelDeployment {model} is in the way, which serves model {there.spec.model}. "
