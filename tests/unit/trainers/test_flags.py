@@ -8,6 +8,7 @@ from importlib.resources import files
 import pytest
 from fovea_api import catalogue
 from fovea_trainers import flags, main
+from fovea_trainers.common_flags import TrainingFlags
 from fovea_trainers.errors import FlagError
 from fovea_trainers.recipes import image_classifier
 
@@ -19,6 +20,7 @@ class Config:
     steps: int | None = flags.flag(None, "Steps.")
     augment: bool = flags.flag(True, "Augment.")
     rule: str = flags.flag("sgd", "Rule.", choices=("sgd", "adam"))
+    name: str = flags.flag("x", "Name.")
 
 
 RECIPE = flags.recipe_of("A recipe.", Config)
@@ -36,6 +38,10 @@ READ = {
     "an optional number": (["--steps=7"], Config(steps=7)),
     "a whole number with a point": (["--steps=7.0"], Config(steps=7)),
     "a choice": (["--rule=adam"], Config(rule="adam")),
+    "a switch with its value as the next word": (["--augment", "false", "--rate=0"], Config(augment=False, rate=0.0)),
+    "an empty text": (["--rule=adam", "--name="], Config(rule="adam", name="")),
+    "a text with an equals sign and spaces": (["--name=a = b"], Config(name="a = b")),
+    "a text that begins with a dash": (["--name=-x"], Config(name="-x")),
 }
 
 
@@ -50,7 +56,13 @@ REFUSED = {
     "an unknown flag": (["--batchsize=1"], "unknown flag --batchsize for r; did you mean --batch-size?"),
     "a stray word": (["data"], "unexpected argument 'data': flags of r are written --flag=value"),
     "a single dash": (["-x"], "unexpected argument '-x': flags of r are written --flag=value"),
+    "two dashes alone": (["--", "--rate=1"], "unexpected argument '--': flags of r are written --flag=value"),
+    "an abbreviation": (["--batch=1"], "unknown flag --batch for r"),
     "a missing value": (["--rate"], "--rate needs a value: --rate=…"),
+    "a flag in the place of a value": (["--rate", "--augment"], "--rate needs a value: --rate=…"),
+    "a negative number": (["--batch-size", "-1"], "--batch-size must be at least 1, not -1"),
+    "no number": (["--batch-size="], '--batch-size must be a whole number, not ""'),
+    "a word behind a switch": (["--augment", "data"], '--augment must be true or false, not "data"'),
     "a negation of what is no switch": (["--no-rate"], "unknown flag --no-rate for r"),
     "a negation with a value": (["--no-augment=true"], "--no-augment takes no value; write --no-augment or --augment"),
     "a value out of range": (["--rate=1.5"], "--rate must be between 0 and 1, not 1.5"),
@@ -63,6 +75,31 @@ def test_a_wrong_command_line_is_refused_in_plain_words(argv, words):
     with pytest.raises(FlagError) as refusal:
         flags.parse("r", RECIPE, Config, argv)
     assert str(refusal.value).startswith(words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Longer(Config, TrainingFlags):
+    batch_size: int = 8
+    depth: int = flags.flag(3, "Depth.")
+
+
+def test_a_recipe_inherits_flags_and_may_change_a_default_alone():
+    recipe = flags.recipe_of("A recipe.", Longer)
+    own = ["rate", "batch-size", "steps", "augment", "rule", "name"]
+    shared = ["epochs", "max-steps", "seed", "checkpoint-every-steps"]
+    assert list(recipe.flags) == [*own, *shared, "depth"], "the order of the bases, then its own"
+    assert (recipe.flags["batch-size"].default, recipe.flags["batch-size"].minimum) == (8, 1)
+    assert flags.parse("r", recipe, Longer, ["--epochs=2"]) == Longer(epochs=2, batch_size=8)
+    assert list(flags.values(Longer()))[-2:] == ["checkpoint_every_steps", "depth"]
+
+
+def test_a_field_that_is_no_flag_is_refused_by_name():
+    @dataclasses.dataclass(frozen=True)
+    class Careless(TrainingFlags):
+        depth: int = 3
+
+    with pytest.raises(TypeError, match=r"Careless.depth is no flag: write depth: … = flag\(default, help\)"):
+        flags.recipe_of("", Careless)
 
 
 def test_the_catalogue_in_the_api_distribution_is_what_the_recipes_define():

@@ -18,8 +18,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fovea_api.contract import environment
-from fovea_trainers.flags import flag
+from fovea_trainers import flags
+from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, TrainingFlags
 from fovea_trainers.runtime import optimizers
+from fovea_trainers.vision.flags import AugmentationFlags, PictureFlags
 
 if TYPE_CHECKING:
     import keras
@@ -35,48 +37,8 @@ HELP = "Train a small convolutional network on pictures in class folders (cats/1
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Every knob, with the classic network's value."""
-
-    data: str = flag("", "Folder of pictures; empty: the input named data, or the only input.")
-    image_size: int = flag(150, "Width and height that pictures are scaled to, in pixels.", minimum=8, maximum=1024)
-    validation_ratio: float = flag(0.2, "Share of each class kept for validation.", minimum=0, maximum=0.9)
-    test_ratio: float = flag(0.0, "Share of each class kept for the final test.", minimum=0, maximum=0.9)
-    max_unreadable: float = flag(
-        0.1, "Greatest share of unreadable pictures; above it training stops.", minimum=0, maximum=1
-    )
-    cache_images: bool = flag(True, "Keep decoded pictures in memory where they fit in --cache-mib.")
-    cache_mib: int = flag(
-        512, "Most memory for decoded pictures, in MiB; more pictures are read each time they are needed.", minimum=1
-    )
-    exif_orientation: bool = flag(
-        True, "Turn pictures as their camera says (EXIF), in training and in the exported model alike."
-    )
-    augment: bool = flag(True, "Distort training pictures at random; off switches shear, zoom and flip off together.")
-    shear: float = flag(0.2, "Greatest shear angle, in radians.", minimum=0, maximum=1.5)
-    zoom: float = flag(0.2, "Greatest change of scale: 0.2 is 0.8 to 1.2.", minimum=0, maximum=0.9)
-    flip: bool = flag(True, "Mirror every other picture left to right.")
-    epochs: int = flag(50, "Most passes over the training pictures.", minimum=1, maximum=100000)
-    batch_size: int = flag(32, "Pictures per step.", minimum=1, maximum=65536)
-    max_steps: int | None = flag(None, "Stop after this many steps; none: after the epochs.", minimum=1)
-    optimizer: str = flag("sgd", "How weights are updated.", choices=optimizers.NAMES)
-    learning_rate: float = flag(0.01, "Step size at the start; adam likes 0.001, adadelta 1.", minimum=0, maximum=100)
-    momentum: float = flag(0.9, "Momentum of sgd and rmsprop.", minimum=0, maximum=1)
-    decay: float | None = flag(
-        None, "Learning rate at step s is rate / (1 + decay * s); none: rate / epochs.", minimum=0
-    )
-    early_stopping: bool = flag(True, "Stop when the validation loss does not fall any more.")
-    patience: int = flag(2, "Epochs without a lower validation loss before early stopping.", minimum=1)
-    restore_best: bool = flag(
-        True,
-        "With early stopping: export the weights of the epoch with the lowest validation loss, not the last ones; a "
-        "checkpoint then holds the weights twice.",
-    )
-    min_delta: float = flag(0.0, "How much lower the validation loss must be to count.", minimum=0)
-    seed: int = flag(1, "Seed of split, weights, order, dropout and distortion.", minimum=0, maximum=2**31 - 1)
-    checkpoint_every_steps: int | None = flag(
-        None, "Steps between checkpoints; none: what the job says, else an epoch.", minimum=1
-    )
+class Config(PictureFlags, AugmentationFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):
+    """Every knob; the classic network's values are the defaults."""
 
 
 def build_model(classes: int, size: int) -> keras.Model:
@@ -143,7 +105,7 @@ def run(config: Config, workspace: Workspace, interruption: Interruption) -> Non
         batch_size=config.batch_size,
         recipe=NAME,
         exif_orientation=config.exif_orientation,
-        flags=dataclasses.asdict(config),
+        flags=flags.values(config),
         workspace=workspace,
         report=report,
         interruption=interruption,
