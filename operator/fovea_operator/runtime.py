@@ -33,6 +33,7 @@ from .handlers import running
 from .kinds.model_deployment import ModelDeployments
 from .kinds.training_job import TrainingJobs
 from .reconcile.shared.decision import Event
+from .reconcile.shared.kinds import GroupVersionKind
 from .reconcile.training import stopping
 from .settings import Settings
 
@@ -213,7 +214,7 @@ class Operator:
         for key in self._kinds.every_key():
             self._queue.add(key)
 
-    def _relisted(self, _kind: str) -> None:
+    def _relisted(self, _gvk: GroupVersionKind) -> None:
         self._relist.set()
 
     async def _work(self, key: Key, waited: float) -> Any:
@@ -226,11 +227,12 @@ class Operator:
     def _wake_for_report(self, namespace: str, pod: str, seconds: float) -> None:
         entry = self._cache.pods.get(namespace, pod)
         if entry is not None:
-            asyncio.get_running_loop().call_later(seconds, self._queue.add, self._jobs.key(namespace, entry.owner[1]))
+            asyncio.get_running_loop().call_later(seconds, self._queue.add, self._jobs.key(namespace, entry.owner.name))
 
     def _answer_to(self, sender: Sender) -> ProgressAnswer | None:
         entry = self._cache.pods.get(sender.namespace, sender.pod)
-        if entry is None or entry.uid != sender.uid or entry.owner[0] != self._jobs.resource.kind:
+        training_job = self._jobs.resource.gvk.group_kind
+        if entry is None or entry.uid != sender.uid or entry.owner.group_kind != training_job:
             return None
         return stopping.answer(entry.record)
 

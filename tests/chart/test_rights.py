@@ -85,18 +85,19 @@ def test_the_operator_that_looks_after_its_own_namespace_has_both_rights_there()
 
 
 def test_every_kind_that_the_builders_write_may_be_created_and_every_kind_that_is_deleted_may_be_deleted() -> None:
-    needs = {resource.kind: verbs for resource, verbs in operator_access.NEEDS.items()}
+    needs = {resource.gvk: verbs for resource, verbs in operator_access.NEEDS.items()}
     emitted, deleted = operator_access.emitted_kinds(), operator_access.deleted_kinds()
-    assert emitted >= {"Pod", "Service", "Deployment", "ModelVersion", "ModelDeployment"}
-    assert deleted >= {"Pod", "Deployment"}
+    versions = {resources.MODEL_VERSION.gvk, resources.MODEL_DEPLOYMENT.gvk}
+    assert emitted >= {resources.POD.gvk, resources.SERVICE.gvk, resources.DEPLOYMENT.gvk} | versions
+    assert deleted >= {resources.POD.gvk, resources.DEPLOYMENT.gvk}
     assert {kind for kind in emitted if "create" in needs[kind]} == emitted
     assert {kind for kind, verbs in needs.items() if "delete" in verbs} == deleted
 
 
 def test_everything_that_is_watched_may_be_listed_and_watched() -> None:
     everything = operator_access.NEEDS | operator_access.CLUSTER_NEEDS
-    assert {item.kind for item in resources.WATCHED} <= {
-        item.kind for item, verbs in everything.items() if {"list", "watch"} <= verbs
+    assert {item.gvk for item in resources.WATCHED} <= {
+        item.gvk for item, verbs in everything.items() if {"list", "watch"} <= verbs
     }
 
 

@@ -20,6 +20,7 @@ from fovea_operator.reconcile.shared.decision import Event
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.jobs import condition, pod_name, training_job
+from support.kinds import TRAINING_JOB
 from support.kube_apiserver import Cluster
 from support.kubelet_player import Kubelet
 from support.operator_process import OperatorProcess
@@ -130,7 +131,7 @@ def keeps_a_service(call: Caller, namespace: str, words: str) -> None:
 
 
 def keeps_an_event(call: Caller, namespace: str, uid: str, words: str) -> None:
-    subject = Subject("TrainingJob", namespace, "digits", uid)
+    subject = Subject(TRAINING_JOB, namespace, "digits", uid)
     event = manifest(subject, Event("Warning", "ProgramFailed", words * 20), "me", datetime.now(UTC))
     kept = call(lambda client: client.create(event))
     assert kept.get("message", "") == text.cut(words * 20, 1024)

@@ -7,13 +7,15 @@ from typing import Any
 from fovea_operator.cluster.resources import Resource
 from fovea_operator.errors import AlreadyExists, Conflict, Gone
 from fovea_operator.reconcile.shared.decision import Deletion
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 
 
 class Server:
     """An API server of three verbs that counts its writes."""
 
     def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.objects: dict[tuple[GroupVersionKind, str], dict[str, Any]] = {}
+        """By kind and name."""
         self.calls: list[str] = []
         """Verbs."""
         self.detail: list[str] = []
@@ -34,18 +36,18 @@ class Server:
         stored["metadata"].setdefault("uid", f"uid-{self._version}")
         stored["metadata"].setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
         stored["metadata"]["resourceVersion"] = str(self._version)
-        self.objects[stored["kind"], stored["metadata"]["name"]] = stored
+        self.objects[GroupVersionKind.of(stored), stored["metadata"]["name"]] = stored
         return stored
 
     async def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
         self._call("create", manifest["kind"])
-        if (manifest["kind"], manifest["metadata"]["name"]) in self.objects:
+        if (GroupVersionKind.of(manifest), manifest["metadata"]["name"]) in self.objects:
             raise AlreadyExists("taken", code=409)
         return self.put(manifest)
 
     async def apply(self, manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
         self._call("apply", manifest["kind"], subresource)
-        known = self.objects.get((manifest["kind"], manifest["metadata"]["name"]))
+        known = self.objects.get((GroupVersionKind.of(manifest), manifest["metadata"]["name"]))
         merged = copy.deepcopy(dict(manifest))
         if known is not None:
             merged = {**known, **merged, "metadata": {**known["metadata"], **manifest["metadata"]}}
@@ -54,13 +56,13 @@ class Server:
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         self._call("get", resource.kind)
         try:
-            return self.objects[resource.kind, name]
+            return self.objects[resource.gvk, name]
         except KeyError:
             raise Gone("no such object", code=404) from None
 
     async def delete(self, item: Deletion) -> dict[str, Any]:
-        self._call("delete", item.kind)
-        known = self.objects.get((item.kind, item.name))
+        self._call("delete", item.gvk.kind)
+        known = self.objects.get((item.gvk, item.name))
         if known is None:
             raise Gone("no such object", code=404)
         if known["metadata"]["uid"] != item.uid:
@@ -70,5 +72,5 @@ class Server:
 
     async def merge_status(self, resource: Resource, namespace: str, name: str, status: Any) -> dict[str, Any]:
         self._call("patch", resource.kind, "status")
-        known = self.objects[resource.kind, name]
+        known = self.objects[resource.gvk, name]
         return self.put({**known, "status": {**(known.get("status") or {}), **status}})

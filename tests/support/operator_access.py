@@ -6,8 +6,11 @@ from typing import Any, NamedTuple
 
 import fovea_operator.desired
 import fovea_operator.reconcile
+from fovea_api.v1alpha1 import API_VERSION
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.resources import Resource
+from fovea_operator.reconcile.shared import kinds
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 
 
 class Access(NamedTuple):
@@ -56,7 +59,7 @@ def namespaced() -> set[Access]:
     return accesses(NEEDS) | status
 
 
-def emitted_kinds() -> set[str]:
+def emitted_kinds() -> set[GroupVersionKind]:
     """Kinds that the builders write: every literal of the package with apiVersion, kind and metadata."""
     found = set()
     for tree in _trees(fovea_operator.desired):
@@ -68,28 +71,37 @@ def emitted_kinds() -> set[str]:
                     if isinstance(key, ast.Constant)
                 }
                 if {"apiVersion", "kind", "metadata"} <= entries.keys():
-                    found.add(_kind(entries["kind"]))
+                    found.add(GroupVersionKind(_api_version(entries["apiVersion"]), _kind(entries["kind"])))
     return found
 
 
-def deleted_kinds() -> set[str]:
-    """Kinds that decisions delete: the first argument of every Deletion."""
+def deleted_kinds() -> set[GroupVersionKind]:
+    """Kinds that decisions delete: the first argument of every Deletion, a constant of `kinds`."""
     found = set()
     for tree in _trees(fovea_operator.reconcile):
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Deletion":
-                found.add(_kind(node.args[0]))
+                assert isinstance(node.args[0], ast.Name), ast.dump(node)
+                found.add(getattr(kinds, node.args[0].id))
     return found
 
 
 def _trees(package: Any) -> list[ast.Module]:
-    return [ast.parse(path.read_text()) for path in sorted(Path(package.__path__[0]).glob("*.py"))]
+    return [ast.parse(path.read_text()) for path in sorted(Path(package.__path__[0]).rglob("*.py"))]
+
+
+def _api_version(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    assert isinstance(node, ast.Name), ast.dump(node)
+    assert node.id == "API_VERSION", ast.dump(node)
+    return API_VERSION
 
 
 def _kind(node: ast.expr) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
-    # `ModelVersion.KIND`, or the job's own `job.kind`.
+    # `ModelVersion.KIND`.
     assert isinstance(node, ast.Attribute), ast.dump(node)
     assert isinstance(node.value, ast.Name), ast.dump(node)
-    return {"job": "TrainingJob", "deployment": "ModelDeployment"}.get(node.value.id, node.value.id)
+    return node.value.id

@@ -17,11 +17,13 @@ from fovea_operator.cluster.reconciler import Reconciler
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
 from fovea_operator.reconcile.shared.decision import Decision, Event
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.reconcile.shared.observed import JobObserved
 from fovea_operator.settings import Settings
+from support.kinds import TRAINING_JOB
 from support.memory_api import Server
 
-DIGITS = Key("TrainingJob", "team", "digits")
+DIGITS = Key(TRAINING_JOB, "team", "digits")
 Decide = Callable[[JobObserved, datetime, Settings], Decision]
 
 
@@ -78,7 +80,7 @@ class World:
     def know(self, raw: dict[str, Any]) -> dict[str, Any]:
         """Put an object on the server and into the cache."""
         stored = self.server.put(raw)
-        self.intake.event(stored["kind"], "ADDED", stored)
+        self.intake.event(GroupVersionKind.of(stored), "ADDED", stored)
         return stored
 
     def work(self, key: Key = DIGITS) -> tuple[Again | None, list[str]]:
@@ -87,4 +89,4 @@ class World:
 
     @property
     def status(self) -> dict[str, Any]:
-        return dict(self.server.objects["TrainingJob", "digits"].get("status") or {})
+        return dict(self.server.objects[TRAINING_JOB, "digits"].get("status") or {})

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
 from fovea_operator.errors import InvalidSpec
+from fovea_operator.reconcile.shared.kinds import GroupKind, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord
 
 from . import records, resources
@@ -31,8 +32,7 @@ class Entry(Generic[T]):
     record: T
     uid: str
     version: int
-    owner: tuple[str, str, str]
-    """Kind, name and uid of the controlling owner."""
+    owner: records.Owner
     labels: Mapping[str, str]
 
 
@@ -166,7 +166,7 @@ class Store(Generic[T]):
 
 
 BY_OWNER = "owner"
-"""Children by (namespace, kind, name) of their controlling owner; whether it is the owner of today its uid says."""
+"""Children by (namespace, group and kind, name) of their controlling owner; whether it is the owner of today its uid says."""
 BY_LABEL = "label"
 BY_MODEL = "model"
 """ModelVersions and ModelDeployments by (namespace, model); of jobs those that have registered a version of it."""
@@ -187,11 +187,11 @@ class Cache:
         self.jobs.group_by(BY_MODEL, _registered)
         self.versions.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.model_deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
-        self.pods.group_by(BY_OWNER, lambda e: (e.record.namespace, *e.owner[:2]) if e.owner[2] else None)
+        self.pods.group_by(BY_OWNER, _owned)
         self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)
-        self.workloads.group_by(BY_OWNER, lambda e: (e.record.namespace, *e.owner[:2]) if e.owner[2] else None)
-        self._stores: dict[str, Store[Any]] = {
-            store.resource.kind: store
+        self.workloads.group_by(BY_OWNER, _owned)
+        self._stores: dict[GroupVersionKind, Store[Any]] = {
+            store.resource.gvk: store
             for store in (
                 self.jobs,
                 self.versions,
@@ -203,9 +203,14 @@ class Cache:
             )
         }
 
-    def store(self, kind: str) -> Store[Any] | None:
+    def store(self, gvk: GroupVersionKind) -> Store[Any] | None:
         """The store of a kind, None for kinds that are not watched."""
-        return self._stores.get(kind)
+        return self._stores.get(gvk)
+
+
+def _owned(entry: Entry[PodRecord] | Entry[DeploymentRecord]) -> tuple[str, GroupKind, str] | None:
+    owner = entry.owner
+    return (entry.record.namespace, owner.group_kind, owner.name) if owner.uid else None
 
 
 def _registered(entry: Entry[TrainingJob]) -> tuple[str, str] | None:

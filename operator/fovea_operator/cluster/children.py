@@ -11,6 +11,7 @@ from fovea_api.contract import labels
 
 from fovea_operator.errors import AlreadyExists, Conflict, Gone, NotOurs, Overtaken
 from fovea_operator.reconcile.shared.decision import Child, Deletion, Write
+from fovea_operator.reconcile.shared.kinds import POD, GroupVersionKind
 
 from . import records, resources
 from .cache import Cache, Entry
@@ -49,22 +50,22 @@ class Children:
             answer = await self._client.delete(item)
         except (Gone, Conflict):
             # Gone, or a namesake stands in its place: either way this one does not exist.
-            self._intake.gone(item.kind, item.namespace, item.name, item.uid)
+            self._intake.gone(item.gvk, item.namespace, item.name, item.uid)
             return
         # The answer is the object itself while it ends, and a Status (or the last of it) when it ended at once.
-        if answer.get("kind") == item.kind and answer["metadata"].get("deletionTimestamp"):
-            self._intake.seen(item.kind, answer)
+        if GroupVersionKind.of(answer) == item.gvk and answer["metadata"].get("deletionTimestamp"):
+            self._intake.seen(item.gvk, answer)
 
     async def _create(self, manifest: Manifest) -> None:
         known = self._known(manifest)
-        if known is not None and known.owner[2] == _owner_uid(manifest) and _owner_uid(manifest):
+        if known is not None and known.owner.uid == _owner_uid(manifest) and _owner_uid(manifest):
             return
         try:
             answer = await self._client.create(manifest)
         except AlreadyExists:
             await self._meet(manifest)
             return
-        self._intake.seen(manifest["kind"], answer)
+        self._intake.seen(GroupVersionKind.of(manifest), answer)
         self._note_first_pod(manifest)
 
     async def _meet(self, manifest: Manifest) -> None:
@@ -72,13 +73,13 @@ class Children:
         existing = await self._existing(manifest)
         if existing is None:
             raise Conflict(f"{_title(manifest)} existed and is gone again")
-        self._intake.seen(manifest["kind"], existing)
+        self._intake.seen(GroupVersionKind.of(manifest), existing)
         if _owner_uid(manifest):
             found, wanted = records.owner(existing), records.owner(manifest)
             seen = self._known(manifest)
             # One that no watch shows can't be waited for: the next decision would find it again at once, for ever.
             if found[:2] == wanted[:2] and found != wanted and seen and seen.uid == existing["metadata"]["uid"]:
-                raise Overtaken(f"{_title(manifest)} is one of a deleted {wanted[0]} of the same name")
+                raise Overtaken(f"{_title(manifest)} is one of a deleted {wanted.group_kind.kind} of the same name")
             if found != wanted:
                 raise NotOurs(_taken(manifest, existing))
         elif not _says(manifest.get("spec"), existing.get("spec")):
@@ -87,7 +88,7 @@ class Children:
 
     def _refuse_unreadable(self, manifest: Manifest) -> None:
         """Raise NotOurs for an object that no decision sees: every further decision would find it in its way."""
-        store = self._cache.store(manifest["kind"])
+        store = self._cache.store(GroupVersionKind.of(manifest))
         unreadable = None if store is None else store.unreadable.get(_place(manifest)[1:])
         if unreadable is not None:
             raise NotOurs(f"{_title(manifest)} exists and cannot be read: {unreadable.message}; or delete it", code=409)
@@ -101,12 +102,12 @@ class Children:
         if known is None and _owner_uid(manifest):
             # Apply would take over what someone else has under this name: look before the first time.
             existing = await self._existing(manifest)
-            if existing is not None and records.owner(existing)[2] != _owner_uid(manifest):
+            if existing is not None and records.owner(existing).uid != _owner_uid(manifest):
                 raise NotOurs(_taken(manifest, existing))
-        elif known is not None and _owner_uid(manifest) and known.owner[2] != _owner_uid(manifest):
+        elif known is not None and _owner_uid(manifest) and known.owner.uid != _owner_uid(manifest):
             raise NotOurs(f"{_title(manifest)} belongs to another owner: delete it or choose another name", code=409)
         answer = await self._client.apply(manifest)
-        self._intake.seen(manifest["kind"], answer)
+        self._intake.seen(GroupVersionKind.of(manifest), answer)
         entry = self._known(manifest)
         if entry is not None:
             self._applied[entry.uid] = _Applied(digest, _intent(entry), time.monotonic())
@@ -115,21 +116,21 @@ class Children:
         self._applied.pop(uid, None)
 
     def _known(self, manifest: Manifest) -> Entry[Any] | None:
-        store = self._cache.store(manifest["kind"])
+        store = self._cache.store(GroupVersionKind.of(manifest))
         return None if store is None else store.get(*_place(manifest)[1:])
 
     async def _existing(self, manifest: Manifest) -> Object | None:
         _, namespace, name = _place(manifest)
         try:
-            return await self._client.get(resources.of_kind(manifest["kind"]), namespace, name)
+            return await self._client.get(resources.of_manifest(manifest), namespace, name)
         except Gone:
             return None
 
     def _note_first_pod(self, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
-        if manifest["kind"] != resources.POD.kind or metadata["labels"].get(labels.ATTEMPT) != "0":
+        if GroupVersionKind.of(manifest) != POD or metadata["labels"].get(labels.ATTEMPT) != "0":
             return
-        job = self._cache.jobs.get(metadata["namespace"], records.owner(manifest)[1])
+        job = self._cache.jobs.get(metadata["namespace"], records.owner(manifest).name)
         if job is not None:
             created = records.moment(job.record.metadata.creation_timestamp)
             self._metrics.first_pod.observe(max(0.0, (datetime.now(UTC) - created).total_seconds()))
@@ -169,12 +170,12 @@ def _title(manifest: Manifest) -> str:
 
 
 def _owner_uid(manifest: Manifest) -> str:
-    return records.owner(manifest)[2]
+    return records.owner(manifest).uid
 
 
 def _taken(manifest: Manifest, existing: Object) -> str:
-    kind, name, _ = records.owner(existing)
-    whose = f"is owned by {kind} {name}" if kind else "was not made by Fovea"
+    owner = records.owner(existing)
+    whose = f"is owned by {owner.group_kind.kind} {owner.name}" if owner.uid else "was not made by Fovea"
     return f"{_title(manifest)} exists and {whose}: delete it, or choose another name for what needs it"
 
 

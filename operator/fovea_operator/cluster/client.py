@@ -60,13 +60,13 @@ class ApiClient:
 
     async def create(self, manifest: Mapping[str, Any]) -> Object:
         """POST an object. AlreadyExists when the name is taken."""
-        resource = resources.of_kind(manifest["kind"])
+        resource = resources.of_manifest(manifest)
         path = resource.path(manifest["metadata"].get("namespace", ""))
         return await self.request("create", resource, "POST", f"{path}?fieldManager={FIELD_MANAGER}", manifest)
 
     async def apply(self, manifest: Mapping[str, Any], subresource: str = "") -> Object:
         """Server-side apply of the whole intent, taking over fields that others set."""
-        resource = resources.of_kind(manifest["kind"])
+        resource = resources.of_manifest(manifest)
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
         query = f"?fieldManager={FIELD_MANAGER}&force=true"
@@ -79,7 +79,7 @@ class ApiClient:
 
     async def delete(self, item: Deletion) -> Object:
         """Delete exactly the object with that uid. Gone when it is not there, Conflict when it is another one."""
-        resource = resources.of_kind(item.kind)
+        resource = resources.of(item.gvk)
         options: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -96,7 +96,7 @@ class ApiClient:
 
     async def replace(self, manifest: Mapping[str, Any]) -> Object:
         """PUT an object; its resourceVersion is the precondition (Conflict when it is out of date)."""
-        resource = resources.of_kind(manifest["kind"])
+        resource = resources.of_manifest(manifest)
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace", ""), metadata["name"])
         return await self.request("update", resource, "PUT", path, manifest)

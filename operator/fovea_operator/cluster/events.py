@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fovea_api.contract import labels, text
-from fovea_api.v1alpha1 import API_VERSION
 
 from fovea_operator.errors import ApiError
 from fovea_operator.reconcile.shared.decision import Event
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _REMEMBERED = 10_000
 class Subject:
     """The object that an event is about."""
 
-    kind: str
+    gvk: GroupVersionKind
     namespace: str
     name: str
     uid: str
@@ -108,8 +108,8 @@ def manifest(subject: Subject, event: Event, instance: str, now: datetime) -> di
             **({"labels": {labels.ENDED_AS: event.ended_as}} if event.ended_as else {}),
         },
         "involvedObject": {
-            "apiVersion": API_VERSION,
-            "kind": subject.kind,
+            "apiVersion": subject.gvk.api_version,
+            "kind": subject.gvk.kind,
             "namespace": subject.namespace,
             "name": subject.name,
             "uid": subject.uid,

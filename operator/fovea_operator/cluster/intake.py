@@ -8,6 +8,7 @@ from typing import Any
 from fovea_api.contract import labels
 
 from fovea_operator.errors import InvalidSpec
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.settings import Settings
 
 from . import records, resources
@@ -32,7 +33,7 @@ class Intake:
         self._cache = cache
         self._kinds = kinds
         self._enqueue = enqueue
-        self.relisted: Callable[[str], None] = lambda _kind: None
+        self.relisted: Callable[[GroupVersionKind], None] = lambda _gvk: None
         """Told the kind of an object that came by a list of the watcher: events may have been missed before it."""
         self._removed: list[Callable[[str], None]] = []
         self._writing: dict[Key, Any] = {}
@@ -53,22 +54,22 @@ class Intake:
         """Tell the uid of every known object that is gone, or whose place a namesake took."""
         self._removed.append(listener)
 
-    def event(self, kind: str, event_type: str | None, raw: records.Raw) -> None:
+    def event(self, gvk: GroupVersionKind, event_type: str | None, raw: records.Raw) -> None:
         """A watch event; type None: from the list that a watch begins with."""
         metadata = raw["metadata"]
         namespace = metadata.get("namespace") or ""
         if namespace and self._namespaces and namespace not in self._namespaces:
             return  # the operator's own namespace is watched for its Lease
         if event_type == DELETED:
-            self.gone(kind, namespace, metadata["name"], metadata["uid"])
+            self.gone(gvk, namespace, metadata["name"], metadata["uid"])
             return
         if event_type is None:
-            self.relisted(kind)
-        self.seen(kind, raw)
+            self.relisted(gvk)
+        self.seen(gvk, raw)
 
-    def seen(self, kind: str, raw: records.Raw) -> None:
+    def seen(self, gvk: GroupVersionKind, raw: records.Raw) -> None:
         """An object as it is now: from an event, a list or an answer to a write of our own."""
-        store = self._cache.store(kind)
+        store = self._cache.store(gvk)
         if store is None:
             return
         metadata = raw["metadata"]
@@ -77,23 +78,25 @@ class Intake:
         try:
             change = store.put(raw)
         except InvalidSpec as error:
-            log.warning("cannot read an object", extra={"object": f"{kind} {namespace}/{name}", "error": str(error)})
+            log.warning(
+                "cannot read an object", extra={"object": f"{gvk.kind} {namespace}/{name}", "error": str(error)}
+            )
             change = Change((namespace, name), before, None)
         if change is not None:
-            self._route(kind, change)
+            self._route(gvk, change)
 
-    def gone(self, kind: str, namespace: str, name: str, uid: str, version: int | None = None) -> None:
+    def gone(self, gvk: GroupVersionKind, namespace: str, name: str, uid: str, version: int | None = None) -> None:
         """The object with that uid does not exist any more (as of `version`, if one is given)."""
-        store = self._cache.store(kind)
+        store = self._cache.store(gvk)
         if store is not None and (change := store.remove((namespace, name), uid, version)) is not None:
-            self._route(kind, change)
+            self._route(gvk, change)
 
-    def _route(self, kind: str, change: Change[Any]) -> None:
+    def _route(self, gvk: GroupVersionKind, change: Change[Any]) -> None:
         if change.before is not None and (change.after is None or change.after.uid != change.before.uid):
             for listener in self._removed:
                 listener(change.before.uid)
-        for key in self._kinds.concerned(kind, change):
-            if not (key.kind == kind and key[1:] == change.name and self._is_own(key, change)):
+        for key in self._kinds.concerned(gvk, change):
+            if not (key.gvk == gvk and key[1:] == change.name and self._is_own(key, change)):
                 self._enqueue(key)
 
     def _is_own(self, key: Key, change: Change[Any]) -> bool:
@@ -116,7 +119,7 @@ async def list_all(client: ApiClient, cache: Cache, intake: Intake, settings: Se
 
 async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: Settings, resource: Resource) -> None:
     """Compare the cache with a list of one kind."""
-    store = cache.store(resource.kind)
+    store = cache.store(resource.gvk)
     if store is None:
         return
     label = labels.MANAGED_SELECTOR if resource in resources.CHILDREN else ""
@@ -128,7 +131,7 @@ async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: S
             as_of = as_of or version
             for item in items:
                 listed.add(records.uid(item))
-                intake.seen(resource.kind, item)
+                intake.seen(resource.gvk, item)
         for (where, name), uid in store.missing(listed):
             if not namespace or where == namespace:
-                intake.gone(resource.kind, where, name, uid, as_of)
+                intake.gone(resource.gvk, where, name, uid, as_of)

@@ -2,13 +2,15 @@
 
 from typing import NamedTuple
 
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+
 
 class Key(NamedTuple):
     """One object of a kind that is reconciled."""
 
-    kind: str
+    gvk: GroupVersionKind
     namespace: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.gvk.kind} {self.namespace}/{self.name}"

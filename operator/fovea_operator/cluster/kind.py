@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
 from fovea_operator.reconcile.shared.decision import Decision, Deletion
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.settings import Settings
 
 from .cache import Change, Store
@@ -30,7 +31,7 @@ class Kind(ABC, Generic[T]):
 
     def key(self, namespace: str, name: str) -> Key:
         """The key of one of its objects."""
-        return Key(self.resource.kind, namespace, name)
+        return Key(self.resource.gvk, namespace, name)
 
     @abstractmethod
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
@@ -40,7 +41,7 @@ class Kind(ABC, Generic[T]):
         """
 
     @abstractmethod
-    def concerned(self, kind: str, change: Change[Any]) -> Iterable[Key]:
+    def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> Iterable[Key]:
         """Keys of this kind to look at again after a change of an object of any watched kind, its own included."""
 
     def orphaned(self, _key: Key, _uid: str, _now: datetime, _settings: Settings) -> tuple[Deletion, ...]:
@@ -60,18 +61,18 @@ class Kinds:
     """All kinds that are reconciled."""
 
     def __init__(self, *kinds: Kind[Any]) -> None:
-        self._kinds = {kind.resource.kind: kind for kind in kinds}
+        self._kinds = {kind.resource.gvk: kind for kind in kinds}
 
     def __iter__(self) -> Iterator[Kind[Any]]:
         return iter(self._kinds.values())
 
     def of(self, key: Key) -> Kind[Any]:
         """The kind of a key."""
-        return self._kinds[key.kind]
+        return self._kinds[key.gvk]
 
-    def concerned(self, kind: str, change: Change[Any]) -> set[Key]:
+    def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> set[Key]:
         """Keys to look at again after a change. Every change has to pass here, in the order of the changes."""
-        return {key for each in self for key in each.concerned(kind, change)}
+        return {key for each in self for key in each.concerned(gvk, change)}
 
     def every_key(self) -> Iterator[Key]:
         """The keys of all known objects."""

@@ -87,7 +87,7 @@ class Reconciler:
             outcome, again = "internal-error", Again()
             log.exception("internal error: a defect of Fovea", extra={"key": str(key)})
             await self._tell_internal_error(key, error)
-        self._metrics.reconciled.labels(key.kind, outcome).observe(time.perf_counter() - begun)
+        self._metrics.reconciled.labels(key.gvk.kind, outcome).observe(time.perf_counter() - begun)
         return again
 
     async def _reconcile(self, key: Key) -> Again | None:
@@ -109,7 +109,7 @@ class Reconciler:
         await self._write_status(key, entry, decision)
         for deletion in decision.deletions:
             await self._children.delete(deletion)
-        subject = Subject(key.kind, key.namespace, key.name, entry.uid)
+        subject = Subject(key.gvk, key.namespace, key.name, entry.uid)
         for event in decision.events:
             self._announce(subject, event)
         seconds = None if decision.requeue_at is None else max(0.0, (decision.requeue_at - now).total_seconds())
@@ -159,19 +159,18 @@ class Reconciler:
         """Say that less is written than was decided."""
         log.error("the API server refuses what was decided", extra={"key": str(key), "error": str(error)})
         message = f"The API server refused it, so it is written with less in it: {error}"
-        self._announce(Subject(key.kind, key.namespace, key.name, uid), Event("Warning", reason, message))
+        self._announce(Subject(key.gvk, key.namespace, key.name, uid), Event("Warning", reason, message))
 
     async def _apply_status(self, key: Key, uid: str, status: dict[str, Any]) -> None:
-        resource = self._kinds.of(key).resource
         manifest = {
-            "apiVersion": resource.api_version,
-            "kind": key.kind,
+            "apiVersion": key.gvk.api_version,
+            "kind": key.gvk.kind,
             # The uid is a precondition: a namesake that came after is never hit.
             "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
             "status": status,
         }
         with self._intake.writing(key, status):
-            self._intake.seen(key.kind, await self._client.apply(manifest, "status"))
+            self._intake.seen(key.gvk, await self._client.apply(manifest, "status"))
 
     async def _without_object(self, key: Key) -> None:
         unreadable = self._kinds.of(key).store.unreadable.get((key.namespace, key.name))

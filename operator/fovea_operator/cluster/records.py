@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fovea_api.contract import environment, expansion, labels, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, TrainingPlan
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from fovea_operator.desired.service import BALANCER_FIELDS
 from fovea_operator.errors import InvalidSpec
+from fovea_operator.reconcile.shared.kinds import GroupKind, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import ContainerRecord, DeploymentRecord, PodRecord, ServiceRecord
 
 Raw = Mapping[str, Any]
@@ -33,12 +34,23 @@ def uid(raw: Raw) -> str:
     return str(raw["metadata"].get("uid") or "")
 
 
-def owner(raw: Raw) -> tuple[str, str, str]:
-    """Kind, name and uid of the controlling owner; three empty strings when there is none."""
+class Owner(NamedTuple):
+    """An object's controlling owner; all of it empty when there is none."""
+
+    group_kind: GroupKind
+    name: str
+    uid: str
+
+
+_NO_OWNER = Owner(GroupKind("", ""), "", "")
+
+
+def owner(raw: Raw) -> Owner:
+    """The controlling owner."""
     for reference in raw["metadata"].get("ownerReferences") or ():
         if reference.get("controller"):
-            return reference["kind"], reference["name"], reference["uid"]
-    return "", "", ""
+            return Owner(GroupVersionKind.of(reference).group_kind, reference["name"], reference["uid"])
+    return _NO_OWNER
 
 
 @lru_cache(maxsize=4096)

@@ -1,8 +1,13 @@
 """The resources that the operator reads and writes: where the API server keeps each kind."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from fovea_api.v1alpha1 import API_VERSION, KINDS
+
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 
 
 @dataclass(frozen=True)
@@ -13,6 +18,11 @@ class Resource:
     kind: str
     plural: str
     namespaced: bool = True
+
+    @cached_property
+    def gvk(self) -> GroupVersionKind:
+        """What manifests, deletions, stores and keys name it by."""
+        return GroupVersionKind(self.api_version, self.kind)
 
     @property
     def group(self) -> str:
@@ -57,9 +67,14 @@ CHILDREN = (POD, DEPLOYMENT, SERVICE)
 """Watched by label only: those of ours."""
 WATCHED = (MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB, *CHILDREN)
 
-_BY_KIND = {item.kind: item for item in (*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, LEASE, TOKEN_REVIEW)}
+_KNOWN = {item.gvk: item for item in (*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, LEASE, TOKEN_REVIEW)}
 
 
-def of_kind(kind: str) -> Resource:
-    """The resource of a kind."""
-    return _BY_KIND[kind]
+def of(gvk: GroupVersionKind) -> Resource:
+    """The resource of a kind; KeyError for one that the operator has nothing to do with."""
+    return _KNOWN[gvk]
+
+
+def of_manifest(manifest: Mapping[str, Any]) -> Resource:
+    """The resource that a manifest is of; KeyError as above."""
+    return of(GroupVersionKind.of(manifest))

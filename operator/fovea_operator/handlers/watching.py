@@ -7,9 +7,10 @@ import kopf
 
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.resources import Resource
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 
-OnEvent = Callable[[str, str | None, Mapping[str, Any]], None]
-"""Told kind, type (ADDED, MODIFIED, DELETED; None from a list) and the raw object."""
+OnEvent = Callable[[GroupVersionKind, str | None, Mapping[str, Any]], None]
+"""Told the kind, the type (ADDED, MODIFIED, DELETED; None from a list) and the raw object."""
 
 
 def register(registry: kopf.OperatorRegistry, on_event: OnEvent, on_lease: Callable[[Mapping[str, Any]], None]) -> None:
@@ -25,4 +26,4 @@ def register(registry: kopf.OperatorRegistry, on_event: OnEvent, on_lease: Calla
 def _watch(registry: kopf.OperatorRegistry, resource: Resource, on_event: OnEvent) -> None:
     @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)
     async def watched(event: kopf.RawEvent, **_: Any) -> None:
-        on_event(resource.kind, event["type"], event["object"])
+        on_event(resource.gvk, event["type"], event["object"])

@@ -12,8 +12,10 @@ from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Change
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kind
+from fovea_operator.cluster.records import Owner
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.reconcile.shared.observed import ServingObserved
 from fovea_operator.settings import Settings
 
@@ -42,31 +44,31 @@ class ModelDeployments(Kind[ModelDeployment]):
         if entry is None:
             return None
         service = cache.services.get(key.namespace, key.name)
-        workloads = cache.workloads.group(BY_OWNER, (key.namespace, key.kind, key.name))
+        workloads = cache.workloads.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
         versions = cache.versions.group(BY_MODEL, (key.namespace, entry.record.spec.model))
         return ServingObserved(
             model_deployment=entry.record,
             versions=tuple(version.record for version in versions),
-            workloads=tuple(item.record for item in workloads if item.owner[2] == entry.uid),
+            workloads=tuple(item.record for item in workloads if item.owner.uid == entry.uid),
             pods=tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name))),
-            service=service.record if service is not None and service.owner[2] == entry.uid else None,
+            service=service.record if service is not None and service.owner.uid == entry.uid else None,
             machine_types=cache.machine_types.by_name,
             unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
             refused=refused,
         )
 
-    def concerned(self, kind: str, change: Change[Any]) -> Iterator[Key]:
+    def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> Iterator[Key]:
         """Its own changes, those of its children and of its model's versions, and those of any machine type."""
         namespace = change.name[0]
-        match kind:
-            case self.resource.kind:
+        match gvk:
+            case self.resource.gvk:
                 yield self.key(*change.name)
-            case resources.MODEL_VERSION.kind:
+            case resources.MODEL_VERSION.gvk:
                 for entry in (change.before, change.after):
                     model = entry.record.spec.model if entry is not None else None
                     for deployment in self._cache.model_deployments.group(BY_MODEL, (namespace, model)):
                         yield self.key(namespace, deployment.record.metadata.name)
-            case resources.MACHINE_TYPE.kind:
+            case resources.MACHINE_TYPE.gvk:
                 for name, _ in self.store:
                     yield self.key(*name)
             case _:
@@ -74,8 +76,10 @@ class ModelDeployments(Kind[ModelDeployment]):
                     if entry is not None and (owner := self._owner(entry.owner, entry.labels)):
                         yield self.key(namespace, owner)
 
-    def _owner(self, owner: tuple[str, str, str], held: Any) -> str:
+    def _owner(self, owner: Owner, held: Any) -> str:
         """Pods are owned by ReplicaSets: a label names their ModelDeployment."""
-        if owner[0] == self.resource.kind:
-            return owner[1]
-        return "" if owner[0] == resources.TRAINING_JOB.kind else held.get(labels.MODEL_DEPLOYMENT, "")
+        if owner.group_kind == self.resource.gvk.group_kind:
+            return owner.name
+        return (
+            "" if owner.group_kind == resources.TRAINING_JOB.gvk.group_kind else held.get(labels.MODEL_DEPLOYMENT, "")
+        )

@@ -15,6 +15,7 @@ from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.reconcile.shared.conditions import is_true
 from fovea_operator.reconcile.shared.decision import Decision, Deletion
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
 from fovea_operator.reconcile.training import cleanup
 from fovea_operator.reconcile.training.decide import decide_job
@@ -82,13 +83,13 @@ class TrainingJobs(Kind[TrainingJob]):
 
     def _pods(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
         """Pods owned by exactly this job, not by a namesake before it."""
-        owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.kind, key.name))
-        return tuple(entry.record for entry in owned if entry.owner[2] == uid)
+        owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
+        return tuple(entry.record for entry in owned if entry.owner.uid == uid)
 
     def _predecessors(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
         """Pods of a job of that name that does not exist any more."""
-        owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.kind, key.name))
-        return tuple(entry.record for entry in owned if entry.owner[2] != uid)
+        owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
+        return tuple(entry.record for entry in owned if entry.owner.uid != uid)
 
     def _highest_taken(self, namespace: str, model: str) -> int:
         """Asked only where a version may be registered: it looks at every job that has registered one."""
@@ -119,21 +120,21 @@ class TrainingJobs(Kind[TrainingJob]):
         suspended = record.spec.suspend and is_true(record.status.conditions, JobCondition.SUSPENDED)
         return is_over(record.status) or suspended
 
-    def concerned(self, kind: str, change: Change[Any]) -> Iterator[Key]:
+    def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> Iterator[Key]:
         """Its own changes, those of its pods, and those of what it names and waits for."""
-        match kind:
-            case self.resource.kind:
+        match gvk:
+            case self.resource.gvk:
                 yield from self._of_job(change)
-            case resources.MODEL_VERSION.kind:
+            case resources.MODEL_VERSION.gvk:
                 # Jobs that train the model wait for none of its versions: a sweep would wake itself at each that ends.
                 for model in _models(change):
                     yield from self._waiting(_MODEL, change.name[0], model)
-            case resources.MACHINE_TYPE.kind:
+            case resources.MACHINE_TYPE.gvk:
                 yield from self._unfinished
             case _:
                 for entry in (change.before, change.after):
-                    if entry is not None and entry.owner[0] == self.resource.kind:
-                        yield self.key(change.name[0], entry.owner[1])
+                    if entry is not None and entry.owner.group_kind == self.resource.gvk.group_kind:
+                        yield self.key(change.name[0], entry.owner.name)
 
     def _of_job(self, change: Change[TrainingJob]) -> Iterator[Key]:
         key = self.key(*change.name)

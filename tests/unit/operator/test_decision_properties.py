@@ -9,6 +9,7 @@ from fovea_api.contract import labels
 from fovea_api.v1alpha1 import JobState
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.kinds import TRAINING_JOB
 from fovea_operator.reconcile.shared.observed import JobObserved, ServingObserved
 from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.reconcile.training.view import attempt_of, ended
@@ -74,7 +75,7 @@ def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObser
     for deletion in decision.deletions:
         pod = by_name.get(deletion.name)
         if pod is None:
-            assert deletion.kind == "TrainingJob"
+            assert deletion.gvk == TRAINING_JOB
             continue
         number = attempt_of(pod)
         if ended(pod) and number is not None and not was_over:

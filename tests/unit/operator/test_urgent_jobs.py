@@ -44,7 +44,7 @@ def test_a_job_is_urgent_by_what_is_known_of_it_and_of_its_own_pods() -> None:
     assert not jobs.is_urgent(key)
     cache.jobs.put(job(metadata={"resourceVersion": "1"}).dump())
     assert jobs.is_urgent(key)
-    owner = {"kind": "TrainingJob", "name": "digits", "controller": True}
+    owner = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "controller": True}
     metadata: dict[str, Any] = {"namespace": "vision", "creationTimestamp": "2026-11-21T10:00:00Z"}
     for number, uid in ((2, "a namesake"), (3, "job-uid")):
         assert jobs.is_urgent(key)

@@ -15,7 +15,9 @@ from fovea_operator.cluster.progress import Reports
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.settings import Settings
+from support.kinds import MODEL_DEPLOYMENT, TRAINING_JOB
 
 JOB = resources.TRAINING_JOB.kind
 
@@ -30,16 +32,16 @@ class World:
         kinds = Kinds(self.jobs, ModelDeployments(self.cache))
         self.intake = Intake(self.cache, kinds, self.queued.append, namespaces)
 
-    def seen(self, *objects: dict[str, Any], kind: str = "") -> set[Key]:
+    def seen(self, *objects: dict[str, Any]) -> set[Key]:
         """Keys queued for objects."""
         self.queued.clear()
         for raw in objects:
-            self.intake.event(kind or raw["kind"], "MODIFIED", raw)
+            self.intake.event(GroupVersionKind.of(raw), "MODIFIED", raw)
         return set(self.queued)
 
     def deleted(self, raw: dict[str, Any]) -> set[Key]:
         self.queued.clear()
-        self.intake.event(raw["kind"], "DELETED", raw)
+        self.intake.event(GroupVersionKind.of(raw), "DELETED", raw)
         return set(self.queued)
 
 
@@ -69,10 +71,12 @@ def job(name: str = "digits", version: int = 1, uid: str = "", status: Any = Non
     }
 
 
+OWNER = {"apiVersion": "fovea.dev/v1alpha1", "kind": JOB, "name": "digits", "uid": "uid-digits", "controller": True}
+
+
 def pod(name: str = "digits-chief-0-0", version: int = 2, phase: str = "Pending", **more: Any) -> dict[str, Any]:
-    owner = {"apiVersion": "fovea.dev/v1alpha1", "kind": JOB, "name": "digits", "uid": "uid-digits", "controller": True}
-    metadata = meta(name, version, ownerReferences=[owner], labels={labels.JOB: "digits"})
-    return {"kind": "Pod", "metadata": {**metadata, **more}, "spec": {}, "status": {"phase": phase}}
+    metadata = meta(name, version, ownerReferences=[OWNER], labels={labels.JOB: "digits"})
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, **more}, "spec": {}, "status": {"phase": phase}}
 
 
 def model_version(name: str, model: str, version: int = 3) -> dict[str, Any]:
@@ -93,7 +97,16 @@ def model_deployment(name: str, model: str, version: int = 4) -> dict[str, Any]:
     }
 
 
-DIGITS = Key("TrainingJob", "team", "digits")
+def machine_type(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": "MachineType",
+        "apiVersion": "fovea.dev/v1alpha1",
+        "metadata": metadata,
+        "spec": {"cpu": "1", "memory": "1Gi"},
+    }
+
+
+DIGITS = Key(TRAINING_JOB, "team", "digits")
 
 
 def test_the_echo_of_an_own_write_and_anything_older_queues_nothing(world: World) -> None:
@@ -147,15 +160,15 @@ def test_the_end_of_a_job_wakes_the_unfinished_jobs_that_wait_for_its_output(wor
     world.seen(job("first", 1), job("second", 2, inputs={"data": "job://first/output"}))
     world.seen(job("done", 3, inputs={"data": "job://first/output"}, status={"state": "FAILED"}))
     running = world.seen(job("first", 4, status={"state": "RUNNING"}))
-    assert running == {Key("TrainingJob", "team", "first")}
+    assert running == {Key(TRAINING_JOB, "team", "first")}
     ended = world.seen(job("first", 5, status={"state": "SUCCEEDED"}))
-    assert ended == {Key("TrainingJob", "team", "first"), Key("TrainingJob", "team", "second")}
+    assert ended == {Key(TRAINING_JOB, "team", "first"), Key(TRAINING_JOB, "team", "second")}
 
 
 def test_a_job_that_comes_later_is_woken_by_what_it_names(world: World) -> None:
     world.seen(job("second", 2, inputs={"data": "job://first/output"}))
-    assert Key("TrainingJob", "team", "second") in world.seen(job("first", 3))
-    assert Key("TrainingJob", "team", "second") in world.deleted(job("first", 4))
+    assert Key(TRAINING_JOB, "team", "second") in world.seen(job("first", 3))
+    assert Key(TRAINING_JOB, "team", "second") in world.deleted(job("first", 4))
 
 
 def test_a_model_version_wakes_the_deployments_of_its_model_and_the_jobs_that_read_it(world: World) -> None:
@@ -167,14 +180,14 @@ def test_a_model_version_wakes_the_deployments_of_its_model_and_the_jobs_that_re
         model_deployment("back", "cats"),
     )
     assert world.seen(model_version("digits-v1", "digits", 9)) == {
-        Key("TrainingJob", "team", "reader"),
-        Key("ModelDeployment", "team", "front"),
+        Key(TRAINING_JOB, "team", "reader"),
+        Key(MODEL_DEPLOYMENT, "team", "front"),
     }
 
 
 def test_a_model_deployment_wakes_none_of_the_jobs_that_train_its_model(world: World) -> None:
     world.seen(job("trainer", 1, model={"name": "digits", "deploy": True}))
-    assert world.seen(model_deployment("digits", "digits")) == {Key("ModelDeployment", "team", "digits")}
+    assert world.seen(model_deployment("digits", "digits")) == {Key(MODEL_DEPLOYMENT, "team", "digits")}
 
 
 NOT_DECIDED_ON = [
@@ -187,7 +200,7 @@ NOT_DECIDED_ON = [
 
 @pytest.mark.parametrize("more", NOT_DECIDED_ON)
 def test_a_write_that_changes_nothing_that_is_decided_on_wakes_nobody(world: World, more: dict[str, Any]) -> None:
-    machine = {"kind": "MachineType", "metadata": meta("big", 7), "spec": {"cpu": "1", "memory": "1Gi"}}
+    machine = machine_type(meta("big", 7))
     objects = [job(version=1), model_version("digits-v1", "digits"), model_deployment("digits", "digits"), machine]
     world.seen(*objects)
     later = [{**each, "metadata": each["metadata"] | {"resourceVersion": "20"} | more} for each in objects]
@@ -199,30 +212,53 @@ def test_a_label_that_is_passed_on_wakes_who_passes_it_on(world: World) -> None:
     world.seen(*objects)
     version = {"resourceVersion": "20"}
     later = [{**each, "metadata": each["metadata"] | version | {"labels": {"team": "vision"}}} for each in objects]
-    assert {key.kind for key in world.seen(*later)} == {"TrainingJob", "ModelDeployment"}
+    assert {key.gvk for key in world.seen(*later)} == {TRAINING_JOB, MODEL_DEPLOYMENT}
 
 
 def test_a_machine_type_wakes_every_unfinished_job_and_every_deployment(world: World) -> None:
     world.seen(job("a", 1), job("b", 2, status={"state": "SUCCEEDED"}), model_deployment("front", "digits"))
-    machine = {
-        "kind": "MachineType",
-        "metadata": {"name": "big", "uid": "m", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {"cpu": "1", "memory": "1Gi"},
+    metadata = {"name": "big", "uid": "m", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    assert world.seen(machine_type(metadata)) == {
+        Key(TRAINING_JOB, "team", "a"),
+        Key(MODEL_DEPLOYMENT, "team", "front"),
     }
-    assert world.seen(machine) == {Key("TrainingJob", "team", "a"), Key("ModelDeployment", "team", "front")}
     assert list(world.cache.machine_types.by_name) == ["big"]
 
 
 def test_children_wake_their_owner_and_serving_pods_the_deployment_on_their_label(world: World) -> None:
     serving = pod("digits-v1-abc", 5)
-    serving["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "x", "uid": "r", "controller": True}]
-    serving["metadata"]["labels"] = {labels.MODEL_DEPLOYMENT: "digits"}
-    assert world.seen(serving) == {Key("ModelDeployment", "team", "digits")}
-    service = {"kind": "Service", "metadata": meta("digits", 6), "spec": {"ports": [{"name": "grpc", "port": 8500}]}}
-    service["metadata"]["ownerReferences"] = [  # type: ignore[index]
-        {"kind": "ModelDeployment", "name": "digits", "uid": "uid-digits", "controller": True}
+    serving["metadata"]["ownerReferences"] = [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "r", "controller": True}
     ]
-    assert world.seen(service) == {Key("ModelDeployment", "team", "digits")}
+    serving["metadata"]["labels"] = {labels.MODEL_DEPLOYMENT: "digits"}
+    assert world.seen(serving) == {Key(MODEL_DEPLOYMENT, "team", "digits")}
+    owner = {**OWNER, "kind": "ModelDeployment"}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": meta("digits", 6, ownerReferences=[owner]),
+        "spec": {"ports": [{"name": "grpc", "port": 8500}]},
+    }
+    assert world.seen(service) == {Key(MODEL_DEPLOYMENT, "team", "digits")}
+
+
+@pytest.mark.parametrize(
+    ("api_version", "woken"),
+    [("fovea.dev/v1alpha1", {DIGITS}), ("fovea.dev/v2", {DIGITS}), ("example.com/v1alpha1", set()), ("v1", set())],
+)
+def test_an_owner_is_known_by_its_api_group_and_kind_whatever_its_version(
+    world: World, api_version: str, woken: set[Key]
+) -> None:
+    world.seen(job())
+    assert world.seen(pod(ownerReferences=[{**OWNER, "apiVersion": api_version}])) == woken
+    found = world.jobs.observe(DIGITS, "")
+    assert found is not None
+    assert len(found.pods) == len(woken)
+
+
+def test_a_namesake_of_a_kind_in_another_api_group_is_no_object_of_ours(world: World) -> None:
+    assert world.seen({**job(), "apiVersion": "example.com/v1alpha1"}) == set()
+    assert len(world.cache.jobs) == 0
 
 
 def test_a_pod_with_our_label_and_no_owner_of_ours_wakes_nobody(world: World) -> None:
@@ -306,7 +342,7 @@ def test_only_children_are_listed_by_label_and_owners_come_before_them(world: Wo
     ]
 
 
-FOLLOWER = Key("TrainingJob", "team", "follower")
+FOLLOWER = Key(TRAINING_JOB, "team", "follower")
 
 
 def broken(version: int) -> dict[str, Any]:
@@ -316,7 +352,7 @@ def broken(version: int) -> dict[str, Any]:
 def test_a_job_that_became_unreadable_and_its_deletion_are_news_and_leave_nothing_behind(world: World) -> None:
     def news(kind: str, raw: dict[str, Any]) -> set[Key]:
         world.queued.clear()
-        world.intake.event(JOB, kind, raw)
+        world.intake.event(TRAINING_JOB, kind, raw)
         return set(world.queued)
 
     news("ADDED", job(inputs={"data": "job://monday/output"}))
@@ -353,7 +389,7 @@ def test_a_model_version_that_became_unreadable_wakes_the_deployments_of_its_mod
     world.seen(model_deployment("served", "pets"), model_version("pets-v1", "pets"))
     raw = model_version("pets-v1", "pets", 9)
     raw["spec"]["digest"] = 7
-    assert world.seen(raw) == {Key("ModelDeployment", "team", "served")}
+    assert world.seen(raw) == {Key(MODEL_DEPLOYMENT, "team", "served")}
 
 
 def names_version(number: int) -> dict[str, Any]:

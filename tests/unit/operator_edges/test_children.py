@@ -12,6 +12,7 @@ from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.errors import NotOurs, Overtaken
 from fovea_operator.reconcile.shared.decision import Child, Deletion, Write
+from support.kinds import MODEL_VERSION, POD, SERVICE
 from support.memory_api import Server
 
 OWNER = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "uid": "u1", "controller": True}
@@ -73,7 +74,7 @@ def test_a_pod_of_a_deleted_job_that_no_watch_shows_is_told_by_name(world: World
     left = manifest()
     left["metadata"]["ownerReferences"] = [OWNER | {"uid": "u0"}]
     left = world.server.put(left)
-    world.intake.event("Pod", "DELETED", left)  # it has lost the label that the watch asks for
+    world.intake.event(POD, "DELETED", left)  # it has lost the label that the watch asks for
     with pytest.raises(NotOurs, match=r"Pod team/digits-chief-0-0 exists and is owned by TrainingJob digits"):
         world.write(Write.CREATE, manifest())
 
@@ -114,11 +115,11 @@ def test_a_version_number_taken_by_an_object_that_cannot_be_read_is_told_by_name
 ) -> None:
     theirs = world.server.put({**model_version("u2"), "spec": {"model": "digits", "version": "one"}})
     if known_before:
-        world.intake.event("ModelVersion", "ADDED", theirs)
+        world.intake.event(MODEL_VERSION, "ADDED", theirs)
     with pytest.raises(NotOurs, match=r"ModelVersion team/digits-v1 exists and cannot be read: spec.*; or delete it"):
         world.write(Write.CREATE, model_version("u1"))
     # Once it is gone the number is free.
-    del world.server.objects["ModelVersion", "digits-v1"]
+    del world.server.objects[MODEL_VERSION, "digits-v1"]
     assert world.write(Write.CREATE, model_version("u1")) == ["create"]
 
 
@@ -132,8 +133,8 @@ def test_an_unchanged_intent_is_applied_once(world: World) -> None:
 def test_an_intent_is_applied_again_when_somebody_edited_the_object(world: World) -> None:
     service = manifest("Service", "digits", selector={"v": "1"})
     world.write(Write.APPLY, service)
-    edited = world.server.put({**world.server.objects["Service", "digits"], "spec": {"selector": {"v": "theirs"}}})
-    world.intake.event("Service", "MODIFIED", edited)
+    edited = world.server.put({**world.server.objects[SERVICE, "digits"], "spec": {"selector": {"v": "theirs"}}})
+    world.intake.event(SERVICE, "MODIFIED", edited)
     assert world.write(Write.APPLY, service) == ["apply"]
 
 
@@ -141,14 +142,14 @@ def test_an_intent_is_applied_again_when_somebody_edited_the_object(world: World
 def test_what_was_applied_to_an_object_is_forgotten_with_it(world: World, end: str) -> None:
     service = manifest("Service", "digits", selector={"v": "1"})
     world.write(Write.APPLY, service)
-    known = world.server.objects.pop(("Service", "digits"))
+    known = world.server.objects.pop((SERVICE, "digits"))
     if end == "deleted":
-        world.intake.event("Service", "DELETED", known)
+        world.intake.event(SERVICE, "DELETED", known)
         calls = ["get", "apply"]
     else:
         # A namesake with the same content and the same owner, made by hand: ours to apply, without a look before.
         namesake = world.server.put({**service, "metadata": {**service["metadata"], "uid": "namesake"}})
-        world.intake.event("Service", "ADDED", namesake)
+        world.intake.event(SERVICE, "ADDED", namesake)
         calls = ["apply"]
     assert world.children._applied == {}
     assert world.write(Write.APPLY, service) == calls
@@ -168,7 +169,7 @@ def test_a_deletion_marks_the_object_at_once(world: World) -> None:
     world.write(Write.CREATE, manifest())
     pod = world.cache.pods.get("team", "digits-chief-0-0")
     assert pod is not None
-    asyncio.run(world.children.delete(Deletion("Pod", "team", "digits-chief-0-0", pod.uid)))
+    asyncio.run(world.children.delete(Deletion(POD, "team", "digits-chief-0-0", pod.uid)))
     assert world.cache.pods.get("team", "digits-chief-0-0").record.deleting  # type: ignore[union-attr]
 
 
@@ -179,6 +180,6 @@ def test_deleting_what_is_gone_or_replaced_forgets_it_and_spares_the_successor(w
     successor = manifest()
     successor["metadata"]["uid"] = "successor"
     world.server.put(successor)
-    asyncio.run(world.children.delete(Deletion("Pod", "team", "digits-chief-0-0", pod.uid)))
+    asyncio.run(world.children.delete(Deletion(POD, "team", "digits-chief-0-0", pod.uid)))
     assert world.cache.pods.get("team", "digits-chief-0-0") is None
-    assert "deletionTimestamp" not in world.server.objects["Pod", "digits-chief-0-0"]["metadata"]
+    assert "deletionTimestamp" not in world.server.objects[POD, "digits-chief-0-0"]["metadata"]

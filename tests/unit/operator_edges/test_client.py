@@ -228,7 +228,7 @@ def test_a_deletion_has_the_uid_as_its_precondition_and_its_grace() -> None:
         bodies.append(await request.json())
         return web.json_response(POD)
 
-    serve(handler, lambda client: client.delete(Deletion("Pod", "team", "a", "u1", 30)))
+    serve(handler, lambda client: client.delete(Deletion(resources.POD.gvk, "team", "a", "u1", 30)))
     assert bodies[0]["preconditions"] == {"uid": "u1"}
     assert bodies[0]["gracePeriodSeconds"] == 30
     assert bodies[0]["propagationPolicy"] == "Background"

@@ -15,6 +15,7 @@ from fovea_operator.cluster.resources import Resource
 from fovea_operator.errors import AlreadyExists, ApiError, Conflict, Gone, LeaseLost, Transient
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
+from support.kinds import TRAINING_JOB
 
 SETTINGS = Settings(lease_seconds=30, lease_renew_seconds=0.001)
 
@@ -246,7 +247,7 @@ def test_a_leader_that_loses_the_lease_while_it_shuts_down_drops_its_work(lost: 
         operator._queue = WorkQueue(work, workers=1)
         operator._leadership.release = release  # type: ignore[method-assign]
         operator._queue.start()
-        operator._queue.add(Key("TrainingJob", "team", "digits"))
+        operator._queue.add(Key(TRAINING_JOB, "team", "digits"))
         await begun.wait()
         standing_down = asyncio.create_task(operator._stand_down(asyncio.create_task(keep()), None))
         for _ in range(5):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision, Deletion
+from support.kinds import POD, TRAINING_JOB
 from support.reconciled import DIGITS, World, job, pod
 
 
@@ -14,7 +15,7 @@ def test_the_pods_of_a_job_that_is_gone_are_deleted_with_the_short_grace() -> No
     stored = world.know(job())
     world.know(pod())
     world.know(pod("digits-chief-0-1", owner="another job"))
-    world.intake.event("TrainingJob", "DELETED", stored)
+    world.intake.event(TRAINING_JOB, "DELETED", stored)
     assert world.queued[-1] == DIGITS
     graces: list[Any] = []
     delete = world.server.delete
@@ -42,7 +43,7 @@ def test_a_pod_that_the_garbage_collector_deleted_first_gets_the_short_grace_too
     ends = datetime.now(UTC) + timedelta(seconds=seconds)
     orphan["metadata"] |= {"deletionTimestamp": times.text(ends), "deletionGracePeriodSeconds": seconds}
     world.know(orphan)
-    world.intake.event("TrainingJob", "DELETED", stored)
+    world.intake.event(TRAINING_JOB, "DELETED", stored)
     assert world.work()[1] == calls
 
 
@@ -53,4 +54,4 @@ def test_the_pods_of_a_namesake_before_it_are_ended_when_a_job_is_looked_at() ->
     world.know(pod())
     _, calls = world.work()
     assert calls == ["delete Pod"]
-    assert "deletionTimestamp" in world.server.objects["Pod", "digits-chief-0-7"]["metadata"]
+    assert "deletionTimestamp" in world.server.objects[POD, "digits-chief-0-7"]["metadata"]

@@ -18,8 +18,9 @@ from fovea_operator.kinds.training_job import TrainingJobs
 from fovea_operator.reconcile.training import stopping
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
+from support.kinds import POD, TRAINING_JOB
 
-POD = "digits-chief-0-0"
+NAME = "digits-chief-0-0"
 
 
 class World:
@@ -55,7 +56,7 @@ def job(uid: str, version: int) -> dict[str, Any]:
 def pod(uid: str, owner: str, version: int) -> dict[str, Any]:
     reference = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "uid": owner}
     metadata = {
-        "name": POD,
+        "name": NAME,
         "namespace": "team",
         "uid": uid,
         "resourceVersion": str(version),
@@ -67,17 +68,17 @@ def pod(uid: str, owner: str, version: int) -> dict[str, Any]:
 
 def test_a_namesake_does_not_show_the_progress_of_the_job_before_it() -> None:
     world = World()
-    world.intake.seen("TrainingJob", job("old", 1))
-    world.intake.seen("Pod", pod("old-pod", "old", 2))
-    world.reports.put(Sender("team", POD, "old-pod"), ProgressReport(step=120), 0)
+    world.intake.seen(TRAINING_JOB, job("old", 1))
+    world.intake.seen(POD, pod("old-pod", "old", 2))
+    world.reports.put(Sender("team", NAME, "old-pod"), ProgressReport(step=120), 0)
     assert world.progress() == ProgressReport(step=120)
-    world.intake.seen("TrainingJob", job("new", 3))
-    world.intake.seen("Pod", pod("new-pod", "new", 4))
+    world.intake.seen(TRAINING_JOB, job("new", 3))
+    world.intake.seen(POD, pod("new-pod", "new", 4))
     assert world.progress() is None
     # The last word of the old pod, on its way since before: it is not the new one's either.
-    world.reports.put(Sender("team", POD, "old-pod"), ProgressReport(step=130), 1)
+    world.reports.put(Sender("team", NAME, "old-pod"), ProgressReport(step=130), 1)
     assert world.progress() is None
-    world.reports.put(Sender("team", POD, "new-pod"), ProgressReport(step=1), 1)
+    world.reports.put(Sender("team", NAME, "new-pod"), ProgressReport(step=1), 1)
     assert world.progress() == ProgressReport(step=1)
 
 
@@ -86,35 +87,35 @@ def test_a_job_that_succeeds_by_its_sidecars_last_words_sees_the_numbers_that_st
     trains = {"trainer": {"container": {"image": "a:1"}}, "model": {"name": "pets"}}
     earlier = job("earlier", 1) | {"status": {"state": "SUCCEEDED", "modelVersion": "pets-v3"}, "spec": trains}
     earlier["metadata"] = earlier["metadata"] | {"name": "earlier"}
-    for kind, raw in (("TrainingJob", earlier), ("TrainingJob", job("u1", 2) | {"spec": trains})):
-        world.intake.seen(kind, raw)
-    world.intake.seen("Pod", pod("p1", "u1", 3))
+    for raw in (earlier, job("u1", 2) | {"spec": trains}):
+        world.intake.seen(TRAINING_JOB, raw)
+    world.intake.seen(POD, pod("p1", "u1", 3))
 
     def highest() -> int:
         observed = world.jobs.observe(world.jobs.key("team", "digits"), "")
         assert observed is not None
         return observed.highest_taken
 
-    world.reports.put(Sender("team", POD, "p1"), ProgressReport(publishing=True), 0)
+    world.reports.put(Sender("team", NAME, "p1"), ProgressReport(publishing=True), 0)
     assert highest() == 0, "it is not looked for at every look"
-    world.reports.put(Sender("team", POD, "p1"), ProgressReport(publishing=True, last_words="{}"), 1)
+    world.reports.put(Sender("team", NAME, "p1"), ProgressReport(publishing=True, last_words="{}"), 1)
     assert highest() == 3
 
 
 @pytest.mark.parametrize(
     "end",
     [
-        lambda intake: intake.event("Pod", "DELETED", pod("old-pod", "old", 3)),
-        lambda intake: intake.gone("Pod", "team", POD, "old-pod", 3),
-        lambda intake: intake.seen("Pod", pod("new-pod", "new", 4)),
+        lambda intake: intake.event(POD, "DELETED", pod("old-pod", "old", 3)),
+        lambda intake: intake.gone(POD, "team", NAME, "old-pod", 3),
+        lambda intake: intake.seen(POD, pod("new-pod", "new", 4)),
     ],
     ids=["deleted", "missing in a list", "replaced"],
 )
 def test_a_report_is_forgotten_when_its_pod_is_gone(end: Callable[[Intake], None]) -> None:
     world = World()
-    world.intake.seen("Pod", pod("old-pod", "old", 2))
-    world.reports.put(Sender("team", POD, "old-pod"), ProgressReport(step=7), 0)
-    world.intake.seen("Pod", {**pod("old-pod", "old", 3), "status": {"phase": "Succeeded"}})
+    world.intake.seen(POD, pod("old-pod", "old", 2))
+    world.reports.put(Sender("team", NAME, "old-pod"), ProgressReport(step=7), 0)
+    world.intake.seen(POD, {**pod("old-pod", "old", 3), "status": {"phase": "Succeeded"}})
     assert world.reports.latest("old-pod") == ProgressReport(step=7)
     end(world.intake)
     assert world.reports.latest("old-pod") is None
@@ -122,7 +123,7 @@ def test_a_report_is_forgotten_when_its_pod_is_gone(end: Callable[[Intake], None
 
 def verdict(**changes: Any) -> dict[str, Any]:
     """What the API server says of the pod's token."""
-    extra = {"authentication.kubernetes.io/pod-name": [POD], "authentication.kubernetes.io/pod-uid": ["p1"]}
+    extra = {"authentication.kubernetes.io/pod-name": [NAME], "authentication.kubernetes.io/pod-uid": ["p1"]}
     user = {"username": "system:serviceaccount:team:default", "extra": extra}
     return {"authenticated": True, "audiences": [names.REPORT_TOKEN_AUDIENCE], "user": user, **changes}
 
@@ -157,10 +158,10 @@ def post(world: World, body: Callable[[], bytes]) -> tuple[int, str]:
 
 def test_a_report_of_a_pod_that_went_away_while_it_arrived_is_not_kept() -> None:
     world = World()
-    world.intake.seen("Pod", pod("p1", "u1", 2))
+    world.intake.seen(POD, pod("p1", "u1", 2))
 
     def body() -> bytes:
-        world.intake.gone("Pod", "team", POD, "p1")
+        world.intake.gone(POD, "team", NAME, "p1")
         return ProgressReport(step=7).to_json().encode()
 
     assert post(world, body)[0] == 403
@@ -172,7 +173,7 @@ def test_the_answer_to_a_report_says_whether_the_pods_program_has_ended(ended: b
     world = World()
     state = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:01:00Z"}} if ended else {"running": {}}
     status = {"phase": "Running", "containerStatuses": [{"name": names.TRAINER_CONTAINER, "state": state}]}
-    world.intake.seen("Pod", {**pod("p1", "u1", 2), "status": status})
+    world.intake.seen(POD, {**pod("p1", "u1", 2), "status": status})
     code, text = post(world, lambda: ProgressReport(step=7).to_json().encode())
     assert code == (200 if ended else 204)
     assert ProgressAnswer.from_json(text) == ProgressAnswer(program_ended=ended)
@@ -188,9 +189,9 @@ def test_an_answer_of_another_release_or_of_a_proxy_says_nothing(text: str) -> N
 def test_the_running_operator_forgets_the_reports_of_pods_that_are_gone() -> None:
     async def run() -> ProgressReport | None:
         operator = Operator(Settings())
-        operator._intake.seen("Pod", pod("p1", "u1", 2))
-        operator._reports.put(Sender("team", POD, "p1"), ProgressReport(step=7), 0)
-        operator._intake.gone("Pod", "team", POD, "p1")
+        operator._intake.seen(POD, pod("p1", "u1", 2))
+        operator._reports.put(Sender("team", NAME, "p1"), ProgressReport(step=7), 0)
+        operator._intake.gone(POD, "team", NAME, "p1")
         return operator._reports.latest("p1")
 
     assert asyncio.run(run()) is None
@@ -212,8 +213,8 @@ def test_a_job_is_looked_at_once_per_period_with_the_newest_report() -> None:
 def test_the_running_operator_answers_to_training_pods_only() -> None:
     async def run() -> list[ProgressAnswer | None]:
         operator = Operator(Settings())
-        operator._intake.seen("Pod", pod("p1", "u1", 2))
-        return [operator._answer_to(Sender("team", POD, uid)) for uid in ("p1", "another")]
+        operator._intake.seen(POD, pod("p1", "u1", 2))
+        return [operator._answer_to(Sender("team", NAME, uid)) for uid in ("p1", "another")]
 
     assert asyncio.run(run()) == [ProgressAnswer(), None]
 
@@ -297,7 +298,7 @@ def test_a_token_names_its_audiences_as_one_or_as_many(audiences: Any) -> None:
     async def review(_token: str, _audience: str) -> dict[str, Any]:
         return verdict()
 
-    assert asyncio.run(Doorkeeper(review).sender(token(audiences), 0)) == Sender("team", POD, "p1")
+    assert asyncio.run(Doorkeeper(review).sender(token(audiences), 0)) == Sender("team", NAME, "p1")
 
 
 def test_a_flood_of_made_up_tokens_is_reviewed_a_few_at_a_time_and_drives_no_pod_out() -> None:
@@ -343,5 +344,5 @@ def test_a_refused_token_is_asked_for_again_after_a_short_while() -> None:
         door = Doorkeeper(review)
         return [await door.sender(token(), now) for now in (0, 9, 11, 200)]
 
-    pod = Sender("team", POD, "p1")
+    pod = Sender("team", NAME, "p1")
     assert asyncio.run(run()) == [None, None, pod, pod]

@@ -11,6 +11,7 @@ from fovea_operator.cluster.queue import Again, Backoff, Schedule
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event, Write
 from fovea_operator.reconcile.shared.observed import JobObserved
 from fovea_operator.settings import Settings
+from support.kinds import POD, TRAINING_JOB
 from support.reconciled import DIGITS, World, job, pod
 
 
@@ -23,7 +24,7 @@ def whole(observed: JobObserved, now: datetime, _: Settings) -> Decision:
     return Decision(
         children=(Child(Write.CREATE, pod()),),
         status={"state": "PREPARING", "observedGeneration": 1},
-        deletions=(Deletion("Pod", "team", "old", "u9", 30),),
+        deletions=(Deletion(POD, "team", "old", "u9", 30),),
         events=(Event("Normal", "PodCreated", "a pod was made"),),
         requeue_at=now + timedelta(seconds=12),
     )
@@ -90,13 +91,13 @@ def test_the_own_status_write_does_not_queue_its_key_neither_by_the_answer_nor_b
 
     async def watched_first(manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
         answer = await apply(manifest, subresource)
-        world.intake.event("TrainingJob", "MODIFIED", answer)
+        world.intake.event(TRAINING_JOB, "MODIFIED", answer)
         return answer
 
     for how in (apply, watched_first):
         world.server.apply = how  # type: ignore[method-assign]
-        world.server.objects["TrainingJob", "digits"]["status"] = {}
-        world.know(world.server.objects["TrainingJob", "digits"])
+        world.server.objects[TRAINING_JOB, "digits"]["status"] = {}
+        world.know(world.server.objects[TRAINING_JOB, "digits"])
         world.know(pod())
         world.queued.clear()
         _, calls = world.work()
@@ -159,7 +160,7 @@ def test_a_status_write_still_queues_the_others_that_wait_for_the_job() -> None:
     world.know(follower)
     world.queued.clear()
     world.work()
-    assert world.queued == [Key("TrainingJob", "team", "follower")]
+    assert world.queued == [Key(TRAINING_JOB, "team", "follower")]
 
 
 @pytest.mark.parametrize(("due", "at_most"), [(30, 30.0), (-5, 0.0), (None, None)])

@@ -6,6 +6,7 @@ import pytest
 from fovea_operator import errors
 from fovea_operator.cluster.queue import Again
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Write
+from support.kinds import POD, TRAINING_JOB
 from support.reconciled import World, job, pod
 
 FAILED = {
@@ -88,7 +89,7 @@ def test_a_namesake_begins_with_its_whole_status() -> None:
     world.know(job())
     refusing(world, lambda status: "🤗" in str(status))
     world.work()
-    world.intake.gone("TrainingJob", "team", "digits", "u1")
+    world.intake.gone(TRAINING_JOB, "team", "digits", "u1")
     world.work()
     world.know(job(metadata=job()["metadata"] | {"uid": "u2"}))
     _, calls = world.work()
@@ -126,7 +127,7 @@ def test_a_status_that_is_refused_for_missing_rights_is_not_shortened(caplog: py
 
 
 def test_a_deletion_waits_for_a_status_that_is_refused_altogether() -> None:
-    world = World(lambda *_: Decision(status=END, deletions=(Deletion("Pod", "team", "old", "u9", 30),)))
+    world = World(lambda *_: Decision(status=END, deletions=(Deletion(POD, "team", "old", "u9", 30),)))
     world.know(job())
     refusing(world, lambda status: True)
     failure, calls = world.work()

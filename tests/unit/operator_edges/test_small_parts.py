@@ -19,8 +19,9 @@ from fovea_operator.cluster.lease import Sighting, sighting
 from fovea_operator.cluster.liveness import Liveness
 from fovea_operator.reconcile.shared.decision import Event
 from fovea_operator.settings import Settings
+from support.kinds import TRAINING_JOB
 
-DIGITS = Subject("TrainingJob", "team", "digits", "u1")
+DIGITS = Subject(TRAINING_JOB, "team", "digits", "u1")
 
 
 # --- events ---
@@ -29,7 +30,7 @@ DIGITS = Subject("TrainingJob", "team", "digits", "u1")
 def test_the_same_event_of_one_object_is_written_once_in_a_while() -> None:
     dedupe = Dedupe(seconds=600)
     event = Event("Warning", "PodRefused", "exceeded quota")
-    other = Subject("TrainingJob", "team", "cats", "u2")
+    other = Subject(TRAINING_JOB, "team", "cats", "u2")
     assert dedupe.is_new(DIGITS, event, 0)
     assert not dedupe.is_new(DIGITS, event, 599)
     assert dedupe.is_new(other, event, 599)

@@ -22,6 +22,7 @@ from fovea_operator.reconcile.serving.view import ServingView, endpoint_of, revi
 from fovea_operator.reconcile.shared import conditions
 from fovea_operator.reconcile.shared.conditions import EventType
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Write
+from fovea_operator.reconcile.shared.kinds import DEPLOYMENT
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
 from fovea_operator.settings import Settings
 
@@ -102,7 +103,7 @@ def _workload(view: ServingView, place: VersionStatus) -> Iterator[Child]:
 def _deletions(view: ServingView, places: Places) -> Iterator[Deletion]:
     for workload in view.observed.workloads:
         if workload.name not in places.kept and not workload.deleting:
-            yield Deletion("Deployment", workload.namespace, workload.name, workload.uid)
+            yield Deletion(DEPLOYMENT, workload.namespace, workload.name, workload.uid)
 
 
 def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal
 
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+
 
 class Write(Enum):
     """How a child is written."""
@@ -33,7 +35,7 @@ class Child:
 class Deletion:
     """One object to delete, with its uid as precondition, so that a successor of the same name is never hit."""
 
-    kind: str
+    gvk: GroupVersionKind
     namespace: str
     name: str
     uid: str

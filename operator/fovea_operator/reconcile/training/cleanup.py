@@ -8,6 +8,7 @@ from fovea_api.v1alpha1 import TrainingJob
 
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Deletion
+from fovea_operator.reconcile.shared.kinds import POD, TRAINING_JOB
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.training.view import CHIEF, SLACK, View, attempt_of, ended, lost
 
@@ -17,7 +18,7 @@ KEPT_ATTEMPTS = 3
 
 def deletion(pod: PodRecord, grace_seconds: int | None = None) -> Deletion:
     """One pod's deletion."""
-    return Deletion("Pod", pod.namespace, pod.name, pod.uid, grace_seconds)
+    return Deletion(POD, pod.namespace, pod.name, pod.uid, grace_seconds)
 
 
 def stop(pods: Iterable[PodRecord], now: datetime, grace_seconds: int) -> tuple[Deletion, ...]:
@@ -104,4 +105,4 @@ def expires_at(job: TrainingJob) -> datetime | None:
 
 def of_job(job: TrainingJob) -> Deletion:
     """The job's deletion."""
-    return Deletion(job.kind, job.metadata.namespace, job.metadata.name, job.metadata.uid)
+    return Deletion(TRAINING_JOB, job.metadata.namespace, job.metadata.name, job.metadata.uid)
