@@ -55,7 +55,7 @@ verify: setup ## generate and fail when that changed a generated file or made a 
 test: setup ## all tests: unit, contract, cluster, chart, e2e
 	@$(PYTHON) dev/run_tests.py $(ARGS)
 
-ranges: $(UV) ## the client's tests with the oldest and the newest versions of what it depends on
+ranges: $(UV) ## the tests of client and wire with the oldest and the newest versions of what they depend on
 	@PYTHONPATH=dev $(PYTHON) dev/check_ranges.py
 
 test-all: setup ranges ## all tests and the wide matrices

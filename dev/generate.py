@@ -13,7 +13,7 @@ GENERATED = (
     "crds",
     "charts/fovea/files",
     "api/fovea_api/catalogue.json",
-    "client/fovea/wire/*_pb2.py*",
+    "wire/fovea_wire/*_pb2.py*",
     "docs/reference",
 )
 """Where the generators write, as git's path patterns; nothing there is written by hand."""
@@ -37,7 +37,7 @@ def generate() -> None:
     run("-m", "fovea_api.v1alpha1.crd", "crds", "charts/fovea/files/crds")
     run("-m", "fovea_trainers.main", "--catalogue", into=ROOT / "api/fovea_api/catalogue.json")
     run("dev/recipes_reference.py", into=ROOT / "docs/reference/recipes.md")
-    run("client/fovea/wire/generate.py")
+    run("dev/wire_code.py")
     run("-m", "fovea.cli.reference", into=ROOT / "docs/reference/cli.md")
     run("charts/values_reference.py", into=ROOT / "docs/reference/chart-values.md")
     run("charts/values_reference.py", "--defaults", into=ROOT / "charts/fovea/files/defaults.yaml")

@@ -56,7 +56,7 @@ def save_cnn3(folder: Path) -> None:
 
 def request(model: str, image: bytes) -> bytes:
     """A serialised PredictRequest of one picture."""
-    from fovea.wire import model_pb2, predict_pb2, tensors
+    from fovea_wire import model_pb2, predict_pb2, tensors
 
     message = predict_pb2.PredictRequest(
         model_spec=model_pb2.ModelSpec(name=model), inputs={"image": tensors.encode([image])}

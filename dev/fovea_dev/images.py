@@ -20,7 +20,7 @@ from fovea_dev.tools import Tools
 IMAGES = DEV_FOLDER / "images"
 DOCKERFILE = "Dockerfile"
 _WORKSPACE = ("pyproject.toml", "uv.lock")
-_MEMBERS = ("api", "operator", "agent", "trainers", "serving", "client")
+_MEMBERS = ("api", "wire", "operator", "agent", "trainers", "serving", "client")
 # What a package client inside a build may need to find its index.
 _PACKAGE_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_VERSION")
 

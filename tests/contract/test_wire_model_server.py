@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from fovea.sdk import PredictionError, Predictor
-from fovea.wire import types_pb2
-from fovea.wire.tensors import encode
+from fovea_wire import types_pb2
+from fovea_wire.tensors import encode
 from support.command_line import fovea
 from support.model_server import MODEL, ModelServer, png
 

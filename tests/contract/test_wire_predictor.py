@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 import pytest
 from fovea.sdk import InvalidError, PredictionError, Predictor, UnreachableError, predict
-from fovea.wire import predict_pb2, types_pb2
-from fovea.wire.tensors import decode, encode
 from fovea_api.contract import signatures
 from fovea_dev.ports import free_ports
+from fovea_wire import predict_pb2, types_pb2
+from fovea_wire.tensors import decode, encode
 from support.command_line import fovea
 from support.prediction_server import PredictionServer, classifier
 

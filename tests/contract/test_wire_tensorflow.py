@@ -1,11 +1,11 @@
-"""fovea.wire against TensorFlow Serving's own messages, in one process with TensorFlow: equal bytes, equal meaning."""
+"""fovea_wire against TensorFlow Serving's own messages, in one process with TensorFlow: equal bytes, equal meaning."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from fovea.wire import (
+from fovea_wire import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     methods,

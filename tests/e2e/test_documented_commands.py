@@ -52,7 +52,7 @@ RUN_BY = {
     r"make (generate|verify)": FRESH,
     r"make (format|undeploy|bench|ranges)( .*)?": TARGETS,
     r"python3 -m venv ~/\.venvs/fovea && \. ~/\.venvs/fovea/bin/activate": FIVE,
-    r"pip install \./api \./client": FIVE,
+    r"pip install \./api \./wire \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,
     r"(\.venv/bin/)?fovea-train .*": f"{HERE}test_the_flags_of_a_recipe_are_listed_where_the_tutorial_says",
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
@@ -172,7 +172,7 @@ def test_what_is_generated_is_what_its_sources_say(tmp_path: Path) -> None:
     for name in tracked:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, tmp_path / name)
-    parts = ("api", "operator", "agent", "trainers", "serving", "client", "dev")
+    parts = ("api", "wire", "operator", "agent", "trainers", "serving", "client", "dev")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(tmp_path / part) for part in parts)}
     command = [sys.executable, str(tmp_path / "dev/generate.py")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

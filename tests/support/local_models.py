@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import grpc
 from fovea.sdk import Predictor
-from fovea.wire import methods, model_pb2, predict_pb2, tensors
 from fovea_api.v1alpha1 import API_VERSION
+from fovea_wire import methods, model_pb2, predict_pb2, tensors
 from support.polling import until
 
 SIGNATURE = "half_plus_two"

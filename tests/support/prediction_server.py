@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from fovea.wire import get_model_metadata_pb2, get_model_status_pb2, methods, predict_pb2, types_pb2
-from fovea.wire.tensors import decode, encode
 from fovea_api.contract import signatures
+from fovea_wire import get_model_metadata_pb2, get_model_status_pb2, methods, predict_pb2, types_pb2
+from fovea_wire.tensors import decode, encode
 
 Answer = Callable[[Any, grpc.ServicerContext], Any]
 CLASSES = [b"cat", b"dog"]

@@ -10,9 +10,8 @@ from typing import Any, Self
 
 import grpc
 from fovea_api.contract import signatures
-
-from fovea.wire import get_model_metadata_pb2, get_model_status_pb2, methods, model_pb2, predict_pb2, tensors
-from fovea.wire.tensors import Tensor
+from fovea_wire import get_model_metadata_pb2, get_model_status_pb2, methods, model_pb2, predict_pb2, tensors
+from fovea_wire.tensors import Tensor
 
 from . import endpoints, rollout
 from .cluster import Cluster

@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with one file at each place that is generated, and one that somebody wrote."""
-    for name in ("crds/a.yaml", "client/fovea/wire/a_pb2.py", "docs/reference/cli.md", "api/fovea_api/a.py"):
+    for name in ("crds/a.yaml", "wire/fovea_wire/a_pb2.py", "docs/reference/cli.md", "api/fovea_api/a.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("as committed\n")
     for words in (("init", "--quiet"), ("add", ".")):
@@ -22,13 +22,13 @@ def repository(tmp_path: Path) -> Path:
     ("sentence", "changed", "expected"),
     [
         ("nothing was done", [], []),
-        ("an edit that has nothing to do with it", ["api/fovea_api/a.py", "notes.txt", "client/fovea/wire/a.py"], []),
+        ("an edit that has nothing to do with it", ["api/fovea_api/a.py", "notes.txt", "wire/fovea_wire/a.py"], []),
         (
             "generated files that changed",
             ["crds/a.yaml", "docs/reference/cli.md"],
             ["crds/a.yaml", "docs/reference/cli.md"],
         ),
-        ("a generated file that git does not know", ["client/fovea/wire/b_pb2.pyi"], ["client/fovea/wire/b_pb2.pyi"]),
+        ("a generated file that git does not know", ["wire/fovea_wire/b_pb2.pyi"], ["wire/fovea_wire/b_pb2.pyi"]),
     ],
 )
 def test_stale_is_what_generation_wrote_and_git_has_not(

@@ -32,7 +32,7 @@ def test_every_target_and_path_of_a_workflow_exists(name: str) -> None:
             ]
             assert set(named) <= targets
         for word in words:
-            if re.match(r"(api|client|charts|dev)(/|$)", word):
+            if re.match(r"(api|wire|client|charts|dev)(/|$)", word):
                 assert (ROOT / word).exists(), word
     for image in re.findall(r"image: \[(.*)\]", (FOLDER / name).read_text()):
         for one in image.split(", "):

@@ -1,6 +1,6 @@
-from fovea.wire import model_pb2 as _model_pb2
-from fovea.wire import tensor_pb2 as _tensor_pb2
-from fovea.wire import types_pb2 as _types_pb2
+from fovea_wire import model_pb2 as _model_pb2
+from fovea_wire import tensor_pb2 as _tensor_pb2
+from fovea_wire import types_pb2 as _types_pb2
 from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor

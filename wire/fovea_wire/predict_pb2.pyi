@@ -1,5 +1,5 @@
-from fovea.wire import model_pb2 as _model_pb2
-from fovea.wire import tensor_pb2 as _tensor_pb2
+from fovea_wire import model_pb2 as _model_pb2
+from fovea_wire import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

@@ -1,4 +1,4 @@
-"""Writes the `*_pb2.py` and `*_pb2.pyi` beside the .proto files: python client/fovea/wire/generate.py.
+"""Write the `*_pb2.py` and `*_pb2.pyi` beside the .proto files of `wire/`: python dev/wire_code.py.
 
 Not protoc's own Python code: that runs with its own and the next major version of protobuf only. What is written here
 hands the compiled description to protobuf's public functions, which are the same from 4.25 on.
@@ -9,13 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+ROOT = Path(__file__).resolve().parents[1] / "wire"
+PACKAGE = ROOT / "fovea_wire"
 
 
 def generate(destination: Path = ROOT) -> list[Path]:
-    """Generate below `destination`, the folder that holds `fovea/`; returns the files. SystemExit on an error."""
-    protos = sorted(path.relative_to(ROOT).as_posix() for path in HERE.glob("*.proto"))
+    """Generate below `destination`, the folder that holds `fovea_wire/`; returns the files. SystemExit on an error."""
+    protos = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.glob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "compiled"
         # A process of its own: the compiler's library does not bear TensorFlow's in the same one.
@@ -30,7 +30,7 @@ def generate(destination: Path = ROOT) -> list[Path]:
         if code := subprocess.run(command, check=False).returncode:
             raise SystemExit(f"protoc ended with {code}; its message is above")
         _write_modules(compiled.read_bytes(), destination)
-    return sorted((destination / "fovea" / "wire").glob("*_pb2.py*"))
+    return sorted((destination / "fovea_wire").glob("*_pb2.py*"))
 
 
 def _write_modules(compiled: bytes, destination: Path) -> None:
@@ -38,7 +38,7 @@ def _write_modules(compiled: bytes, destination: Path) -> None:
 
     for file in FileDescriptorSet.FromString(compiled).file:
         name = file.name.removesuffix(".proto")
-        lines = [f'"""Messages of {Path(name).name}.proto. Written by generate.py: do not edit."""', ""]
+        lines = [f'"""Messages of {Path(name).name}.proto. Written by dev/wire_code.py: do not edit."""', ""]
         lines += ["from google.protobuf import descriptor_pool, message_factory"]
         if file.enum_type:
             lines += ["from google.protobuf.internal import enum_type_wrapper"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fovea.wire import tensor_pb2, types_pb2
+from fovea_wire import tensor_pb2, types_pb2
 
 if TYPE_CHECKING:
     import numpy as np

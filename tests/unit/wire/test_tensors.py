@@ -5,8 +5,8 @@ import struct
 from typing import Any
 
 import pytest
-from fovea.wire import tensor_pb2, types_pb2
-from fovea.wire.tensors import TensorError, decode, encode
+from fovea_wire import tensor_pb2, types_pb2
+from fovea_wire.tensors import TensorError, decode, encode
 from hypothesis import given
 from hypothesis import strategies as st
 
