@@ -162,6 +162,11 @@ statuses = st.fixed_dictionaries(
         "modelVersion": st.just("digits-v1"),
         "observedGeneration": st.integers(0, 2),
         "checkpoint": st.just({"step": 3}),
+        "suspending": st.booleans(),
+        "endedPrograms": st.dictionaries(st.sampled_from(["chief-0", "worker-1"]), st.sampled_from([0, 1, 137])),
+        "output": st.sampled_from(
+            [{"uri": f"s3://fovea/vision/jobs/digits/job-uid/output/{n}", "digest": "sha256:0"} for n in (0, 1)]
+        ),
         "resolvedInputs": st.sampled_from([[], [{"name": "a", "uri": "s3://b/k", "digest": "sha256:0"}]]),
     },
 )

@@ -44,6 +44,7 @@ SUSPENDED = {
     ],
 }
 STOPPING = SEEN | {
+    "suspending": True,
     "conditions": [
         {
             "type": "Running",
@@ -52,7 +53,7 @@ STOPPING = SEEN | {
             "message": "",
             "lastTransitionTime": "2026-11-21T10:00:10Z",
         }
-    ]
+    ],
 }
 RETRYING = SEEN | {
     "state": "QUEUED",

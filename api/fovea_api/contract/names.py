@@ -35,6 +35,11 @@ def training_host(job: str, role: str, index: int) -> str:
     return f"{job}-{role}-{index}"
 
 
+def pods_service(job: str) -> str:
+    """Name of the headless Service by which a job's pods find each other: never the job's, which a ModelDeployment may have."""
+    return f"{job}-pods"
+
+
 def object_store_pod(service: str) -> str:
     """Name of the embedded store's one pod, by its Service's name: people may reach it without a right to list pods."""
     return f"{service}-0"

@@ -7,7 +7,7 @@ class JobCondition(StrEnum):
     """Condition types of a TrainingJob."""
 
     ADMITTED = "Admitted"
-    """The spec was accepted and pods may be created."""
+    """The job may have pods: its spec is accepted, its machine type and inputs are there, and it is not suspended."""
     RUNNING = "Running"
     """The program is running."""
     SUSPENDED = "Suspended"

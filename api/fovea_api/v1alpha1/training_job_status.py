@@ -115,11 +115,15 @@ class TrainingJobStatus(Model):
     roles: dict[str, RoleStatus] | None = None
     """Pods by role."""
     attempts: dict[str, int] | None = None
-    """Number of the current attempt by member (<role>-<index>), from 0; written before a failed pod is replaced."""
+    """Number of the current attempt by member (<role>-<index>), from 0; written before a failed pod is replaced. Members but the chief are left out at 0."""
     retries: int | None = None
     """Failures counted against runPolicy.backoffLimit."""
     next_attempt_time: str | None = None
     """Before this the next attempt is not started."""
+    suspending: bool | None = None
+    """Whether pods are being stopped, or were stopped, because of spec.suspend; absent once that attempt is over."""
+    ended_programs: dict[str, int] | None = None
+    """Exit codes, by member (<role>-<index>), of programs that had ended before their pods were deleted."""
     resolved_inputs: Annotated[
         list[ResolvedInput] | None,
         Field(

@@ -19,6 +19,8 @@ NEEDED = frozenset(
         "queueTime",
         "startTime",
         "runningSeconds",
+        "suspending",
+        "endedPrograms",
         "endTime",
         "stable",
         "candidate",

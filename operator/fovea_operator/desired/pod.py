@@ -37,6 +37,11 @@ class Member:
         """Its key in the job's status."""
         return f"{self.role}-{self.index}"
 
+    @property
+    def publishes(self) -> bool:
+        """Whether its sidecar publishes what the program leaves, so that its end counts only with that."""
+        return self.role == names.ROLE_CHIEF
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -47,14 +52,22 @@ class Sources:
 
 
 def training_pod(
-    job: TrainingJob, member: Member, attempt: int, machine_type: MachineType, sources: Sources, settings: Settings
+    job: TrainingJob,
+    member: Member,
+    attempt: int,
+    machine_type: MachineType,
+    sources: Sources,
+    settings: Settings,
+    *,
+    alone: bool = True,
 ) -> dict[str, Any]:
-    """The pod of one attempt of a job's member."""
+    """The pod of one attempt of a job's member; `alone`: no other pod of the job has to find it."""
     container = job.spec.trainer.container
     name = job.metadata.name
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "hostname": names.training_host(name, member.role, member.index),
+        **({} if alone else {"subdomain": names.pods_service(name)}),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_seconds(job, settings),
@@ -105,7 +118,7 @@ def _agents(
         inputs=sources.inputs,
         checkpoint_from=sources.checkpoint_from,
         cache=job.spec.cache.name if job.spec.cache else "",
-        publish=member.role == names.ROLE_CHIEF,
+        publish=member.publishes,
         report_url=settings.report_url,
         **({"checkpoint_keep": checkpoint.keep} if checkpoint else {}),
     ).to_json()

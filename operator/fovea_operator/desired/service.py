@@ -1,9 +1,9 @@
-"""The Service of a ModelDeployment: its selector reaches the pods of exactly one version."""
+"""Services: of a ModelDeployment, whose selector reaches the pods of exactly one version, and of the pods of a job."""
 
 from typing import Any
 
 from fovea_api.contract import labels, names
-from fovea_api.v1alpha1 import ModelDeployment
+from fovea_api.v1alpha1 import ModelDeployment, TrainingJob
 
 from fovea_operator.desired import owner
 
@@ -26,6 +26,27 @@ def service(model_deployment: ModelDeployment, version: int, revision: str) -> d
                 _port(names.REST_PORT_NAME, names.REST_PORT, "http"),
             ],
             **_balancer(model_deployment),
+        },
+    }
+
+
+def pods_service(job: TrainingJob) -> dict[str, Any]:
+    """Gives every pod of a job the name <host>.<job>-pods, ready or not, so that they find each other."""
+    name = job.metadata.name
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": names.pods_service(name),
+            "namespace": job.metadata.namespace,
+            "labels": {labels.MANAGED_BY: labels.MANAGED_BY_VALUE, labels.JOB: name},
+            "ownerReferences": [owner.reference(job)],
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {labels.COMPONENT: labels.COMPONENT_TRAINER, labels.JOB: name},
         },
     }
 

@@ -17,10 +17,11 @@ from fovea_operator.reconcile.shared.conditions import is_true
 from fovea_operator.reconcile.shared.decision import Decision, Deletion
 from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
+from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.reconcile.training import cleanup
 from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.reconcile.training.inputs import References, needs
-from fovea_operator.reconcile.training.view import ended, is_over, is_urgent
+from fovea_operator.reconcile.training.view import is_over, is_urgent
 from fovea_operator.settings import Settings
 
 Decide = Callable[[JobObserved, datetime, Settings], Decision]

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from fovea_api.contract import labels
-from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1 import JobState, TrainingJob
+from fovea_api.v1alpha1.conditions import JobReason
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.kinds import TRAINING_JOB
 from fovea_operator.reconcile.shared.observed import JobObserved, ServingObserved
+from fovea_operator.reconcile.shared.pods import attempt_of, ended
 from fovea_operator.reconcile.training.decide import decide_job
-from fovea_operator.reconcile.training.view import attempt_of, ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.any_observation import observations, serving_observations
@@ -93,6 +94,31 @@ def test_statuses_settle_when_nothing_else_changes(seen: JobObserved, now: int) 
             return
         seen = replace(seen, job=written)
     raise AssertionError(f"still writing: {decision.status}")
+
+
+@given(observations(), st.integers(0, 1500), st.sampled_from(["True", "False"]))
+@PROFILE
+def test_no_decision_hangs_on_the_words_of_a_status(seen: JobObserved, now: int, running: str) -> None:
+    """Reasons and messages are for people and their programs: what the operator must remember has a field of its own."""
+    neutral = decide_job(replace(seen, job=saying(seen.job, "Other", running)), at(now), SETTINGS)
+    for reason in JobReason:
+        decision = decide_job(replace(seen, job=saying(seen.job, reason, running)), at(now), SETTINGS)
+        assert (decision.children, decision.deletions) == (neutral.children, neutral.deletions)
+        assert decision.requeue_at == neutral.requeue_at
+        assert without_conditions(decision) == without_conditions(neutral)
+
+
+def without_conditions(decision: Decision) -> dict[str, Any]:
+    return {field: value for field, value in (decision.status or {}).items() if field != "conditions"}
+
+
+def saying(of: TrainingJob, words: str, running: str) -> TrainingJob:
+    """The job whose conditions say this, as reason and as message."""
+    status = of.status.dump()
+    held = [each for each in status.get("conditions") or () if each["type"] != "Running"]
+    held.append({"type": "Running", "status": running, "lastTransitionTime": "2026-11-21T10:00:10Z"})
+    said = [condition | {"reason": words, "message": words} for condition in held]
+    return after(of, Decision(status=status | {"conditions": said}))
 
 
 def will_be_looked_at(decision: Decision, now: int) -> bool:

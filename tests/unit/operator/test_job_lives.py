@@ -9,8 +9,8 @@ from fovea_api.contract.plan import INPUT_PUBLICATION, Input, TrainingPlan
 from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared.pods import ended as has_ended
 from fovea_operator.reconcile.training.decide import decide_job
-from fovea_operator.reconcile.training.view import ended as has_ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.observations import SETTINGS, at, ended, job, observed, pod, preparing, published, running, version

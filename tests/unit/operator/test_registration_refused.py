@@ -77,15 +77,6 @@ def test_last_words_that_were_heard_hold_whatever_becomes_of_the_pod(seen: PodRe
     assert (found["state"], found["creates"]) == ("SUCCEEDED", ["digits-v1"])
 
 
-def test_a_status_of_an_earlier_release_costs_no_pod_that_alone_holds_the_result() -> None:
-    of = refused(lives_on(), progress=OVER)
-    old = of.model_copy(update={"status": of.status.model_copy(update={"output": None, "model": None})})
-    decision = decide(observed(old, lives_on()), 900)
-    assert (summary(decision)["state"], decision.deletions) == (None, ())
-    assert summary(decide(observed(old, lives_on(), progress=OVER), 900))["state"] == "SUCCEEDED"
-    assert summary(decide(observed(old, drained()), 900))["state"] == "SUCCEEDED"
-
-
 def test_what_registration_says_of_the_model_is_remembered_too() -> None:
     asked = job(RUNNING, model={"name": "digits", "deploy": False})
     done = ended(sync=published(model_problem="it holds no saved_model.pb", metrics={"accuracy": 0.5}))

@@ -39,7 +39,7 @@ TABLE: dict[str, Row] = {
         {
             "state": "QUEUED",
             "creates": [],
-            "conditions": {"Admitted": "True Accepted", "Running": "False Suspended", "Suspended": "True Suspended"},
+            "conditions": {"Admitted": "False Suspended", "Running": "False Suspended", "Suspended": "True Suspended"},
         },
     ),
     "suspending stops the pod and says so first": Row(
@@ -103,7 +103,7 @@ TABLE: dict[str, Row] = {
             "state": "QUEUED",
             "attempts": {"chief-0": 1},
             "retries": None,
-            "conditions": {"Running": "False Suspended", "Admitted": "True Accepted", "Suspended": "True Suspended"},
+            "conditions": {"Running": "False Suspended", "Admitted": "False Suspended", "Suspended": "True Suspended"},
         },
     ),
     "when the pod is gone the job is suspended, and that is no retry": Row(

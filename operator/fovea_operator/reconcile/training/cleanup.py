@@ -1,6 +1,6 @@
 """What goes, and when: pods of ended jobs, of earlier attempts and of deleted namesakes, and the job itself at its TTL."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from fovea_api.contract import names
@@ -10,7 +10,8 @@ from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Deletion
 from fovea_operator.reconcile.shared.kinds import POD, TRAINING_JOB
 from fovea_operator.reconcile.shared.observed import PodRecord
-from fovea_operator.reconcile.training.view import CHIEF, SLACK, View, attempt_of, ended, lost
+from fovea_operator.reconcile.shared.pods import SLACK, MemberPods, alive, attempt_of, ended
+from fovea_operator.reconcile.training.view import View
 
 KEPT_ATTEMPTS = 3
 """Pods of failed attempts kept for their logs while the job goes on; older ones go, unless cleanPodPolicy is None."""
@@ -50,10 +51,16 @@ def at_end(view: View) -> tuple[Deletion, ...]:
     return clean(view.observed.pods, view.now, view.settings.cancel_grace_seconds)
 
 
-def of_earlier_attempts(view: View, recorded_attempt: int) -> tuple[Deletion, ...]:
-    """Pods of attempts before the one that the status records: running ones stop, all but the last failed ones go."""
-    old = [pod for pod in view.earlier if (attempt := attempt_of(pod)) is not None and attempt < recorded_attempt]
-    stopped = tuple(deletion(pod) for pod in old if not ended(pod) and not pod.deleting)
+def of_earlier_attempts(view: View, recorded: Mapping[str, int]) -> tuple[Deletion, ...]:
+    """Pods of attempts before those that the status records: running ones stop, all but the last failed ones go."""
+    return tuple(gone for each in view.pods for gone in _of_member(view, each, recorded.get(each.member.key, 0)))
+
+
+def _of_member(view: View, each: MemberPods, recorded: int) -> tuple[Deletion, ...]:
+    old = [pod for pod in each.earlier if (attempt := attempt_of(pod)) is not None and attempt < recorded]
+    # The pod of this attempt runs on where another member failed and all begin the next one.
+    current = [each.pod] if each.pod is not None and each.attempt < recorded else []
+    stopped = tuple(deletion(pod) for pod in (*old, *current) if not ended(pod) and not pod.deleting)
     if view.spec.run_policy.clean_pod_policy == "None":
         return stopped
     return stopped + tuple(_surplus(old))
@@ -68,7 +75,7 @@ def _surplus(pods: Iterable[PodRecord]) -> Iterator[Deletion]:
 
 def predecessors_ending(view: View) -> tuple[PodRecord, ...]:
     """Those whose programs may still run; one whose node does not answer is not waited for."""
-    return tuple(pod for pod in view.observed.predecessors if not ended(pod) and not lost(pod, view.now))
+    return alive(view.observed.predecessors, view.now)
 
 
 def predecessors_lost_at(pods: Sequence[PodRecord]) -> datetime | None:
@@ -77,11 +84,11 @@ def predecessors_lost_at(pods: Sequence[PodRecord]) -> datetime | None:
     return deadline + SLACK if deadline else None
 
 
-def free_attempt(view: View) -> int:
-    """The current attempt, or the first one after it whose pod's name is not taken."""
+def free_attempt(view: View, each: MemberPods) -> int:
+    """The current attempt of a member, or the first one after it whose pod's name is not taken."""
     taken = {pod.name for pod in view.observed.predecessors}
-    attempt = view.attempt
-    while names.training_pod(view.job.metadata.name, CHIEF.role, CHIEF.index, attempt) in taken:
+    attempt = each.attempt
+    while names.training_pod(view.job.metadata.name, each.member.role, each.member.index, attempt) in taken:
         attempt += 1
     return attempt
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fovea_api.contract import environment, exit_codes, names, storage
-from fovea_api.contract.exit_codes import Outcome
 from fovea_api.contract.report import REASON_ALREADY_COMPLETE, REASON_PUBLISHED, Published, Termination
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
@@ -16,8 +15,9 @@ from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
 from fovea_operator.reconcile.shared import containers, times
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared.pods import MemberPods, ended, others_due, trainer_ended
 from fovea_operator.reconcile.training import stage
-from fovea_operator.reconcile.training.view import View, ended, others_due, trainer_ended
+from fovea_operator.reconcile.training.view import View
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,99}")
@@ -62,8 +62,17 @@ class Failure:
     at: datetime | None = None
 
 
-def of(pod: PodRecord) -> Success | Failure | None:
-    """How the pod ended; None while it has not."""
+@dataclass(frozen=True)
+class Done:
+    """The program of a member that publishes nothing has ended with 0."""
+
+
+Outcome = Success | Done | Failure
+"""How an attempt of a member ended."""
+
+
+def of(pod: PodRecord, *, publishes: bool = True) -> Outcome | None:
+    """How the pod ended; None while it has not. `publishes`: whether success needs the digest of a published output."""
     if not ended(pod):
         return None
     fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
@@ -72,32 +81,39 @@ def of(pod: PodRecord) -> Success | Failure | None:
     if fetch.exit_code not in (None, exit_codes.OK):
         return _of_fetch(pod, fetch)
     if trainer.exit_code == exit_codes.OK:
-        return _of_sync(pod, sync)
+        return _of_sync(pod, sync) if publishes else Done()
     if trainer.exit_code is None:
         return _without_program(pod, sync)
     return _of_trainer(pod, trainer)
 
 
-def of_attempt(view: View) -> Success | Failure | None:
-    """How the current attempt's pod ended; None while it has not, or is not there."""
-    found = _by_pod(view, view.pod) if view.pod is not None else None
-    return found if isinstance(found, Success) else _by_status(view) or found
+def of_member(view: View, each: MemberPods) -> Outcome | None:
+    """How the pod of a member's current attempt ended; None while it has not, or is not there."""
+    found = _by_pod(view, each, each.pod) if each.pod is not None else None
+    if isinstance(found, Success) or each is not view.chief:
+        return found
+    return _by_status(view) or found
 
 
-def _by_pod(view: View, pod: PodRecord) -> Success | Failure | None:
-    if found := _by_last_words(view, pod):
+def had_ended(view: View, each: MemberPods) -> bool:
+    """Whether the status says that the program had ended: what becomes of its pod afterwards says nothing of it."""
+    return each.had_ended or (each is view.chief and view.succeeded)
+
+
+def _by_pod(view: View, each: MemberPods, pod: PodRecord) -> Outcome | None:
+    if found := _by_last_words(view, each, pod):
         return found
     sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
-    if not view.had_ended or told_before(pod, Termination.from_json(sync.termination_message)):
-        return of(pod)
+    if not had_ended(view, each) or told_before(pod, Termination.from_json(sync.termination_message)):
+        return of(pod, publishes=each.member.publishes)
     # A deletion that came after the program's end says nothing of the program.
-    return of(replace(pod, deleting=False, disrupted="", reason=""))
+    return of(replace(pod, deleting=False, disrupted="", reason=""), publishes=each.member.publishes)
 
 
 def _by_status(view: View) -> Success | None:
     """The success that the status remembers while the model cannot be registered, whatever became of the pod."""
     status = view.status
-    if not view.succeeded or status.output is None:  # one of an earlier release does not name it
+    if not view.succeeded or status.output is None:
         return None
     said = Termination(
         REASON_PUBLISHED,
@@ -108,7 +124,7 @@ def _by_status(view: View) -> Success | None:
         metrics_left_out=status.metrics_left_out or 0,
         model_problem=status.model_problem or "",
     )
-    already = not status.output.uri.endswith(storage.output("", view.attempt))
+    already = not status.output.uri.endswith(storage.output("", view.chief.attempt))
     return Success(_published(status.output), said, already)
 
 
@@ -116,16 +132,19 @@ def _published(recorded: PublicationStatus) -> Published:
     return Published(recorded.uri, recorded.digest, recorded.bytes, recorded.files)
 
 
-def _by_last_words(view: View, pod: PodRecord) -> Success | Failure | None:
+def _by_last_words(view: View, each: MemberPods, pod: PodRecord) -> Outcome | None:
     """How a pod ends that containers of others keep alive, by its sidecar's last words; None where an attempt may follow it."""
     said, time = view.observed.progress, others_due(pod)
-    held_up = view.had_ended or (time is not None and view.now >= time and not view.stopping and not disturbed(pod))
+    held_up = had_ended(view, each) or (
+        time is not None and view.now >= time and not view.suspending and not disturbed(pod)
+    )
     if ended(pod) or not held_up or trainer_ended(pod) is None or said is None or not said.last_words:
         return None
     sync = ContainerRecord(exit_code=exit_codes.OK, termination_message=str(said.last_words))
     containers = {**pod.containers, names.SYNC_CONTAINER: sync}
     why = _BY_ITS_NODE if told_before(pod, Termination.from_json(str(said.last_words))) else ""
-    found = of(replace(pod, phase="Failed", deleting=False, disrupted=why, reason="", containers=containers))
+    held = replace(pod, phase="Failed", deleting=False, disrupted=why, reason="", containers=containers)
+    found = of(held, publishes=each.member.publishes)
     return None if isinstance(found, Failure) and found.retryable else found
 
 
@@ -219,7 +238,7 @@ def _is_count(value: object) -> bool:
 def _of_agent(pod: PodRecord, name: str, record: ContainerRecord, said: Termination | None) -> Failure:
     code = record.exit_code if record.exit_code is not None else exit_codes.INTERNAL
     # Fenced: a newer attempt has started, so this one's failure says nothing about the job.
-    retryable = exit_codes.outcome(code) is not Outcome.PERMANENT or code == exit_codes.FENCED
+    retryable = exit_codes.outcome(code) is not exit_codes.Outcome.PERMANENT or code == exit_codes.FENCED
     reason = said.reason if said and _WORD.fullmatch(said.reason) else _AGENT_REASONS.get(code, JobReason.AGENT_FAILED)
     message = said.message if said and said.message else f"container {name} of pod {pod.name} ended with {code}"
     if record.terminated_reason == "OOMKilled":
@@ -246,7 +265,7 @@ def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
         )
     text = containers.last_words(trainer.termination_message)
     message = f"the program ended with exit code {code}" + (f": {text}" if text else "")
-    retryable = exit_codes.outcome(code) is Outcome.RETRYABLE
+    retryable = exit_codes.outcome(code) is exit_codes.Outcome.RETRYABLE
     return Failure(JobReason.PROGRAM_FAILED, message, retryable, code, at)
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from fovea_api.contract.metrics import chosen
 from fovea_api.contract.progress import MAX_COUNT
@@ -11,14 +10,15 @@ from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, ProgressStatus
 
 from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.training.changes import Reported
 
 MAX_LEFT_OUT = 1000
 """Characters of what an agent says about what it does not publish."""
 
 
-def fields(report: ProgressReport | None) -> dict[str, Any]:
+def fields(report: ProgressReport | None) -> Reported:
     """Fields of the status that the latest report changes; none without one."""
-    found: dict[str, Any] = {}
+    found = Reported()
     if report is None:
         return found
     step, published = _count(report.step), _count(report.checkpoint_step)

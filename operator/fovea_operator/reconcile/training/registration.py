@@ -41,7 +41,7 @@ def register(view: View, success: Success, model: str, published: Published) -> 
         number = max(newest, view.observed.highest_taken) + 1
         name = names.model_version(model, number)
         metrics, _ = kept(success.termination.metrics)
-        attempt = None if success.already else view.attempt
+        attempt = None if success.already else view.chief.attempt
         servable = not success.termination.model_problem
         manifest, plainer = (
             model_version(view.job, model, number, attempt, published, measured, servable=servable)

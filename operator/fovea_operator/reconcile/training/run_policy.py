@@ -12,9 +12,10 @@ from fovea_api.v1alpha1.training_job_status import FailureStatus, TrainingJobSta
 
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.pods import MemberPods, lost
 from fovea_operator.reconcile.training import outcome, transition
 from fovea_operator.reconcile.training.outcome import Failure
-from fovea_operator.reconcile.training.view import View, lost
+from fovea_operator.reconcile.training.view import View
 from fovea_operator.settings import Settings
 
 _LARGEST_EXPONENT = 30
@@ -26,19 +27,21 @@ def back_off(retries: int, settings: Settings) -> timedelta:
     return timedelta(seconds=min(seconds, settings.backoff_max_seconds))
 
 
-def failure_of(view: View) -> Failure | None:
-    """Why the current attempt failed; None when it did not."""
-    if view.pod is None:
-        return outcome.lost(None) if view.seen else None
-    if lost(view.pod, view.now):
-        return outcome.lost(view.pod)
-    result = outcome.of_attempt(view)
-    return result if isinstance(result, Failure) else outcome.never(view.pod, view.job)
+def failure_of(view: View, each: MemberPods) -> Failure | None:
+    """Why the current attempt of a member failed; None when it did not."""
+    if each.pod is None:
+        return outcome.lost(None) if each.seen else None
+    if lost(each.pod, view.now):
+        return outcome.lost(each.pod)
+    result = outcome.of_member(view, each)
+    if result is None:
+        return outcome.never(each.pod, view.job)
+    return result if isinstance(result, Failure) else None
 
 
 def retry_or_fail(view: View, failure: Failure) -> Decision:
-    """The next attempt, or the end."""
-    if view.stopping:
+    """The next attempt of all members, or the end."""
+    if view.suspending:
         return transition.decision(view, _interrupted(view), requeue_at=view.now)
     retries = view.status.retries or 0
     limit = view.spec.run_policy.backoff_limit
@@ -54,7 +57,7 @@ def _again(view: View, failure: Failure, retry: int) -> Decision:
     # From the time of the failure where it is known: deciding twice then says the same thing twice.
     begin = (failure.at or view.now) + back_off(retry - 1, view.settings)
     message = (
-        f"Attempt {view.attempt} failed: {_sentence(failure)} "
+        f"Attempt {view.chief.attempt} failed: {_sentence(failure)} "
         f"Retry {retry} of {view.spec.run_policy.backoff_limit} starts at {times.text(begin)}."
     )
     new = _next_attempt(view, begin, message, JobReason.RETRYING)
@@ -74,7 +77,10 @@ def _next_attempt(view: View, begin: datetime, message: str, reason: JobReason) 
         JobState.QUEUED,
         reason,
         message,
-        attempts=view.attempts(view.attempt + 1),
+        admitted=transition.ACCEPTED,
+        attempts=view.pods.next_attempts(),
+        suspending=None,
+        ended_programs=None,
         next_attempt_time=times.text(begin),
         queue_time=times.text(begin),
         start_time=start_time(view),
@@ -90,7 +96,7 @@ def _fail(view: View, failure: Failure, reason: str, message: str) -> Decision:
 
 def _record(view: View, failure: Failure) -> FailureStatus:
     return FailureStatus(
-        attempt=view.attempt, exit_code=failure.exit_code, reason=failure.reason, message=failure.message
+        attempt=view.chief.attempt, exit_code=failure.exit_code, reason=failure.reason, message=failure.message
     )
 
 

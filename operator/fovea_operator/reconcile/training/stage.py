@@ -10,6 +10,9 @@ from fovea_api.v1alpha1.conditions import JobReason
 
 from fovea_operator.reconcile.shared import containers, times
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared.pods import PodSet, ended
+
+_ADVANCE = (JobState.QUEUED, JobState.PREPARING, JobState.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,15 @@ def of(pod: PodRecord, job: TrainingJob) -> Stage:
         f"kubectl describe pod {pod.name}"
     )
     return Stage(JobState.PREPARING, JobReason.FETCHING, message, quiet_since=pod.created)
+
+
+def of_set(pods: PodSet, job: TrainingJob) -> Stage:
+    """The stage of a job by its live pods: the chief's once its program runs, before that the least advanced one."""
+    found = [of(pod, job) for pod in pods.current if not ended(pod)]
+    first = of(pods.first.pod, job) if pods.first.pod is not None else None
+    if first is not None and (first.running or not found):
+        return first
+    return min(found, key=lambda where: _ADVANCE.index(where.state))
 
 
 def _has_begun(pod: PodRecord) -> bool:

@@ -7,12 +7,11 @@ sidecar has said so. The status says so before: it is the memory by which exit c
 was deleted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from fovea_api.contract import names
+from fovea_api.contract import exit_codes, names
 from fovea_api.contract.report import REPORT_AT_LEAST_EVERY, ProgressAnswer, Termination
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
@@ -21,59 +20,38 @@ from fovea_operator.desired.pod import grace_seconds
 from fovea_operator.reconcile.shared import conditions, times
 from fovea_operator.reconcile.shared.decision import Decision, Deletion
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.training import cleanup, progress, run_policy, stage, transition
-from fovea_operator.reconcile.training.view import (
+from fovea_operator.reconcile.shared.pods import (
     OTHERS_PATIENCE,
     SLACK,
-    View,
+    alive,
     ended,
-    lost,
     others_due,
     trainer_ended,
     trainer_started,
 )
+from fovea_operator.reconcile.training import cleanup, progress, run_policy, stage, transition
+from fovea_operator.reconcile.training.changes import Changes
+from fovea_operator.reconcile.training.transition import Admitted
+from fovea_operator.reconcile.training.view import View
 
 
 def suspend(view: View) -> Decision:
-    """Stop the pod, then say that the job is suspended."""
-    pod = view.pod
-    if pod is not None and not ended(pod) and not lost(pod, view.now):
-        where = stage.of(pod, view.job)
-        message = (
-            f"Suspending: the program is to save a checkpoint and end. Set spec.suspend to false {_goes_on(view)}."
-        )
-        message += slow_end(view, [pod])
-        new = transition.live(
-            view,
-            where.state,
-            JobReason.SUSPENDED,
-            message,
-            running=where.running,
-            attempts=view.attempts(view.attempt),
-            next_attempt_time=None,
-            start_time=run_policy.start_time(view),
-            **progress.fields(view.observed.progress),
-        )
-        return transition.decision(
-            view,
-            new,
-            deletions=cleanup.stop([pod], view.now, grace_seconds(view.job, view.settings)),
-            requeue_at=times.earliest(
-                slow_end_wake(view, [pod]), pod.deletion_deadline + SLACK if pod.deletion_deadline else None
-            ),
-        )
+    """Stop the pods, then say that the job is suspended."""
+    pods = view.pods.alive(view.now)
+    if pods:
+        return _suspending(view, pods)
     if view.suspended:
         return Decision(status=transition.acknowledged(view))
     message = f"Suspended: no pod runs. Set spec.suspend to false {_goes_on(view)}."
     message += progress.left_out(view.observed.progress)
-    known = progress.fields(view.observed.progress)
-    new = transition.live(
-        view, JobState.QUEUED, JobReason.SUSPENDED, message, next_attempt_time=None, queue_time=None, **known
-    )
-    had_pod = pod is not None or view.seen
-    if had_pod:
-        ran = {"running_seconds": view.seconds_run, "start_time": run_policy.start_time(view)}
-        new = new.model_copy(update={"attempts": view.attempts(view.attempt + 1), **ran})
+    changes = Changes(next_attempt_time=None, queue_time=None, suspending=None, ended_programs=None)
+    changes = {**changes, **progress.fields(view.observed.progress)}
+    if any(each.pod is not None or each.seen for each in view.pods):
+        changes["attempts"] = view.pods.next_attempts()
+        changes["running_seconds"] = view.seconds_run
+        changes["start_time"] = run_policy.start_time(view)
+    not_admitted = Admitted(False, JobReason.SUSPENDED, message)
+    new = transition.live(view, JobState.QUEUED, JobReason.SUSPENDED, message, admitted=not_admitted, **changes)
     held = conditions.put(
         new.conditions,
         JobCondition.SUSPENDED,
@@ -84,6 +62,36 @@ def suspend(view: View) -> Decision:
         generation=view.job.metadata.generation,
     )
     return transition.decision(view, new.model_copy(update={"conditions": held}))
+
+
+def _suspending(view: View, pods: Sequence[PodRecord]) -> Decision:
+    where = stage.of_set(view.pods, view.job)
+    message = f"Suspending: the program is to save a checkpoint and end. Set spec.suspend to false {_goes_on(view)}."
+    new = transition.live(
+        view,
+        where.state,
+        JobReason.SUSPENDED,
+        message + slow_end(view, pods),
+        admitted=transition.ACCEPTED,
+        running=where.running,
+        attempts=view.pods.attempts(),
+        next_attempt_time=None,
+        suspending=True,
+        start_time=run_policy.start_time(view),
+        **progress.fields(view.observed.progress),
+    )
+    return transition.decision(
+        view,
+        new,
+        deletions=cleanup.stop(pods, view.now, grace_seconds(view.job, view.settings)),
+        requeue_at=times.earliest(slow_end_wake(view, pods), _lost_at(pods)),
+    )
+
+
+def _lost_at(pods: Iterable[PodRecord]) -> datetime | None:
+    """When the first of them that ends counts as lost."""
+    deadline = times.earliest(*(pod.deletion_deadline for pod in pods))
+    return deadline + SLACK if deadline else None
 
 
 def _goes_on(view: View) -> str:
@@ -103,7 +111,8 @@ def _goes_on(view: View) -> str:
 def _published_steps(view: View) -> list[int]:
     """Steps of the newest checkpoint, as the status, the agent's last report and its termination message have it."""
     reported = progress.fields(view.observed.progress).get("checkpoint")
-    sync = view.pod.containers.get(names.SYNC_CONTAINER) if view.pod is not None else None
+    pod = view.chief.pod
+    sync = pod.containers.get(names.SYNC_CONTAINER) if pod is not None else None
     said = Termination.from_json(sync.termination_message) if sync is not None else None
     found = [
         view.status.checkpoint.step if view.status.checkpoint else None,
@@ -114,7 +123,7 @@ def _published_steps(view: View) -> list[int]:
 
 
 def resume(view: View) -> View:
-    """The job's view with the suspension taken back: it queues anew from now."""
+    """The job's view with the suspension taken back: it queues again from now on."""
     held = conditions.put(
         view.status.conditions,
         JobCondition.SUSPENDED,
@@ -126,7 +135,7 @@ def resume(view: View) -> View:
     )
     now = times.text(view.now)
     resumed = view.status.model_copy(update={"conditions": held, "queue_time": now, "next_attempt_time": now})
-    return view.with_status(resumed)
+    return view.with_resumption(resumed)
 
 
 def cancel_wanted(view: View) -> bool:
@@ -136,30 +145,27 @@ def cancel_wanted(view: View) -> bool:
 
 def cancel(view: View) -> Decision:
     """End the pods, then the job."""
-    alive = [pod for pod in view.observed.pods if not ended(pod) and not lost(pod, view.now)]
-    if not alive:
+    pods = alive(view.observed.pods, view.now)
+    if not pods:
         message = "Cancelled as asked. Checkpoints that were published stay; a new job can begin with them."
         new = transition.over(view, JobState.CANCELLED, JobReason.CANCELLED, message)
         return transition.end(view, new)
-    running = any(trainer_started(pod) for pod in alive)
-    message = f"Cancelling: waiting for the pods to end.{slow_end(view, alive)}"
-    attempts: dict[str, Any] = {"attempts": view.attempts(view.attempt)} if view.begun else {}
     new = transition.live(
         view,
         JobState.CANCELLING,
         JobReason.CANCELLED,
-        message,
-        running=running,
-        start_time=run_policy.start_time(view),
+        f"Cancelling: waiting for the pods to end.{slow_end(view, pods)}",
+        admitted=transition.ACCEPTED,
+        running=any(trainer_started(pod) for pod in pods),
+        attempts=view.pods.attempts(),
         next_attempt_time=None,
-        **attempts,
+        start_time=run_policy.start_time(view),
     )
-    ends = times.earliest(*(pod.deletion_deadline for pod in alive))
     return transition.decision(
         view,
         new,
-        deletions=cleanup.stop(alive, view.now, view.settings.cancel_grace_seconds),
-        requeue_at=times.earliest(slow_end_wake(view, alive), ends + SLACK if ends else None),
+        deletions=cleanup.stop(pods, view.now, view.settings.cancel_grace_seconds),
+        requeue_at=times.earliest(slow_end_wake(view, pods), _lost_at(pods)),
     )
 
 
@@ -173,15 +179,12 @@ def answer(pod: PodRecord) -> ProgressAnswer:
 
 
 def end_pod(view: View) -> Decision | None:
-    """End the pod whose program has ended and in which others live on."""
-    pod = view.pod
+    """End the chief's pod when its program has ended and others live on in it."""
+    pod = view.chief.pod
     if pod is None or ended(pod):
         return None
-    if view.succeeded:
-        # Of an earlier release, which did not remember what was published: it stands in the sidecar's words alone.
-        return Decision(status=transition.acknowledged(view))
     time = others_due(pod)
-    if not view.ending_pod and (time is None or view.now < time):
+    if not view.chief.had_ended and (time is None or view.now < time):
         return None
     end = _end(view, pod)
     new = transition.live(
@@ -189,9 +192,11 @@ def end_pod(view: View) -> Decision | None:
         JobState.RUNNING,
         JobReason.ENDING_POD,
         _ending_message(pod, end) + progress.left_out(view.observed.progress),
+        admitted=transition.ACCEPTED,
         running=True,
-        attempts=view.attempts(view.attempt),
+        attempts=view.pods.attempts(),
         next_attempt_time=None,
+        ended_programs={view.chief.member.key: _exit_code(pod)},
         start_time=run_policy.start_time(view),
         **progress.fields(view.observed.progress),
     )
@@ -229,12 +234,16 @@ def _end(view: View, pod: PodRecord) -> _End:
     return _End(wait=until) if view.now < until else _End(cleanup.deletion(pod))
 
 
-def _ending_message(pod: PodRecord, end: _End) -> str:
+def _exit_code(pod: PodRecord) -> int:
     code = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord()).exit_code
+    return exit_codes.INTERNAL if code is None else code
+
+
+def _ending_message(pod: PodRecord, end: _End) -> str:
     which = ", ".join(pod.foreign) or "of others"
     then = "once that is done, the pod is deleted" if end.wait else "so the pod is deleted"
     return (
-        f"The program ended with exit code {code}; what it wrote is being published. Fovea did not add container {which} to "
+        f"The program ended with exit code {_exit_code(pod)}; what it wrote is being published. Fovea did not add container {which} to "
         f"pod {pod.name}, and it had not ended: {then}."
     )
 

@@ -1,25 +1,40 @@
 """A job's next status: one function through which every policy writes, so that state, conditions and message agree."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
+from fovea_api.contract import labels
 from fovea_api.v1alpha1 import Condition, JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
-from fovea_api.v1alpha1.training_job_status import RoleStatus, TrainingJobStatus
+from fovea_api.v1alpha1.training_job_status import (
+    RoleStatus,
+    TrainingJobStatus,
+)
 
 from fovea_operator.reconcile.shared import conditions, times
 from fovea_operator.reconcile.shared.conditions import EventType
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event
+from fovea_operator.reconcile.shared.pods import ended, trainer_started
 from fovea_operator.reconcile.training import cleanup, inputs
-from fovea_operator.reconcile.training.view import CHIEF, View, ended, trainer_started
+from fovea_operator.reconcile.training.changes import Changes
+from fovea_operator.reconcile.training.view import View
 
 MAX_MESSAGE = 4096
 
-Admission = tuple[JobReason, str]
-"""Reason and message of the condition Admitted."""
-ACCEPTED: Admission = (JobReason.ACCEPTED, "The spec is valid; the job may have pods.")
+
+@dataclass(frozen=True)
+class Admitted:
+    """What the condition Admitted says: whether the job may have pods."""
+
+    value: bool
+    reason: str
+    message: str
+
+
+ACCEPTED = Admitted(True, JobReason.ACCEPTED, "The spec is valid; the job may have pods.")
+
 
 NOTABLE: Mapping[str, EventType] = {
     JobReason.INVALID_SPEC: "Warning",
@@ -51,18 +66,15 @@ def live(
     reason: str,
     message: str,
     *,
+    admitted: Admitted | None,
     running: bool = False,
-    admitted: Admission | None = ACCEPTED,
-    **fields: Any,
+    **changes: Unpack[Changes],
 ) -> TrainingJobStatus:
-    """The status of a job that has not ended. `admitted` None: not admitted, for the same reason."""
+    """The status of a job that has not ended. `admitted` None: what the condition Admitted says stays."""
     said = message[:MAX_MESSAGE]
     held = view.status.conditions
-    known = conditions.find(held, JobCondition.ADMITTED)
-    if admitted is None:
-        held = _put(view, held, JobCondition.ADMITTED, False, reason, said)
-    elif known is None or known.status != "True":
-        held = _put(view, held, JobCondition.ADMITTED, True, *admitted)
+    if admitted is not None and not (admitted.value and conditions.is_true(held, JobCondition.ADMITTED)):
+        held = _put(view, held, JobCondition.ADMITTED, admitted.value, admitted.reason, admitted.message[:MAX_MESSAGE])
     held = _put(view, held, JobCondition.RUNNING, running, reason, said)
     update = {
         "state": state,
@@ -72,13 +84,13 @@ def live(
         "resolved_inputs": list(inputs.resolved(view.observed)) or None,
         "observed_generation": view.job.metadata.generation,
     }
-    if view.status.queue_time is None and admitted is not None:
+    if view.status.queue_time is None and conditions.is_true(held, JobCondition.ADMITTED):
         update["queue_time"] = times.text(view.queued_since)
-    return view.status.model_copy(update=update | fields)
+    return view.status.model_copy(update=update | changes)
 
 
 def over(
-    view: View, state: JobState, reason: str, message: str, *, invalid: bool = False, **fields: Any
+    view: View, state: JobState, reason: str, message: str, *, invalid: bool = False, **changes: Unpack[Changes]
 ) -> TrainingJobStatus:
     """The status of a job that ends now; `invalid`: since its spec can never work."""
     said = message[:MAX_MESSAGE]
@@ -87,12 +99,12 @@ def over(
     if invalid:
         held = _put(view, held, JobCondition.ADMITTED, False, reason, said)
     elif view.begun and conditions.find(held, JobCondition.ADMITTED) is None:
-        held = _put(view, held, JobCondition.ADMITTED, True, *ACCEPTED)
+        held = _put(view, held, JobCondition.ADMITTED, ACCEPTED.value, ACCEPTED.reason, ACCEPTED.message)
     held = _put(view, held, JobCondition.RUNNING, False, reason, said)
     if conditions.is_true(held, JobCondition.SUSPENDED):
         held = _put(view, held, JobCondition.SUSPENDED, False, reason, said)
     held = _put(view, held, final, True, reason, said)
-    attempts = {"attempts": view.attempts(view.attempt)} if view.begun else {}
+    attempts = {"attempts": view.pods.attempts()} if view.begun else {}
     started = view.status.start_time or (times.text(view.program_started) if view.program_started else None)
     update = {
         "state": state,
@@ -104,10 +116,12 @@ def over(
         "start_time": started,
         "running_seconds": view.seconds_run if started else view.status.running_seconds,
         "next_attempt_time": None,
+        "suspending": None,
+        "ended_programs": None,
         "end_time": times.text(view.now),
         "observed_generation": view.job.metadata.generation,
     }
-    return view.status.model_copy(update=update | attempts | fields)
+    return view.status.model_copy(update=update | attempts | changes)
 
 
 def end(view: View, new: TrainingJobStatus, *, children: tuple[Child, ...] = ()) -> Decision:
@@ -134,14 +148,16 @@ def _of_generation(held: Sequence[Condition] | None, generation: int) -> list[Co
 
 
 def roles(view: View) -> dict[str, RoleStatus]:
-    """The chief's pods that are there, counted."""
-    counts = {"pending": 0, "active": 0, "succeeded": 0, "failed": 0}
+    """The pods that are there, counted by role; those that no member has count as the chief's."""
+    first = view.chief.member.role
+    counts = {each.member.role: {"pending": 0, "active": 0, "succeeded": 0, "failed": 0} for each in view.pods}
     for pod in view.observed.pods:
+        of_role = counts.get(pod.labels.get(labels.ROLE, first), counts[first])
         if ended(pod):
-            counts["succeeded" if pod.phase == "Succeeded" else "failed"] += 1
+            of_role["succeeded" if pod.phase == "Succeeded" else "failed"] += 1
         else:
-            counts["active" if trainer_started(pod) else "pending"] += 1
-    return {CHIEF.role: RoleStatus(**counts)}
+            of_role["active" if trainer_started(pod) else "pending"] += 1
+    return {role: RoleStatus(**found) for role, found in counts.items()}
 
 
 def decision(

@@ -1,55 +1,55 @@
 """Bucket first: what is observed of a job, sorted for the policies."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import JobState, TrainingJob
-from fovea_api.v1alpha1.conditions import JobCondition, JobReason
+from fovea_api.v1alpha1.conditions import JobCondition
 from fovea_api.v1alpha1.training_job import TrainingJobSpec
 from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 
 from fovea_operator.desired.pod import Member
 from fovea_operator.reconcile.shared import conditions, times
-from fovea_operator.reconcile.shared.observed import ContainerRecord, JobObserved, PodRecord
+from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
+from fovea_operator.reconcile.shared.pods import (
+    MemberPods,
+    PodSet,
+    Recorded,
+    attempt_of,
+    ended,
+    trainer_ended,
+    trainer_started,
+)
 from fovea_operator.settings import Settings
-
-CHIEF = Member()
-ENDED_PHASES = ("Succeeded", "Failed")
-SLACK = timedelta(seconds=30)
-"""A pod that is still there so long after its grace period is on a node that is lost."""
-
-OTHERS_PATIENCE = timedelta(seconds=10)
-"""Many containers of others end by themselves soon after the program."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A job with its pods by attempt. `pod` is the current attempt's, `earlier` are all others of the job."""
+    """A job with its pods as a set of members."""
 
     observed: JobObserved
     now: datetime
     settings: Settings
     status: TrainingJobStatus
     """What was said last, with the suspension taken back if the spec says so."""
-    attempt: int
-    pod: PodRecord | None
-    earlier: tuple[PodRecord, ...]
+    pods: PodSet
+    resumed: bool = False
+    """Whether the spec has just taken a suspension back."""
 
     @classmethod
-    def of(cls, observed: JobObserved, now: datetime, settings: Settings) -> "View":
-        """Sort the pods. The current attempt is the status's, or a newer one that has a pod already."""
-        by_attempt = {attempt: pod for pod in observed.pods if (attempt := attempt_of(pod)) is not None}
-        recorded = (observed.job.status.attempts or {}).get(CHIEF.key, 0)
-        attempt = max(recorded, *by_attempt) if by_attempt else recorded
-        pod = by_attempt.get(attempt)
-        earlier = tuple(other for other in observed.pods if pod is None or other.name != pod.name)
-        return cls(observed, now, settings, observed.job.status, attempt, pod, earlier)
+    def of(
+        cls, observed: JobObserved, now: datetime, settings: Settings, members: Sequence[Member] = (Member(),)
+    ) -> "View":
+        """Sort the pods to the members, of which the chief comes first."""
+        status = observed.job.status
+        return cls(observed, now, settings, status, PodSet.of(members, observed.pods, _recorded(status)))
 
-    def with_status(self, status: TrainingJobStatus) -> "View":
-        """The same view with another status to start from."""
-        return replace(self, status=status)
+    def with_resumption(self, status: TrainingJobStatus) -> "View":
+        """The same view with the suspension taken back, by this status."""
+        members = [each.member for each in self.pods]
+        pods = PodSet.of(members, self.observed.pods, _recorded(status))
+        return replace(self, status=status, pods=pods, resumed=True)
 
     @property
     def job(self) -> TrainingJob:
@@ -62,9 +62,9 @@ class View:
         return self.job.spec
 
     @property
-    def recorded_attempt(self) -> int:
-        """The current attempt by the status; -1 when it names none."""
-        return (self.status.attempts or {}).get(CHIEF.key, -1)
+    def chief(self) -> MemberPods:
+        """The member whose program trains and whose sidecar publishes: its success is the job's."""
+        return self.pods.first
 
     @property
     def running(self) -> bool:
@@ -77,43 +77,19 @@ class View:
         return conditions.is_true(self.status.conditions, JobCondition.SUSPENDED)
 
     @property
-    def stopping(self) -> bool:
-        """Whether the status says that the pod was told to end because of a suspension."""
-        return self._runs_with(JobReason.SUSPENDED)
-
-    @property
-    def ending_pod(self) -> bool:
-        """Whether the status says that the program had ended when the operator told its pod to end."""
-        return self._runs_with(JobReason.ENDING_POD)
+    def suspending(self) -> bool:
+        """Whether the status says that pods were deleted because of a suspension, and the next attempt has not begun."""
+        return bool(self.status.suspending)
 
     @property
     def succeeded(self) -> bool:
         """Whether the status says that the program has succeeded, and only its model cannot be registered yet."""
-        return self._runs_with(JobReason.REGISTRATION_REFUSED)
-
-    @property
-    def had_ended(self) -> bool:
-        """Whether the status says that the program had ended: what becomes of its pod afterwards says nothing of it."""
-        return self.ending_pod or self.succeeded
-
-    def _runs_with(self, reason: JobReason) -> bool:
-        found = conditions.find(self.status.conditions, JobCondition.RUNNING)
-        return found is not None and found.reason == reason and not self.suspended
-
-    @property
-    def resumed(self) -> bool:
-        """Whether the spec has just taken a suspension back."""
-        return self.status is not self.job.status
-
-    @property
-    def seen(self) -> bool:
-        """Whether the current attempt had a pod: a status names an attempt without a next time only once it is seen."""
-        return self.recorded_attempt == self.attempt and not self.status.next_attempt_time and not self.suspended
+        return self.status.output is not None and not is_over(self.status)
 
     @property
     def begun(self) -> bool:
         """Whether the job ever had a pod."""
-        return self.recorded_attempt >= 0 or bool(self.observed.pods)
+        return self.chief.recorded >= 0 or bool(self.observed.pods)
 
     @property
     def queued_since(self) -> datetime:
@@ -125,70 +101,29 @@ class View:
 
     @property
     def program_started(self) -> datetime | None:
-        """When the current attempt's program started: from its pod, or, when that is gone, from the status."""
-        if self.pod is not None:
-            return trainer_started(self.pod)
+        """When the chief's program started: from its pod, or, when that is gone, from the status."""
+        if self.chief.pod is not None:
+            return trainer_started(self.chief.pod)
         found = conditions.find(self.status.conditions, JobCondition.RUNNING)
         return times.parse(found.last_transition_time) if found and found.status == "True" else None
 
     @property
+    def program_ended(self) -> datetime | None:
+        """When the chief's program ended."""
+        return trainer_ended(self.chief.pod) if self.chief.pod is not None else None
+
+    @property
     def seconds_run(self) -> int:
-        """Seconds that programs ran, all attempts together, the current one until now or its end."""
+        """Seconds that the chief's programs ran, all attempts together, the current one until now or its end."""
         before = self.status.running_seconds or 0
-        if self.succeeded and self.status.output is not None:
+        if self.succeeded:
             return before  # counted when that was written: the pod may be gone by now
         return before + times.seconds_between(self.program_started, self.program_ended or self.now)
 
-    @property
-    def program_ended(self) -> datetime | None:
-        """When the current attempt's program ended."""
-        return trainer_ended(self.pod) if self.pod is not None else None
 
-    def attempts(self, attempt: int) -> Mapping[str, int]:
-        """The status's attempts with this one as the current."""
-        return {**(self.status.attempts or {}), CHIEF.key: attempt}
-
-
-def attempt_of(pod: PodRecord) -> int | None:
-    """The attempt that a pod is of; None when it is not one of the chief's."""
-    text = pod.labels.get(labels.ATTEMPT, "")
-    member = (pod.labels.get(labels.ROLE), pod.labels.get(labels.INDEX))
-    is_chief = member == (CHIEF.role, str(CHIEF.index))
-    return int(text) if is_chief and text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def ended(pod: PodRecord) -> bool:
-    """Whether all its containers have ended for good."""
-    return pod.phase in ENDED_PHASES
-
-
-def lost(pod: PodRecord, now: datetime) -> bool:
-    """Whether it should have gone long ago: nothing on its node answers any more."""
-    return not ended(pod) and pod.deletion_deadline is not None and now >= pod.deletion_deadline + SLACK
-
-
-def trainer_started(pod: PodRecord) -> datetime | None:
-    """When its program started."""
-    record = pod.containers.get(names.TRAINER_CONTAINER)
-    return (record.running_since or record.started) if record else None
-
-
-def trainer_ended(pod: PodRecord) -> datetime | None:
-    """When its program ended."""
-    record = pod.containers.get(names.TRAINER_CONTAINER)
-    return record.finished if record else None
-
-
-def others_alive(pod: PodRecord) -> tuple[str, ...]:
-    """Names of the containers that something else added and that have not ended."""
-    return tuple(name for name in pod.foreign if pod.containers.get(name, ContainerRecord()).exit_code is None)
-
-
-def others_due(pod: PodRecord) -> datetime | None:
-    """When those are held to keep the pod alive, since its program has ended; None: they do not."""
-    finished = trainer_ended(pod)
-    alive = finished and not ended(pod) and not pod.deleting and others_alive(pod)
-    return finished + OTHERS_PATIENCE if finished and alive else None
+def _recorded(status: TrainingJobStatus) -> Recorded:
+    suspended = conditions.is_true(status.conditions, JobCondition.SUSPENDED)
+    return Recorded(status.attempts or {}, bool(status.next_attempt_time) or suspended, status.ended_programs or {})
 
 
 def is_over(status: TrainingJobStatus) -> bool:

@@ -1,0 +1,176 @@
+"""The pods of a job as a set of members, each with its current attempt; and what a pod's record says of its end.
+
+A member is a place in the job (role and index). Every attempt of it has a pod of its own, so that a pod stuck on a lost
+node never blocks its successor.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fovea_api.contract import labels, names
+
+from fovea_operator.desired.pod import Member
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+
+ENDED_PHASES = ("Succeeded", "Failed")
+SLACK = timedelta(seconds=30)
+"""A pod that is still there so long after its grace period is on a node that is lost."""
+
+OTHERS_PATIENCE = timedelta(seconds=10)
+"""Many containers of others end by themselves soon after the program."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a status remembers of a set of pods."""
+
+    attempts: Mapping[str, int]
+    """Current attempt by member key. Of the first member it stands there from its first pod on; others are left out at 0."""
+    between_attempts: bool
+    """Whether the pods of the current attempts are still to be made."""
+    ended: Mapping[str, int]
+    """Exit codes, by member key, of programs that had ended before their pods were deleted."""
+
+
+@dataclass(frozen=True)
+class MemberPods:
+    """One member of the set, with its pods."""
+
+    member: Member
+    attempt: int
+    """The current attempt: the status's, or a newer one that has a pod already. Counts from 0."""
+    recorded: int
+    """The current attempt by the status; -1 when it names none."""
+    pod: PodRecord | None
+    """Pod of the current attempt."""
+    earlier: tuple[PodRecord, ...]
+    """Pods of other attempts."""
+    seen: bool
+    """Whether the current attempt had a pod."""
+    had_ended: bool
+    """Whether the status says that the program had ended before the pod was deleted: the deletion says nothing of it then."""
+
+
+@dataclass(frozen=True)
+class PodSet:
+    """All members of a job, the first one before all others."""
+
+    members: tuple[MemberPods, ...]
+    strays: tuple[PodRecord, ...] = ()
+    """Pods of the job that belong to none of its members."""
+
+    @classmethod
+    def of(cls, members: Sequence[Member], pods: Iterable[PodRecord], recorded: Recorded) -> "PodSet":
+        """Sort the pods to the members."""
+        by_member: dict[str, dict[int, PodRecord]] = {member.key: {} for member in members}
+        strays = []
+        for pod in pods:
+            held, attempt = by_member.get(_key(pod)), attempt_of(pod)
+            if held is None or attempt is None:
+                strays.append(pod)
+            else:
+                held[attempt] = pod
+        begun = members[0].key in recorded.attempts
+        return cls(tuple(_member(each, by_member[each.key], recorded, begun=begun) for each in members), tuple(strays))
+
+    def __iter__(self) -> Iterator[MemberPods]:
+        return iter(self.members)
+
+    @property
+    def first(self) -> MemberPods:
+        """The member by which the job is known: the chief, where there is one."""
+        return self.members[0]
+
+    @property
+    def all(self) -> tuple[PodRecord, ...]:
+        """Every pod of the job."""
+        held = (pod for each in self for pod in (*((each.pod,) if each.pod else ()), *each.earlier))
+        return (*held, *self.strays)
+
+    @property
+    def current(self) -> tuple[PodRecord, ...]:
+        """Pods of the current attempts."""
+        return tuple(each.pod for each in self if each.pod is not None)
+
+    @property
+    def missing(self) -> tuple[MemberPods, ...]:
+        """Members whose current attempt has no pod."""
+        return tuple(each for each in self if each.pod is None)
+
+    def alive(self, now: datetime) -> tuple[PodRecord, ...]:
+        """Pods of current attempts in which something may still run."""
+        return alive(self.current, now)
+
+    def attempts(self, of: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Current attempts as a status records them; `of`: others for some members, by key."""
+        numbers = {each.member.key: each.attempt for each in self} | dict(of or {})
+        first = self.first.member.key
+        return {key: number for key, number in numbers.items() if number or key == first}
+
+    def next_attempts(self) -> dict[str, int]:
+        """What a status records when every member begins its next attempt."""
+        return self.attempts({each.member.key: each.attempt + 1 for each in self})
+
+
+def _member(member: Member, pods: Mapping[int, PodRecord], recorded: Recorded, *, begun: bool) -> MemberPods:
+    known = recorded.attempts.get(member.key, 0) if begun else -1
+    attempt = max(known, 0, *pods)
+    return MemberPods(
+        member=member,
+        attempt=attempt,
+        recorded=known,
+        pod=pods.get(attempt),
+        earlier=tuple(pod for number, pod in pods.items() if number != attempt),
+        seen=known == attempt and not recorded.between_attempts,
+        had_ended=member.key in recorded.ended,
+    )
+
+
+def _key(pod: PodRecord) -> str:
+    return f"{pod.labels.get(labels.ROLE, '')}-{pod.labels.get(labels.INDEX, '')}"
+
+
+def attempt_of(pod: PodRecord) -> int | None:
+    """The attempt that a pod is of; None when its label does not say."""
+    text = pod.labels.get(labels.ATTEMPT, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def alive(pods: Iterable[PodRecord], now: datetime) -> tuple[PodRecord, ...]:
+    """Those in which something may still run."""
+    return tuple(pod for pod in pods if not ended(pod) and not lost(pod, now))
+
+
+def ended(pod: PodRecord) -> bool:
+    """Whether all its containers have ended for good."""
+    return pod.phase in ENDED_PHASES
+
+
+def lost(pod: PodRecord, now: datetime) -> bool:
+    """Whether it should have gone long ago: nothing on its node answers any more."""
+    return not ended(pod) and pod.deletion_deadline is not None and now >= pod.deletion_deadline + SLACK
+
+
+def trainer_started(pod: PodRecord) -> datetime | None:
+    """When its program started."""
+    record = pod.containers.get(names.TRAINER_CONTAINER)
+    return (record.running_since or record.started) if record else None
+
+
+def trainer_ended(pod: PodRecord) -> datetime | None:
+    """When its program ended."""
+    record = pod.containers.get(names.TRAINER_CONTAINER)
+    return record.finished if record else None
+
+
+def others_alive(pod: PodRecord) -> tuple[str, ...]:
+    """Names of the containers that something else added and that have not ended."""
+    return tuple(name for name in pod.foreign if pod.containers.get(name, ContainerRecord()).exit_code is None)
+
+
+def others_due(pod: PodRecord) -> datetime | None:
+    """When those are held to keep the pod alive, since its program has ended; None: they do not."""
+    finished = trainer_ended(pod)
+    alive = finished and not ended(pod) and not pod.deleting and others_alive(pod)
+    return finished + OTHERS_PATIENCE if finished and alive else None

@@ -1,0 +1,129 @@
+"""What follows when the output of a job is published: its model is registered, then the job has SUCCEEDED."""
+
+from fovea_api.contract.report import Published
+from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1.conditions import JobReason
+from fovea_api.v1alpha1.training_job_status import CheckpointStatus, PublicationStatus
+
+from fovea_operator.reconcile.shared.decision import Child, Decision
+from fovea_operator.reconcile.training import (
+    outcome,
+    progress,
+    registration,
+    run_policy,
+    stopping,
+    transition,
+)
+from fovea_operator.reconcile.training.changes import Changes
+from fovea_operator.reconcile.training.outcome import Success
+from fovea_operator.reconcile.training.view import View
+
+_EXPORT = "Write a SavedModel directly into that folder, for example with model.export(os.environ['FOVEA_MODEL_DIR'])"
+
+
+def end(view: View) -> Decision | None:
+    """End a job whose output is published; None while there is no success to believe."""
+    success = outcome.of_member(view, view.chief)
+    if not isinstance(success, Success):
+        return None
+    if not _believed(view, success):
+        return None
+    published = _published(view, success)
+    if view.spec.model is None:
+        return _succeed(view, success, "Succeeded: the output is published.", published)
+    model, files = view.spec.model.name, success.termination.model
+    if files is None:
+        message = (
+            f"Failed: the program ended with 0 but left no SavedModel in $FOVEA_MODEL_DIR to be model {model}. "
+            f"{_EXPORT}, or remove spec.model, and submit a new job."
+        )
+        new = transition.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
+        return transition.end(view, new)
+    if (problem := success.termination.model_problem) and view.spec.model.deploy:
+        message = (
+            f"Failed: the program ended with 0, but model {model} cannot be served, as spec.model.deploy asks for: {problem}. "
+            f"What it wrote is published. {_EXPORT}, or set spec.model.deploy to false to register files of any format; "
+            "then submit a new job."
+        )
+        return transition.end(
+            view, transition.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
+        )
+    if view.observed.refused:
+        return _registration_refused(view, published)
+    registered = registration.register(view, success, model, files)
+    message = f"Succeeded: model version {registered.name} is registered. {registered.next_step}"
+    return _succeed(view, success, message, published | Changes(model_version=registered.name), registered.children)
+
+
+def _believed(view: View, success: Success) -> bool:
+    """A program may answer SIGTERM with 0 long before it is done: then 0 is success only with its own word for it."""
+    if success.already or view.succeeded:
+        return True
+    if view.status.state == JobState.CANCELLING:
+        return False
+    return success.termination.complete or not _told_to_end(view, success)
+
+
+def _told_to_end(view: View, success: Success) -> bool:
+    pod = view.chief.pod
+    if pod is None or view.suspending:
+        return view.suspending
+    told_before = outcome.told_before(pod, success.termination)
+    return told_before or (outcome.disturbed(pod) and not view.chief.had_ended)
+
+
+def _succeed(
+    view: View, success: Success, message: str, changes: Changes, children: tuple[Child, ...] = ()
+) -> Decision:
+    reason = JobReason.ALREADY_COMPLETE if success.already else JobReason.PUBLISHED
+    message += progress.left_out(success.termination.progress or view.observed.progress)
+    return transition.end(
+        view, transition.over(view, JobState.SUCCEEDED, reason, message, **changes), children=children
+    )
+
+
+def _registration_refused(view: View, published: Changes) -> Decision:
+    said = view.observed.refused.rstrip(".")
+    if stopping.cancel_wanted(view):
+        message = (
+            "Cancelled as asked: the program has succeeded and its output is published, but its model is not registered, "
+            f"since the API server refuses that: {said}."
+        )
+        return transition.end(
+            view, transition.over(view, JobState.CANCELLED, JobReason.CANCELLED, message, **published)
+        )
+    message = (
+        f"The program has succeeded, but the API server refuses to register its model: {said}. It is tried again; free the "
+        "quota or correct the policy, or cancel the job: what it published stays."
+    )
+    # The memory of the success: the pod may be gone, and its sidecar's words with it, when it can be registered.
+    changes = published | Changes(
+        attempts=view.pods.attempts(),
+        next_attempt_time=None,
+        start_time=run_policy.start_time(view),
+        running_seconds=view.seconds_run,
+    )
+    reason = JobReason.REGISTRATION_REFUSED
+    new = transition.live(view, JobState.RUNNING, reason, message, admitted=transition.ACCEPTED, **changes)
+    return transition.decision(view, new)
+
+
+def _published(view: View, success: Success) -> Changes:
+    said = success.termination
+    metrics, left_out = progress.kept(said.metrics, said.metrics_left_out)
+    changes = Changes(
+        output=_publication(success.output),
+        model=_publication(said.model) if said.model else None,
+        model_problem=said.model_problem or None,
+        metrics=metrics or None,
+        metrics_left_out=left_out or None,
+    )
+    changes = {**changes, **progress.fields(said.progress or view.observed.progress)}
+    newest = changes.get("checkpoint", view.status.checkpoint)
+    if said.checkpoint_step is not None and (newest is None or newest.step != said.checkpoint_step):
+        changes["checkpoint"] = CheckpointStatus(step=said.checkpoint_step)
+    return changes
+
+
+def _publication(published: Published) -> PublicationStatus:
+    return PublicationStatus(uri=published.uri, digest=published.digest, bytes=published.size, files=published.files)

@@ -1,0 +1,166 @@
+"""Jobs of several pods: which attempt each member is at, and what the phases do with all of them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fovea_api.contract import labels, names
+from fovea_api.v1alpha1 import TrainingJob
+from fovea_operator.desired.pod import Member
+from fovea_operator.reconcile.shared.decision import Child, Decision, Write
+from fovea_operator.reconcile.shared.observed import PodRecord
+from fovea_operator.reconcile.shared.pods import PodSet, Recorded
+from fovea_operator.reconcile.training import admission, outcome
+from fovea_operator.reconcile.training.admission import Additions, Preparation, Wait
+from fovea_operator.reconcile.training.decide import decide_set
+from fovea_operator.reconcile.training.view import View
+from support.decision_table import RUNNING, SEEN, summary
+from support.observations import SETTINGS, at, ended, job, observed, preparing, running
+
+CHIEF, WORKERS = Member(), (Member("worker", 0), Member("worker", 1))
+MEMBERS = (CHIEF, *WORKERS)
+NOTHING = Recorded({}, between_attempts=False, ended={})
+
+
+def of(member: Member, pod: PodRecord) -> PodRecord:
+    """The same pod as another member's."""
+    attempt = int(pod.labels[labels.ATTEMPT])
+    name = names.training_pod("digits", member.role, member.index, attempt)
+    marks = labels.of_training_pod("digits", member.role, member.index, attempt)
+    return replace(pod, name=name, uid=f"{name}-uid", labels=marks)
+
+
+def decide(of_job: TrainingJob, *pods: PodRecord, now: float = 60, **seen: Any) -> Decision:
+    return decide_set(View.of(observed(of_job, *pods, **seen), at(now), SETTINGS, MEMBERS))
+
+
+def all_run() -> tuple[PodRecord, ...]:
+    return tuple(of(member, running()) for member in MEMBERS)
+
+
+def test_pods_are_sorted_to_their_members_by_attempt() -> None:
+    chief, late = running(1), of(WORKERS[1], running(2))
+    odd = replace(running(0), name="odd", labels={**running(0).labels, labels.ROLE: "ghost"})
+    pods = PodSet.of(MEMBERS, [ended(0), chief, late, odd], Recorded({"chief-0": 1, "worker-1": 1}, False, {}))
+    assert [each.attempt for each in pods] == [1, 0, 2]
+    assert [each.pod for each in pods] == [chief, None, late]
+    assert [each.seen for each in pods] == [True, True, False], "a newer attempt than the status's is not seen yet"
+    assert pods.first.earlier == (ended(0),)
+    assert pods.strays == (odd,)
+    assert {pod.name for pod in pods.all} == {ended(0).name, chief.name, late.name, odd.name}
+
+
+def test_a_status_of_many_members_names_those_that_were_tried_again() -> None:
+    members = [CHIEF, *(Member("worker", index) for index in range(64))]
+    pods = PodSet.of(members, [], NOTHING)
+    assert pods.attempts() == {"chief-0": 0}
+    assert pods.attempts({"worker-63": 2}) == {"chief-0": 0, "worker-63": 2}
+    again = PodSet.of(members, [], Recorded({"chief-0": 0, "worker-63": 2}, False, {}))
+    assert [each.member.key for each in again if each.attempt] == ["worker-63"]
+    assert all(each.seen for each in again), "members that are left out are at attempt 0"
+
+
+def test_all_pods_are_made_at_once_with_the_service_by_which_they_find_each_other() -> None:
+    decision = decide(job())
+    assert summary(decision)["creates"] == [
+        "digits-pods",
+        "digits-chief-0-0",
+        "digits-worker-0-0",
+        "digits-worker-1-0",
+    ]
+    service, *pods = (child.manifest for child in decision.children)
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"].items() <= pods[1]["metadata"]["labels"].items()
+    assert {pod["spec"]["subdomain"] for pod in pods} == {service["metadata"]["name"]}
+    assert [pod["spec"]["hostname"] for pod in pods] == ["digits-chief-0", "digits-worker-0", "digits-worker-1"]
+
+
+def test_only_the_pods_that_are_missing_are_made() -> None:
+    made = decide(job(), running(), of(WORKERS[1], preparing())).children
+    assert [child.manifest["metadata"]["name"] for child in made] == ["digits-pods", "digits-worker-0-0"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "state"),
+    [
+        ((running, running, running), "RUNNING"),
+        ((running, preparing, running), "RUNNING"),
+        ((preparing, running, running), "PREPARING"),
+    ],
+)
+def test_a_job_runs_when_its_chief_does(stages: tuple[Any, ...], state: str) -> None:
+    pods = [of(member, stage(created=0)) for member, stage in zip(MEMBERS, stages, strict=True)]
+    found = decide(job(), *pods)
+    assert (found.status or {})["state"] == state
+    assert (found.status or {})["roles"].keys() == {"chief", "worker"}
+
+
+def test_the_chiefs_success_ends_the_job_and_stops_the_others() -> None:
+    found = summary(decide(job(SEEN), ended(), *all_run()[1:], now=80))
+    assert found["state"] == "SUCCEEDED"
+    assert found["deletes"] == ["digits-worker-0-0", "digits-worker-1-0"]
+
+
+def test_a_worker_that_ends_with_0_is_done_and_publishes_nothing() -> None:
+    done = of(WORKERS[0], ended(sync=None))
+    view = View.of(observed(job(SEEN), running(), done, all_run()[2]), at(80), SETTINGS, MEMBERS)
+    assert outcome.of_member(view, view.pods.members[1]) == outcome.Done()
+    assert summary(decide_set(view))["state"] == "RUNNING"
+
+
+def test_a_worker_that_fails_begins_the_next_attempt_of_all() -> None:
+    failed = of(WORKERS[1], ended(code=137))
+    found = decide(job(RUNNING), running(), all_run()[1], failed, now=80)
+    assert summary(found)["attempts"] == {"chief-0": 1, "worker-0": 1, "worker-1": 1}
+    assert (summary(found)["state"], summary(found)["retries"]) == ("QUEUED", 1)
+    assert summary(found)["deletes"] == ["digits-chief-0-0", "digits-worker-0-0"], (
+        "what runs stops, the failed one stays"
+    )
+
+
+def test_a_worker_whose_pod_vanished_is_a_failure_once_it_was_seen() -> None:
+    assert summary(decide(job(RUNNING), running(), all_run()[1]))["retries"] == 1
+    assert summary(decide(job(), running(), all_run()[1]))["creates"][-1] == "digits-worker-1-0"
+
+
+def test_a_suspension_waits_for_every_member() -> None:
+    asked = job(RUNNING, suspend=True)
+    first = decide(asked, *all_run())
+    assert summary(first)["deletes"] == ["digits-chief-0-0", "digits-worker-0-0", "digits-worker-1-0"]
+    assert (first.status or {})["suspending"] is True
+    left = [of(member, running(deleting=True, deletion_deadline=at(600))) for member in MEMBERS[1:]]
+    stopping = job(RUNNING | {"suspending": True}, suspend=True)
+    gone = ended(code=143, deleting=True)
+    assert "Suspended" not in summary(decide(stopping, gone, *left))["conditions"]
+    over = [of(member, ended(code=143, deleting=True)) for member in MEMBERS[1:]]
+    status = decide(stopping, gone, *over).status or {}
+    assert status["attempts"] == {"chief-0": 1, "worker-0": 1, "worker-1": 1}
+    assert "suspending" not in status
+
+
+def test_admission_comes_between_the_plan_and_the_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    quota = Child(Write.CREATE, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workload"}})
+    planned: list[str] = []
+
+    def waits(_view: View, pods: Any) -> Preparation:
+        planned.extend(pod["metadata"]["name"] for pod in pods)
+        return Preparation((quota,), wait=Wait("QuotaPending", "Waiting for 2 GPUs of queue team-a."))
+
+    monkeypatch.setattr(admission, "prepare", waits)
+    decision = decide(job())
+    assert planned == ["digits-chief-0-0", "digits-worker-0-0", "digits-worker-1-0"]
+    assert decision.children == (quota,)
+    assert summary(decision)["conditions"]["Admitted"] == "False QuotaPending"
+    assert (decision.status or {})["message"] == "Waiting for 2 GPUs of queue team-a."
+
+    mark = Additions(
+        labels={"group": "digits", labels.ROLE: "x"}, spec={"nodeSelector": {"gpu": "a100"}, "schedulerName": "s"}
+    )
+    monkeypatch.setattr(admission, "prepare", lambda _view, _pods: Preparation((quota,), mark))
+    first, _, *pods = decide(job()).children
+    assert first is quota
+    for pod in pods:
+        assert pod.manifest["metadata"]["labels"]["group"] == "digits"
+        assert pod.manifest["metadata"]["labels"][labels.ROLE] != "x", "what Fovea's pods have stays"
+        assert pod.manifest["spec"]["nodeSelector"] == {"gpu": "a100"}
+        assert pod.manifest["spec"]["schedulerName"] == "s"
