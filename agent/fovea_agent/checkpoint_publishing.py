@@ -355,15 +355,13 @@ class Checkpoints:
         """Remember what is known of a checkpoint that is in the store now."""
         store, step = self.sending.store, ready.local.step
         prefix = storage.checkpoint(self.job, step)
-        replaced = step in self._doubted
         self._doubted.discard(step)
         if not (ready.proven and ready.renamed and ready.local.plain):  # those are finished with
             self._still.take(step, stats)
         if not ready.proven:
             self._unproven.update({step} if is_unproven(store, prefix) else ())
             return
-        if replaced or not ready.renamed:
-            self._proven(step)
+        self._proven(step)  # a publication of this step that was broken off before may have left the mark
 
     def prune(self) -> None:
         """Delete published checkpoints beyond the plan's number: manifest first, so that no reader starts on one."""

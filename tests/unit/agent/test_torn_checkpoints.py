@@ -10,8 +10,10 @@ import pytest
 from fovea_agent import checkpoint_publishing
 from fovea_agent.checkpoint_publishing import Look, State
 from fovea_agent.checkpoints import Survey, survey, to_prune, to_publish, was_renamed
+from fovea_agent.errors import Postponed
 from fovea_agent.folder import Folder
 from fovea_agent.listing import Stat
+from fovea_agent.proof import is_unproven
 from fovea_agent.restore import read_manifest, restore
 from fovea_api.contract import environment, storage
 from hypothesis import given
@@ -58,6 +60,29 @@ def test_a_program_that_finished_was_not_killed_while_it_wrote(pod: Pod, name: s
     pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})
     pod.end()
     assert pod.published() == {500: b"whole"}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the same attempt", "the next attempt"])
+def test_a_mark_left_by_a_publication_that_was_broken_off_goes_with_the_one_that_succeeds(
+    pod: Pod, again: bool
+) -> None:
+    def something_else_comes_first() -> None:
+        raise Postponed
+
+    pod.checkpoint(400)
+    pod.sync.checkpoints.publish()
+    pod.checkpoint(500)
+    with pytest.raises(Postponed):
+        pod.sync.checkpoints.publish(pause=something_else_comes_first)
+    prefix = storage.checkpoint(pod.sync.job, 500)
+    assert is_unproven(pod.store, prefix), "it was marked before it was sent"
+    if again:
+        pod = pod.next_attempt()
+        pod.checkpoint(500)
+    pod.write(environment.OUTPUT_DIR, {environment.SUCCESS_MARKER: b""})
+    pod.end()
+    assert not is_unproven(pod.store, prefix)
+    assert pod.published_steps() == {500}
 
 
 def test_one_that_stays_the_same_for_long_is_whole_and_the_one_before_goes(pod: Pod) -> None:
