@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import threading
 from datetime import UTC, datetime
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -40,9 +41,15 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD and not name.startswith("_")}
 
 
+def _is_heard(record: logging.LogRecord) -> bool:
+    """Kopf in a thread of its own is not: what ends there is told by who began it."""
+    return not record.name.startswith("kopf") or record.threadName == threading.main_thread().name
+
+
 def configure(style: str, level: str) -> None:
     """Log to stderr. Kopf's own words are heard from warning on: it says something about every event."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_is_heard)
     handler.setFormatter(Text() if style == "text" else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("kopf", "aiohttp.access", "asyncio"):

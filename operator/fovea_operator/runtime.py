@@ -18,6 +18,7 @@ from .cluster import endpoints, resources
 from .cluster.cache import Cache
 from .cluster.client import ApiClient
 from .cluster.credentials import load
+from .cluster.discovery import Discovery
 from .cluster.events import Announcer, Subject
 from .cluster.intake import Intake, list_all
 from .cluster.keys import Key
@@ -28,6 +29,7 @@ from .cluster.metrics import Metrics
 from .cluster.progress import Desk, Doorkeeper, Reports, Sender
 from .cluster.queue import Backoff, WorkQueue
 from .cluster.reconciler import Reconciler
+from .cluster.resources import Resource
 from .errors import ApiError, FoveaError
 from .handlers import running
 from .kinds.model_deployment import ModelDeployments
@@ -81,6 +83,7 @@ class Operator:
             announce=self._announce,
             requeue=self._queue.add_after,
         )
+        self._discovery = Discovery(self._client, self._cache, self._intake, settings, self._watch)
         self._liveness = Liveness(started=0.0, lease_seconds=settings.lease_seconds)
         self._relist = asyncio.Event()
         self._stop = asyncio.Event()
@@ -149,6 +152,8 @@ class Operator:
                 await keeping
             await self._leadership.release()
         self._metrics.leading.set(0)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._discovery.stop(), 3)
         if watching is not None and not watching.done():
             watching.cancel()
             await asyncio.wait([watching], timeout=3)
@@ -194,7 +199,9 @@ class Operator:
                 log.warning("cannot list; trying again", extra={"error": str(error)})
                 await asyncio.sleep(_POLL_SECONDS)
             else:
-                return
+                break
+        if await self._discovery.look():
+            self._all_again()
 
     async def _resync(self) -> None:
         """Compare lists with the cache: soon after a watch began anew, and every now and then anyway."""
@@ -209,6 +216,9 @@ class Operator:
             if _now() >= regular:
                 self._all_again()
                 regular = _now() + self._settings.resync_seconds
+
+    def _watch(self, resource: Resource) -> running.OptionalWatch:
+        return running.OptionalWatch(self._settings, resource, self._intake.event, self._relist.set)
 
     def _all_again(self) -> None:
         for key in self._kinds.every_key():

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from fovea_api.contract import names
+from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import KINDS
 from fovea_operator.cluster import resources
+from fovea_operator.cluster.cache import Cache
 from support import helm, operator_access
 from support.operator_access import Access
 
@@ -96,9 +97,9 @@ def test_every_kind_that_the_builders_write_may_be_created_and_every_kind_that_i
 
 def test_everything_that_is_watched_may_be_listed_and_watched() -> None:
     everything = operator_access.NEEDS | operator_access.CLUSTER_NEEDS
-    assert {item.gvk for item in resources.WATCHED} <= {
-        item.gvk for item, verbs in everything.items() if {"list", "watch"} <= verbs
-    }
+    watched = {store.resource.gvk for store in Cache(labels.MODEL_DEPLOYMENT).stores}
+    assert {item.gvk for item in resources.WATCHED} <= watched
+    assert watched <= {item.gvk for item, verbs in everything.items() if {"list", "watch"} <= verbs}
 
 
 def test_nobody_but_a_hook_may_touch_definitions_or_secrets_but_for_the_keys_of_labelled_namespaces(

@@ -1,7 +1,7 @@
 """An API server in memory for unit tests of the operator's edges: a few verbs, counted; uids and resourceVersions."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fovea_operator.cluster.resources import Resource
@@ -11,7 +11,7 @@ from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 
 
 class Server:
-    """An API server of three verbs that counts its writes."""
+    """An API server of a few verbs that counts its calls."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[GroupVersionKind, str], dict[str, Any]] = {}
@@ -22,6 +22,8 @@ class Server:
         """Verbs with kind and subresource."""
         self.fail: Callable[[str], Exception | None] | None = None
         """Says with what a call fails."""
+        self.served: set[Resource] = set()
+        """Optional kinds that it serves."""
         self._version = 0
 
     def _call(self, verb: str, kind: str, subresource: str = "") -> None:
@@ -59,6 +61,18 @@ class Server:
             return self.objects[resource.gvk, name]
         except KeyError:
             raise Gone("no such object", code=404) from None
+
+    async def is_served(self, resource: Resource) -> bool:
+        self._call("discover", resource.kind)
+        return resource in self.served
+
+    async def pages(
+        self, resource: Resource, namespace: str = "", label: str = ""
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], int]]:
+        self._call("list", resource.kind)
+        if resource.optional and resource not in self.served:
+            raise Gone("no such kind", code=404)
+        yield [raw for (gvk, _), raw in self.objects.items() if gvk == resource.gvk], self._version
 
     async def delete(self, item: Deletion) -> dict[str, Any]:
         self._call("delete", item.gvk.kind)

@@ -143,6 +143,15 @@ class Store(Generic[T]):
         self._replace(name, before, None)
         return Change(name, before, None)
 
+    def clear(self) -> list[Change[T]]:
+        """Forget all objects, since nobody tells of them any more. Unlike removed ones they may come back as they were."""
+        known: list[Change[T]] = [Change(name, entry, None) for name, entry in self._entries.items()]
+        for change in known:
+            self._replace(change.name, change.before, None)
+        known += [Change(name, None, None) for name in self.unreadable]
+        self.unreadable.clear()
+        return known
+
     def missing(self, listed: set[str]) -> list[tuple[Name, str]]:
         """Names and uids of known objects that a list does not have."""
         known = [(name, entry.uid) for name, entry in self._entries.items()]
@@ -190,18 +199,29 @@ class Cache:
         self.pods.group_by(BY_OWNER, _owned)
         self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)
         self.workloads.group_by(BY_OWNER, _owned)
-        self._stores: dict[GroupVersionKind, Store[Any]] = {
-            store.resource.gvk: store
-            for store in (
-                self.jobs,
-                self.versions,
-                self.model_deployments,
-                self.machine_types,
-                self.pods,
-                self.workloads,
-                self.services,
-            )
-        }
+        self._stores: dict[GroupVersionKind, Store[Any]] = {}
+        self.served: frozenset[GroupVersionKind] = frozenset()
+        """The optional kinds that the API server serves now, as far as all their objects are known."""
+        always: tuple[Store[Any], ...] = (
+            self.jobs,
+            self.versions,
+            self.model_deployments,
+            self.machine_types,
+            self.pods,
+            self.workloads,
+            self.services,
+        )
+        for store in always:
+            self.add(store)
+
+    def add(self, store: Store[Any]) -> None:
+        """Keep objects of one more kind."""
+        self._stores[store.resource.gvk] = store
+
+    @property
+    def stores(self) -> tuple[Store[Any], ...]:
+        """Those of all kinds."""
+        return tuple(self._stores.values())
 
     def store(self, gvk: GroupVersionKind) -> Store[Any] | None:
         """The store of a kind, None for kinds that are not watched."""

@@ -116,12 +116,17 @@ class ApiClient:
                 return
 
     async def is_served(self, resource: Resource) -> bool:
-        """Whether the API server knows a resource (its CRD is installed and established)."""
+        """Whether the API server knows a resource (its CRD is installed and established), and lists its group.
+
+        It does the second a moment after the first, and Kopf looks for a resource once, in the groups that are listed.
+        """
         try:
-            group = await self._send("get", "apis", "GET", f"/apis/{resource.api_version}", None, JSON)
+            version = await self._send("get", "apis", "GET", f"/apis/{resource.api_version}", None, JSON)
+            listed = await self._send("get", "apis", "GET", "/apis", None, JSON)
         except errors.Gone:
             return False
-        return any(item["name"] == resource.plural for item in group["resources"])
+        groups = {item["groupVersion"] for group in listed["groups"] for item in group["versions"]}
+        return resource.api_version in groups and any(item["name"] == resource.plural for item in version["resources"])
 
     async def review_token(self, token: str, audience: str) -> Object:
         """The API server's verdict on a service account's token: the status of a TokenReview."""

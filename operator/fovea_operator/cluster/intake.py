@@ -91,6 +91,12 @@ class Intake:
         if store is not None and (change := store.remove((namespace, name), uid, version)) is not None:
             self._route(gvk, change)
 
+    def forget(self, gvk: GroupVersionKind) -> None:
+        """The API server does not tell of that kind any more: nothing is known of its objects."""
+        store = self._cache.store(gvk)
+        for change in store.clear() if store is not None else ():
+            self._route(gvk, change)
+
     def _route(self, gvk: GroupVersionKind, change: Change[Any]) -> None:
         if change.before is not None and (change.after is None or change.after.uid != change.before.uid):
             for listener in self._removed:
@@ -109,7 +115,7 @@ class Intake:
 
 
 async def list_all(client: ApiClient, cache: Cache, intake: Intake, settings: Settings) -> None:
-    """Compare the cache with lists of every watched kind: what is new or changed comes in, what is missing goes.
+    """Compare the cache with lists of every kind that is always there: what is new or changed comes in, what is missing goes.
 
     Kinds are listed owners first, so that a child is never seen without the owner that exists.
     """
@@ -122,7 +128,7 @@ async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: S
     store = cache.store(resource.gvk)
     if store is None:
         return
-    label = labels.MANAGED_SELECTOR if resource in resources.CHILDREN else ""
+    label = labels.MANAGED_SELECTOR if resource.labelled else ""
     scopes = settings.watch_namespaces if resource.namespaced and settings.watch_namespaces else ("",)
     for namespace in scopes:
         listed: set[str] = set()

@@ -18,6 +18,10 @@ class Resource:
     kind: str
     plural: str
     namespaced: bool = True
+    labelled: bool = False
+    """Watched by label only: those of ours."""
+    optional: bool = False
+    """An API server may do without it: it is watched while it is served, and never waited for."""
 
     @cached_property
     def gvk(self) -> GroupVersionKind:
@@ -51,10 +55,10 @@ class Resource:
 OURS: dict[str, Resource] = {
     kind.kind: Resource(API_VERSION, kind.kind, kind.plural, kind.scope == "Namespaced") for kind in KINDS
 }
-POD = Resource("v1", "Pod", "pods")
-SERVICE = Resource("v1", "Service", "services")
+POD = Resource("v1", "Pod", "pods", labelled=True)
+SERVICE = Resource("v1", "Service", "services", labelled=True)
 EVENT = Resource("v1", "Event", "events")
-DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
+DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments", labelled=True)
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 TOKEN_REVIEW = Resource("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False)
 
@@ -63,9 +67,8 @@ MODEL_VERSION = OURS["ModelVersion"]
 MODEL_DEPLOYMENT = OURS["ModelDeployment"]
 MACHINE_TYPE = OURS["MachineType"]
 
-CHILDREN = (POD, DEPLOYMENT, SERVICE)
-"""Watched by label only: those of ours."""
-WATCHED = (MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB, *CHILDREN)
+WATCHED = (MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB, POD, DEPLOYMENT, SERVICE)
+"""In every cluster, owners before what they own. Optional kinds are those with a store in the cache."""
 
 _KNOWN = {item.gvk: item for item in (*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, LEASE, TOKEN_REVIEW)}
 

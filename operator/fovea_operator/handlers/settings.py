@@ -7,6 +7,7 @@ import kopf
 from fovea_api.contract import labels
 
 from fovea_operator.cluster import resources
+from fovea_operator.cluster.resources import Resource
 from fovea_operator.settings import Settings
 
 
@@ -42,8 +43,8 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def of_kopf(settings: Settings) -> kopf.OperatorSettings:
-    """Kopf's settings: worker_limit stays unset (a limited worker keeps its slot for seconds after each object)."""
+def of_kopf(settings: Settings, watched: Iterable[Resource]) -> kopf.OperatorSettings:
+    """Kopf's settings for a watch of these kinds: worker_limit stays unset (a limited worker keeps its slot for seconds after each object)."""
     kopf_settings = kopf.OperatorSettings()
     kopf_settings.peering.standalone = True
     kopf_settings.posting.enabled = False
@@ -58,10 +59,11 @@ def of_kopf(settings: Settings) -> kopf.OperatorSettings:
     kopf_settings.watching.server_timeout = 600
     kopf_settings.watching.connect_timeout = 10
     kopf_settings.watching.chunk_size = 500
-    for resource in resources.CHILDREN:
-        kopf_settings.watching.label_selectors[resource.group, resource.version, resource.plural] = (
-            labels.MANAGED_SELECTOR
-        )
+    for resource in watched:
+        if resource.labelled:
+            kopf_settings.watching.label_selectors[resource.group, resource.version, resource.plural] = (
+                labels.MANAGED_SELECTOR
+            )
     lease = resources.LEASE
     kopf_settings.watching.field_selectors[lease.group, lease.version, lease.plural] = (
         f"metadata.name={settings.lease_name}"
@@ -69,9 +71,8 @@ def of_kopf(settings: Settings) -> kopf.OperatorSettings:
     return kopf_settings
 
 
-def scopes(settings: Settings) -> dict[str, Any]:
-    """Where Kopf watches: everywhere, or the given namespaces and the operator's own (its Lease is there)."""
+def scopes(settings: Settings, *also: str) -> dict[str, Any]:
+    """Where Kopf watches: everywhere, or the given namespaces and these."""
     if not settings.watch_namespaces:
         return {"clusterwide": True}
-    names: Iterable[str] = {*settings.watch_namespaces, settings.namespace}
-    return {"namespaces": sorted(names)}
+    return {"namespaces": sorted({*settings.watch_namespaces, *also})}

@@ -14,16 +14,18 @@ OnEvent = Callable[[GroupVersionKind, str | None, Mapping[str, Any]], None]
 
 
 def register(registry: kopf.OperatorRegistry, on_event: OnEvent, on_lease: Callable[[Mapping[str, Any]], None]) -> None:
-    """Add a handler for every watched kind, and one for the Lease of the operator."""
+    """Add a handler for every kind that is always there, and one for the Lease of the operator."""
     for resource in resources.WATCHED:
-        _watch(registry, resource, on_event)
+        watch(registry, resource, on_event)
 
     @kopf.on.event(resources.LEASE.group, resources.LEASE.version, resources.LEASE.plural, registry=registry)
     async def lease(event: kopf.RawEvent, **_: Any) -> None:
         on_lease(event["object"])
 
 
-def _watch(registry: kopf.OperatorRegistry, resource: Resource, on_event: OnEvent) -> None:
+def watch(registry: kopf.OperatorRegistry, resource: Resource, on_event: OnEvent) -> None:
+    """Add a handler for one kind."""
+
     @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)
     async def watched(event: kopf.RawEvent, **_: Any) -> None:
         on_event(resource.gvk, event["type"], event["object"])

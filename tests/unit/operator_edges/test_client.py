@@ -270,3 +270,27 @@ def test_a_long_list_comes_in_pages_with_the_selector_in_each_call() -> None:
         "/api/v1/pods?limit=500&labelSelector=a%3Db",
         "/api/v1/pods?limit=500&labelSelector=a%3Db&continue=next/page",
     ]
+
+
+@pytest.mark.parametrize(
+    ("groups", "plurals", "served"),
+    [
+        (["apps/v1", "fovea.dev/v1alpha1"], ["trainingjobs/status", "trainingjobs"], True),
+        (["apps/v1", "fovea.dev/v1alpha1"], ["modelversions"], False),
+        (["apps/v1", "fovea.dev/v1"], ["trainingjobs"], False),
+        (["fovea.dev/v1alpha1"], None, False),
+    ],
+)
+def test_a_kind_is_served_once_its_definition_is_established_and_its_group_is_listed(
+    groups: list[str], plurals: list[str] | None, served: bool
+) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        if request.path == "/apis":
+            return web.json_response({"groups": [{"versions": [{"groupVersion": each}]} for each in groups]})
+        assert request.path == "/apis/fovea.dev/v1alpha1"
+        if plurals is None:
+            return status(404, "NotFound", "the server could not find the requested resource")
+        return web.json_response({"resources": [{"name": plural} for plural in plurals]})
+
+    answer, _ = serve(handler, lambda client: client.is_served(resources.TRAINING_JOB))
+    assert answer is served

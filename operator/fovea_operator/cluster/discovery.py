@@ -1,0 +1,97 @@
+"""Which optional kinds the API server serves. What is served is listed and watched; what is not any more is forgotten."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fovea_operator.errors import ApiError, Gone, Refused
+from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.settings import Settings
+
+from .cache import Cache, Store
+from .client import ApiClient
+from .intake import Intake, list_kind
+from .resources import Resource
+
+log = logging.getLogger(__name__)
+
+
+class Watch(Protocol):
+    """A watch that was begun."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ended by itself."""
+
+    async def stop(self) -> None:
+        """End it: no event comes afterwards."""
+
+
+class Discovery:
+    """Keeps `Cache.served` true, and begins and ends the watches of optional kinds: those with a store in the cache."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        cache: Cache,
+        intake: Intake,
+        settings: Settings,
+        begin: Callable[[Resource], Watch],
+    ) -> None:
+        """`begin` begins to watch a kind."""
+        self._client = client
+        self._cache = cache
+        self._intake = intake
+        self._settings = settings
+        self._begin = begin
+        self._watches: dict[GroupVersionKind, Watch] = {}
+
+    async def look(self) -> bool:
+        """Ask the API server for every optional kind; True when one came or went. Never raises an `ApiError`."""
+        before = self._cache.served
+        for store in self._cache.stores:
+            if store.resource.optional:
+                await self._look_for(store)
+        return self._cache.served != before
+
+    async def stop(self) -> None:
+        """End all watches."""
+        while self._watches:
+            _, watch = self._watches.popitem()
+            await watch.stop()
+
+    async def _look_for(self, store: Store[Any]) -> None:
+        resource = store.resource
+        try:
+            served = await self._client.is_served(resource)
+            if served:
+                await list_kind(self._client, self._cache, self._intake, self._settings, resource)
+        except Gone:
+            served = False  # it went between the two
+        except Refused as error:
+            served = False
+            log.warning("an optional kind is left out", extra={"kind": resource.gvk, "error": str(error)})
+        except ApiError as error:
+            log.warning("cannot look for an optional kind", extra={"kind": resource.gvk, "error": str(error)})
+            return  # what was known of it stays
+        if served:
+            self._watch(resource)
+        else:
+            await self._forget(resource)
+
+    def _watch(self, resource: Resource) -> None:
+        known = self._watches.get(resource.gvk)
+        if known is not None and not known.ended:
+            return
+        if known is None:
+            log.info("an optional kind is served", extra={"kind": resource.gvk})
+        self._watches[resource.gvk] = self._begin(resource)
+        self._cache.served |= {resource.gvk}
+
+    async def _forget(self, resource: Resource) -> None:
+        watch = self._watches.pop(resource.gvk, None)
+        if watch is not None:
+            log.info("an optional kind is not served any more", extra={"kind": resource.gvk})
+            await watch.stop()
+        self._cache.served -= {resource.gvk}
+        self._intake.forget(resource.gvk)
