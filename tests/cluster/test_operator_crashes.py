@@ -67,7 +67,7 @@ def test_a_pod_that_vanished_while_the_operator_was_down_is_replaced(
     kubelet.running(second)
     kubelet.succeeded(second)
     done = cluster.job_in("digits", "SUCCEEDED")
-    assert done["status"]["retries"] == 1
+    assert done["status"]["disruptions"] == 1
 
 
 def test_what_ended_while_the_operator_was_down_is_noticed(

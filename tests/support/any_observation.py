@@ -102,6 +102,8 @@ def pods(draw: st.DrawFn, attempt: int) -> PodRecord:
     )
 
 
+refusals = st.sampled_from(["", "exceeded quota", "denied by policy: " + "x" * 40_000])
+many_machine_types = [machine(f"machine-type-of-some-team-{number}", default=False) for number in range(900)]
 odd = st.sampled_from([None, 0, 3, -1, "many", float("nan"), float("inf"), True, 1e300, {}])
 reports = st.none() | st.builds(
     ProgressReport,
@@ -211,11 +213,11 @@ def observations(draw: st.DrawFn) -> JobObserved:
     return observed(
         job(draw(statuses), **draw(specs)),
         *(draw(pods(attempt)) for attempt in attempts),
-        machine_types=draw(st.sampled_from([[], [machine()], [machine(), GPU]])),
+        machine_types=draw(st.sampled_from([[], [machine()], [machine(), GPU], many_machine_types])),
         jobs=draw(st.sampled_from([[], [other]])),
         versions=versions,
         model_deployments=draw(st.sampled_from([[], [model_deployment()]])),
-        refused=draw(st.sampled_from(["", "exceeded quota"])),
+        refused=draw(refusals),
         progress=draw(reports),
         predecessors=tuple(
             draw(pods(attempt)) for attempt in draw(st.lists(st.integers(0, 3), unique=True, max_size=2))
@@ -267,6 +269,6 @@ def serving_observations(draw: st.DrawFn) -> ServingObserved:
         workloads=workloads,
         pods=pods_seen,
         service=service_at(draw(places)["deployment"]) if draw(st.booleans()) else None,
-        machine_types=draw(st.sampled_from([[], [machine()]])),
-        refused=draw(st.sampled_from(["", "exceeded quota"])),
+        machine_types=draw(st.sampled_from([[], [machine()], many_machine_types])),
+        refused=draw(refusals),
     )

@@ -99,5 +99,6 @@ def summary(decision: Decision) -> dict[str, Any]:
         "conditions": {each["type"]: f"{each['status']} {each['reason']}" for each in status.get("conditions", ())},
         "attempts": status.get("attempts"),
         "retries": status.get("retries"),
+        "disruptions": status.get("disruptions"),
         "wakes": (decision.requeue_at - at(0)).total_seconds() if decision.requeue_at else None,
     }

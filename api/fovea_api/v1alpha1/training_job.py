@@ -85,7 +85,7 @@ class RunPolicy(Model):
     """Retries, deadlines and what is left when the job has ended."""
 
     backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
-    """How many times a retryable failure (exit code 75 or >= 128, a lost node) is retried."""
+    """How many times a retryable failure (exit code 75 or >= 128) is retried. Attempts that end by a drain, a preemption or a lost node do not count."""
     max_running_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
     """The job fails when its program has run longer, all attempts together; absent: no limit."""
     max_wait_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None

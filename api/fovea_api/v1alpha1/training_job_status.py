@@ -118,6 +118,8 @@ class TrainingJobStatus(Model):
     """Number of the current attempt by member (<role>-<index>), from 0; written before a failed pod is replaced. Members but the chief are left out at 0."""
     retries: int | None = None
     """Failures counted against runPolicy.backoffLimit."""
+    disruptions: int | None = None
+    """Attempts that were ended from outside (a drain, a preemption, a lost node, a deleted pod); no retry is counted for them."""
     next_attempt_time: str | None = None
     """Before this the next attempt is not started."""
     suspending: bool | None = None

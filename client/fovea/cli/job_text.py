@@ -173,6 +173,7 @@ def _facts(job: TrainingJob, now: datetime) -> list[tuple[str, object]]:
         ("Model", _publication(status.model)),
         ("Version", status.model_version),
         ("Retries", f"{status.retries} of {spec.run_policy.backoff_limit}" if status.retries else ""),
+        ("Disruptions", str(status.disruptions) if status.disruptions else ""),
         ("Last failure", f"attempt {failure.attempt}: {failure.reason}: {failure.message}" if failure else ""),
     ]
 

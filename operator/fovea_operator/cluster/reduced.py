@@ -15,6 +15,7 @@ NEEDED = frozenset(
         "state",
         "attempts",
         "retries",
+        "disruptions",
         "nextAttemptTime",
         "queueTime",
         "startTime",

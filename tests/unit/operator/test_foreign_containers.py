@@ -172,7 +172,7 @@ def test_a_publication_that_failed_is_tried_again() -> None:
 def test_a_pod_that_vanished_after_it_was_told_to_end_is_a_lost_one() -> None:
     of = after(job(RUNNING), decide(observed(job(RUNNING), lives_on()), 140))
     found = summary(decide(observed(of), 95))
-    assert (found["state"], found["retries"]) == ("QUEUED", 1)
+    assert (found["state"], found["disruptions"]) == ("QUEUED", 1)
 
 
 def test_a_suspension_does_not_make_a_program_that_has_ended_run_again() -> None:
@@ -254,7 +254,7 @@ def test_a_program_that_the_node_told_to_end_has_not_succeeded_by_last_words(beg
     for seen in (job(RUNNING), of):
         decision = decide(observed(seen, lives_on(), progress=interrupted(began)), 90)
         found = summary(decision)
-        assert (found["state"], found["retries"]) == ("QUEUED", 1)
+        assert (found["state"], found["disruptions"]) == ("QUEUED", 1)
         assert decision.status is not None
         assert (
             "its node told pod digits-chief-0-0 to end; its program ended with 0, but without _SUCCESS"
@@ -301,7 +301,7 @@ def test_the_exit_code_of_a_program_that_the_node_told_to_end_says_nothing_of_it
         (95, replace(lives_on(1), phase="Failed", disrupted="the node shuts down", containers=shut_down_containers())),
     )
     assert told["state"] == "RUNNING"
-    assert (done["state"], done["retries"]) == ("QUEUED", 1)
+    assert (done["state"], done["disruptions"]) == ("QUEUED", 1)
 
 
 def shut_down_containers() -> dict[str, ContainerRecord]:

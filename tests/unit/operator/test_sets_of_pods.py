@@ -118,8 +118,8 @@ def test_a_worker_that_fails_begins_the_next_attempt_of_all() -> None:
     )
 
 
-def test_a_worker_whose_pod_vanished_is_a_failure_once_it_was_seen() -> None:
-    assert summary(decide(job(RUNNING), running(), all_run()[1]))["retries"] == 1
+def test_a_worker_whose_pod_vanished_is_a_disruption_once_it_was_seen() -> None:
+    assert summary(decide(job(RUNNING), running(), all_run()[1]))["disruptions"] == 1
     assert summary(decide(job(), running(), all_run()[1]))["creates"][-1] == "digits-worker-1-0"
 
 

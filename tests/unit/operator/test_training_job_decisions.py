@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 
 from fovea_api.contract.report import REASON_PUBLISHED, ProgressReport, Termination
+from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.observed import ContainerRecord
 from fovea_operator.reconcile.training.decide import decide_job
-from support.decision_table import RUNNING, decide
+from support.decision_table import RUNNING, decide, summary
 from support.observations import GPU, OUTPUT, SETTINGS, at, ended, job, machine, observed, running, version
 
 
@@ -76,7 +77,39 @@ def test_the_back_off_doubles_up_to_six_minutes() -> None:
         decision = decide(observed(job(status, runPolicy={"backoffLimit": 9}), ended(retries, code=75)), 71)
         assert decision.requeue_at is not None
         pauses.append((decision.requeue_at - at(70)).total_seconds())
-    assert pauses == [10, 20, 40, 80, 160, 320, 360, 360]
+    for pause, least in zip(pauses, [10, 20, 40, 80, 160, 320, 360, 360], strict=True):
+        assert least <= pause <= least * 1.5
+
+
+def test_jobs_that_fail_together_come_back_one_after_the_other() -> None:
+    starts = {
+        decide(observed(job(RUNNING, metadata={"uid": f"uid-{n}"}), ended(code=75)), 71).requeue_at for n in range(100)
+    }
+    assert starts == {at(80 + n) for n in range(5)}
+
+
+def drained(attempt: int, disruptions: int, *, started: float = 10, finished: float = 70) -> Decision:
+    status = RUNNING | {"attempts": {"chief-0": attempt}, "disruptions": disruptions}
+    pod = ended(attempt, code=143, disrupted="Eviction API: evicting", started=started, finished=finished)
+    return decide(observed(job(status, runPolicy={"backoffLimit": 0}), pod), finished + 1)
+
+
+def test_a_job_outlives_any_number_of_drains_whatever_its_backoff_limit() -> None:
+    for disruptions in (0, 1, 3, 1000):
+        found = drained(disruptions, disruptions)
+        assert summary(found)["state"] == "QUEUED"
+        assert (found.status or {})["disruptions"] == disruptions + 1
+        assert (found.status or {}).get("retries") is None
+        assert "that counts as no retry" in (found.status or {})["message"]
+
+
+def test_disruptions_one_after_the_other_wait_longer_and_one_after_hours_of_training_does_not() -> None:
+    pauses = [(found.requeue_at or at(0)) - at(70) for found in (drained(n, n) for n in range(7))]
+    assert pauses == sorted(pauses)
+    assert pauses[-1].total_seconds() >= 360
+    later = drained(6, 6, finished=10_000).requeue_at
+    assert later is not None
+    assert (later - at(10_000)).total_seconds() <= 15
 
 
 def test_running_seconds_add_up_over_attempts() -> None:

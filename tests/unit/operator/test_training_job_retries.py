@@ -1,5 +1,7 @@
 """TrainingJobs whose attempt failed."""
 
+from dataclasses import replace
+
 import pytest
 from fovea_api.contract import names
 from fovea_api.contract.report import Published
@@ -57,10 +59,17 @@ TABLE: dict[str, Row] = {
         {"state": "FAILED", "retries": None},
         'Failed: the program cannot be started: exec: "trian": not found.',
     ),
-    "an evicted pod is retried whatever its exit code": Row(
+    "an evicted pod is followed by another whatever its exit code, and that is no retry": Row(
         lambda: observed(job(RUNNING), ended(code=1, reason="Error", disrupted="Evicted by the taint manager")),
-        {"state": "QUEUED", "retries": 1},
-        "Attempt 0 failed: pod digits-chief-0-0 was ended from outside: Evicted by the taint manager.",
+        {"state": "QUEUED", "retries": None, "disruptions": 1},
+        "Attempt 0 was disrupted: pod digits-chief-0-0 was ended from outside: Evicted by the taint manager.",
+    ),
+    "a pod that was evicted for its own use of local storage is a retry: the next would go the same way": Row(
+        lambda: observed(
+            job(RUNNING), replace(ended(code=137), reason="Evicted", message="its local storage exceeds the limit 1Gi")
+        ),
+        {"state": "QUEUED", "retries": 1, "disruptions": None},
+        "its local storage exceeds the limit 1Gi",
     ),
     "a pod that its kubelet refused is retried": Row(
         lambda: observed(
@@ -116,16 +125,14 @@ TABLE: dict[str, Row] = {
         },
         "Failed after 3 of 3 retries (runPolicy.backoffLimit): the program ended with exit code 75.",
     ),
-    "a job that lost one pod too many says how to go on": Row(
-        lambda: observed(job(RUNNING | {"retries": 3, "attempts": {"chief-0": 3}})),
+    "a job that was killed once too often says how to go on": Row(
+        lambda: observed(
+            job(RUNNING | {"retries": 3, "attempts": {"chief-0": 3}}),
+            agent_failed(names.SYNC_CONTAINER, 75, "StoreUnreachable", "the store at x did not answer", attempt=3),
+        ),
         {"state": "FAILED"},
         "Submit a new job that goes on from its checkpoints with checkpoint.from: job://digits, and with a larger "
         "runPolicy.backoffLimit",
-    ),
-    "a job whose pods were ended from outside too often says how to go on": Row(
-        lambda: observed(job(RUNNING, runPolicy={"backoffLimit": 0}), ended(code=1, disrupted="preempted by vip")),
-        {"state": "FAILED"},
-        "preempted by vip. Submit a new job that goes on from its checkpoints with checkpoint.from: job://digits",
     ),
     "a job that ended by a defect of the agent says how to go on": Row(
         lambda: observed(job(RUNNING), agent_failed(names.SYNC_CONTAINER, 70, "AgentFailed", "internal error")),
@@ -135,15 +142,15 @@ TABLE: dict[str, Row] = {
     "backoffLimit 0 means no retry": Row(
         lambda: observed(job(RUNNING, runPolicy={"backoffLimit": 0}), ended(code=137)), {"state": "FAILED"}
     ),
-    "a pod that vanished while it ran is retried, the attempt written": Row(
+    "a pod that vanished while it ran is followed by another, the attempt written": Row(
         lambda: observed(job(RUNNING)),
-        {"state": "QUEUED", "creates": [], "attempts": {"chief-0": 1}, "retries": 1},
-        "Attempt 0 failed: the pod is gone without a word on how it ended",
+        {"state": "QUEUED", "creates": [], "attempts": {"chief-0": 1}, "retries": None, "disruptions": 1},
+        "Attempt 0 was disrupted: the pod is gone without a word on how it ended",
     ),
     "a pod on a lost node does not block its successor": Row(
         lambda: observed(job(RUNNING), running(deleting=True, deletion_deadline=at(20))),
-        {"state": "QUEUED", "attempts": {"chief-0": 1}, "retries": 1, "deletes": []},
-        "Attempt 0 failed: pod digits-chief-0-0 did not end in its grace period: node node-1 does not answer.",
+        {"state": "QUEUED", "attempts": {"chief-0": 1}, "disruptions": 1, "deletes": []},
+        "Attempt 0 was disrupted: pod digits-chief-0-0 did not end in its grace period: node node-1 does not answer.",
     ),
     "before the back-off is over there is no pod": Row(
         lambda: observed(job(RETRYING), ended(code=75)), QUIET | {"wakes": 80}, now=79

@@ -7,6 +7,7 @@ from support.observations import at, ended, job, machine, observed, running, ver
 OWN = {"container": {"image": "a:1"}}
 INVALID = 'Pod "digits-chief-0-0" is invalid: {} (POST /api/v1/namespaces/vision/pods: 422)'
 
+DELETED = {"deletionTimestamp": "2026-11-21T10:00:30Z"}
 TABLE: dict[str, Row] = {
     "a machine type that cannot be read is not said to be missing": Row(
         lambda: observed(
@@ -32,8 +33,13 @@ TABLE: dict[str, Row] = {
             "attempts": None,
         },
     ),
-    "a job that is being deleted is left alone": Row(
-        lambda: observed(job(metadata={"deletionTimestamp": "2026-11-21T10:00:30Z"})), QUIET
+    "a job that is being deleted gets no pod": Row(lambda: observed(job(metadata=DELETED)), QUIET),
+    "a job that is being deleted says nothing, and its pod is stopped at once": Row(
+        lambda: observed(job(RUNNING, metadata=DELETED), running()), QUIET | {"deletes": ["digits-chief-0-0"]}
+    ),
+    "a pod of a deleted job that has ended, or ends soon, is left to the garbage collector": Row(
+        lambda: observed(job(RUNNING, metadata=DELETED), ended(0), running(1, deleting=True, deletion_deadline=at(70))),
+        QUIET,
     ),
     "an unknown flag fails the job and it never gets a pod": Row(
         lambda: observed(job(args={"lerning-rate": 0.1})),

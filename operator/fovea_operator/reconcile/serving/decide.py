@@ -117,11 +117,12 @@ def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:
         held = conditions.put(
             held, type_, conditions.truth(value), reason, message, now=view.now, generation=view.generation
         )
+    message = serving[2] if progressing[1] == ServingReason.IDLE else f"{serving[2]} {progressing[2]}"
     stable = _counted(view, places.stable)
     return view.status.model_copy(
         update={
             "conditions": held,
-            "message": serving[2] if progressing[1] == ServingReason.IDLE else f"{serving[2]} {progressing[2]}",
+            "message": message[: conditions.MAX_MESSAGE],
             "stable": stable,
             "candidate": _counted(view, places.candidate),
             "draining": [_counted(view, place) for place in places.draining] or None,

@@ -10,6 +10,8 @@ from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Event
 
 Truth = Literal["True", "False", "Unknown"]
+MAX_MESSAGE = 4096
+"""Characters of a message; the API server takes 32,768 of a condition's, and a status holds several."""
 EventType = Literal["Normal", "Warning"]
 
 
@@ -46,7 +48,7 @@ def put(
         type=type_,
         status=status,
         reason=reason,
-        message=message,
+        message=message[:MAX_MESSAGE],
         last_transition_time=since,
         observed_generation=generation,
     )

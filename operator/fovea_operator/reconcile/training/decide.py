@@ -45,7 +45,7 @@ from fovea_operator.settings import Settings
 def decide_job(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
     """The answer to what is observed of a job. Never raises on an observed state, never changes it."""
     if observed.job.metadata.deletion_timestamp is not None:
-        return Decision()  # its pods go by their owner references, its model stays
+        return _being_deleted(observed, now, settings)
     return decide_set(View.of(observed, now, settings))
 
 
@@ -58,6 +58,13 @@ def decide_set(view: View) -> Decision:
         if decision is not None:
             return _cleaned(view, decision)
     return _cleaned(view, starting.start(view))
+
+
+def _being_deleted(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
+    """Nothing is said any more. Its pods go by their owner references, but only when it has gone itself: a deletion in the
+    foreground, or a finalizer, would let them train on for their own long grace period. Its model stays.
+    """
+    return Decision(deletions=cleanup.stop(observed.pods, now, settings.cancel_grace_seconds))
 
 
 def _ended(view: View) -> Decision | None:

@@ -26,7 +26,8 @@ _WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,99}")
 _SPOILT = ("StartError", "ContainerCannotRun")
 """The container runtime could not start the program: its code (127 or 128) is the runtime's own."""
 
-_FROM_OUTSIDE = ("Evicted", "Preempting", "NodeLost", "Shutdown", "Terminated")
+_EVICTED = "Evicted"
+_FROM_OUTSIDE = (_EVICTED, "Preempting", "NodeLost", "Shutdown", "Terminated")
 """status.reason of a pod that its node ended."""
 
 _BY_ITS_NODE = "its node told it to end"
@@ -60,6 +61,8 @@ class Failure:
     retryable: bool
     exit_code: int | None = None
     at: datetime | None = None
+    disruption: bool = False
+    """Whether the attempt was ended from outside, by nothing of its own: that is no retry."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +164,13 @@ def lost(pod: PodRecord | None) -> Failure:
             JobReason.POD_LOST,
             "the pod is gone without a word on how it ended (deleted by hand, or its node was lost)",
             retryable=True,
+            disruption=True,
         )
     return Failure(
         JobReason.POD_LOST,
         f"pod {pod.name} did not end in its grace period: node {pod.node or '(none)'} does not answer",
         retryable=True,
+        disruption=True,
     )
 
 
@@ -179,6 +184,7 @@ def interrupted(pod: PodRecord, said: Termination) -> Failure:
         retryable=True,
         exit_code=exit_codes.OK,
         at=trainer_ended(pod),
+        disruption=not _is_to_blame(pod),
     )
 
 
@@ -243,14 +249,15 @@ def _of_agent(pod: PodRecord, name: str, record: ContainerRecord, said: Terminat
     message = said.message if said and said.message else f"container {name} of pod {pod.name} ended with {code}"
     if record.terminated_reason == "OOMKilled":
         reason, message = JobReason.OUT_OF_MEMORY, f"container {name} of pod {pod.name} ran out of memory"
-    return Failure(reason, message, retryable or disturbed(pod), code, record.finished)
+    disruption = disturbed(pod) and not _is_to_blame(pod)
+    return Failure(reason, message, retryable or disturbed(pod), code, record.finished, disruption)
 
 
 def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
     code = trainer.exit_code if trainer.exit_code is not None else exit_codes.INTERNAL
     at = trainer.finished
     if disturbed(pod):
-        return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True, exit_code=code, at=at)
+        return replace(_disruption(pod), exit_code=code, at=at)
     if trainer.terminated_reason in _SPOILT:
         said = containers.last_words(trainer.termination_message)
         again = containers.can_ever_start(said)
@@ -275,7 +282,7 @@ def _without_program(pod: PodRecord, sync: ContainerRecord) -> Failure:
     if sync.exit_code not in (None, exit_codes.OK) and said is not None:
         return _of_agent(pod, names.SYNC_CONTAINER, sync, said)
     if disturbed(pod):
-        return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True)
+        return _disruption(pod)
     why = pod.message or pod.reason or _foreign_end(pod) or "it does not say why"
     return Failure(
         pod.reason or JobReason.POD_LOST, f"pod {pod.name} ended before its program did: {why}", retryable=True
@@ -300,6 +307,17 @@ def _foreign_end(pod: PodRecord) -> str:
 def disturbed(pod: PodRecord) -> bool:
     """Whether the pod was ended from outside: then its exit codes say nothing about the program."""
     return pod.deleting or bool(pod.disrupted) or pod.reason in _FROM_OUTSIDE
+
+
+def _is_to_blame(pod: PodRecord) -> bool:
+    """Whether a pod was evicted for what it used itself: beyond its own limit of local storage, a kubelet evicts it and no
+    disruption is reported. The next attempt would go the same way.
+    """
+    return pod.reason == _EVICTED and not pod.disrupted and not pod.deleting
+
+
+def _disruption(pod: PodRecord) -> Failure:
+    return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True, disruption=not _is_to_blame(pod))
 
 
 def told_before(pod: PodRecord, said: Termination | None) -> bool:

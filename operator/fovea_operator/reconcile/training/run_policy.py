@@ -4,6 +4,7 @@ The next attempt is written to the status before the failed pod is replaced or d
 attempt twice and never forgets one.
 """
 
+import zlib
 from datetime import datetime, timedelta
 
 from fovea_api.v1alpha1 import JobState
@@ -19,6 +20,8 @@ from fovea_operator.reconcile.training.view import View
 from fovea_operator.settings import Settings
 
 _LARGEST_EXPONENT = 30
+JITTER = 0.5
+"""The largest part of a pause that is added to it."""
 
 
 def back_off(retries: int, settings: Settings) -> timedelta:
@@ -43,6 +46,8 @@ def retry_or_fail(view: View, failure: Failure) -> Decision:
     """The next attempt of all members, or the end."""
     if view.suspending:
         return transition.decision(view, _interrupted(view), requeue_at=view.now)
+    if failure.retryable and failure.disruption:
+        return _after_disruption(view, failure)
     retries = view.status.retries or 0
     limit = view.spec.run_policy.backoff_limit
     if not failure.retryable:
@@ -53,9 +58,22 @@ def retry_or_fail(view: View, failure: Failure) -> Decision:
     return _again(view, failure, retries + 1)
 
 
+def _after_disruption(view: View, failure: Failure) -> Decision:
+    """Another attempt, however often that happens: a job that runs for weeks outlives many drains of its nodes."""
+    before = view.status.disruptions or 0
+    ran = times.seconds_between(view.program_started, failure.at or view.now)
+    begin = _begin(view, failure, 0 if ran >= view.settings.backoff_max_seconds else before)
+    message = (
+        f"Attempt {view.chief.attempt} was disrupted: {_sentence(failure)} The next one starts at "
+        f"{times.text(begin)}; that counts as no retry."
+    )
+    new = _next_attempt(view, begin, message, JobReason.RETRYING)
+    new = new.model_copy(update={"disruptions": before + 1, "last_failure": _record(view, failure)})
+    return transition.decision(view, new, requeue_at=view.now if view.spec.suspend else begin)
+
+
 def _again(view: View, failure: Failure, retry: int) -> Decision:
-    # From the time of the failure where it is known: deciding twice then says the same thing twice.
-    begin = (failure.at or view.now) + back_off(retry - 1, view.settings)
+    begin = _begin(view, failure, retry - 1)
     message = (
         f"Attempt {view.chief.attempt} failed: {_sentence(failure)} "
         f"Retry {retry} of {view.spec.run_policy.backoff_limit} starts at {times.text(begin)}."
@@ -64,6 +82,18 @@ def _again(view: View, failure: Failure, retry: int) -> Decision:
     new = new.model_copy(update={"retries": retry, "last_failure": _record(view, failure)})
     # A suspended job is not to wait for a retry, and that is said once the attempt is written.
     return transition.decision(view, new, requeue_at=view.now if view.spec.suspend else begin)
+
+
+def _begin(view: View, failure: Failure, repeated: int) -> datetime:
+    """When the next attempt starts, after so many like this one. Deciding twice says the same time twice.
+
+    Jobs that failed together do not come back together: each has a delay of its own beside the pause, in whole seconds
+    like all times of a status.
+    """
+    pause = back_off(repeated, view.settings)
+    own = zlib.crc32(f"{view.job.metadata.uid} {view.chief.attempt}".encode()) / 2**32
+    delay = timedelta(seconds=int(JITTER * own * pause.total_seconds()))
+    return (failure.at or view.now) + pause + delay
 
 
 def _interrupted(view: View) -> TrainingJobStatus:

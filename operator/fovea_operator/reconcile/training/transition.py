@@ -21,8 +21,6 @@ from fovea_operator.reconcile.training import cleanup, inputs
 from fovea_operator.reconcile.training.changes import Changes
 from fovea_operator.reconcile.training.view import View
 
-MAX_MESSAGE = 4096
-
 
 @dataclass(frozen=True)
 class Admitted:
@@ -71,10 +69,10 @@ def live(
     **changes: Unpack[Changes],
 ) -> TrainingJobStatus:
     """The status of a job that has not ended. `admitted` None: what the condition Admitted says stays."""
-    said = message[:MAX_MESSAGE]
+    said = message[: conditions.MAX_MESSAGE]
     held = view.status.conditions
     if admitted is not None and not (admitted.value and conditions.is_true(held, JobCondition.ADMITTED)):
-        held = _put(view, held, JobCondition.ADMITTED, admitted.value, admitted.reason, admitted.message[:MAX_MESSAGE])
+        held = _put(view, held, JobCondition.ADMITTED, admitted.value, admitted.reason, admitted.message)
     held = _put(view, held, JobCondition.RUNNING, running, reason, said)
     update = {
         "state": state,
@@ -93,7 +91,7 @@ def over(
     view: View, state: JobState, reason: str, message: str, *, invalid: bool = False, **changes: Unpack[Changes]
 ) -> TrainingJobStatus:
     """The status of a job that ends now; `invalid`: since its spec can never work."""
-    said = message[:MAX_MESSAGE]
+    said = message[: conditions.MAX_MESSAGE]
     final = _final(state)
     held = view.status.conditions
     if invalid:
