@@ -55,12 +55,12 @@ CLUSTER_IMAGES = (Image("pause", programs=("catatonit",)), Image("coredns", prog
 PLATFORM_IMAGES = (
     Image("minio", programs=("minio",)),
     Image("fovea", members=("api", "operator", "agent")),
-    Image("fovea-tensorflow", members=("api", "trainers", "serving"), arguments={"VARIANT": "cpu"}),
+    Image("fovea-tensorflow", members=("api", "wire", "trainers", "serving"), arguments={"VARIANT": "cpu"}),
 )
 OPTIONAL_IMAGES = (
     Image(
         "fovea-tensorflow-gpu",
-        members=("api", "trainers", "serving"),
+        members=("api", "wire", "trainers", "serving"),
         arguments={"VARIANT": "gpu"},
         dockerfile="fovea-tensorflow",
     ),

@@ -80,8 +80,8 @@ def test_silent_clients_take_neither_port_down(tmp_path: Path, saved_model: Path
 def test_what_the_runtime_says_keeps_its_words_when_they_are_not_utf_8(tmp_path: Path) -> None:
     import numpy as np
     import tensorflow as tf
+    from fovea_serving.protocol.errors import ServingError
     from fovea_serving.server import servable
-    from fovea_serving.server.errors import ServingError
 
     class Numbers(tf.Module):  # type: ignore[misc]
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])

@@ -283,8 +283,8 @@ def test_what_is_frozen_for_the_collector_is_there_before_the_first_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a model brings must be found by the collector once it is unloaded."""
+    from fovea_serving.protocol.errors import ServingError, failed_precondition
     from fovea_serving.server import process
-    from fovea_serving.server.errors import ServingError, failed_precondition
     from fovea_serving.server.flags import parse
 
     frozen: list[int] = []

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from fovea_serving.server.errors import ServingError
+from fovea_serving.protocol.errors import ServingError
 from fovea_serving.server.servable import Servable
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session as tf_session

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fovea_serving.server.errors import ServingError, internal
+from fovea_serving.protocol.errors import ServingError, internal
 from fovea_serving.server.lifecycle import LoadSettings, ModelSettings
 from fovea_serving.server.models import Models
 from fovea_serving.server.versions import Specific, State

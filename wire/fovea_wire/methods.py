@@ -1,5 +1,11 @@
-"""Paths of the methods, as TensorFlow Serving spells them. The messages have names of ours; the paths stay."""
+"""Names of the services and paths of their methods, as TensorFlow Serving spells them.
 
-PREDICT = "/tensorflow.serving.PredictionService/Predict"
-GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
-GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+The messages have names of ours; these stay.
+"""
+
+PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
+MODEL_SERVICE = "tensorflow.serving.ModelService"
+
+PREDICT = f"/{PREDICTION_SERVICE}/Predict"
+GET_MODEL_METADATA = f"/{PREDICTION_SERVICE}/GetModelMetadata"
+GET_MODEL_STATUS = f"/{MODEL_SERVICE}/GetModelStatus"

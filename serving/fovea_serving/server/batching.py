@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from fovea_serving.server.errors import (
+from fovea_serving.protocol.errors import (
     ServingError,
     deadline_exceeded,
-    from_tensorflow,
     internal,
     resource_exhausted,
     unavailable,
 )
+from fovea_serving.server.runtime_errors import from_tensorflow
 from fovea_serving.server.waiting import WaitingCalls
 
 if TYPE_CHECKING:
-    from fovea_serving.server.signatures import Signature
-    from fovea_serving.server.tensors import Array
+    from fovea_serving.protocol.signatures import Signature
+    from fovea_serving.protocol.tensors import Array
 
 log = logging.getLogger(__name__)
 

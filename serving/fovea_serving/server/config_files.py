@@ -10,11 +10,11 @@ from typing import Any, Final
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from fovea_serving.protocol.errors import invalid_argument
+from fovea_serving.protocol.metrics import PATH
 from fovea_serving.server.batching import BatchingSettings
-from fovea_serving.server.errors import invalid_argument
 from fovea_serving.server.flags import UsageError
 from fovea_serving.server.lifecycle import ModelSettings
-from fovea_serving.server.metrics import PATH
 from fovea_serving.server.paths import base_path
 from fovea_serving.server.versions import Every, Latest, Policy, Specific
 

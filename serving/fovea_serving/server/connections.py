@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from fovea_serving.server import json_requests
+from fovea_serving.protocol import json_requests
 
 HEAD_SECONDS: Final = 20.0
 """How long a client may take to send the head of a request, from the connection's start or the head's first byte."""

@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
-from fovea_serving.server.tensors import Array
+from fovea_serving.protocol.tensors import Array
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-LARGE_REQUEST: Final = 64 * 1024
-"""Bytes of a request from which it is read on a thread, so that it delays others less."""
 LARGE_REPLY: Final = 4096
 """Elements from which a reply is written on a thread."""
 LARGE_TEXT: Final = 64 * 1024

@@ -10,9 +10,9 @@ from typing import Any, Final, NoReturn
 import grpc
 from grpc import aio
 
-from fovea_serving.server import compression
+from fovea_serving.protocol import compression
+from fovea_serving.protocol.errors import ServingError, internal, on_the_wire, resource_exhausted
 from fovea_serving.server.connections import HEAD_SECONDS, LARGEST_HEAD
-from fovea_serving.server.errors import ServingError, internal, on_the_wire, resource_exhausted
 
 LARGEST_MESSAGE: Final = 2**31 - 1
 LARGEST_UNPACKED: Final = 64 * 2**20

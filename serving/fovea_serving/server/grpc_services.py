@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc
+from fovea_wire import methods
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
@@ -18,28 +19,20 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from fovea_serving.protocol import health_names
+from fovea_serving.protocol.errors import ServingError, internal, permission_denied
+from fovea_serving.protocol.predict import ProtoForm
 from fovea_serving.server import config_files, grpc_channel
 from fovea_serving.server.connections import MOST_CONNECTIONS
-from fovea_serving.server.errors import ServingError, internal, permission_denied
 from fovea_serving.server.grpc_channel import abort
 from fovea_serving.server.inference import Inference, deadline_in
 from fovea_serving.server.models import Models
-from fovea_serving.server.predict import ProtoForm
 
 log = logging.getLogger(__name__)
 
 ENTRYPOINT: Final = "GRPC"
 LAST_BYTES_SECONDS: Final = 2.0
 """How long an answer may take to leave after its request has been answered."""
-
-HEALTH_NAMES: Final = (
-    "",
-    "ModelService",
-    "PredictionService",
-    "tensorflow.serving.ModelService",
-    "tensorflow.serving.PredictionService",
-)
-"""Names asked for in health checks: TensorFlow Serving's short ones and the services' full ones."""
 
 FIXED_MODELS: Final = (
     "HandleReloadConfigRequest is refused: this server was started with --model_base_path, so its model is fixed, and "
@@ -133,7 +126,7 @@ def predict_handler(prediction: PredictionService) -> grpc.GenericRpcHandler[Any
     method = grpc.unary_unary_rpc_method_handler(
         prediction.Predict, request_deserializer=predict_pb2.PredictRequest.FromString, response_serializer=bytes
     )
-    return grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": method})
+    return grpc.method_handlers_generic_handler(methods.PREDICTION_SERVICE, {"Predict": method})
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
@@ -203,7 +196,7 @@ class GrpcServer:
             raise OSError(f"gRPC cannot listen on port {port} or socket {socket_path!r}: {error}") from error
         await self._server.start()
         if self._health is not None:
-            for name in HEALTH_NAMES:
+            for name in health_names.NAMES:
                 await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def say_not_serving(self) -> None:

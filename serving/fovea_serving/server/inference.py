@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,17 +16,18 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from fovea_serving.server import examples
+from fovea_serving.protocol import examples
+from fovea_serving.protocol.errors import invalid_argument
+from fovea_serving.protocol.examples import LENIENT, ExampleCall, ExampleRules
+from fovea_serving.protocol.predict import LARGE_REQUEST, Form, Prediction, Written_co
+from fovea_serving.protocol.signatures import Signature
+from fovea_serving.protocol.tensors import Array
 from fovea_serving.server.batching import Batcher
-from fovea_serving.server.conversion import LARGE_REQUEST, Converters, is_large
-from fovea_serving.server.errors import invalid_argument
-from fovea_serving.server.examples import LENIENT, ExampleCall, ExampleRules
+from fovea_serving.server.conversion import Converters, is_large
 from fovea_serving.server.memory import RequestMemory, Share
 from fovea_serving.server.metrics import Metrics
 from fovea_serving.server.models import Models
-from fovea_serving.server.predict import Form, Prediction, Written_co
 from fovea_serving.server.servable import Servable
-from fovea_serving.server.tensors import Array
 
 SIGNATURE_DEFINITIONS: Final = "signature_def"
 
@@ -37,7 +38,7 @@ class _Kind:
 
     api: str
     response: Callable[[], Any]
-    prepare: Callable[[Servable, Any, ExampleRules], ExampleCall]
+    prepare: Callable[[Mapping[str, Signature], Any, ExampleRules], ExampleCall]
     fill: Callable[[ExampleCall, list[Array], Any], None]
 
 
@@ -103,7 +104,9 @@ class Inference:
             self.models.use(request.model_spec) as (version, servable),
             self.memory.hold(size, share),
         ):
-            call = await self.converters.call(size >= LARGE_REQUEST, kind.prepare, servable, request, self.rules)
+            call = await self.converters.call(
+                size >= LARGE_REQUEST, kind.prepare, servable.signatures, request, self.rules
+            )
             values = await self._run_examples(name, kind.api, servable, call, deadline)
             await self.converters.call(is_large(values), kind.fill, call, values, response.result)
             _fill_spec(response.model_spec, name, version, call)
@@ -115,7 +118,7 @@ class Inference:
         size = request.ByteSize()
         with self.models.use(spec) as (version, servable), self.memory.hold(size):
             calls = await self.converters.call(
-                size >= LARGE_REQUEST, examples.prepare_multi, servable, request, self.rules
+                size >= LARGE_REQUEST, examples.prepare_multi, servable.signatures, request, self.rules
             )
             answers = await asyncio.gather(
                 *(self._run_examples(spec.name, "MultiInference", servable, call, deadline) for call in calls)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fovea_serving.protocol.errors import ServingError, internal
 from fovea_serving.server import versions
-from fovea_serving.server.errors import ServingError, internal
 from fovea_serving.server.versions import Policy, State, VersionRecord
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fovea_serving.server.errors import unavailable
+from fovea_serving.protocol.errors import unavailable
 
 MOST_BYTES: Final = 512 * 2**20
 

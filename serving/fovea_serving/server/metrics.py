@@ -1,20 +1,16 @@
-"""Prometheus metrics under the names of TensorFlow Serving (which begin with a colon).
-
-They are written out by hand: the usual client library appends `_total` to the names of counters, and dashboards and
-alerts made for TensorFlow Serving would find nothing.
-"""
+"""What this server counts, and the page that tells it."""
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-from fovea_serving.server.errors import ServingError
+from fovea_serving.protocol import metrics
+from fovea_serving.protocol.errors import ServingError
+from fovea_serving.protocol.metrics import Counter, Gauge, Histogram
 
 LATE_SHARE: Final = 0.02
 LATE_SECONDS: Final = 0.05
@@ -24,72 +20,6 @@ starts before ours, and times travel rounded."""
 UNKNOWN_MODEL: Final = "(unknown)"
 """Stands for every model name that is not configured: names come from requests, and anyone may send any number."""
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-PATH: Final = "/monitoring/prometheus/metrics"
-
-_LATENCY_LIMITS: Final = tuple(10 * 1.8**power for power in range(33))
-_EXAMPLE_LIMITS: Final = tuple(float(2**power) for power in range(15))
-
-
-@dataclass(slots=True)
-class _Counter:
-    name: str
-    help: str
-    labels: tuple[str, ...]
-    values: dict[tuple[str, ...], float] = field(default_factory=dict)
-
-    def add(self, labels: tuple[str, ...], amount: float = 1) -> None:
-        self.values[labels] = self.values.get(labels, 0) + amount
-
-    def lines(self) -> Iterator[str]:
-        yield f"# HELP {self.name} {self.help}"
-        yield f"# TYPE {self.name} counter"
-        for labels, value in self.values.items():
-            yield f"{self.name}{{{_labels(self.labels, labels)}}} {_exact(value)}"
-
-
-@dataclass(slots=True)
-class _Histogram:
-    name: str
-    help: str
-    labels: tuple[str, ...]
-    limits: tuple[float, ...] = _LATENCY_LIMITS
-    values: dict[tuple[str, ...], tuple[list[int], list[float]]] = field(default_factory=dict)
-
-    def add(self, labels: tuple[str, ...], value: float) -> None:
-        found = self.values.get(labels)
-        if found is None:
-            found = self.values[labels] = ([0] * (len(self.limits) + 1), [0.0])
-        found[0][bisect.bisect_left(self.limits, value)] += 1
-        found[1][0] += value
-
-    def lines(self) -> Iterator[str]:
-        yield f"# HELP {self.name} {self.help}"
-        yield f"# TYPE {self.name} histogram"
-        for labels, (counts, total) in self.values.items():
-            own = _labels(self.labels, labels)
-            prefix = f"{own}," if own else ""
-            seen = 0
-            for limit, count in zip([*map(_limit, self.limits), "+Inf"], counts, strict=True):
-                seen += count
-                yield f'{self.name}_bucket{{{prefix}le="{limit}"}} {seen}'
-            yield f"{self.name}_sum{{{own}}} {_exact(total[0])}"
-            yield f"{self.name}_count{{{own}}} {seen}"
-
-
-def _labels(names: Sequence[str], values: Sequence[str]) -> str:
-    escaped = (value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for value in values)
-    return ",".join(f'{name}="{value}"' for name, value in zip(names, escaped, strict=True))
-
-
-def _exact(value: float) -> str:
-    """With all digits: a rate is the difference of two sums, and rounded ones stand still and jump."""
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def _limit(value: float) -> str:
-    return str(int(value)) if value == int(value) else f"{value:.6g}"
-
 
 class Metrics:
     """Counts what happens; `known` says whether a model's name may become a label. Safe to use from any thread."""
@@ -97,36 +27,27 @@ class Metrics:
     def __init__(self, known: Callable[[str], bool]) -> None:
         self._known = known
         self._lock = threading.Lock()
-        serving = ":tensorflow:serving:"
-        self._requests = _Counter(f"{serving}request_count", "Requests by status.", ("model_name", "status"))
-        self._latency = _Histogram(
-            f"{serving}request_latency", "Microseconds of a successful request.", ("model_name", "API", "entrypoint")
+        self._requests = Counter(metrics.REQUEST_COUNT, "Requests by status.", ("model_name", "status"))
+        self._latency = Histogram(
+            metrics.REQUEST_LATENCY, "Microseconds of a successful request.", ("model_name", "API", "entrypoint")
         )
-        self._runtime = _Histogram(
-            f"{serving}runtime_latency", "Microseconds of the runtime.", ("model_name", "API", "runtime")
+        self._runtime = Histogram(
+            metrics.RUNTIME_LATENCY, "Microseconds of the runtime.", ("model_name", "API", "runtime")
         )
-        self._example_counts = _Histogram(
-            f"{serving}request_example_counts", "tf.Examples of a request.", ("model",), _EXAMPLE_LIMITS
+        self._example_counts = Histogram(
+            metrics.REQUEST_EXAMPLE_COUNTS, "tf.Examples of a request.", ("model",), metrics.EXAMPLE_LIMITS
         )
-        self._example_total = _Counter(f"{serving}request_example_count_total", "tf.Examples received.", ("model",))
-        self._warmup = _Histogram(
-            f"{serving}model_warmup_latency", "Microseconds of a warm-up.", ("model_path", "status")
-        )
-        self._warmup_records = _Counter(f"{serving}model_warmup_records_read", "Warm-up records.", ("model_path",))
-        self._queuing = _Histogram(
-            f"{serving}batching_session:queuing_latency", "Microseconds until a run.", ("thread_pool_name",)
-        )
-        self._runs = _Counter(f"{serving}batching_session:wrapped_run_count", "Runs of a batch.", ())
-        self._loads = _Counter(
-            ":tensorflow:cc:saved_model:load_attempt_count", "Loads by outcome.", ("model_path", "status")
-        )
-        self._load_latency = _Counter(
-            ":tensorflow:cc:saved_model:load_latency", "Microseconds spent on loading.", ("model_path",)
-        )
+        self._example_total = Counter(metrics.REQUEST_EXAMPLE_COUNT_TOTAL, "tf.Examples received.", ("model",))
+        self._warmup = Histogram(metrics.WARMUP_LATENCY, "Microseconds of a warm-up.", ("model_path", "status"))
+        self._warmup_records = Counter(metrics.WARMUP_RECORDS, "Warm-up records.", ("model_path",))
+        self._queuing = Histogram(metrics.QUEUING_LATENCY, "Microseconds until a run.", ("thread_pool_name",))
+        self._runs = Counter(metrics.BATCH_RUNS, "Runs of a batch.", ())
+        self._loads = Counter(metrics.LOAD_ATTEMPTS, "Loads by outcome.", ("model_path", "status"))
+        self._load_latency = Counter(metrics.LOAD_LATENCY, "Microseconds spent on loading.", ("model_path",))
         self._in_flight = 0
         self.waiting_bytes: Callable[[], int] = lambda: 0
-        self._graph_runs = _Counter(":tensorflow:core:graph_runs", "Graph executions.", ())
-        self._graph_time = _Counter(":tensorflow:core:graph_run_time_usecs", "Microseconds of graph executions.", ())
+        self._graph_runs = Counter(metrics.GRAPH_RUNS, "Graph executions.", ())
+        self._graph_time = Counter(metrics.GRAPH_TIME, "Microseconds of graph executions.", ())
 
     @contextlib.contextmanager
     def request(self, model: str, api: str, entrypoint: str, deadline: float | None = None) -> Iterator[None]:
@@ -195,21 +116,16 @@ class Metrics:
     def page(self) -> str:
         """Everything in Prometheus' text format."""
         with self._lock:
-            metrics: list[_Counter | _Histogram] = [
+            told: list[metrics.Metric] = [
                 self._requests, self._latency, self._runtime, self._example_counts, self._example_total,
                 self._warmup, self._warmup_records, self._queuing, self._runs, self._loads, self._load_latency,
                 self._graph_runs, self._graph_time,
             ]  # fmt: skip
-            lines = [line for metric in metrics for line in metric.lines()]
-        return "\n".join([*lines, *self._own()]) + "\n"
-
-    def _own(self) -> Iterator[str]:
-        """What TensorFlow Serving does not tell: how many requests are being answered right now."""
-        name = ":fovea:serving:requests_in_flight"
-        yield f"# HELP {name} Requests being answered."
-        yield f"# TYPE {name} gauge"
-        yield f"{name}{{}} {self._in_flight}"
-        name = ":fovea:serving:waiting_bytes"
-        yield f"# HELP {name} Bytes of requests that wait or run, over both ports."
-        yield f"# TYPE {name} gauge"
-        yield f"{name}{{}} {self.waiting_bytes()}"
+            page = metrics.page(told)
+        waiting = "Bytes of requests that wait or run, over both ports."
+        return page + metrics.page(
+            [
+                Gauge(metrics.REQUESTS_IN_FLIGHT, "Requests being answered.", self._in_flight),
+                Gauge(metrics.WAITING_BYTES, waiting, self.waiting_bytes()),
+            ]
+        )

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from fovea_serving.server.errors import failed_precondition, invalid_argument, not_found
+from fovea_serving.protocol.errors import failed_precondition, invalid_argument, not_found
 from fovea_serving.server.lifecycle import Load, LoadSettings, ModelLifecycle, ModelSettings
 from fovea_serving.server.versions import VersionRecord
 

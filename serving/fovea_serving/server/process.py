@@ -18,10 +18,10 @@ from typing import Any
 import tensorflow as tf
 import uvloop
 
+from fovea_serving.protocol.errors import ServingError
+from fovea_serving.protocol.examples import ExampleRules
 from fovea_serving.server import config_files, connections, flags, reloading, servable, warmup
 from fovea_serving.server.batching import Batcher, BatchingSettings
-from fovea_serving.server.errors import ServingError
-from fovea_serving.server.examples import ExampleRules
 from fovea_serving.server.flags import Settings
 from fovea_serving.server.grpc_services import GrpcServer
 from fovea_serving.server.inference import Inference

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from fovea_serving.server.errors import ServingError
+from fovea_serving.protocol.errors import ServingError
 from fovea_serving.server.flags import UsageError
 from fovea_serving.server.lifecycle import ModelSettings
 

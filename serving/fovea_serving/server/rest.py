@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-import re
 import socket
-import urllib.parse
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -23,20 +21,20 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from fovea_serving.server import compression, connections, json_requests, metrics
-from fovea_serving.server.conversion import LARGE_REQUEST
-from fovea_serving.server.errors import (
+from fovea_serving.protocol import compression, json_requests, metrics, rest_paths
+from fovea_serving.protocol.errors import (
     ServingError,
     deadline_exceeded,
     http_status,
     internal,
     invalid_argument,
 )
+from fovea_serving.protocol.json_requests import JsonForm
+from fovea_serving.protocol.predict import LARGE_REQUEST
+from fovea_serving.server import connections
 from fovea_serving.server.inference import SIGNATURE_DEFINITIONS, Inference, deadline_in
-from fovea_serving.server.json_requests import JsonForm
 from fovea_serving.server.memory import GaveWayError, Share
 from fovea_serving.server.metrics import Metrics
-from fovea_serving.server.versions import LARGEST_VERSION
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +42,6 @@ Body = bytes | bytearray
 
 ENTRYPOINT: Final = "REST"
 
-_POST: Final = re.compile(
-    r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)", re.IGNORECASE
-)
-_GET: Final = re.compile(
-    r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?", re.IGNORECASE
-)
 _CORS: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -155,20 +147,17 @@ class RestServer:
             raise deadline_exceeded("Timed out waiting for the answer") from error
 
     async def _answer(self, request: web.BaseRequest, path: str, deadline: float | None) -> bytes:
-        match = None
-        if request.method == "POST" and (match := _POST.fullmatch(path)):
-            spec, kind = _spec(match), match.group(4).lower()
-            async with self._body(request) as (body, share):
-                if kind == "predict":
-                    return await self._predict(spec, body, share, deadline)
-                if kind == "classify":
-                    return await self._classify(spec, body, share, deadline)
-                return await self._regress(spec, body, share, deadline)
-        if request.method == "GET" and (match := _GET.fullmatch(path)):
-            if not match.group(1):
-                raise invalid_argument("Missing model name in request.")
-            return self._metadata(_spec(match)) if match.group(4) else self._status(_spec(match))
-        raise invalid_argument(f"Malformed request: {request.method} {path}")
+        target = rest_paths.target(request.method, path)
+        spec = model_pb2.ModelSpec()
+        target.fill(spec)
+        if request.method == "GET":
+            return self._status(spec) if target.asked == rest_paths.STATUS else self._metadata(spec)
+        async with self._body(request) as (body, share):
+            if target.asked == "predict":
+                return await self._predict(spec, body, share, deadline)
+            if target.asked == "classify":
+                return await self._classify(spec, body, share, deadline)
+            return await self._regress(spec, body, share, deadline)
 
     @contextlib.asynccontextmanager
     async def _body(self, request: web.BaseRequest) -> AsyncIterator[tuple[Body, Share]]:
@@ -277,17 +266,3 @@ def _json(message: Any) -> str:
     return json_format.MessageToJson(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-
-
-def _spec(match: re.Match[str]) -> Any:
-    """ModelSpec of a path: name and maybe a version or a label."""
-    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match.group(1)))
-    if match.group(2):
-        digits = match.group(2).lstrip("0") or "0"
-        # Python refuses to read thousands of digits at all.
-        if len(digits) > len(str(LARGEST_VERSION)) or int(digits) > LARGEST_VERSION:
-            raise invalid_argument(f"Failed to convert version: {match.group(2)} to numeric.")
-        spec.version.value = int(digits)
-    if match.group(3):
-        spec.version_label = urllib.parse.unquote(match.group(3))
-    return spec

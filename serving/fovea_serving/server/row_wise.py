@@ -18,7 +18,7 @@ from typing import Any, Final
 from tensorflow.core.framework import attr_value_pb2, types_pb2
 from tensorflow.python.framework import op_def_registry  # the list within a SavedModel lacks what loops call
 
-from fovea_serving.server import tensors
+from fovea_serving.protocol import tensors
 from fovea_serving.server.row_shape_rules import RULES
 from fovea_serving.server.row_values import Kind, Operation, Shape, Unproven, Value, other
 

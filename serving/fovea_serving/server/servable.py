@@ -13,10 +13,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session as tf_session
 
-from fovea_serving.server import sharing, signatures
-from fovea_serving.server.errors import ServingError, from_tensorflow
-from fovea_serving.server.signatures import Signature
-from fovea_serving.server.tensors import Array
+from fovea_serving.protocol import signatures
+from fovea_serving.protocol.errors import ServingError
+from fovea_serving.protocol.signatures import Signature
+from fovea_serving.protocol.tensors import Array
+from fovea_serving.server import sharing
+from fovea_serving.server.runtime_errors import from_tensorflow
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fovea_serving.server.errors import ServingError
+from fovea_serving.protocol.errors import ServingError
+from fovea_serving.protocol.rest_paths import LARGEST_VERSION
 
-LARGEST_VERSION = 2**63 - 1
 SAVED_MODEL = "saved_model.pb"
 MOST_LISTED = 10
 

@@ -10,8 +10,9 @@ import tensorflow as tf
 from fovea_api.contract.signatures import WARMUP_FILE
 from tensorflow_serving.apis import inference_pb2, prediction_log_pb2
 
-from fovea_serving.server import examples, predict
-from fovea_serving.server.errors import ServingError, from_tensorflow, internal, invalid_argument, unimplemented
+from fovea_serving.protocol import examples, predict
+from fovea_serving.protocol.errors import ServingError, internal, invalid_argument, unimplemented
+from fovea_serving.server.runtime_errors import from_tensorflow
 from fovea_serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
@@ -50,11 +51,11 @@ def _replay(servable: Servable, entry: Any) -> None:
         wanted = predict.prepare(servable.signatures, entry.predict_log.request)
         servable.run(wanted.signature, wanted.feeds, wanted.outputs)
     elif kind == "classify_log":
-        _run(servable, examples.prepare_classify(servable, entry.classify_log.request))
+        _run(servable, examples.prepare_classify(servable.signatures, entry.classify_log.request))
     elif kind == "regress_log":
-        _run(servable, examples.prepare_regress(servable, entry.regress_log.request))
+        _run(servable, examples.prepare_regress(servable.signatures, entry.regress_log.request))
     elif kind == "multi_inference_log":
-        for call in examples.prepare_multi(servable, entry.multi_inference_log.request):
+        for call in examples.prepare_multi(servable.signatures, entry.multi_inference_log.request):
             _run(servable, call)
     elif kind is not None and kind != "predict_streamed_log":
         raise unimplemented(f"Unsupported log_type for warmup: {kind}")

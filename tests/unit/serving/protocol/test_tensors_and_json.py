@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from fovea_serving.server import json_requests, json_tensors, predict, signatures, tensors
-from fovea_serving.server.errors import ServingError
-from fovea_serving.server.signatures import Signature, Slot
+from fovea_serving.protocol import element_types, json_requests, json_tensors, predict, signatures, tensors
+from fovea_serving.protocol.errors import ServingError
+from fovea_serving.protocol.signatures import Signature, Slot
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -75,13 +75,13 @@ class Whole:
 def test_values_are_read_as_a_whole(name: str) -> None:
     proto = tf.make_tensor_proto(np.arange(6).astype(tf.dtypes.as_dtype(name).as_numpy_dtype))
     proto.tensor_content = b""
-    field = tensors._VALUE_FIELDS[proto.dtype]
+    field = element_types.VALUE_FIELDS[proto.dtype]
     kind = {"half_val": "int32", "int_val": "int32", "float_val": "float32", "scomplex_val": "float32"}.get(
         field, "int64"
     )
     played = SimpleNamespace(dtype=proto.dtype, tensor_content=b"", tensor_shape=proto.tensor_shape)
     setattr(played, field, Whole([1, 0] * 6, "float64" if field == "dcomplex_val" else kind))
-    assert tensors.to_array(played).size == 6  # type: ignore[arg-type]
+    assert tensors.to_array(played).size == 6
 
 
 def test_a_half_of_more_than_16_bits_is_refused() -> None:
@@ -178,7 +178,7 @@ def test_bytes_that_are_no_text_are_refused_with_the_outputs_name_and_the_way_ou
 @pytest.mark.parametrize(("dtype", "value"), [(1, 1435774380), (2, 2**53 + 1), (19, 2049), (14, 257), (1, -(2**40))])
 def test_whole_numbers_beyond_the_digits_of_a_float_are_rounded(dtype: int, value: int) -> None:
     found = json_tensors.to_array([value], Slot("x:0", dtype, None))
-    assert found.tolist() == np.array([value]).astype(tensors.numpy_dtype(dtype)).tolist()
+    assert found.tolist() == np.array([value]).astype(element_types.numpy_dtype(dtype)).tolist()
 
 
 @pytest.mark.parametrize(("dtype", "value"), [(19, 70_000), (1, 10**39), (2, 10**400), (1, 1e39)])
@@ -196,7 +196,7 @@ def test_any_json_is_either_read_or_refused_in_words(value: Any, dtype: int, key
     signature = Signature("s", "", {"x": Slot("x:0", dtype, None)}, {})
     with contextlib.suppress(ServingError):
         found, _ = json_requests.predict_inputs({key: value}, signature)
-        assert found["x"].dtype == tensors.numpy_dtype(dtype)
+        assert found["x"].dtype == element_types.numpy_dtype(dtype)
 
 
 @pytest.mark.parametrize(

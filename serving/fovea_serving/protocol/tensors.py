@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from fovea_wire import tensor_pb2, types_pb2
+
+from fovea_serving.protocol.element_types import NUMPY, SMALL_FLOATS, SMALL_INTEGERS, VALUE_FIELDS
 
 Array = npt.NDArray[Any]
 
@@ -19,27 +20,7 @@ LARGEST_REPETITION: Final = 64 * 2**20
 """Bytes a tensor may grow to when fewer values are sent than its shape asks for: else a few bytes could ask for any
 amount of memory."""
 
-_VALUE_FIELDS: Final = {
-    types_pb2.DT_FLOAT: "float_val",
-    types_pb2.DT_DOUBLE: "double_val",
-    types_pb2.DT_INT32: "int_val",
-    types_pb2.DT_INT16: "int_val",
-    types_pb2.DT_INT8: "int_val",
-    types_pb2.DT_UINT16: "int_val",
-    types_pb2.DT_UINT8: "int_val",
-    types_pb2.DT_INT64: "int64_val",
-    types_pb2.DT_BOOL: "bool_val",
-    types_pb2.DT_UINT32: "uint32_val",
-    types_pb2.DT_UINT64: "uint64_val",
-    types_pb2.DT_HALF: "half_val",
-    types_pb2.DT_BFLOAT16: "half_val",
-    types_pb2.DT_COMPLEX64: "scomplex_val",
-    types_pb2.DT_COMPLEX128: "dcomplex_val",
-}
-_NUMPY: Final = {number: np.dtype(tf.dtypes.as_dtype(number).as_numpy_dtype) for number in _VALUE_FIELDS}
-_NUMBER: Final = {numpy: number for number, numpy in _NUMPY.items()}
-
-
+_NUMBER: Final = {numpy: number for number, numpy in NUMPY.items()}
 _FIELDS: Final = {name: field.number for name, field in tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name.items()}
 _AS_THEY_ARE: Final = frozenset({"float_val", "double_val", "scomplex_val", "dcomplex_val"})
 """Value fields whose packed form is the bytes of the array."""
@@ -49,21 +30,8 @@ class TensorParsingError(ValueError):
     """A TensorProto whose parts contradict each other or whose type this server cannot feed."""
 
 
-def dtype_name(number: int) -> str:
-    """TensorFlow's word for a DataType: `float`, `string`, `int32`."""
-    if number == types_pb2.DT_INVALID:
-        return "invalid"
-    name = str(tf.dtypes.as_dtype(number).name)
-    return {"float32": "float", "float64": "double", "float16": "half"}.get(name, name)
-
-
-def numpy_dtype(number: int) -> np.dtype[Any]:
-    """The numpy type of the array that carries a DataType (`object` for strings)."""
-    return np.dtype(object) if number == types_pb2.DT_STRING else _NUMPY[number]
-
-
-def to_array(tensor: tensor_pb2.TensorProto) -> Array:
-    """The array a TensorProto stands for; accepts `tensor_content` and the typed `*_val` fields.
+def to_array(tensor: Any) -> Array:
+    """The array a TensorProto stands for; accepts `tensor_content` and the typed `*_val` fields. Raises TensorParsingError.
 
     Fewer values than the shape asks for are completed with the last one (none: with zeros), as in TensorFlow.
     """
@@ -77,7 +45,7 @@ def to_array(tensor: tensor_pb2.TensorProto) -> Array:
         raise TensorParsingError(f"the shape {list(shape)[:MOST_DIMENSIONS]} cannot be fed: {error}") from error
 
 
-def _flat(tensor: tensor_pb2.TensorProto, size: int) -> Array:
+def _flat(tensor: Any, size: int) -> Array:
     """The values, as many as the shape asks for."""
     if tensor.dtype == types_pb2.DT_STRING:
         strings = _string_content(tensor.tensor_content, size) if tensor.tensor_content else list(tensor.string_val)
@@ -87,9 +55,9 @@ def _flat(tensor: tensor_pb2.TensorProto, size: int) -> Array:
         if len(strings) < size:
             array[len(strings) :] = strings[-1] if strings else b""
         return array
-    if tensor.dtype not in _NUMPY:
+    if tensor.dtype not in NUMPY:
         raise TensorParsingError(f"data type {tensor.dtype} cannot be fed")
-    dtype = _NUMPY[tensor.dtype]
+    dtype = NUMPY[tensor.dtype]
     if tensor.tensor_content:
         if len(tensor.tensor_content) != size * dtype.itemsize:
             raise TensorParsingError("tensor_content does not have the size of the shape")
@@ -102,7 +70,7 @@ def _bounded(sent: int, size: int, dtype: np.dtype[Any]) -> None:
         raise TensorParsingError(f"{sent} values were sent, the shape asks for {size}")
 
 
-def _shape(tensor: tensor_pb2.TensorProto) -> tuple[int, ...]:
+def _shape(tensor: Any) -> tuple[int, ...]:
     if tensor.tensor_shape.unknown_rank:
         raise TensorParsingError("the shape has no rank")
     shape = tuple(dimension.size for dimension in tensor.tensor_shape.dim)
@@ -113,8 +81,8 @@ def _shape(tensor: tensor_pb2.TensorProto) -> tuple[int, ...]:
     return shape
 
 
-def _typed_values(tensor: tensor_pb2.TensorProto, dtype: np.dtype[Any], size: int) -> Array:
-    values: Any = getattr(tensor, _VALUE_FIELDS[tensor.dtype])
+def _typed_values(tensor: Any, dtype: np.dtype[Any], size: int) -> Array:
+    values: Any = getattr(tensor, VALUE_FIELDS[tensor.dtype])
     try:
         if tensor.dtype in (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16):
             found = _narrowed(np.asarray(values, dtype=np.int32), np.dtype(np.uint16)).view(dtype)
@@ -169,6 +137,8 @@ def _string_content(content: bytes, size: int) -> list[bytes]:
 def wire(array: Array, *, as_content: bool) -> list[bytes | memoryview]:
     """The serialised TensorProto of an array, in parts: typed values (what every client reads) or raw bytes (cheaper).
 
+    Raises TensorParsingError for an array of a type that has no place in a message.
+
     Written by hand: a message is filled value by value, under the interpreter's lock, which for a million floats takes
     half a second and 28 bytes a float; packed values are the array's own bytes.
     """
@@ -180,20 +150,29 @@ def wire(array: Array, *, as_content: bool) -> list[bytes | memoryview]:
         return [*_head(types_pb2.DT_STRING, array.shape), *values]
     number = _NUMBER.get(array.dtype)
     if number is None:
-        return [_seldom(array)]
+        return [_few_bits(array)]
     if not array.size:
         return _head(number, array.shape)
-    field = "tensor_content" if as_content else _VALUE_FIELDS[number]
+    field = "tensor_content" if as_content else VALUE_FIELDS[number]
     payload = _raw(array) if as_content or field in _AS_THEY_ARE else _varints(array.ravel()).data
     return [*_head(number, array.shape), _tag(_FIELDS[field]), varint(payload.nbytes), payload]
 
 
-def _seldom(array: Array) -> bytes:
-    """The serialised TensorProto of an array of 8, 4 or 2 bits a number, which TensorFlow's own converter knows."""
-    try:
-        return bytes(tf.make_tensor_proto(array).SerializeToString())
-    except (TypeError, ValueError, KeyError) as error:
-        raise TensorParsingError(f"values of type {array.dtype} cannot be sent") from error
+def _few_bits(array: Array) -> bytes:
+    """The same for an array of 8, 4 or 2 bits a number, in the fields that TensorFlow's own converter chooses."""
+    number = SMALL_INTEGERS.get(array.dtype) or SMALL_FLOATS.get(array.dtype)
+    if number is None:
+        raise TensorParsingError(f"values of type {array.dtype} cannot be sent")
+    tensor = tensor_pb2.TensorProto(dtype=number)
+    tensor.tensor_shape.SetInParent()
+    tensor.tensor_shape.dim.extend([tensor_pb2.TensorShapeProto.Dim(size=size) for size in array.shape])
+    if array.dtype in SMALL_INTEGERS:
+        tensor.int_val.extend(array.astype(np.int8).ravel().tolist())
+    elif array.size > 1:
+        tensor.tensor_content = array.tobytes()
+    else:
+        tensor.float8_val = array.tobytes()
+    return tensor.SerializeToString()
 
 
 def _head(number: int, shape: tuple[int, ...]) -> list[bytes | memoryview]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fovea_serving.server.errors import ServingError, internal
+from fovea_serving.protocol.errors import ServingError, internal
 from fovea_serving.server.versions import (
     Every,
     Latest,

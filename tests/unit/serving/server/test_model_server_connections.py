@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from fovea_serving.server import compression, connections
+from fovea_serving.protocol import compression
+from fovea_serving.server import connections
 from support import played_inference
 from support.played_inference import SECONDS, Client, Inference, rest_port, seen
 

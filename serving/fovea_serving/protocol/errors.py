@@ -2,7 +2,6 @@
 
 ServingError(code, message)        everything the services answer with
   made by the functions below      not_found(...), invalid_argument(...), ...
-  made by from_tensorflow(error)   what the TensorFlow runtime raised while it ran a model
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ LONGEST_MESSAGE: Final = 1024
 """Bytes of a gRPC status message, in UTF-8. It travels in an HTTP/2 header, where each byte beyond ASCII takes three:
 clients in Java and Python take 8 KiB of headers and else lose the code with the text."""
 _CUT: Final = "..."
-
-_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 _HTTP_STATUS: Final = {
     grpc.StatusCode.OK: 200,
@@ -106,22 +103,3 @@ def on_the_wire(message: str) -> str:
 def http_status(code: grpc.StatusCode) -> int:
     """HTTP status by which REST answers a canonical code."""
     return _HTTP_STATUS.get(code, 500)
-
-
-def from_tensorflow(error: Exception) -> ServingError:
-    """What the runtime raised, as the answer to a client.
-
-    `Session.run` raises a copy of the runtime's error whose message carries a Python stack trace of the graph's
-    construction; the runtime's own words are in the error it was raised from. Words that are not UTF-8 (a request's
-    bytes that the runtime quotes) keep the runtime from raising its error: Python says what it could not decode, and
-    the code is lost. They are nearly always a fault of the request.
-    """
-    if isinstance(error, UnicodeDecodeError):
-        return invalid_argument(bytes(error.object).decode("utf-8", "replace"))
-    original = error.__context__ if hasattr(error.__context__, "error_code") else error
-    number = getattr(original, "error_code", None)
-    if number is None:
-        kind = grpc.StatusCode.INVALID_ARGUMENT if isinstance(error, (TypeError, ValueError)) else None
-        return ServingError(kind or grpc.StatusCode.INTERNAL, str(error))
-    code = _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN)
-    return ServingError(code, str(getattr(original, "message", original)))

@@ -12,14 +12,15 @@ from typing import Any, ClassVar
 
 import pytest
 from fovea_dev.ports import free_ports
-from fovea_serving.server import json_requests
+from fovea_serving.protocol import json_requests
+from fovea_serving.protocol.predict import LARGE_REQUEST
+from fovea_serving.protocol.signatures import Signature, Slot
 from fovea_serving.server.batching import Ran
-from fovea_serving.server.conversion import LARGE_REPLY, LARGE_REQUEST
+from fovea_serving.server.conversion import LARGE_REPLY
 from fovea_serving.server.inference import Inference
 from fovea_serving.server.memory import MOST_BYTES, RequestMemory
 from fovea_serving.server.metrics import Metrics
 from fovea_serving.server.rest import RestServer, RestSettings
-from fovea_serving.server.signatures import Signature, Slot
 
 SIGNATURE = Signature("serving_default", "", {"x": Slot("x:0", 1, None)}, {"y": Slot("y:0", 1, None)})
 

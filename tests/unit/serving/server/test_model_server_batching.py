@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fovea_serving.protocol.errors import ServingError, deadline_exceeded, invalid_argument
+from fovea_serving.protocol.signatures import Signature, Slot
 from fovea_serving.server import batching
 from fovea_serving.server.batching import Batcher, BatchingSettings
-from fovea_serving.server.errors import ServingError, deadline_exceeded, invalid_argument
-from fovea_serving.server.signatures import Signature, Slot
 from fovea_serving.server.waiting import WaitingCalls
 from hypothesis import given
 from hypothesis import strategies as st

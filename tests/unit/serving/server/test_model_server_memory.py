@@ -6,7 +6,7 @@ import contextlib
 from functools import partial
 
 import pytest
-from fovea_serving.server.errors import ServingError
+from fovea_serving.protocol.errors import ServingError
 from fovea_serving.server.memory import GaveWayError, RequestMemory
 from fovea_serving.server.metrics import Metrics
 

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 import pytest
+from fovea_serving.protocol.errors import ServingError
 from fovea_serving.server import config_files, flags
-from fovea_serving.server.errors import ServingError
 from fovea_serving.server.flags import UsageError
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from tensorflow.core.example import example_pb2, feature_pb2
 
-from fovea_serving.server import json_tensors, signatures
-from fovea_serving.server.conversion import LARGE_REQUEST
-from fovea_serving.server.errors import ServingError, invalid_argument
-from fovea_serving.server.json_tensors import decode_base64, is_base64, quoted
-from fovea_serving.server.predict import PredictCall, Prediction
-from fovea_serving.server.signatures import DEFAULT_SIGNATURE, Signature
-from fovea_serving.server.tensors import Array
+from fovea_serving.protocol import json_tensors, signatures
+from fovea_serving.protocol.errors import ServingError, invalid_argument
+from fovea_serving.protocol.json_tensors import decode_base64, is_base64, quoted
+from fovea_serving.protocol.predict import LARGE_REQUEST, PredictCall, Prediction
+from fovea_serving.protocol.signatures import DEFAULT_SIGNATURE, Signature
+from fovea_serving.protocol.tensors import Array
 
 DEEPEST_JSON: Final = 64
 """Levels of nesting of a body. Parsers recurse; without a bound, one request of brackets could end the process."""
@@ -281,7 +279,8 @@ def fill_examples(document: Mapping[str, Any], request: Any) -> None:
     request.model_spec.signature_name = signature_name(document)
     if "context" in document:
         target = request.input.example_list_with_context
-        target.context.CopyFrom(_example(document["context"]))
+        target.context.SetInParent()
+        _fill_example(document["context"], target.context)
     else:
         target = request.input.example_list
     if "examples" not in document:
@@ -293,21 +292,19 @@ def fill_examples(document: Mapping[str, Any], request: Any) -> None:
         raise invalid_argument(f"JSON Value: {quoted(document)} Expecting 'examples' value to be an list/array")
     if not examples:
         raise invalid_argument(f"JSON Value: {quoted(document)} 'examples' value is an empty array")
-    target.examples.extend(_example(item) for item in examples)
+    for item in examples:
+        _fill_example(item, target.examples.add())
 
 
-def _example(value: Any) -> Any:
+def _fill_example(value: Any, example: Any) -> None:
     if not isinstance(value, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {json_tensors.json_type(value)}")
-    example = example_pb2.Example()
     for name, content in value.items():
-        feature = _feature(name, content if isinstance(content, list) else [content])
-        example.features.feature[name].CopyFrom(feature)
-    return example
+        values = content if isinstance(content, list) else [content]
+        _fill_feature(name, values, example.features.feature[name])
 
 
-def _feature(name: str, values: list[Any]) -> Any:
-    feature = feature_pb2.Feature()
+def _fill_feature(name: str, values: list[Any], feature: Any) -> None:
     for value in values:
         kind, converted = _element(name, value)
         now = feature.WhichOneof("kind")
@@ -315,7 +312,6 @@ def _feature(name: str, values: list[Any]) -> Any:
             word = now.removesuffix("_list")
             raise invalid_argument(f"Unexpected element type in feature: {name} expecting type: {word}")
         getattr(feature, kind).value.append(converted)
-    return feature
 
 
 def _element(name: str, value: Any) -> tuple[str, Any]:

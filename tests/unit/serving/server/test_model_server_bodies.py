@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import uvloop
 from fovea_dev.ports import free_ports
-from fovea_serving.server import connections, json_requests, rest
+from fovea_serving.protocol import json_requests
+from fovea_serving.server import connections, rest
 from fovea_serving.server.memory import RequestMemory
 from fovea_serving.server.metrics import Metrics
 from support import played_inference

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fovea_api.contract.signatures import SERVING_DEFAULT
-from tensorflow.core.framework import tensor_pb2, types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+from fovea_wire import types_pb2
 
-from fovea_serving.server import tensors
-from fovea_serving.server.errors import invalid_argument, unimplemented
-from fovea_serving.server.tensors import Array
+from fovea_serving.protocol import tensors
+from fovea_serving.protocol.element_types import dtype_name
+from fovea_serving.protocol.errors import invalid_argument, unimplemented
+from fovea_serving.protocol.tensors import Array
 
 DEFAULT_SIGNATURE: Final = SERVING_DEFAULT
 CLASSIFY_METHOD: Final = "tensorflow/serving/classify"
@@ -44,7 +44,9 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A SignatureDef, read once when the model is loaded.
+    """A SignatureDef, read once: aliases are sorted, and feeds are in the order of the inputs.
+
+    `defaults` holds the TensorProtos of inputs that a request may leave out.
 
     `row_wise` names the outputs of which row i is known to depend on row i of the inputs and on nothing else.
     """
@@ -53,7 +55,7 @@ class Signature:
     method: str
     inputs: Mapping[str, Slot]
     outputs: Mapping[str, Slot]
-    defaults: Mapping[str, tensor_pb2.TensorProto] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     row_wise: frozenset[str] = frozenset()
 
     @property
@@ -72,10 +74,8 @@ class Signature:
         return rows.pop() if len(rows) == 1 else 0
 
 
-def from_definition(
-    name: str, definition: meta_graph_pb2.SignatureDef, row_wise: frozenset[str] = frozenset()
-) -> Signature:
-    """Read a SignatureDef, of which these outputs are known to be row-wise."""
+def from_definition(name: str, definition: Any, row_wise: frozenset[str] = frozenset()) -> Signature:
+    """Read a SignatureDef (a SavedModel's, or one of a GetModelMetadata answer), of which these outputs are row-wise."""
     return Signature(
         name=name,
         method=definition.method_name,
@@ -92,7 +92,7 @@ def _slot(info: Any) -> Slot:
     return Slot(tensor=info.name, dtype=info.dtype, shape=shape)
 
 
-def feeds(signature: Signature, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, Array]:
+def feeds(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Array]:
     """Arrays to feed, by alias, in the signature's order; raises INVALID_ARGUMENT naming the misfit."""
     _check_count(signature, inputs)
     found: dict[str, Array] = {}
@@ -124,12 +124,11 @@ def check(slot: Slot, dtype: int, position: int) -> None:
     """The type is checked before a run. What shapes it takes is the runtime's to say: a signature declares less."""
     if dtype != slot.dtype:
         raise invalid_argument(
-            f"Expects arg[{position}] to be {tensors.dtype_name(slot.dtype)} but "
-            f"{tensors.dtype_name(dtype)} is provided"
+            f"Expects arg[{position}] to be {dtype_name(slot.dtype)} but {dtype_name(dtype)} is provided"
         )
 
 
-def _check_count(signature: Signature, inputs: Mapping[str, tensor_pb2.TensorProto]) -> None:
+def _check_count(signature: Signature, inputs: Mapping[str, Any]) -> None:
     if len(inputs) > len(signature.inputs) or (len(inputs) < len(signature.inputs) and not signature.defaults):
         raise invalid_argument(
             f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({{{_names(inputs)}}}) != "
@@ -155,7 +154,7 @@ def chosen_outputs(signature: Signature, output_filter: list[str]) -> tuple[str,
     for alias in chosen:
         if signature.outputs[alias].dtype in _NO_VALUES:
             raise unimplemented(
-                f"Output {alias!r} is a {tensors.dtype_name(signature.outputs[alias].dtype)}, which cannot be sent: "
+                f"Output {alias!r} is a {dtype_name(signature.outputs[alias].dtype)}, which cannot be sent: "
                 "ask for others by name (output_filter, over gRPC)"
             )
     return chosen

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fovea_serving.protocol.errors import ServingError, failed_precondition
 from fovea_serving.server import lifecycle
-from fovea_serving.server.errors import ServingError, failed_precondition
 from fovea_serving.server.lifecycle import ModelSettings
 from fovea_serving.server.reloading import follow_config
 from fovea_serving.server.versions import Latest, Specific

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from fovea_serving.server.errors import failed_precondition, invalid_argument, unimplemented
-from fovea_serving.server.json_tensors import as_text
-from fovea_serving.server.servable import Servable
-from fovea_serving.server.signatures import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD, Signature
-from fovea_serving.server.tensors import Array, bytes_of, varint
+from fovea_serving.protocol.errors import failed_precondition, invalid_argument, unimplemented
+from fovea_serving.protocol.json_tensors import as_text
+from fovea_serving.protocol.signatures import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD, Signature
+from fovea_serving.protocol.tensors import Array, bytes_of, varint
 
 INPUTS: Final = "inputs"
 CLASSES: Final = "classes"
@@ -63,15 +62,15 @@ def serialized_examples(source: Any) -> Array:
     return array
 
 
-def prepare_classify(servable: Servable, request: Any, rules: ExampleRules = LENIENT) -> ExampleCall:
-    """Check a ClassificationRequest; raises ServingError."""
-    signature = _signature(servable, request.model_spec, "No signature was found with the name: ")
+def prepare_classify(known: Mapping[str, Signature], request: Any, rules: ExampleRules = LENIENT) -> ExampleCall:
+    """Check a ClassificationRequest against the signature it names; raises ServingError."""
+    signature = _signature(known, request.model_spec, "No signature was found with the name: ")
     return _classify(signature, serialized_examples(request.input), rules)
 
 
-def prepare_regress(servable: Servable, request: Any, rules: ExampleRules = LENIENT) -> ExampleCall:
-    """Check a RegressionRequest; raises ServingError."""
-    signature = _signature(servable, request.model_spec, "No signature was found with the name: ")
+def prepare_regress(known: Mapping[str, Signature], request: Any, rules: ExampleRules = LENIENT) -> ExampleCall:
+    """Check a RegressionRequest against the signature it names; raises ServingError."""
+    signature = _signature(known, request.model_spec, "No signature was found with the name: ")
     return _regress(signature, serialized_examples(request.input), rules)
 
 
@@ -87,14 +86,14 @@ def multi_inference_spec(request: Any) -> Any:
     return request.tasks[0].model_spec
 
 
-def prepare_multi(servable: Servable, request: Any, rules: ExampleRules = LENIENT) -> list[ExampleCall]:
+def prepare_multi(known: Mapping[str, Signature], request: Any, rules: ExampleRules = LENIENT) -> list[ExampleCall]:
     """Check a MultiInferenceRequest: one call for each task, all of the same examples; raises ServingError."""
     multi_inference_spec(request)
     seen: set[str] = set()
     calls: list[ExampleCall] = []
     examples = serialized_examples(request.input)
     for task in request.tasks:
-        signature = _signature(servable, task.model_spec, "Requested signature not found in model graph: ")
+        signature = _signature(known, task.model_spec, "Requested signature not found in model graph: ")
         if signature.name in seen:
             raise invalid_argument(f"Duplicate evaluation of signature: {signature.name}")
         seen.add(signature.name)
@@ -107,9 +106,9 @@ def prepare_multi(servable: Servable, request: Any, rules: ExampleRules = LENIEN
     return calls
 
 
-def _signature(servable: Servable, spec: Any, otherwise: str) -> Signature:
+def _signature(known: Mapping[str, Signature], spec: Any, otherwise: str) -> Signature:
     name = spec.signature_name or DEFAULT_SIGNATURE
-    signature = servable.signatures.get(name)
+    signature = known.get(name)
     if signature is None:
         raise invalid_argument(otherwise + name)
     return signature

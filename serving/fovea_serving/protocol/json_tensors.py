@@ -16,11 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
-from tensorflow.core.framework import types_pb2
+from fovea_wire import types_pb2
 
-from fovea_serving.server.errors import failed_precondition, invalid_argument, unimplemented
-from fovea_serving.server.signatures import Slot
-from fovea_serving.server.tensors import Array, bytes_of, dtype_name, numpy_dtype
+from fovea_serving.protocol.element_types import SMALL_INTEGERS, dtype_name, numpy_dtype
+from fovea_serving.protocol.errors import failed_precondition, invalid_argument, unimplemented
+from fovea_serving.protocol.signatures import Slot
+from fovea_serving.protocol.tensors import Array, bytes_of
 
 DEEPEST_TENSOR: Final = 32
 """Dimensions of an array; a value nested deeper is no tensor."""
@@ -34,8 +35,6 @@ _INTEGERS: Final = frozenset({
     types_pb2.DT_INT32, types_pb2.DT_INT16, types_pb2.DT_INT8, types_pb2.DT_UINT8, types_pb2.DT_UINT16,
     types_pb2.DT_INT64, types_pb2.DT_UINT32, types_pb2.DT_UINT64,
 })  # fmt: skip
-_SMALL_INTEGERS: Final = frozenset({"int4", "uint4", "int2", "uint2"})
-"""Types of outputs by numpy's names: it holds each number in a byte."""
 _FLOATS: Final = frozenset({types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16})
 
 
@@ -207,7 +206,7 @@ def from_array(name: str, array: Array) -> Any:
         return _writable(array)
     if _is_float(array):
         return _writable(_decimal(array.astype(np.float32)))
-    if array.dtype.name in _SMALL_INTEGERS:
+    if array.dtype in SMALL_INTEGERS:
         return _writable(array.astype(np.int8))
     raise unimplemented(f"Output {name!r}: failed to write JSON values for tensor type: {array.dtype}")
 

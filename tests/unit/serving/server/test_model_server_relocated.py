@@ -7,7 +7,7 @@ import gc
 import shutil
 
 import pytest
-from fovea_serving.server.errors import ServingError
+from fovea_serving.protocol.errors import ServingError
 from fovea_serving.server.versions import State
 from support.played_models import Server, run, server
 from tensorflow_serving.apis import model_pb2

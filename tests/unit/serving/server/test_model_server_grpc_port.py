@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import re
 import socket
 import threading
-import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
-from fovea_serving.server import compression, errors, grpc_channel
-from fovea_serving.server.errors import LONGEST_MESSAGE, ServingError, invalid_argument
+from fovea_serving.protocol import compression
+from fovea_serving.protocol.errors import LONGEST_MESSAGE, invalid_argument
+from fovea_serving.server import grpc_channel
 from support import played_inference
 from support.played_inference import SECONDS, Inference, grpc_port
 from support.polling import until
@@ -69,16 +68,6 @@ def test_a_long_error_keeps_its_code_and_the_beginning_of_its_text(kind: str) ->
         assert LONGEST_MESSAGE - 4 < len(said.encode()) <= LONGEST_MESSAGE
 
     run(test)
-
-
-def test_a_short_error_is_not_cut() -> None:
-    for text in ("no input", "模" * (LONGEST_MESSAGE // 3), "x" * LONGEST_MESSAGE, ""):
-        assert errors.on_the_wire(text) == text
-
-
-def test_the_text_of_an_error_can_always_be_sent() -> None:
-    error = ServingError(grpc.StatusCode.NOT_FOUND, "folder \udcff\ud83e")
-    assert error.message.encode().decode() == r"folder \udcff\ud83e"
 
 
 @pytest.mark.parametrize("headers", [[("x-long", "a" * 60_000)], [(f"x-{n}", "b" * 80) for n in range(480)]])
@@ -164,23 +153,6 @@ def test_others_are_answered_while_a_message_is_unpacked(monkeypatch: pytest.Mon
         assert (await packed).model_spec.name == "m"
 
     run(test)
-
-
-def test_no_request_looks_as_if_it_were_compressed() -> None:
-    from grpc_health.v1 import health_pb2
-    from tensorflow_serving.apis import classification_pb2, get_model_status_pb2, inference_pb2, model_management_pb2
-
-    for kind in (
-        predict_pb2.PredictRequest, classification_pb2.ClassificationRequest, inference_pb2.MultiInferenceRequest,
-        get_model_status_pb2.GetModelStatusRequest, model_management_pb2.ReloadConfigRequest,
-        health_pb2.HealthCheckRequest,
-    ):  # fmt: skip
-        for field in kind.DESCRIPTOR.fields:
-            first = field.number << 3 | (2 if field.type in (9, 11, 12) or field.is_repeated else 0)
-            assert not compression.is_gzip(bytes([first, 139, 8]))
-            assert first != 0x78, field.full_name
-    assert compression.is_gzip(gzip.compress(b""))
-    assert compression.is_zlib(zlib.compress(b""))
 
 
 def test_a_message_that_is_none_is_refused() -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from tensorflow.core.framework import types_pb2
-from tensorflow_serving.apis import model_pb2
+from fovea_wire import model_pb2, types_pb2
 
-from fovea_serving.server import signatures, tensors
-from fovea_serving.server.conversion import LARGE_REQUEST
-from fovea_serving.server.errors import failed_precondition, unimplemented
-from fovea_serving.server.signatures import DEFAULT_SIGNATURE, Signature
-from fovea_serving.server.tensors import Array
+from fovea_serving.protocol import signatures, tensors
+from fovea_serving.protocol.errors import failed_precondition, unimplemented
+from fovea_serving.protocol.signatures import DEFAULT_SIGNATURE, Signature
+from fovea_serving.protocol.tensors import Array
 
 Written_co = TypeVar("Written_co", covariant=True)
+
+LARGE_REQUEST: Final = 64 * 1024
+"""Bytes of a request from which reading it takes so long that others should not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
