@@ -63,7 +63,7 @@ class Operator:
         self._client = ApiClient(
             load, count=self._metrics.count_call, connections=settings.workers + _CONNECTIONS_BESIDE_WORK
         )
-        self._reports = Reports(settings.progress_seconds, self._wake_for_report)
+        self._reports = Reports(settings.progress_seconds, self._wake_for_report, settings.progress_rate)
         self._jobs = TrainingJobs(self._cache, self._reports)
         self._kinds = Kinds(self._jobs, ModelDeployments(self._cache))
         self._intake = Intake(self._cache, self._kinds, self._queue.add, settings.watch_namespaces)

@@ -15,6 +15,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "workers": (1, 256),
     "resync_seconds": (0.1, _DAY),
     "progress_seconds": (0.1, _DAY),
+    "progress_rate": (0.01, 10_000),
     "grace_seconds": (1, _DAY),
     "cancel_grace_seconds": (0, _DAY),
     "backoff_base_seconds": (0, _DAY),
@@ -88,7 +89,9 @@ class Settings:
     resync_seconds: float = 600.0
     """Every key is looked at again after this."""
     progress_seconds: float = 5.0
-    """Progress reaches a job's status at most this often."""
+    """Progress reaches a job's status at most this often; less often where many jobs run (`progress_rate`)."""
+    progress_rate: float = 20.0
+    """Status writes a second that the progress of all jobs together may cost."""
     grace_seconds: int = 600
     """Grace period of training pods: time for the last checkpoint and the publication."""
     cancel_grace_seconds: int = 30

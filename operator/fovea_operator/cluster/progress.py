@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 MAX_BODY = 64 * 1024
 """More than `MAX_REPORT_BYTES`: agents keep within that."""
 _VERDICT_SECONDS = 300.0
+"""For a token that does not say when it ends."""
+_LONGEST_SECONDS = 86_400.0
 _REFUSAL_SECONDS = 10.0
 _MAX_VERDICTS = 20_000
 _MAX_REFUSALS = 2_000
@@ -41,11 +44,17 @@ class Sender:
 
 
 class Reports:
-    """Newest report per pod; a job is looked at again at most once per period, with the newest report there is."""
+    """Newest report per pod; a job is looked at again at most once per period, with the newest report there is.
 
-    def __init__(self, period: float, wake: Callable[[str, str, float], None]) -> None:
-        """`wake` is told namespace, pod and the seconds after which its job shall be looked at."""
-        self._period = period
+    Each look is a status write, so the period grows with the number of pods that report: all together they cost no more
+    writes a second than `rate`. What is more than a number that has grown is looked at at once: a checkpoint, the end of
+    the program, a store that is away.
+    """
+
+    def __init__(self, period: float, wake: Callable[[str, str, float], None], rate: float = 20.0) -> None:
+        """`period`: the shortest one, in seconds. `wake` gets namespace, pod and the seconds after which its job is to be looked at."""
+        self._shortest = period
+        self._rate = rate
         self._wake = wake
         # By uid: a pod of the same name may follow, of a namesake of the job.
         self._latest: dict[str, ProgressReport] = {}
@@ -57,15 +66,22 @@ class Reports:
 
     def put(self, sender: Sender, report: ProgressReport, now: float) -> None:
         """Take in a report at `now` (seconds of a monotonic clock)."""
-        if self._latest.get(sender.uid) == report:
+        before = self._latest.get(sender.uid)
+        if before == report:
             return
         self._latest[sender.uid] = report
         looked = self._looked.get(sender.uid)
-        if looked is not None and looked > now:
+        is_news = before is None or _without_numbers(before) != _without_numbers(report)
+        if looked is not None and looked > now and not is_news:
             return  # its job will be looked at then anyway
-        due = now if looked is None else max(now, looked + self._period)
+        due = now if looked is None or is_news else max(now, looked + self.period)
         self._looked[sender.uid] = due
         self._wake(sender.namespace, sender.pod, due - now)
+
+    @property
+    def period(self) -> float:
+        """Seconds between two looks at a job for the numbers of its reports."""
+        return max(self._shortest, len(self._looked) / self._rate)
 
     def forget(self, uid: str) -> None:
         """The pod (or whatever had that uid) is gone."""
@@ -73,25 +89,41 @@ class Reports:
         self._looked.pop(uid, None)
 
 
-class Doorkeeper:
-    """Tells which pod a token is bound to; asks the API server once per token and remembers the verdict for a while."""
+def _without_numbers(report: ProgressReport) -> ProgressReport:
+    """All of a report but how far the program is."""
+    return replace(report, step=None, steps=None, epoch=None, epochs=None, metrics={}, metrics_left_out=0)
 
-    def __init__(self, review: Callable[[str, str], Awaitable[dict[str, Any]]]) -> None:
+
+class Doorkeeper:
+    """Tells which pod a token is bound to; asks the API server once per token, and remembers a good verdict until the token ends.
+
+    A token that is bound to a pod is worth nothing without the pod: whoever lets in looks for the pod each time.
+    """
+
+    def __init__(
+        self, review: Callable[[str, str], Awaitable[dict[str, Any]]], wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        """`review`: the status of a TokenReview of (token, audience)."""
         self._review = review
+        self._wall_clock = wall_clock
         self._reviews = asyncio.Semaphore(_MAX_REVIEWS)
         self._verdicts: dict[bytes, tuple[float, Sender]] = {}
         self._refusals: dict[bytes, float] = {}  # apart: a flood of them must not drive out good verdicts
 
     async def sender(self, token: str, now: float) -> Sender | None:
         """The pod, or None when the token is not one of a pod for our audience. Raises ApiError."""
-        if names.REPORT_TOKEN_AUDIENCE not in _claimed_audiences(token):
+        claims = _claims(token)
+        claimed = claims.get("aud")
+        if names.REPORT_TOKEN_AUDIENCE not in (claimed if isinstance(claimed, list) else [claimed]):
             return None
+        ends = now + self._seconds_left(claims)
         digest = hashlib.sha256(token.encode()).digest()
         if not self._is_known(digest, now):
             async with self._reviews:
                 # Another request with the same token may have asked while this one waited for its turn.
                 if not self._is_known(digest, now):
-                    self._remember(digest, _sender(await self._review(token, names.REPORT_TOKEN_AUDIENCE)), now)
+                    review = await self._review(token, names.REPORT_TOKEN_AUDIENCE)
+                    self._remember(digest, _sender(review), now, ends)
         known = self._verdicts.get(digest)
         return known[1] if known is not None else None
 
@@ -99,12 +131,19 @@ class Doorkeeper:
         known = self._verdicts.get(digest)
         return (known is not None and known[0] > now) or self._refusals.get(digest, 0.0) > now
 
-    def _remember(self, digest: bytes, sender: Sender | None, now: float) -> None:
+    def _seconds_left(self, claims: dict[str, Any]) -> float:
+        """How long a token lives by its own word, which counts only once the API server has authenticated it."""
+        end = claims.get("exp")
+        if not isinstance(end, (int, float)) or isinstance(end, bool) or not 0 < end < 2**53:
+            return _VERDICT_SECONDS
+        return min(max(end - self._wall_clock(), 0.0), _LONGEST_SECONDS)
+
+    def _remember(self, digest: bytes, sender: Sender | None, now: float, ends: float) -> None:
         # Popped first, so that the oldest stands first.
         self._verdicts.pop(digest, None)
         self._refusals.pop(digest, None)
         if sender is not None:
-            self._verdicts[digest] = (now + _VERDICT_SECONDS, sender)
+            self._verdicts[digest] = (ends, sender)
         else:
             self._refusals[digest] = now + _REFUSAL_SECONDS
         if len(self._verdicts) > _MAX_VERDICTS:
@@ -113,17 +152,16 @@ class Doorkeeper:
             del self._refusals[next(iter(self._refusals))]
 
 
-def _claimed_audiences(token: str) -> list[Any]:
-    """For whom a token says it is; nothing of it is verified, so it can only spare a question."""
+def _claims(token: str) -> dict[str, Any]:
+    """What a token says of itself; nothing of it is verified, so it can only spare a question."""
     parts = token.split(".")
     if len(parts) != 3 or not token.isascii():
-        return []
+        return {}
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (ValueError, RecursionError):
-        return []
-    claimed = claims.get("aud") if isinstance(claims, dict) else None
-    return claimed if isinstance(claimed, list) else [claimed]
+        return {}
+    return claims if isinstance(claims, dict) else {}
 
 
 def _sender(status: dict[str, Any]) -> Sender | None:

@@ -128,9 +128,9 @@ def verdict(**changes: Any) -> dict[str, Any]:
     return {"authenticated": True, "audiences": [names.REPORT_TOKEN_AUDIENCE], "user": user, **changes}
 
 
-def token(audiences: Any = (names.REPORT_TOKEN_AUDIENCE,), number: int = 0) -> str:
+def token(audiences: Any = (names.REPORT_TOKEN_AUDIENCE,), number: int = 0, **more: Any) -> str:
     """What looks like a service account's token."""
-    claims = json.dumps({"aud": audiences, "jti": number}).encode()
+    claims = json.dumps({"aud": audiences, "jti": number} | more).encode()
     return f"eyJhbGciOiJSUzI1NiJ9.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
 
 
@@ -235,6 +235,65 @@ def test_only_a_token_bound_to_a_pod_for_our_audience_is_let_in(refused: dict[st
         return refused
 
     assert asyncio.run(Doorkeeper(review).sender(token(), 0)) is None
+
+
+def test_all_jobs_together_cost_no_more_looks_a_second_than_the_rate() -> None:
+    looks: list[float] = []
+    now = 0.0
+    reports = Reports(5, lambda _namespace, _pod, seconds: looks.append(now + seconds), rate=4)
+    senders = [Sender("team", f"digits-{n}-chief-0-0", f"p{n}") for n in range(200)]
+    for second in range(400):
+        now = float(second)
+        for sender in senders:
+            reports.put(sender, ProgressReport(step=second), now)
+    assert reports.period == 50
+    steady = [look for look in looks if 100 <= look < 300]
+    assert len(steady) / 200 <= 4
+    assert len(looks) - len(steady) > 200, "each of them is looked at again and again"
+
+
+NEWS = {
+    "a checkpoint": {"checkpoint_step": 100, "checkpoint_digest": "sha256:0"},
+    "the end of the program": {"publishing": True},
+    "the last words": {"last_words": "{}"},
+    "a store that is away": {"store_unreachable_since": "2026-11-21T10:00:00Z"},
+    "something that is not published": {"left_out": "model: it is unreadable"},
+}
+
+
+@pytest.mark.parametrize("what", NEWS)
+def test_what_is_more_than_a_number_is_looked_at_at_once(what: str) -> None:
+    woken: list[float] = []
+    reports = Reports(50, lambda _namespace, _pod, seconds: woken.append(seconds))
+    sender = Sender("team", "digits-chief-0-0", "p1")
+    reports.put(sender, ProgressReport(step=1), 0.0)
+    reports.put(sender, ProgressReport(step=2), 1.0)
+    reports.put(sender, ProgressReport(step=3, metrics={"loss": 0.5}), 2.0)
+    assert woken == [0.0, 49.0]
+    reports.put(sender, ProgressReport(step=3, **NEWS[what]), 3.0)
+    assert woken == [0.0, 49.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("claims", "seconds"),
+    [({"exp": 1_000_000 + 3_600}, 3_600), ({}, 300), ({"exp": "soon"}, 300), ({"exp": 10**400}, 300)],
+)
+def test_a_good_verdict_holds_until_the_token_ends(claims: dict[str, Any], seconds: float) -> None:
+    asked: list[str] = []
+
+    async def review(token: str, audience: str) -> dict[str, Any]:
+        asked.append(token)
+        return verdict()
+
+    async def run() -> None:
+        door = Doorkeeper(review, wall_clock=lambda: 1_000_000)
+        await door.sender(token(**claims), 0)
+        await door.sender(token(**claims), seconds - 1)
+        assert len(asked) == 1
+        await door.sender(token(**claims), seconds + 1)
+
+    asyncio.run(run())
+    assert len(asked) == 2
 
 
 def test_a_verdict_is_asked_for_once_and_again_when_it_is_old() -> None:
