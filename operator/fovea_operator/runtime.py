@@ -24,6 +24,7 @@ from .cluster.intake import Intake, list_all
 from .cluster.keys import Key
 from .cluster.kind import Kinds
 from .cluster.lease import Leadership
+from .cluster.line import Line
 from .cluster.liveness import Liveness
 from .cluster.metrics import Metrics
 from .cluster.progress import Desk, Doorkeeper, Reports, Sender
@@ -73,6 +74,8 @@ class Operator:
         self._announcer = Announcer(
             self._client.create, self._metrics.events_dropped.inc, instance=self._identity, rate=settings.event_rate
         )
+        line = Line(self._queue.add_fresh)
+        self._intake.on_room(line.room)
         self._reconciler = Reconciler(
             client=self._client,
             cache=self._cache,
@@ -82,6 +85,7 @@ class Operator:
             metrics=self._metrics,
             announce=self._announce,
             requeue=self._queue.add_after,
+            line=line,
         )
         self._discovery = Discovery(self._client, self._cache, self._intake, settings, self._watch)
         self._liveness = Liveness(started=0.0, lease_seconds=settings.lease_seconds)

@@ -10,6 +10,7 @@ from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kinds
+from fovea_operator.cluster.line import Line
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.cluster.queue import Again
@@ -61,6 +62,9 @@ class World:
         self.intake = Intake(self.cache, kinds, self.queued.append)
         self.metrics = Metrics(self.cache, lambda: 0)
         self.announced: list[Event] = []
+        self.woken: list[Key] = []
+        self.line = Line(self.woken.append)
+        self.intake.on_room(self.line.room)
         self.requeued: dict[Key, float | None] = {}
         self.reconciler = Reconciler(
             client=self.server,  # type: ignore[arg-type]
@@ -71,6 +75,7 @@ class World:
             metrics=self.metrics,
             announce=self._announce,
             requeue=self.requeued.__setitem__,
+            line=self.line,
         )
 
     def _announce(self, _subject: Any, event: Event) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 from fovea_api.contract import labels
 
 from fovea_operator.errors import InvalidSpec
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.kinds import POD, GroupVersionKind
+from fovea_operator.reconcile.shared.observed import PodRecord
+from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
 
 from . import records, resources
@@ -36,6 +38,7 @@ class Intake:
         self.relisted: Callable[[GroupVersionKind], None] = lambda _gvk: None
         """Told the kind of an object that came by a list of the watcher: events may have been missed before it."""
         self._removed: list[Callable[[str], None]] = []
+        self._room: list[Callable[[str], None]] = []
         self._writing: dict[Key, Any] = {}
 
     @contextmanager
@@ -53,6 +56,10 @@ class Intake:
     def on_removed(self, listener: Callable[[str], None]) -> None:
         """Tell the uid of every known object that is gone, or whose place a namesake took."""
         self._removed.append(listener)
+
+    def on_room(self, listener: Callable[[str], None]) -> None:
+        """Tell the namespace of every pod that has ended or is gone."""
+        self._room.append(listener)
 
     def event(self, gvk: GroupVersionKind, event_type: str | None, raw: records.Raw) -> None:
         """A watch event; type None: from the list that a watch begins with."""
@@ -101,6 +108,9 @@ class Intake:
         if change.before is not None and (change.after is None or change.after.uid != change.before.uid):
             for listener in self._removed:
                 listener(change.before.uid)
+        if gvk == POD and _has_made_room(change):
+            for listener in self._room:
+                listener(change.name[0])
         for key in self._kinds.concerned(gvk, change):
             if not (key.gvk == gvk and key[1:] == change.name and self._is_own(key, change)):
                 self._enqueue(key)
@@ -112,6 +122,12 @@ class Intake:
             return False
         rest = after.record.model_copy(update={"status": before.record.status})
         return bool(rest == before.record and after.record.status.dump() == status)
+
+
+def _has_made_room(change: Change[PodRecord]) -> bool:
+    before, after = change.before, change.after
+    held = before is not None and not ended(before.record)
+    return held and (after is None or ended(after.record))
 
 
 async def list_all(client: ApiClient, cache: Cache, intake: Intake, settings: Settings) -> None:

@@ -108,6 +108,10 @@ class Schedule(Generic[K]):
             self.add(key, now)
         return delay
 
+    def forgive(self, key: K) -> None:
+        """The reason for which it failed may be gone: its back-off begins again with the next failure."""
+        self._failures.pop(key, None)
+
     def next_due(self) -> float | None:
         """Time of the earliest timer."""
         while self._heap and self._timers.get(self._heap[0][2]) != self._heap[0][0]:
@@ -194,6 +198,11 @@ class WorkQueue(Generic[K]):
         """Work on a key as soon as possible."""
         self.schedule.add(key, _now())
         self._pump_soon()
+
+    def add_fresh(self, key: K) -> None:
+        """The same, and its next failure counts as the first one."""
+        self.schedule.forgive(key)
+        self.add(key)
 
     def add_after(self, key: K, seconds: float | None) -> None:
         """Look at a key again after that many seconds; None takes the time back."""

@@ -11,6 +11,7 @@ from fovea_api.v1alpha1.conditions import ObjectReason
 
 from fovea_operator.cluster import reduced
 from fovea_operator.errors import OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
+from fovea_operator.reconcile.shared import platform
 from fovea_operator.reconcile.shared.conditions import Truth, put
 from fovea_operator.reconcile.shared.decision import Child, Decision, Event
 from fovea_operator.settings import Settings
@@ -22,6 +23,7 @@ from .events import Subject
 from .intake import Intake
 from .keys import Key
 from .kind import Kinds
+from .line import Line
 from .metrics import Metrics
 from .offences import Offences
 from .queue import Again
@@ -45,6 +47,7 @@ class Reconciler:
         metrics: Metrics,
         announce: Announce,
         requeue: Callable[[Key, float | None], None],
+        line: Line,
     ) -> None:
         """`requeue` is told the seconds after which a key shall be looked at again, or None."""
         self._client = client
@@ -54,6 +57,7 @@ class Reconciler:
         self._metrics = metrics
         self._announce = announce
         self._requeue = requeue
+        self._line = line
         self._offences = Offences()
         self._children = Children(client, cache, intake, settings.resync_seconds, metrics)
 
@@ -114,7 +118,10 @@ class Reconciler:
             self._announce(subject, event)
         seconds = None if decision.requeue_at is None else max(0.0, (decision.requeue_at - now).total_seconds())
         if refused is not None:
+            if platform.is_out_of_quota(str(refused)):
+                self._line.refused(key)
             return Again(refused.retry_after, at_most=seconds)
+        self._line.leave(key)
         self._requeue(key, seconds)
         return None
 
@@ -178,6 +185,7 @@ class Reconciler:
             await self._tell_unreadable(key, unreadable.message)
             return
         self._requeue(key, None)
+        self._line.leave(key)
         self._offences.forget(key)
         await self._end_orphans(key, "")
 

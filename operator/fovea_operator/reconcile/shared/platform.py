@@ -94,6 +94,11 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def is_out_of_quota(said: str) -> bool:
+    """Whether the API server refuses since a quota is used up, so that there may be room once another pod has ended."""
+    return _EXCEEDED.search(said) is not None
+
+
 def cause_of_refusal(said: str, machine_type: str) -> str:
     """What is missing, or which limit of the namespace the words are about, and what to change; empty: neither."""
     ask = "Ask the platform team to change it"

@@ -1,0 +1,137 @@
+"""Keys whose pods a quota refused wait in line."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.line import MISSES, Line
+from fovea_operator.errors import Refused
+from fovea_operator.reconcile.shared.decision import Child, Decision, Write
+from fovea_operator.reconcile.shared.kinds import POD, TRAINING_JOB
+from support.reconciled import DIGITS, World, job, pod
+
+
+def key(name: str, namespace: str = "team") -> Key:
+    return Key(TRAINING_JOB, namespace, name)
+
+
+class Quota:
+    """A namespace that holds some pods; whoever is woken asks at once."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.running: list[str] = []
+        self.started: list[str] = []
+        self.asked: list[str] = []
+        self.line = Line(self.ask)
+
+    def ask(self, who: Key) -> None:
+        self.asked.append(who.name)
+        if len(self.running) < self.size:
+            self.running.append(who.name)
+            self.started.append(who.name)
+            self.line.leave(who)
+        else:
+            self.line.refused(who)
+
+    def one_ends(self) -> None:
+        self.running.pop(0)
+        self.line.room("team")
+
+
+def test_whoever_came_first_is_served_first_whatever_comes_later() -> None:
+    quota = Quota(3)
+    for number in range(30):
+        quota.ask(key(f"old-{number}"))
+    for number in range(30):
+        quota.one_ends()
+        quota.ask(key(f"late-{number}"))
+    everybody = [f"old-{number}" for number in range(30)] + [f"late-{number}" for number in range(30)]
+    assert quota.started == everybody[: len(quota.started)]
+    assert len(quota.started) == 33
+
+
+def test_a_small_one_is_served_where_a_large_one_does_not_fit_and_nobody_asks_without_end() -> None:
+    asked: list[str] = []
+
+    def wake(who: Key) -> None:
+        asked.append(who.name)
+        if who.name == "small":
+            line.leave(who)
+        else:
+            line.refused(who)
+
+    line = Line(wake)
+    for name in ("large", "small", *(f"more-{number}" for number in range(10))):
+        line.refused(key(name))
+    line.room("team")
+    assert asked == ["large", "small", "more-0", "more-1"]
+    assert asked.count("small") == 1
+    assert len(asked) - 1 == MISSES
+    asked.clear()
+    line.room("team")
+    assert asked[0] == "large", "a refusal costs no place"
+
+
+def test_lines_of_namespaces_are_apart_and_what_goes_leaves() -> None:
+    woken: list[Key] = []
+    line = Line(woken.append)
+    line.refused(key("a"))
+    line.refused(key("b", "other"))
+    line.leave(key("a"))
+    line.leave(key("never there"))
+    line.room("team")
+    line.room("nowhere")
+    assert woken == []
+    assert len(line) == 1
+    line.room("other")
+    assert woken == [key("b", "other")]
+
+
+def test_a_pass_skips_those_that_left_meanwhile() -> None:
+    woken: list[Key] = []
+    line = Line(woken.append)
+    for name in "abc":
+        line.refused(key(name))
+    line.room("team")
+    line.leave(key("b"))
+    line.leave(key("a"))
+    assert woken == [key("a"), key("c")]
+
+
+def refusing(message: str) -> World:
+    world = World(lambda *_: Decision(children=(Child(Write.CREATE, pod()),)))
+    world.know(job())
+
+    async def refuse(_manifest: Any) -> dict[str, Any]:
+        raise Refused(message, code=403)
+
+    world.server.create = refuse  # type: ignore[method-assign]
+    return world
+
+
+QUOTA = 'pods "digits-chief-0-0" is forbidden: exceeded quota: team, requested: cpu=1, used: cpu=4, limited: cpu=4'
+
+
+def test_a_job_that_a_quota_refused_is_woken_when_a_pod_of_its_namespace_ends() -> None:
+    ends: dict[str, Callable[[World, dict[str, Any]], None]] = {
+        "ended": lambda world, of: world.intake.seen(
+            POD, {**of, "status": {"phase": "Succeeded"}, "metadata": {**of["metadata"], "resourceVersion": "99"}}
+        ),
+        "gone": lambda world, of: world.intake.event(POD, "DELETED", of),
+    }
+    for end in ends.values():
+        world = refusing(QUOTA)
+        other = world.know(pod("other-chief-0-0", owner="u2"))
+        world.work()
+        assert world.woken == []
+        end(world, other)
+        assert world.woken == [DIGITS]
+
+
+def test_a_job_that_a_policy_refused_waits_for_no_room() -> None:
+    world = refusing('admission webhook "policy" denied the request: no GPUs on Sundays')
+    other = world.know(pod("other-chief-0-0", owner="u2"))
+    world.work()
+    world.intake.event(POD, "DELETED", other)
+    assert world.woken == []
