@@ -24,9 +24,9 @@ from fovea_trainers.runtime.checkpoints import Checkpoints
 
 save, moments = Checkpoints.save, []
 
-def timed(self, position):
+def timed(self, *saved):
     begun = time.monotonic(), time.process_time()
-    result = save(self, position)
+    result = save(self, *saved)
     moments.append((*begun, time.monotonic(), time.process_time()))
     return result
 

@@ -10,8 +10,9 @@ import tensorflow as tf
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.progress import Progress
 from fovea_trainers.chatter import Filter
-from fovea_trainers.data import augmentation, images
-from fovea_trainers.data.augmentation import Augmentation
+from fovea_trainers.data import order
+from fovea_trainers.vision import augmentation, images
+from fovea_trainers.vision.augmentation import Augmentation
 from support import training
 
 QUICK = ("--max-steps=2", "--no-augment")
@@ -156,7 +157,7 @@ def test_every_optimizer_trains(tmp_path, data, optimizer):
 
 
 def test_every_epoch_has_an_order_and_distortions_of_its_own():
-    orders = [augmentation.order(100, seed=1, epoch=epoch).tolist() for epoch in (0, 1, 0)]
+    orders = [order.permutation(100, seed=1, epoch=epoch).tolist() for epoch in (0, 1, 0)]
     assert orders[0] == orders[2] != orders[1]
     assert sorted(orders[1]) == list(range(100))
     full = Augmentation(shear=0.2, zoom=0.2, flip=True)

@@ -16,55 +16,70 @@ tf.config.set_logical_device_configuration(
 )
 tf.config.experimental.enable_op_determinism()
 import keras
-from fovea_trainers.runtime import optimizers
+from fovea_trainers.recipes import image_classifier
+from fovea_trainers.runtime import export, optimizers
 from fovea_trainers.runtime.best import Best
 from fovea_trainers.runtime.checkpoints import Checkpoints, Run
-from fovea_trainers.runtime.classification import Learner
-from fovea_trainers.runtime.export import export_classifier
-from fovea_trainers.runtime.metrics import Running
+from fovea_trainers.runtime.evaluation import Evaluator, Sums
 from fovea_trainers.runtime.mirrored import Mirrored
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.strategy import Single
+from fovea_trainers.runtime.totals import Totals
+from fovea_trainers.runtime.training import variables_of
+from fovea_trainers.vision import classification
 
 root = Path(sys.argv[1])
 noise = np.random.default_rng(3)
 PICTURES = noise.integers(0, 256, (23, 8, 8, 3)).astype(np.float32)
 LABELS = noise.integers(0, 3, 23).astype(np.int32)
+RUN = Run({}, {}, "sgd")
 
 
-def learner(place, dropout):
-    keras.utils.set_random_seed(1)
-    with place.scope():
-        layers = keras.layers
-        model = keras.Sequential(
-            [layers.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3, activation="relu"),
-             layers.MaxPooling2D(2), layers.Dropout(dropout), layers.Flatten(), layers.Dense(3)]
-        )
-        optimizer = optimizers.build("sgd", 0.05, decay=0.01, momentum=0.9)
-        optimizer.build(model.trainable_variables)
-        best = Best([weight.value for weight in model.weights])
-        return Learner(model, optimizer, Running(), ["a", "b", "c"], best)
+class Learner:
+    def __init__(self, place, dropout):
+        keras.utils.set_random_seed(1)
+        with place.scope():
+            layers = keras.layers
+            self.model = keras.Sequential(
+                [layers.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3, activation="relu"),
+                 layers.MaxPooling2D(2), layers.Dropout(dropout), layers.Flatten(), layers.Dense(3)]
+            )
+            rate = optimizers.inverse_time(0.05, 0.01)
+            self.optimizer = optimizers.make("sgd", self.model.trainable_variables, rate, momentum=0.9)
+            self.totals = Totals({"loss": tf.float32, "accuracy": tf.int64})
+            self.best = Best(variables_of(self.model))
+        update = image_classifier.learning(self.model, self.optimizer)
+        self.step = place.build(update, self.totals, classification.BATCH)
+        self.evaluate = Evaluator(image_classifier.evaluation(self.model), classification.BATCH, Sums.ratios)
+
+    def variables(self):
+        return {"model": variables_of(self.model), "optimizer": self.optimizer.variables,
+                "running": self.totals.variables, "best": self.best.variables}
 
 
 def train(place, steps, dropout=0.0, start=0, folder=None):
-    made = learner(place, dropout)
+    made = Learner(place, dropout)
     store = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        store = Checkpoints(folder, run=Run({}, {}, "sgd"), keep=3, variables=made.variables())
-        start = store.resume().position.step
-    step = made.train_step(place)
-    for number in range(start, steps):
-        first = 10 * (number % 3)  # batches of 10, 10 and 3 examples, and one of 1, and one of none
-        size = {7: 1, 8: 0}.get(number, 10)
-        place.schedule(step, (tf.constant(PICTURES[first:first + size]), tf.constant(LABELS[first:first + size]), number + 1))
+        store = Checkpoints(folder, keep=3)
+        start = store.resume(RUN, made.variables()).position.step
+
+    def dataset(_epoch, first, _shard):
+        for number in range(first, steps):
+            begin = 10 * (number % 3)  # batches of 10, 10 and 3 examples, and one of 1, and one of none
+            end = begin + {7: 1, 8: 0}.get(number, 10)
+            yield tf.constant(PICTURES[begin:end]), tf.constant(LABELS[begin:end])
+
+    for number, batch in enumerate(place.batches(dataset, 0, start), start + 1):
+        place.schedule(made.step, batch, number)
     place.join()
     if store is not None:
         made.best.keep()
-        store.save(Position(step=steps, epoch=1, kept=1, history=[{"epoch": 1, "step": steps}]))
-    evaluation = made.evaluate([(tf.constant(PICTURES), tf.constant(LABELS))])
-    weights = [np.asarray(weight.value.read_value()).tolist() for weight in made.model.weights]
-    return made, {"weights": weights, "running": made.running.read(), "loss": evaluation.loss}
+        store.save(Position(step=steps, epoch=1, kept=1, history=[{"epoch": 1, "step": steps}]), RUN, made.variables())
+    loss = made.evaluate([(tf.constant(PICTURES), tf.constant(LABELS))]).metrics["loss"]
+    trained = [np.asarray(weight.value.read_value()).tolist() for weight in made.model.weights]
+    return made, {"weights": trained, "running": made.totals.read(), "loss": loss}
 
 
 two = ["CPU:0", "CPU:1"]
@@ -77,7 +92,9 @@ answers["dropout"] = train(Mirrored(two), 12, 0.5)[1]
 train(Mirrored(two), 5, 0.5, folder=root / "c")
 made, answers["dropout, resumed"] = train(Mirrored(two), 12, 0.5, folder=root / "c")
 made.best.restore()
-export_classifier(made.model, made.classes, 8, root / "model", exif_orientation=True)
+(root / "model").mkdir()
+signatures = classification.exported(made.model, ["a", "b", "c"], 8, exif_orientation=True)
+export.write(root / "model", signatures, tracked=variables_of(made.model))
 served = tf.saved_model.load(str(root / "model")).signatures["pixels"](pixels=tf.constant(PICTURES))["scores"]
 answers["served"] = np.abs(served.numpy() - tf.nn.softmax(made.model(PICTURES)).numpy()).max().item()
 print(json.dumps(answers))

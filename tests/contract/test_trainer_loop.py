@@ -3,21 +3,24 @@
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 from fovea_agent.checkpoints import survey
-from fovea_api.contract import exit_codes
+from fovea_api.contract import environment, exit_codes
+from fovea_api.contract.cluster_spec import ClusterSpec
+from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
 from fovea_trainers.errors import CheckpointDamaged, CheckpointError, Interrupted, NonFiniteLoss
-from fovea_trainers.runtime import failures, loop
-from fovea_trainers.runtime.checkpoints import Checkpoints, Run
+from fovea_trainers.runtime import failures, loop, strategy
 from fovea_trainers.runtime.interruption import Interruption
-from fovea_trainers.runtime.metrics import Running
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.progress import Reporter
-from fovea_trainers.runtime.strategy import Single
+from fovea_trainers.runtime.session import Session
+from fovea_trainers.runtime.totals import Total, Totals, total
+from fovea_trainers.runtime.training import Training
 
 EPOCH = 4
 """Steps an epoch, of one example each."""
@@ -33,36 +36,59 @@ def run(
     max_steps: int | None = None,
     patience: int | None = None,
     stream: io.StringIO | None = None,
-    validate: Callable[[], dict[str, float]] | None = None,
+    stopped: Callable[[], None] | None = None,
+    cluster: ClusterSpec | None = None,
 ) -> Position:
     """Train below a folder: step N makes the weight `weight(N)`, after a loss that is a number."""
-    variable, running = tf.Variable(0.0), Running()
+    variable, loss = tf.Variable(0.0), tf.Variable(0.0)
+    once = tf.ones([1])
 
-    def step(_example: object, number: int) -> None:
-        running.add(*[tf.constant([1.0])] * 3, tf.constant(number, tf.int64))
-        variable.assign(weight(number))
+    def update(_example: tf.Tensor, weights: tf.Tensor, step: tf.Tensor) -> dict[str, Total]:
+        variable.assign(tf.py_function(lambda number: weight(int(number)), [step], tf.float32))
+        return {"loss": total(once, weights)}
 
-    (root / "checkpoints").mkdir(exist_ok=True)
-    schedule = loop.Schedule(epochs, EPOCH, checkpoint_every_steps=1, max_steps=max_steps, patience=patience)
-    return loop.train(
-        loop.Training(
-            batches=lambda _epoch, first: [(None,)] * (EPOCH - first),
-            step=step,
-            running=running,
-            validate=validate or (lambda: {"val_loss": val_loss()}),
-        ),
-        schedule,
-        strategy=Single(),
-        checkpoints=Checkpoints(
-            root / "checkpoints",
-            run=Run({"job": job}, {}, "none"),
-            keep=100,
-            variables={"model": [variable], "optimizer": [], "running": running.variables},
-        ),
-        reporter=Reporter(root / "progress.jsonl", schedule.steps, EPOCH, epochs, 1, stream=stream or io.StringIO()),
-        logs=root / "logs",
-        interruption=Interruption(),
+    def validated() -> Iterable[tuple[tf.Tensor]]:
+        if stopped is not None:
+            stopped()
+        loss.assign(val_loss())
+        yield (once,)
+
+    session = begin(root, job, stream or io.StringIO(), cluster)
+    config = Config(epochs=epochs, batch_size=1, max_steps=max_steps, checkpoint_every_steps=1, patience=patience)
+    training = Training(
+        weights=[variable],
+        optimizers=[],
+        signature=[tf.TensorSpec([None])],
+        update=update,
+        totals={"loss": tf.float32},
+        evaluate=lambda _example: {"loss": (loss.read_value(), tf.constant(1))},
+        dataset=lambda _epoch, first, _shard: [(once,)] * (EPOCH - first),
+        steps_per_epoch=EPOCH,
+        sets={"val": validated},
     )
+    return loop.train(training, config, session).position
+
+
+@dataclass(frozen=True)
+class Config(TrainingFlags, EarlyStoppingFlags):
+    patience: int | None = None
+    restore_best: bool = False
+
+
+def begin(root: Path, job: str, stream: io.StringIO, cluster: ClusterSpec | None) -> Session:
+    variables = {
+        environment.CHECKPOINT_DIR: str(root / "checkpoints"),
+        environment.MODEL_DIR: str(root / "model"),
+        environment.OUTPUT_DIR: str(root / "output"),
+        environment.LOG_DIR: str(root / "logs"),
+        environment.PROGRESS_FILE: str(root / "progress.jsonl"),
+        environment.CLOUD_ML_JOB: job,
+        environment.CHECKPOINT_KEEP: "100",
+    }
+    if cluster is not None:
+        variables[environment.TF_CONFIG] = cluster.to_env()
+    made = Session.begin("a recipe", Config(), variables, Interruption())
+    return replace(made, reporter=Reporter(made.workspace.progress, stream=stream))
 
 
 class Terminal(io.StringIO):
@@ -118,6 +144,39 @@ def test_a_checkpoint_that_cannot_be_understood_is_refused_with_a_remedy_for_the
     assert str(refusal.value).startswith(f"checkpoint {path.parent} ")
     remedy = "name another job in spec.checkpoint.from, or drop it" if job else f"remove {path.parent}"
     assert remedy in str(refusal.value)
+
+
+def test_a_checkpoint_of_the_format_before_goes_on_without_the_sums_of_its_epoch(tmp_path):
+    run(tmp_path, max_steps=2, weight=float)
+    folder = tmp_path / "checkpoints" / "2"
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    (folder / "state.json").write_text(json.dumps(state | {"format": 2}), encoding="utf-8")
+    sums = [
+        tf.Variable(2.0),
+        tf.Variable(2, dtype=tf.int64),
+        tf.Variable(2, dtype=tf.int64),
+        tf.Variable(-1, dtype=tf.int64),
+    ]
+    tf.train.Checkpoint(model=[tf.Variable(2.0)], optimizer=[], running=sums).write(str(folder / "variables"))
+    position = run(tmp_path, max_steps=4, weight=float)
+    assert (position.step, position.epoch, position.history[0]["loss"]) == (4, 1, 1.0)
+    reader = tf.train.load_checkpoint(str(tmp_path / "checkpoints" / "4" / "variables"))
+    assert reader.get_tensor("running/1/.ATTRIBUTES/VARIABLE_VALUE") == 0, "counted at most the two steps, now closed"
+
+
+def test_totals_that_are_not_the_declared_ones_are_refused_by_name(tmp_path):
+    totals = Totals({"loss": tf.float32})
+    with pytest.raises(ValueError, match="the update returned the totals loss, hits, declared are loss"):
+        totals.add({name: total(tf.ones([1])) for name in ("loss", "hits")}, tf.constant(1, tf.int64))
+    with pytest.raises(ValueError, match="totals are accuracy: a recipe's totals must have the name 'loss'"):
+        Totals({"accuracy": tf.int64})
+
+
+def test_a_worker_writes_nothing_where_the_chief_writes(tmp_path, monkeypatch):
+    spec = ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 1)
+    monkeypatch.setattr(strategy, "select", lambda _spec, _gpus: strategy.Single())
+    run(tmp_path, epochs=1, cluster=spec)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def cut_off(path: Path, size: int = 3) -> None:
@@ -210,7 +269,7 @@ def test_a_stop_while_an_epoch_is_validated_leaves_a_checkpoint_from_which_the_e
         raise Interrupted("asked to stop")
 
     with pytest.raises(Interrupted, match="checkpoint 4 is written"):
-        run(tmp_path, epochs=2, validate=stopped)
+        run(tmp_path, epochs=2, stopped=stopped)
     assert saved(tmp_path) == [1, 2, 3, 4]
     resumed = run(tmp_path, epochs=2)
     (tmp_path / "whole").mkdir()
@@ -223,5 +282,5 @@ def test_a_stop_while_the_last_epoch_is_validated_is_no_finished_run(tmp_path):
         raise Interrupted("asked to stop")
 
     with pytest.raises(Interrupted):
-        run(tmp_path, epochs=1, validate=stopped)
-    assert run(tmp_path, epochs=1).history == [{"epoch": 1, "step": 4, "loss": 1.0, "accuracy": 1.0, "val_loss": 1.0}]
+        run(tmp_path, epochs=1, stopped=stopped)
+    assert run(tmp_path, epochs=1).history == [{"epoch": 1, "step": 4, "loss": 1.0, "val_loss": 1.0}]

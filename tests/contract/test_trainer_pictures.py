@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
-from fovea_trainers.data import images, orientation
+from fovea_trainers.vision import images, orientation
 from PIL import Image
 from support import training
 

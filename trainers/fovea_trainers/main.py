@@ -4,50 +4,21 @@ Usage:
   fovea-train <recipe> [--flag=value …]     train, evaluate, export
   fovea-train <recipe> --help               the recipe's flags
   fovea-train --catalogue                   flags of all recipes as JSON (see fovea_api.catalogue)
+
+A recipe is one of those below, or your own: ./my_recipe.py or my_package.my_recipe.
 """
 
-import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any
+from collections.abc import Sequence
 
-from fovea_api.catalogue import Catalogue, Recipe
 from fovea_api.contract import environment, exit_codes
 
 from fovea_trainers import flags
+from fovea_trainers.entry import RECIPES, catalogue, entry
 from fovea_trainers.errors import FlagError, TrainerError
 from fovea_trainers.runtime.interruption import Interruption
-from fovea_trainers.runtime.workspace import Workspace
-
-DISTRIBUTION = "fovea-trainers"
-RECIPES = {"image-classifier": "fovea_trainers.recipes.image_classifier"}
-"""Name -> module with HELP, Config and run(config, workspace, interruption); only `run` imports TensorFlow."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A recipe's module, as far as the command line needs it."""
-
-    recipe: Recipe
-    config_type: type
-    run: Callable[[Any, Workspace, Interruption], None]
-
-
-def entry(name: str) -> Entry:
-    """Load a recipe by name; raises FlagError for an unknown one."""
-    if name not in RECIPES:
-        raise FlagError(Catalogue(version(DISTRIBUTION), dict.fromkeys(RECIPES, Recipe("", {}))).unknown(name))
-    module = importlib.import_module(RECIPES[name])
-    return Entry(flags.recipe_of(module.HELP, module.Config), module.Config, module.run)
-
-
-def catalogue() -> Catalogue:
-    """Flags of all recipes, stamped with this distribution's version."""
-    return Catalogue(version(DISTRIBUTION), {name: entry(name).recipe for name in RECIPES})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,16 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, argv: Sequence[str]) -> int:
-    chosen = entry(name)
-    if "--help" in argv or "-h" in argv:
-        print(flags.describe(name, chosen.recipe))
-        return exit_codes.OK
-    config: Any = flags.parse(name, chosen.recipe, chosen.config_type, argv)
     # Before TensorFlow is imported: warnings and errors; with GPUs also what it found out about them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if os.environ.get(environment.GPUS) else "1")
     with Interruption(saves=False) as interruption:  # SIGTERM means: exit; once there are steps: checkpoint, then exit
         try:
-            chosen.run(config, Workspace.from_environment(os.environ), interruption)
+            chosen = entry(name)
+            if "--help" in argv or "-h" in argv:
+                print(flags.describe(name, chosen.recipe))
+                return exit_codes.OK
+            config = flags.parse(name, chosen.recipe, chosen.config_type, argv)
+            from fovea_trainers.runtime.session import Session
+
+            chosen.run(config, Session.begin(chosen.name, config, os.environ, interruption))
         except TrainerError:
             raise
         except Exception as error:  # noqa: BLE001 - none is swallowed: see _failed

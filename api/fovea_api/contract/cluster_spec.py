@@ -13,6 +13,11 @@ class ClusterSpec:
     role: str
     index: int
 
+    @property
+    def tasks(self) -> int:
+        """How many processes the job has, this one included: no cluster lists an evaluator."""
+        return sum(len(addresses) for addresses in self.cluster.values()) + (self.role not in self.cluster)
+
     def to_env(self) -> str:
         """Serialise for the environment variable."""
         return json.dumps(

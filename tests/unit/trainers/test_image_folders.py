@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fovea_trainers.data import files, image_folders
-from fovea_trainers.data.image_folders import PARTS, Listing
+from fovea_trainers.data import files
 from fovea_trainers.errors import DataError
+from fovea_trainers.vision import image_folders
+from fovea_trainers.vision.image_folders import PARTS, Listing
 
 
 def folder(root: Path, *names: str) -> Path:

@@ -5,7 +5,9 @@ import io
 import pytest
 from fovea_api.contract.progress import Progress
 from fovea_trainers.runtime.position import Position
-from fovea_trainers.runtime.progress import Reporter
+from fovea_trainers.runtime.progress import Plan, Reporter
+
+PLAN = Plan(steps=40, steps_per_epoch=20, epochs=2, batch_size=32, unit="img")
 
 
 class Terminal(io.StringIO):
@@ -28,10 +30,6 @@ def clock():
 def reporter(tmp_path, clock, stream=None):
     return Reporter(
         tmp_path / "progress" / "progress.jsonl",
-        steps=40,
-        steps_per_epoch=20,
-        epochs=2,
-        batch_size=32,
         stream=io.StringIO() if stream is None else stream,
         clock=clock,
     )
@@ -44,7 +42,7 @@ def lines(tmp_path):
 
 def test_the_file_gets_at_most_a_line_a_second_and_the_last(tmp_path, clock):
     report, position, reads = reporter(tmp_path, clock), Position(), []
-    report.begin(position)
+    report.begin(position, PLAN)
     for _ in range(19):
         position.advance()
         clock.now += 0.125
@@ -59,13 +57,13 @@ def test_the_file_gets_at_most_a_line_a_second_and_the_last(tmp_path, clock):
 
 def test_steps_count_from_the_start_of_this_run(tmp_path, clock):
     report = reporter(tmp_path, clock)
-    report.begin(Position(step=407, start=400))
+    report.begin(Position(step=407, start=400), PLAN)
     assert lines(tmp_path) == [Progress(7, 40, 0, 2, {})]
 
 
 def test_a_resumed_run_goes_on_with_the_last_validation(tmp_path, clock):
     report = reporter(tmp_path, clock)
-    report.begin(Position(step=20, epoch=1, history=[{"epoch": 1, "step": 20, "loss": 1.0, "val_loss": 0.5}]))
+    report.begin(Position(step=20, epoch=1, history=[{"epoch": 1, "step": 20, "loss": 1.0, "val_loss": 0.5}]), PLAN)
     clock.now += 2
     report.step(Position(step=21, epoch=1, batch=1), lambda: {"loss": 0.75})
     assert lines(tmp_path)[-1].metrics == {"loss": 0.75, "val_loss": 0.5}
@@ -74,7 +72,7 @@ def test_a_resumed_run_goes_on_with_the_last_validation(tmp_path, clock):
 def test_a_log_gets_plain_lines(tmp_path, clock):
     stream = io.StringIO()
     report = reporter(tmp_path, clock, stream)
-    report.begin(Position())
+    report.begin(Position(), PLAN)
     clock.now += 10
     report.step(Position(step=10, batch=10), lambda: {"loss": 0.5, "accuracy": 0.25})
     clock.now += 1
@@ -90,7 +88,7 @@ def test_a_log_gets_plain_lines(tmp_path, clock):
 def test_a_terminal_gets_a_bar_on_one_line_per_epoch(tmp_path, clock):
     stream = Terminal()
     report = reporter(tmp_path, clock, stream)
-    report.begin(Position())
+    report.begin(Position(), PLAN)
     clock.now += 1
     report.step(Position(step=10, batch=10), lambda: {"loss": 0.5})
     clock.now += 1
@@ -108,7 +106,7 @@ def test_a_terminal_gets_a_bar_on_one_line_per_epoch(tmp_path, clock):
 def test_what_follows_a_bar_within_an_epoch_stands_on_a_line_of_its_own(tmp_path, clock, ended):
     stream = Terminal()
     report = reporter(tmp_path, clock, stream)
-    report.begin(Position())
+    report.begin(Position(), PLAN)
     clock.now += 1
     report.step(Position(step=10, batch=10), lambda: {"loss": 0.5})
     report.end(Position(step=10, batch=10), {"loss": 0.5}) if ended == "end" else report.close()

@@ -11,7 +11,7 @@ import pytest
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_trainers.errors import DataError, FlagError, TrainerError
-from fovea_trainers.runtime import curves, strategy
+from fovea_trainers.runtime import curves, roles, strategy
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.workspace import Workspace
@@ -73,12 +73,46 @@ def test_missing_training_data_is_refused_with_the_remedy(tmp_path, names, words
 def test_a_cluster_is_refused_until_there_is_a_strategy_for_it():
     spec = ClusterSpec({"chief": ("a:1",), "worker": ("b:1", "c:1")}, "chief", 0)
     with pytest.raises(TrainerError, match="names 3 tasks"):
-        strategy.select(spec.to_env())
-    with pytest.raises(TrainerError, match="TF_CONFIG"):
-        strategy.select("not json")
+        strategy.select(spec)
+    with pytest.raises(TrainerError, match="names 2 tasks"):
+        strategy.select(ClusterSpec({"chief": ("a:1",)}, "evaluator", 0))
+    with pytest.raises(TrainerError, match=r"TF_CONFIG: .*; unset it to train in one process"):
+        roles.cluster({environment.TF_CONFIG: "not json"})
     alone = ClusterSpec({"chief": ("a:1",)}, "chief", 0)
-    assert isinstance(strategy.select(alone.to_env()), strategy.Single)
-    assert isinstance(strategy.select(None), strategy.Single)
+    assert isinstance(strategy.select(roles.cluster({environment.TF_CONFIG: alone.to_env()})), strategy.Single)
+    assert isinstance(strategy.select(roles.cluster({})), strategy.Single)
+
+
+ROLES = {
+    "a single process": (None, "chief"),
+    "one task, whatever its type": (ClusterSpec({"worker": ("a:1",)}, "worker", 0), "chief"),
+    "a chief": (ClusterSpec({"chief": ("a:1",), "ps": ("b:1",)}, "chief", 0), "chief"),
+    "a chief by its old name": (ClusterSpec({"master": ("a:1",), "ps": ("b:1",)}, "master", 0), "chief"),
+    "the first worker beside a chief": (ClusterSpec({"chief": ("a:1",), "worker": ("b:1",)}, "worker", 0), "worker"),
+    "the first of workers alone": (ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 0), "chief"),
+    "the second of workers alone": (ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 1), "worker"),
+    "a parameter server": (ClusterSpec({"chief": ("a:1",), "ps": ("b:1",)}, "ps", 0), "ps"),
+    "an evaluator, which no cluster lists": (ClusterSpec({"chief": ("a:1",)}, "evaluator", 0), "evaluator"),
+}
+
+
+@pytest.mark.parametrize(("spec", "role"), ROLES.values(), ids=ROLES.keys())
+def test_the_role_of_a_process_follows_from_its_cluster(spec, role):
+    assert roles.Role.of(spec) == role
+
+
+def test_an_unknown_type_of_task_is_refused_with_those_that_there_are():
+    spec = ClusterSpec({"chief": ("a:1",), "boss": ("b:1",)}, "boss", 0)
+    with pytest.raises(TrainerError, match="task type 'boss' is none of chief, worker, ps, evaluator"):
+        roles.Role.of(spec)
+
+
+def test_a_scratch_workspace_reads_the_same_and_writes_elsewhere(tmp_path):
+    workspace = Workspace.from_environment(environment.of_trainer("digits", gpus=2))
+    scratch = workspace.scratch(tmp_path)
+    written = (scratch.checkpoints, scratch.model, scratch.output, scratch.logs, scratch.progress)
+    assert all(path.is_relative_to(tmp_path) for path in written)
+    assert (scratch.inputs, scratch.job, scratch.gpus) == (workspace.inputs, "digits", 2)
 
 
 STOPPING = {

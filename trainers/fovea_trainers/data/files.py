@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fovea_trainers.data import formats
-
 _NO_FOLDERS_OF_A_USER = frozenset(
     {"__MACOSX", "lost+found", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information"}
 )
@@ -19,7 +17,7 @@ _INTERRUPTIBLE = 1000
 
 @dataclass
 class Found:
-    """Pictures with their sizes in bytes, and the names of everything else."""
+    """Wanted files with their sizes in bytes, and the names of everything else."""
 
     paths: list[bytes] = field(default_factory=list)
     sizes: "array[int]" = field(default_factory=lambda: array("q"))
@@ -39,11 +37,14 @@ def look(folder: Path, check: Callable[[], None]) -> tuple[list[Path], list[str]
     return [folder / name for name in sorted(folders)], others
 
 
-def walk(folder: Path, prefix: str, check: Callable[[], None], *, deep: bool = True) -> Found:
+def walk(
+    folder: Path, prefix: str, wanted: Callable[[str], bool], check: Callable[[], None], *, deep: bool = True
+) -> Found:
     """Everything below a folder, or in it alone; names begin with `prefix`. `check` may raise to give up.
 
-    A link that leads nowhere, a socket or a named pipe is no picture; a file that cannot be opened is one, and is named
-    when it is read. A folder that links lead back to is walked once, and none above `folder`: those hold other classes.
+    `wanted` tells by a path whether the regular file there is one to find; it may raise OSError. A link that leads nowhere,
+    a socket or a named pipe is none; a file that cannot be opened is one, and is named when it is read. A folder that
+    links lead back to is walked once, and none above `folder`: those hold other classes.
     Raises PermissionError for a folder that cannot be listed: what is in it would be missed in silence.
     """
     found = Found()
@@ -65,7 +66,7 @@ def walk(folder: Path, prefix: str, check: Callable[[], None], *, deep: bool = T
                 if _is_folder(entry):
                     if deep:
                         waiting.append((entry.path, f"{name}{entry.name}/"))
-                elif _is_picture(entry):
+                elif _is_wanted(entry, wanted):
                     found.paths.append(os.fsencode(name + entry.name))
                     found.sizes.append(entry.stat().st_size)
                 else:
@@ -95,7 +96,7 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name in _NO_FOLDERS_OF_A_USER
 
 
-def _is_picture(entry: os.DirEntry[str]) -> bool:
+def _is_wanted(entry: os.DirEntry[str], wanted: Callable[[str], bool]) -> bool:
     try:
         if not entry.is_file():
             return False
@@ -104,6 +105,6 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
             raise
         return False
     try:
-        return formats.is_picture(entry.path)
+        return wanted(entry.path)
     except PermissionError:
         return True

@@ -19,23 +19,23 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from fovea_api.contract import environment
-from fovea_trainers.errors import CheckpointDamaged, CheckpointError
+
+from fovea_trainers.errors import CheckpointDamaged, CheckpointError, NonFiniteLoss
 from fovea_trainers.runtime import failures
-from fovea_trainers.runtime.metrics import require_finite
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.reasons import reason
 
 STATE = "state.json"
 VARIABLES = "variables"
-FORMAT = 2
-"""1 had no best weights and no unreadable examples."""
+FORMAT = 3
+"""1 had no best weights and no unreadable examples, 2 other sums of the epoch."""
 STAGING_PREFIX = ".staging-"
 
 
@@ -59,42 +59,37 @@ class Resumed:
     message: str
 
 
+Variables = Mapping[str, Sequence[tf.Variable]]
+"""Those of the `model`, the `optimizer`, as `running` the totals of the current epoch, as `best` the best weights.
+
+The last ones only while early stopping is on.
+"""
+
+
 class Checkpoints:
-    """Writes and restores the checkpoints of one run in one directory."""
+    """Writes and restores the checkpoints in one directory; `job` is empty outside a cluster."""
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        run: Run,
-        keep: int,
-        variables: Mapping[str, Sequence[tf.Variable]],
-    ) -> None:
-        """`variables` of the model, the optimizer, as `running` the sums of the current epoch, as `best` best weights.
-
-        The last ones only while early stopping is on.
-        """
+    def __init__(self, directory: Path, *, keep: int, job: str = "") -> None:
         self.directory = directory
-        self._run = run
         self._keep = keep
-        self._variables = {name: list(part) for name, part in variables.items()}
+        self._job = job
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
         return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdecimal() and p.is_dir())
 
-    def save(self, position: Position) -> Path:
+    def save(self, position: Position, run: Run, variables: Variables) -> Path:
         """Write a checkpoint unless this step has one; drop the oldest beyond `keep`.
 
         Raises NonFiniteLoss when the last update broke the weights.
         """
-        require_finite(self._variables["model"], position.step)
+        require_finite(variables["model"], position.step)
         target = self.directory / str(position.step)
         if not target.exists():
             staging = self.directory / f"{STAGING_PREFIX}{position.step}-{os.getpid()}"
             staging.mkdir(parents=True)
-            tf.train.Checkpoint(**self._variables).write(str(staging / VARIABLES))
-            state = {"format": FORMAT, "position": position.to_json(), "run": asdict(self._run)}
+            tf.train.Checkpoint(**_plain_lists(variables)).write(str(staging / VARIABLES))
+            state = {"format": FORMAT, "position": position.to_json(), "run": asdict(run)}
             (staging / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
             for path in (*staging.iterdir(), staging):
                 _flush(path)
@@ -107,7 +102,7 @@ class Checkpoints:
             shutil.rmtree(doomed)
         return target
 
-    def resume(self) -> Resumed:
+    def resume(self, run: Run, variables: Variables) -> Resumed:
         """Restore by the policy above; raises CheckpointError when the newest undamaged checkpoint cannot be used."""
         for leftover in self.directory.glob(f"{STAGING_PREFIX}*"):  # of a process that was killed while writing
             shutil.rmtree(leftover)
@@ -115,7 +110,7 @@ class Checkpoints:
         for step in reversed(self.steps()):
             path = self.directory / str(step)
             try:
-                resumed = self._resume_from(path)
+                resumed = self._resume_from(path, run, variables)
             except _Damaged as error:
                 problems[path] = f"checkpoint {path.name} is damaged ({error})"
                 continue
@@ -123,7 +118,7 @@ class Checkpoints:
             return Resumed(resumed.position, "; ".join([*problems.values(), resumed.message]))
         if problems:
             what = f"{'; '.join(problems.values())}, and there is no other one in {self.directory}"
-            if not self._in_pod:
+            if not self._job:
                 raise CheckpointDamaged(f"{what}: {self._remedy(min(problems))}")
             self._put_aside(problems)
             raise CheckpointDamaged(
@@ -136,33 +131,31 @@ class Checkpoints:
         for path in damaged:
             path.rename(self.directory / f"{environment.DAMAGED_PREFIX}{path.name}-{time.time_ns()}")
 
-    @property
-    def _in_pod(self) -> bool:
-        return bool(self._run.identity.get("job"))
-
-    def _resume_from(self, path: Path) -> Resumed:
-        position, theirs = self._read_state(path)
-        ours = _plain(self._run)
+    def _resume_from(self, path: Path, run: Run, variables: Variables) -> Resumed:
+        position, theirs, version = self._read_state(path)
+        ours = _plain(run)
         if differences := _differences(theirs.shape, ours.shape):
             remedy = f"train with the old values, or {self._remedy(self.directory)}"
             raise CheckpointError(f"checkpoint {path} does not fit this run: {differences}; {remedy}")
         same_optimizer = theirs.optimizer == ours.optimizer
         differences = _differences(theirs.identity, ours.identity)
         own = same_optimizer and not differences
-        names = ["model", *(["optimizer"] if same_optimizer else []), *(["running"] if own else [])]
-        if own and position.kept is not None and "best" in self._variables:
+        names = ["model", *(["optimizer"] if same_optimizer else [])]
+        if own and version == FORMAT:  # else the metrics of this one epoch are those of its remaining steps
+            names.append("running")
+        if own and position.kept is not None and "best" in variables:
             names.append("best")
         else:
             position.kept = None
-        self._restore(path, names)
+        self._restore(path, {name: variables[name] for name in names})
         if own:
             done = f"{position.epoch} epochs and {position.batch} batches are done"
             return Resumed(position, f"resumed own checkpoint {path.name}: {done}")
-        reason = differences or f"optimizer was {theirs.optimizer}, is {ours.optimizer}"
-        message = f"continuing from given checkpoint {path.name} with new epochs ({reason})"
+        why = differences or f"optimizer was {theirs.optimizer}, is {ours.optimizer}"
+        message = f"continuing from given checkpoint {path.name} with new epochs ({why})"
         return Resumed(Position(step=position.step, start=position.step), message)
 
-    def _read_state(self, path: Path) -> tuple[Position, Run]:
+    def _read_state(self, path: Path) -> tuple[Position, Run, int]:
         try:
             state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
             if state["format"] not in range(1, FORMAT + 1):
@@ -170,7 +163,7 @@ class Checkpoints:
                     f"checkpoint {path} has format {state['format']}, known is {FORMAT}: use a newer image of the "
                     f"trainers, or {self._remedy(path)}"
                 )
-            return Position.from_json(state["position"]), Run(**state["run"])
+            return Position.from_json(state["position"]), Run(**state["run"]), int(state["format"])
         except ValueError as error:
             raise _Damaged(f"{STATE}: {error}") from error
         except (FileNotFoundError, KeyError, TypeError) as error:
@@ -179,8 +172,8 @@ class Checkpoints:
                 f"{self._remedy(path)}"
             ) from error
 
-    def _restore(self, path: Path, names: Sequence[str]) -> None:
-        checkpoint = tf.train.Checkpoint(**{name: self._variables[name] for name in names})
+    def _restore(self, path: Path, variables: Variables) -> None:
+        checkpoint = tf.train.Checkpoint(**_plain_lists(variables))
         try:
             status = checkpoint.read(str(path / VARIABLES))
             status.assert_existing_objects_matched()
@@ -195,7 +188,7 @@ class Checkpoints:
 
     def _remedy(self, path: Path) -> str:
         """What to do about a checkpoint: nobody can remove a file from a job's pod, which begins with an empty volume."""
-        if self._in_pod:
+        if self._job:
             return "name another job in spec.checkpoint.from, or drop it; if it is not set, submit the job again"
         return f"remove {path}"
 
@@ -207,6 +200,20 @@ class _Damaged(Exception):
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     return ", ".join(f"{name} was {theirs.get(name)}, is {ours.get(name)}" for name in names)
+
+
+def _plain_lists(variables: Variables) -> dict[str, list[tf.Variable]]:
+    return {name: list(part) for name, part in variables.items()}
+
+
+def require_finite(weights: Iterable[tf.Variable], step: int) -> None:
+    """Raise NonFiniteLoss unless every weight is a number.
+
+    The loss does not tell: that of step N is computed before update N, which may be the one that breaks the weights.
+    """
+    for weight in weights:
+        if weight.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(weight))):
+            raise NonFiniteLoss("a weight", step)
 
 
 def _plain(run: Run) -> Run:

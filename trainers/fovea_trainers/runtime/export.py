@@ -1,41 +1,51 @@
-"""The final SavedModel of a classifier: names in `fovea_api.contract.signatures`, warm-up records inside.
-
-It is marked as row-wise (`fovea_api.contract.row_wise`), so that callers may share a run of it.
-"""
+"""The final SavedModel: signatures that a recipe gives, warm-up records and the mark of row-wise outputs inside."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import keras
 import tensorflow as tf
 from fovea_api.contract import row_wise, signatures
-from fovea_trainers.data.images import decode, fit_size
+
 from fovea_trainers.runtime import warmup
 from fovea_trainers.runtime.graph import traced
 
 STAGING = ".staging"
-PICTURE = tf.TensorSpec([None], tf.string, name=signatures.IMAGE_INPUT)
-OUTPUTS = (signatures.LABEL_OUTPUT, signatures.CLASSES_OUTPUT, signatures.SCORES_OUTPUT)
-"""Each has a row for every picture, which depends on that picture alone."""
-PIXELS = tf.TensorSpec([None, None, None, 3], tf.float32, name=signatures.PIXELS_INPUT)
+WARMED_UP = (1, 8)
+"""Sizes of the batches that a server tries when it loads the model."""
+SERVING_DEFAULT = signatures.SERVING_DEFAULT
 
 
-def export_classifier(
-    model: keras.Model, classes: Sequence[str], size: int, directory: Path, *, exif_orientation: bool
-) -> None:
-    """Write the SavedModel into `directory`, `saved_model.pb` last; `model` gives logits for [n, size, size, 3].
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """One way to ask the model. The graph is what `function` does when it is traced."""
 
-    What the directory held before is removed once the new model is written.
+    inputs: Sequence[tf.TensorSpec]
+    """Each [n, …], with the name by which a request has it."""
+    function: Callable[..., Mapping[str, tf.Tensor]]
+    """(*inputs) -> outputs by name."""
+    example: Sequence[tf.Tensor]
+    """One row of each input, [1, …]: what a server warms up with."""
+    row_wise: Sequence[str]
+    """Outputs with a row for every row of the inputs, which depends on that row alone (`fovea_api.contract.row_wise`)."""
+
+
+def write(directory: Path, given: Mapping[str, Signature], tracked: Sequence[Any]) -> None:
+    """Write the SavedModel into `directory`, `saved_model.pb` last.
+
+    `tracked` are the variables, tables and assets that the functions use (`variables_of(model)`). A Keras model beside its
+    variables would store every weight twice. What the directory held before is removed once the new model is written.
     """
-    module = _classifier(model, classes, size, exif_orientation=exif_orientation)
+    module = tf.Module()
+    module.weights = list(tracked)
     shutil.rmtree(directory / STAGING, ignore_errors=True)
     staging = directory / STAGING
-    tf.saved_model.save(
-        module, str(staging), signatures={signatures.SERVING_DEFAULT: module.serve, signatures.PIXELS: module.classify}
-    )
-    warmup.write(staging, size)
-    row_wise.write(staging, dict.fromkeys((signatures.SERVING_DEFAULT, signatures.PIXELS), OUTPUTS))
+    graphs = {name: traced(*signature.inputs)(signature.function) for name, signature in given.items()}
+    tf.saved_model.save(module, str(staging), signatures=graphs)
+    warmup.write(staging, [request for size in WARMED_UP for request in _requests(given, size)])
+    row_wise.write(staging, {name: signature.row_wise for name, signature in given.items()})
     for path in directory.iterdir():
         if path.name != STAGING:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -44,33 +54,14 @@ def export_classifier(
     staging.rmdir()
 
 
-def _classifier(model: keras.Model, classes: Sequence[str], size: int, *, exif_orientation: bool) -> tf.Module:
-    # The model stays in this closure: as an attribute it would be tracked beside its variables, every weight twice.
-    def scores(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = tf.nn.softmax(model(images, training=False))
-        names = tf.constant(list(classes))
-        return {
-            signatures.LABEL_OUTPUT: tf.gather(names, tf.argmax(probabilities, axis=1)),
-            signatures.CLASSES_OUTPUT: tf.repeat(names[tf.newaxis], tf.shape(probabilities)[0], axis=0),
-            signatures.SCORES_OUTPUT: probabilities,
-        }
-
-    class Classifier(tf.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.weights = [variable.value for variable in model.variables]
-
-        @traced(PICTURE)
-        def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-            spec = tf.TensorSpec([size, size, 3], tf.float32)
-
-            def picture(file: tf.Tensor) -> tf.Tensor:
-                return fit_size(decode(file, exif_orientation=exif_orientation), size)
-
-            return scores(tf.map_fn(picture, image, fn_output_signature=spec))
-
-        @traced(PIXELS)
-        def classify(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-            return scores(fit_size(pixels, size))
-
-    return Classifier()
+def _requests(given: Mapping[str, Signature], size: int) -> list[warmup.Request]:
+    return [
+        warmup.Request(
+            name,
+            {
+                spec.name: tf.repeat(row, size, axis=0)
+                for spec, row in zip(signature.inputs, signature.example, strict=True)
+            },
+        )
+        for name, signature in given.items()
+    ]

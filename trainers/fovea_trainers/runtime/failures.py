@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fovea_api.contract import exit_codes
+
 from fovea_trainers.runtime import devices
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def is_damage(error: BaseException) -> bool:
 def describe(error: BaseException) -> str:
     """The error in one line."""
     import tensorflow as tf
+
     from fovea_trainers.runtime.reasons import reason
 
     name = type(error).__name__

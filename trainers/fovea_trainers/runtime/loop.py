@@ -2,135 +2,153 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import NoReturn
 
+from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
 from fovea_trainers.errors import Interrupted, NonFiniteLoss
-from fovea_trainers.runtime.checkpoints import Checkpoints
-from fovea_trainers.runtime.interruption import Interruption
-from fovea_trainers.runtime.metrics import Running
+from fovea_trainers.runtime.best import Best
+from fovea_trainers.runtime.checkpoints import Run, Variables
+from fovea_trainers.runtime.evaluation import Evaluation, Evaluator
 from fovea_trainers.runtime.position import Position
-from fovea_trainers.runtime.progress import Reporter, say
-from fovea_trainers.runtime.strategy import Step, Strategy
+from fovea_trainers.runtime.progress import Plan, say
+from fovea_trainers.runtime.session import Session
 from fovea_trainers.runtime.summaries import Summaries
+from fovea_trainers.runtime.totals import LOSS, Totals
+from fovea_trainers.runtime.training import VALIDATION, Schedule, Trained, Training
+
+
+def train(training: Training, config: TrainingFlags, session: Session) -> Trained:
+    """Train from the newest checkpoint, or from scratch, to the end, and evaluate the weights that are to be exported.
+
+    When asked to stop, save and raise Interrupted. Raises NonFiniteLoss for a run that diverged.
+    """
+    schedule = Schedule.of(config, training, session.workspace.checkpoint_every_steps)
+    if isinstance(config, EarlyStoppingFlags) and config.early_stopping and schedule.patience is None:
+        say(f"early stopping is off: {training.unvalidated}")
+    with session.strategy.scope():
+        totals = Totals(training.totals)
+        best = Best(training.weights) if schedule.keep_best else None
+    run = Run(
+        identity={"job": session.workspace.job, "seed": config.seed, "batch_size": config.batch_size}
+        | dict(training.identity),
+        shape={"recipe": session.recipe} | dict(training.shape),
+        optimizer=" and ".join(optimizer.state for optimizer in training.optimizers),
+    )
+    evaluator = Evaluator(training.evaluate, training.signature, training.metrics)
+    loop = _Loop(training, schedule, session, run, totals, best, evaluator)
+    position = loop.resume()
+    plan = Plan(schedule.steps, schedule.steps_per_epoch, config.epochs, config.batch_size, training.unit)
+    session.reporter.begin(position, plan)
+    loop.train(position)
+    return loop.conclude(position)
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How long to train and how often to save."""
+class _Loop:
+    """The parts of one run; the position is what changes."""
 
-    epochs: int
-    steps_per_epoch: int
-    checkpoint_every_steps: int
-    max_steps: int | None = None
-    patience: int | None = None
-    """None: no early stopping."""
-    min_delta: float = 0.0
+    training: Training
+    schedule: Schedule
+    session: Session
+    run: Run
+    totals: Totals
+    best: Best | None
+    evaluator: Evaluator
 
-    @property
-    def steps(self) -> int:
-        """Most steps this run takes."""
-        steps = self.epochs * self.steps_per_epoch
-        return steps if self.max_steps is None else min(steps, self.max_steps)
+    def resume(self) -> Position:
+        resumed = self.session.checkpoints.resume(self.run, self._variables())
+        say(resumed.message)
+        position = resumed.position
+        self.training.unreadable.update(position.unreadable)
+        if self.schedule.finished(position):
+            why = "early stopping has given up" if position.gives_up(self.schedule.patience) else "every step is done"
+            say(f"nothing left to train: {why}; evaluating and exporting once more")
+        return position
 
-    def finished(self, position: Position) -> bool:
-        """Whether there is nothing left to train."""
-        return position.gives_up(self.patience) or position.done >= self.steps
+    def train(self, position: Position) -> None:
+        training, schedule, strategy = self.training, self.schedule, self.session.strategy
+        reporter, interruption = self.session.reporter, self.session.interruption
+        step = strategy.build(training.update, self.totals, training.signature)
+        started = time.monotonic() - position.seconds
 
-
-@dataclass(frozen=True)
-class Training:
-    """What a recipe hands to the loop."""
-
-    batches: Callable[[int, int], Iterable[tuple[Any, ...]]]
-    """(epoch, first batch) -> the batches of that epoch from there on, in an order that depends on nothing else."""
-    step: Step
-    """(*batch, number of the step): one update of the weights."""
-    running: Running
-    validate: Callable[[], dict[str, float]]
-    """Metrics with the prefix `val_`; empty when there is no validation set. May raise Interrupted."""
-    keep_best: Callable[[], None] | None = None
-    """Called after each epoch with the lowest validation loss so far; None: the best weights are not kept."""
-    unreadable: set[int] = field(default_factory=set)
-    """Numbers of examples that were found to be unreadable: filled by `batches`, and saved with the position."""
-
-
-def train(
-    training: Training,
-    schedule: Schedule,
-    *,
-    strategy: Strategy,
-    checkpoints: Checkpoints,
-    reporter: Reporter,
-    logs: Path,
-    interruption: Interruption,
-) -> Position:
-    """Train from the newest checkpoint, or from scratch, to the end; when asked to stop, save and raise Interrupted."""
-    resumed = checkpoints.resume()
-    say(resumed.message)
-    position = resumed.position
-    training.unreadable.update(position.unreadable)
-    if schedule.finished(position):
-        why = "early stopping has given up" if position.gives_up(schedule.patience) else "every step is done"
-        say(f"nothing left to train: {why}; evaluating and exporting once more")
-    reporter.begin(position)
-    started = time.monotonic() - position.seconds
-
-    def save() -> None:
-        strategy.join()
-        training.running.read()  # never a checkpoint of a diverged run
-        position.seconds = time.monotonic() - started
-        position.unreadable = sorted(training.unreadable)
-        checkpoints.save(position)
-
-    def stop() -> NoReturn:
-        save()
-        raise Interrupted(f"asked to stop; checkpoint {position.step} is written, the same command resumes from it")
-
-    with closing(reporter), Summaries(logs, position.history) as summaries:
-
-        def close_epoch() -> None:
+        def save() -> None:
             strategy.join()
-            try:
-                metrics = _close_epoch(training, schedule, position)
-            except Interrupted:  # while it validated: nothing of the epoch's end has happened yet
-                stop()
-            summaries.write(position.history[-1])
-            reporter.epoch(position, metrics)
+            self.totals.read()  # never a checkpoint of a diverged run
+            position.seconds = time.monotonic() - started
+            position.unreadable = sorted(training.unreadable)
+            self.session.checkpoints.save(position, self.run, self._variables())
 
-        if position.batch == schedule.steps_per_epoch:  # stopped while it validated
-            close_epoch()
-        while not schedule.finished(position):
-            for batch in training.batches(position.epoch, position.batch):
-                if interruption.requested:
+        def stop() -> NoReturn:
+            save()
+            raise Interrupted(f"asked to stop; checkpoint {position.step} is written, the same command resumes from it")
+
+        with closing(reporter), Summaries(self.session.workspace.logs, position.history) as summaries:
+
+            def close_epoch() -> None:
+                strategy.join()
+                try:
+                    metrics = self._close_epoch(position)
+                except Interrupted:  # while it validated: nothing of the epoch's end has happened yet
                     stop()
-                position.advance()
-                strategy.schedule(training.step, (*batch, position.step))
-                interruption.saves = True
-                if position.batch == schedule.steps_per_epoch:
-                    close_epoch()
-                else:
-                    reporter.step(position, training.running.read)
-                if position.done % schedule.checkpoint_every_steps == 0 or schedule.finished(position):
-                    save()
-                if schedule.finished(position):
-                    break
-    return position
+                summaries.write(position.history[-1])
+                reporter.epoch(position, metrics)
 
+            if position.batch == schedule.steps_per_epoch:  # stopped while it validated
+                close_epoch()
+            while not schedule.finished(position):
+                for batch in strategy.batches(training.dataset, position.epoch, position.batch):
+                    if interruption.requested:
+                        stop()
+                    position.advance()
+                    strategy.schedule(step, batch, position.step)
+                    interruption.saves = True
+                    if position.batch == schedule.steps_per_epoch:
+                        close_epoch()
+                    else:
+                        reporter.step(position, self.totals.read)
+                    if position.done % schedule.checkpoint_every_steps == 0 or schedule.finished(position):
+                        save()
+                    if schedule.finished(position):
+                        break
 
-def _close_epoch(training: Training, schedule: Schedule, position: Position) -> dict[str, float]:
-    metrics = training.running.read() | training.validate()
-    # Before early stopping sees it: NaN is "not lower" than anything, and would end a diverged run as a success.
-    if not math.isfinite(metrics.get("val_loss", 0.0)):
-        raise NonFiniteLoss("the validation loss", position.step)
-    training.running.reset()
-    position.close_epoch(metrics)
-    if "val_loss" in metrics:
-        position.watch(metrics["val_loss"], min_delta=schedule.min_delta)
-    if training.keep_best is not None and position.is_lowest():
-        training.keep_best()
-        position.kept = position.epoch
-    return metrics
+    def conclude(self, position: Position) -> Trained:
+        """The end of training; while early stopping is on, with the weights of the best epoch."""
+        if self.best is not None and position.kept is not None:
+            self.best.restore()
+            if position.history[position.kept - 1]["step"] != position.step:
+                say(f"the weights of epoch {position.kept}, which has the lowest validation loss, are exported")
+        evaluations = {name: self._evaluate(name) for name in self.training.sets}
+        for name, evaluation in evaluations.items():
+            if not math.isfinite(evaluation.metrics[LOSS]):
+                raise NonFiniteLoss(f"the {name} loss", position.step)
+        metrics = self.totals.read() if position.batch else position.last_metrics()
+        return Trained(position, metrics, evaluations, position.gives_up(self.schedule.patience))
+
+    def _close_epoch(self, position: Position) -> dict[str, float]:
+        metrics = self.totals.read()
+        if VALIDATION in self.training.sets:
+            metrics |= self._evaluate(VALIDATION).prefixed(f"{VALIDATION}_")
+        # Before early stopping sees it: NaN is "not lower" than anything, and would end a diverged run as a success.
+        if not math.isfinite(metrics.get("val_loss", 0.0)):
+            raise NonFiniteLoss("the validation loss", position.step)
+        self.totals.reset()
+        position.close_epoch(metrics)
+        if "val_loss" in metrics:
+            position.watch(metrics["val_loss"], min_delta=self.schedule.min_delta)
+        if self.best is not None and position.is_lowest():
+            self.best.keep()
+            position.kept = position.epoch
+        return metrics
+
+    def _evaluate(self, name: str) -> Evaluation:
+        return self.evaluator(self.training.sets[name](), self.session.interruption.check)
+
+    def _variables(self) -> Variables:
+        held = {
+            "model": self.training.weights,
+            "optimizer": [variable for optimizer in self.training.optimizers for variable in optimizer.variables],
+            "running": self.totals.variables,
+        }
+        return held if self.best is None else {**held, "best": self.best.variables}

@@ -4,12 +4,14 @@ An update sees the whole batch: gradients and sums are added over the GPUs, so t
 their number, but for the rounding of sums and for dropout, whose masks are drawn for each share.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
-from fovea_trainers.runtime.strategy import Step
+
+from fovea_trainers.runtime.strategy import Batches, Dataset, Shard, Step, Update
+from fovea_trainers.runtime.totals import Totals
 from fovea_trainers.runtime.weights import weighted
 
 
@@ -25,13 +27,20 @@ class Mirrored:
         scope: AbstractContextManager[Any] = self._strategy.scope()
         return scope
 
-    def build(self, update: Callable[..., None], *_signature: tf.TensorSpec) -> Step:
+    def batches(self, dataset: Dataset, epoch: int, first: int) -> Batches:
+        """All of them: a step divides its batch."""
+        return dataset(epoch, first, Shard())
+
+    def build(self, update: Update, totals: Totals, _signature: Sequence[tf.TensorSpec]) -> Step:
         """An update as a step that divides the batch among the devices."""
         strategy = self._strategy
 
+        def share(*tensors: tf.Tensor) -> None:
+            totals.add(update(*tensors), tensors[-1])
+
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
         def everywhere(*shares: Any) -> None:
-            strategy.run(update, args=shares)
+            strategy.run(share, args=shares)
 
         def step(*batch: Any) -> None:
             *tensors, number = batch
@@ -40,9 +49,9 @@ class Mirrored:
 
         return step
 
-    def schedule(self, step: Step, batch: tuple[Any, ...]) -> None:
+    def schedule(self, step: Step, batch: tuple[Any, ...], number: int) -> None:
         """Run the step now."""
-        step(*batch)
+        step(*batch, number)
 
     def join(self) -> None:
         """Every step was applied when `schedule` returned."""

@@ -1,30 +1,90 @@
-"""Optimizers by the names of the flags; only `build` imports Keras, so a recipe's flags may name them without it."""
+"""Optimizers by the names of the flags, with a learning rate that is a function of the step.
+
+Only what makes one imports Keras, so a recipe's flags may name them without it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fovea_trainers.errors import FlagError
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
+
+    from fovea_trainers.common_flags import OptimizerFlags
 
 NAMES = ("sgd", "adadelta", "adagrad", "adam", "adamw", "ftrl", "rmsprop")
 WITH_MOMENTUM = ("sgd", "rmsprop")
 
-
-def state(name: str, momentum: float) -> str:
-    """What variables an optimizer has: equal texts mean that one can go on with the variables of the other."""
-    return f"{name} with momentum" if name in WITH_MOMENTUM and momentum else name
+Rate = Callable[["tf.Tensor"], "tf.Tensor"]
+"""Updates that were made before (int64 scalar) -> learning rate (float32 scalar)."""
 
 
-def build(name: str, learning_rate: float, *, decay: float, momentum: float) -> keras.optimizers.Optimizer:
-    """The optimizer with the schedule learning_rate / (1 + decay · step); momentum only where it has one."""
+class Optimizer:
+    """A Keras optimizer of some weights.
+
+    Keras would read the step from `optimizer.iterations`: that loses counts under an asynchronous parameter server, and
+    begins with 0 where the optimizer changes. Here the step is what the loop says.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer, rate: Rate, state: str) -> None:
+        """`optimizer` is built and asks `self.learning_rate`."""
+        self._optimizer = optimizer
+        self._rate = rate
+        self._now = threading.local()  # devices are traced in threads of their own
+        optimizer.learning_rate = self._learning_rate
+        self.state = state
+        """What variables it has: equal texts mean that one can go on with the variables of the other."""
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What it keeps beside the weights, for the checkpoint."""
+        return [variable.value for variable in self._optimizer.variables]
+
+    def apply(self, gradients: Sequence[tf.Tensor], step: tf.Tensor) -> None:
+        """Update number `step` (int64 scalar, from 1 on): gradients in the order of the weights.
+
+        On several devices each has the gradients of its share; they are added up.
+        """
+        self._now.rate = self._rate(step - 1)
+        self._optimizer.apply(gradients)
+
+    def _learning_rate(self) -> tf.Tensor:
+        return self._now.rate
+
+
+def build(flags: OptimizerFlags, epochs: int, weights: Sequence[Any]) -> Optimizer:
+    """The optimizer that the flags say, with the learning rate rate / (1 + decay · step)."""
+    decay = flags.learning_rate / epochs if flags.decay is None else flags.decay
+    options = {"momentum": flags.momentum} if flags.optimizer in WITH_MOMENTUM else {}
+    return make(flags.optimizer, weights, inverse_time(flags.learning_rate, decay), **options)
+
+
+def make(name: str, weights: Sequence[Any], rate: Rate, **options: Any) -> Optimizer:
+    """An optimizer of `weights` (a Keras model's trainable variables); `options` are those of the Keras class.
+
+    Call it in the strategy's scope. Raises FlagError for an unknown name.
+    """
     import keras
 
     if name not in NAMES:
         raise FlagError(f"unknown optimizer {name}: one of {', '.join(NAMES)}")
-    # Also without decay: Keras makes a plain rate a variable, which a checkpoint would put back to its old value.
-    schedule = keras.optimizers.schedules.InverseTimeDecay(learning_rate, decay_steps=1, decay_rate=decay)
-    extra = {"momentum": momentum} if name in WITH_MOMENTUM else {}
-    return keras.optimizers.get({"class_name": name, "config": {"learning_rate": schedule, **extra}})
+    # With a number Keras would make a variable, which a checkpoint would put back to its old value.
+    unset = keras.optimizers.schedules.InverseTimeDecay(0.0, decay_steps=1, decay_rate=0.0)
+    made = keras.optimizers.get({"class_name": name, "config": {"learning_rate": unset, **options}})
+    made.build(weights)
+    return Optimizer(made, rate, f"{name} with momentum" if options.get("momentum") else name)
+
+
+def inverse_time(rate: float, decay: float) -> Rate:
+    """`rate` at first, then rate / (1 + decay · step)."""
+    import tensorflow as tf
+
+    def at(step: tf.Tensor) -> tf.Tensor:
+        return tf.constant(rate, tf.float32) / (1.0 + tf.constant(decay, tf.float32) * tf.cast(step, tf.float32))
+
+    return at

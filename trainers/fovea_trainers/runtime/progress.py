@@ -4,10 +4,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from fovea_api.contract.progress import Progress
+
 from fovea_trainers.runtime.position import Position
 
 FILE_SECONDS = 1.0
@@ -21,25 +23,26 @@ def say(text: str, stream: TextIO | None = None) -> None:
     print(text, file=sys.stderr if stream is None else stream, flush=True)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How much a run has before it, for the bar and the rate."""
+
+    steps: int
+    steps_per_epoch: int
+    epochs: int
+    batch_size: int
+    unit: str = "examples"
+    """What a batch consists of."""
+
+
 class Reporter:
     """Writes progress at a bounded rate; metrics are read only when something is written."""
 
     def __init__(
-        self,
-        path: Path,
-        steps: int,
-        steps_per_epoch: int,
-        epochs: int,
-        batch_size: int,
-        *,
-        stream: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, path: Path, *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._path = path
-        self._steps = steps
-        self._steps_per_epoch = steps_per_epoch
-        self._epochs = epochs
-        self._batch_size = batch_size
+        self._plan = Plan(0, 0, 0, 0)
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
         self._line_open = False
@@ -49,8 +52,9 @@ class Reporter:
         self._validation: dict[str, float] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def begin(self, position: Position) -> None:
-        """The run starts, or resumes, here."""
+    def begin(self, position: Position, plan: Plan) -> None:
+        """The run starts, or resumes, here; before, there is nothing to report."""
+        self._plan = plan
         self._rate_from = (self._clock(), position.step)
         self._remember(position.last_metrics())
         self._write(position, self._validation)
@@ -71,7 +75,7 @@ class Reporter:
         self._remember(metrics)
         if self._clock() >= self._file_due:
             self._write(position, metrics)
-        self._show(position, metrics, position.epoch, self._steps_per_epoch)
+        self._show(position, metrics, position.epoch, self._plan.steps_per_epoch)
         self.close()
 
     def close(self) -> None:
@@ -91,7 +95,7 @@ class Reporter:
         self._validation = {name: value for name, value in metrics.items() if name.startswith("val_")}
 
     def _write(self, position: Position, metrics: dict[str, float]) -> None:
-        line = Progress(position.done, self._steps, position.epoch, self._epochs, metrics).to_json()
+        line = Progress(position.done, self._plan.steps, position.epoch, self._plan.epochs, metrics).to_json()
         with self._path.open("a", encoding="utf-8") as file:  # one write per line: a reader never sees half of one
             file.write(line + "\n")
         self._file_due = self._clock() + FILE_SECONDS
@@ -99,16 +103,16 @@ class Reporter:
     def _show(self, position: Position, metrics: dict[str, float], epoch: int, batch: int) -> None:
         now = self._clock()
         since, step = self._rate_from
-        rate = (position.step - step) * self._batch_size / (now - since) if now > since else 0.0
+        rate = (position.step - step) * self._plan.batch_size / (now - since) if now > since else 0.0
         self._rate_from = (now, position.step)
-        where = f"epoch {epoch}/{self._epochs} step {batch}/{self._steps_per_epoch}"
-        text = f"{where} {_numbers(metrics)} {rate:.0f} img/s"
+        where = f"epoch {epoch}/{self._plan.epochs} step {batch}/{self._plan.steps_per_epoch}"
+        text = f"{where} {_numbers(metrics)} {rate:.0f} {self._plan.unit}/s"
         self._shown_due = now + (BAR_SECONDS if self._terminal else LINE_SECONDS)
         if not self._terminal:
             say(text, self._stream)
             return
         width = shutil.get_terminal_size().columns
-        filled = round(24 * batch / self._steps_per_epoch)
+        filled = round(24 * batch / self._plan.steps_per_epoch)
         self._stream.write("\r\x1b[K" + f"{'█' * filled}{'░' * (24 - filled)} {text}"[: width - 1])
         self._stream.flush()
         self._line_open = True

@@ -5,78 +5,73 @@ from collections.abc import Mapping
 from typing import Any
 
 from fovea_api.contract import environment
-from fovea_trainers.data.sets import Sets
+
+from fovea_trainers import flags
+from fovea_trainers.common_flags import TrainingFlags
 from fovea_trainers.runtime import curves
-from fovea_trainers.runtime.metrics import Evaluation
-from fovea_trainers.runtime.position import Position
-from fovea_trainers.runtime.workspace import Workspace
+from fovea_trainers.runtime.session import Session
+from fovea_trainers.runtime.training import VALIDATION, Trained
 
 
-def prefixed(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
-    """Metrics of each set by name: val_loss, …, test_accuracy."""
-    metrics: dict[str, float] = {}
-    for name, evaluation in evaluations.items():
-        metrics |= evaluation.metrics(f"{name}_")
-    return metrics
-
-
-def headline(evaluations: Mapping[str, Evaluation], trained: Mapping[str, float]) -> dict[str, float]:
-    """What a ModelVersion records: metrics of each set, and as `loss` and `accuracy` those of the last set there is.
-
-    That is the test set, else the validation set, else what training last saw (`trained`).
-    """
-    last = next((evaluation.metrics() for evaluation in reversed(list(evaluations.values()))), dict(trained))
-    return prefixed(evaluations) | last
-
-
-def write_classifier(
-    workspace: Workspace,
+def publish(
+    session: Session,
+    config: TrainingFlags,
+    trained: Trained,
     *,
-    recipe: str,
-    sets: Sets,
-    evaluations: Mapping[str, Evaluation],
-    trained: Mapping[str, float],
-    position: Position,
-    stopped_early: bool,
-    flags: Mapping[str, Any],
+    about: Mapping[str, Any] | None = None,
+    sets: Mapping[str, Mapping[str, Any]] | None = None,
+    pictures: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Write evaluation.json, whose `metrics` a ModelVersion records, and the learning curves.
+    """Write evaluation.json, the learning curves and pictures, then say that the run is finished: the last thing it does.
+
+    `about` is what a recipe tells of its data beside that (JSON), `sets` what it tells of each evaluated set instead of
+    its size and metrics. `pictures` are PNGs: "x" becomes x.png.
+    """
+    document = _document(session, config, trained, about or {}, sets or _sets(trained))
+    output = session.workspace.output
+    (output / environment.EVALUATION_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    measured = trained.position.last_metrics() | dict(trained.metrics)
+    names = dict.fromkeys(name.removeprefix(f"{VALIDATION}_") for name in measured)
+    drawn = {name: curves.draw(trained.position.history, name) for name in names} | dict(pictures or {})
+    for name, png in drawn.items():
+        path = output / f"{name}.png"
+        path.unlink(missing_ok=True)  # of an earlier run in the same directory
+        if png is not None:
+            path.write_bytes(png)
+    session.reporter.end(trained.position, dict(trained.metrics) | trained.evaluated())
+    (output / environment.SUCCESS_MARKER).touch()
+
+
+def _sets(trained: Trained) -> dict[str, dict[str, Any]]:
+    return {name: {"examples": e.examples, **e.metrics} for name, e in trained.evaluations.items()}
+
+
+def _document(
+    session: Session,
+    config: TrainingFlags,
+    trained: Trained,
+    about: Mapping[str, Any],
+    sets: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """evaluation.json, whose `metrics` a ModelVersion records.
 
     `exportedEpoch` is the epoch whose weights the model has (null: those of the last step, within an epoch), and
     `exportedStep` the number of updates they have seen in this run. `bestEpoch` has the lowest validation loss; it is
     another one only where the best weights were not kept (ADR 40).
     """
-    classes = list(sets.images.classes)
-    last = position.epoch if position.batch == 0 else None
-    exported = last if position.kept is None else position.kept
-    exported_step = position.step if position.kept is None else int(position.history[position.kept - 1]["step"])
-    document = {
-        "recipe": recipe,
-        "metrics": headline(evaluations, trained),
-        "classes": classes,
-        "images": {
-            "train": sets.readable(sets.train),
-            "val": sets.readable(sets.validation),
-            "test": sets.readable(sets.test),
-        },
-        "unreadable": len(sets.images.unreadable),
+    position = trained.position
+    return {
+        "recipe": session.recipe,
+        "metrics": trained.headline(),
+        **about,
         "epochs": position.epoch,
         "steps": position.done,
         "seconds": round(position.seconds, 3),
-        "stoppedEarly": stopped_early,
+        "stoppedEarly": trained.stopped_early,
         "bestEpoch": position.best_epoch,
-        "exportedEpoch": exported,
-        "exportedStep": exported_step - position.start,
-        "sets": {name: evaluation.to_json(classes) for name, evaluation in evaluations.items()},
+        "exportedEpoch": trained.exported_epoch,
+        "exportedStep": trained.exported_step,
+        "sets": dict(sets),
         "history": position.history,
-        "flags": dict(flags),
+        "flags": flags.values(config),
     }
-    text = json.dumps(document, indent=2) + "\n"
-    (workspace.output / environment.EVALUATION_FILE).write_text(text, encoding="utf-8")
-    for metric in ("loss", "accuracy"):
-        curves.draw(position.history, metric, workspace.output / f"{metric}.png")
-
-
-def mark_success(workspace: Workspace) -> None:
-    """The run is finished: the last thing it does."""
-    (workspace.output / environment.SUCCESS_MARKER).touch()

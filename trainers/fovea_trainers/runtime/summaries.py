@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 import tensorflow as tf
+
 from fovea_trainers.runtime.position import metrics_of
 
 VALIDATION_PREFIX = "val_"

@@ -5,32 +5,38 @@ TensorFlow. Field numbers: PredictionLog.predict_log 6, PredictLog.request 1, Pr
 (a map: key 1, value 2), ModelSpec.signature_name 3.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 from fovea_api.contract import signatures
 
 
-def write(model: Path, size: int) -> None:
-    """Write one request per signature and batch size into a SavedModel's folder, showing grey pictures of its size."""
-    grey = tf.fill([size, size, 3], tf.constant(128, tf.uint8))
-    file = tf.io.encode_png(grey)
+@dataclass(frozen=True)
+class Request:
+    """Inputs by name for a signature."""
+
+    signature: str
+    inputs: Mapping[str, tf.Tensor]
+
+
+def write(model: Path, requests: Sequence[Request]) -> None:
+    """Write requests, in this order, into a SavedModel's folder."""
     path = model / signatures.WARMUP_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as records:
-        for batch in (1, 8):
-            pictures = tf.repeat(file[tf.newaxis], batch, axis=0)
-            pixels = tf.repeat(tf.cast(grey, tf.float32)[tf.newaxis], batch, axis=0)
-            records.write(_predict_log(signatures.SERVING_DEFAULT, signatures.IMAGE_INPUT, pictures))
-            records.write(_predict_log(signatures.PIXELS, signatures.PIXELS_INPUT, pixels))
+        for request in requests:
+            records.write(_predict_log(request))
 
 
-def _predict_log(signature: str, name: str, tensor: tf.Tensor) -> bytes:
-    value: bytes = tf.make_tensor_proto(tensor).SerializeToString()
-    model_spec = _field(3, signature.encode())
-    inputs = _field(1, name.encode()) + _field(2, value)
-    request = _field(1, model_spec) + _field(2, inputs)
-    return _field(6, _field(1, request))
+def _predict_log(request: Request) -> bytes:
+    model_spec = _field(1, _field(3, request.signature.encode()))
+    inputs = b"".join(
+        _field(2, _field(1, name.encode()) + _field(2, tf.make_tensor_proto(tensor).SerializeToString()))
+        for name, tensor in request.inputs.items()
+    )
+    return _field(6, _field(1, model_spec + inputs))
 
 
 def _field(number: int, payload: bytes) -> bytes:

@@ -1,11 +1,13 @@
 """Where a trainer reads and writes: the directories of the contract, or `./fovea-out/` on a laptop."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from fovea_api.contract import environment
+
 from fovea_trainers.errors import DataError, FlagError
 
 LOCAL = Path("fovea-out")
@@ -45,6 +47,17 @@ class Workspace:
             checkpoint_every_steps=_count(variables, environment.CHECKPOINT_EVERY_STEPS),
             checkpoint_keep=_count(variables, environment.CHECKPOINT_KEEP) or 3,
             gpus=_count(variables, environment.GPUS) or 0,
+        )
+
+    def scratch(self, folder: Path) -> Self:
+        """The same inputs; everything that is written goes below `folder`, where nobody reads it."""
+        return dataclasses.replace(
+            self,
+            checkpoints=folder / "checkpoints",
+            model=folder / "model",
+            output=folder / "output",
+            logs=folder / "logs",
+            progress=folder / "progress.jsonl",
         )
 
     def prepare(self) -> None:

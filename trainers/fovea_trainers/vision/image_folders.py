@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fovea_trainers.data import formats
+
 from fovea_trainers.data.files import Found, look, walk
 from fovea_trainers.errors import DataError
+from fovea_trainers.vision import formats
 
 Array = np.ndarray[Any, Any]
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -211,8 +212,8 @@ def _parts(root: Path, folders: Sequence[Path]) -> dict[str, Path]:
 
 def _labelled(folder: Path, check: Callable[[], None]) -> _Labelled:
     """The pictures of one set's folder: in class folders, else with flat names."""
-    below = {path.name: walk(path, f"{path.name}/", check) for path in look(folder, check)[0]}
-    loose = walk(folder, "", check, deep=False)
+    below = {path.name: walk(path, f"{path.name}/", formats.is_picture, check) for path in look(folder, check)[0]}
+    loose = walk(folder, "", formats.is_picture, check, deep=False)
     classes = {name: files for name, files in below.items() if files.paths}
     ignored = [name for files in below.values() for name in files.others] + loose.others
     if classes:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fovea_trainers.data import order
+from fovea_trainers.vision.flags import AugmentationFlags
+
 Array = np.ndarray[Any, Any]
-ORDER, DISTORTION = 1, 2
-"""Streams of random numbers, so that the order of an epoch and its distortions are independent."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,9 @@ class Augmentation:
     flip: bool
 
 
-def _seed(seed: int, epoch: int, stream: int) -> tf.Tensor:
-    return tf.random.experimental.stateless_fold_in(tf.constant([seed, epoch], tf.int64), stream)
-
-
-def order(count: int, *, seed: int, epoch: int) -> Array:
-    """A permutation of range(count): the order in which an epoch sees its pictures."""
-    keys = tf.random.stateless_uniform([count], _seed(seed, epoch, ORDER), minval=None, maxval=None, dtype=tf.int64)
-    return np.argsort(keys.numpy(), kind="stable")
-
-
 def transforms(augmentation: Augmentation, count: int, size: int, *, seed: int, epoch: int) -> Array:
     """float32 [count, 8]: for each picture the map from an output pixel to the input pixel it shows."""
-    draws = tf.random.stateless_uniform([count, 4], _seed(seed, epoch, DISTORTION)).numpy()
+    draws = tf.random.stateless_uniform([count, 4], order.stream(order.DISTORTION, seed=seed, epoch=epoch)).numpy()
     shear = augmentation.shear * (2 * draws[:, 0] - 1)
     zoom_x, zoom_y = 1 + augmentation.zoom * (2 * draws[:, 1:3].T - 1)
     mirror = np.where(augmentation.flip & (draws[:, 3] < 0.5), -1.0, 1.0)
@@ -56,3 +47,8 @@ def apply(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )
+
+
+def of(flags: AugmentationFlags) -> Augmentation | None:
+    """What the flags say; None: pictures are not distorted."""
+    return Augmentation(flags.shear, flags.zoom, flags.flip) if flags.augment else None

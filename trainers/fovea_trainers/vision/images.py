@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from fovea_trainers.data import augmentation, orientation
-from fovea_trainers.data.image_folders import Listing
+
 from fovea_trainers.errors import DataError
 from fovea_trainers.runtime.graph import traced
 from fovea_trainers.runtime.reasons import reason
+from fovea_trainers.vision import augmentation, orientation
+from fovea_trainers.vision.image_folders import Listing
 
 Array = np.ndarray[Any, Any]
 FILE = tf.TensorSpec([], tf.string)
@@ -75,19 +76,17 @@ class Images:
         """Names in the order of the class numbers."""
         return self.listing.classes
 
-    def batches(self, indices: Array, batch_size: int, transforms: Array | None = None) -> Iterator[tuple[Any, Any]]:
-        """Batches (images float32 [n, size, size, 3] in 0..255, class numbers int32 [n]) in the order of `indices`.
+    def batches(self, wanted: Iterable[tuple[Array, Array | None]]) -> Iterator[tuple[Any, Any]]:
+        """Batches (images float32 [n, size, size, 3] in 0..255, class numbers int32 [n]) of the `wanted` pictures.
 
-        n is `batch_size`, less in the last batch, and less by the unreadable pictures of a batch: 0 is possible.
-        `transforms` [len(indices), 8] distorts each picture, see `augmentation`. Raises DataError when more pictures
-        are unreadable than allowed, OSError when the disk fails.
+        Of each batch, `wanted` has the numbers of the pictures and, to distort them, transforms [pictures, 8], see
+        `augmentation`. n is less by the unreadable ones: 0 is possible. Raises DataError when more pictures are
+        unreadable than allowed, OSError when the disk fails.
         """
         readers, assemblers = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(AHEAD)
         waiting: deque[Future[tuple[Any, Any, dict[int, str]]]] = deque()
         try:
-            for start in range(0, len(indices), batch_size):
-                chosen = indices[start : start + batch_size]
-                maps = None if transforms is None else transforms[start : start + batch_size]
+            for chosen, maps in wanted:
                 reading = None if self.pixels is not None else [readers.submit(self.read, int(i)) for i in chosen]
                 waiting.append(assemblers.submit(self._assemble, chosen, reading, maps))
                 if len(waiting) > AHEAD:

@@ -1,0 +1,34 @@
+"""The order in which an epoch sees its examples: a function of (seed, epoch) alone, so that a resume needs no state."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fovea_trainers.runtime.strategy import Shard
+
+Array = np.ndarray[Any, Any]
+ORDER, DISTORTION = 1, 2
+"""Streams of random numbers, so that the order of an epoch and its distortions are independent."""
+
+
+def stream(number: int, *, seed: int, epoch: int) -> tf.Tensor:
+    """The seed of an epoch's stream, for TensorFlow's stateless random numbers."""
+    return tf.random.experimental.stateless_fold_in(tf.constant([seed, epoch], tf.int64), number)
+
+
+def permutation(count: int, *, seed: int, epoch: int) -> Array:
+    """The numbers 0 to count - 1 in the order of an epoch."""
+    drawn = stream(ORDER, seed=seed, epoch=epoch)
+    keys = tf.random.stateless_uniform([count], drawn, minval=None, maxval=None, dtype=tf.int64)
+    return np.argsort(keys.numpy(), kind="stable")
+
+
+def batches(count: int, size: int, *, seed: int, epoch: int, first: int, shard: Shard) -> list[Array]:
+    """Numbers of the examples in each batch that a shard reads, from batch `first` of an epoch on."""
+    return cut(permutation(count, seed=seed, epoch=epoch), size)[first + shard.index :: shard.count]
+
+
+def cut(examples: Array, size: int) -> list[Array]:
+    """Batches of `size`; the last one may be smaller."""
+    return [examples[start : start + size] for start in range(0, len(examples), size)]

@@ -1,0 +1,96 @@
+"""Named totals: name -> (sum, count). A metric is their ratio; they add up over batches, devices and processes.
+
+An update or an evaluation returns them for its batch; whoever ran it adds them up. No Keras metric: under a parameter
+server those lose updates.
+"""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from fovea_trainers.errors import NonFiniteLoss
+
+LOSS = "loss"
+"""The total that each update and each evaluation has: divergence and early stopping are read from it."""
+
+Total = tuple[tf.Tensor, tf.Tensor]
+"""A sum and a count, scalars. In an evaluation the sum may have any shape (a confusion matrix): it is then no metric."""
+
+
+def total(values: tf.Tensor, weights: tf.Tensor | None = None) -> Total:
+    """Sum and count of one value per example [n]; with `weights` [n], of the weighted values and of the weights."""
+    if weights is None:
+        return tf.reduce_sum(values), tf.size(values)
+    return tf.reduce_sum(weights * values), tf.reduce_sum(weights)
+
+
+def mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """This device's part of the weighted mean over the whole batch: what an update takes the gradient of.
+
+    `values` and `weights` are [n]. The gradients of all devices' parts add up to the gradient of the mean.
+    """
+    (count,) = over_devices(tf.reduce_sum(weights))
+    return tf.reduce_sum(weights * values) / tf.maximum(count, 1.0)
+
+
+class Totals:
+    """The totals of the current epoch, kept in TensorFlow variables: no step waits for a number.
+
+    The variables belong to the checkpoint, so a resumed epoch reports what an undisturbed one would.
+    """
+
+    def __init__(self, kinds: Mapping[str, tf.DType]) -> None:
+        """The dtype of each sum by name: tf.int64 counts whole numbers exactly. Raises ValueError without a loss."""
+        if LOSS not in kinds:
+            raise ValueError(f"totals are {', '.join(kinds) or 'empty'}: a recipe's totals must have the name {LOSS!r}")
+        alike = tf.VariableAggregation.ONLY_FIRST_REPLICA  # every device assigns the sum over all of them
+        self._sums = {
+            name: tf.Variable(tf.zeros([], dtype), name=f"{name}_sum", aggregation=alike)
+            for name, dtype in kinds.items()
+        }
+        self._counts = {
+            name: tf.Variable(tf.zeros([], tf.float64), name=f"{name}_count", aggregation=alike) for name in kinds
+        }
+        self._bad = tf.Variable(-1, dtype=tf.int64, name="first_bad_step", aggregation=alike)
+        self.variables = [*self._sums.values(), *self._counts.values(), self._bad]
+
+    def add(self, totals: Mapping[str, Total], step: tf.Tensor) -> None:
+        """Take in the totals of one batch, inside the graph of update number `step`.
+
+        On several devices each one calls it with those of its share of the batch. Raises ValueError for other names.
+        """
+        if totals.keys() != self._sums.keys():
+            raise ValueError(
+                f"the update returned the totals {', '.join(totals)}, declared are {', '.join(self._sums)}"
+            )
+        parts = over_devices(*(tf.cast(part, tf.float32) for name in self._sums for part in totals[name]))
+        added = dict(zip(self._sums, zip(parts[::2], parts[1::2], strict=True), strict=True))
+        first_bad = tf.logical_and(self._bad < 0, tf.logical_not(tf.math.is_finite(added[LOSS][0])))
+        self._bad.assign(tf.where(first_bad, step, self._bad))
+        for name, (values, count) in added.items():
+            self._sums[name].assign_add(tf.cast(values, self._sums[name].dtype))
+            self._counts[name].assign_add(tf.cast(count, tf.float64))
+
+    def read(self) -> dict[str, float]:
+        """Metrics of the epoch so far; raises NonFiniteLoss with the first step at which the loss was not a number."""
+        if (bad := int(self._bad.read_value())) >= 0:
+            raise NonFiniteLoss("the loss", bad)
+        return {name: ratio(self._sums[name].read_value(), self._counts[name].read_value()) for name in self._sums}
+
+    def reset(self) -> None:
+        """A new epoch begins."""
+        for variable in self.variables[:-1]:
+            variable.assign(tf.zeros_like(variable))
+
+
+def ratio(values: tf.Tensor, count: tf.Tensor) -> float:
+    """A metric: sum by count, 0 where nothing was counted."""
+    return float(values) / float(count) if float(count) else 0.0
+
+
+def over_devices(*shares: tf.Tensor) -> list[tf.Tensor]:
+    """Sums over the devices of a strategy, of float32 scalars that each has of its own; without one, the scalars."""
+    if not tf.distribute.has_strategy():
+        return list(shares)
+    context = tf.distribute.get_replica_context()
+    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(shares)))

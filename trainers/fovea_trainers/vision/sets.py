@@ -1,0 +1,136 @@
+"""Labelled pictures as training, validation and test set."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fovea_trainers.data import order
+from fovea_trainers.data.source import Source
+from fovea_trainers.errors import DataError
+from fovea_trainers.runtime.progress import say
+from fovea_trainers.runtime.session import Session
+from fovea_trainers.runtime.strategy import Batches, Dataset, Shard
+from fovea_trainers.vision import augmentation, formats, image_folders, images
+from fovea_trainers.vision.augmentation import Augmentation
+from fovea_trainers.vision.flags import PictureFlags
+from fovea_trainers.vision.images import Images
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Indices into `images`; validation and test may be empty."""
+
+    images: Images
+    train: Array
+    validation: Array
+    test: Array
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the class numbers."""
+        return self.images.classes
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.train) // batch_size)
+
+    def training(self, batch_size: int, *, seed: int, distortion: Augmentation | None) -> Dataset:
+        """Batches of the training set; order and distortion follow from (seed, epoch, picture) only."""
+        size = len(self.train)
+
+        def dataset(epoch: int, first: int, shard: Shard) -> Batches:
+            places = order.batches(size, batch_size, seed=seed, epoch=epoch, first=first, shard=shard)
+            if distortion is None:
+                return self.images.batches((self.train[place], None) for place in places)
+            maps = augmentation.transforms(distortion, size, self.images.size, seed=seed, epoch=epoch)
+            return self.images.batches((self.train[place], maps[place]) for place in places)
+
+        return dataset
+
+    def evaluated(self, batch_size: int) -> dict[str, Callable[[], Batches]]:
+        """Batches of the sets beside the training set that hold pictures, by the prefix of their metrics."""
+        return {
+            name: partial(self._in_order, part, batch_size)
+            for name, part in (("val", self.validation), ("test", self.test))
+            if len(part)
+        }
+
+    def readable(self) -> dict[str, int]:
+        """How many pictures of each set were not found to be unreadable so far."""
+        unreadable = np.array(sorted(self.images.unreadable), np.int64)
+        parts = {"train": self.train, "val": self.validation, "test": self.test}
+        return {name: len(part) - int(np.isin(part, unreadable).sum()) for name, part in parts.items()}
+
+    def describe(self) -> str:
+        """One line for the log."""
+        parts = f"{len(self.train)} training, {len(self.validation)} validation, {len(self.test)} test pictures"
+        return f"{parts} of {len(self.classes)} classes"
+
+    def _in_order(self, part: Array, batch_size: int) -> Batches:
+        return self.images.batches((chosen, None) for chosen in order.cut(part, batch_size))
+
+
+def read(flags: PictureFlags, seed: int, session: Session) -> Sets:
+    """Scan and split a folder, and decode it if it fits; raises DataError when it cannot be trained on."""
+    check = session.interruption.check
+    source = Source(session.workspace.data(flags.data), session.workspace.inputs)
+    listing = image_folders.scan(source.path, check)
+    if left_out := listing.left_out():
+        say(left_out)
+    found = images.read(
+        listing,
+        flags.image_size,
+        fingerprint=source.fingerprint(zip(listing.paths, listing.sizes, strict=True)),
+        exif_orientation=flags.exif_orientation,
+        cache_bytes=flags.cache_mib * 2**20 if flags.cache_images else 0,
+        max_unreadable=flags.max_unreadable,
+        say=say,
+        check=check,
+    )
+    parts = image_folders.split(
+        listing, validation_ratio=flags.validation_ratio, test_ratio=flags.test_ratio, seed=seed, check=check
+    )
+    train, validation, test = (
+        parts[part] for part in (image_folders.TRAIN, image_folders.VALIDATION, image_folders.TEST)
+    )
+    _require_every_class(found, train, check)
+    sets = Sets(found, train, validation, test)
+    say(sets.describe())
+    return sets
+
+
+def identity(flags: PictureFlags, sets: Sets) -> dict[str, Any]:
+    """What of the pictures must be equal for a run to go on where another stopped."""
+    return {
+        "data": sets.images.fingerprint,
+        "validation_ratio": flags.validation_ratio,
+        "test_ratio": flags.test_ratio,
+        "exif_orientation": flags.exif_orientation,
+    }
+
+
+def unvalidated(flags: PictureFlags) -> str:
+    """Why there may be no validation set."""
+    return (
+        "no picture is kept for validation "
+        f"(--validation-ratio={flags.validation_ratio} of each class, rounded, and one is left for training)"
+    )
+
+
+def _require_every_class(found: Images, train: Array, check: Callable[[], None]) -> None:
+    """Raises DataError naming the classes of which no training picture can be read."""
+    missing = []
+    for name, pictures in zip(found.classes, image_folders.by_class(found.listing, train), strict=True):
+        check()
+        if not found.any_readable(pictures):
+            missing.append(name)
+    if missing:
+        raise DataError(
+            f"data folder {found.listing.root}: no picture of class {image_folders.some(missing)} can be read: formats "
+            f"are {formats.DECODED}; replace the pictures, or remove the class"
+        )
