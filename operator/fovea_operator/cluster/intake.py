@@ -68,6 +68,7 @@ class Intake:
         if namespace and self._namespaces and namespace not in self._namespaces:
             return  # the operator's own namespace is watched for its Lease
         if event_type == DELETED:
+            self._last_seen(gvk, raw)
             self.gone(gvk, namespace, metadata["name"], metadata["uid"])
             return
         if event_type is None:
@@ -91,6 +92,15 @@ class Intake:
             change = Change((namespace, name), before, None)
         if change is not None:
             self._route(gvk, change)
+
+    def _last_seen(self, gvk: GroupVersionKind, raw: records.Raw) -> None:
+        """The last state of a pod that went: nobody may have been told before that it had ended, and how."""
+        store = self._cache.store(gvk)
+        if gvk != POD or store is None:
+            return
+        known = store.get(raw["metadata"].get("namespace") or "", raw["metadata"]["name"])
+        if known is not None and known.uid == raw["metadata"]["uid"] and not ended(known.record):
+            store.put(raw)
 
     def gone(self, gvk: GroupVersionKind, namespace: str, name: str, uid: str, version: int | None = None) -> None:
         """The object with that uid does not exist any more (as of `version`, if one is given)."""

@@ -9,7 +9,7 @@ from fovea_api.v1alpha1 import ModelVersion, TrainingJob, numbering
 from fovea_api.v1alpha1.conditions import JobCondition
 
 from fovea_operator.cluster import resources
-from fovea_operator.cluster.cache import BY_MODEL, BY_OWNER, Cache, Change
+from fovea_operator.cluster.cache import BY_MODEL, BY_OWNER, Cache, Change, Entry
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
@@ -23,6 +23,8 @@ from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.reconcile.training.inputs import References, needs
 from fovea_operator.reconcile.training.view import is_over, is_urgent
 from fovea_operator.settings import Settings
+
+from .departed import Departed
 
 Decide = Callable[[JobObserved, datetime, Settings], Decision]
 
@@ -45,6 +47,7 @@ class TrainingJobs(Kind[TrainingJob]):
         self._references: dict[Key, References] = {}
         self._named_by: dict[_Subject, set[Key]] = {}
         self._unfinished: set[Key] = set()
+        self._departed = Departed()
 
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
         """The decision on a job; nothing when there is none of that name."""
@@ -85,7 +88,8 @@ class TrainingJobs(Kind[TrainingJob]):
     def _pods(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
         """Pods owned by exactly this job, not by a namesake before it."""
         owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
-        return tuple(entry.record for entry in owned if entry.owner.uid == uid)
+        there = tuple(entry.record for entry in owned if entry.owner.uid == uid)
+        return there + self._departed.of(key, uid)
 
     def _predecessors(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
         """Pods of a job of that name that does not exist any more."""
@@ -132,10 +136,23 @@ class TrainingJobs(Kind[TrainingJob]):
                     yield from self._waiting(_MODEL, change.name[0], model)
             case resources.MACHINE_TYPE.gvk:
                 yield from self._unfinished
+            case resources.POD.gvk:
+                yield from self._of_pod(change)
             case _:
-                for entry in (change.before, change.after):
-                    if entry is not None and entry.owner.group_kind == self.resource.gvk.group_kind:
-                        yield self.key(change.name[0], entry.owner.name)
+                yield from self._owners(change)
+
+    def _owners(self, change: Change[Any]) -> Iterator[Key]:
+        for entry in (change.before, change.after):
+            if entry is not None and entry.owner.group_kind == self.resource.gvk.group_kind:
+                yield self.key(change.name[0], entry.owner.name)
+
+    def _of_pod(self, change: Change[PodRecord]) -> Iterator[Key]:
+        before, after = change.before, change.after
+        is_gone = before is not None and (after is None or after.uid != before.uid)
+        for key in self._owners(change):
+            if is_gone and before is not None and ended(before.record) and key in self._unfinished:
+                self._departed.put(key, before.owner.uid, before.record)
+            yield key
 
     def _of_job(self, change: Change[TrainingJob]) -> Iterator[Key]:
         key = self.key(*change.name)
@@ -147,6 +164,8 @@ class TrainingJobs(Kind[TrainingJob]):
             self._unfinished.add(key)
         else:
             self._unfinished.discard(key)
+        if before is None or after is None or is_over(after.record.status) or _is_further(before, after):
+            self._departed.forget(key)
         if (
             before is None
             or after is None
@@ -171,6 +190,12 @@ class TrainingJobs(Kind[TrainingJob]):
         self._references[key] = new = needs(job)
         for subject in _subjects(key, new):
             self._named_by.setdefault(subject, set()).add(key)
+
+
+def _is_further(before: Entry[TrainingJob], after: Entry[TrainingJob]) -> bool:
+    """Whether a status has been written that counts another attempt, or another job has come."""
+    counted = [sum((entry.record.status.attempts or {}).values()) for entry in (before, after)]
+    return before.uid != after.uid or counted[1] > counted[0]
 
 
 def _models(change: Change[ModelVersion]) -> set[str]:

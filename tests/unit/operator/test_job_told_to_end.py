@@ -136,3 +136,13 @@ def test_a_pod_that_fetches_and_does_not_end_has_no_program_to_blame() -> None:
     message, _ = said(job(STOPPING, suspend=True), preparing(**TOLD), 200)
     assert "SIGTERM" not in message
     assert "What still runs in pod digits-chief-0-0 at 2026-11-21T10:11:40Z is killed." in message
+
+
+def test_a_pod_that_went_after_it_had_succeeded_is_no_lost_one_and_is_not_deleted() -> None:
+    went = replace(ended(), gone=True)
+    decision = decide(observed(job(RUNNING, runPolicy={"cleanPodPolicy": "All"}), went))
+    assert summary(decision)["state"] == "SUCCEEDED"
+    assert decision.deletions == ()
+    again = decide(observed(job(RUNNING), replace(ended(code=75), gone=True)))
+    assert (summary(again)["retries"], again.deletions) == (1, ())
+    assert (again.status or {})["roles"]["chief"] == {"pending": 0, "active": 0, "succeeded": 0, "failed": 0}

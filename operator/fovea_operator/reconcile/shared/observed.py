@@ -43,6 +43,8 @@ class PodRecord:
     """Pending, Running, Succeeded, Failed or Unknown."""
     created: datetime
     deleting: bool = False
+    gone: bool = False
+    """Whether it does not exist any more: it had ended, and this is how."""
     deletion_deadline: datetime | None = None
     """When the grace period of a deletion ends (metadata.deletionTimestamp); later than that the pod's node is lost."""
     told_to_end: datetime | None = None

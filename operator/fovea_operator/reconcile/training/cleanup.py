@@ -34,7 +34,7 @@ def stop(pods: Iterable[PodRecord], now: datetime, grace_seconds: int) -> tuple[
 def remove(pods: Iterable[PodRecord], now: datetime, grace_seconds: int) -> tuple[Deletion, ...]:
     """Delete all of them, those that run with this grace period."""
     known = tuple(pods)
-    return stop(known, now, grace_seconds) + tuple(deletion(pod) for pod in known if ended(pod) and not pod.deleting)
+    return stop(known, now, grace_seconds) + tuple(deletion(pod) for pod in known if _is_left(pod))
 
 
 def _has_longer(pod: PodRecord, now: datetime, grace_seconds: int) -> bool:
@@ -69,8 +69,13 @@ def _of_member(view: View, each: MemberPods, recorded: int) -> tuple[Deletion, .
 def _surplus(pods: Iterable[PodRecord]) -> Iterator[Deletion]:
     failed = sorted((pod for pod in pods if ended(pod)), key=lambda pod: attempt_of(pod) or 0)
     for pod in failed[:-KEPT_ATTEMPTS]:
-        if not pod.deleting:
+        if _is_left(pod):
             yield deletion(pod)
+
+
+def _is_left(pod: PodRecord) -> bool:
+    """Whether an ended pod is there, and would stay."""
+    return ended(pod) and not pod.deleting and not pod.gone
 
 
 def predecessors_ending(view: View) -> tuple[PodRecord, ...]:

@@ -149,7 +149,7 @@ def roles(view: View) -> dict[str, RoleStatus]:
     """The pods that are there, counted by role; those that no member has count as the chief's."""
     first = view.chief.member.role
     counts = {each.member.role: {"pending": 0, "active": 0, "succeeded": 0, "failed": 0} for each in view.pods}
-    for pod in view.observed.pods:
+    for pod in (each for each in view.observed.pods if not each.gone):
         of_role = counts.get(pod.labels.get(labels.ROLE, first), counts[first])
         if ended(pod):
             of_role["succeeded" if pod.phase == "Succeeded" else "failed"] += 1
