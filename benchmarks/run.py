@@ -35,6 +35,12 @@ BENCHMARKS = {
         ("--burst", "500", "1000", "5000", "--steady", "60", "--submitters", "16"),
         ("--burst", "100", "--steady", "10"),
     ),
+    "versions": Benchmark(
+        "model_versions.py",
+        "model versions in memory: calls of jobs that end together, one decision beside many versions",
+        (),
+        ("--tries", "10"),
+    ),
     "server": Benchmark(
         "model_server.py",
         "the model server against the model in one process, at 1, 8 and 32 clients",

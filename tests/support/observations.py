@@ -1,6 +1,7 @@
 """What an operator may observe, built for tests: jobs, pods at each stage of their life, versions, deployments."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,8 @@ from fovea_operator.reconcile.shared.observed import (
     ServiceRecord,
     ServingObserved,
 )
+from fovea_operator.reconcile.shared.versions import VersionIndex
+from fovea_operator.reconcile.training.inputs import needs
 from fovea_operator.settings import Settings
 
 T0 = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
@@ -91,7 +94,15 @@ GPU = machine(
 
 
 def observed(of: TrainingJob, *pods: PodRecord, **seen: Any) -> JobObserved:
-    """A job with its pods, one default machine type, and what else is named."""
+    """A job with its pods, one default machine type, and what else is named.
+
+    `versions`: those of any model; `highest_taken`: the highest number that statuses name.
+    """
+    versions = tuple(seen.pop("versions", ()))
+    known = {model: index_of(v for v in versions if v.spec.model == model) for model in needs(of).models}
+    own = known.get(of.spec.model.name) if of.spec.model else None
+    if own is not None:
+        own.name(seen.pop("highest_taken", 0))
     types = seen.pop("machine_types", (machine(),))
     jobs = seen.pop("jobs", ())
     return JobObserved(
@@ -99,10 +110,19 @@ def observed(of: TrainingJob, *pods: PodRecord, **seen: Any) -> JobObserved:
         pods=pods,
         machine_types={item.metadata.name: item for item in types},
         jobs={item.metadata.name: item for item in jobs},
-        versions=tuple(seen.pop("versions", ())),
+        versions=known,
+        next_number=own.next_number(of.metadata.uid) if own is not None else 0,
         model_deployments={item.metadata.name: item for item in seen.pop("model_deployments", ())},
         **seen,
     )
+
+
+def index_of(versions: Iterable[ModelVersion]) -> VersionIndex:
+    """What a decision sees of these versions of one model."""
+    index = VersionIndex()
+    for version in versions:
+        index.put(version)
+    return index
 
 
 def after(of: TrainingJob, decision: Decision) -> TrainingJob:
@@ -334,7 +354,7 @@ def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> Servin
     types = seen.pop("machine_types", (machine(),))
     return ServingObserved(
         model_deployment=of,
-        versions=versions,
+        versions=index_of(versions),
         workloads=tuple(seen.pop("workloads", ())),
         pods=tuple(seen.pop("pods", ())),
         service=seen.pop("service", None),

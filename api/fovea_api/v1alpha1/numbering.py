@@ -4,21 +4,20 @@ A number is a promise: who deleted digits-v3 and trains again gets digits-v4, so
 serves other files unasked, and a job's status never names a stranger's model.
 """
 
-from collections.abc import Iterable
-
 from .model_deployment import ModelDeployment
 from .training_job import TrainingJob
 
 
-def highest_taken(model: str, jobs: Iterable[TrainingJob], deployments: Iterable[ModelDeployment]) -> int:
-    """The highest number of the model that a status of these names; 0 when none does."""
-    prefix = f"{model}-v"
-    named = (job.status.model_version or "" for job in jobs)
-    texts = (name.removeprefix(prefix) for name in named if name.startswith(prefix))
-    numbers = [int(text) for text in texts if text.isascii() and text.isdigit()]
-    for deployment in deployments:
-        if deployment.spec.model == model:
-            status = deployment.status
-            places = (status.stable, status.candidate, status.failed, *(status.draining or ()))
-            numbers += [place.version for place in places if place is not None]
-    return max(numbers, default=0)
+def of_job(job: TrainingJob) -> int | None:
+    """The number that a job's status names as its version of the model that it trains; None when it names none."""
+    model = job.spec.model.name if job.spec.model is not None else ""
+    prefix, text = f"{model}-v", job.status.model_version or ""
+    number = text.removeprefix(prefix)
+    return int(number) if model and text.startswith(prefix) and number.isascii() and number.isdigit() else None
+
+
+def of_model_deployment(served: ModelDeployment) -> tuple[int, ...]:
+    """The numbers of its model that the status of a ModelDeployment names."""
+    status = served.status
+    places = (status.stable, status.candidate, status.failed, *(status.draining or ()))
+    return tuple(place.version for place in places if place is not None)

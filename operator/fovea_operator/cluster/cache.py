@@ -16,6 +16,7 @@ from fovea_operator.reconcile.shared.kinds import GroupKind, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord
 
 from . import records, resources
+from .models import Models
 from .resources import Resource
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class Store(Generic[T]):
         self._groups: dict[str, dict[Any, dict[Name, Entry[T]]]] = {}
         self._grouping: dict[str, Callable[[Entry[T]], Any]] = {}
         self._by_name: dict[str, T] | None = None
+        self._followers: list[Callable[[T | None, T | None], None]] = []
         self.unreadable: dict[Name, Unreadable] = {}
         """Objects that could not be read. They exist, but nothing is decided on them."""
 
@@ -75,6 +77,10 @@ class Store(Generic[T]):
         """Keep an index: entries by what `of` says (None: not in the index)."""
         self._grouping[index] = of
         self._groups[index] = {}
+
+    def follow(self, follower: Callable[[T | None, T | None], None]) -> None:
+        """Tell the record before and after of every object that comes, changes or goes."""
+        self._followers.append(follower)
 
     def get(self, namespace: str, name: str) -> Entry[T] | None:
         """The object of that name."""
@@ -172,13 +178,15 @@ class Store(Generic[T]):
             del self._entries[name]
         else:
             self._entries[name] = after
+        for follower in self._followers:
+            follower(before.record if before is not None else None, after.record if after is not None else None)
 
 
 BY_OWNER = "owner"
 """Children by (namespace, group and kind, name) of their controlling owner; whether it is the owner of today its uid says."""
 BY_LABEL = "label"
 BY_MODEL = "model"
-"""ModelVersions and ModelDeployments by (namespace, model); of jobs those that have registered a version of it."""
+"""ModelDeployments by (namespace, model)."""
 
 
 class Cache:
@@ -193,8 +201,10 @@ class Cache:
         self.pods: Store[PodRecord] = Store(resources.POD, records.pod)
         self.workloads: Store[DeploymentRecord] = Store(resources.DEPLOYMENT, records.workload)
         self.services: Store[ServiceRecord] = Store(resources.SERVICE, records.service)
-        self.jobs.group_by(BY_MODEL, _registered)
-        self.versions.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
+        self.models = Models()
+        self.jobs.follow(self.models.job_changed)
+        self.versions.follow(self.models.version_changed)
+        self.model_deployments.follow(self.models.deployment_changed)
         self.model_deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.pods.group_by(BY_OWNER, _owned)
         self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)
@@ -231,10 +241,3 @@ class Cache:
 def _owned(entry: Entry[PodRecord] | Entry[DeploymentRecord]) -> tuple[str, GroupKind, str] | None:
     owner = entry.owner
     return (entry.record.namespace, owner.group_kind, owner.name) if owner.uid else None
-
-
-def _registered(entry: Entry[TrainingJob]) -> tuple[str, str] | None:
-    job = entry.record
-    if job.spec.model is None or job.status.model_version is None:
-        return None
-    return job.metadata.namespace, job.spec.model.name

@@ -74,7 +74,7 @@ class Reconciler:
             outcome = "gone"
             log.info("an object went away under a reconcile", extra={"key": str(key), "error": str(error)})
         except Conflict as error:
-            # Jobs of one model that end together take each other's number: with a back-off they would do so for minutes.
+            # What stood in its way is known by now, such as a version that somebody registered by hand meanwhile.
             outcome, again = "conflict", Again(at_most=0.0 if isinstance(error, Overtaken) else None)
             log.info("decided on something out of date; deciding again", extra={"key": str(key), "error": str(error)})
         except Refused as error:

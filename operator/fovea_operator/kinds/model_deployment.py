@@ -45,10 +45,9 @@ class ModelDeployments(Kind[ModelDeployment]):
             return None
         service = cache.services.get(key.namespace, key.name)
         workloads = cache.workloads.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
-        versions = cache.versions.group(BY_MODEL, (key.namespace, entry.record.spec.model))
         return ServingObserved(
             model_deployment=entry.record,
-            versions=tuple(version.record for version in versions),
+            versions=cache.models.versions(key.namespace, entry.record.spec.model),
             workloads=tuple(item.record for item in workloads if item.owner.uid == entry.uid),
             pods=tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name))),
             service=service.record if service is not None and service.owner.uid == entry.uid else None,

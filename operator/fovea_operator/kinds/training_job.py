@@ -1,20 +1,20 @@
 """TrainingJobs: their pods, and the jobs, models and machine types that they name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
 from fovea_api.contract.report import ProgressReport
-from fovea_api.v1alpha1 import ModelVersion, TrainingJob, numbering
+from fovea_api.v1alpha1 import ModelVersion, TrainingJob
 from fovea_api.v1alpha1.conditions import JobCondition
 
 from fovea_operator.cluster import resources
-from fovea_operator.cluster.cache import BY_MODEL, BY_OWNER, Cache, Change, Entry
+from fovea_operator.cluster.cache import BY_OWNER, Cache, Change, Entry
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.reconcile.shared.conditions import is_true
-from fovea_operator.reconcile.shared.decision import Decision, Deletion
+from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion
 from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
 from fovea_operator.reconcile.shared.pods import ended
@@ -28,6 +28,7 @@ from .departed import Departed
 
 Decide = Callable[[JobObserved, datetime, Settings], Decision]
 
+_VERSION = resources.MODEL_VERSION.gvk
 _JOB, _MODEL = "job", "model"
 _Subject = tuple[str, str, str]
 """Job or model, its namespace and its name."""
@@ -52,7 +53,21 @@ class TrainingJobs(Kind[TrainingJob]):
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
         """The decision on a job; nothing when there is none of that name."""
         observed = self.observe(key, refused)
-        return self._decide(observed, now, settings) if observed is not None else Decision()
+        if observed is None:
+            return Decision()
+        decision = self._decide(observed, now, settings)
+        self._hold_number(observed.job, decision.children)
+        return decision
+
+    def _hold_number(self, job: TrainingJob, children: Iterable[Child]) -> None:
+        """Until the next decision on the job (one after a refusal makes none) nobody else gets the number of its version."""
+        models, uid = self._cache.models, job.metadata.uid
+        versions = [child.manifest for child in children if GroupVersionKind.of(child.manifest) == _VERSION]
+        if versions:
+            spec = versions[0]["spec"]
+            models.reserve(job.metadata.namespace, spec["model"], uid, spec["version"])
+        else:
+            models.give_back(uid)
 
     def observe(self, key: Key, refused: str) -> JobObserved | None:
         """What is known of a job; None when there is none of that name."""
@@ -63,24 +78,16 @@ class TrainingJobs(Kind[TrainingJob]):
         others = {name: cache.jobs.get(namespace, name) for name in references.jobs}
         named = cache.model_deployments.get(namespace, spec.model.name) if spec.model is not None else None
         pods = self._pods(key, entry.uid)
-        progress = self._progress(pods)
-        status = entry.record.status
-        remembered = status.output is not None and not is_over(status)
-        published = remembered or any(map(ended, pods)) or (progress is not None and bool(progress.last_words))
         return JobObserved(
             job=entry.record,
             pods=pods,
             machine_types=cache.machine_types.by_name,
             unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
             jobs={name: other.record for name, other in others.items() if other is not None},
-            versions=tuple(
-                version.record
-                for model in references.models
-                for version in cache.versions.group(BY_MODEL, (namespace, model))
-            ),
+            versions={model: cache.models.versions(namespace, model) for model in references.models},
             model_deployments={named.record.metadata.name: named.record} if named is not None else {},
-            highest_taken=self._highest_taken(namespace, spec.model.name) if spec.model and published else 0,
-            progress=progress,
+            next_number=cache.models.next_number(namespace, spec.model.name, entry.uid) if spec.model else 0,
+            progress=self._progress(pods),
             refused=refused,
             predecessors=self._predecessors(key, entry.uid),
         )
@@ -95,12 +102,6 @@ class TrainingJobs(Kind[TrainingJob]):
         """Pods of a job of that name that does not exist any more."""
         owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
         return tuple(entry.record for entry in owned if entry.owner.uid != uid)
-
-    def _highest_taken(self, namespace: str, model: str) -> int:
-        """Asked only where a version may be registered: it looks at every job that has registered one."""
-        jobs = (entry.record for entry in self._cache.jobs.group(BY_MODEL, (namespace, model)))
-        served = (entry.record for entry in self._cache.model_deployments.group(BY_MODEL, (namespace, model)))
-        return numbering.highest_taken(model, jobs, served)
 
     def _progress(self, pods: tuple[PodRecord, ...]) -> ProgressReport | None:
         if not pods:
@@ -158,6 +159,8 @@ class TrainingJobs(Kind[TrainingJob]):
         key = self.key(*change.name)
         yield key
         before, after = change.before, change.after
+        if before is not None and (after is None or before.uid != after.uid):
+            self._cache.models.give_back(before.uid)
         if after is None or before is None or before.uid != after.uid:
             self._index(key, after.record if after is not None else None)
         if after is not None and not is_over(after.record.status):

@@ -6,7 +6,7 @@ import pytest
 from fovea_api.contract import names
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
-from support.observations import model_deployment, server_pod, service_at, serving, version, workload, written
+from support.observations import index_of, model_deployment, server_pod, service_at, serving, version, workload, written
 from support.rollout_table import (
     CRASH,
     DRAINING,
@@ -237,7 +237,7 @@ def test_a_rollout_from_first_version_to_drained_second_one() -> None:
     seen = serving(of, version(1))
     for now, answers in ((0, {}), (5, {V1: 1}), (20, {V1: 1}), (30, {V1: 1, V2: 1}), (100, {V1: 1, V2: 1})):
         if now >= 20:
-            seen = replace(seen, versions=(version(1), version(2)))
+            seen = replace(seen, versions=index_of([version(1), version(2)]))
         workloads = tuple(
             replace(each, ready_replicas=answers.get(each.name, 0), available_replicas=answers.get(each.name, 0))
             for each in workloads

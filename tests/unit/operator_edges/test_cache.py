@@ -406,9 +406,7 @@ def names_version(number: int) -> dict[str, Any]:
         ({"stable": names_version(1), "draining": [names_version(7)]}, 7),
     ],
 )
-def test_the_numbers_that_statuses_name_are_seen_when_a_version_may_be_registered(
-    world: World, served: dict[str, Any], highest: int
-) -> None:
+def test_the_next_number_is_beyond_all_that_statuses_name(world: World, served: dict[str, Any], highest: int) -> None:
     pets = {"name": "pets"}
     serving = {**model_deployment("served", "pets"), "status": served}
     others = {**model_deployment("others", "cats"), "status": {"stable": names_version(9)}}
@@ -419,27 +417,6 @@ def test_the_numbers_that_statuses_name_are_seen_when_a_version_may_be_registere
         serving,
         others,
     )
-    world.seen(pod(phase="Running"))
-
-    def seen() -> int:
-        found = world.jobs.observe(DIGITS, "")
-        assert found is not None
-        return found.highest_taken
-
-    assert seen() == 0, "it is not looked for at every look"
-    world.seen(pod(version=9, phase="Succeeded"))
-    assert seen() == highest
-
-
-@pytest.mark.parametrize(("state", "highest"), [("RUNNING", 3), ("SUCCEEDED", 0)])
-def test_they_are_seen_too_when_the_status_alone_says_that_all_is_published(
-    world: World, state: str, highest: int
-) -> None:
-    output = {"uri": "s3://fovea/vision/jobs/digits/u/output/0", "digest": "sha256:0"}
-    world.seen(
-        job(model={"name": "pets"}, status={"state": state, "output": output}),
-        job("monday", status={"state": "SUCCEEDED", "modelVersion": "pets-v3"}, model={"name": "pets"}),
-    )
     found = world.jobs.observe(DIGITS, "")
     assert found is not None
-    assert found.highest_taken == highest
+    assert found.next_number == highest + 1

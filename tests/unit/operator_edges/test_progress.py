@@ -82,26 +82,6 @@ def test_a_namesake_does_not_show_the_progress_of_the_job_before_it() -> None:
     assert world.progress() == ProgressReport(step=1)
 
 
-def test_a_job_that_succeeds_by_its_sidecars_last_words_sees_the_numbers_that_statuses_name() -> None:
-    world = World()
-    trains = {"trainer": {"container": {"image": "a:1"}}, "model": {"name": "pets"}}
-    earlier = job("earlier", 1) | {"status": {"state": "SUCCEEDED", "modelVersion": "pets-v3"}, "spec": trains}
-    earlier["metadata"] = earlier["metadata"] | {"name": "earlier"}
-    for raw in (earlier, job("u1", 2) | {"spec": trains}):
-        world.intake.seen(TRAINING_JOB, raw)
-    world.intake.seen(POD, pod("p1", "u1", 3))
-
-    def highest() -> int:
-        observed = world.jobs.observe(world.jobs.key("team", "digits"), "")
-        assert observed is not None
-        return observed.highest_taken
-
-    world.reports.put(Sender("team", NAME, "p1"), ProgressReport(publishing=True), 0)
-    assert highest() == 0, "it is not looked for at every look"
-    world.reports.put(Sender("team", NAME, "p1"), ProgressReport(publishing=True, last_words="{}"), 1)
-    assert highest() == 3
-
-
 @pytest.mark.parametrize(
     "end",
     [

@@ -10,7 +10,7 @@ from fovea_api.v1alpha1.model_deployment import FailedVersion, VersionStatus
 from fovea_operator.reconcile.serving import health
 from fovea_operator.reconcile.serving.health import Problem
 from fovea_operator.reconcile.serving.view import ServingView
-from fovea_operator.reconcile.shared import conditions, platform, times, versions
+from fovea_operator.reconcile.shared import conditions, platform, times
 
 MAX_DRAINING = 16
 REFUSED = "The API server refuses a Deployment or Service, it is tried again: "
@@ -79,7 +79,7 @@ def _no_version(view: ServingView) -> Problem:
     elif isinstance(view.spec.version, int):
         what = f"Model {model} has no version {view.spec.version}: register it, or correct spec.version."
     else:
-        of_which = " that is a SavedModel" if versions.find(model, view.observed.versions) else ""
+        of_which = " that is a SavedModel" if view.observed.versions.find() else ""
         what = (
             f"Model {model} has no approved version{of_which}: train one (spec.model of a TrainingJob) or approve one."
         )

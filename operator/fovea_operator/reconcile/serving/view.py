@@ -8,7 +8,7 @@ from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
 from fovea_api.v1alpha1.model_deployment import Endpoint, ModelDeploymentSpec, ModelDeploymentStatus, VersionStatus
 
 from fovea_operator.desired import deployment as desired
-from fovea_operator.reconcile.shared import platform, times, versions
+from fovea_operator.reconcile.shared import platform, times
 from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord, ServingObserved
 from fovea_operator.settings import Settings
 
@@ -54,12 +54,12 @@ class ServingView:
 
     def version(self, number: int) -> ModelVersion | None:
         """The record of a version."""
-        return versions.find(self.spec.model, self.observed.versions, number)
+        return self.observed.versions.find(number)
 
     def wanted(self) -> ModelVersion | None:
         """The version that is to be served."""
         number = self.spec.version if isinstance(self.spec.version, int) else None
-        return versions.find(self.spec.model, self.observed.versions, number, to_serve=True)
+        return self.observed.versions.find(number, to_serve=True)
 
     def place(self, version: ModelVersion) -> VersionStatus:
         """The version as it would enter the status now."""

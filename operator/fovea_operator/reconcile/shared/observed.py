@@ -7,7 +7,9 @@ from typing import Any
 
 from fovea_api.contract.plan import Input
 from fovea_api.contract.report import ProgressReport
-from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
+from fovea_api.v1alpha1 import MachineType, ModelDeployment, TrainingJob
+
+from fovea_operator.reconcile.shared.versions import Versions
 
 
 @dataclass(frozen=True)
@@ -117,14 +119,14 @@ class JobObserved:
     machine_types: Mapping[str, MachineType]
     jobs: Mapping[str, TrainingJob]
     """Other jobs of the namespace that this one names (inputs, checkpoint.from), by name; absent: no such job."""
-    versions: tuple[ModelVersion, ...]
-    """ModelVersions of every model that this job names (registration and inputs)."""
+    versions: Mapping[str, Versions]
+    """Of every model that this job names (registration and inputs), by its name."""
     model_deployments: Mapping[str, ModelDeployment]
     """ModelDeployments of the namespace with the name of the job's model."""
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""
-    highest_taken: int = 0
-    """When a pod has ended or all is published: the highest number that statuses of the namespace name as a version of the job's model."""
+    next_number: int = 0
+    """The number of a version that the job registers now; 0 for a job without a model. It is held for the job once the decision uses it."""
     progress: ProgressReport | None = None
     """Latest report of the current pod's agent."""
     refused: str = ""
@@ -138,8 +140,8 @@ class ServingObserved:
     """Everything that a decision on a ModelDeployment may depend on."""
 
     model_deployment: ModelDeployment
-    versions: tuple[ModelVersion, ...]
-    """All ModelVersions of the model."""
+    versions: Versions
+    """Of the model."""
     workloads: tuple[DeploymentRecord, ...]
     pods: tuple[PodRecord, ...]
     service: ServiceRecord | None

@@ -6,18 +6,16 @@ attempt takes the same, whatever became of the objects meanwhile.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fovea_api import catalogue
 from fovea_api.contract import storage
 from fovea_api.contract.plan import INPUT_JOB_MODEL, INPUT_JOB_OUTPUT, INPUT_PUBLICATION, Input
-from fovea_api.v1alpha1 import JobState, MachineType, ModelVersion, TrainingJob
+from fovea_api.v1alpha1 import JobState, MachineType, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import ResolvedInput
 
 from fovea_operator.desired.pod import Sources
-from fovea_operator.reconcile.shared import versions
 from fovea_operator.reconcile.shared.observed import JobObserved
 from fovea_operator.settings import Settings
 
@@ -132,7 +130,7 @@ def resolve(observed: JobObserved, settings: Settings) -> Sources | Unresolved:
         elif isinstance(reference, JobReference):
             found = _of_job(f"spec.inputs.{name}", name, reference, observed, settings)
         elif isinstance(reference, ModelFiles):
-            found = _of_model(f"spec.inputs.{name}", name, uri, reference, observed.versions)
+            found = _of_model(f"spec.inputs.{name}", name, uri, reference, observed)
         else:
             found = Input(name, uri)
         if isinstance(found, Unresolved):
@@ -197,10 +195,8 @@ def _left(reference: JobReference, observed: JobObserved, settings: Settings) ->
     return str(storage.Location(settings.bucket, prefix))
 
 
-def _of_model(
-    field: str, name: str, uri: str, reference: ModelFiles, registered: Iterable[ModelVersion]
-) -> Input | Unresolved:
-    found = versions.find(reference.model, registered, reference.version)
+def _of_model(field: str, name: str, uri: str, reference: ModelFiles, observed: JobObserved) -> Input | Unresolved:
+    found = observed.versions[reference.model].find(reference.version)
     if found is None:
         what = f"version {reference.version}" if reference.version else "an approved version"
         return _pending(

@@ -1,15 +1,14 @@
 """What becomes of a trained model: a ModelVersion, and a ModelDeployment that serves it.
 
-The number is the newest plus one, where a deleted version that a status still names counts too. The name is made of
-it, so two jobs that choose the same number meet in the API server: one of them sees the other's version and chooses
-again. A version remembers its job's uid, so a crash never makes two.
+The number is the newest plus one, where a deleted version that a status still names counts too, and those that other
+jobs are about to register. The name is made of it, so who registers one by hand at the same time meets a job in the API
+server: the job sees that version and takes the next number. A version remembers its job's uid, so a crash never makes two.
 """
 
 from dataclasses import dataclass
 
 from fovea_api.contract import names
 from fovea_api.contract.report import Published
-from fovea_api.v1alpha1 import ModelVersion
 
 from fovea_operator.desired.model_deployment import model_deployment
 from fovea_operator.desired.model_version import model_version
@@ -30,15 +29,12 @@ class Registration:
 
 def register(view: View, success: Success, model: str, published: Published) -> Registration:
     """Reuse this job's version, or make the next one; make the deployment if it is asked for and absent."""
-    versions = [version for version in view.observed.versions if version.spec.model == model]
-    own = _own(view, versions)
+    own = view.observed.versions[model].of_job(view.job.metadata.uid)
     children: list[Child] = []
     if own is not None:
         name = own.metadata.name
     else:
-        # What was deleted keeps its number for as long as a status names it.
-        newest = max((version.spec.version for version in versions), default=0)
-        number = max(newest, view.observed.highest_taken) + 1
+        number = view.observed.next_number
         name = names.model_version(model, number)
         metrics, _ = kept(success.termination.metrics)
         attempt = None if success.already else view.chief.attempt
@@ -67,9 +63,3 @@ def _next_step(view: View, success: Success, model: str, name: str, *, deploy: b
             f"Serve it with a ModelDeployment of model {model} under another name."
         )
     return f"Ask it with: fovea predict --model {model} IMAGE"
-
-
-def _own(view: View, versions: list[ModelVersion]) -> ModelVersion | None:
-    uid = view.job.metadata.uid
-    mine = (version for version in versions if version.spec.lineage and version.spec.lineage.job_uid == uid)
-    return next(mine, None) if uid else None
