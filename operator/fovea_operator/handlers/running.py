@@ -65,6 +65,9 @@ class OptionalWatch:
         self._resource = resource
         self._on_event = on_event
         self._on_end = on_end
+        self._registry = kopf.OperatorRegistry()
+        login.register(self._registry)
+        watching.watch(self._registry, resource, self._hand_over)
         self._loop = asyncio.get_running_loop()
         self._stopped = False
         self._problem = ""
@@ -88,11 +91,8 @@ class OptionalWatch:
                 self._loop.call_soon_threadsafe(self._end)
 
     async def _watch(self) -> None:
-        registry = kopf.OperatorRegistry()
-        login.register(registry)
-        watching.watch(registry, self._resource, self._hand_over)
         operator = kopf.operator(
-            registry=registry,
+            registry=self._registry,
             settings=kopf_settings.of_kopf(self._settings, [self._resource]),
             identity=_identity(self._settings),
             **kopf_settings.scopes(self._settings),
