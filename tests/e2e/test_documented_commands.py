@@ -54,7 +54,8 @@ RUN_BY = {
     r"python3 -m venv ~/\.venvs/fovea && \. ~/\.venvs/fovea/bin/activate": FIVE,
     r"pip install \./api \./wire \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,
-    r"(\.venv/bin/)?fovea-train .*": f"{HERE}test_the_flags_of_a_recipe_are_listed_where_the_tutorial_says",
+    r"fovea-train \./line\.py .*": "tests/contract/test_own_recipe.py::test_the_commands_of_the_page_are_the_ones_run_here",
+    r"(\.venv/bin/)?fovea-train (?!\./).*": f"{HERE}test_the_flags_of_a_recipe_are_listed_where_the_tutorial_says",
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
     r"FOVEA_KUBECONFIG=\S+ FOVEA_REGISTRY=\S+ PYTHONPATH=dev python3 -m fovea_dev images minio": IMAGES,  # to another registry

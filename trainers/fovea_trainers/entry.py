@@ -92,8 +92,12 @@ def _entry(name: str, module: ModuleType) -> Entry:
     config_type = module.Config
     if not (isinstance(config_type, type) and issubclass(config_type, TrainingFlags)):
         raise FlagError(
-            f"{name} is no recipe: its Config must inherit fovea_trainers.common_flags.TrainingFlags, by whose flags the "
+            f"{name} is no recipe: its Config must inherit fovea_trainers.sdk.TrainingFlags, by whose flags the "
             "loop runs"
         )
     chosen = getattr(module, "NAME", module.__name__.rpartition(".")[2].replace("_", "-"))
-    return Entry(chosen, flags.recipe_of(module.HELP, config_type), config_type, module.run)
+    try:
+        recipe = flags.recipe_of(module.HELP, config_type)
+    except TypeError as error:
+        raise FlagError(f"{name}: {error}") from error
+    return Entry(chosen, recipe, config_type, module.run)
