@@ -60,7 +60,7 @@ def test_a_job_costs_three_writes_and_one_event(cluster: Cluster, kubelet: Kubel
 def test_foreign_pods_are_neither_watched_nor_touched(
     cluster: Cluster, kubelet: Kubelet, operator: OperatorProcess
 ) -> None:
-    ours = {labels.MANAGED_BY: labels.MANAGED_BY_VALUE, labels.JOB: "digits"}
+    ours = {labels.MANAGED: labels.MANAGED_VALUE, labels.JOB: "digits"}
     cluster.create(plain_pod("stranger"))
     cluster.create(plain_pod("pretender", labels=ours))
     job = cluster.create(training_job())

@@ -1,9 +1,10 @@
 """An API server in memory for unit tests of the operator's edges: a few verbs, counted; uids and resourceVersions."""
 
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+from fovea_operator.cluster.keys import Ref
 from fovea_operator.cluster.resources import Resource
 from fovea_operator.errors import AlreadyExists, Conflict, Gone
 from fovea_operator.reconcile.shared.decision import Deletion
@@ -61,6 +62,14 @@ class Server:
             return self.objects[resource.gvk, name]
         except KeyError:
             raise Gone("no such object", code=404) from None
+
+    async def label(self, ref: Ref, uid: str, labels: Mapping[str, str]) -> dict[str, Any]:
+        self._call("label", ref.gvk.kind)
+        known = self.objects.get((ref.gvk, ref.name))
+        if known is None or known["metadata"]["uid"] != uid:
+            raise Gone("no such object", code=404)
+        held = known["metadata"].get("labels") or {}
+        return self.put({**known, "metadata": {**known["metadata"], "labels": {**held, **labels}}})
 
     async def is_served(self, resource: Resource) -> bool:
         self._call("discover", resource.kind)

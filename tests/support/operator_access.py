@@ -23,11 +23,12 @@ class Access(NamedTuple):
 
 _WATCH = {"list", "watch"}
 NEEDS: dict[Resource, set[str]] = {
-    # `get`: an object that cannot be read is fetched raw; one whose name is taken is looked at.
+    # `get`: an object that cannot be read is fetched raw; one whose name is taken, or that seems to be lost, is looked at.
+    # `patch` of pods: one whose label was taken away gets it again.
     resources.TRAINING_JOB: {*_WATCH, "get", "delete"},
     resources.MODEL_VERSION: {*_WATCH, "get", "create"},
     resources.MODEL_DEPLOYMENT: {*_WATCH, "get", "create"},
-    resources.POD: {*_WATCH, "get", "create", "delete"},
+    resources.POD: {*_WATCH, "get", "create", "patch", "delete"},
     resources.SERVICE: {*_WATCH, "get", "create", "patch"},
     resources.DEPLOYMENT: {*_WATCH, "get", "create", "patch", "delete"},
     resources.EVENT: {"create"},

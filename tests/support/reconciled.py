@@ -41,7 +41,7 @@ def job(**changes: Any) -> dict[str, Any]:
 
 def pod(name: str = "digits-chief-0-0", owner: str = "u1") -> dict[str, Any]:
     reference = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "name": "digits", "uid": owner}
-    metadata = {"name": name, "namespace": "team", "labels": {labels.JOB: "digits", labels.ATTEMPT: "0"}}
+    metadata = {"name": name, "namespace": "team", "labels": labels.of_training_pod("digits", "chief", 0, 0)}
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -62,7 +62,11 @@ OBJECT_STORE_ENABLED = "enabled"
 OBJECT_STORE_DISABLED = "disabled"
 """The key is withdrawn from the store. Without the label nothing is done: a key that is there goes on to work."""
 
-MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGED_BY_VALUE}"
+MANAGED = f"{GROUP}/managed"
+"""On every pod, Deployment and Service that the operator makes: by this label it watches them. The common label `managed-by`
+is the tools' to overwrite."""
+MANAGED_VALUE = "true"
+MANAGED_SELECTOR = f"{MANAGED}={MANAGED_VALUE}"
 
 
 def is_embedded_store(of_service: Mapping[str, str]) -> bool:
@@ -82,6 +86,7 @@ def _is_of_tools(domain: str) -> bool:
 def of_training_pod(job: str, role: str, index: int, attempt: int) -> dict[str, str]:
     """Labels of one training pod."""
     return {
+        MANAGED: MANAGED_VALUE,
         MANAGED_BY: MANAGED_BY_VALUE,
         COMPONENT: COMPONENT_TRAINER,
         JOB: job,
@@ -94,6 +99,7 @@ def of_training_pod(job: str, role: str, index: int, attempt: int) -> dict[str, 
 def of_model_server(model_deployment: str, model: str, version: int, revision: str) -> dict[str, str]:
     """Labels of one version's Deployment and its pods."""
     return {
+        MANAGED: MANAGED_VALUE,
         MANAGED_BY: MANAGED_BY_VALUE,
         COMPONENT: COMPONENT_MODEL_SERVER,
         MODEL_DEPLOYMENT: model_deployment,

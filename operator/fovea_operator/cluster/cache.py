@@ -24,6 +24,7 @@ Name = tuple[str, str]
 """Namespace (empty for cluster-scoped kinds) and name."""
 
 _REMEMBER_REMOVED = 20_000
+_FOR_GOOD = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Store(Generic[T]):
         self.resource = resource
         self._read = read
         self._entries: dict[Name, Entry[T]] = {}
-        self._removed: dict[str, None] = {}  # uids, oldest first
+        self._removed: dict[str, int] = {}  # as of which version, by uid, the oldest first
         self._groups: dict[str, dict[Any, dict[Name, Entry[T]]]] = {}
         self._grouping: dict[str, Callable[[Entry[T]], Any]] = {}
         self._by_name: dict[str, T] | None = None
@@ -113,7 +114,7 @@ class Store(Generic[T]):
         name = (metadata.get("namespace") or "", metadata["name"])
         version, uid = records.version(raw), metadata["uid"]
         before = self._entries.get(name)
-        if (before is not None and version <= before.version) or uid in self._removed:
+        if (before is not None and version <= before.version) or version <= self._removed.get(uid, -1):
             return None
         unreadable = self.unreadable.get(name)
         if unreadable is not None and unreadable.uid == uid and version <= unreadable.version:
@@ -133,7 +134,10 @@ class Store(Generic[T]):
         return Change(name, before, entry)
 
     def remove(self, name: Name, uid: str, version: int | None = None) -> Change[T] | None:
-        """The object with that uid is gone; with a version, only if nothing newer was heard of it."""
+        """The object with that uid is gone as of `version`; only if nothing newer is known of it. None: for good.
+
+        An object that leaves the selector of its watch is reported as gone too. It may come back, with a later version.
+        """
         before = self._entries.get(name)
         unreadable = self.unreadable.get(name)
         told = unreadable is not None and unreadable.uid == uid and (version is None or unreadable.version <= version)
@@ -141,7 +145,7 @@ class Store(Generic[T]):
             del self.unreadable[name]
         if version is not None and before is not None and before.uid == uid and before.version > version:
             return None
-        self._removed[uid] = None
+        self._removed[uid] = _FOR_GOOD if version is None else max(version, self._removed.get(uid, -1))
         if len(self._removed) > _REMEMBER_REMOVED:
             del self._removed[next(iter(self._removed))]
         if before is None or before.uid != uid:

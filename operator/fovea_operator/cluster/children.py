@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,8 +18,10 @@ from . import records, resources
 from .cache import Cache, Entry
 from .client import ApiClient, Object
 from .intake import Intake
+from .keys import Ref
 from .metrics import Metrics
 
+log = logging.getLogger(__name__)
 Manifest = Mapping[str, Any]
 
 
@@ -55,6 +58,19 @@ class Children:
         # The answer is the object itself while it ends, and a Status (or the last of it) when it ended at once.
         if GroupVersionKind.of(answer) == item.gvk and answer["metadata"].get("deletionTimestamp"):
             self._intake.seen(item.gvk, answer)
+
+    async def look_for(self, ref: Ref, owner: str, marks: Mapping[str, str]) -> None:
+        """Take in an object that no watch shows, if it is there and has that owner, and give it back its labels."""
+        try:
+            found = await self._client.get(resources.of(ref.gvk), ref.namespace, ref.name)
+            if records.owner(found).uid != owner:
+                return
+            if not (found["metadata"].get("labels") or {}).items() >= marks.items():
+                log.warning("labels of an object were taken away; it gets them again", extra={"object": str(ref)})
+                found = await self._client.label(ref, found["metadata"]["uid"], marks)
+        except Gone:
+            return
+        self._intake.seen(ref.gvk, found)
 
     async def _create(self, manifest: Manifest) -> None:
         known = self._known(manifest)

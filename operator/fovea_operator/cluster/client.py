@@ -18,6 +18,7 @@ from fovea_operator.reconcile.shared.decision import Deletion
 
 from . import resources
 from .credentials import Credentials, NoCredentials
+from .keys import Ref
 from .resources import Resource
 
 Object = dict[str, Any]
@@ -76,6 +77,13 @@ class ApiClient:
         """Merge-patch the status: for objects that cannot be read whole."""
         path = resource.path(namespace, name, "status") + f"?fieldManager={FIELD_MANAGER}"
         return await self.request("patch", resource, "PATCH", path, {"status": status}, MERGE)
+
+    async def label(self, ref: Ref, uid: str, labels: Mapping[str, str]) -> Object:
+        """Set labels of exactly the object with that uid. Gone when it is not there, Conflict when it is another one."""
+        resource = resources.of(ref.gvk)
+        path = resource.path(ref.namespace, ref.name) + f"?fieldManager={FIELD_MANAGER}"
+        body = {"metadata": {"uid": uid, "labels": dict(labels)}}
+        return await self.request("patch", resource, "PATCH", path, body, MERGE)
 
     async def delete(self, item: Deletion) -> Object:
         """Delete exactly the object with that uid. Gone when it is not there, Conflict when it is another one."""

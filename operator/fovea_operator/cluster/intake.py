@@ -69,7 +69,7 @@ class Intake:
             return  # the operator's own namespace is watched for its Lease
         if event_type == DELETED:
             self._last_seen(gvk, raw)
-            self.gone(gvk, namespace, metadata["name"], metadata["uid"])
+            self.gone(gvk, namespace, metadata["name"], metadata["uid"], records.version(raw))
             return
         if event_type is None:
             self.relisted(gvk)

@@ -5,6 +5,14 @@ from typing import NamedTuple
 from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 
 
+class Ref(NamedTuple):
+    """One object of any kind."""
+
+    gvk: GroupVersionKind
+    namespace: str
+    name: str
+
+
 class Key(NamedTuple):
     """One object of a kind that is reconciled."""
 

@@ -1,7 +1,7 @@
 """What the operator has to know of a kind that it reconciles. Queue, reconciler, intake and resync treat all kinds alike."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -10,7 +10,7 @@ from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.settings import Settings
 
 from .cache import Change, Store
-from .keys import Key
+from .keys import Key, Ref
 from .resources import Resource
 
 T = TypeVar("T")
@@ -46,6 +46,13 @@ class Kind(ABC, Generic[T]):
 
     def orphaned(self, _key: Key, _uid: str, _now: datetime, _settings: Settings) -> tuple[Deletion, ...]:
         """Deletions of what an object of that name left that is gone; the uid is that of the one that exists, if any."""
+        return ()
+
+    def unconfirmed(self, _key: Key) -> Iterable[tuple[Ref, Mapping[str, str]]]:
+        """Objects that are not in the cache, and whose loss is decided on next: they are looked for once before that.
+
+        With the labels that Fovea gave them.
+        """
         return ()
 
     def is_urgent(self, _key: Key) -> bool:

@@ -100,6 +100,8 @@ class Reconciler:
             await self._without_object(key)
             return None
         await self._end_orphans(key, entry.uid)
+        for ref, marks in self._kinds.of(key).unconfirmed(key):
+            await self._children.look_for(ref, entry.uid, marks)
         now = datetime.now(UTC)
         decision = self._kinds.of(key).decide(key, now, self._settings, "")
         refused: Refused | None = None

@@ -39,7 +39,11 @@ def pods_service(job: TrainingJob) -> dict[str, Any]:
         "metadata": {
             "name": names.pods_service(name),
             "namespace": job.metadata.namespace,
-            "labels": {labels.MANAGED_BY: labels.MANAGED_BY_VALUE, labels.JOB: name},
+            "labels": {
+                labels.MANAGED: labels.MANAGED_VALUE,
+                labels.MANAGED_BY: labels.MANAGED_BY_VALUE,
+                labels.JOB: name,
+            },
             "ownerReferences": [owner.reference(job)],
         },
         "spec": {
@@ -63,6 +67,7 @@ def _metadata(model_deployment: ModelDeployment) -> dict[str, Any]:
     if users:
         annotations[labels.PASSED_ON] = ", ".join(sorted(users))
     own = {
+        labels.MANAGED: labels.MANAGED_VALUE,
         labels.MANAGED_BY: labels.MANAGED_BY_VALUE,
         labels.MODEL_DEPLOYMENT: model_deployment.metadata.name,
         labels.MODEL: model_deployment.spec.model,

@@ -1,16 +1,17 @@
 """TrainingJobs: their pods, and the jobs, models and machine types that they name."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from fovea_api.contract import labels, names
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import ModelVersion, TrainingJob
 from fovea_api.v1alpha1.conditions import JobCondition
 
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_OWNER, Cache, Change, Entry
-from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.reconcile.shared.conditions import is_true
@@ -21,7 +22,7 @@ from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.reconcile.training import cleanup
 from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.reconcile.training.inputs import References, needs
-from fovea_operator.reconcile.training.view import is_over, is_urgent
+from fovea_operator.reconcile.training.view import is_over, is_urgent, pods_of
 from fovea_operator.settings import Settings
 
 from .departed import Departed
@@ -115,6 +116,17 @@ class TrainingJobs(Kind[TrainingJob]):
         The garbage collector gives them their own, long grace period, and may be faster than we are: then it is shortened.
         """
         return cleanup.remove(self._predecessors(key, uid), now, settings.cancel_grace_seconds)
+
+    def unconfirmed(self, key: Key) -> Iterator[tuple[Ref, Mapping[str, str]]]:
+        """Pods of current attempts that are not there any more: a watch also reports as gone what has lost its label."""
+        entry = self.store.get(key.namespace, key.name)
+        if entry is None or is_over(entry.record.status) or entry.record.metadata.deletion_timestamp is not None:
+            return
+        for each in pods_of(entry.record, self._pods(key, entry.uid)).missing:
+            if each.seen:
+                which = (key.name, each.member.role, each.member.index, each.attempt)
+                name, marks = names.training_pod(*which), labels.of_training_pod(*which)
+                yield Ref(resources.POD.gvk, key.namespace, name), marks
 
     def is_urgent(self, key: Key) -> bool:
         """Whether the next decision makes a job's first pod, or says how its pod ended."""

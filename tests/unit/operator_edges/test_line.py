@@ -113,12 +113,14 @@ def refusing(message: str) -> World:
 QUOTA = 'pods "digits-chief-0-0" is forbidden: exceeded quota: team, requested: cpu=1, used: cpu=4, limited: cpu=4'
 
 
+def later(raw: dict[str, Any]) -> dict[str, Any]:
+    return {**raw, "metadata": {**raw["metadata"], "resourceVersion": "99"}}
+
+
 def test_a_job_that_a_quota_refused_is_woken_when_a_pod_of_its_namespace_ends() -> None:
     ends: dict[str, Callable[[World, dict[str, Any]], None]] = {
-        "ended": lambda world, of: world.intake.seen(
-            POD, {**of, "status": {"phase": "Succeeded"}, "metadata": {**of["metadata"], "resourceVersion": "99"}}
-        ),
-        "gone": lambda world, of: world.intake.event(POD, "DELETED", of),
+        "ended": lambda world, of: world.intake.seen(POD, {**later(of), "status": {"phase": "Succeeded"}}),
+        "gone": lambda world, of: world.intake.event(POD, "DELETED", later(of)),
     }
     for end in ends.values():
         world = refusing(QUOTA)
@@ -133,5 +135,5 @@ def test_a_job_that_a_policy_refused_waits_for_no_room() -> None:
     world = refusing('admission webhook "policy" denied the request: no GPUs on Sundays')
     other = world.know(pod("other-chief-0-0", owner="u2"))
     world.work()
-    world.intake.event(POD, "DELETED", other)
+    world.intake.event(POD, "DELETED", later(other))
     assert world.woken == []

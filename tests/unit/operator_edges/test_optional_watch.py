@@ -99,7 +99,7 @@ def test_what_is_listed_and_watched_arrives_in_the_operators_own_thread(monkeypa
         assert await came.get() == (GROUP.gvk, None, "listed", here)
         server.told.put_nowait({"type": "ADDED", "object": group("new", 7)})
         assert await came.get() == (GROUP.gvk, "ADDED", "new", here)
-        assert set(server.selectors) == {"app.kubernetes.io/managed-by=fovea"}
+        assert set(server.selectors) == {"fovea.dev/managed=true"}
         assert not watch.ended
 
     watching(monkeypatch, use)

@@ -65,7 +65,7 @@ def test_a_status_whose_text_is_refused_is_written_without_it(code: int) -> None
 
 
 def test_a_status_that_was_refused_is_not_tried_again_at_every_report_but_once_its_words_are_others() -> None:
-    told = END | {"state": "RUNNING"}
+    told = END | {"state": "RUNNING", "nextAttemptTime": "2026-01-01T00:00:00Z"}  # no pod is looked for
     world = World(lambda *_: Decision(status=told))
     world.know(job())
     refusing(world, lambda status: "🤗" in str(status))

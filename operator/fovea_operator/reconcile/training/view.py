@@ -1,6 +1,6 @@
 """Bucket first: what is observed of a job, sorted for the policies."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -42,8 +42,8 @@ class View:
         cls, observed: JobObserved, now: datetime, settings: Settings, members: Sequence[Member] = (Member(),)
     ) -> "View":
         """Sort the pods to the members, of which the chief comes first."""
-        status = observed.job.status
-        return cls(observed, now, settings, status, PodSet.of(members, observed.pods, _recorded(status)))
+        pods = pods_of(observed.job, observed.pods, members)
+        return cls(observed, now, settings, observed.job.status, pods)
 
     def with_resumption(self, status: TrainingJobStatus) -> "View":
         """The same view with the suspension taken back, by this status."""
@@ -119,6 +119,11 @@ class View:
         if self.succeeded:
             return before  # counted when that was written: the pod may be gone by now
         return before + times.seconds_between(self.program_started, self.program_ended or self.now)
+
+
+def pods_of(job: TrainingJob, pods: Iterable[PodRecord], members: Sequence[Member] = (Member(),)) -> PodSet:
+    """The pods of a job, sorted to its members."""
+    return PodSet.of(members, pods, _recorded(job.status))
 
 
 def _recorded(status: TrainingJobStatus) -> Recorded:
