@@ -1,7 +1,7 @@
 """The main job, end to end: a cluster, Fovea installed, handwritten digits trained, rolled out and classified over gRPC and REST.
 
 Every step is a command that a user would type; it is shown and then run. Safe to interrupt and to run again: a job that is still running is
-waited for, a job that has ended is submitted anew and its model becomes the next version, rolled out while the old one serves.
+waited for, a job that has ended is submitted again and its model becomes the next version, rolled out while the old one serves.
 """
 
 import json
@@ -67,7 +67,7 @@ class Demo:
         job = self.get("trainingjob", JOB)
         if job and job.get("status", {}).get("state") in ("SUCCEEDED", "FAILED", "CANCELLED"):
             print(
-                f"the job {JOB} of an earlier run has ended: it is deleted and submitted anew; its model stays and keeps serving"
+                f"the job {JOB} of an earlier run has ended: it is deleted and submitted again; its model stays and keeps serving"
             )
             self.type("kubectl", "delete", "trainingjob", JOB, "-n", NAMESPACE_OF_TEAM)
             job = None

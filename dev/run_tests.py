@@ -93,7 +93,7 @@ class Preparation:
 
 @contextmanager
 def cluster_for_tests(tier: Tier) -> Iterator[None]:
-    """The local cluster, up, and nobody else's tests on it: they would install their own Fovea."""
+    """The local cluster, running, without tests of another run on it: those would install their own Fovea."""
     if not tier.needs_cluster:
         yield
         return

@@ -52,7 +52,7 @@ class Told:
 
 
 def read_name(name: str) -> Told | None:
-    """What the name of a file or folder tells; None when it tells no step."""
+    """What the name of a file or folder says; None when it gives no step."""
     if "tfevents" in name:  # TensorBoard's, named by the time
         return None
     stem, makes = name, not _TEXT.search(name)

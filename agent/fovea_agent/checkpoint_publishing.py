@@ -183,7 +183,7 @@ class Checkpoints:
     def publish(self, *, ended: bool = False, finished: bool = False, pause: Callable[[], None] = lambda: None) -> None:
         """Publish what has appeared, newest first, and prune. Looks again after each: the trainer goes on meanwhile.
 
-        `ended`: nobody writes to them any more. `finished`: nor was the program killed while it did. `pause` raises
+        `ended`: the program writes to them no more. `finished`: nor was the program killed while it did. `pause` raises
         Postponed when something else comes first.
         """
         tried = set(self._given)

@@ -50,7 +50,7 @@ _POINTERS = ("checkpoint",)
 """TensorFlow's record of the newest one; `fetch` writes it for what it restores."""
 
 
-NO_STEP = "no step can be told from its name (as from 500/, checkpoint-500/ or step_500.pt)"
+NO_STEP = "its name gives no step (as 500/, checkpoint-500/ or step_500.pt do)"
 NOT_UTF8 = "the name is not UTF-8"
 NO_CHECKPOINT = "it belongs to a checkpoint, and there is none of its step"
 NO_ORDER = (
@@ -181,7 +181,7 @@ class Stillness:
             self._seen.pop(step, None)
 
     def take_unknown(self, step: int) -> None:
-        """The checkpoint is published, nobody knows as what."""
+        """The checkpoint is published, with content that is not known."""
         self._seen.pop(step, None)
         self._taken[step] = _UNKNOWN
 

@@ -98,7 +98,7 @@ class Missing(AgentError):
 
 
 class Changed(AgentError):
-    """An object changed after it was listed; another attempt lists it anew."""
+    """An object changed after it was listed; another attempt lists it again."""
 
     reason = "InputChanged"
     exit_code = exit_codes.RESTART

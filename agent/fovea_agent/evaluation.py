@@ -14,7 +14,7 @@ LARGEST = 4 << 20
 
 
 def too_large(size: int) -> bool:
-    """Whether a file of so many bytes is not read; says so."""
+    """Whether a file of `size` bytes is too large to be read; logs it then."""
     if size <= LARGEST:
         return False
     log.warning("no metrics: the file is too large", file=environment.EVALUATION_FILE, bytes=size, most=LARGEST)

@@ -42,7 +42,7 @@ class Fetch:
         if complete is not None:
             return complete, exit_codes.ALREADY_COMPLETE
         if self.plan.publish:
-            # Only who publishes is fenced: the attempts of the other members are counted for themselves.
+            # Only the member that publishes is fenced: the attempts of the other members are counted for themselves.
             raise_fence(self.store, self.job, self.plan.attempt)
         restored, says = self.restore_checkpoint()
         folder = self.work.directory(environment.INPUT_DIR)
@@ -106,7 +106,7 @@ class Fetch:
                 try:
                     return metrics_of(self.store.read(f"{prefix}/{entry.key}"))
                 except Missing as error:
-                    # Whoever deleted it did not mean the job to be run again.
+                    # A user deleted it, which is no order to run the job again.
                     log.warning("the metrics of the output are gone", error=error.message)
         return {}, 0
 

@@ -252,7 +252,7 @@ class _Held(Folder):
         return (now.size, now.modified) != (before.size, before.modified)
 
     def _descriptor(self, path: str) -> int:
-        # Opened anew from the descriptor, whether it has a name still or not: each reader has a position of its own.
+        # Opened again from the descriptor, whether it has a name still or not: each reader has a position of its own.
         try:
             return os.open(f"/proc/self/fd/{self._descriptors[path]}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
@@ -278,7 +278,7 @@ class Window:
                 self._file = self._opened.__enter__()
                 self._file.seek(self._offset)
             chunk = self._file.read(self._left if amount < 0 else min(amount, self._left))
-        except OSError as error:  # of this volume: to who sends it, it would look like one of the connection
+        except OSError as error:  # an error of this volume: to the sender it would look like one of the connection
             raise VolumeProblem(f"{self._path} cannot be read: {error}") from error
         self._left -= len(chunk)
         if not chunk:

@@ -1,4 +1,4 @@
-"""The key of the object store in use, and how a change of it is lived through by whoever makes requests."""
+"""The key of the object store in use, and how requests go on when it is replaced."""
 
 import ssl
 import threading
@@ -91,7 +91,7 @@ class KeyInUse:
 
         A key that was accepted at this place and is refused now is being replaced: its successor is waited for, as long
         as a kubelet takes to mount it; KeyWithdrawn when it does not come. A key that was never accepted here is refused
-        at once, unless the pod is ending: nobody would start this agent again. What is not `needed` waits only for the
+        at once, unless the pod is ending: this agent would not be started again. What is not `needed` waits only for the
         successor of a key that the store knows no more: a good key may just not be allowed it.
         """
         refusals = 0

@@ -6,7 +6,7 @@ from fovea_agent import log
 
 SHOWN = 3
 LONGEST = 600
-"""Of what a report says: so many things, and so many characters."""
+"""A report names at most SHOWN things, in at most LONGEST characters."""
 
 
 class LeftOut:

@@ -106,7 +106,9 @@ def named(keys: Keys, cluster: NamedNamespaces, namespaces: Iterable[str], unles
         if value is None:
             written += keys.provide(namespace, cluster)
         else:
-            log.info("its label says whether it has a key: left to who looks at labels", namespace=namespace)
+            log.info(
+                "its label says whether it has a key: left to the process that looks at labels", namespace=namespace
+            )
     return written
 
 

@@ -74,7 +74,7 @@ def run_each(tasks: Iterable[Callable[[], object]], transfers: int = DEFAULT_TRA
 
 
 def run_all(tasks: Iterable[Callable[[], T]], transfers: int = DEFAULT_TRANSFERS) -> list[T]:
-    """The same for tasks with results, which come in the order of the tasks: for so many as fit into memory."""
+    """The same for tasks with results, which come in the order of the tasks. All results must fit into memory."""
     results: dict[int, T] = {}
 
     def keep(number: int, task: Callable[[], T]) -> Callable[[], None]:

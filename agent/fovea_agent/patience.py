@@ -52,7 +52,7 @@ class Patience:
     def check(self, what: str) -> None:
         """Raise GraceExceeded when the deadline has passed: what is started now would be cut off in the middle.
 
-        Raises Cancelled in a task of which nobody wants the result any more.
+        Raises Cancelled in a task whose result is not wanted any more.
         """
         check_cancelled()
         if self._deadline is not None and self._clock() >= self._deadline:

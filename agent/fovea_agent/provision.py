@@ -143,7 +143,7 @@ class Provision:
         """Withdraw the namespace's key from the store; its Secret stays, with a key that is refused.
 
         Raises AgentError unless the store knows the key no more, whatever it answered: "not found" and "not understood"
-        are told apart by nothing else.
+        cannot be told apart otherwise.
         """
         own = access_key(namespace)
         try:

@@ -135,7 +135,7 @@ class Reporter:
         self._publishing = True
 
     def over(self, termination: Termination) -> None:
-        """Remember that nothing is left to publish, and what is said of it."""
+        """Remember that nothing is left to publish, and the report on it."""
         self._last_words = termination.to_json()
 
     def start(self) -> None:

@@ -25,7 +25,7 @@ class Shortcuts:
     def take(self, what: str, patience: Patience, request: Callable[[], T]) -> T | None:
         """What the store answers; None when it must be done without.
 
-        Raises what is said of the object asked for (Changed, Missing, Corrupt), and what would refuse the long way, too:
+        Raises errors of the object asked for (Changed, Missing, Corrupt), and those that the long way would get, too:
         an unknown key, a grace period that is over.
         """
         if what in self._refused:

@@ -109,8 +109,8 @@ class Store:
     ) -> T:
         """Run one request or a few again and again, through outages (see Patience) and changes of the key (KeyInUse).
 
-        `method` and `key` say what is asked for and where: what the key must be allowed. Not `needed`: whoever asks can
-        do without (see Shortcuts), so a refusal is told at once, and an outage after a minute.
+        `method` and `key` say what is asked for and where: what the key must be allowed. Not `needed`: the caller can
+        do without (see Shortcuts), so a refusal is raised at once, and an outage after a minute.
         """
         place = (method, self.bucket, key.partition("/")[0])
         once = partial(self._key.through_changes, place, operation, needed=needed)
@@ -139,7 +139,7 @@ class Store:
     def children(self, prefix: str, limit: int | None = None) -> list[str]:
         """Keys and folders (with a closing slash) directly below `prefix`, which ends in a slash or is empty.
 
-        What is in the folders is not listed, however much it is. `limit`: no more than so many.
+        What is in the folders is not listed, however much it is. `limit`: at most this number.
         """
 
         def once() -> list[str]:
@@ -149,7 +149,7 @@ class Store:
         return self.attempt("LIST", prefix, once, f"list {prefix}")
 
     def find(self, key: str) -> StoredObject | None:
-        """The object of exactly this key. By listing: a key for one prefix may be told 403 for what is missing."""
+        """The object of exactly this key. By listing: a key for one prefix may get 403 for what is missing."""
         return self.attempt("LIST", key, partial(self._find, key), f"find {key}")
 
     def _find(self, key: str) -> StoredObject | None:
@@ -369,7 +369,7 @@ class Store:
         return answer
 
     def _said(self, response: urllib3.BaseHTTPResponse, key: str, name: str) -> str:
-        """An element of an answer, which must have it: else it is of somebody who does not know what was asked."""
+        """An element of an answer, which must have it: otherwise the answer comes from a server that does not know the request."""
         text = self._answer(response, key).findtext(f"{{*}}{name}")
         if not text:
             raise not_understood(self.access, self.bucket, key, f"no {name} in {response.data[:200]!r}")

@@ -59,7 +59,7 @@ KEPT_GENERATIONS = 2
 
 
 def pause_after(failures: int, poll: float) -> float:
-    """Seconds until the next round, after so many in a row that failed: a round may read large files to no end."""
+    """Seconds until the next round, after `failures` rounds in a row that failed: a round may read large files in vain."""
     return min(max(poll, LONGEST_PAUSE), poll * 2.0 ** min(failures, 16))
 
 
@@ -319,7 +319,7 @@ class Sync:
         return named
 
     def _publish_settled(self, folder: Folder, publication: Publication) -> Published:
-        """Publish a folder that nobody should write to any more; a straggler of the trainer may, for a moment."""
+        """Publish a folder that is complete. A late process of the trainer may still write to it, for a moment."""
         for _ in range(TRIES - 1):
             try:
                 return publish(self.sending, folder, publication)

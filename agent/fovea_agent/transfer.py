@@ -27,7 +27,7 @@ from fovea_agent.uploads import BigFile, Upload, is_there, record_key, salvage
 
 @dataclass
 class Transfer:
-    """The payload of one publication. Files are told by their place in the order of the listing: there may be millions."""
+    """The payload of one publication. Files are known by their place in the order of the listing: there may be millions."""
 
     sending: Sending
     folder: Folder
@@ -69,8 +69,8 @@ class Transfer:
         return self._contents
 
     def _drop_records(self) -> None:
-        """Of uploads that nobody goes on with: another request has brought the file since. Before the manifest is
-        written, since whoever completed one afterwards would write over what is published.
+        """Drop the records of abandoned uploads: another request has brought the file since. This happens before the
+        manifest is written: an upload that is completed afterwards would write over what is published.
         """
         if self._records:
             own = (record_key(self.prefix, self._base + path) for path in self._paths)

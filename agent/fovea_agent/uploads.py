@@ -1,4 +1,4 @@
-"""Big files on their way in parts, and what becomes of an upload that nobody goes on with."""
+"""Big files on their way in parts, and what happens to an abandoned upload."""
 
 import hashlib
 import json
@@ -91,17 +91,17 @@ class Upload:
             self._finish(content)
         except Missing:
             # Either the answer to an earlier, successful request was lost: then the object is there. Or the store has
-            # dropped the upload; what is there then is of somebody else.
+            # dropped the upload; what is there then is of another writer.
             if not is_there(content, self._store.find(self._key)):
-                self._begin(anew=True)
+                self._begin(again=True)
                 self._finish(self._send_missing(content, pool))
         self._store.remove([self._record])
         return content
 
-    def _begin(self, *, anew: bool = False) -> None:
+    def _begin(self, *, again: bool = False) -> None:
         """Find the parts that the store has of an earlier try, or begin another upload."""
         self._etags = {}
-        if self._file.begun and not anew and self._went_on():
+        if self._file.begun and not again and self._went_on():
             return
         self._id, self._present = self._store.begin_multipart(self._key), {}
         record = json.dumps({"key": self._key, "upload": self._id}).encode()
@@ -162,7 +162,7 @@ class Upload:
         self._etags[chunk.number] = etag
 
     def _copied(self, chunk: Chunk) -> bool:
-        """Whether the store could copy this part from what an earlier attempt sent; its ETag tells that it is the same."""
+        """Whether the store could copy this part from what an earlier attempt sent; its ETag shows that it is the same."""
         source = self._source
         if source is None or source.size < chunk.offset + chunk.size:
             return False

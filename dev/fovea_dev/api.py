@@ -33,7 +33,7 @@ class Api:
         self._context.load_cert_chain(str(certificate), str(key))
 
     def is_ready(self) -> bool:
-        """Whether /readyz says yes; False as well while nobody listens."""
+        """Whether /readyz says yes; False as well while no server listens."""
         try:
             return self._send("GET", "/readyz", None, "")[0] == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):

@@ -167,7 +167,7 @@ class ApiServer:
 
 
 def _serves(client: Api) -> bool:
-    # The default namespace appears a moment after /readyz; whoever applies something into it should not need to know.
+    # The default namespace appears a moment after /readyz; code that applies something into it should not have to know.
     if not client.is_ready():
         return False
     return client.exists("/api/v1/namespaces/default")

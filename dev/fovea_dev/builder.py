@@ -139,7 +139,7 @@ class Buildah:
                 succeeds([*self._buildah(), "rm", "--all"])
 
     def _lock(self) -> Path:
-        # Shared by builds; held alone by who removes what killed builds left.
+        # Builds share it; the code that removes what killed builds left holds it alone.
         return self._cache.locks / "buildah.lock"
 
     def _environment(self) -> dict[str, str]:

@@ -232,7 +232,7 @@ def bring_up(cluster: Cluster, plane: ControlPlane, processes: Processes, notes:
     client = plane.client()
     where = f"ready on {plane.api.host}:{plane.api.port}"
     processes.wait("kube-apiserver", client.is_ready, 120, where, needs=["etcd"])
-    # They give up when the API server takes long to come up; then they are started once more.
+    # They give up when the API server takes long to start; then they are started once more.
     processes.ensure(plane.controller_manager(configs["controller-manager"]), configuration=keys)
     processes.ensure(plane.scheduler(configs["scheduler"]), configuration=keys)
     notes.append("started " + " ".join(started) if started else "already running")

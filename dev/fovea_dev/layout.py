@@ -144,7 +144,7 @@ class Cluster:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever changes the cluster of this name on this machine."""
+        """Held by the process that changes the cluster of this name on this machine."""
         return Path("/run/lock") / f"{self.run.name}.lock"
 
     @property

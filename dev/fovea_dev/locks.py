@@ -25,7 +25,7 @@ def locked(path: Path, on_wait: Callable[[], None] | None = None, *, shared: boo
 
 @contextmanager
 def locked_if_free(path: Path) -> Iterator[bool]:
-    """Hold an exclusive lock if nobody else holds one, without waiting; yields whether it is held."""
+    """Hold an exclusive lock if no other process holds one, without waiting; yields whether it is held."""
     with _opened(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -103,7 +103,7 @@ def _up(options: argparse.Namespace, progress: Progress) -> int:
 def _down(options: argparse.Namespace, progress: Progress) -> int:
     target = choose()
     embedded = _embedded(progress)
-    # Where nobody named a cluster, every one that `up` can have made goes: it may have been told to make another one.
+    # Where neither variable names a cluster, all clusters that `up` can have made go: it may have run with another setting.
     named = bool(os.environ.get("FOVEA_TARGET")) or isinstance(target, External)
     if not isinstance(target, Embedded):
         _other(target, progress).down()

@@ -184,7 +184,7 @@ class Node:
 
     def _was_killed(self) -> bool:
         # With containerd or a shim alive, containers go on: containerd finds them again. With neither, only processes,
-        # mounts and addresses that nobody answers for can be left.
+        # mounts and addresses without an owner can be left.
         return self._processes.identity("containerd") is None and not shims(self._cluster.containerd_socket)
 
     def _ensure(self, name: str, pause_image: str) -> bool:

@@ -24,7 +24,7 @@ def claim(cluster: Cluster, processes: Processes, progress: Progress) -> None:
 def clear_other(cluster: Cluster, processes: Processes, progress: Progress) -> None:
     """Clear the machine of what another cache's cluster left; what that one keeps on disk stays.
 
-    Raises StepFailed if that cluster still runs. One whose keys are gone was deleted: nobody can use it any more.
+    Raises StepFailed if that cluster still runs. One whose keys are gone was deleted: it cannot be used any more.
     """
     other = _other(cluster)
     if other is None:
@@ -47,7 +47,7 @@ def _runs(processes: Processes) -> bool:
 
 
 def _other(cluster: Cluster) -> Cluster | None:
-    """The same cluster under the cache that it was last brought up with, if that is another one."""
+    """The same cluster under the cache that it was last started with, if that is another one."""
     try:
         root = Path(_file(cluster).read_text().strip())
     except FileNotFoundError:

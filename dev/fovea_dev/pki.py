@@ -95,7 +95,7 @@ class Pki:
                 self._issue(authority, subject)
 
     def fingerprint(self) -> str:
-        """Changes when any certificate does: whoever uses one must then be started anew."""
+        """Changes when any certificate does: a process that uses one must then be restarted."""
         total = hashlib.sha256()
         for path in sorted(self.folder.glob("*.crt")):
             total.update(path.read_bytes())

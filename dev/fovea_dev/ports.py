@@ -15,7 +15,7 @@ _given: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
-    """So many TCP ports that nobody listens on, nor will by chance."""
+    """`count` TCP ports that are free, and are not taken by chance."""
     return [_free_port() for _ in range(count)]
 
 

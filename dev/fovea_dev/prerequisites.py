@@ -59,7 +59,7 @@ def for_embedded_cluster(cache: Cache) -> list[Prerequisite]:
 
 
 def for_kind() -> list[Prerequisite]:
-    """What a kind cluster needs: nobody installs it but the machine's owner."""
+    """What a kind cluster needs: only the machine's owner installs it."""
     instead = "or use the embedded cluster: FOVEA_TARGET=embedded"
     runs = succeeds(["docker", "info"])
     engine = Prerequisite(

@@ -31,7 +31,7 @@ exec "$@"
 
 @dataclass(frozen=True)
 class Identity:
-    """What a pid file says: a process that is told apart from every other one, before and after a reboot."""
+    """What a pid file says: one process, and no other one before or after a reboot."""
 
     pid: int
     start: int

@@ -1,4 +1,4 @@
-"""Find and clear what pods leave behind when nobody ends them properly: processes, mounts, namespaces, addresses."""
+"""Find and clear what pods leave behind when they do not end properly: processes, mounts, namespaces, addresses."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from fovea_dev.progress import Progress
 from fovea_dev.remains import clear_pods, remove_log_links, shims, unmount_below
 
 _NAMESPACE = "k8s.io"
-# Who gives orders ends before who follows them.
+# A process that gives orders ends before those that follow them.
 _FIRST = ("kubelet", "kube-proxy", "volumes", "kube-scheduler", "kube-controller-manager")
 _FOREIGN_FOLDERS = tuple(
     Path(name)
@@ -90,7 +90,7 @@ def _remove_containers(cluster: Cluster, processes: Processes, notes: list[str])
 
 
 def _remove_empty(*folders: Path) -> None:
-    """Remove folders that containerd, CNI and kubelet make outside of ours, if nobody else has anything in them."""
+    """Remove folders that containerd, CNI and kubelet make outside of ours, if nothing else is in them."""
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -5,8 +5,8 @@ FoveaError
 ├── LeaseLost            another instance leads                      → the process ends
 └── ApiError             the API server's answer
     ├── Transient        no answer, 401, 408, 429, 5xx               → back-off (`retry_after` at least)
-    ├── Conflict         409: a precondition (uid, version) failed   → the decision is dropped, back-off, decided anew
-    │   └── Overtaken    the name was taken meanwhile, as is now known → the decision is dropped, decided anew at once
+    ├── Conflict         409: a precondition (uid, version) failed   → the decision is dropped, back-off, decided again
+    │   └── Overtaken    the name was taken meanwhile, as is now known → the decision is dropped, decided again at once
     ├── AlreadyExists    409: the name is taken                      → ours: fine; otherwise `NotOurs`
     ├── Gone             404, 410: the object or its namespace is not there any more
     └── Refused          other 4xx: quota, policy, schema            → a child: `observed.refused`, back-off; else: logged

@@ -42,7 +42,7 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _is_heard(record: logging.LogRecord) -> bool:
-    """Kopf in a thread of its own is not: what ends there is told by who began it."""
+    """Kopf in a thread of its own is not: the code that started the thread reports how it ended."""
     return not record.name.startswith("kopf") or record.threadName == threading.main_thread().name
 
 

@@ -179,7 +179,7 @@ class Operator:
                 await asyncio.wait([task], timeout=3)
 
     async def _wait_for_kinds(self) -> None:
-        told = False
+        warned = False
         while True:
             try:
                 missing = [kind for kind, item in resources.OURS.items() if not await self._client.is_served(item)]
@@ -189,9 +189,9 @@ class Operator:
             else:
                 if not missing:
                     return
-                if not told:
+                if not warned:
                     log.warning("CRDs are missing; waiting for them to be installed", extra={"kinds": missing})
-                    told = True
+                    warned = True
             self._liveness.heard = _now()
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -208,7 +208,7 @@ class Operator:
             self._all_again()
 
     async def _resync(self) -> None:
-        """Compare lists with the cache: soon after a watch began anew, and every now and then anyway."""
+        """Compare lists with the cache: soon after a watch began again, and every `resync_seconds` anyway."""
         regular = _now() + self._settings.resync_seconds
         while True:
             with suppress(TimeoutError):
@@ -288,6 +288,6 @@ def run(settings: Settings) -> int:
     try:
         asyncio.run(main())
     except FoveaError as error:
-        log.error("ending", extra={"error": str(error), "pid": os.getpid()})  # noqa: TRY400 - told, not a defect
+        log.error("ending", extra={"error": str(error), "pid": os.getpid()})  # noqa: TRY400 - an answer for the user, not a defect
         return 1
     return 0

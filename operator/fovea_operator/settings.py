@@ -118,7 +118,7 @@ class Settings:
     retry_max_seconds: float = 60.0
     """Longest back-off of a reconcile."""
     relist_seconds: float = 10.0
-    """After a watch began anew, a list is compared with the cache after this: it finds what went while nobody watched."""
+    """After a watch began again, a list is compared with the cache after this time: it finds what went between the watches."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

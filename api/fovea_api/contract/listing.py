@@ -1,6 +1,6 @@
 """What `fetch` leaves beside an input: its identity, `$FOVEA_INPUT_DIR/.fovea/<input>.json`.
 
-Whoever has to know whether an input is the same as before reads this instead of every file: a data set may have millions.
+Code that must know whether an input has changed reads this instead of every file: a data set may have millions.
 """
 
 import hashlib

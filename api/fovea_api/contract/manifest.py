@@ -29,13 +29,13 @@ class ManifestError(ValueError):
 class UnknownFormat(ManifestError):
     """A manifest in a format that this release does not know: a newer Fovea has written it, and nothing is wrong with it.
 
-    Whoever meets one leaves the publication alone; it must not be taken for a corrupt one.
+    A reader of such a manifest leaves the publication alone and does not call it corrupt.
     """
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A publication's content. `complete` tells that the program wrote its `_SUCCESS` marker.
+    """A publication's content. `complete`: the program wrote its `_SUCCESS` marker.
 
     `named`, of a checkpoint: the program gave it another name than its step (`checkpoint-500/`, `500.pt`), and the paths
     begin with that name: they are relative to the folder of all checkpoints.

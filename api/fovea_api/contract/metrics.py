@@ -11,7 +11,7 @@ _VALIDATION = ("val/", "val_")
 
 
 def chosen(metrics: Mapping[str, float], most: int = MOST) -> dict[str, float]:
-    """At most so many, in their own order: accuracy and loss, what begins with val/ or val_, and then the first ones.
+    """At most `most` of the metrics, in their own order: accuracy and loss, names with val/ or val_, and then the first ones.
 
     A name that is empty or longer than `LONGEST_NAME` is left out.
     """

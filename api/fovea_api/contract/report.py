@@ -11,7 +11,7 @@ from .text import storable
 MAX_TERMINATION_BYTES = 4096
 """Kubernetes cuts a termination message here."""
 MAX_REPORT_BYTES = 60 * 1024
-"""A longer progress report is refused by the operator; all it says is said without so many metrics."""
+"""The operator refuses a longer progress report; the agent leaves metrics out until it fits."""
 _CUT = json.dumps(" …")[1:-1]
 
 PROGRESS_PATH = "/v1/progress"
@@ -141,7 +141,7 @@ class Termination:
     progress: ProgressReport | None = None
     """`sync`: the last progress. A report that is posted while the operator restarts is lost, this is not."""
     complete: bool = False
-    """`sync`, `fetch`: the program left its `_SUCCESS`, so it was done, even if it had been told to end."""
+    """`sync`, `fetch`: the program left its `_SUCCESS`, so it was done, even if it got SIGTERM before."""
     end_began: str = ""
     """`sync`: when the pod began to end, RFC 3339 by its node's clock; empty where it had not, or where that is not known.
 
@@ -205,7 +205,7 @@ def _length(document: dict[str, Any]) -> int:
 
 
 def _shortened(text: str, excess: int) -> str:
-    """The text without so many bytes at its end, or what says that it was cut. A character takes up to 12 as ASCII."""
+    """The text without `excess` bytes at its end, and with a mark of the cut. A character takes up to 12 bytes as ASCII."""
     room, kept = len(json.dumps(text)) - 2 - excess - len(_CUT), 0
     for character in text:
         room -= len(json.dumps(character)) - 2
@@ -218,7 +218,7 @@ def _shortened(text: str, excess: int) -> str:
 def _with_metrics_that_fit(
     document: dict[str, Any], metrics: dict[str, float], left_out: int, most: int
 ) -> dict[str, Any]:
-    """The document with as many of its metrics as so many bytes hold, and the number of the others."""
+    """The document with as many of its metrics as fit into `most` bytes, and the number of the others."""
     if _length(document) <= most:
         return document
     least = document | {"metrics": {}, "metrics_left_out": left_out + len(metrics)}

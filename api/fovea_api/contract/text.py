@@ -49,6 +49,6 @@ def _dumps(document: Any) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """The text with whole characters only, shortened at its end to so many bytes of UTF-8."""
+    """The text with whole characters only, shortened at its end to `most` bytes of UTF-8."""
     data = whole(text).encode()
     return data.decode() if len(data) <= most else f"{data[: most - 4].decode(errors='ignore')} …"

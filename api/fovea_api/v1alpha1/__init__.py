@@ -14,7 +14,7 @@ KINDS: tuple[Kind, ...] = (
     model_deployment.KIND,
     machine_type.KIND,
 )
-"""Every kind, in the order in which a newcomer meets them."""
+"""Every kind, in the order in which a newcomer needs them."""
 
 __all__ = [
     "API_VERSION",

@@ -43,7 +43,7 @@ class NodeFieldRequirement(Model):
 
 
 class NodeTerm(Model):
-    """Requirements that a node meets all of."""
+    """Requirements on a node: all of them must hold."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -61,7 +61,7 @@ class NodeTerm(Model):
 
 
 class NodeTerms(Model):
-    """Terms of which a node meets at least one."""
+    """Terms for a node: at least one of them must hold."""
 
     node_selector_terms: Annotated[list[NodeTerm], Field(min_length=1, max_length=8)]
     """The terms."""

@@ -26,7 +26,7 @@ def rules(*validations: dict[str, str]) -> dict[str, Any]:
 
 
 def immutable(field: str, *, optional: bool, why: str) -> dict[str, str]:
-    """Rule of a spec by which a field never changes after creation."""
+    """Rule of a spec: the field never changes after creation."""
     same = f"self.{field} == oldSelf.{field}"
     if optional:
         same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
@@ -141,7 +141,7 @@ def at_least_a_mebibyte(field: str, *, optional: bool) -> dict[str, str]:
 
 
 def own_keys(field: str) -> dict[str, str]:
-    """Rule by which a map of labels or annotations leaves Fovea's own alone."""
+    """Rule: a map of labels or annotations has no key that Fovea sets itself."""
     own = " || ".join(
         [f"k.startsWith('{GROUP}/')", *(f"k == '{key}'" for key in (labels.MANAGED_BY, labels.COMPONENT))]
     )
@@ -166,7 +166,7 @@ Quantity = Annotated[
     ),
     BeforeValidator(_as_text),
 ]
-"""A Kubernetes quantity such as 500m, 2, 4Gi: a string or, as in a pod, a whole number. Text for whoever reads it."""
+"""A Kubernetes quantity such as 500m, 2, 4Gi: a string or, as in a pod, a whole number. Read as text."""
 
 StoreUri = Annotated[str, Field(min_length=6, max_length=1024, pattern=r"^s3://[^/?#]+(/[^?#]*)?$")]
 """An address in the object store: s3://bucket/path."""
@@ -237,7 +237,7 @@ class Condition(Model):
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     """When status changed last."""
     observed_generation: int | None = None
-    """The generation of the object that this was said of."""
+    """Generation of the object that the condition is about."""
 
 
 Conditions = Annotated[

@@ -115,7 +115,7 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) ->
     if node.get("x-fovea-scalars"):
         return _scalars(node)
     if node.get("x-kubernetes-int-or-string"):
-        # Bounds beside it hold for what they can be said of: the text's for text, the number's for a number.
+        # Each bound beside it applies to its own kind of value: a text's bounds to text, a number's to numbers.
         result: dict[str, Any] = {"x-kubernetes-int-or-string": True} | {
             key: node[key] for key in ("minimum", "minLength", "maxLength", "pattern") if key in node
         }

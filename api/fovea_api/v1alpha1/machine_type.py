@@ -26,7 +26,7 @@ from .pod import Annotations, Labels
 
 
 class AgentResources(Model):
-    """Resources of each of the agent's containers, which move data; what is absent is the platform's default (chart value `agent`)."""
+    """Resources of each of the agent's containers, which move data; an absent field has the platform's default (chart value `agent`)."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -41,9 +41,9 @@ class AgentResources(Model):
     )
 
     cpu: Quantity | None = None
-    """CPU request: more lets inputs come and checkpoints go faster on a busy node."""
+    """CPU request; a larger one moves inputs and checkpoints faster on a busy node."""
     cpu_limit: Quantity | None = None
-    """CPU limit; 0: none, also where the platform has one. A quota on limits.cpu asks for one."""
+    """CPU limit; 0: none, even where the platform has one. A quota on limits.cpu needs one."""
     memory: Quantity | None = None
     """Memory request and limit."""
 
@@ -100,7 +100,7 @@ class MachineTypeSpec(Model):
     memory: Quantity
     """Memory request and limit, for example 4Gi."""
     ephemeral_storage: Quantity | None = None
-    """Request and limit of local disk: inputs, checkpoints and outputs of a job live there."""
+    """Request and limit of local disk, which holds inputs, checkpoints and outputs of a job."""
     shared_memory: Quantity | None = None
     """Size of /dev/shm; counts against memory. Absent: the container runtime's 64Mi."""
     gpus: Gpus | None = None
@@ -114,7 +114,7 @@ class MachineTypeSpec(Model):
     runtime_class_name: ObjectName | None = None
     """RuntimeClass of the pods, for example nvidia or gvisor; absent: the node's default."""
     priority_class_name: ObjectName | None = None
-    """PriorityClass of the pods, whatever spec.pod.priorityClassName says; absent: that one."""
+    """PriorityClass of the pods; it wins over spec.pod.priorityClassName. Absent: that one holds."""
     pod_labels: Labels = None
     """Labels of the pods, for example for cost allocation."""
     pod_annotations: Annotations = None
@@ -122,7 +122,7 @@ class MachineTypeSpec(Model):
     agent: AgentResources | None = None
     """Resources of the agent's containers in these pods."""
     default: bool = False
-    """Whether jobs and deployments that name no machine type get this one. At most one should say so; of several, the first by name wins."""
+    """Whether jobs and deployments that name no machine type get this one. Set it on one machine type only; of several, the first by name wins."""
 
 
 class MachineType(Resource):

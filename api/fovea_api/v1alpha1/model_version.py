@@ -19,11 +19,11 @@ class Lineage(Model):
     attempt: Annotated[int | None, Field(ge=0)] = None
     """The attempt that published it."""
     source: Annotated[str, Field(max_length=1024)] = ""
-    """For a model registered from outside: where it was taken from, in the user's words."""
+    """For a model registered from outside: where it comes from, in the user's words."""
 
 
 class ModelVersionSpec(Model):
-    """The record; immutable but for approval."""
+    """The record; immutable except for approval."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -45,7 +45,7 @@ class ModelVersionSpec(Model):
     uri: StoreUri
     """Prefix of its publication in the object store."""
     digest: Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
-    """Digest of its files; what a server fetches must match it."""
+    """Digest of its files; a server checks the files that it fetches against it."""
     bytes: Annotated[int | None, Field(ge=0)] = None
     """Size of its files."""
     format: Literal["SavedModel", "Other"] | None = None
@@ -55,7 +55,7 @@ class ModelVersionSpec(Model):
     lineage: Lineage | None = None
     """Where it comes from."""
     approval: Literal["Approved", "Rejected"] = "Approved"
-    """A ModelDeployment with version Latest serves the newest Approved version; Rejected takes it out."""
+    """A ModelDeployment with version Latest serves the newest Approved version, and never a Rejected one."""
 
 
 class ModelVersion(Resource):

@@ -1,7 +1,7 @@
-"""Which numbers of a model's versions are spoken for beside the versions that exist.
+"""Which numbers of a model's versions are taken, beside those of the versions that exist.
 
-A number is a promise: who deleted digits-v3 and trains again gets digits-v4, so that a deployment of version 3 never
-serves other files unasked, and a job's status never names a stranger's model.
+A number that another object names stays taken: after digits-v3 is deleted, the next training makes digits-v4. So a deployment of
+version 3 never serves other files, and a job's status never names another job's model.
 """
 
 from .model_deployment import ModelDeployment

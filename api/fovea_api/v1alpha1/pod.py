@@ -1,4 +1,4 @@
-"""What a user may say of the pods that Fovea makes, beyond what runs in them."""
+"""What a user may set on the pods that Fovea makes, beyond what runs in them."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ Annotations = Annotated[dict[LabelKey, Annotated[str, Field(max_length=8192)]] |
 
 
 class PodOptions(Model):
-    """Labels, annotations, account and place of the pods. Where Fovea or the MachineType says something too, that wins."""
+    """Labels, annotations, account and placement of the pods. Values that Fovea or the MachineType sets win over these."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -42,11 +42,11 @@ class PodOptions(Model):
     annotations: Annotations = None
     """Further annotations."""
     service_account_name: ObjectName | None = None
-    """ServiceAccount of the pods, for a cloud's workload identity or a program that asks the API server, of those that the platform
-    team allows (chart value podOptions.serviceAccounts); absent: default, without a token."""
+    """ServiceAccount of the pods, for a cloud's workload identity or a program that calls the API server. The platform team must
+    allow it (chart value podOptions.serviceAccounts). Absent: default, without a token."""
     automount_service_account_token: bool | None = None
     """Whether the program gets the token of serviceAccountName (Fovea's own containers never do); absent: yes."""
     priority_class_name: ObjectName | None = None
-    """PriorityClass: one that the platform team allows (chart value podOptions.priorityClasses). Absent: the cluster's default."""
+    """PriorityClass of the pods. The platform team must allow it (chart value podOptions.priorityClasses). Absent: the cluster's default."""
     affinity: Affinity | None = None
     """Where the pods are placed; that of the MachineType holds as well."""

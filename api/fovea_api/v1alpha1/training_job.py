@@ -1,4 +1,4 @@
-"""TrainingJob: a program, its arguments and inputs, the machine it runs on, and what becomes of its model."""
+"""TrainingJob: a program, its arguments and inputs, the machine it runs on, and what happens to its model."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from .pod import PodOptions
 from .training_job_status import TrainingJobStatus
 
 _NAMED = rf"[a-z]([-a-z0-9]{{0,{names.MAX_NAME - 2}}}[a-z0-9])?"
-"""A job's or model's name within an address: a longer one could never exist and would be waited for without end."""
+"""A job's or model's name within an address: a longer name can never exist, and the job would wait for ever."""
 
 
 _UID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -59,21 +59,22 @@ class Checkpoint(Model):
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     """How many of the newest are kept."""
     from_: Annotated[str | None, Field(alias="from", max_length=256, pattern=rf"^{_JOB}$")] = None
-    """job://NAME: begin with the newest checkpoint of another job of this namespace (online learning), while there is no own one.
+    """job://NAME: begin with the newest checkpoint of another job of this namespace (online learning).
+    A checkpoint of the job's own comes first.
 
-    Of a deleted job: job://NAME@UID, or job://NAME@latest for the newest of that name that left one.
+    For a deleted job: job://NAME@UID, or job://NAME@latest for the newest job of that name that left a checkpoint.
     """
 
 
 class Cache(Model):
-    """A folder shared by the jobs of a namespace ($FOVEA_CACHE_DIR): restored at start, published when the program left _SUCCESS in its output."""
+    """A folder that jobs of a namespace share ($FOVEA_CACHE_DIR). It is restored at the start, and published when the program leaves _SUCCESS in its output."""
 
     name: Name
     """Name of the cache."""
 
 
 class ModelRegistration(Model):
-    """What becomes of the SavedModel in $FOVEA_MODEL_DIR when the job succeeds."""
+    """What happens to the SavedModel in $FOVEA_MODEL_DIR when the job succeeds."""
 
     name: Name
     """Model to register a new ModelVersion of."""
@@ -82,17 +83,17 @@ class ModelRegistration(Model):
 
 
 class RunPolicy(Model):
-    """Retries, deadlines and what is left when the job has ended."""
+    """Retries, deadlines, and what stays when the job has ended."""
 
     backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
-    """How many times a retryable failure (exit code 75 or >= 128) is retried. Attempts that end by a drain, a preemption or a lost node do not count."""
+    """How many times a retryable failure (exit code 75 or >= 128) is retried. Attempts that a drain, a preemption or a lost node ends do not count."""
     max_running_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
-    """The job fails when its program has run longer, all attempts together; absent: no limit."""
+    """Longest time that the program may run, all attempts together; then the job fails. Absent: no limit."""
     max_wait_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
-    """The job is cancelled when it waited longer for a node; absent: no limit."""
+    """Longest time that the job may wait for a node; then it is cancelled. Absent: no limit."""
     publish_seconds: Annotated[int | None, Field(ge=30, le=604_800)] = None
-    """Seconds that a pod has, from the beginning of its end, for the last checkpoint and for publishing; absent: the chart's training.graceSeconds.
-    A job that needs longer is tried again and sends only what is missing. A pod on a lost node delays the next attempt by as long."""
+    """Seconds that an ending pod has to save the last checkpoint and to publish; absent: the chart's training.graceSeconds.
+    A job that needs longer is tried again and sends only what is missing. A pod on a lost node delays the next attempt by this time."""
     clean_pod_policy: Literal["None", "Running", "All"] = "Running"
     """Which pods are deleted when the job ends: None keeps all (logs stay), Running deletes those still running, All deletes every one."""
     ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, le=315_360_000)] = None
@@ -109,7 +110,7 @@ InputUri = Annotated[
 ]
 """s3://bucket/path, job://NAME/output, job://NAME/model, model://NAME (newest approved) or model://NAME/VERSION.
 
-A job that may be deleted is named by job://NAME@UID/… or job://NAME@latest/….
+For a job that may be deleted: job://NAME@UID/… or job://NAME@latest/….
 """
 
 _FIXED = "submit a new job instead (only suspend, cancel and runPolicy.ttlSecondsAfterFinished can be changed)"
@@ -127,7 +128,7 @@ _POLICY_FIXED = " && ".join(
 
 
 class TrainingJobSpec(Model):
-    """What to train. Immutable but for suspend, cancel and runPolicy.ttlSecondsAfterFinished."""
+    """What to train. Immutable except for suspend, cancel and runPolicy.ttlSecondsAfterFinished."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -142,7 +143,7 @@ class TrainingJobSpec(Model):
             immutable("pod", optional=True, why=_FIXED),
             rule(
                 _POLICY_FIXED,
-                f"spec.runPolicy is immutable but for ttlSecondsAfterFinished: {_FIXED}",
+                f"spec.runPolicy is immutable except for ttlSecondsAfterFinished: {_FIXED}",
                 field=".runPolicy",
             ),
             rule(
@@ -176,7 +177,8 @@ class TrainingJobSpec(Model):
     job://NAME@UID/output and job://NAME@latest/output read what a deleted job left.
     """
     scale_tier: Literal["BASIC", "BASIC_GPU", "CUSTOM"] | None = None
-    """BASIC: one pod on the default machine type. BASIC_GPU: one pod on machine type standard-gpu. CUSTOM: roles say. Absent: CUSTOM with roles, else BASIC."""
+    """BASIC: one pod on the default machine type. BASIC_GPU: one pod on machine type standard-gpu. CUSTOM: machine types of spec.roles.
+    Absent: CUSTOM with spec.roles, else BASIC."""
     distribution: Literal["Single"] = "Single"
     """How training is spread over pods. Single: one pod."""
     roles: Roles | None = None
@@ -186,15 +188,15 @@ class TrainingJobSpec(Model):
     cache: Cache | None = None
     """A cache shared with other jobs."""
     model: ModelRegistration | None = None
-    """What becomes of the trained model; absent: it stays the job's output."""
+    """What happens to the trained model; absent: it stays the job's output."""
     pod: PodOptions | None = None
-    """Labels, annotations, account and place of the job's pods."""
+    """Labels, annotations, account and placement of the job's pods."""
     run_policy: RunPolicy = Field(default_factory=RunPolicy, json_schema_extra={"default": {}})
     """Retries, deadlines, clean-up."""
     suspend: bool = False
-    """While true no pod runs: a running one checkpoints and ends; false goes on from the checkpoint."""
+    """While true, no pod runs: a running pod saves a checkpoint and ends. Set to false, the job goes on from the checkpoint."""
     cancel: bool = False
-    """Set to true to cancel the job; one way."""
+    """Set to true to cancel the job; this cannot be undone."""
 
 
 class TrainingJob(Resource):
@@ -205,7 +207,7 @@ class TrainingJob(Resource):
     spec: TrainingJobSpec
     """What to train."""
     status: TrainingJobStatus = Field(default_factory=TrainingJobStatus)
-    """What became of it."""
+    """Where the job stands."""
 
 
 KIND = Kind(

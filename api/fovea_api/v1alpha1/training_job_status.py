@@ -1,4 +1,4 @@
-"""What became of a TrainingJob: its state, and what each part of its status means."""
+"""The status of a TrainingJob: its state, and what each field means."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -26,7 +26,7 @@ class JobState(StrEnum):
 
 
 class RoleStatus(Model):
-    """Pods of a role that are there, by phase; of a job that has ended those that had ended by then."""
+    """Pods of a role, by phase; for a job that has ended, the pods that had ended by then."""
 
     pending: int = 0
     """Waiting for a node or an image."""
@@ -35,11 +35,11 @@ class RoleStatus(Model):
     succeeded: int = 0
     """Ended with success."""
     failed: int = 0
-    """Ended without success; retries and lastFailure say how often and why attempts failed whose pods are gone."""
+    """Ended without success. Pods that are gone are not counted: see retries and lastFailure."""
 
 
 class ProgressStatus(Model):
-    """How far the program is, by its own word."""
+    """How far the program is, as it reports itself."""
 
     step: int | None = None
     """Steps done."""
@@ -52,7 +52,7 @@ class ProgressStatus(Model):
     metrics: dict[str, float] | None = None
     """Latest values by name, at most 64."""
     metrics_left_out: int | None = None
-    """How many more the program gave, those that are not finite included. Kept are accuracy, loss, val/ and val_, then the first."""
+    """How many more metrics the program gave, including those that are not finite. Kept are accuracy, loss, names with val/ or val_, then the first ones."""
 
 
 class CheckpointStatus(Model):
@@ -80,7 +80,7 @@ class PublicationStatus(Model):
 
 
 class ResolvedInput(Model):
-    """Where something that the spec names by another object was found."""
+    """Where an input or a checkpoint of another object was found."""
 
     name: str
     """Name of the input in spec.inputs, or checkpoint.from."""
@@ -96,7 +96,7 @@ class FailureStatus(Model):
     attempt: int
     """Which attempt."""
     exit_code: int | None = None
-    """Exit code of the container that decided; absent when the pod was lost."""
+    """Exit code of the container that ended the attempt; absent when the pod was lost."""
     reason: str
     """CamelCase word for programs."""
     message: str
@@ -104,7 +104,7 @@ class FailureStatus(Model):
 
 
 class TrainingJobStatus(Model):
-    """What became of the job."""
+    """Where the job stands."""
 
     state: JobState | None = None
     """QUEUED, PREPARING, RUNNING, SUCCEEDED, FAILED, CANCELLING or CANCELLED."""
@@ -119,9 +119,9 @@ class TrainingJobStatus(Model):
     retries: int | None = None
     """Failures counted against runPolicy.backoffLimit."""
     disruptions: int | None = None
-    """Attempts that were ended from outside (a drain, a preemption, a lost node, a deleted pod); no retry is counted for them."""
+    """Attempts that ended from outside (a drain, a preemption, a lost node, a deleted pod). They do not count as retries."""
     next_attempt_time: str | None = None
-    """Before this the next attempt is not started."""
+    """The next attempt does not start before this time."""
     suspending: bool | None = None
     """Whether pods are being stopped, or were stopped, because of spec.suspend; absent once that attempt is over."""
     ended_programs: dict[str, int] | None = None
@@ -132,7 +132,7 @@ class TrainingJobStatus(Model):
             max_length=33, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = None
-    """What job://, model:// and checkpoint.from stood for when the first pod was made: every later attempt takes the same."""
+    """Where job://, model:// and checkpoint.from led when the first pod was made; every later attempt uses the same."""
     last_failure: FailureStatus | None = None
     """The last failed attempt."""
     progress: ProgressStatus | None = None
@@ -148,13 +148,13 @@ class TrainingJobStatus(Model):
     metrics: dict[str, float] | None = None
     """Final metrics (evaluation.json), at most 64."""
     metrics_left_out: int | None = None
-    """How many more it has, those that are not finite included. Kept are accuracy, loss, val/ and val_, then the first."""
+    """How many more metrics there were, including those that are not finite. Kept are accuracy, loss, names with val/ or val_, then the first ones."""
     model_version: str | None = None
     """Name of the ModelVersion that was registered."""
     queue_time: str | None = None
-    """When the job began to wait for a node, last."""
+    """When the job last began to wait for a node."""
     start_time: str | None = None
-    """When a program started first."""
+    """When a program first started."""
     running_seconds: int | None = None
     """Seconds that programs of ended attempts ran; runPolicy.maxRunningSeconds counts these and the current attempt."""
     end_time: str | None = None

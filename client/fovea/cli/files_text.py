@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from fovea_api.contract.manifest import Entry
 
 MOST = 20
-"""So many are listed."""
+"""At most this many files are listed."""
 
 
 def files_section(title: str, files: "Sequence[Entry] | str") -> str:

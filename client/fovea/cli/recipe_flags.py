@@ -35,7 +35,7 @@ def split(command: click.Command, args: Sequence[str]) -> tuple[list[str], list[
 
 
 class _Words:
-    """The words of a command line, told apart: a flag that the command does not have is strange."""
+    """The words of a command line, sorted: a flag that the command does not have is strange."""
 
     def __init__(self, command: click.Command, args: Sequence[str]) -> None:
         self._args = list(args)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".svg", ".tif", ".tiff", ".webp")
 _MOST = 10
-"""So many windows at most."""
+"""At most this many windows are opened."""
 
 
 def open_pictures(done: "Downloaded") -> None:

@@ -68,7 +68,7 @@ class Client:
     ) -> "Predictor":
         """A channel to the model's server, found through its ModelDeployment unless `endpoint` (host:port) is given.
 
-        A first version that is coming up is waited for, `rollout_timeout` seconds at most.
+        Waits for a first version that is starting, `rollout_timeout` seconds at most.
         """
         from .predictor import Predictor
 

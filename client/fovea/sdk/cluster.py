@@ -205,7 +205,7 @@ class Cluster:
 
         try:
             yield
-        # A file that is no kubeconfig ends in whatever the package's reading of it meets first.
+        # A file that is no kubeconfig ends in the first error of the package that reads it.
         except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
             raise InvalidError(self._config_problem(error)) from error
 

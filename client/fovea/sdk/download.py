@@ -24,7 +24,7 @@ from .store import PART_SIZE, Store, StoredObject
 
 _CHUNK = 1024 * 1024
 _NAMED = 10
-"""So many files are named in a refusal; the rest is counted."""
+"""At most this many files are named in a refusal; the rest is counted."""
 _MD5 = re.compile("[0-9a-f]{32}")
 _SAME_TIME = 2.0
 """Seconds by which a file system may round the time of a file."""

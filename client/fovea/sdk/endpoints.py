@@ -48,7 +48,7 @@ def resolve(
 ) -> Endpoint:
     """Find the model's server through its ModelDeployment; NotFoundError and UnreachableError say the next step.
 
-    A first version that is coming up is waited for, `rollout_timeout` seconds at most; `notice` is told so.
+    Waits for a first version that is starting, `rollout_timeout` seconds at most, and calls `notice` with a message.
     """
     deployment = rollout.await_first(cluster, find(cluster, model), seconds=rollout_timeout, notice=notice)
     if version is not None and not _stable(deployment, version):

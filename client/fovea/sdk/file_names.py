@@ -21,7 +21,7 @@ _WINDOWS_FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f]|[ .]$')
 _LONGEST = 255
 """Bytes of a name in a folder, on every usual file system."""
 _NAMED = 10
-"""So many are named; the rest is counted."""
+"""At most this many names are given; the rest is counted."""
 
 
 def check(names: Iterable[str], folder: Path) -> None:

@@ -15,7 +15,7 @@ Image = str | bytes | Path
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model said of one image: class and scores of a classifier, or whatever outputs it has; or an error."""
+    """A model's answer for one image: class and scores of a classifier, or all outputs of another model; or an error."""
 
     source: str
     version: int = 0

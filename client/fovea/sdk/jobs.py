@@ -62,7 +62,7 @@ class Job:
 
     @property
     def status(self) -> TrainingJobStatus:
-        """What became of it."""
+        """Where the job stands."""
         return self.resource.status
 
     @property

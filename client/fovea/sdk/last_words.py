@@ -1,8 +1,8 @@
 """How a job ended that is deleted: by the Event of its end, which outlives it for an hour.
 
-The operator marks that Event with the state: a reason would not do, since some are said of jobs that go on as well
-(`Cancelled` when cancelling begins), and others are words of a kubelet's. Names are given again: only the uid says that
-an Event is of the job that is meant.
+The operator marks that Event with the state: a reason would not do, since some reasons are those of jobs that go on
+(`Cancelled` when cancelling begins), and others are words of a kubelet's. A name can be used again: only the uid says that
+an Event belongs to this job.
 """
 
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 from .errors import InvalidError
 
 _LINES = 20
-"""At most so many lines of one kind are printed; the rest is counted."""
+"""At most this many lines of one kind are printed; the rest is counted."""
 
 
 @dataclass(frozen=True)

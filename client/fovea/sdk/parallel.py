@@ -30,7 +30,7 @@ class Stopped(Exception):
 
 
 class Tally:
-    """Counts what is done and reports it; once stopped, whoever counts gets Stopped."""
+    """Counts what is done and reports it; once it is stopped, counting raises Stopped."""
 
     def __init__(self, files: int, size: int, report: Callable[[Progress], None]) -> None:
         self._files, self._bytes, self._report = files, size, report
@@ -59,7 +59,7 @@ class Tally:
 
 
 def run_all(tasks: Iterable[Callable[[], T]], parallel: int, tally: Tally) -> list[T]:
-    """Run tasks, so many at a time; their results in order. The first failure ends them all."""
+    """Run tasks, `parallel` at a time; their results in order. The first failure ends them all."""
     results: list[T] = []
     waiting: deque[Future[T]] = deque()
     with _pool(parallel, tally) as pool:

@@ -66,7 +66,7 @@ class PortForward:
     def _serve(self, local: socket.socket) -> None:
         try:
             remote = self._connect()
-        except Exception as error:  # noqa: BLE001 - a thread has nobody to raise to: kept for `failure`, the peer sees a reset
+        except Exception as error:  # noqa: BLE001 - a thread has no caller to raise to: kept for `failure`, the peer sees a reset
             self._failure = self._explain(error)
             local.close()
             return

@@ -42,8 +42,8 @@ class Predictor:
     """A channel to one model's server; use it as a context manager and for many calls.
 
     `endpoint` is host:port, grpcs://host:port for TLS with the system's roots, or unix:PATH; without it the server is found
-    through the model's ModelDeployment in the cluster's namespace, and a first version that is coming up is waited for
-    (`rollout_timeout` seconds at most, told to `notice`). Thread-safe.
+    through the model's ModelDeployment in the cluster's namespace, and a first version that is starting is waited for
+    (`rollout_timeout` seconds at most; `notice` gets a message). Thread-safe.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ _POLL_SECONDS = 1.0
 
 
 def answers(deployment: ModelDeployment) -> bool:
-    """Whether some version has come up."""
+    """Whether some version answers."""
     return deployment.status.stable is not None and deployment.status.endpoint is not None
 
 
@@ -40,7 +40,7 @@ def await_first(
     seconds: float = SECONDS,
     notice: Callable[[str], None] = lambda _: None,
 ) -> ModelDeployment:
-    """The deployment as soon as a version of it answers; `notice` is told what is waited for, once for each change.
+    """The deployment as soon as a version of it answers; `notice` gets a message on what is waited for, once for each change.
 
     Raises UnreachableError when none can come, or none came within `seconds`.
     """

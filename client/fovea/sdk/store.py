@@ -22,7 +22,7 @@ from .resources import core_path
 from .store_access import BUCKET_VARIABLE, Access, find_access
 
 PART_SIZE = 16 * 1024 * 1024
-"""Files above this go up in parts of it. It is part of a big object's ETag, so a change sends such files anew."""
+"""Files above this go up in parts of it. It is part of a big object's ETag, so a change of it sends such files again."""
 _PROBE_SECONDS = 2.0
 _ENCRYPTED = "x-amz-server-side-encryption"
 _CERTIFICATE = re.compile(r"-----BEGIN ([A-Z0-9 ]*CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)

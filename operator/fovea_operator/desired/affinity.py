@@ -29,7 +29,7 @@ def _nodes(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         required["nodeSelectorTerms"] for required in (one.get(_REQUIRED), other.get(_REQUIRED)) if required is not None
     ]
     if len(terms) == 2:
-        # A node meets one of several terms: one of each side means one of all pairs.
+        # A node needs one of several terms: one of each side means one of all pairs.
         terms = [[_joined(a, b) for a in terms[0] for b in terms[1]]]
     if terms:
         merged[_REQUIRED] = {"nodeSelectorTerms": terms[0]}

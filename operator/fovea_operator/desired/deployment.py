@@ -17,14 +17,14 @@ _TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
 _GRACE_SECONDS = 60
 """Longer than a connection lives (30 s) and may take to end (10 s): TensorFlow Serving answers until it is killed."""
 _LEAVE_SECONDS = 5
-"""Endpoints are withdrawn while the pod ends: it waits this long before it is told to stop."""
+"""Endpoints are withdrawn while the pod ends: it waits this long before it gets SIGTERM."""
 _CONNECTIONS = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
 
 
 def revision(model_deployment: ModelDeployment, version: ModelVersion) -> str:
     """Hash of what the users decide of a template: the version's content, the machine type they name, and spec.pod.
 
-    Images and settings of the platform are left out on purpose: an upgrade of Fovea rolls nobody's model by itself.
+    Images and settings of the platform are left out on purpose: an upgrade of Fovea rolls out no model by itself.
     """
     parts = [version.spec.uri, version.spec.digest, model_deployment.spec.machine_type or ""]
     if options := pod_options.of(model_deployment).dump():

@@ -122,7 +122,7 @@ def _agents(
         report_url=settings.report_url,
         **({"checkpoint_keep": checkpoint.keep} if checkpoint else {}),
     ).to_json()
-    # Of the program's own user where that is known: what it leaves may be readable for nobody else.
+    # The agents run as the program's own user where that is known: other users may not be able to read its files.
     user = job.spec.trainer.container.run_as_user if job.spec.trainer.container else None
     mounts: list[dict[str, Any]] = [_WORK, _AGENT]
     fetch = agent.container(names.FETCH_CONTAINER, ["fetch"], plan, mounts, machine_type, settings, user)

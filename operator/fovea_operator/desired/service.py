@@ -58,7 +58,7 @@ def pods_service(job: TrainingJob) -> dict[str, Any]:
 def _metadata(model_deployment: ModelDeployment) -> dict[str, Any]:
     passed = labels.passed_on(model_deployment.metadata.labels)
     annotations = dict(model_deployment.spec.service.annotations or {})
-    # Whoever compares a Service with this one sees by the list that something was taken away since.
+    # The list shows, when a Service is compared with this one, what was taken away since.
     users = [
         *(f"label {key}" for key in passed),
         *(f"annotation {key}" for key in annotations),

@@ -1,4 +1,4 @@
-"""Kopf logs in with the same credentials as our own client, read anew whenever it asks."""
+"""Kopf logs in with the same credentials as our own client, read again whenever it asks."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -52,7 +52,7 @@ def of_kopf(settings: Settings, watched: Iterable[Resource]) -> kopf.OperatorSet
     kopf_settings.persistence.diffbase_storage = _NothingHandled()
     kopf_settings.persistence.progress_storage = _NoProgress()
     # Each object's worker waits so long for the object's next event, and holds the last one, body and all: at a hundred
-    # new objects a second, Kopf's 5 s are 17 MB. Ours hand the event on and are cheap to begin anew.
+    # new objects a second, Kopf's 5 s are 17 MB. Ours hand the event on and are cheap to start again.
     kopf_settings.queueing.idle_timeout = 0.5
     kopf_settings.networking.connect_timeout = 10
     kopf_settings.networking.request_timeout = 60

@@ -10,7 +10,7 @@ from fovea_operator.cluster.resources import Resource
 from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 
 OnEvent = Callable[[GroupVersionKind, str | None, Mapping[str, Any]], None]
-"""Told the kind, the type (ADDED, MODIFIED, DELETED; None from a list) and the raw object."""
+"""Called with the kind, the type (ADDED, MODIFIED, DELETED; None from a list) and the raw object."""
 
 
 def register(registry: kopf.OperatorRegistry, on_event: OnEvent, on_lease: Callable[[Mapping[str, Any]], None]) -> None:

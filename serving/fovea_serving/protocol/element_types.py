@@ -69,7 +69,7 @@ _NAMES: Final = {number: name.removeprefix("DT_").lower() for name, number in ty
 
 
 def dtype_name(number: int) -> str:
-    """TensorFlow's word for a DataType: `float`, `string`, `int32`; one that has none is told by its number."""
+    """TensorFlow's word for a DataType: `float`, `string`, `int32`; one that has none is named by its number."""
     if number > _REFERENCE:
         return f"{dtype_name(number - _REFERENCE)}_ref"
     return _NAMES.get(number, f"type {number}")

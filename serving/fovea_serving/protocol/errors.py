@@ -63,7 +63,7 @@ def not_found(message: str) -> ServingError:
 
 
 def permission_denied(message: str) -> ServingError:
-    """This server does not do that for anybody who can reach its port."""
+    """This server does not offer that to every client of its port."""
     return ServingError(grpc.StatusCode.PERMISSION_DENIED, message)
 
 

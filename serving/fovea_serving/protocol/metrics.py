@@ -1,4 +1,4 @@
-"""Prometheus metrics under the names of TensorFlow Serving (which begin with a colon), and the text they are told in.
+"""Prometheus metrics under the names of TensorFlow Serving (which begin with a colon), and the text format of the page.
 
 They are written out by hand: the usual client library appends `_total` to the names of counters, and dashboards and
 alerts made for TensorFlow Serving would find nothing.
@@ -38,7 +38,7 @@ EXAMPLE_LIMITS: Final = tuple(float(2**power) for power in range(15))
 
 
 class Metric(Protocol):
-    """Anything that is told on the page."""
+    """A metric of the page."""
 
     def lines(self) -> Iterator[str]:
         """Its lines: help, type, and one for each value."""
@@ -46,7 +46,7 @@ class Metric(Protocol):
 
 @dataclass(slots=True)
 class Counter:
-    """Sums by the values of its labels. Whoever adds from several threads takes a lock."""
+    """Sums by the values of its labels. Callers that add from several threads take a lock."""
 
     name: str
     help: str
@@ -66,7 +66,7 @@ class Counter:
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts by bucket, and a sum, by the values of its labels. Whoever adds from several threads takes a lock."""
+    """Counts by bucket, and a sum, by the values of its labels. Callers that add from several threads take a lock."""
 
     name: str
     help: str

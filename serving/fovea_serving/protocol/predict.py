@@ -43,7 +43,7 @@ class Form(Protocol[Written_co]):
 
     @property
     def size(self) -> int:
-        """Bytes of the request that nobody counts yet."""
+        """Bytes of the request that are not counted yet."""
 
     @property
     def large(self) -> bool:

@@ -77,10 +77,10 @@ class Runnable(Protocol):
 
 
 class Observer(Protocol):
-    """Who wants to know how batches went."""
+    """Receives how batches went."""
 
     def batch_ran(self, pool: str, waited: Sequence[float], seconds: float) -> None:
-        """A run of `len(waited)` calls that had waited so many seconds each."""
+        """A run of `len(waited)` calls ended after `seconds`; `waited`: the seconds that each call had waited."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,13 +106,13 @@ class PendingCall:
 
     @property
     def abandoned(self) -> bool:
-        """The caller has gone, or its time is up (it is told so here, where the event loop had no time to)."""
+        """The caller has gone, or its time is up (it gets the error here, where the event loop had no time for it)."""
         if self.deadline is not None and self.deadline <= time.monotonic():
             self.expire()
         return self.answer.done()
 
     def expire(self) -> None:
-        """Its time is up: a call that still waits is told so; one that runs has its run's timeout."""
+        """Its time is up: a call that still waits gets the error; one that runs has its run's timeout."""
         if not self.taken and not self.answer.done():
             self.answer.set_exception(resource_exhausted(EXPIRED))
 
@@ -209,7 +209,7 @@ class Batcher:
         except Exception as error:
             log.exception("A batch could not be run")
             outcomes = [internal(f"The batch could not be run: {type(error).__name__}: {error}")] * len(batch)
-        finally:  # whatever happened: the runner is free, and nobody waits for ever
+        finally:  # whatever happened: the runner is free, and no caller waits for ever
             lost = [internal("The batch was not run to its end")] * len(batch)
             loop.call_soon_threadsafe(self._finished, batch, outcomes or lost, loop)
         if self._observer is not None:

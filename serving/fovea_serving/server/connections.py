@@ -28,7 +28,7 @@ KEPT_SECONDS: Final = 3630.0
 """How long a connection is kept between requests: longer than gateways keep theirs, or they would send into a close."""
 PATIENCE_SECONDS: Final = 5.0
 SLOWEST_BYTES: Final = 64 * 1024
-"""A body is late when it came more slowly than so many bytes a second for so long. It gives way to others then."""
+"""A body is late when it came more slowly than SLOWEST_BYTES a second for PATIENCE_SECONDS. It gives way to others then."""
 MOST_LEFT: Final = 256 * 1024
 """Bytes of a body that are read and thrown away after its request was answered, so that the connection can be kept."""
 LINGER_SECONDS: Final = 1.0
@@ -75,7 +75,7 @@ class Pace:
         self.late_at = now + PATIENCE_SECONDS
 
     def came(self, size: int, now: float) -> None:
-        """So many bytes buy time, but never more than the patience that there is: who sends much may not rest on it."""
+        """`size` bytes more have come. They buy time, up to PATIENCE_SECONDS: a fast client may not pause for longer."""
         self.late_at = min(now + PATIENCE_SECONDS, self.late_at + size / SLOWEST_BYTES)
 
     def is_late(self, now: float) -> bool:
@@ -162,7 +162,7 @@ class Connection(web.RequestHandler):
             self._lingering.set_result(None)
 
     def _much_is_left(self, request: web.BaseRequest) -> bool:
-        """Whether more of the body is on its way than is worth the connection; of a chunked one nobody knows.
+        """Whether more of the body is on its way than is worth the connection; of a chunked one that is not known.
 
         Nor whether the body of a client that waits to be asked for it comes at all, or another request in its place.
         """
@@ -243,7 +243,7 @@ class Connection(web.RequestHandler):
 
 
 class Connections(web.Server):
-    """All connections of the REST port, at most so many; one without a request, or a late one, gives way to a new one."""
+    """All connections of the REST port, up to a limit. One without a request, or a late one, gives way to a new one."""
 
     def __init__(self, handle: Handle, most: int) -> None:
         super().__init__(handle, request_factory=self._begin, handler_cancellation=True)

@@ -18,7 +18,7 @@ LARGE_REPLY: Final = 4096
 LARGE_TEXT: Final = 64 * 1024
 """The same for the bytes of strings."""
 THREADS: Final = 2
-"""Large requests and replies that are converted at once, over both ports: so many are in memory twice, no more."""
+"""Large requests and replies that are converted at once, over both ports: at most this many are in memory twice."""
 
 
 def is_large(values: Sequence[Array]) -> bool:

@@ -36,7 +36,7 @@ LAST_BYTES_SECONDS: Final = 2.0
 
 FIXED_MODELS: Final = (
     "HandleReloadConfigRequest is refused: this server was started with --model_base_path, so its model is fixed, and "
-    "the port has no authentication: whoever may Predict could take the model away. "
+    "the port has no authentication: every client that may Predict could take the model away. "
     "Start it with --model_config_file to let its set of models be changed"
 )
 
@@ -205,7 +205,7 @@ class GrpcServer:
             await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace: float) -> None:
-        """GOAWAY to every client, no new calls; calls under way have so many seconds to end.
+        """GOAWAY to every client, no new calls; calls under way have `grace` seconds to end.
 
         The server's own grace period also waits for streams that never end (a health check that watches): once the
         last request is answered, what is left is given a moment and cut.

@@ -178,5 +178,5 @@ def _fill_spec(spec: Any, name: str, version: int, call: ExampleCall) -> None:
 
 
 def deadline_in(seconds: float | None) -> float | None:
-    """A moment so many seconds from now."""
+    """The moment `seconds` from now."""
     return None if seconds is None else time.monotonic() + seconds

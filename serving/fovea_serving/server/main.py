@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _without(module: str) -> Iterator[None]:
-    """Nothing imports the module within the block; who asks for it later still gets it.
+    """Nothing imports the module within the block; an import after the block still works.
 
     TensorFlow imports Keras for programs that build models, and goes on without where there is none. To serve a graph
     it is 100 MiB and a second or two for nothing.

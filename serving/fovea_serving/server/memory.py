@@ -44,7 +44,7 @@ class RequestMemory:
 
     @contextlib.contextmanager
     def hold(self, size: int, share: Share | None = None) -> Iterator[None]:
-        """Hold so many bytes within the block, more for a request that has a share; raises UNAVAILABLE as `take` does."""
+        """Hold `size` bytes within the block, more for a request that has a share; raises UNAVAILABLE as `take` does."""
         held = Share(self) if share is None else share
         held.take(size)
         try:
@@ -53,7 +53,7 @@ class RequestMemory:
             held.give_back(size)
 
     def make_room(self, size: int, share: Share) -> None:
-        """Room for so many bytes more of a share; raises UNAVAILABLE, and takes nothing from anybody, if there is none."""
+        """Make room for `size` bytes more of a share; raises UNAVAILABLE, and takes nothing from others, if there is none."""
         if not size or self.held == share.size:
             return
         late = (one for one in self.arriving if one is not share and one.is_late())
@@ -82,7 +82,7 @@ class Share:
     gave_way: bool = False
 
     def take(self, size: int) -> None:
-        """Hold so many bytes more; raises UNAVAILABLE, and holds nothing more, where others leave too little.
+        """Hold `size` bytes more; raises UNAVAILABLE, and holds nothing more, where others leave too little.
 
         Raises GaveWayError when the share was taken away.
         """
@@ -93,7 +93,7 @@ class Share:
         self.account.held += size
 
     def give_back(self, size: int) -> None:
-        """Hold so many bytes less."""
+        """Hold `size` bytes less."""
         size = min(size, self.size)  # what gave way is given back already
         self.size -= size
         self.account.held -= size
@@ -109,7 +109,7 @@ class Share:
             self.account.arriving.pop(self, None)
 
     def leave(self) -> None:
-        """Give everything back at once. Who fills the share is told, and lets go of the bytes in a moment."""
+        """Give everything back at once. The request that fills the share sees it, and drops the bytes in a moment."""
         self.gave_way = True
         self.account.arriving.pop(self, None)
         self.give_back(self.size)

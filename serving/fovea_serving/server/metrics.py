@@ -53,7 +53,7 @@ class Metrics:
     def request(self, model: str, api: str, entrypoint: str, deadline: float | None = None) -> Iterator[None]:
         """Count the request that is answered within the block; `deadline` is on the clock of time.monotonic.
 
-        A block that is cancelled at its deadline counts as DEADLINE_EXCEEDED, whoever noticed first: gRPC cuts a call
+        A block that is cancelled at its deadline counts as DEADLINE_EXCEEDED, whichever side noticed first: gRPC cuts a call
         whose time is up as it cuts one whose caller left.
         """
         started = time.monotonic()
@@ -87,13 +87,13 @@ class Metrics:
             self._runtime.add((model, api, "TF1"), seconds * 1e6)
 
     def examples(self, model: str, count: int) -> None:
-        """So many tf.Examples came with a request."""
+        """A request had `count` tf.Examples."""
         with self._lock:
             self._example_counts.add((model,), count)
             self._example_total.add((model,), count)
 
     def batch_ran(self, pool: str, waited: Sequence[float], seconds: float) -> None:
-        """A run of `len(waited)` calls that had waited so many seconds each."""
+        """A run of `len(waited)` calls ended after `seconds`; `waited`: the seconds that each call had waited."""
         with self._lock:
             self._runs.add(())
             self._graph_runs.add(())
@@ -116,12 +116,12 @@ class Metrics:
     def page(self) -> str:
         """Everything in Prometheus' text format."""
         with self._lock:
-            told: list[metrics.Metric] = [
+            shown: list[metrics.Metric] = [
                 self._requests, self._latency, self._runtime, self._example_counts, self._example_total,
                 self._warmup, self._warmup_records, self._queuing, self._runs, self._loads, self._load_latency,
                 self._graph_runs, self._graph_time,
             ]  # fmt: skip
-            page = metrics.page(told)
+            page = metrics.page(shown)
         waiting = "Bytes of requests that wait or run, over both ports."
         return page + metrics.page(
             [

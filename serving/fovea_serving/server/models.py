@@ -102,8 +102,8 @@ class Models:
         """Serve exactly these models from now on; raises ServingError for a label that cannot move, changing nothing.
 
         To await is what becomes of the new ones, which may take minutes and end in a ServingError. The next change need
-        not wait for that: a model that is broken or slow must not keep the others from being changed. What becomes of
-        models that were there before is told by their states. Labels move at once, to versions that are available.
+        not wait for that: a model that is broken or slow must not keep the others from being changed. The states of
+        models that were there before say how they fare. Labels move at once, to versions that are available.
 
         At start a directory without versions is waited for; at a reload it is an error.
         """

@@ -97,7 +97,7 @@ class RestServer:
         self._closing = asyncio.get_running_loop().create_task(server.close_stuck())
 
     async def stop(self, grace: float) -> None:
-        """No new connections; requests under way have so many seconds to end."""
+        """No new connections; requests under way have `grace` seconds to end."""
         if self._runner is None or self._closing is None:
             return
         self._closing.cancel()
@@ -237,7 +237,7 @@ async def _received(request: web.BaseRequest, share: Share, most: int) -> bytear
         async with asyncio.timeout(connections.STALLED_SECONDS) as limit:
 
             def leave() -> None:
-                if not limit.expired():  # else it ends already, and who needs the room must not get that error
+                if not limit.expired():  # else it ends already, and a request that needs the room gets no such error
                     limit.reschedule(0)
 
             with share.arriving(connection.is_late, leave):

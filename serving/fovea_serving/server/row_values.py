@@ -1,6 +1,6 @@
 """What is known of a tensor when several callers' rows stand in one batch: the domain of the proof in `row_wise`.
 
-FIXED    the same whoever shares the run: a constant, a variable, what is computed from these
+FIXED    the same for all callers of the run: a constant, a variable, what is computed from these
 ROWS     [n, ...]: row i depends on row i of the inputs and on nothing else of them
 COUNT    the scalar n, the number of rows
 SIZES    a vector that begins with n and goes on with fixed numbers, such as the shape of ROWS

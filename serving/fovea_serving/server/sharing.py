@@ -1,4 +1,4 @@
-"""Which outputs of a model's signatures may be asked for in a run that several callers share, and who says so.
+"""Which outputs of a model's signatures may be asked for in a run that several callers share, and what says so.
 
 The export marks them (`fovea_api.contract.row_wise`), the graph proves them (`row_wise`), or the operator takes it upon
 himself (--row_wise_signatures). What came out of earlier runs says nothing: rows that were as many as those sent, by
@@ -50,7 +50,7 @@ def _of_signature(
     try:
         verdicts = row_wise(meta_graph, definition)
     except Exception:
-        # A graph of a shape that nobody thought of is no reason not to serve it.
+        # A graph that this code cannot follow is served all the same.
         log.exception("The graph of signature %r of %s could not be followed", name, path)
         return known
     has_rows = definition.inputs and all(_has_rows(info) for info in definition.inputs.values())

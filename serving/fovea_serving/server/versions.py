@@ -31,7 +31,7 @@ class State(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The highest so many versions."""
+    """The `count` highest versions."""
 
     count: int = 1
 

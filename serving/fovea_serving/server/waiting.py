@@ -34,7 +34,7 @@ class Waiting(Protocol):
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody waits for the answer any more."""
+        """Whether no caller waits for the answer any more."""
 
 
 Call = TypeVar("Call", bound=Waiting)
@@ -62,7 +62,7 @@ class WaitingCalls(Generic[Call]):
         self.unshareable += 0 if call.shareable else by
 
     def take(self, most_rows: int) -> list[Call]:
-        """The calls to run next: of one group, in order of arrival, at most so many rows (or one call that has more).
+        """The calls to run next: of one group, in order of arrival, at most `most_rows` rows (or one call that has more).
 
         Abandoned calls are dropped on the way; the list is empty when nothing is left to run.
         """

@@ -21,7 +21,7 @@ MOST_RECORDS: Final = 1000
 
 
 def warm_up(servable: Servable, *, iterations: int = 1) -> int:
-    """Run the recorded requests, each so many times; the number of records. Raises ServingError. Blocks."""
+    """Run each recorded request `iterations` times; the number of records. Raises ServingError. Blocks."""
     path = servable.path / WARMUP_FILE
     if not path.is_file():
         log.info("No warmup data file found at %s", path)

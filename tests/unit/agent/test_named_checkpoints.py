@@ -104,7 +104,7 @@ def test_a_name_without_a_step_is_said_once_and_in_every_report(pod: Pod, caplog
         pod.sync.checkpoints.publish()
     (said,) = caplog.records
     assert said.fields["path"] == "/fovea/checkpoints/best.pt"  # type: ignore[attr-defined]
-    assert "no step can be told from its name" in pod.sync.reporter.current().left_out
+    assert "its name gives no step" in pod.sync.reporter.current().left_out
 
 
 def test_a_manifest_says_that_its_paths_begin_with_a_name() -> None:

@@ -105,7 +105,7 @@ TABLE: dict[str, Row] = {
             "conditions": {"Admitted": "True Accepted", "Running": "False Fetching"},
             "wakes": 1830,
         },
-        "whether the Secrets, ConfigMaps and PersistentVolumeClaims of its volumes (keys, scratch) exist is told by: "
+        "check that the Secrets, ConfigMaps and PersistentVolumeClaims of its volumes (keys, scratch) exist: "
         "kubectl describe pod digits-chief-0-0",
         now=1829,
     ),

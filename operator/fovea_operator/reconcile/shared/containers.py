@@ -1,4 +1,4 @@
-"""Why a container does not start, by the words of the kubelet and the runtime: whether it ever can, and who can help.
+"""Why a container does not start, by the words of the kubelet and the runtime: whether it ever can, and what helps.
 
 | said | of | answer |
 |---|---|---|

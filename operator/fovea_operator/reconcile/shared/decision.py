@@ -50,7 +50,7 @@ class Event:
     reason: str
     message: str
     ended_as: str = ""
-    """The state in which a job ended, where this Event tells of its end."""
+    """The state in which a job ended, where this Event reports its end."""
 
 
 @dataclass(frozen=True)

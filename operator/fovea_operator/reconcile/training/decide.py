@@ -121,7 +121,7 @@ def _failed_attempt(view: View) -> Decision | None:
 
 
 def _not_believed(view: View, each: MemberPods) -> Failure | None:
-    """Of a success that does not count, since the program had been told to end."""
+    """The failure of a success that does not count, since the program had got SIGTERM before."""
     found = outcome.of_member(view, each)
     if each.pod is None or not isinstance(found, Success):
         return None

@@ -97,11 +97,11 @@ CHECKPOINT = "checkpoint.from"
 
 
 def resolved(observed: JobObserved) -> tuple[ResolvedInput, ...]:
-    """What names stood for, by the status and by the newest pod that was told: it knows before the status does."""
+    """What names stood for, by the status and by the newest pod that got addresses: it has them before the status does."""
     known = {item.name: item for item in observed.job.status.resolved_inputs or ()}
-    told = [pod for pod in observed.pods if pod.publications or pod.checkpoint_from]
-    if told:
-        newest = max(told, key=lambda pod: (pod.created, pod.name))
+    informed = [pod for pod in observed.pods if pod.publications or pod.checkpoint_from]
+    if informed:
+        newest = max(informed, key=lambda pod: (pod.created, pod.name))
         known |= {item.name: item for item in of_sources(Sources(newest.publications, newest.checkpoint_from))}
     return tuple(known.values())
 
@@ -209,7 +209,7 @@ def _checkpoint(observed: JobObserved, settings: Settings) -> str | Unresolved:
     """Address of the job whose checkpoints are to be continued; empty: none."""
     reference = checkpoint_job(observed.job)
     if reference is None or observed.job.status.checkpoint is not None:
-        return ""  # with a checkpoint of its own a job needs nobody else's
+        return ""  # with a checkpoint of its own a job needs no other
     other = _other("spec.checkpoint.from", reference, observed)
     if isinstance(other, Unresolved):
         return other

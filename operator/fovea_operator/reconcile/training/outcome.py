@@ -175,7 +175,7 @@ def lost(pod: PodRecord | None) -> Failure:
 
 
 def interrupted(pod: PodRecord, said: Termination) -> Failure:
-    """Its program was told to end and ended with 0, without a word that it was done."""
+    """Its program got SIGTERM and ended with 0, without a sign that it was done."""
     told = f"its node told pod {pod.name} to end" if told_before(pod, said) else f"pod {pod.name} was deleted"
     why = f"{_disturbance(pod) if disturbed(pod) else told}; its"
     return Failure(
@@ -321,7 +321,7 @@ def _disruption(pod: PodRecord) -> Failure:
 
 
 def told_before(pod: PodRecord, said: Termination | None) -> bool:
-    """Whether the pod was told to end before its program had ended, by its sidecar's word.
+    """Whether the pod began to end before its program had ended, as its sidecar reports.
 
     A node that shuts down or evicts softly says so only when all containers have ended. Both times are the node's. Of a pod
     that has ended by itself the time says nothing: its sidecar is ended as well.

@@ -1,4 +1,4 @@
-"""A pod that the API server refuses: whether it can ever be, what is the cause, and who can remove it.
+"""A pod that the API server refuses: whether it can ever be created, what the cause is, and what removes the cause.
 
 Quota and policies may change, and so may what a MachineType or Fovea's settings bring into the pod. What the user's own
 container brings stays as it is: if the API server finds that invalid, no waiting helps.

@@ -1,8 +1,9 @@
 """What becomes of a trained model: a ModelVersion, and a ModelDeployment that serves it.
 
 The number is the newest plus one, where a deleted version that a status still names counts too, and those that other
-jobs are about to register. The name is made of it, so who registers one by hand at the same time meets a job in the API
-server: the job sees that version and takes the next number. A version remembers its job's uid, so a crash never makes two.
+jobs are about to register. The name is made of it, so a version that a user registers by hand at the same time collides
+in the API server: the job sees that version and takes the next number. A version remembers its job's uid, so a crash
+never makes two.
 """
 
 from dataclasses import dataclass

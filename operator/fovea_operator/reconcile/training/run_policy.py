@@ -25,7 +25,7 @@ JITTER = 0.5
 
 
 def back_off(retries: int, settings: Settings) -> timedelta:
-    """Pause before the next attempt after so many retries: 10 s, 20 s, 40 s, … 360 s."""
+    """Pause before the next attempt, after `retries` retries: 10 s, 20 s, 40 s, … 360 s."""
     seconds = settings.backoff_base_seconds * 2 ** min(max(retries, 0), _LARGEST_EXPONENT)
     return timedelta(seconds=min(seconds, settings.backoff_max_seconds))
 
@@ -85,7 +85,7 @@ def _again(view: View, failure: Failure, retry: int) -> Decision:
 
 
 def _begin(view: View, failure: Failure, repeated: int) -> datetime:
-    """When the next attempt starts, after so many like this one. Deciding twice says the same time twice.
+    """When the next attempt starts, after `repeated` failures like this one. Deciding twice gives the same time twice.
 
     Jobs that failed together do not come back together: each has a delay of its own beside the pause, in whole seconds
     like all times of a status.

@@ -20,7 +20,7 @@ class Stage:
     """State, reason and sentence.
 
     `waiting` counts against maxWaitSeconds: from `waiting_since`, or the whole time in the queue. `quiet_since` is set for
-    an ordinary stage: it is told only when it lasts.
+    an ordinary stage, which is reported only when it lasts.
     """
 
     state: JobState
@@ -105,7 +105,7 @@ def _mounting(pod: PodRecord, job: TrainingJob) -> Stage:
     container = job.spec.trainer.container
     volumes = ", ".join(volume.name for volume in (container.volumes if container else None) or ())
     why = (
-        f"whether the Secrets, ConfigMaps and PersistentVolumeClaims of its volumes ({volumes}) exist is told by"
+        f"check that the Secrets, ConfigMaps and PersistentVolumeClaims of its volumes ({volumes}) exist"
         if volumes
         else "see"
     )
@@ -127,7 +127,7 @@ def _runs_before(pod: PodRecord, name: str, record: ContainerRecord) -> bool:
 
 
 def without_store(where: Stage, since: datetime) -> Stage:
-    """The stage of a pod whose agent says that the object store does not answer: nothing is lost, and all is told."""
+    """The stage of a pod whose agent says that the object store does not answer: nothing is lost, and the status says so at once."""
     message = (
         f"{where.message.rstrip('.')}. The object store does not answer since {times.text(since)}: publishing goes on "
         "when it does, nothing is lost."

@@ -21,7 +21,7 @@ QUIET = timedelta(seconds=2)
 
 
 def admitted(view: View) -> Admitted:
-    """What is said of the admission of a job that has pods."""
+    """The condition Admitted of a job that has pods."""
     problems = inputs.argument_problems(view.job)
     if not problems:
         return transition.ACCEPTED

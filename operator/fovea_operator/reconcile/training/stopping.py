@@ -221,7 +221,7 @@ def _end(view: View, pod: PodRecord) -> _End:
         return _End()
     said = view.observed.progress
     if said is not None and said.last_words:
-        # Nobody needs the pod's own grace period any more.
+        # The pod's own grace period is not needed any more.
         return _End(cleanup.deletion(pod, view.settings.cancel_grace_seconds))
     finished = view.program_ended or view.now
     if said is not None and said.publishing:
@@ -230,7 +230,7 @@ def _end(view: View, pod: PodRecord) -> _End:
         until = finished + OTHERS_PATIENCE + HEARING
     else:
         until = finished + OTHERS_PATIENCE
-    # One that has not heard is told by the deletion, and publishes in the pod's own grace period.
+    # A sidecar that has not heard of it learns it by the deletion, and publishes in the pod's own grace period.
     return _End(wait=until) if view.now < until else _End(cleanup.deletion(pod))
 
 

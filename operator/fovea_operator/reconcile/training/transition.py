@@ -108,7 +108,7 @@ def over(
         "state": state,
         "message": said,
         "conditions": _of_generation(held, view.job.metadata.generation),
-        # What still runs is told to end, and no later status counts what became of it.
+        # Pods that still run get SIGTERM, and no later status counts how they end.
         "roles": {role: counts.model_copy(update={"pending": 0, "active": 0}) for role, counts in roles(view).items()},
         "resolved_inputs": list(inputs.resolved(view.observed)) or None,
         "start_time": started,
@@ -130,16 +130,16 @@ def end(view: View, new: TrainingJobStatus, *, children: tuple[Child, ...] = ())
 
 
 def acknowledged(view: View) -> dict[str, Any] | None:
-    """The status as it is, said of the newest spec; None when it is already. For what an edit of the spec leaves as it is."""
+    """The status as it is, but for the newest spec; None when it is already. For edits of the spec that change nothing in it."""
     status, generation = view.job.status, view.job.metadata.generation
     if status.observed_generation is None or status.observed_generation >= generation:
         return None
-    told = {"observed_generation": generation, "conditions": _of_generation(status.conditions, generation)}
-    return status.model_copy(update=told).dump()
+    renewed = {"observed_generation": generation, "conditions": _of_generation(status.conditions, generation)}
+    return status.model_copy(update=renewed).dump()
 
 
 def _of_generation(held: Sequence[Condition] | None, generation: int) -> list[Condition] | None:
-    """Conditions that were all looked at anew: none of them is left to be of an older spec."""
+    """All conditions, for this generation: none of them stays with an older spec."""
     if held is None:
         return None
     return [condition.model_copy(update={"observed_generation": generation}) for condition in held]
@@ -184,7 +184,7 @@ def _events(view: View, new: TrainingJobStatus) -> tuple[Event, ...]:
     found = conditions.events_of_change(view.job.status.conditions, new.conditions, notable)
     if new.state is None or not new.state.ended:
         return found
-    # Whoever comes when the job is deleted knows its end by this Event alone; a reason could also be of a job that goes on.
+    # A client that asks when the job is deleted learns its end by this Event alone; a reason alone can also be of a job that goes on.
     final = conditions.find(new.conditions, _final(new.state))
     return tuple(
         replace(event, ended_as=new.state.value) if final is not None and event.reason == final.reason else event
