@@ -86,7 +86,8 @@ class Demo:
         deadline, said = time.monotonic() + DEADLINE_SECONDS, ""
         while time.monotonic() < deadline:
             status = (self.get("modeldeployment", JOB) or {}).get("status", {})
-            if status.get("stable", {}).get("version") == number and status.get("endpoint", {}).get("nodePortGrpc"):
+            served = [place["version"] for place in status.get("places", ()) if place["role"] == "stable"]
+            if served == [number] and status.get("endpoint", {}).get("nodePortGrpc"):
                 break
             if status.get("message", said) != said:
                 said = status["message"]

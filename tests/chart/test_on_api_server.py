@@ -15,7 +15,7 @@ from fovea_api.contract import names
 from fovea_api.v1alpha1 import API_VERSION, KINDS
 from fovea_dev.apiserver import ApiServer
 from support import helm
-from support.jobs import pod_name, training_job
+from support.jobs import place_of, pod_name, training_job
 from support.kube_apiserver import Cluster, make_namespace
 from support.kubelet_player import Kubelet
 from support.operator_process import OperatorProcess
@@ -363,6 +363,7 @@ def test_a_job_trains_is_registered_deployed_and_removed_with_the_charts_rights_
         ("create", "modelversions"),
         ("create", "modeldeployments"),
         ("create", "deployments"),
+        ("create", "services"),
         ("patch", "services"),
         ("patch", "trainingjobs/status"),
         ("patch", "modeldeployments/status"),
@@ -391,4 +392,4 @@ def live_through_a_job(cluster: Cluster) -> None:
     kubelet.deployment_available(deployments[0]["metadata"]["name"])
     cluster.wait("Service", lambda: cluster.get("Service", "digits"))
     cluster.wait("the job's end", lambda: cluster.get("TrainingJob", "digits") is None)
-    cluster.wait("serving", lambda: (cluster.get("ModelDeployment", "digits") or {}).get("status", {}).get("stable"))
+    cluster.wait("serving", lambda: place_of(cluster.get("ModelDeployment", "digits"), "stable"))

@@ -90,7 +90,7 @@ def test_every_kind_that_the_builders_write_may_be_created_and_every_kind_that_i
     emitted, deleted = operator_access.emitted_kinds(), operator_access.deleted_kinds()
     versions = {resources.MODEL_VERSION.gvk, resources.MODEL_DEPLOYMENT.gvk}
     assert emitted >= {resources.POD.gvk, resources.SERVICE.gvk, resources.DEPLOYMENT.gvk} | versions
-    assert deleted >= {resources.POD.gvk, resources.DEPLOYMENT.gvk}
+    assert deleted >= {resources.POD.gvk, resources.DEPLOYMENT.gvk, resources.SERVICE.gvk}
     assert {kind for kind in emitted if "create" in needs[kind]} == emitted
     assert {kind for kind, verbs in needs.items() if "delete" in verbs} == deleted
 

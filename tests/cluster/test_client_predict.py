@@ -43,11 +43,22 @@ def predict(cluster: Cluster, *words: object) -> Ran:
     )
 
 
+def stable(name: str, version: int) -> dict[str, Any]:
+    """The place of a version that is served."""
+    return {
+        "version": version,
+        "revision": "abc",
+        "deployment": f"{name}-v{version}-abc",
+        "role": "stable",
+        "step": "Serving",
+    }
+
+
 def deploy(cluster: Cluster, model: str, version: int, name: str = "", **endpoint: Any) -> None:
     name = name or model
     cluster.create(model_deployment(name, model))
     status = {
-        "stable": {"version": version, "deployment": f"{name}-v{version}"},
+        "places": [stable(name, version)],
         "endpoint": {"grpc": f"{name}.{cluster.namespace}.svc:8500", "rest": f"http://{name}.svc:8501", **endpoint},
     }
     cluster.patch("ModelDeployment", name, {"status": status}, "status")
@@ -123,7 +134,7 @@ def test_a_first_version_that_is_coming_up_is_waited_for(
     said: list[str] = []
     steps = [
         progressing("True", "version 3 is starting"),
-        {"stable": {"version": 3, "deployment": "pets-v3"}, "endpoint": {"nodePortGrpc": pets.port}},
+        {"places": [stable("pets", 3)], "endpoint": {"nodePortGrpc": pets.port}},
     ]
 
     def notice(text: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fovea_api.contract import labels
 from fovea_api.v1alpha1 import API_VERSION
-from support.jobs import condition, model_deployment, of_job, pod_name, training_job
+from support.jobs import condition, model_deployment, of_job, place_of, places_of, pod_name, training_job
 from support.kube_apiserver import Cluster
 from support.kubelet_player import DIGEST, Kubelet
 from support.operator_process import OperatorProcess
@@ -41,6 +41,11 @@ def workload_of(cluster: Cluster, version: int) -> dict[str, Any]:
     return dict(found[0])
 
 
+def services_of(cluster: Cluster) -> set[str]:
+    """Names of all Services of Fovea in the namespace."""
+    return {service["metadata"]["name"] for service in cluster.list("Service", labels.MANAGED_SELECTOR)}
+
+
 def selected(cluster: Cluster, name: str) -> str:
     """The version that the Service points at."""
     service = cluster.get("Service", name)
@@ -53,7 +58,7 @@ def serves(cluster: Cluster, name: str, version: int) -> dict[str, Any]:
             f"version {version} serves",
             lambda: (
                 (md := cluster.get("ModelDeployment", name))
-                and md.get("status", {}).get("stable", {}).get("version") == version
+                and place_of(md, "stable").get("version") == version
                 and condition(md, "Serving")["status"] == "True"
                 and md
             ),
@@ -95,19 +100,41 @@ def test_a_new_version_takes_over_only_when_it_answers_and_the_old_one_drains_an
     new = workload_of(cluster, 2)
     cluster.wait(
         "version 2 is the candidate",
-        lambda: (cluster.get("ModelDeployment", "digits") or {})["status"].get("candidate", {}).get("version") == 2,
+        lambda: place_of(cluster.get("ModelDeployment", "digits"), "candidate").get("version") == 2,
     )
     assert selected(cluster, "digits") == "1"
     kubelet.deployment_available(new["metadata"]["name"])
     cluster.wait("the Service points at version 2", lambda: selected(cluster, "digits") == "2")
     switched = serves(cluster, "digits", 2)
-    assert [place["version"] for place in switched["status"]["draining"]] == [1]
+    assert [(place["version"], place["weight"]) for place in switched["status"]["places"]] == [(2, 100), (1, 0)]
+    assert services_of(cluster) == {"digits", old["metadata"]["name"], new["metadata"]["name"]}
     assert cluster.get("Deployment", old["metadata"]["name"]) is not None
     cluster.wait("the old Deployment is removed", lambda: cluster.get("Deployment", old["metadata"]["name"]) is None)
     cluster.wait(
         "nothing drains any more",
-        lambda: not (cluster.get("ModelDeployment", "digits") or {})["status"].get("draining"),
+        lambda: not places_of(cluster.get("ModelDeployment", "digits"), "draining"),
     )
+    cluster.wait(
+        "the old version's Service is removed",
+        lambda: services_of(cluster) == {"digits", new["metadata"]["name"]},
+    )
+
+
+def test_a_status_of_the_release_before_places_stops_no_model(
+    cluster: Cluster, kubelet: Kubelet, operator: OperatorProcess
+) -> None:
+    cluster.create(model_deployment("digits", "digits"))
+    cluster.create(model_version("digits", 1))
+    served = workload_of(cluster, 1)["metadata"]
+    kubelet.deployment_available(served["name"])
+    serves(cluster, "digits", 1)
+    operator.stop()
+    cluster.patch("ModelDeployment", "digits", {"status": {"places": None}}, "status")
+    cluster.delete("Service", served["name"])
+    operator.start()
+    serves(cluster, "digits", 1)
+    cluster.wait("the version's own Service", lambda: services_of(cluster) == {"digits", served["name"]})
+    assert workload_of(cluster, 1)["metadata"]["uid"] == served["uid"]
 
 
 def test_a_first_version_that_is_late_is_served_when_it_answers(cluster: Cluster, kubelet: Kubelet) -> None:
@@ -124,7 +151,7 @@ def test_a_first_version_that_is_late_is_served_when_it_answers(cluster: Cluster
     assert "its pods were not ready within 10 s (rollout.progressDeadlineSeconds); nothing is served" in told["message"]
     assert workload_of(cluster, 1)["metadata"]["uid"] == made["metadata"]["uid"]
     kubelet.deployment_available(made["metadata"]["name"])
-    assert serves(cluster, "digits", 1)["status"].get("failed") is None
+    assert not place_of(serves(cluster, "digits", 1), "failed")
 
 
 def test_a_model_keeps_serving_when_its_job_is_deleted(

@@ -6,6 +6,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+from support import local_models
 
 # The first test waits for all of it: at least as long as the demo itself waits for the job.
 pytestmark = pytest.mark.timeout(1800)
@@ -53,7 +54,7 @@ def test_the_demos_job_reports_progress_and_its_newest_checkpoint(demo: str, clu
 
 def test_status_and_metadata_over_rest_are_those_of_tensorflow_serving(demo: str, cluster: Any) -> None:
     deployment = cluster.get("modeldeployment", "digits")["status"]
-    version = deployment["stable"]["version"]
+    version = local_models.place(deployment, "stable")["version"]
     address = cluster.list("nodes", "default")[0]["status"]["addresses"][0]["address"]
     base = f"http://{address}:{deployment['endpoint']['nodePortRest']}/v1/models/digits"
     with urllib.request.urlopen(base, timeout=30) as answer:

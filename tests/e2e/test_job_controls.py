@@ -234,7 +234,7 @@ def test_a_model_goes_on_serving_when_its_job_is_gone(submitted: Jobs, cluster: 
 
 def _answers(cluster: Any, model: str) -> bool:
     status = cluster.get("modeldeployment", model)["status"]
-    return status["stable"].get("readyReplicas", 0) >= 1 and local_models.ask(
+    return local_models.place(status, "stable").get("readyReplicas", 0) >= 1 and local_models.ask(
         model, local_models.address(cluster, model), 4.0
     ) == (5.0, 1)
 

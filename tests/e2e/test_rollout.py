@@ -13,7 +13,7 @@ from fovea_api.contract.signatures import WARMUP_FILE
 from support import local_models
 from support.jobs import condition
 from support.local_jobs import machine_type
-from support.local_models import Load, ask, register, save, serves
+from support.local_models import Load, ask, place, register, save, serves
 from support.polling import until
 
 NAMESPACE = "vision"
@@ -72,6 +72,11 @@ class Models:
         found = self.cluster.list("deployments", NAMESPACE, f"{labels.MODEL_DEPLOYMENT}={name}")
         return {workload["metadata"]["labels"][labels.VERSION]: workload for workload in found}
 
+    def services(self, name: str) -> set[str]:
+        """Names of the Services of a ModelDeployment."""
+        found = self.cluster.list("services", NAMESPACE, f"{labels.MODEL_DEPLOYMENT}={name}")
+        return {service["metadata"]["name"] for service in found}
+
     def address(self, name: str) -> str:
         """host:port on the node."""
         return local_models.address(self.cluster, name)
@@ -100,14 +105,21 @@ def models(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 def test_a_new_version_and_the_way_back_lose_no_request(models: Models, cluster: Any) -> None:
     name = models.latest
     serves(cluster, name, 1)
+    row = cluster.kubectl("get", "md", name, "-n", NAMESPACE, "--no-headers").split()
+    assert row[:4] == [name, models.model, "1", "1"], "name, model, the version that serves, its pods"
     with Load(name, models.address(name)) as load:
         until(lambda: load.answers.get(1, 0) > 50, seconds=60, what="answers of version 1")
         register(cluster, name, models.folder / "2")
         serves(cluster, name, 2)
         until(lambda: load.answers.get(2, 0) > 50, seconds=60, what="answers of version 2")
-        assert set(models.workloads(name)) == {"1", "2"}, "version 1 finishes its connections"
+        both = models.workloads(name)
+        assert set(both) == {"1", "2"}, "version 1 finishes its connections"
+        own = {workload["metadata"]["name"] for workload in both.values()}
+        assert models.services(name) == {name, *own}, "each version has a Service of its own"
         until(lambda: set(models.workloads(name)) == {"2"}, seconds=DRAIN_SECONDS + 60, what="version 1 is gone")
         until(lambda: not _pods(cluster, name, 1), seconds=90, what="the pods of version 1 are gone")
+        [left] = models.workloads(name).values()
+        assert models.services(name) == {name, left["metadata"]["name"]}
         cluster.fovea("versions", "reject", f"{name}-v2", "-n", NAMESPACE)
         serves(cluster, name, 1)
         before = load.answers[1]
@@ -129,12 +141,12 @@ def test_a_version_that_cannot_be_served_never_gets_a_request_and_the_status_say
 ) -> None:
     name, number = models.broken[what], BROKEN[what]
     given_up = until(
-        lambda: (md := cluster.get("modeldeployment", name))["status"].get("failed") and md,
+        lambda: place((md := cluster.get("modeldeployment", name))["status"], "failed") and md,
         seconds=180,
         what=f"version {number} is given up",
     )
     status = given_up["status"]
-    assert (status["failed"]["version"], status["stable"]["version"]) == (number, 1)
+    assert (place(status, "failed")["version"], place(status, "stable")["version"]) == (number, 1)
     progressing = condition(given_up, "Progressing")
     assert progressing["status"] == "False"
     assert f"Version {number} is given up" in progressing["message"]
@@ -152,7 +164,7 @@ def test_a_deployment_pinned_to_a_number_serves_that_and_moves_when_the_number_c
 ) -> None:
     name = models.pinned
     status = serves(cluster, name, 1)
-    assert "candidate" not in status, "newer versions are registered, but not asked for"
+    assert not place(status, "candidate"), "newer versions are registered, but not asked for"
     assert ask(models.model, models.address(name), 4.0) == (5.0, 1)
     models.patch(name, {"version": 2})
     serves(cluster, name, 2)
@@ -231,7 +243,7 @@ def test_a_deleted_deployment_takes_its_deployments_and_service_along_and_leaves
     name = models.pinned
     cluster.kubectl("delete", "modeldeployment", name, "-n", NAMESPACE)
     until(lambda: not models.workloads(name), seconds=90, what="no Deployment is left")
-    until(lambda: not cluster.get("service", name), seconds=60, what="no Service is left")
+    until(lambda: not models.services(name), seconds=60, what="no Service is left")
     until(
         lambda: not cluster.list("pods", NAMESPACE, f"{labels.MODEL_DEPLOYMENT}={name}"),
         seconds=120,

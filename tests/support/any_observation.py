@@ -1,9 +1,14 @@
 """Whatever an operator may observe of a job or a deployment, odd things too: strategies of Hypothesis."""
 
+from dataclasses import replace
+from typing import Any
+
 from fovea_api.contract import labels, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1.conditions import ServingReason
+from fovea_api.v1alpha1.model_deployment_status import PlaceRole, PlaceStep
 from fovea_operator.desired.deployment import revision
 from fovea_operator.reconcile.shared.observed import ContainerRecord, JobObserved, PodRecord, ServingObserved
 from hypothesis import strategies as st
@@ -15,6 +20,7 @@ from support.observations import (
     machine,
     model_deployment,
     observed,
+    own_service,
     published,
     server_pod,
     service_at,
@@ -225,24 +231,39 @@ def observations(draw: st.DrawFn) -> JobObserved:
     )
 
 
-places = st.builds(
-    lambda number, revision, since: {
-        "version": number,
-        "deployment": f"digits-v{number}-{revision}",
-        "since": since,
-    },
-    st.integers(1, 4),
-    st.sampled_from(["aaaaaaaa", revision(model_deployment(), version(1)), revision(model_deployment(), version(2))]),
-    timestamps,
+REVISIONS = ("aaaaaaaa", revision(model_deployment(), version(1)), revision(model_deployment(), version(2)))
+names_of_versions = st.builds(
+    lambda number, of: f"digits-v{number}-{of}", st.integers(1, 4), st.sampled_from(REVISIONS)
 )
+
+
+@st.composite
+def places(draw: st.DrawFn) -> dict[str, Any]:
+    """A place of a version, also one that no operator writes: any step in any role."""
+    name = draw(names_of_versions)
+    _, number, of = name.rsplit("-", 2)
+    fields = st.fixed_dictionaries(
+        {
+            "role": st.sampled_from([role.value for role in PlaceRole]),
+            "step": st.sampled_from([step.value for step in PlaceStep]),
+            "weight": st.sampled_from([0, 10, 100]),
+        },
+        optional={
+            "since": timestamps,
+            "reason": st.sampled_from([reason.value for reason in ServingReason]),
+            "message": st.just("it is late"),
+            "deadlineSeconds": st.sampled_from([600, 601]),
+            "retryTime": timestamps,
+        },
+    )
+    return {"version": int(number[1:]), "revision": of, "deployment": name, **draw(fields)}
+
+
 serving_statuses = st.fixed_dictionaries(
     {},
     optional={
         "conditions": conditions,
-        "stable": places,
-        "candidate": places,
-        "failed": places,
-        "draining": st.lists(places, max_size=3),
+        "places": st.lists(places(), max_size=6, unique_by=lambda place: place["deployment"]),
         "observedGeneration": st.integers(0, 2),
     },
 )
@@ -250,14 +271,16 @@ serving_statuses = st.fixed_dictionaries(
 
 @st.composite
 def serving_observations(draw: st.DrawFn) -> ServingObserved:
-    named = draw(st.lists(places, max_size=4, unique_by=lambda place: place["deployment"]))
-    workloads = [
-        workload(place["deployment"], ready=draw(st.integers(0, 2)), deleting=draw(st.booleans())) for place in named
+    named = draw(st.lists(names_of_versions, max_size=4, unique=True))
+    workloads = [workload(name, ready=draw(st.integers(0, 2)), deleting=draw(st.booleans())) for name in named]
+    services = [
+        replace(own_service(name), deleting=draw(st.booleans()))
+        for name in draw(st.lists(names_of_versions, unique=True))
     ]
     records = st.dictionaries(
         st.sampled_from([names.FETCH_MODEL_CONTAINER, names.MODEL_SERVER_CONTAINER]), container_records
     )
-    pods_seen = [server_pod(place["deployment"], containers=draw(records)) for place in named]
+    pods_seen = [server_pod(name, containers=draw(records)) for name in named]
     options = st.sampled_from([{}, {"pod": {"serviceAccountName": "admin"}}])
     spec = {"version": draw(st.sampled_from(["Latest", 1, 2, 9])), **draw(options)}
     return serving(
@@ -268,7 +291,8 @@ def serving_observations(draw: st.DrawFn) -> ServingObserved:
         ),
         workloads=workloads,
         pods=pods_seen,
-        service=service_at(draw(places)["deployment"]) if draw(st.booleans()) else None,
+        service=service_at(draw(names_of_versions)) if draw(st.booleans()) else None,
+        services=services,
         machine_types=draw(st.sampled_from([[], [machine()], many_machine_types])),
         refused=draw(refusals),
     )

@@ -36,6 +36,17 @@ def of_job(job: str) -> str:
     return f"{labels.JOB}={job}"
 
 
+def places_of(resource: dict[str, Any] | None, role: str) -> list[dict[str, Any]]:
+    """The places of a role in a ModelDeployment's status."""
+    places = (resource or {}).get("status", {}).get("places", [])
+    return [place for place in places if place["role"] == role]
+
+
+def place_of(resource: dict[str, Any] | None, role: str) -> dict[str, Any]:
+    """The first place of a role in a ModelDeployment's status, empty when there is none."""
+    return next(iter(places_of(resource, role)), {})
+
+
 def condition(resource: dict[str, Any], kind: str) -> dict[str, Any]:
     """A condition of an object, empty when it is not there."""
     found = [c for c in resource.get("status", {}).get("conditions", []) if c["type"] == kind]

@@ -50,7 +50,7 @@ def serves(cluster: Any, name: str, version: int, *, seconds: float = 180) -> di
         seen.clear()
         seen.update(cluster.get("modeldeployment", name).get("status", {}))
         serving = {condition["type"]: condition["status"] for condition in seen.get("conditions", [])}
-        ready = seen.get("stable", {}).get("version") == version and serving.get("Serving") == "True"
+        ready = place(seen, "stable").get("version") == version and serving.get("Serving") == "True"
         return dict(seen) if ready and seen.get("endpoint", {}).get("nodePortGrpc") else None
 
     try:
@@ -58,6 +58,11 @@ def serves(cluster: Any, name: str, version: int, *, seconds: float = 180) -> di
     except AssertionError as error:
         pods = cluster.kubectl("get", "pods", "-n", "vision", "-l", f"fovea.dev/model-deployment={name}", "-o", "wide")
         raise AssertionError(f"{error}\n{json.dumps(seen, indent=1)}\n{pods}") from None
+
+
+def place(status: dict[str, Any], role: str) -> dict[str, Any]:
+    """The first place of a role in a ModelDeployment's status, empty when there is none."""
+    return next((each for each in status.get("places", ()) if each["role"] == role), {})
 
 
 def address(cluster: Any, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from fovea_api.contract.report import (
     Termination,
 )
 from fovea_api.v1alpha1 import API_VERSION, MachineType, ModelDeployment, ModelVersion, TrainingJob
-from fovea_operator.desired.service import BALANCER_FIELDS, service
+from fovea_operator.desired.service import BALANCER_FIELDS, service, version_service
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.observed import (
@@ -332,13 +333,27 @@ def service_at(
     node_ports: dict[str, int] | None = None,
     of: ModelDeployment | None = None,
 ) -> ServiceRecord:
-    """The Service, pointing at the Deployment of that name."""
+    """The clients' Service, pointing at the version with the Deployment of that name."""
     _, number, revision = name.rsplit("-", 2)
     manifest = service(of or model_deployment(), int(number[1:]), revision)
+    return service_record(manifest, type_=type_, node_ports=node_ports)
+
+
+def own_service(name: str) -> ServiceRecord:
+    """The Service of the version with the Deployment of that name."""
+    _, number, revision = name.rsplit("-", 2)
+    return replace(service_record(version_service(model_deployment(), int(number[1:]), revision)), name=name)
+
+
+def service_record(
+    manifest: dict[str, Any], *, type_: str = "ClusterIP", node_ports: dict[str, int] | None = None
+) -> ServiceRecord:
+    """What is seen of a Service that was made from that manifest."""
+    name = manifest["metadata"]["name"]
     return ServiceRecord(
         namespace="vision",
-        name="digits",
-        uid="service-uid",
+        name=name,
+        uid=f"{name}-service-uid",
         type=type_,
         selector=manifest["spec"]["selector"],
         node_ports=node_ports or {},
@@ -349,15 +364,28 @@ def service_at(
     )
 
 
+def served_by(name: str) -> dict[str, Any]:
+    """A status by which the version with the Deployment of that name is served."""
+    _, number, revision = name.rsplit("-", 2)
+    place = {"version": int(number[1:]), "revision": revision, "deployment": name, "role": "stable", "step": "Serving"}
+    return {"places": [place], "observedGeneration": 1}
+
+
 def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> ServingObserved:
-    """A ModelDeployment with the versions of its model and what else is named."""
+    """A ModelDeployment with the versions of its model and what else is named.
+
+    `service`: the clients' one; `services`: those of versions, unless each Deployment has its own.
+    """
     types = seen.pop("machine_types", (machine(),))
+    workloads = tuple(seen.pop("workloads", ()))
+    services = seen.pop("services", [own_service(each.name) for each in workloads])
+    clients = seen.pop("service", None)
     return ServingObserved(
         model_deployment=of,
         versions=index_of(versions),
-        workloads=tuple(seen.pop("workloads", ())),
+        workloads=workloads,
         pods=tuple(seen.pop("pods", ())),
-        service=seen.pop("service", None),
+        services=(*([] if clients is None else [clients]), *services),
         machine_types={item.metadata.name: item for item in types},
         **seen,
     )

@@ -29,7 +29,7 @@ NEEDS: dict[Resource, set[str]] = {
     resources.MODEL_VERSION: {*_WATCH, "get", "create"},
     resources.MODEL_DEPLOYMENT: {*_WATCH, "get", "create"},
     resources.POD: {*_WATCH, "get", "create", "patch", "delete"},
-    resources.SERVICE: {*_WATCH, "get", "create", "patch"},
+    resources.SERVICE: {*_WATCH, "get", "create", "patch", "delete"},
     resources.DEPLOYMENT: {*_WATCH, "get", "create", "patch", "delete"},
     resources.EVENT: {"create"},
 }

@@ -23,7 +23,7 @@ MODEL = f"{GROUP}/model"
 VERSION = f"{GROUP}/version"
 MODEL_DEPLOYMENT = f"{GROUP}/model-deployment"
 REVISION = f"{GROUP}/revision"
-"""On a model server's pods and Deployment: the template hash that is part of the Deployment's name."""
+"""On a version's Deployment, Service and pods: the hash that is the end of the Deployment's name."""
 
 ENDED_AS = f"{GROUP}/ended-as"
 """Of the Kubernetes Event that tells how a job ended: the state. It outlives a job that is deleted at its end."""
@@ -97,7 +97,7 @@ def of_training_pod(job: str, role: str, index: int, attempt: int) -> dict[str, 
 
 
 def of_model_server(model_deployment: str, model: str, version: int, revision: str) -> dict[str, str]:
-    """Labels of one version's Deployment and its pods."""
+    """Labels of one version's Deployment, its Service and its pods."""
     return {
         MANAGED: MANAGED_VALUE,
         MANAGED_BY: MANAGED_BY_VALUE,

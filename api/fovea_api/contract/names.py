@@ -51,5 +51,5 @@ def model_version(model: str, number: int) -> str:
 
 
 def version_deployment(model_deployment: str, version: int, revision: str) -> str:
-    """Name of the Deployment that serves one version."""
+    """Name of the Deployment that serves one version, and of the Service that reaches its pods only."""
     return f"{model_deployment}-v{version}-{revision}"

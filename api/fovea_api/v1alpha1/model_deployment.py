@@ -7,7 +7,6 @@ from pydantic import ConfigDict, Field
 from .common import (
     NAME_RULE,
     Column,
-    Conditions,
     Kind,
     MachineTypeName,
     Model,
@@ -18,6 +17,7 @@ from .common import (
     rule,
     rules,
 )
+from .model_deployment_status import ModelDeploymentStatus
 from .pod import Annotations, PodOptions
 
 
@@ -93,66 +93,6 @@ class ModelDeploymentSpec(Model):
     """How clients reach it."""
 
 
-class VersionStatus(Model):
-    """A version and the Deployment that serves it."""
-
-    version: int
-    """Number of the version."""
-    digest: str = ""
-    """Digest of its files."""
-    deployment: str
-    """Name of its Deployment."""
-    ready_replicas: int = 0
-    """Pods that answer."""
-    since: str | None = None
-    """When it entered this place of the status."""
-
-
-class FailedVersion(VersionStatus):
-    """A version that was given up."""
-
-    deadline_seconds: int | None = None
-    """The rollout.progressDeadlineSeconds of then: with another one the version is tried again."""
-
-
-class Endpoint(Model):
-    """Where clients call."""
-
-    grpc: str = ""
-    """host:port of PredictionService."""
-    rest: str = ""
-    """URL of the model's REST API."""
-    node_port_grpc: int | None = None
-    """Port on every node, for service.type NodePort."""
-    node_port_rest: int | None = None
-    """Port on every node, for service.type NodePort."""
-
-
-class ModelDeploymentStatus(Model):
-    """What is being served."""
-
-    conditions: Conditions | None = None
-    """Serving, Progressing."""
-    message: Annotated[str | None, Field(max_length=32_768)] = None
-    """One sentence on where it stands and what to do."""
-    stable: VersionStatus | None = None
-    """The version that the Service points at."""
-    candidate: VersionStatus | None = None
-    """The version that is being brought up."""
-    draining: Annotated[list[VersionStatus] | None, Field(max_length=16)] = None
-    """Old versions that finish their connections."""
-    failed: FailedVersion | None = None
-    """The version that was given up; the condition Progressing says why, and when it is tried again."""
-    endpoint: Endpoint | None = None
-    """Where clients call."""
-    replicas: int | None = None
-    """Ready pods of the stable version."""
-    selector: str | None = None
-    """Label selector of the stable version's pods, for the scale subresource."""
-    observed_generation: int | None = None
-    """Generation of the spec that this status is about."""
-
-
 class ModelDeployment(Resource):
     """Serves a model: one Deployment per version behind one Service, switched when the new version answers."""
 
@@ -194,9 +134,9 @@ KIND = Kind(
     ),
     columns=(
         Column(name="Model", type="string", json_path=".spec.model"),
-        Column(name="Serving", type="integer", json_path=".status.stable.version"),
+        Column(name="Serving", type="integer", json_path='.status.places[?(@.role=="stable")].version'),
         Column(name="Ready", type="integer", json_path=".status.replicas"),
-        Column(name="Candidate", type="integer", json_path=".status.candidate.version"),
+        Column(name="Candidate", type="integer", json_path='.status.places[?(@.role=="candidate")].version'),
         Column(name="Endpoint", type="string", json_path=".status.endpoint.grpc"),
         Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
         Column(name="Message", type="string", json_path=".status.message"),

@@ -18,6 +18,4 @@ def of_job(job: TrainingJob) -> int | None:
 
 def of_model_deployment(served: ModelDeployment) -> tuple[int, ...]:
     """The numbers of its model that the status of a ModelDeployment names."""
-    status = served.status
-    places = (status.stable, status.candidate, status.failed, *(status.draining or ()))
-    return tuple(place.version for place in places if place is not None)
+    return tuple(place.version for place in served.status.places or ())

@@ -97,7 +97,7 @@ def _deployment(deployment: ModelDeployment, now: datetime) -> str:
         ("Wanted", deployment.spec.version if deployment.spec.version == "Latest" else f"v{deployment.spec.version}"),
         ("Serving", f"v{status.stable.version} ({status.replicas or 0} ready)" if status.stable else "nothing yet"),
         ("Candidate", f"v{status.candidate.version}" if status.candidate else ""),
-        ("Draining", ", ".join(f"v{version.version}" for version in status.draining or [])),
+        ("Draining", ", ".join(f"v{place.version}" for place in status.draining)),
         ("Given up", f"v{status.failed.version}" if status.failed else ""),
         ("Message", status.message),
     ]

@@ -1,4 +1,4 @@
-"""A model's first version: whether it answers, comes or cannot come; and waiting for it."""
+"""A model's first version: whether one is served, is being started or cannot be started; and waiting for it."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def answers(deployment: ModelDeployment) -> bool:
 
 
 def cannot_come(deployment: ModelDeployment) -> bool:
-    """Whether none is on its way: the operator has seen this spec and brings nothing up."""
+    """Whether none is being started: the operator has seen this spec and starts none."""
     said = deployment.status.conditions or []
     return not answers(deployment) and any(
         condition.type == ServingCondition.PROGRESSING

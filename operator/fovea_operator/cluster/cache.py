@@ -213,6 +213,7 @@ class Cache:
         self.pods.group_by(BY_OWNER, _owned)
         self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)
         self.workloads.group_by(BY_OWNER, _owned)
+        self.services.group_by(BY_OWNER, _owned)
         self._stores: dict[GroupVersionKind, Store[Any]] = {}
         self.served: frozenset[GroupVersionKind] = frozenset()
         """The optional kinds that the API server serves now, as far as all their objects are known."""
@@ -242,6 +243,8 @@ class Cache:
         return self._stores.get(gvk)
 
 
-def _owned(entry: Entry[PodRecord] | Entry[DeploymentRecord]) -> tuple[str, GroupKind, str] | None:
+def _owned(
+    entry: Entry[PodRecord] | Entry[DeploymentRecord] | Entry[ServiceRecord],
+) -> tuple[str, GroupKind, str] | None:
     owner = entry.owner
     return (entry.record.namespace, owner.group_kind, owner.name) if owner.uid else None

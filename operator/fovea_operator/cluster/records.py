@@ -227,4 +227,5 @@ def service(raw: Raw) -> ServiceRecord:
         annotations=metadata.get("annotations") or {},
         balancer={field: spec[field] for field in BALANCER_FIELDS if field in spec},
         ports={port.get("name") or "": {k: v for k, v in port.items() if k != "nodePort"} for port in ports},
+        deleting=bool(metadata.get("deletionTimestamp")),
     )

@@ -23,10 +23,7 @@ NEEDED = frozenset(
         "suspending",
         "endedPrograms",
         "endTime",
-        "stable",
-        "candidate",
-        "draining",
-        "failed",
+        "places",
         "observedGeneration",
     }
 )
@@ -81,6 +78,10 @@ def _without_words(status: Status) -> dict[str, Any]:
         kept["lastFailure"] = _plain(status["lastFailure"])
     if status.get("modelProblem"):
         kept["modelProblem"] = _PROBLEM
+    if status.get("places"):
+        kept["places"] = [
+            {key: value for key, value in place.items() if key != "message"} for place in status["places"]
+        ]
     if status.get("message"):
         newest = max(said, key=lambda condition: str(condition.get("lastTransitionTime")), default={})
         kept["message"] = _sentence(newest.get("reason", _UNKNOWN))

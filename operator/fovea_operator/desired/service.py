@@ -1,4 +1,4 @@
-"""Services: of a ModelDeployment, whose selector reaches the pods of exactly one version, and of the pods of a job."""
+"""Services: of a ModelDeployment one for its clients, whose selector moves, and one for each version; and of the pods of a job."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ BALANCER_FIELDS = ("loadBalancerClass", "loadBalancerSourceRanges")
 
 
 def service(model_deployment: ModelDeployment, version: int, revision: str) -> dict[str, Any]:
-    """Named like the ModelDeployment: gRPC and REST of the given version."""
+    """The Service for clients, named like the ModelDeployment: gRPC and REST of the given version."""
     name = model_deployment.metadata.name
     return {
         "apiVersion": "v1",
@@ -21,11 +21,31 @@ def service(model_deployment: ModelDeployment, version: int, revision: str) -> d
         "spec": {
             "type": model_deployment.spec.service.type,
             "selector": labels.serving_selector(name, version, revision),
-            "ports": [
-                _port(names.GRPC_PORT_NAME, names.GRPC_PORT, "kubernetes.io/h2c"),
-                _port(names.REST_PORT_NAME, names.REST_PORT, "http"),
-            ],
+            "ports": _ports(),
             **_balancer(model_deployment),
+        },
+    }
+
+
+def version_service(model_deployment: ModelDeployment, version: int, revision: str) -> dict[str, Any]:
+    """The Service of one version, named like its Deployment. What users set for the clients' Service is not repeated on it.
+
+    A monitor that selects Services by a user's label would read the same pods twice.
+    """
+    name = model_deployment.metadata.name
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": names.version_deployment(name, version, revision),
+            "namespace": model_deployment.metadata.namespace,
+            "labels": labels.of_model_server(name, model_deployment.spec.model, version, revision),
+            "ownerReferences": [owner.reference(model_deployment)],
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "selector": labels.serving_selector(name, version, revision),
+            "ports": _ports(),
         },
     }
 
@@ -84,6 +104,13 @@ def _metadata(model_deployment: ModelDeployment) -> dict[str, Any]:
 def _balancer(model_deployment: ModelDeployment) -> dict[str, Any]:
     given = model_deployment.spec.service.dump()
     return {field: given[field] for field in BALANCER_FIELDS if given.get(field)}
+
+
+def _ports() -> list[dict[str, Any]]:
+    return [
+        _port(names.GRPC_PORT_NAME, names.GRPC_PORT, "kubernetes.io/h2c"),
+        _port(names.REST_PORT_NAME, names.REST_PORT, "http"),
+    ]
 
 
 def _port(name: str, number: int, protocol: str) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""ModelDeployments: the Deployments, pods and Service of their versions."""
+"""ModelDeployments: the Deployments, pods and Services of their versions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1 import ModelDeployment
 from fovea_api.v1alpha1.conditions import ServingCondition
 
 from fovea_operator.cluster import resources
-from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Change
+from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Change, Entry
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.records import Owner
@@ -19,6 +19,7 @@ from fovea_operator.reconcile.shared.kinds import GroupVersionKind
 from fovea_operator.reconcile.shared.observed import ServingObserved
 from fovea_operator.settings import Settings
 
+T = TypeVar("T")
 Decide = Callable[[ServingObserved, datetime, Settings], Decision]
 
 
@@ -43,14 +44,13 @@ class ModelDeployments(Kind[ModelDeployment]):
         cache, entry = self._cache, self.store.get(key.namespace, key.name)
         if entry is None:
             return None
-        service = cache.services.get(key.namespace, key.name)
-        workloads = cache.workloads.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
+        owned = (key.namespace, key.gvk.group_kind, key.name)
         return ServingObserved(
             model_deployment=entry.record,
             versions=cache.models.versions(key.namespace, entry.record.spec.model),
-            workloads=tuple(item.record for item in workloads if item.owner.uid == entry.uid),
+            workloads=_of_owner(cache.workloads.group(BY_OWNER, owned), entry.uid),
             pods=tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name))),
-            service=service.record if service is not None and service.owner.uid == entry.uid else None,
+            services=_of_owner(cache.services.group(BY_OWNER, owned), entry.uid),
             machine_types=cache.machine_types.by_name,
             unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
             refused=refused,
@@ -82,3 +82,8 @@ class ModelDeployments(Kind[ModelDeployment]):
         return (
             "" if owner.group_kind == resources.TRAINING_JOB.gvk.group_kind else held.get(labels.MODEL_DEPLOYMENT, "")
         )
+
+
+def _of_owner(entries: Iterable[Entry[T]], uid: str) -> tuple[T, ...]:
+    """Without those of a deleted ModelDeployment of the same name."""
+    return tuple(entry.record for entry in entries if entry.owner.uid == uid)

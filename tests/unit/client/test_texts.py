@@ -174,9 +174,23 @@ SERVING = ModelDeployment.model_validate(
         "metadata": {"name": "digits", "namespace": "vision"},
         "spec": {"model": "digits"},
         "status": {
-            "stable": {"version": 2, "deployment": "digits-v2-abc"},
-            "candidate": {"version": 4, "deployment": "digits-v4-def"},
-            "draining": [{"version": 1, "deployment": "digits-v1-xyz"}],
+            "places": [
+                {"version": 2, "revision": "abc", "deployment": "digits-v2-abc", "role": "stable", "step": "Serving"},
+                {
+                    "version": 4,
+                    "revision": "def",
+                    "deployment": "digits-v4-def",
+                    "role": "candidate",
+                    "step": "Starting",
+                },
+                {
+                    "version": 1,
+                    "revision": "xyz",
+                    "deployment": "digits-v1-xyz",
+                    "role": "draining",
+                    "step": "Draining",
+                },
+            ],
             "replicas": 2,
             "message": "version 4 is starting",
             "endpoint": {

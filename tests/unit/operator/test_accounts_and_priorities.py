@@ -12,7 +12,18 @@ from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.settings import Settings
 from support.decision_table import RETRYING, summary
-from support.observations import SETTINGS, at, job, machine, model_deployment, observed, serving, version, workload
+from support.observations import (
+    SETTINGS,
+    at,
+    job,
+    machine,
+    model_deployment,
+    observed,
+    served_by,
+    serving,
+    version,
+    workload,
+)
 
 LISTED = replace(SETTINGS, service_accounts=("trainer", "ci-*"), priority_classes=("research", "batch-*"))
 
@@ -88,7 +99,7 @@ def test_a_version_whose_account_is_not_allowed_is_not_started_and_the_condition
 
 
 def test_the_version_that_is_served_goes_on_being_served_beside_one_that_is_not_allowed() -> None:
-    stable = {"stable": {"version": 3, "deployment": "digits-v3-before"}, "observedGeneration": 1}
+    stable = served_by("digits-v3-before")
     decision = of_deployment(workload("digits-v3-before", ready=1), status=stable)
     found = summary(decision)["conditions"]
     assert (found["Serving"], found["Progressing"]) == ("True Available", "False InvalidSpec")
@@ -99,7 +110,7 @@ def test_the_version_that_is_served_goes_on_being_served_beside_one_that_is_not_
 def test_a_served_version_whose_deployment_is_gone_and_cannot_be_made_again_says_why(why: str) -> None:
     made = model_deployment(pod={"serviceAccountName": "admin"} if why == "InvalidSpec" else {})
     name = f"digits-v3-{revision(made, version(3))}"
-    status = {"stable": {"version": 3, "deployment": name}, "observedGeneration": 1}
+    status = served_by(name)
     made = made.model_copy(update={"status": model_deployment(status).status})
     types = (machine(),) if why == "InvalidSpec" else ()
     decision = decide_model_deployment(serving(made, version(3), machine_types=types), at(10), LISTED)
@@ -110,7 +121,7 @@ def test_a_served_version_whose_deployment_is_gone_and_cannot_be_made_again_says
 def test_a_version_that_is_served_already_is_left_alone_when_the_list_is_shortened() -> None:
     made = model_deployment(pod={"serviceAccountName": "admin"})
     name = f"digits-v3-{revision(made, version(3))}"
-    status = {"stable": {"version": 3, "deployment": name}, "observedGeneration": 1}
+    status = served_by(name)
     found = summary(of_deployment(workload(name, ready=1), status=status))["conditions"]
     assert (found["Serving"], found["Progressing"]) == ("True Available", "False UpToDate")
 

@@ -163,34 +163,3 @@ def test_a_deployment_is_not_looked_at_after_its_own_status_write_unless_the_dec
     )
     assert not asks_for_more(first, second)
     assert not second.deletions
-
-
-@given(serving_observations(), st.integers(0, 1500))
-@PROFILE
-def test_a_deployment_s_decision_keeps_its_promises_whatever_is_observed(seen: ServingObserved, now: int) -> None:
-    status, workloads = seen.model_deployment.status.dump(), seen.workloads
-    before = deepcopy(seen)
-    decision = decide_model_deployment(seen, at(now), SETTINGS)
-    assert seen == before
-    assert decision == decide_model_deployment(seen, at(now), SETTINGS)
-    json.dumps(decision.status, allow_nan=False)
-    assert decision.status is not None
-
-    stable = decision.status.get("stable")
-    gone = {deletion.name for deletion in decision.deletions}
-    if stable is not None:
-        assert stable["deployment"] not in gone, "what serves is not deleted"
-    if seen.refused and seen.service is not None:
-        moved = stable is not None and stable["deployment"] != (status.get("stable") or stable)["deployment"]
-        assert not moved, "what was refused may be the Service"
-    pointed = [m["spec"]["selector"][labels.VERSION] for m in created(decision, "Service")]
-    was = status.get("stable")
-    if stable is not None and was is not None and stable["deployment"] != was["deployment"]:
-        moved_to = next(each for each in workloads if each.name == stable["deployment"])
-        assert moved_to.available_replicas >= 1, "the Service moves only to what answers"
-        still_there = any(each.name == was["deployment"] for each in workloads)
-        drain = seen.model_deployment.spec.rollout.drain_seconds
-        assert drain > 0
-        assert not (still_there and was["deployment"] in gone), "the old version drains before it goes"
-    if pointed and stable is not None:
-        assert pointed == [str(stable["version"])]

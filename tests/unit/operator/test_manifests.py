@@ -10,7 +10,7 @@ from fovea_operator.desired.deployment import revision, scale, version_deploymen
 from fovea_operator.desired.model_deployment import model_deployment as deployment_of_a_job
 from fovea_operator.desired.model_version import model_version
 from fovea_operator.desired.pod import Member, Sources, training_pod
-from fovea_operator.desired.service import service
+from fovea_operator.desired.service import service, version_service
 from fovea_operator.settings import Settings
 from support.decision_table import RUNNING, decide
 from support.golden import DATA, Golden
@@ -55,6 +55,12 @@ def test_the_scale_of_a_version_leaves_the_template_out(golden: Golden) -> None:
 
 def test_the_service(golden: Golden) -> None:
     golden.check("operator/service.yaml", service(model_deployment(service={"type": "NodePort"}), 3, "0a1b2c3d"))
+
+
+def test_the_service_of_a_version_has_nothing_that_its_user_set_for_the_clients_one(golden: Golden) -> None:
+    of = model_deployment(service={"type": "NodePort", "annotations": {"example.com/zone": "a"}})
+    of = of.model_copy(update={"metadata": of.metadata.model_copy(update={"labels": {"team": "vision"}})})
+    golden.check("operator/version-service.yaml", version_service(of, 3, "0a1b2c3d"))
 
 
 def test_the_model_version(golden: Golden) -> None:
@@ -206,5 +212,9 @@ def test_another_machine_type_or_content_changes_a_versions_name() -> None:
 
 def test_every_derived_name_fits_a_label() -> None:
     longest = "a" * names.MAX_NAME
-    assert len(names.version_deployment(longest, 999_999_999, revision(model_deployment(), version(1)))) <= 63
+    of_version = names.version_deployment(longest, 999_999_999, revision(model_deployment(), version(1)))
+    assert len(of_version) <= 63
+    of = model_deployment()
+    of = of.model_copy(update={"metadata": of.metadata.model_copy(update={"name": longest})})
+    assert version_service(of, 999_999_999, of_version[-8:])["metadata"]["name"] == of_version
     assert len(names.training_pod(longest, names.ROLE_CHIEF, 0, 9999)) <= 63

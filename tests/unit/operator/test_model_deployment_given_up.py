@@ -1,39 +1,55 @@
-"""ModelDeployments: which versions are given up, which are tried on or again, and what is said of it (ADR 93)."""
+"""ModelDeployments: which versions are given up, which Fovea goes on trying or tries again, and what is said of it (ADR 93)."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from fovea_api.contract import names
-from fovea_operator.reconcile.serving.rollout import REFUSED
+from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ServingObserved
-from support.observations import model_deployment, server_pod, service_at, serving, version, workload, written
+from support.observations import at, model_deployment, server_pod, service_at, serving, version, workload, written
 from support.rollout_table import (
     CORRUPT,
     CRASH,
     NOTHING,
     ROLLING,
-    STABLE_1,
     V1,
     V2,
     V3,
     Row,
+    candidate,
     decide,
+    failed,
+    held,
     name_of,
-    place,
-    progressing,
+    stable,
 )
 
+QUOTA = "exceeded quota: count/deployments.apps"
+SERVES_1 = {"Serving": "True Available"}
+INTERNAL_ERROR = {
+    "conditions": [
+        {
+            "type": "Progressing",
+            "status": "Unknown",
+            "reason": "InternalError",
+            "message": "Fovea failed at something it did not expect",
+            "lastTransitionTime": "2026-11-21T10:00:00Z",
+            "observedGeneration": 1,
+        }
+    ]
+}
 SERVES_NOT = {"Serving": "False ProgressDeadlineExceeded"}
 
 
 def given_up(
-    reason: str, message: str = "", *, generation: int = 1, deadline: int = 600, **spec: Any
+    reason: str, message: str = "", *, generation: int = 1, deadline: int = 600, retry: int | None = None, **spec: Any
 ) -> ServingObserved:
-    """Version 1 serves, version 2 was given up at T0 with that deadline."""
-    failed = {"failed": place(2) | {"deadlineSeconds": deadline}}
+    """Version 1 serves, version 2 was given up at T0 with that deadline, until so many seconds later."""
+    until = {} if retry is None else {"retryTime": times.text(at(retry))}
+    left = failed(2, reason, message=message or None, deadlineSeconds=deadline, **until)
     return serving(
-        model_deployment(STABLE_1 | failed | progressing(reason, message), generation=generation, **spec),
+        model_deployment(held(stable(1), left), generation=generation, **spec),
         version(1),
         version(2),
         workloads=[workload(V1, ready=1)],
@@ -80,7 +96,7 @@ TABLE: dict[str, Row] = {
         now=600,
     ),
     "a corrupt version that was given up is not tried again": Row(
-        lambda: given_up("ModelCorrupt", "Version 2 is given up: it is corrupt."),
+        lambda: given_up("ModelCorrupt", "it is corrupt"),
         NOTHING
         | {
             "failed": 2,
@@ -88,46 +104,72 @@ TABLE: dict[str, Row] = {
             "conditions": {"Progressing": "False ModelCorrupt", "Serving": "True Available"},
             "wakes": None,
         },
-        "Version 2 is given up: it is corrupt.",
+        "Version 2 is given up: it is corrupt; version 1 keeps serving. It is tried again when the wanted version, "
+        "spec.machineType, spec.pod or spec.rollout.progressDeadlineSeconds changes.",
         now=99_999,
     ),
     "a version that was given up is not tried again because an autoscaler writes to the scale": Row(
         lambda: given_up("ModelCorrupt", generation=2), NOTHING | {"failed": 2, "candidate": None}
     ),
     "a late version that was given up is not tried again because an autoscaler writes to the scale": Row(
-        lambda: given_up("ProgressDeadlineExceeded", generation=2), NOTHING | {"failed": 2, "candidate": None}
+        lambda: given_up("ProgressDeadlineExceeded", retry=3600, generation=2),
+        NOTHING | {"failed": 2, "candidate": None},
     ),
-    "a corrupt version is tried again when its deadline is set anew": Row(
+    "a corrupt version is tried again when its deadline changes": Row(
         lambda: given_up("ModelCorrupt", rollout={"progressDeadlineSeconds": 601}),
         NOTHING | {"creates": [V2], "failed": None, "candidate": 2},
     ),
-    "a version that was given up is tried again when its machine type is named anew": Row(
+    "a version that was given up is tried again when its machine type is named": Row(
         lambda: given_up("ModelCorrupt", machineType="standard"),
         NOTHING | {"creates": [name_of(2, machineType="standard")], "failed": None, "candidate": 2},
     ),
     "a late version waits an hour for its next try": Row(
-        lambda: given_up("ProgressDeadlineExceeded", "Version 2 is given up: it is late."),
+        lambda: given_up("ProgressDeadlineExceeded", "it is late", retry=3600),
         NOTHING | {"failed": 2, "candidate": None, "wakes": 3600},
-        "Version 2 is given up: it is late.",
+        "Version 2 is given up: it is late; version 1 keeps serving. It is tried again at 2026-11-21T11:00:00Z, or",
         now=3599,
     ),
     "a late version is tried again after an hour": Row(
-        lambda: given_up("ProgressDeadlineExceeded"),
+        lambda: given_up("ProgressDeadlineExceeded", retry=3600),
         NOTHING | {"creates": [V2], "failed": None, "candidate": 2, "stable": 1, "wakes": 4200},
         now=3600,
     ),
     "a late version of a long deadline is tried again after six of them": Row(
-        lambda: given_up("ProgressDeadlineExceeded", rollout={"progressDeadlineSeconds": 1000}, deadline=1000),
-        NOTHING | {"failed": 2, "wakes": 6000},
-        now=5999,
+        lambda: serving(
+            model_deployment(ROLLING, rollout={"progressDeadlineSeconds": 1000}),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2)],
+            service=service_at(V1),
+        ),
+        {"deletes": [V2], "failed": 2, "wakes": 7000},
+        "It is tried again at 2026-11-21T11:56:40Z, or",
+        now=1000,
     ),
-    "an error of the operator's own is no reason to give up": Row(
-        lambda: given_up("InternalError", "Fovea failed at something it did not expect"),
+    "a version whose time of the next try cannot be read is tried again": Row(
+        lambda: serving(
+            model_deployment(held(stable(1), failed(2, "ProgressDeadlineExceeded", retryTime="soon"))),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
         NOTHING | {"creates": [V2], "failed": None, "candidate": 2},
     ),
-    "a first version that is late is tried on": Row(
+    "an error of the operator's own brings back no version that was given up": Row(
         lambda: serving(
-            model_deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment(held(stable(1), failed(2, "ModelCorrupt")) | INTERNAL_ERROR),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"failed": 2, "candidate": None, "conditions": SERVES_1 | {"Progressing": "False ModelCorrupt"}},
+        "Version 2 is given up; version 1 keeps serving.",
+    ),
+    "Fovea goes on trying a first version that is late": Row(
+        lambda: serving(
+            model_deployment(held(candidate(1))),
             version(1),
             workloads=[workload(V1)],
             pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: CRASH})],
@@ -148,9 +190,7 @@ TABLE: dict[str, Row] = {
     ),
     "a first version that answers late is served": Row(
         lambda: serving(
-            model_deployment(
-                {"candidate": place(1), "observedGeneration": 1} | progressing("ProgressDeadlineExceeded")
-            ),
+            model_deployment(held(candidate(1, reason="ProgressDeadlineExceeded", message="it is late"))),
             version(1),
             workloads=[workload(V1, ready=1)],
             service=service_at(V1),
@@ -160,20 +200,20 @@ TABLE: dict[str, Row] = {
     ),
     "a first version that is corrupt is given up": Row(
         lambda: serving(
-            model_deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment(held(candidate(1))),
             version(1),
             workloads=[workload(V1)],
             pods=[server_pod(V1, phase="Pending", containers={names.FETCH_MODEL_CONTAINER: CORRUPT})],
             service=service_at(V1),
         ),
         NOTHING | {"deletes": [V1], "candidate": None, "failed": 1},
-        "nothing is served. It is tried again when the wanted version, spec.machineType or",
+        "nothing is served. It is tried again when the wanted version, spec.machineType, spec.pod or",
     ),
-    "a first Deployment that is refused for too long is tried on and says why": Row(
+    "Fovea goes on trying a first Deployment that is refused for too long, and says why": Row(
         lambda: serving(
-            model_deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment(held(candidate(1))),
             version(1),
-            refused="exceeded quota: count/deployments.apps",
+            refused=QUOTA,
         ),
         {"candidate": 1, "conditions": {"Progressing": "False ProgressDeadlineExceeded"} | SERVES_NOT},
         "its pods were not ready within 600 s (rollout.progressDeadlineSeconds): exceeded quota: count/deployments.apps;",
@@ -181,7 +221,7 @@ TABLE: dict[str, Row] = {
     ),
     "a Deployment that was refused until its deadline is given up with the refusal": Row(
         lambda: serving(
-            model_deployment(ROLLING | progressing("PodRefused", f"{REFUSED}exceeded quota: count/deployments.apps")),
+            model_deployment(held(stable(1), candidate(2, reason="PodRefused", message=QUOTA))),
             version(1),
             version(2),
             workloads=[workload(V1, ready=1)],
@@ -194,7 +234,7 @@ TABLE: dict[str, Row] = {
     ),
     "a version after the one that was given up is tried": Row(
         lambda: serving(
-            model_deployment(STABLE_1 | {"failed": place(2)} | progressing("ModelCorrupt")),
+            model_deployment(held(stable(1), failed(2, "ModelCorrupt"))),
             version(1),
             version(2),
             version(3),

@@ -2,7 +2,20 @@
 
 import pytest
 from support.observations import machine, model_deployment, service_at, serving, version, workload
-from support.rollout_table import DRAINING, NOTHING, ROLLING, STABLE_1, V1, V2, V3, Row, name_of, place
+from support.rollout_table import (
+    DRAINING,
+    NOTHING,
+    ROLLING,
+    STABLE_1,
+    V1,
+    V2,
+    V3,
+    Row,
+    candidate,
+    held,
+    name_of,
+    stable,
+)
 
 TABLE: dict[str, Row] = {
     # the first version
@@ -27,7 +40,7 @@ TABLE: dict[str, Row] = {
     ),
     "a version whose pods do not all answer is not served yet": Row(
         lambda: serving(
-            model_deployment({"candidate": place(1), "observedGeneration": 1}, scaling={"minReplicas": 2}),
+            model_deployment(held(candidate(1)), scaling={"minReplicas": 2}),
             version(1),
             workloads=[workload(V1, ready=1, replicas=2)],
             service=service_at(V1),
@@ -36,7 +49,7 @@ TABLE: dict[str, Row] = {
     ),
     "a Deployment that has not seen its newest spec is not believed": Row(
         lambda: serving(
-            model_deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment(held(candidate(1))),
             version(1),
             workloads=[workload(V1, ready=1, generation=2)],
             service=service_at(V1),
@@ -45,7 +58,7 @@ TABLE: dict[str, Row] = {
     ),
     "when all its pods answer the first version is served": Row(
         lambda: serving(
-            model_deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment(held(candidate(1))),
             version(1),
             workloads=[workload(V1, ready=1)],
             service=service_at(V1),
@@ -72,7 +85,7 @@ TABLE: dict[str, Row] = {
         "There is no MachineType 'gone'",
     ),
     # the next version
-    "a new version is brought up beside the old one": Row(
+    "a new version is started beside the old one": Row(
         lambda: serving(
             model_deployment(STABLE_1),
             version(1),
@@ -147,7 +160,7 @@ TABLE: dict[str, Row] = {
     ),
     "rejecting the served version goes back to the one before": Row(
         lambda: serving(
-            model_deployment({"stable": place(2), "observedGeneration": 1}),
+            model_deployment(held(stable(2))),
             version(1),
             version(2, approval="Rejected"),
             workloads=[workload(V2, ready=1)],
@@ -175,7 +188,7 @@ TABLE: dict[str, Row] = {
         ),
         NOTHING | {"stable": 1, "conditions": {"Serving": "True Available", "Progressing": "False NoVersion"}},
     ),
-    "another machine type brings the same version up anew": Row(
+    "another machine type starts the same version again": Row(
         lambda: serving(
             model_deployment(STABLE_1, machineType="large"),
             version(1),

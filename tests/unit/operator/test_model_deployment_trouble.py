@@ -1,12 +1,23 @@
-"""ModelDeployments: versions that do not come up in time, Services that others edit, lost statuses, and what a table says badly."""
+"""ModelDeployments: versions that are not ready in time, Services that others edit, lost statuses, and what a table says badly."""
 
 from dataclasses import replace
 
 import pytest
 from fovea_api.contract import names
 from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.kinds import DEPLOYMENT, SERVICE
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
-from support.observations import index_of, model_deployment, server_pod, service_at, serving, version, workload, written
+from support.observations import (
+    index_of,
+    model_deployment,
+    server_pod,
+    service_at,
+    service_record,
+    serving,
+    version,
+    workload,
+    written,
+)
 from support.rollout_table import (
     CRASH,
     DRAINING,
@@ -17,8 +28,10 @@ from support.rollout_table import (
     V1,
     V2,
     Row,
+    candidate,
     decide,
-    place,
+    held,
+    names_of,
 )
 
 LOG = "loading\n\n\x1b[31mE:\x1b[0m no graph\n"
@@ -48,7 +61,7 @@ TABLE: dict[str, Row] = {
     ),
     "the last lines of a model server's log are told in one line": Row(
         lambda: serving(
-            model_deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment(held(candidate(1))),
             version(1),
             workloads=[workload(V1)],
             pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: replace(CRASH, last_message=LOG)})],
@@ -68,7 +81,7 @@ TABLE: dict[str, Row] = {
     ),
     "pods that no node takes are told in the scheduler's words": Row(
         lambda: serving(
-            model_deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment(held(candidate(1))),
             version(1),
             workloads=[workload(V1)],
             pods=[server_pod(V1, node="", unschedulable="0/1 nodes are available")],
@@ -79,7 +92,7 @@ TABLE: dict[str, Row] = {
     ),
     "pods that a quota refuses are told in the API server's words": Row(
         lambda: serving(
-            model_deployment({"candidate": place(1), "observedGeneration": 1}),
+            model_deployment(held(candidate(1))),
             version(1),
             workloads=[workload(V1, replica_failure="exceeded quota")],
             service=service_at(V1),
@@ -233,7 +246,7 @@ def test_the_endpoint_names_the_service_and_its_node_ports() -> None:
 
 def test_a_rollout_from_first_version_to_drained_second_one() -> None:
     """The whole way, each status written before the next look; the template is written once per version."""
-    of, workloads, service, created = model_deployment(), (), None, []
+    of, workloads, services, created = model_deployment(), (), {}, []
     seen = serving(of, version(1))
     for now, answers in ((0, {}), (5, {V1: 1}), (20, {V1: 1}), (30, {V1: 1, V2: 1}), (100, {V1: 1, V2: 1})):
         if now >= 20:
@@ -242,17 +255,21 @@ def test_a_rollout_from_first_version_to_drained_second_one() -> None:
             replace(each, ready_replicas=answers.get(each.name, 0), available_replicas=answers.get(each.name, 0))
             for each in workloads
         )
-        seen = replace(seen, model_deployment=of, workloads=workloads, service=service)
+        seen = replace(seen, model_deployment=of, workloads=workloads, services=tuple(services.values()))
         decision = decide(seen, now)
         of = written(of, decision)
-        for child in decision.children:
-            if child.manifest["kind"] == "Service":
-                service = service_at(V2 if child.manifest["spec"]["selector"]["fovea.dev/version"] == "2" else V1)
-            else:
-                created.append(child.manifest["metadata"]["name"])
-                workloads = (*workloads, workload(created[-1]))
-        gone = {deletion.name for deletion in decision.deletions}
+        made = [child.manifest for child in decision.children]
+        services |= {m["metadata"]["name"]: service_record(m) for m in made if m["kind"] == "Service"}
+        created += names_of(made, "Deployment")
+        workloads = (*workloads, *(workload(name) for name in names_of(made, "Deployment")))
+        for deletion in decision.deletions:
+            if deletion.gvk == SERVICE:
+                del services[deletion.name]
+        gone = {deletion.name for deletion in decision.deletions if deletion.gvk == DEPLOYMENT}
         workloads = tuple(each for each in workloads if each.name not in gone)
     assert created == [V1, V2]
     assert [each.name for each in workloads] == [V2]
-    assert (of.status.stable.version if of.status.stable else None, of.status.draining) == (2, None)
+    assert services.keys() == {"digits", V2}
+    assert [(place.version, place.role, place.step, place.weight) for place in of.status.places or ()] == [
+        (2, "stable", "Serving", 100)
+    ]

@@ -17,6 +17,7 @@ from support.observations import (
     job,
     machine,
     model_deployment,
+    served_by,
     service_at,
     serving,
     version,
@@ -227,7 +228,7 @@ def test_a_load_balancer_gets_its_annotations_class_and_ranges() -> None:
 def applied_services(of: ModelDeployment, seen: ModelDeployment, **changed: Any) -> list[dict[str, Any]]:
     """What is applied for `of`, whose Service was made for `seen`."""
     name = f"digits-v3-{revision(of, version(3))}"
-    status = {"stable": {"version": 3, "deployment": name}, "observedGeneration": 1}
+    status = served_by(name)
     of = of.model_copy(update={"status": model_deployment(status).status})
     record = service_at(name, type_=seen.spec.service.type, of=seen)
     for field, value in changed.items():

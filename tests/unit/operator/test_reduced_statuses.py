@@ -1,9 +1,10 @@
 """What is left of a status that the API server refuses."""
 
+from dataclasses import replace
 from typing import Any
 
 from fovea_api.v1alpha1 import ModelDeployment, TrainingJob
-from fovea_api.v1alpha1.model_deployment import ModelDeploymentStatus
+from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus
 from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 from fovea_operator.cluster import reduced
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
@@ -23,7 +24,7 @@ from support.observations import (
     version,
     workload,
 )
-from support.rollout_table import STABLE_1, V1, V2
+from support.rollout_table import STABLE_1, V1, V2, failed, held, stable
 
 WORDS = "model failed 🤗"
 
@@ -64,9 +65,25 @@ def test_a_deployment_keeps_its_places_in_all_lesser_statuses() -> None:
     for status in reduced.statuses(whole):
         assert not [text for text in texts(status) if WORDS in text]
         read = ModelDeployment.model_validate(model_deployment().dump() | {"status": status}).status
-        assert read.stable is not None
-        assert read.candidate is not None
-        assert (read.stable.deployment, read.candidate.deployment) == (V1, V2)
+        assert read.places is not None
+        assert [(place.deployment, place.role, place.since) for place in read.places] == [
+            (place["deployment"], place["role"], place["since"]) for place in whole["places"]
+        ]
+        assert [place.deployment for place in read.places] == [V1, V2]
+
+
+def test_what_is_known_of_a_version_that_was_given_up_stays_in_all_lesser_statuses() -> None:
+    left = failed(2, "ProgressDeadlineExceeded", message=WORDS, retryTime="2026-11-21T11:00:00Z")
+    seen = serving(model_deployment(held(stable(1), left)), version(1), version(2), workloads=[workload(V1, ready=1)])
+    whole = decide_model_deployment(seen, at(60), SETTINGS).status
+    assert whole is not None
+    assert WORDS in whole["message"]
+    for status in reduced.statuses(whole):
+        assert not [text for text in texts(status) if WORDS in text]
+        again = decide_model_deployment(replace(seen, model_deployment=model_deployment(status)), at(60), SETTINGS)
+        assert again.status is not None
+        without_words = {key: value for key, value in left.items() if key != "message"}
+        assert again.status["places"] == [stable(1) | {"weight": 100, "readyReplicas": 1}, without_words]
 
 
 RICH = {

@@ -29,7 +29,8 @@ class World:
         self.cache = Cache(labels.MODEL_DEPLOYMENT)
         self.queued: list[Key] = []
         self.jobs = TrainingJobs(self.cache, Reports(5, lambda *_: None))
-        kinds = Kinds(self.jobs, ModelDeployments(self.cache))
+        self.serving = ModelDeployments(self.cache)
+        kinds = Kinds(self.jobs, self.serving)
         self.intake = Intake(self.cache, kinds, self.queued.append, namespaces)
 
     def seen(self, *objects: dict[str, Any]) -> set[Key]:
@@ -242,6 +243,26 @@ def test_children_wake_their_owner_and_serving_pods_the_deployment_on_their_labe
     assert world.seen(service) == {Key(MODEL_DEPLOYMENT, "team", "digits")}
 
 
+def test_a_model_deployment_sees_the_services_that_it_owns_and_no_others(world: World) -> None:
+    owner = {**OWNER, "kind": "ModelDeployment"}
+
+    def service(name: str, *owners: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta(name, 6, ownerReferences=list(owners)),
+            "spec": {},
+        }
+
+    world.seen(model_deployment("digits", "digits"))
+    world.seen(service("digits", owner), service("digits-v1-abc", owner))
+    world.seen(service("digits-v2-abc"), service("digits-v3-abc", {**owner, "uid": "of one that was deleted"}))
+    world.seen(service("digits-pods", OWNER))
+    found = world.serving.observe(Key(MODEL_DEPLOYMENT, "team", "digits"), "")
+    assert found is not None
+    assert [each.name for each in found.services] == ["digits", "digits-v1-abc"]
+
+
 @pytest.mark.parametrize(
     ("api_version", "woken"),
     [("fovea.dev/v1alpha1", {DIGITS}), ("fovea.dev/v2", {DIGITS}), ("example.com/v1alpha1", set()), ("v1", set())],
@@ -392,24 +413,35 @@ def test_a_model_version_that_became_unreadable_wakes_the_deployments_of_its_mod
     assert world.seen(raw) == {Key(MODEL_DEPLOYMENT, "team", "served")}
 
 
-def names_version(number: int) -> dict[str, Any]:
-    return {"version": number, "deployment": f"pets-v{number}-12345678"}
+def serves(**roles: int) -> dict[str, Any]:
+    """A status with a version in each role."""
+    places = [
+        {
+            "version": number,
+            "revision": "12345678",
+            "deployment": f"pets-v{number}-12345678",
+            "role": role,
+            "step": "Serving",
+        }
+        for role, number in roles.items()
+    ]
+    return {"places": places}
 
 
 @pytest.mark.parametrize(
     ("served", "highest"),
     [
         ({}, 3),
-        ({"stable": names_version(4)}, 4),
-        ({"stable": names_version(1), "candidate": names_version(5)}, 5),
-        ({"stable": names_version(1), "failed": names_version(6)}, 6),
-        ({"stable": names_version(1), "draining": [names_version(7)]}, 7),
+        (serves(stable=4), 4),
+        (serves(stable=1, candidate=5), 5),
+        (serves(stable=1, failed=6), 6),
+        (serves(stable=1, draining=7), 7),
     ],
 )
 def test_the_next_number_is_beyond_all_that_statuses_name(world: World, served: dict[str, Any], highest: int) -> None:
     pets = {"name": "pets"}
     serving = {**model_deployment("served", "pets"), "status": served}
-    others = {**model_deployment("others", "cats"), "status": {"stable": names_version(9)}}
+    others = {**model_deployment("others", "cats"), "status": serves(stable=9)}
     world.seen(
         job(model=pets, status={"state": "RUNNING"}),
         job("monday", status={"state": "SUCCEEDED", "modelVersion": "pets-v3"}, model=pets),

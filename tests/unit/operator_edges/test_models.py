@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fovea_api.contract import labels
 from fovea_api.v1alpha1 import ModelVersion
+from fovea_api.v1alpha1.model_deployment_status import PlaceRole
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.errors import InvalidSpec
 from hypothesis import settings
@@ -16,7 +17,7 @@ from support.registering import MODEL, NAMESPACE, Raw, model_version, training_j
 NUMBERS = st.integers(1, 6)
 UIDS = st.sampled_from(["a-uid", "b-uid", "c-uid"])
 JOBS = st.sampled_from(["a", "b"])
-PLACES = ("stable", "candidate", "failed")
+ROLES = st.sampled_from([role.value for role in PlaceRole])
 
 
 def plainly(
@@ -83,10 +84,9 @@ class Index(RuleBasedStateMachine):
     def a_job_goes(self, name: str) -> None:
         self.go(self.cache.jobs, name)
 
-    @rule(places=st.dictionaries(st.sampled_from(PLACES), NUMBERS), draining=st.lists(NUMBERS, max_size=2))
-    def a_deployment_names_versions(self, places: dict[str, int], draining: list[int]) -> None:
-        status: Raw = {place: served(number) for place, number in places.items()}
-        status |= {"draining": [served(number) for number in draining]} if draining else {}
+    @rule(places=st.lists(st.tuples(ROLES, NUMBERS), max_size=5))
+    def a_deployment_names_versions(self, places: list[tuple[str, int]]) -> None:
+        status: Raw = {"places": [served(*place) for place in places]} if places else {}
         metadata = {"name": "front", "namespace": NAMESPACE}
         kind = {"apiVersion": "fovea.dev/v1alpha1", "kind": "ModelDeployment"}
         self.put({**kind, "metadata": metadata, "spec": {"model": MODEL}, "status": status})
@@ -133,9 +133,7 @@ class Index(RuleBasedStateMachine):
             text = (job.record.status.model_version or "").removeprefix(f"{MODEL}-v")
             taken |= {int(text)} if text.isdigit() else set()
         for _, entry in self.cache.model_deployments:
-            status = entry.record.status
-            places = [status.stable, status.candidate, status.failed, *(status.draining or ())]
-            taken |= {place.version for place in places if place is not None}
+            taken |= {place.version for place in entry.record.status.places or ()}
         own = self.reserved.get(uid, 0)
         if own and own not in taken:
             return own
@@ -153,8 +151,10 @@ class Index(RuleBasedStateMachine):
         assert self.cache.models._reserving == {}
 
 
-def served(number: int) -> Raw:
-    return {"version": number, "deployment": f"front-v{number}-12345678", "digest": "sha256:0", "since": ""}
+def served(role: str, number: int) -> Raw:
+    revision = "12345678"
+    name = f"front-v{number}-{revision}"
+    return {"version": number, "revision": revision, "deployment": name, "role": role, "step": "Serving"}
 
 
 def test_of_two_objects_that_claim_a_number_one_counts_and_both_go_without_a_trace() -> None:

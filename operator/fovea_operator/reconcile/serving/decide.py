@@ -1,8 +1,8 @@
 """What to do about a ModelDeployment. Total, synchronous, no clock, no I/O.
 
-1. places     which version is stable, candidate, draining, given up (`rollout`)
-2. children   a Deployment per version that serves or is to serve, at its scale; the Service, at the stable version
-3. deletions  Deployments that have no place any more
+1. places     which version is stable, candidate, draining, failed, and how far it is (`rollout`, `places`)
+2. children   a Deployment at its scale and a Service for each version that serves or is to serve; the clients' Service
+3. deletions  Deployments and Services of versions that have no place any more
 4. status     conditions Serving and Progressing, places, endpoint
 """
 
@@ -12,17 +12,18 @@ from typing import Any
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1.conditions import ServingCondition, ServingReason
-from fovea_api.v1alpha1.model_deployment import ModelDeploymentStatus, VersionStatus
+from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus, Place
 
 from fovea_operator.desired import deployment as desired
-from fovea_operator.desired.service import BALANCER_FIELDS, service
+from fovea_operator.desired.service import BALANCER_FIELDS, service, version_service
 from fovea_operator.reconcile.serving import health, rollout
-from fovea_operator.reconcile.serving.rollout import Places
-from fovea_operator.reconcile.serving.view import ServingView, endpoint_of, revision_of
+from fovea_operator.reconcile.serving.places import Places
+from fovea_operator.reconcile.serving.rollout import Rollout
+from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import conditions
 from fovea_operator.reconcile.shared.conditions import EventType
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Write
-from fovea_operator.reconcile.shared.kinds import DEPLOYMENT
+from fovea_operator.reconcile.shared.kinds import DEPLOYMENT, SERVICE
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
 from fovea_operator.settings import Settings
 
@@ -48,29 +49,40 @@ NOTABLE: Mapping[str, EventType] = {
 def decide_model_deployment(observed: ServingObserved, now: datetime, settings: Settings) -> Decision:
     """The answer to what is observed of a ModelDeployment. Never raises on an observed state, never changes it."""
     if observed.model_deployment.metadata.deletion_timestamp is not None:
-        return Decision()  # its Deployments and its Service go by their owner references
+        return Decision()  # its Deployments and its Services go by their owner references
     view = ServingView.of(observed, now, settings)
-    places = rollout.advance(view)
-    status = _status(view, places)
+    advanced = rollout.advance(view)
+    status = _status(view, advanced)
     return Decision(
-        children=tuple(_children(view, places)),
+        children=tuple(_children(view, advanced.places)),
         status=status.dump(),
-        deletions=tuple(_deletions(view, places)),
+        deletions=tuple(_deletions(view, advanced.places)),
         events=conditions.events_of_change(view.status.conditions, status.conditions, NOTABLE),
-        requeue_at=rollout.wake(view, places),
+        requeue_at=rollout.wake(view, advanced.places),
     )
 
 
 def _children(view: ServingView, places: Places) -> Iterator[Child]:
-    for place in (places.stable, places.candidate):
-        if place is not None:
-            yield from _workload(view, place)
-    # The first version of all gets the Service at once: its pods are in it as soon as they answer.
-    pointed_at = places.stable or places.candidate
+    """In this order a candidate that is refused, by a quota for example, leaves alone what is served."""
+    pointed_at = places.pointed_at
     if pointed_at is not None:
-        manifest = service(view.model_deployment, pointed_at.version, revision_of(pointed_at))
-        if view.observed.service is None or not _is_as_wanted(view.observed.service, manifest):
-            yield Child(Write.APPLY, manifest)
+        yield from _workload(view, pointed_at)
+        yield from _service(view.service, service(view.model_deployment, pointed_at.version, pointed_at.revision))
+    started = [place for place in (places.stable, places.candidate) if place is not None]
+    for place in started[1:]:
+        yield from _workload(view, place)
+    # Last: no client of the ModelDeployment's own Service depends on them.
+    for place in started:
+        manifest = version_service(view.model_deployment, place.version, place.revision)
+        yield from _service(view.services.get(place.deployment), manifest, absent=Write.CREATE)
+
+
+def _service(record: ServiceRecord | None, manifest: dict[str, Any], *, absent: Write = Write.APPLY) -> Iterator[Child]:
+    """A Service that is not as it is wanted; `absent`: how one that is not there is made."""
+    if record is None:
+        yield Child(absent, manifest)
+    elif not _is_as_wanted(record, manifest):
+        yield Child(Write.APPLY, manifest)
 
 
 def _is_as_wanted(record: ServiceRecord, manifest: dict[str, Any]) -> bool:
@@ -87,28 +99,34 @@ def _is_as_wanted(record: ServiceRecord, manifest: dict[str, Any]) -> bool:
     )
 
 
-def _workload(view: ServingView, place: VersionStatus) -> Iterator[Child]:
+def _workload(view: ServingView, place: Place) -> Iterator[Child]:
     """The Deployment of a version: made when absent, scaled when its size is wrong, otherwise never touched."""
     record = view.workloads.get(place.deployment)
-    revision = revision_of(place)
     if record is None:
         version, machine_type = view.version(place.version), view.machine_type
         if version is not None and machine_type is not None and rollout.cannot_be_made(view, place) is None:
-            manifest = desired.version_deployment(view.model_deployment, version, revision, machine_type, view.settings)
+            manifest = desired.version_deployment(
+                view.model_deployment, version, place.revision, machine_type, view.settings
+            )
             yield Child(Write.CREATE, manifest)
     elif not record.deleting and record.replicas != view.spec.scaling.min_replicas:
-        yield Child(Write.APPLY, desired.scale(view.model_deployment, place.version, revision))
+        yield Child(Write.APPLY, desired.scale(view.model_deployment, place.version, place.revision))
 
 
 def _deletions(view: ServingView, places: Places) -> Iterator[Deletion]:
+    kept = places.kept
     for workload in view.observed.workloads:
-        if workload.name not in places.kept and not workload.deleting:
+        if workload.name not in kept and not workload.deleting:
             yield Deletion(DEPLOYMENT, workload.namespace, workload.name, workload.uid)
+    for record in view.observed.services:
+        if record.name not in kept and record != view.service and not record.deleting:
+            yield Deletion(SERVICE, record.namespace, record.name, record.uid)
 
 
-def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:
-    serving = _serving(view, places)
-    progressing = _progressing(view, places)
+def _status(view: ServingView, advanced: Rollout) -> ModelDeploymentStatus:
+    places = advanced.places
+    serving = _serving(view, advanced)
+    progressing = _progressing(view, advanced)
     held = view.status.conditions
     for type_, (value, reason, message) in (
         (ServingCondition.SERVING, serving),
@@ -118,32 +136,26 @@ def _status(view: ServingView, places: Places) -> ModelDeploymentStatus:
             held, type_, conditions.truth(value), reason, message, now=view.now, generation=view.generation
         )
     message = serving[2] if progressing[1] == ServingReason.IDLE else f"{serving[2]} {progressing[2]}"
-    stable = _counted(view, places.stable)
-    return view.status.model_copy(
-        update={
-            "conditions": held,
-            "message": message[: conditions.MAX_MESSAGE],
-            "stable": stable,
-            "candidate": _counted(view, places.candidate),
-            "draining": [_counted(view, place) for place in places.draining] or None,
-            "failed": places.failed,
-            "endpoint": endpoint_of(view.model_deployment, view.observed.service),
-            "replicas": stable.ready_replicas if stable else 0,
-            "selector": _selector(view, places),
-            "observed_generation": view.generation,
-        }
+    return ModelDeploymentStatus(
+        conditions=held,
+        message=message[: conditions.MAX_MESSAGE],
+        places=list(places),
+        endpoint=view.endpoint(),
+        replicas=places.stable.ready_replicas if places.stable else 0,
+        selector=_selector(view, places),
+        observed_generation=view.generation,
     )
 
 
-Said = tuple[bool, ServingReason, str]
+Judgement = tuple[bool, ServingReason, str]
+"""Whether a condition holds, its reason, and the sentence."""
 
 
-def _serving(view: ServingView, places: Places) -> Said:
-    model, stable = view.spec.model, places.stable
+def _serving(view: ServingView, advanced: Rollout) -> Judgement:
+    model, stable = view.spec.model, advanced.places.stable
     if stable is None:
-        reason = places.problem.reason if places.problem else ServingReason.STARTING
-        return False, reason, f"No version of model {model} answers yet."
-    ready, wanted = view.ready(stable), view.spec.scaling.min_replicas
+        return False, _why_nothing_is_served(view, advanced), f"No version of model {model} answers yet."
+    ready, wanted = stable.ready_replicas, view.spec.scaling.min_replicas
     if ready > 0:
         message = f"Version {stable.version} of model {model} answers on {ready} of {wanted} pods."
         return True, ServingReason.AVAILABLE, message
@@ -153,37 +165,62 @@ def _serving(view: ServingView, places: Places) -> Said:
     return False, reason, f"No pod of version {stable.version} of model {model} answers{why}."
 
 
-def _progressing(view: ServingView, places: Places) -> Said:
-    problem = places.problem
-    if problem is not None and (places.failed is not None or problem.reason == ServingReason.DEADLINE_EXCEEDED):
-        return False, problem.reason, problem.message
-    if view.observed.refused:
-        said = f"{rollout.REFUSED}{view.observed.refused}"
-        return places.candidate is not None, ServingReason.POD_REFUSED, said
-    if places.candidate is not None:
-        number = places.candidate.version
-        if places.problem is not None:
-            return True, places.problem.reason, f"Version {number} is not ready: {places.problem.message}."
-        return (
-            True,
-            ServingReason.STARTING,
-            f"Version {number} is starting; the Service moves to it when it answers.",
+def _why_nothing_is_served(view: ServingView, advanced: Rollout) -> ServingReason:
+    if advanced.places.failed is not None:
+        return advanced.places.failed.reason or ServingReason.STARTING
+    if advanced.obstacle is not None:
+        return advanced.obstacle.reason
+    candidate = advanced.places.candidate
+    if (
+        candidate is None
+        or candidate.reason is None
+        or (view.refusal and candidate.reason == ServingReason.POD_REFUSED)
+    ):
+        return ServingReason.STARTING  # a refused object has no pods that could say more
+    return candidate.reason
+
+
+def _progressing(view: ServingView, advanced: Rollout) -> Judgement:
+    places, candidate, obstacle = advanced.places, advanced.places.candidate, advanced.obstacle
+    if places.failed is not None:
+        return False, places.failed.reason or ServingReason.STARTING, _given_up(places.failed, places.stable)
+    if candidate is not None and candidate.reason == ServingReason.DEADLINE_EXCEEDED:
+        message = (
+            f"Version {candidate.version} is not ready: {candidate.message}; {_rest(places.stable)}. "
+            "Fovea goes on trying, and serves it as soon as it answers."
         )
-    if places.problem is not None:
-        return False, places.problem.reason, places.problem.message
+        return False, candidate.reason, message
+    if view.refusal:
+        message = f"The API server refuses a Deployment or Service, it is tried again: {view.refusal}"
+        return candidate is not None, ServingReason.POD_REFUSED, message
+    if candidate is not None and candidate.reason is not None:
+        return True, candidate.reason, f"Version {candidate.version} is not ready: {candidate.message}."
+    if candidate is not None:
+        message = f"Version {candidate.version} is starting; the Service moves to it when it answers."
+        return True, ServingReason.STARTING, message
+    if obstacle is not None:
+        return False, obstacle.reason, obstacle.message
     if places.draining:
         old = ", ".join(str(place.version) for place in places.draining)
-        return True, ServingReason.DRAINING, f"Version {old} finishes its connections."
-    return False, ServingReason.IDLE, "Nothing is being brought up and nothing is being drained."
+        several = len(places.draining) > 1
+        message = f"Versions {old} finish their connections." if several else f"Version {old} finishes its connections."
+        return True, ServingReason.DRAINING, message
+    return False, ServingReason.IDLE, "No version is starting and none is draining."
 
 
-def _counted(view: ServingView, place: VersionStatus | None) -> VersionStatus | None:
-    return None if place is None else place.model_copy(update={"ready_replicas": view.ready(place)})
+def _given_up(failed: Place, stable: Place | None) -> str:
+    why = f": {failed.message}" if failed.message else ""
+    when = f"at {failed.retry_time}, or " if failed.retry_time else ""
+    return (
+        f"Version {failed.version} is given up{why}; {_rest(stable)}. It is tried again {when}when the wanted version, "
+        "spec.machineType, spec.pod or spec.rollout.progressDeadlineSeconds changes."
+    )
+
+
+def _rest(stable: Place | None) -> str:
+    return f"version {stable.version} keeps serving" if stable else "nothing is served"
 
 
 def _selector(view: ServingView, places: Places) -> str | None:
-    place = places.stable or places.candidate
-    if place is None:
-        return None
-    selector = labels.serving_selector(view.model_deployment.metadata.name, place.version, revision_of(place))
-    return ",".join(f"{label}={value}" for label, value in selector.items())
+    place = places.pointed_at
+    return None if place is None else ",".join(f"{label}={value}" for label, value in view.selector(place).items())

@@ -1,4 +1,4 @@
-"""Why a version's pods do not answer, by the word of the agent, the scheduler, the kubelet and the Deployment."""
+"""Why a version's pods do not answer, as the agent, the scheduler, the kubelet and the Deployment report it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fovea_api.contract import exit_codes, names
 from fovea_api.contract.report import Termination
 from fovea_api.v1alpha1.conditions import ServingReason
-from fovea_api.v1alpha1.model_deployment import VersionStatus
+from fovea_api.v1alpha1.model_deployment_status import Place
 
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import containers, platform
@@ -33,7 +33,7 @@ class Problem:
     final: bool = False
 
 
-def problem(view: ServingView, place: VersionStatus) -> Problem | None:
+def problem(view: ServingView, place: Place) -> Problem | None:
     """The gravest problem of a version, or None while nothing is known to be wrong."""
     found = [problem for pod in view.pods(place) for problem in _of_pod(pod)]
     workload = view.workloads.get(place.deployment)

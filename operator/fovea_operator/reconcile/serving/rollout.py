@@ -1,72 +1,60 @@
-"""The way of a version: candidate -> stable -> draining -> gone."""
+"""When a version moves from one place to the next."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from fovea_api.contract import labels
-from fovea_api.v1alpha1.conditions import ServingCondition, ServingReason
-from fovea_api.v1alpha1.model_deployment import FailedVersion, VersionStatus
+from fovea_api.v1alpha1.conditions import ServingReason
+from fovea_api.v1alpha1.model_deployment_status import Place, PlaceStep
 
 from fovea_operator.reconcile.serving import health
+from fovea_operator.reconcile.serving import places as move
 from fovea_operator.reconcile.serving.health import Problem
+from fovea_operator.reconcile.serving.places import MAX_DRAINING, Places
 from fovea_operator.reconcile.serving.view import ServingView
-from fovea_operator.reconcile.shared import conditions, platform, times
+from fovea_operator.reconcile.shared import platform, times
 
-MAX_DRAINING = 16
-REFUSED = "The API server refuses a Deployment or Service, it is tried again: "
 RETRY_SECONDS = 3600
 """A version that missed its deadline beside a served one is tried again after this time at the earliest."""
 RETRY_DEADLINES = 6
-"""And after so many deadlines: what does not come up holds its machines for a small part of the time only."""
-_REASONS = frozenset(reason.value for reason in ServingReason) - {ServingReason.INTERNAL_ERROR.value}
+"""And after this many deadlines at the earliest: a version that never answers holds its machines for a small part of the time."""
 
 
 @dataclass(frozen=True)
-class Places:
-    """Which version stands where.
-
-    `problem`: what is wrong with the candidate (a clause), or why there is none, it was given up or it is late (a sentence).
-    """
-
-    stable: VersionStatus | None = None
-    candidate: VersionStatus | None = None
-    draining: tuple[VersionStatus, ...] = ()
-    failed: FailedVersion | None = None
-    problem: Problem | None = None
-
-    @property
-    def kept(self) -> frozenset[str]:
-        """Names of the Deployments that stay."""
-        placed = (self.stable, self.candidate, *self.draining)
-        return frozenset(place.deployment for place in placed if place is not None)
-
-
-def advance(view: ServingView) -> Places:
+class Rollout:
     """Where every version stands now."""
-    places = Places(stable=_stable(view), draining=tuple(view.status.draining or ()))
+
+    places: Places
+    obstacle: Problem | None = None
+    """Why the wanted version is not started, or why there is none."""
+
+
+def advance(view: ServingView) -> Rollout:
+    """Where every version stands, by what is seen now and by where it stood."""
+    places = _recovered(view) if view.status.places is None else Places.of(view.status)
     wanted = view.wanted()
     if wanted is None:
-        places = replace(places, problem=_no_version(view))
+        rollout = Rollout(replace(places, candidate=None, failed=None), _no_version(view))
     else:
-        places = _towards(view, places, view.place(wanted))
-    return replace(places, draining=_still_draining(view, places))
+        rollout = _towards(view, places, view.target(wanted))
+    return replace(rollout, places=_as_seen(view, _settled(view, rollout.places)))
 
 
-def _stable(view: ServingView) -> VersionStatus | None:
-    """The status's word; without one, the version that the Service points at: a lost status must not stop a model."""
-    never_said = view.status.stable is None and view.status.observed_generation is None
-    if not never_said or view.observed.service is None:
-        return view.status.stable
-    selector = view.observed.service.selector
-    number, revision = selector.get(labels.VERSION, ""), selector.get(labels.REVISION, "")
+def _recovered(view: ServingView) -> Places:
+    """The places of a status that has none: it was lost, or a release that knew no places wrote it.
+
+    What answers must go on doing so: the version that the Service points at is served, and others finish their
+    connections.
+    """
+    found = Places()
     for workload in view.observed.workloads:
-        has = (workload.labels.get(labels.VERSION), workload.labels.get(labels.REVISION))
-        if has == (number, revision) and number.isascii() and number.isdigit() and workload.available_replicas > 0:
-            version = view.version(int(number))
-            digest = version.spec.digest if version else ""
-            since = times.text(view.now)
-            return VersionStatus(version=int(number), digest=digest, deployment=workload.name, since=since)
-    return None
+        place = view.place_of(workload)
+        if place is None or workload.available_replicas == 0:
+            continue
+        if view.reached(place):
+            found = replace(found, stable=move.stable(place, view.now, reached=True))
+        else:
+            found = replace(found, draining=(*found.draining, move.draining(place, view.now, left_now=True)))
+    return found
 
 
 def _no_version(view: ServingView) -> Problem:
@@ -86,37 +74,54 @@ def _no_version(view: ServingView) -> Problem:
     return Problem(ServingReason.NO_VERSION, what)
 
 
-def _towards(view: ServingView, places: Places, target: VersionStatus) -> Places:
+def _towards(view: ServingView, places: Places, target: Place) -> Rollout:
+    """The next places of all versions, when that one is wanted."""
+    others = replace(places, candidate=None, failed=None)
     if places.stable is not None and places.stable.deployment == target.deployment:
-        return replace(places, problem=cannot_be_made(view, places.stable))
-    given_up = _given_up(view, target)
-    if given_up is not None:
-        return replace(places, failed=view.status.failed, problem=given_up)
-    known = view.status.candidate
+        return Rollout(others, cannot_be_made(view, places.stable))
+    failed = places.failed
+    if failed is not None and failed.deployment == target.deployment and not _is_tried_again(view, failed):
+        return Rollout(replace(others, failed=failed))
+    known = places.candidate
     candidate = known if known is not None and known.deployment == target.deployment else target
     if view.available(candidate):
-        # What was refused may be the Service: then the old version is still the one that clients reach. The new one
-        # answers, so its deadline is met.
-        return replace(places, candidate=candidate) if view.observed.refused else _switch(view, places, candidate)
+        return Rollout(_switched(view, others, candidate))
     if missing := cannot_be_made(view, candidate):
-        return replace(places, problem=missing)
-    problem = health.problem(view, candidate)
-    if problem is not None and problem.final:
-        return _give_up(view, places, candidate, problem)
-    if view.now < deadline(view, candidate):
-        return replace(places, candidate=candidate, problem=problem)
-    late = _too_late(view, problem)
-    if places.stable is not None:
-        return _give_up(view, places, candidate, late)
-    # Nothing is served: whatever was away may come back, so its Deployment stays, as Kubernetes' own ones do.
-    message = (
-        f"Version {candidate.version} is not ready: {late.message}; nothing is served. "
-        "Fovea goes on trying, and serves it as soon as it answers."
+        return Rollout(others, missing)
+    return Rollout(_started(view, others, candidate))
+
+
+def _switched(view: ServingView, others: Places, candidate: Place) -> Places:
+    """The candidate's pods answer: it is served, unless the Service cannot be moved to it."""
+    if view.refusal and not view.reached(candidate):
+        # What was refused may be the Service: clients still reach the old version.
+        refused = Problem(ServingReason.POD_REFUSED, view.refusal)
+        return replace(others, candidate=move.switching(candidate, view.now, refused))
+    replaced = () if others.stable is None else (others.stable,)
+    return replace(
+        others, stable=move.stable(candidate, view.now, reached=True), draining=(*others.draining, *replaced)
     )
-    return replace(places, candidate=candidate, problem=replace(late, message=message))
 
 
-def cannot_be_made(view: ServingView, place: VersionStatus) -> Problem | None:
+def _started(view: ServingView, others: Places, candidate: Place) -> Places:
+    """Not all of the candidate's pods answer: it has time until its deadline, and without another version longer."""
+    waiting = move.starting(candidate, view.now)
+    problem = health.problem(view, candidate)
+    # Some of its pods may be all that answers clients, where the Service points at it: they are not taken away.
+    answers = view.reached(candidate) and view.ready(candidate) > 0
+    if problem is not None and problem.final and not answers:
+        return replace(others, failed=_given_up(view, waiting, problem))
+    if view.now < deadline(view, waiting):
+        refused = Problem(ServingReason.POD_REFUSED, view.refusal) if view.refusal else problem
+        return replace(others, candidate=move.starting(waiting, view.now, refused))
+    late = _too_late(view, candidate, problem)
+    if others.stable is not None and not answers:
+        return replace(others, failed=_given_up(view, waiting, late))
+    # Nothing is served: what was away may be back later, so the Deployment stays, as Kubernetes' own ones do.
+    return replace(others, candidate=move.starting(waiting, view.now, late))
+
+
+def cannot_be_made(view: ServingView, place: Place) -> Problem | None:
     """Why the Deployment of a version, which is not there, is not made; None: it is there or can be made."""
     if place.deployment in view.workloads:
         return None
@@ -131,103 +136,98 @@ def cannot_be_made(view: ServingView, place: VersionStatus) -> Problem | None:
     return None
 
 
-def _given_up(view: ServingView, target: VersionStatus) -> Problem | None:
-    """Why this target was given up; None when it was not, or when it is tried again."""
-    failed = view.status.failed
-    said = conditions.find(view.status.conditions, ServingCondition.PROGRESSING)
-    if failed is None or said is None or failed.deployment != target.deployment or said.reason not in _REASONS:
-        return None
+def _is_tried_again(view: ServingView, failed: Place) -> bool:
+    """Whether a version that was given up, and is still wanted, gets another try."""
     # Not the generation: a write of an autoscaler to /scale says nothing about the version.
     if failed.deadline_seconds not in (None, view.spec.rollout.progress_deadline_seconds):
-        return None
-    problem = Problem(ServingReason(said.reason), said.message, final=said.reason in health.FINAL)
-    return problem if problem.final or view.now < again_at(view, failed) else None
+        return True
+    if failed.retry_time is None:
+        return False
+    retry_at = times.parse(failed.retry_time)
+    return retry_at is None or view.now >= retry_at
 
 
-def _give_up(view: ServingView, places: Places, candidate: VersionStatus, problem: Problem) -> Places:
-    failed = FailedVersion(
-        version=candidate.version,
-        digest=candidate.digest,
-        deployment=candidate.deployment,
-        since=times.text(view.now),
-        deadline_seconds=view.spec.rollout.progress_deadline_seconds,
-    )
-    rest = f"version {places.stable.version} keeps serving" if places.stable else "nothing is served"
-    when = "" if problem.final else f"at {times.text(again_at(view, failed))}, or "
-    message = (
-        f"Version {candidate.version} is given up: {problem.message}; {rest}. It is tried again {when}when the wanted "
-        "version, spec.machineType or spec.rollout.progressDeadlineSeconds changes."
-    )
-    return replace(places, failed=failed, problem=replace(problem, message=message))
-
-
-def _too_late(view: ServingView, problem: Problem | None) -> Problem:
+def _given_up(view: ServingView, candidate: Place, problem: Problem) -> Place:
     seconds = view.spec.rollout.progress_deadline_seconds
-    said = problem.message if problem else _refusal(view)
-    why = f": {said.rstrip('.')}" if said else ""
+    pause = timedelta(seconds=max(RETRY_SECONDS, RETRY_DEADLINES * seconds))
+    retry_at = None if problem.final else view.now + pause
+    return move.given_up(candidate, view.now, problem, deadline_seconds=seconds, retry_at=retry_at)
+
+
+def _too_late(view: ServingView, candidate: Place, problem: Problem | None) -> Problem:
+    seconds = view.spec.rollout.progress_deadline_seconds
+    known = problem.message if problem else _refusal(view, candidate)
+    why = f": {known.rstrip('.')}" if known else ""
     message = f"its pods were not ready within {seconds} s (rollout.progressDeadlineSeconds){why}"
     return Problem(ServingReason.DEADLINE_EXCEEDED, message)
 
 
-def _refusal(view: ServingView) -> str:
-    """What the API server said against the Deployment, now or, where it is not asked again, the last time."""
-    said = conditions.find(view.status.conditions, ServingCondition.PROGRESSING)
-    if view.observed.refused or said is None or not said.message.startswith(REFUSED):
-        return view.observed.refused
-    return said.message.removeprefix(REFUSED)
+def _refusal(view: ServingView, candidate: Place) -> str:
+    """What the API server said against the candidate's Deployment now or, where it is not asked any more, the last time."""
+    if view.refusal or candidate.reason != ServingReason.POD_REFUSED:
+        return view.refusal
+    return candidate.message or ""
 
 
-def _switch(view: ServingView, places: Places, candidate: VersionStatus) -> Places:
-    now = times.text(view.now)
-    draining = [place for place in places.draining if place.deployment != candidate.deployment]
-    if places.stable is not None:
-        draining.append(places.stable.model_copy(update={"since": now}))
-    stable = candidate.model_copy(update={"since": now})
-    return replace(places, stable=stable, candidate=None, draining=tuple(draining))
+def _settled(view: ServingView, places: Places) -> Places:
+    """With the steps that follow from where the Service points, and without versions that have drained, are gone, or serve again."""
+    now = view.now
+    # The Service is written before the status, so only what was refused is not as it is wanted.
+    moves = places.pointed_at is not None and not view.refusal
+    served = places.stable
+    if served is not None:
+        served = move.stable(served, now, reached=moves or view.reached(served))
+    elsewhere = {place.deployment for place in (served, places.candidate, places.failed) if place is not None}
+    leaving, drains = [], []
+    for place in places.draining:
+        if place.deployment not in view.workloads or place.deployment in elsewhere:
+            continue
+        if view.reached(place) and not moves:
+            leaving.append(move.leaving(place, now))
+        else:
+            drains.append(move.draining(place, now, left_now=view.reached(place)))
+    drains = [place for place in drains if now < drained_at(view, place)]
+    return replace(places, stable=served, draining=(*leaving, *drains[len(leaving) - MAX_DRAINING :]))
 
 
-def _still_draining(view: ServingView, places: Places) -> tuple[VersionStatus, ...]:
-    """Without those that have drained, are gone, or serve again."""
-    serving = {place.deployment for place in (places.stable, places.candidate) if place is not None}
-    left = [
-        _unless_reached(view, place)
-        for place in places.draining
-        if place.deployment in view.workloads and place.deployment not in serving
-    ]
-    return tuple(place for place in left if view.reached(place) or view.now < drained_at(view, place))[-MAX_DRAINING:]
+def _as_seen(view: ServingView, places: Places) -> Places:
+    """With the pods that answer, and the weights: all requests go where the Service points."""
+    target = places.pointed_at
+    if view.refusal or target is None:
+        target = next((place for place in places if view.reached(place)), None)
+    reached = target.deployment if target is not None and target.deployment in places.kept else None
+
+    def seen(place: Place) -> Place:
+        weight = 100 if place.deployment == reached else 0
+        return place.model_copy(update={"weight": weight, "ready_replicas": view.ready(place)})
+
+    return Places(
+        stable=seen(places.stable) if places.stable is not None else None,
+        candidate=seen(places.candidate) if places.candidate is not None else None,
+        draining=tuple(seen(place) for place in places.draining),
+        failed=places.failed,
+    )
 
 
-def _unless_reached(view: ServingView, place: VersionStatus) -> VersionStatus:
-    """A version that the Service still points at begins to drain when the Service moves: now, unless that is refused."""
-    if not view.reached(place) or view.observed.refused:
-        return place
-    return place.model_copy(update={"since": times.text(view.now)})
-
-
-def deadline(view: ServingView, candidate: VersionStatus) -> datetime:
-    """When the candidate is late."""
+def deadline(view: ServingView, candidate: Place) -> datetime:
+    """When a candidate that starts is late."""
     since = times.parse(candidate.since) or view.now
     return since + timedelta(seconds=view.spec.rollout.progress_deadline_seconds)
 
 
-def again_at(view: ServingView, failed: FailedVersion) -> datetime:
-    """When a version that missed its deadline is tried again."""
-    since = times.parse(failed.since) or view.now
-    return since + timedelta(seconds=max(RETRY_SECONDS, RETRY_DEADLINES * view.spec.rollout.progress_deadline_seconds))
-
-
-def drained_at(view: ServingView, place: VersionStatus) -> datetime:
-    """When an old version's pods go."""
+def drained_at(view: ServingView, place: Place) -> datetime:
+    """When the pods of a version that drains go."""
     since = times.parse(place.since) or view.now
     return since + timedelta(seconds=view.spec.rollout.drain_seconds)
 
 
 def wake(view: ServingView, places: Places) -> datetime | None:
     """When time alone changes something."""
-    ends = [drained_at(view, place) for place in places.draining]
-    if places.candidate is not None:
+    ends: list[datetime | None] = []
+    ends += (drained_at(view, place) for place in places.draining if place.step == PlaceStep.DRAINING)
+    if places.candidate is not None and places.candidate.step == PlaceStep.STARTING:
         ends.append(deadline(view, places.candidate))
-    if places.failed is not None and places.problem is not None and not places.problem.final:
-        ends.append(again_at(view, places.failed))
-    # What is over and changed nothing waits for something else: a Service that is refused.
-    return times.earliest(*(end for end in ends if end > view.now))
+    if places.failed is not None:
+        ends.append(times.parse(places.failed.retry_time))
+    # What is over and changed nothing waits for something else than time: a Service that is refused.
+    return times.earliest(*(end for end in ends if end is not None and end > view.now))

@@ -1,31 +1,45 @@
-"""Bucket first: what is observed of a ModelDeployment, sorted for the policies."""
+"""What is observed of a ModelDeployment, sorted for the policies."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from fovea_api.contract import labels, names
+from fovea_api.contract import labels, names, text
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
-from fovea_api.v1alpha1.model_deployment import Endpoint, ModelDeploymentSpec, ModelDeploymentStatus, VersionStatus
+from fovea_api.v1alpha1.model_deployment import ModelDeploymentSpec
+from fovea_api.v1alpha1.model_deployment_status import (
+    MAX_PLACE_MESSAGE,
+    Endpoint,
+    ModelDeploymentStatus,
+    Place,
+    PlaceRole,
+    PlaceStep,
+)
 
 from fovea_operator.desired import deployment as desired
 from fovea_operator.reconcile.shared import platform, times
 from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord, ServingObserved
 from fovea_operator.settings import Settings
 
+_DIGITS = 9
+"""A version's number has no more: a longer one is an edited label."""
+
 
 @dataclass(frozen=True)
 class ServingView:
-    """A ModelDeployment with the Deployments of its versions by name."""
+    """A ModelDeployment with the Deployments and Services of its versions by name."""
 
     observed: ServingObserved
     now: datetime
     settings: Settings
     workloads: dict[str, DeploymentRecord]
+    services: dict[str, ServiceRecord]
 
     @classmethod
     def of(cls, observed: ServingObserved, now: datetime, settings: Settings) -> "ServingView":
-        """Sort the Deployments."""
-        return cls(observed, now, settings, {workload.name: workload for workload in observed.workloads})
+        """Sort the Deployments and Services."""
+        workloads = {workload.name: workload for workload in observed.workloads}
+        services = {service.name: service for service in observed.services}
+        return cls(observed, now, settings, workloads, services)
 
     @property
     def model_deployment(self) -> ModelDeployment:
@@ -39,7 +53,7 @@ class ServingView:
 
     @property
     def status(self) -> ModelDeploymentStatus:
-        """What was said last."""
+        """The status as it was written last."""
         return self.model_deployment.status
 
     @property
@@ -52,6 +66,16 @@ class ServingView:
         """The machine type of new pods; None when there is none of that name."""
         return platform.machine_type(self.spec.machine_type, self.observed.machine_types)
 
+    @property
+    def service(self) -> ServiceRecord | None:
+        """The Service for clients."""
+        return self.services.get(self.model_deployment.metadata.name)
+
+    @property
+    def refusal(self) -> str:
+        """The API server's words when it refused a child of the decision before this one, shortened; else empty."""
+        return text.cut(self.observed.refused, MAX_PLACE_MESSAGE)
+
     def version(self, number: int) -> ModelVersion | None:
         """The record of a version."""
         return self.observed.versions.find(number)
@@ -61,24 +85,38 @@ class ServingView:
         number = self.spec.version if isinstance(self.spec.version, int) else None
         return self.observed.versions.find(number, to_serve=True)
 
-    def place(self, version: ModelVersion) -> VersionStatus:
-        """The version as it would enter the status now."""
-        revision = desired.revision(self.model_deployment, version)
-        name = names.version_deployment(self.model_deployment.metadata.name, version.spec.version, revision)
-        return VersionStatus(
-            version=version.spec.version,
-            digest=version.spec.digest,
-            deployment=name,
+    def target(self, version: ModelVersion) -> Place:
+        """The version as a candidate that starts now."""
+        number, revision = version.spec.version, desired.revision(self.model_deployment, version)
+        name = names.version_deployment(self.model_deployment.metadata.name, number, revision)
+        return self._starting(number, version.spec.digest, revision, name)
+
+    def place_of(self, workload: DeploymentRecord) -> Place | None:
+        """The version that a Deployment serves, as a candidate that starts now; None when its labels do not tell."""
+        number, revision = workload.labels.get(labels.VERSION, ""), workload.labels.get(labels.REVISION, "")
+        if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS and revision):
+            return None
+        version = self.version(int(number))
+        return self._starting(int(number), version.spec.digest if version else "", revision, workload.name)
+
+    def _starting(self, number: int, digest: str, revision: str, deployment: str) -> Place:
+        return Place(
+            version=number,
+            digest=digest,
+            revision=revision,
+            deployment=deployment,
+            role=PlaceRole.CANDIDATE,
+            step=PlaceStep.STARTING,
             since=times.text(self.now),
         )
 
-    def ready(self, place: VersionStatus) -> int:
+    def ready(self, place: Place) -> int:
         """Pods of a version that answer."""
         workload = self.workloads.get(place.deployment)
         return workload.ready_replicas if workload else 0
 
-    def available(self, place: VersionStatus) -> bool:
-        """Whether all wanted pods of a version answer, and the Deployment's word on it is about its present spec."""
+    def available(self, place: Place) -> bool:
+        """Whether all wanted pods of a version answer, by a Deployment's status that is about its present spec."""
         workload = self.workloads.get(place.deployment)
         wanted = self.spec.scaling.min_replicas
         return (
@@ -89,35 +127,32 @@ class ServingView:
             and workload.available_replicas >= wanted
         )
 
-    def reached(self, place: VersionStatus) -> bool:
-        """Whether the Service points at a version, as far as it is seen."""
-        service = self.observed.service
-        selector = labels.serving_selector(self.model_deployment.metadata.name, place.version, revision_of(place))
-        return service is not None and dict(service.selector) == selector
+    def reached(self, place: Place) -> bool:
+        """Whether the clients' Service points at a version, as it was seen last."""
+        return self.service is not None and dict(self.service.selector) == self.selector(place)
 
-    def pods(self, place: VersionStatus) -> list[PodRecord]:
+    def selector(self, place: Place) -> dict[str, str]:
+        """The labels that only a version's pods have."""
+        return labels.serving_selector(self.model_deployment.metadata.name, place.version, place.revision)
+
+    def pods(self, place: Place) -> list[PodRecord]:
         """The version's pods, but for those that are ending."""
-        selector = labels.serving_selector(self.model_deployment.metadata.name, place.version, revision_of(place))
+        selector = self.selector(place)
         return [
             pod
             for pod in self.observed.pods
             if not pod.deleting and all(pod.labels.get(label) == value for label, value in selector.items())
         ]
 
-
-def revision_of(place: VersionStatus) -> str:
-    """The revision that a version's Deployment has in its name."""
-    return place.deployment.rpartition("-")[2]
-
-
-def endpoint_of(model_deployment: ModelDeployment, service: ServiceRecord | None) -> Endpoint | None:
-    """Addresses inside the cluster, and the node ports where the Service has some; None without a Service."""
-    if service is None:
-        return None
-    host = f"{model_deployment.metadata.name}.{model_deployment.metadata.namespace}.svc"
-    return Endpoint(
-        grpc=f"{host}:{names.GRPC_PORT}",
-        rest=f"http://{host}:{names.REST_PORT}/v1/models/{model_deployment.spec.model}",
-        node_port_grpc=service.node_ports.get(names.GRPC_PORT_NAME),
-        node_port_rest=service.node_ports.get(names.REST_PORT_NAME),
-    )
+    def endpoint(self) -> Endpoint | None:
+        """Addresses inside the cluster, and the node ports where the Service has some; None without a Service."""
+        if self.service is None:
+            return None
+        metadata = self.model_deployment.metadata
+        host = f"{metadata.name}.{metadata.namespace}.svc"
+        return Endpoint(
+            grpc=f"{host}:{names.GRPC_PORT}",
+            rest=f"http://{host}:{names.REST_PORT}/v1/models/{self.spec.model}",
+            node_port_grpc=self.service.node_ports.get(names.GRPC_PORT_NAME),
+            node_port_rest=self.service.node_ports.get(names.REST_PORT_NAME),
+        )

@@ -15,7 +15,7 @@ class Write(Enum):
     """POST; 409 AlreadyExists means that it is there.
 
     For what is never edited (pods, ModelVersions), for the Deployment of a model version, whose template is never
-    edited, and for a job's ModelDeployment, which is its users' from then on.
+    edited, for a new Service of a model version, and for a job's ModelDeployment, which is its users' from then on.
     """
     APPLY = "apply"
     """Server-side apply with our field manager, by force: whole Services, and the replicas of version Deployments."""

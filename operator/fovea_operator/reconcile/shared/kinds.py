@@ -32,5 +32,6 @@ class GroupVersionKind(NamedTuple):
 
 
 POD = GroupVersionKind("v1", "Pod")
+SERVICE = GroupVersionKind("v1", "Service")
 DEPLOYMENT = GroupVersionKind("apps/v1", "Deployment")
 TRAINING_JOB = GroupVersionKind(API_VERSION, TrainingJob.KIND)

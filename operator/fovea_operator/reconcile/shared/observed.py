@@ -108,6 +108,7 @@ class ServiceRecord:
     """What its spec says of a load balancer (`desired.service.BALANCER_FIELDS`)."""
     ports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The ports by name, as the API server has them, without their node port."""
+    deleting: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,10 @@ class ServingObserved:
     versions: Versions
     """Of the model."""
     workloads: tuple[DeploymentRecord, ...]
+    """The Deployments of its versions."""
     pods: tuple[PodRecord, ...]
-    service: ServiceRecord | None
+    services: tuple[ServiceRecord, ...]
+    """The one for its clients and those of its versions."""
     machine_types: Mapping[str, MachineType]
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""

@@ -1,0 +1,137 @@
+"""What became of a ModelDeployment: the places of its versions, its endpoint and its conditions."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from .common import Conditions, Model
+from .conditions import ServingReason
+
+MAX_PLACES = 20
+MAX_PLACE_MESSAGE = 3072
+"""In bytes of UTF-8: with a sentence around it, it still fits a condition."""
+
+
+class PlaceRole(StrEnum):
+    """What a version is to its ModelDeployment."""
+
+    STABLE = "stable"
+    """The version that is served."""
+    CANDIDATE = "candidate"
+    """The wanted version, which is not served yet."""
+    DRAINING = "draining"
+    """A version that was served and finishes its connections."""
+    FAILED = "failed"
+    """The wanted version, which was given up: it has neither a Deployment nor a Service."""
+
+
+class PlaceStep(StrEnum):
+    """How far a version is in its role."""
+
+    STARTING = "Starting"
+    """Of a candidate: not all of its pods answer yet."""
+    SWITCHING = "Switching"
+    """Of a candidate whose pods answer, or of the stable version: the Service does not point at it yet."""
+    SERVING = "Serving"
+    """Of the stable version: the Service points at it."""
+    LEAVING = "Leaving"
+    """Of a draining version: the Service still points at it."""
+    DRAINING = "Draining"
+    """Of a draining version: the Service points at another version."""
+    GIVEN_UP = "GivenUp"
+    """Of a failed version."""
+
+
+class Place(Model):
+    """Where one version stands. A version has a Deployment and a Service of its own, both of one name."""
+
+    version: int
+    """Number of the version."""
+    digest: str = ""
+    """Digest of its files."""
+    revision: str
+    """Label fovea.dev/revision of its pods: a hash of its files, spec.machineType and spec.pod."""
+    deployment: str
+    """Name of its Deployment and of its Service."""
+    role: PlaceRole
+    """stable: it is served. candidate: it is being started. draining: it finishes its connections. failed: it was given up."""
+    step: PlaceStep
+    """How far it is in its role. Starting, Switching: candidate. Serving, Switching: stable. Leaving, Draining: draining. GivenUp: failed."""
+    weight: Annotated[int, Field(ge=0, le=100)] = 0
+    """Percentage of the requests to the ModelDeployment's Service that go to it. All weights sum to 100, or to 0 while nothing is to be served."""
+    since: str | None = None
+    """When it reached this role and step."""
+    ready_replicas: int = 0
+    """Pods that answer."""
+    reason: ServingReason | None = None
+    """Of a candidate: what keeps it from being served. Of a failed version: why it was given up."""
+    message: Annotated[str | None, Field(max_length=MAX_PLACE_MESSAGE)] = None
+    """The reason in words."""
+    deadline_seconds: int | None = None
+    """Of a failed version: rollout.progressDeadlineSeconds when it was given up. It is tried again when that changes."""
+    retry_time: str | None = None
+    """Of a failed version: when it is tried again. Absent: its files have to change first, or the spec."""
+
+
+class Endpoint(Model):
+    """Where clients call."""
+
+    grpc: str = ""
+    """host:port of PredictionService."""
+    rest: str = ""
+    """URL of the model's REST API."""
+    node_port_grpc: int | None = None
+    """Port on every node, for service.type NodePort."""
+    node_port_rest: int | None = None
+    """Port on every node, for service.type NodePort."""
+
+
+class ModelDeploymentStatus(Model):
+    """What is being served."""
+
+    conditions: Conditions | None = None
+    """Serving, Progressing."""
+    message: Annotated[str | None, Field(max_length=32_768)] = None
+    """One sentence on where it stands and what to do."""
+    places: Annotated[
+        list[Place] | None,
+        Field(
+            max_length=MAX_PLACES,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["deployment"]},
+        ),
+    ] = None
+    """Where each version stands that is served, is being started, finishes its connections or was given up."""
+    endpoint: Endpoint | None = None
+    """Where clients call."""
+    replicas: int | None = None
+    """Ready pods of the stable version."""
+    selector: str | None = None
+    """Label selector of the stable version's pods, for the scale subresource."""
+    observed_generation: int | None = None
+    """Generation of the spec that this status is about."""
+
+    def of_role(self, role: PlaceRole) -> Iterator[Place]:
+        """The places of a role, in their order."""
+        return (place for place in self.places or () if place.role == role)
+
+    @property
+    def stable(self) -> Place | None:
+        """The version that is served."""
+        return next(self.of_role(PlaceRole.STABLE), None)
+
+    @property
+    def candidate(self) -> Place | None:
+        """The version that is being started."""
+        return next(self.of_role(PlaceRole.CANDIDATE), None)
+
+    @property
+    def draining(self) -> list[Place]:
+        """Versions that finish their connections, the oldest first."""
+        return list(self.of_role(PlaceRole.DRAINING))
+
+    @property
+    def failed(self) -> Place | None:
+        """The version that was given up."""
+        return next(self.of_role(PlaceRole.FAILED), None)

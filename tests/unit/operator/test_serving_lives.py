@@ -1,0 +1,239 @@
+"""Lives of ModelDeployments, with crashes and refusals: versions come and go, pods fail, others edit the Service."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fovea_api.contract import names
+from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared.decision import Child, Decision, Write
+from fovea_operator.reconcile.shared.kinds import DEPLOYMENT
+from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord, ServingObserved
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.observations import (
+    SETTINGS,
+    at,
+    model_deployment,
+    server_pod,
+    service_at,
+    service_record,
+    serving,
+    version,
+    workload,
+    written,
+)
+from support.places import check_whole, moved_along_the_ways, pointed_at
+from support.rollout_table import CORRUPT
+
+PROFILE = settings(max_examples=60)
+REFUSALS = {
+    "a quota on Deployments": lambda child: child.manifest["kind"] == "Deployment" and child.write is Write.CREATE,
+    "a policy on the Service": lambda child: child.manifest["metadata"]["name"] == "digits",
+    "a quota on Services": lambda child: child.manifest["kind"] == "Service" and child.write is Write.CREATE,
+    "nothing": lambda _: False,
+}
+
+
+@dataclass
+class World:
+    """What the API server holds, and what tests watch over."""
+
+    of: ModelDeployment = field(default_factory=model_deployment)
+    versions: dict[int, ModelVersion] = field(default_factory=lambda: {1: version(1)})
+    workloads: dict[str, DeploymentRecord] = field(default_factory=dict)
+    services: dict[str, ServiceRecord] = field(default_factory=dict)
+    corrupt: set[str] = field(default_factory=set)
+    refuses: str = "nothing"
+    now: float = 0
+    writes: list[str] = field(default_factory=list)
+
+    def seen(self, refused: str = "") -> ServingObserved:
+        return serving(
+            self.of,
+            *self.versions.values(),
+            workloads=self.workloads.values(),
+            pods=[self._pod(name) for name in self.workloads],
+            services=self.services.values(),
+            refused=refused,
+        )
+
+    def _pod(self, name: str) -> PodRecord:
+        found = {names.FETCH_MODEL_CONTAINER: CORRUPT} if name in self.corrupt else {}
+        return server_pod(name, containers=found, ready=self.workloads[name].ready_replicas > 0)
+
+    def reconcile(self, crash_after: int | None = None) -> None:
+        """Decide and carry out, in the order of the edges, at most so many writes."""
+        for done, _ in enumerate(self._steps(), 1):
+            if crash_after is not None and done >= crash_after:
+                return
+
+    def _steps(self) -> Iterator[None]:
+        was = self.of.status
+        decision = decide_model_deployment(self.seen(), at(self.now), SETTINGS)
+        for child in decision.children:
+            if REFUSALS[self.refuses](child):
+                decision = decide_model_deployment(self.seen(self.refuses), at(self.now), SETTINGS)
+                break
+            self._write(child)
+            yield
+        self.of = written(self.of, decision)
+        places = self.of.status.dump()["places"]
+        check_whole(places)
+        if was.places is not None:
+            moved_along_the_ways(was.dump()["places"], places)
+        if self.of.status != was:
+            self.writes.append("status")
+        yield
+        for deletion in decision.deletions:
+            held: dict[str, Any] = self.workloads if deletion.gvk == DEPLOYMENT else self.services
+            assert deletion.name != "digits", "the Service of the clients goes with its ModelDeployment only"
+            del held[deletion.name]
+            self.writes.append(f"delete {deletion.gvk.kind}")
+            yield
+        self._watch(decision)
+
+    def _write(self, child: Child) -> None:
+        name, kind = child.manifest["metadata"]["name"], child.manifest["kind"]
+        self.writes.append(f"{child.write.value} {kind}")
+        if kind == "Service":
+            self.services[name] = service_record(child.manifest)
+        elif child.write is Write.CREATE:
+            self.workloads[name] = workload(name, replicas=child.manifest["spec"]["replicas"])
+        else:
+            self.workloads[name] = replace(self.workloads[name], replicas=child.manifest["spec"]["replicas"])
+
+    def _watch(self, decision: Decision) -> None:
+        """Clients of a served version are never sent to a version that has no Deployment."""
+        served = self.of.status.stable
+        if served is None or decision.children or self.refuses != "nothing":
+            return
+        assert pointed_at(self.services.values()) == served.deployment
+        assert served.deployment in self.workloads
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def happens(self, what: str, number: int) -> None:
+        """Something that the operator does not do."""
+        newest = next(reversed(self.workloads), None)
+        chosen = list(self.workloads)[number % len(self.workloads)] if self.workloads else None
+        if what == "a version is registered":
+            self.versions[max(self.versions) + 1] = version(max(self.versions) + 1)
+        elif what in ("a version is rejected", "a version is approved"):
+            approval = "Rejected" if what.endswith("rejected") else "Approved"
+            one = sorted(self.versions)[number % len(self.versions)]
+            self.versions[one] = version(one, approval=approval)
+        elif what == "a version is asked for":
+            self.spec(version=sorted(self.versions)[number % len(self.versions)])
+        elif what == "the newest is asked for":
+            self.spec(version="Latest")
+        elif what == "pods answer" and newest is not None:
+            self.answer(newest)
+        elif what == "pods answer no more" and chosen is not None:
+            self.workloads[chosen] = replace(self.workloads[chosen], ready_replicas=0, available_replicas=0)
+        elif what == "a file is corrupt" and newest is not None:
+            self.corrupt.add(newest)
+        elif what == "someone moves the Service" and chosen is not None and "digits" in self.services:
+            self.services["digits"] = service_at(chosen)
+        elif what == "someone deletes a Service" and chosen is not None:
+            self.services.pop(chosen, None)
+        elif what == "the status is lost":
+            self.of = self.of.model_copy(update={"status": model_deployment().status})
+        elif what in REFUSALS:
+            self.refuses = what
+
+    def answer(self, name: str) -> None:
+        """All pods of a version answer."""
+        wanted = self.workloads[name].replicas
+        self.workloads[name] = replace(self.workloads[name], ready_replicas=wanted, available_replicas=wanted)
+
+    def spec(self, **wanted: Any) -> None:
+        """A user edits the spec."""
+        self.of = self.of.model_copy(update={"spec": self.of.spec.model_copy(update=wanted)})
+
+
+HAPPENINGS = st.one_of(
+    st.sampled_from(["a version is registered", "pods answer", "pods answer"]),
+    st.sampled_from(
+        [
+            "a version is rejected",
+            "a version is approved",
+            "a version is asked for",
+            "the newest is asked for",
+            "pods answer",
+            "pods answer no more",
+            "a file is corrupt",
+            "someone moves the Service",
+            "someone deletes a Service",
+            "the status is lost",
+            *REFUSALS,
+        ]
+    ),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            HAPPENINGS,
+            st.integers(0, 9),
+            st.none() | st.integers(1, 4),
+            st.sampled_from([0, 1, 59, 61, 700, 4000]),
+        ),
+        min_size=5,
+        max_size=30,
+    )
+)
+@PROFILE
+def test_places_stay_one_whole_over_a_life_and_it_ends_with_the_newest_version(
+    story: list[tuple[str, int, int | None, int]],
+) -> None:
+    world = World()
+    for what, number, crash, pause in story:
+        world.happens(what, number)
+        world.now += pause
+        world.reconcile(crash)
+    # Then nothing goes wrong any more, and one more version is registered.
+    world.refuses = "nothing"
+    world.corrupt.clear()
+    world.happens("a version is registered", 0)
+    world.happens("the newest is asked for", 0)
+    newest = max(world.versions)
+    for _ in range(6):
+        world.reconcile()
+        for name in list(world.workloads):
+            world.answer(name)
+        world.now += 61
+    assert [(place.version, place.role, place.step, place.weight) for place in world.of.status.places or ()] == [
+        (newest, "stable", "Serving", 100)
+    ]
+    [left] = world.workloads
+    assert world.services.keys() == {"digits", left}
+    last = decide_model_deployment(world.seen(), at(world.now), SETTINGS)
+    assert (last.children, last.deletions, last.status) == ((), (), world.of.status.dump()), "then it costs nothing"
+
+
+def test_a_rollout_costs_two_writes_for_its_version_s_service_and_three_statuses() -> None:
+    world = World()
+    world.reconcile()
+    world.answer(next(iter(world.workloads)))
+    world.reconcile()
+    first, world.writes = world.writes, []
+    world.happens("a version is registered", 0)
+    world.reconcile()
+    world.happens("pods answer", 0)
+    world.reconcile()
+    world.now += 61
+    world.reconcile()
+    assert first == ["create Deployment", "apply Service", "create Service", "status", "status"]
+    assert world.writes == [
+        "create Deployment",
+        "create Service",
+        "status",
+        "apply Service",
+        "status",
+        "status",
+        "delete Deployment",
+        "delete Service",
+    ]
