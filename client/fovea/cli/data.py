@@ -138,7 +138,7 @@ def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool,
 @data.command(epilog=examples("fovea data delete digits", "fovea data delete digits pets --yes -n vision"))
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--force", is_flag=True, help="Also where the cluster cannot be asked whether something uses it.")
+@click.option("--force", is_flag=True, help="Delete even where the cluster cannot say whether something uses it.")
 @store_options
 @cluster_options
 @click.pass_context

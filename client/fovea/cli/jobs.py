@@ -46,12 +46,12 @@ def jobs() -> None:
     "--stream-logs", is_flag=True, help="Print the job's log until it has ended; the exit code then says how."
 )
 @click.option("--dry-run", is_flag=True, help="Have the cluster check the job and print it; nothing is created.")
-@click.option("--print", "print_", is_flag=True, help="Print the job as it would be sent; no cluster is asked.")
+@click.option("--print", "print_", is_flag=True, help="Print the job as it would be sent, without a cluster.")
 @click.option(
     "--timeout",
     metavar="TIME",
     callback=seconds,
-    help="With --wait or --stream-logs: stop so long after the submission, the job goes on.",
+    help="With --wait or --stream-logs: stop this long after the submission; the job goes on.",
 )
 @format_option
 @cluster_options
@@ -121,7 +121,11 @@ def _send(jobs: "Jobs", manifests: list[dict[str, Any]], *, dry_run: bool, as_do
 
 @jobs.command("list", epilog=examples("fovea jobs list", "fovea jobs list --state RUNNING --state QUEUED -n vision"))
 @click.option(
-    "--state", "states", type=click.Choice(STATES, case_sensitive=False), multiple=True, help="Only these. Repeatable."
+    "--state",
+    "states",
+    type=click.Choice(STATES, case_sensitive=False),
+    multiple=True,
+    help="Only jobs in this state. Repeatable.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N, the newest.")
 @format_option
@@ -150,7 +154,7 @@ def list_(ctx: click.Context, states: tuple[str, ...], limit: int | None, format
 @cluster_options
 @click.pass_context
 def describe(ctx: click.Context, name: str, format_: str) -> None:
-    """Say all about one job, and what to try next.
+    """Show all about one job, and what to try next.
 
     That is its state, message, conditions, progress, pods and the files of its output.
     """
@@ -193,7 +197,7 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
     show_default=True,
     help="logs are the TensorBoard files of each attempt, and what the program printed where its pods are still there.",
 )
-@click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="Of this attempt. Default: the newest.")
+@click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="From this attempt. Default: the newest.")
 @click.option("--step", type=click.IntRange(min=0), metavar="N", help="The checkpoint of this step. Default: all.")
 @click.option("--open", "open_", is_flag=True, help="Open the pictures among the files.")
 @download_options
@@ -218,7 +222,7 @@ def download(
 
     It goes into DIR, by default ./NAME-output, ./NAME-model and so on.
 
-    Of a deleted job: NAME@latest, or NAME@UID. Files are verified by their digests; those that are there already with
+    For a deleted job: NAME@latest, or NAME@UID. Files are verified by their digests. Files that are there already with
     the same content are skipped: repeat the command to go on after a failure. Nothing appears in DIR before everything
     is fetched and verified.
     """
@@ -243,11 +247,11 @@ def download(
 def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet: bool) -> None:
     """Wait until the jobs have ended, showing progress.
 
-    NAME@UID (`describe` shows the uid) waits for that very job, also when it is deleted: its Events tell for an hour how
+    NAME@UID (`describe` shows the uid) waits for exactly that job, even if it is deleted: its Events show for an hour how
     it ended. With NAME alone, a job that is not there is an error, even if a deleted job of that name has succeeded.
 
-    Exit code: 0 SUCCEEDED, 1 FAILED, 3 CANCELLED, 124 not ended within --timeout, 130 Ctrl-C (the job goes on). Of
-    several jobs, the first that did not succeed decides; all are waited for.
+    Exit code: 0 SUCCEEDED, 1 FAILED, 3 CANCELLED, 124 not ended within --timeout, 130 Ctrl-C (the job goes on). With
+    several jobs, the command waits for all, and the first one without success sets the exit code.
     """
     import time
 
@@ -292,7 +296,7 @@ def stream_logs(ctx: click.Context, name: str, task: str, container: str, follow
 @cluster_options
 @click.pass_context
 def cancel(ctx: click.Context, names: Sequence[str]) -> None:
-    """Cancel jobs, one way. Their programs are stopped, records and checkpoints stay."""
+    """Cancel jobs for good. Their programs are stopped; records and checkpoints stay."""
     source = _client(ctx).jobs
 
     def one(name: str) -> None:

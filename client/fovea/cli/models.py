@@ -43,7 +43,7 @@ def list_(ctx: click.Context, format_: str) -> None:
 @cluster_options
 @click.pass_context
 def describe(ctx: click.Context, name: str, format_: str) -> None:
-    """Say all about one model, and what to try next.
+    """Show all about one model, and what to try next.
 
     That is its versions, deployments and endpoint.
     """

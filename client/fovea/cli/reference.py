@@ -12,12 +12,13 @@ _INTRODUCTION = """# The command line `fovea`
 
 Generated from `--help` by `python -m fovea.cli.reference`; do not edit.
 
-`fovea` reads the usual kubeconfig (`$KUBECONFIG`, `~/.kube/config`, a pod's own service account) and, for data and
-models, the usual S3 variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
-`AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `AWS_CA_BUNDLE`); without those, the
-namespace's Secret `fovea-object-store`, which also says endpoint, bucket and region where only keys are set. With keys
-and endpoint the Secret is not read: the bucket is `fovea` then. `FOVEA_BUCKET` names another one in every case. Results
-go to standard output, progress and errors to standard error.
+`fovea` reads the usual kubeconfig: `$KUBECONFIG`, `~/.kube/config`, or a pod's own service account. For data and models it
+reads the usual S3 variables: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL_S3` or
+`AWS_ENDPOINT_URL`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `AWS_CA_BUNDLE`. Without them it reads the namespace's Secret
+`fovea-object-store`. If only the keys are set, endpoint, bucket and region come from the Secret. If keys and endpoint are
+set, the Secret is not read, and the bucket is `fovea`. `FOVEA_BUCKET` names another bucket in every case.
+
+Results go to standard output, progress and errors to standard error.
 
 | exit code | meaning |
 |---|---|

@@ -38,7 +38,7 @@ _OPTIONS = (
         "--config",
         metavar="FILE",
         default="",
-        help="Job to start from, by hand or from describe --format yaml; the other flags override what it says.",
+        help="File of a job to start from, for example of describe --format yaml; the other flags override it.",
     ),
     click.option(
         "--arg",
@@ -54,7 +54,7 @@ _OPTIONS = (
         metavar="NAME=URI",
         multiple=True,
         callback=pairs,
-        help="Input: s3://bucket/path, job://JOB/output, model://MODEL[/VERSION]; of a deleted job: job://JOB@latest/output (or @UID). Repeatable.",
+        help="Input: s3://bucket/path, job://JOB/output, model://MODEL[/VERSION]; for a deleted job: job://JOB@latest/output (or @UID). Repeatable.",
     ),
     click.option(
         "--scale-tier",
@@ -69,7 +69,7 @@ _OPTIONS = (
         "--checkpoint-from",
         metavar="JOB",
         default="",
-        help="Begin with another job's newest checkpoint; of a deleted job: JOB@latest or JOB@UID.",
+        help="Begin with another job's newest checkpoint; for a deleted job: JOB@latest or JOB@UID.",
     ),
     click.option("--checkpoint-every", metavar="STEPS", type=click.IntRange(min=1), help="Steps between checkpoints."),
     click.option("--backoff-limit", metavar="N", type=click.IntRange(min=0), help="How many failures are retried."),

@@ -46,7 +46,7 @@ def list_(ctx: click.Context, model: str | None, format_: str) -> None:
 @cluster_options
 @click.pass_context
 def describe(ctx: click.Context, name: str, format_: str) -> None:
-    """Say all about one version.
+    """Show all about one version.
 
     That is its files, digest, metrics and where it comes from.
     """
@@ -180,7 +180,7 @@ def approve(ctx: click.Context, name: str) -> None:
 @cluster_options
 @click.pass_context
 def reject(ctx: click.Context, name: str) -> None:
-    """Reject a version, so that it is served no more.
+    """Reject a version, so that it is no longer served.
 
     Deployments of version Latest go back to the newest approved one.
     """
