@@ -19,13 +19,14 @@ from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
 from fovea_operator.reconcile.shared.decision import Decision, Event
 from fovea_operator.reconcile.shared.kinds import GroupVersionKind
-from fovea_operator.reconcile.shared.observed import JobObserved
+from fovea_operator.reconcile.shared.observed import JobObserved, ServingObserved
 from fovea_operator.settings import Settings
 from support.kinds import TRAINING_JOB
 from support.memory_api import Server
 
 DIGITS = Key(TRAINING_JOB, "team", "digits")
 Decide = Callable[[JobObserved, datetime, Settings], Decision]
+Serve = Callable[[ServingObserved, datetime, Settings], Decision]
 
 
 def job(**changes: Any) -> dict[str, Any]:
@@ -53,11 +54,12 @@ def pod(name: str = "digits-chief-0-0", owner: str = "u1") -> dict[str, Any]:
 class World:
     """One operator and what it knows; `work` looks at a key and tells the calls."""
 
-    def __init__(self, decide: Decide) -> None:
+    def __init__(self, decide: Decide = lambda *_: Decision(), serve: Serve = lambda *_: Decision()) -> None:
+        """`decide`: on jobs, `serve`: on ModelDeployments."""
         self.server = Server()
         self.cache = Cache(labels.MODEL_DEPLOYMENT)
         jobs = TrainingJobs(self.cache, Reports(5, lambda *_: None), decide)
-        kinds = Kinds(jobs, ModelDeployments(self.cache, lambda *_: Decision()))
+        kinds = Kinds(jobs, ModelDeployments(self.cache, serve))
         self.queued: list[Key] = []
         self.intake = Intake(self.cache, kinds, self.queued.append)
         self.metrics = Metrics(self.cache, lambda: 0)

@@ -68,6 +68,9 @@ is the tools' to overwrite."""
 MANAGED_VALUE = "true"
 MANAGED_SELECTOR = f"{MANAGED}={MANAGED_VALUE}"
 
+_DIGITS = 9
+"""A version's number has no more."""
+
 
 def is_embedded_store(of_service: Mapping[str, str]) -> bool:
     """Whether a Service with these labels is that of the chart's own object store."""
@@ -112,3 +115,10 @@ def of_model_server(model_deployment: str, model: str, version: int, revision: s
 def serving_selector(model_deployment: str, version: int, revision: str) -> dict[str, str]:
     """Selector by which a Service reaches exactly one version's pods."""
     return {MODEL_DEPLOYMENT: model_deployment, VERSION: str(version), REVISION: revision}
+
+
+def version_of(held: Mapping[str, str]) -> tuple[int, str] | None:
+    """The version and the revision that labels or a selector name; None where somebody edited them."""
+    number, revision = held.get(VERSION, ""), held.get(REVISION, "")
+    is_number = number.isascii() and number.isdigit() and len(number) <= _DIGITS
+    return (int(number), revision) if is_number and revision else None

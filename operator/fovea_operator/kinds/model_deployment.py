@@ -1,16 +1,17 @@
 """ModelDeployments: the Deployments, pods and Services of their versions."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from fovea_api.contract import labels
+from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import ModelDeployment
 from fovea_api.v1alpha1.conditions import ServingCondition
+from fovea_api.v1alpha1.model_deployment_status import PlaceRole
 
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Change, Entry
-from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.records import Owner
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
@@ -55,6 +56,31 @@ class ModelDeployments(Kind[ModelDeployment]):
             unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
             refused=refused,
         )
+
+    def unconfirmed(self, key: Key) -> Iterator[tuple[Ref, Mapping[str, str]]]:
+        """The clients' Service and Deployments of versions that the status names, and that are not there any more.
+
+        A watch also reports as gone what has lost its label, and never shows what was made before there was that label.
+        """
+        entry = self.store.get(key.namespace, key.name)
+        if entry is None or entry.record.metadata.deletion_timestamp is not None:
+            return
+        model, status = entry.record.spec.model, entry.record.status
+        kept = [place for place in status.places or () if place.role != PlaceRole.FAILED]
+        # Without places, a release that knew none wrote the status: the Service alone says what is served.
+        before_places = status.places is None and status.observed_generation is not None
+        if (kept or before_places) and self._cache.services.get(key.namespace, key.name) is None:
+            yield Ref(resources.SERVICE.gvk, key.namespace, key.name), {labels.MANAGED: labels.MANAGED_VALUE}
+        versions = [(place.version, place.revision) for place in kept]
+        service = self._cache.services.get(key.namespace, key.name)
+        if before_places and service is not None:
+            served = labels.version_of(service.record.selector)
+            versions = [served] if served is not None else []
+        for version, revision in versions:
+            name = names.version_deployment(key.name, version, revision)
+            if self._cache.workloads.get(key.namespace, name) is None:
+                marks = labels.of_model_server(key.name, model, version, revision)
+                yield Ref(resources.DEPLOYMENT.gvk, key.namespace, name), marks
 
     def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> Iterator[Key]:
         """Its own changes, those of its children and of its model's versions, and those of any machine type."""

@@ -20,9 +20,6 @@ from fovea_operator.reconcile.shared import platform, times
 from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord, ServingObserved
 from fovea_operator.settings import Settings
 
-_DIGITS = 9
-"""A version's number has no more: a longer one is an edited label."""
-
 
 @dataclass(frozen=True)
 class ServingView:
@@ -93,11 +90,12 @@ class ServingView:
 
     def place_of(self, workload: DeploymentRecord) -> Place | None:
         """The version that a Deployment serves, as a candidate that starts now; None when its labels do not tell."""
-        number, revision = workload.labels.get(labels.VERSION, ""), workload.labels.get(labels.REVISION, "")
-        if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS and revision):
+        named = labels.version_of(workload.labels)
+        if named is None:
             return None
-        version = self.version(int(number))
-        return self._starting(int(number), version.spec.digest if version else "", revision, workload.name)
+        number, revision = named
+        version = self.version(number)
+        return self._starting(number, version.spec.digest if version else "", revision, workload.name)
 
     def _starting(self, number: int, digest: str, revision: str, deployment: str) -> Place:
         return Place(
