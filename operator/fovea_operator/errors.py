@@ -40,6 +40,11 @@ class FoveaError(Exception):
 class InvalidSpec(FoveaError):
     """An object cannot be read: names the field, the value and the remedy."""
 
+    def __init__(self, message: str, *, in_status: bool = False) -> None:
+        super().__init__(message)
+        self.in_status = in_status
+        """Whether it is the status: a newer Fovea wrote it, and the object's user can correct nothing."""
+
 
 class LeaseLost(FoveaError):
     """This instance led and does not any more: it must not write again."""

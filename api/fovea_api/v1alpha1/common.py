@@ -45,6 +45,12 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+class Status(Model):
+    """Base of a kind's status. What another version of Fovea wrote, and this one does not know, stays as it is when it is written again."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=lambda schema: schema.pop("additionalProperties", None))
+
+
 class Column(Model):
     """One printer column of `kubectl get`."""
 

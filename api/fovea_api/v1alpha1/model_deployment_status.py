@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .common import Conditions, Model
+from .common import Conditions, Model, Status
 from .conditions import ServingReason
 
 MAX_PLACES = 20
@@ -88,7 +88,7 @@ class Endpoint(Model):
     """Port on every node, for service.type NodePort."""
 
 
-class ModelDeploymentStatus(Model):
+class ModelDeploymentStatus(Status):
     """What is being served."""
 
     conditions: Conditions | None = None

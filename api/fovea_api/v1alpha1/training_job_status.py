@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .common import Conditions, Model
+from .common import Conditions, Model, Status
 
 
 class JobState(StrEnum):
@@ -103,7 +103,7 @@ class FailureStatus(Model):
     """Sentence for people."""
 
 
-class TrainingJobStatus(Model):
+class TrainingJobStatus(Status):
     """Where the job stands."""
 
     state: JobState | None = None

@@ -45,6 +45,8 @@ class Unreadable:
     uid: str
     version: int
     message: str
+    in_status: bool = False
+    """Whether it is the status that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class Store(Generic[T]):
         try:
             record = self._read(raw)
         except InvalidSpec as error:
-            self.unreadable[name] = Unreadable(uid, version, str(error))
+            self.unreadable[name] = Unreadable(uid, version, str(error), error.in_status)
             if before is not None:
                 self._replace(name, before, None)
             raise

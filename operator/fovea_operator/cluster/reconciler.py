@@ -183,6 +183,8 @@ class Reconciler:
 
     async def _without_object(self, key: Key) -> None:
         unreadable = self._kinds.of(key).store.unreadable.get((key.namespace, key.name))
+        if unreadable is not None and unreadable.in_status:
+            return  # a newer Fovea wrote it, and leads again soon: what it knows is not overwritten
         if unreadable is not None:
             await self._tell_unreadable(key, unreadable.message)
             return

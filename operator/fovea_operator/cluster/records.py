@@ -90,7 +90,8 @@ def _read(model: type[R], raw: Raw) -> R:
         field = ".".join(str(part) for part in first["loc"])
         raise InvalidSpec(
             f"{field}: {first['msg']} (found {str(first['input'])[:200]!r}); correct the field, "
-            f"or submit the {model.KIND} again if the field cannot be changed"
+            f"or submit the {model.KIND} again if the field cannot be changed",
+            in_status=first["loc"][:1] == ("status",),
         ) from error
 
 

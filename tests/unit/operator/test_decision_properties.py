@@ -8,6 +8,7 @@ from typing import Any
 from fovea_api.contract import labels
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
+from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.kinds import TRAINING_JOB
@@ -16,6 +17,7 @@ from fovea_operator.reconcile.shared.pods import attempt_of, ended
 from fovea_operator.reconcile.training.decide import decide_job
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_snake
 from support.any_observation import observations, serving_observations
 from support.observations import SETTINGS, after, at, written
 
@@ -106,6 +108,44 @@ def test_no_decision_hangs_on_the_words_of_a_status(seen: JobObserved, now: int,
         assert (decision.children, decision.deletions) == (neutral.children, neutral.deletions)
         assert decision.requeue_at == neutral.requeue_at
         assert without_conditions(decision) == without_conditions(neutral)
+
+
+NEWER = {"gang": {"ready": 3, "hostNames": ["a", "b"]}, "evaluatorStep": 7, "roles2": [{"name": "worker"}]}
+"""What a later version of Fovea might write."""
+
+
+@given(observations(), st.integers(0, 1500))
+@PROFILE
+def test_a_job_s_status_keeps_what_a_newer_operator_has_written(seen: JobObserved, now: int) -> None:
+    """While an operator is upgraded either version may lead: none takes from the other what it does not know itself."""
+    plain = decide_job(seen, at(now), SETTINGS)
+    newer = replace(seen, job=after(seen.job, Decision(status=seen.job.status.dump() | NEWER)))
+    decision = decide_job(newer, at(now), SETTINGS)
+    assert decision == replace(plain, status=plain.status and plain.status | NEWER)
+
+
+@given(serving_observations(), st.integers(0, 1500))
+@PROFILE
+def test_a_model_deployment_s_status_keeps_what_a_newer_operator_has_written(seen: ServingObserved, now: int) -> None:
+    plain = decide_model_deployment(seen, at(now), SETTINGS)
+    status = seen.model_deployment.status.dump() | NEWER
+    newer = replace(seen, model_deployment=written(seen.model_deployment, Decision(status=status)))
+    decision = decide_model_deployment(newer, at(now), SETTINGS)
+    assert decision == replace(plain, status=plain.status and plain.status | NEWER)
+
+
+@given(observations(), st.integers(0, 1500), st.data())
+@PROFILE
+def test_a_status_of_an_older_operator_that_lacks_fields_costs_no_second_pod(
+    seen: JobObserved, now: int, data: st.DataObject
+) -> None:
+    status = seen.job.status.dump()
+    missing = data.draw(st.sets(st.sampled_from(sorted(TrainingJobStatus.model_fields))))
+    older = {key: value for key, value in status.items() if to_snake(key) not in missing}
+    decision = decide_job(replace(seen, job=after(seen.job, Decision(status=older))), at(now), SETTINGS)
+    alive = {number for pod in seen.pods if (number := attempt_of(pod)) is not None and not ended(pod)}
+    for manifest in created(decision, "Pod"):
+        assert int(manifest["metadata"]["labels"][labels.ATTEMPT]) > max(alive, default=-1)
 
 
 def without_conditions(decision: Decision) -> dict[str, Any]:
