@@ -136,14 +136,16 @@ def _status(view: ServingView, advanced: Rollout) -> ModelDeploymentStatus:
             held, type_, conditions.truth(value), reason, message, now=view.now, generation=view.generation
         )
     message = serving[2] if progressing[1] == ServingReason.IDLE else f"{serving[2]} {progressing[2]}"
-    return ModelDeploymentStatus(
-        conditions=held,
-        message=message[: conditions.MAX_MESSAGE],
-        places=list(places),
-        endpoint=view.endpoint(),
-        replicas=places.stable.ready_replicas if places.stable else 0,
-        selector=_selector(view, places),
-        observed_generation=view.generation,
+    return view.status.model_copy(
+        update={
+            "conditions": held,
+            "message": message[: conditions.MAX_MESSAGE],
+            "places": list(places),
+            "endpoint": view.endpoint(),
+            "replicas": places.stable.ready_replicas if places.stable else 0,
+            "selector": _selector(view, places),
+            "observed_generation": view.generation,
+        }
     )
 
 
