@@ -200,7 +200,7 @@ CHECKS = (
         _pinned,
     ),
     Check(
-        "what is not there is said not to be there",
+        "a missing object is reported as missing",
         "a job could not tell that it has no checkpoint yet",
         _missing_is_missing,
     ),

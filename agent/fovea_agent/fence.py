@@ -24,4 +24,4 @@ def check_fence(store: Store, job: str, attempt: int) -> None:
     """Raise Fenced when an attempt newer than this one has started."""
     newest = newest_attempt(store.objects(storage.fences(job)), job)
     if newest is not None and newest > attempt:
-        raise Fenced(f"attempt {newest} of this job has started: attempt {attempt} writes nothing any more")
+        raise Fenced(f"attempt {newest} of this job has started: attempt {attempt} stops writing")

@@ -211,7 +211,11 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("--grace-period", type=float, default=GRACE, metavar="SECONDS", help="the pod's (%(default)s)")
     sync.add_argument("--poll", type=float, default=POLL, metavar="SECONDS", help="look for checkpoints (%(default)s)")
     sync.add_argument(
-        "--settle", type=float, default=SETTLE, metavar="SECONDS", help="a checkpoint is whole then (%(default)s)"
+        "--settle",
+        type=float,
+        default=SETTLE,
+        metavar="SECONDS",
+        help="a checkpoint that has not changed for this long is whole (%(default)s)",
     )
     sync.add_argument("--report-interval", type=float, default=REPORT_INTERVAL, metavar="SECONDS", help="(%(default)s)")
     sync.add_argument(
@@ -237,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "check-store",
         _check_store,
-        "says what an object store lacks of what Fovea relies on; writes a few small objects and removes them",
+        "checks that an object store has what Fovea relies on; writes a few small objects and removes them",
         (_common, _patience, _object_store),
     )
     _endpoint(check, required=False)
@@ -298,7 +302,7 @@ def _work(command: argparse.ArgumentParser) -> None:
 
 def _endpoint(command: argparse.ArgumentParser, *, required: bool) -> None:
     command.add_argument(
-        "--endpoint", required=required, metavar="URL", help="of a MinIO; its root key from the environment"
+        "--endpoint", required=required, metavar="URL", help="of a MinIO; its root key comes from the environment"
     )
     command.add_argument("--bucket", default="", help="(the contract's)")
     command.add_argument("--region", default="", help="(us-east-1)")

@@ -125,7 +125,7 @@ class Pin:
                     if isinstance(document, dict):
                         identity = listing.Identity(**document)
                         if identity != files.identity() or next(lines, None) is not None:
-                            raise Corrupt(f"{where} is corrupt: its objects do not add up to what it says of them")
+                            raise Corrupt(f"{where} is corrupt: its objects do not match its own totals")
                         return identity
                     path, size, etag = document
                     files.add(path, size, etag)

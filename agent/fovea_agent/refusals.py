@@ -54,7 +54,7 @@ def mapped(access: StoreAccess, bucket: str, key: str = "") -> Iterator[None]:
     except MinioAdminException as error:
         raise failure(access, bucket, key, int(error._code), "", error._body) from error  # noqa: SLF001 - not public
     except ET.ParseError as error:
-        raise not_understood(access, bucket, key, f"its answer is no XML: {error}") from error
+        raise not_understood(access, bucket, key, f"its answer is not XML: {error}") from error
     except (HTTPError, MinioException, ConnectionError, TimeoutError) as error:
         # Other errors of TLS are those of a wire: a load balancer without a store behind it accepts and hangs up.
         if isinstance(error, SSLError) and any(isinstance(e, ssl.SSLCertVerificationError) for e in error.args):
@@ -81,7 +81,7 @@ def failure(access: StoreAccess, bucket: str, key: str, status: int, code: str, 
     if code == "BadDigest":
         return Changed(f"the file for {where} changed while it was sent")
     if code == "PreconditionFailed" or status == 412:
-        return Changed(f"{where} is not what it was when it was listed")
+        return Changed(f"{where} has changed since it was listed")
     if code in _FILE_AND_FOLDER:
         return Misconfigured(f"{where} would be a file and a folder at once, which this store cannot hold ({said})")
     if code in _TRANSIENT or status in (408, 409, 429, 499) or (status >= 500 and status != 501):

@@ -195,7 +195,7 @@ class Reporter:
             answer = self._post(current)
         except (OSError, urllib3.exceptions.HTTPError, VolumeProblem) as error:
             if not self._failing:
-                log.warning("progress report failed; trying on quietly", url=self._url, error=str(error))
+                log.warning("progress report failed; further failures are not logged", url=self._url, error=str(error))
             self._failing = True
             return
         if self._failing:

@@ -45,7 +45,7 @@ def test_a_job_in_a_namespace_with_an_injector_ends_and_its_exit_code_is_believe
     cluster.job_in("digits", "RUNNING")
     kubelet.outlived(name, 0, CONTAINER)
     ending = cluster.wait(
-        "the pod is told to end", lambda: (cluster.get("Pod", name) or {})["metadata"].get("deletionTimestamp") and pod
+        "the pod gets SIGTERM", lambda: (cluster.get("Pod", name) or {})["metadata"].get("deletionTimestamp") and pod
     )
     assert ending["spec"]["terminationGracePeriodSeconds"] == 600
     job = cluster.get("TrainingJob", "digits")
@@ -81,7 +81,7 @@ def test_a_pod_with_a_container_that_ignores_sigterm_is_deleted_when_its_sidecar
 
     assert hears(ProgressReport(step=1)) == ProgressAnswer()
     kubelet.outlived(name, 0, CONTAINER)
-    cluster.wait("the sidecar is told", lambda: hears(ProgressReport(step=1)).program_ended)
+    cluster.wait("the sidecar learns it", lambda: hears(ProgressReport(step=1)).program_ended)
     hears(ProgressReport(step=1, publishing=True))
     waiting = cluster.wait(
         "the status names the container",
@@ -101,7 +101,7 @@ def test_a_pod_with_a_container_that_ignores_sigterm_is_deleted_when_its_sidecar
         "the pod is deleted",
         lambda: (found := (cluster.get("Pod", name) or {})["metadata"]).get("deletionTimestamp") and found,
     )
-    assert metadata["deletionGracePeriodSeconds"] == 30, "nobody needs more: all is published"
+    assert metadata["deletionGracePeriodSeconds"] == 30, "no more is needed: all is published"
     kubelet.finish_deletions()
 
 
@@ -140,4 +140,4 @@ def test_a_container_that_can_never_start_fails_its_job_and_its_pod_goes(
     kubelet.waiting(name, reason, message)
     failed = cluster.job_in("digits", "FAILED")
     assert said in failed["status"]["message"]
-    cluster.wait("the pod is told to end", lambda: kubelet.finish_deletions() or cluster.get("Pod", name) is None)
+    cluster.wait("the pod gets SIGTERM", lambda: kubelet.finish_deletions() or cluster.get("Pod", name) is None)

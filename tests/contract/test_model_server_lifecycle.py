@@ -38,7 +38,7 @@ def flags(base: Path) -> list[str]:
 
 
 class Callers:
-    """Clients that keep calling until they are told to stop; answers and failures by what they were."""
+    """Clients that keep calling until `stop` is set; answers and failures by what they were."""
 
     def __init__(self, address: str, count: int = 4) -> None:
         self._stop = threading.Event()

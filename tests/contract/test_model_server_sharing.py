@@ -1,4 +1,4 @@
-"""Whoever shares a run gets the answer that he gets alone: random signatures, random crowds, the real runtime."""
+"""A caller that shares a run gets the same answer as alone: random signatures, random crowds, the real runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job that cannot have its pod yet: it says why in the words of whoever refuses it, and goes on or ends as its spec says."""
+"""A job that cannot have its pod yet: it says why in the words of the component that refuses it, and goes on or ends as its spec says."""
 
 import json
 import uuid

@@ -16,7 +16,7 @@ from support.polling import until
 from support.team_jobs import TeamJobs, digests, manifest_at, program, team_jobs
 
 FILES = 3000
-"""So many that their publication takes seconds, whatever the machine: time to cut it off."""
+"""Enough that their publication takes seconds, whatever the machine: time to cut it off."""
 
 MANY_FILES = f"""
 for number in range({FILES}):

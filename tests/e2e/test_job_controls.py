@@ -160,7 +160,7 @@ def test_a_deleted_jobs_pod_is_told_to_end_within_the_grace_of_a_cancel(submitte
         graces = [pod["metadata"].get("deletionGracePeriodSeconds", math.inf) for pod in submitted.pods(job)]
         return all(grace <= CANCEL_GRACE_SECONDS for grace in graces)
 
-    until(hurried, seconds=CANCEL_GRACE_SECONDS, what="the pod is told to end soon")
+    until(hurried, seconds=CANCEL_GRACE_SECONDS, what="the pod has to end soon")
 
 
 @pytest.mark.parametrize("code", [75, 137])

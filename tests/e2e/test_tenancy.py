@@ -85,7 +85,7 @@ def others(cluster: Any, endpoint: str, unique: str) -> Iterator[str]:
     key = f"{storage.dataset(OTHER_TEAM, unique)}/secret.txt"
     put(root, key, b"theirs")
     yield key
-    assert root.read(key) == b"theirs", "nobody else has changed or removed it"
+    assert root.read(key) == b"theirs", "no other tenant has changed or removed it"
     root.remove([key])
 
 

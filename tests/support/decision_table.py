@@ -68,7 +68,7 @@ QUIET: dict[str, Any] = {"state": None, "creates": [], "deletes": []}
 
 @dataclass(frozen=True)
 class Row:
-    """What is observed, so many seconds after the job was created, and what the summary and the message then have."""
+    """What is observed, `now` seconds after the job was created, and what the summary and the message then have."""
 
     seen: Callable[[], JobObserved]
     then: dict[str, Any]
@@ -85,7 +85,7 @@ class Row:
 
 
 def decide(seen: JobObserved, now: float = 60) -> Decision:
-    """The decision so many seconds after the job was created."""
+    """The decision `now` seconds after the job was created."""
     return decide_job(seen, at(now), SETTINGS)
 
 

@@ -1,4 +1,4 @@
-"""Golden files: whole objects and outputs compared with files under tests/data; `pytest --update-golden` writes them anew."""
+"""Golden files: whole objects and outputs compared with files under tests/data; `pytest --update-golden` writes them again."""
 
 from pathlib import Path
 from typing import Any
@@ -47,4 +47,4 @@ class _Plain(yaml.SafeDumper):
 
 def add_option(parser: pytest.Parser) -> None:
     """Called by tests/conftest.py."""
-    parser.addoption("--update-golden", action="store_true", help="write tests/data anew from what the code makes now")
+    parser.addoption("--update-golden", action="store_true", help="write tests/data again from what the code makes now")

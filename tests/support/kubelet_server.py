@@ -23,7 +23,7 @@ class Log:
     lines: list[tuple[str, str]] = field(default_factory=list)
     open: bool = True
     cut_after: int | None = None
-    """Break the next followed connection after so many lines, once."""
+    """Break the next followed connection after this number of lines, once."""
 
 
 class KubeletServer:

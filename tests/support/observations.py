@@ -44,7 +44,7 @@ MODEL = Published("s3://fovea/vision/jobs/digits/job-uid/model/0", DIGEST + "b",
 
 
 def at(seconds: float) -> datetime:
-    """So many seconds after T0."""
+    """The time `seconds` after T0."""
     return T0 + timedelta(seconds=seconds)
 
 

@@ -74,7 +74,7 @@ class OperatorProcess:
         return self.probe("/readyz") == 200
 
     def probe(self, path: str) -> int:
-        """Status of one of its endpoints; 0 while nobody listens."""
+        """Status of one of its endpoints; 0 while no process listens."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=5) as answer:
                 return int(answer.status)

@@ -23,7 +23,7 @@ SECONDS = 20.0
 class Inference:
     """Stands for the models.
 
-    Every model has a status of no versions. A classification has so many `classes`, once `gate` is open. A Predict is answered by the
+    Every model has a status of no versions. A classification has `classes`, once `gate` is open. A Predict is answered by the
     model's name and the size of the request, or `error` is raised; of the model "slow" it never is.
     """
 

@@ -75,7 +75,7 @@ CRASH = ContainerRecord(waiting_reason="CrashLoopBackOff", last_exit_code=1, las
 
 
 def decide(seen: ServingObserved, now: float = 60) -> Decision:
-    """The decision so many seconds after T0."""
+    """The decision `now` seconds after T0."""
     return decide_model_deployment(seen, at(now), SETTINGS)
 
 
@@ -120,7 +120,7 @@ def seconds(time: str) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """What is observed, so many seconds after T0, and what the summary and the message then have."""
+    """What is observed, `now` seconds after T0, and what the summary and the message then have."""
 
     seen: Callable[[], ServingObserved]
     then: dict[str, Any]

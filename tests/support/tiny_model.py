@@ -21,7 +21,7 @@ def _feature(examples: Any) -> Any:
 
 
 class Tiny(tf.Module):
-    """Pictures, floats, examples, and a signature that takes as long as it is told to."""
+    """Pictures, floats, examples, and a signature that takes as long as its input says."""
 
     def __init__(self, bias: float) -> None:
         super().__init__()

@@ -16,11 +16,11 @@ def problem(paths: Collection[str], folder: str) -> str:
     deeper = sorted(path.rpartition("/")[0] for path in paths if path.rpartition("/")[2] in FILES)
     if deeper:
         inner = min(deeper, key=lambda path: (path.count("/"), not path.isdigit(), -int(path) if path.isdigit() else 0))
-        return f"{folder} is no SavedModel: {FILES[0]} lies in its folder {inner[:_LONGEST]}, not directly in it"
+        return f"{folder} is not a SavedModel: {FILES[0]} lies in its folder {inner[:_LONGEST]}, not directly in it"
     there = ", ".join(path[:_LONGEST] for path in sorted(paths)[:_NAMED])
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     return (
-        f"{folder} is no SavedModel: it has no {FILES[0]}, but {there}{more}"
+        f"{folder} is not a SavedModel: it has no {FILES[0]}, but {there}{more}"
         if paths
-        else f"{folder} is no SavedModel: it is empty"
+        else f"{folder} is not a SavedModel: it is empty"
     )

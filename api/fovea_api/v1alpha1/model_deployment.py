@@ -32,9 +32,10 @@ class Rollout(Model):
     """How a new version takes over."""
 
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """A version whose pods are not ready within this time is given up, and the old version keeps serving. Without an old version, Fovea goes on trying."""
+    """Seconds that a version has until all its pods are ready; then it is given up and the old version keeps serving.
+    Without an old version, Fovea goes on trying."""
     drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
-    """Seconds that the old version's pods live on after the Service was switched; must outlast the clients' connections (30 s by default)."""
+    """Seconds that the old version's pods stay after the Service has switched; more than clients' connections last (30 s by default)."""
 
 
 _CLASS_KEPT = immutable("loadBalancerClass", optional=True, why="")
@@ -86,7 +87,7 @@ class ModelDeploymentSpec(Model):
     machine_type: MachineTypeName | None = None
     """MachineType of the pods; absent: the default one."""
     pod: PodOptions | None = None
-    """Labels, annotations, account and place of the pods; a change is rolled out as a new version is."""
+    """Labels, annotations, account and placement of the pods; a change is rolled out like a new version."""
     rollout: Rollout = Field(default_factory=Rollout, json_schema_extra={"default": {}})
     """How a new version takes over."""
     service: Exposure = Field(default_factory=Exposure, json_schema_extra={"default": {}})

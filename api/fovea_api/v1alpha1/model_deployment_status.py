@@ -1,4 +1,4 @@
-"""What became of a ModelDeployment: the places of its versions, its endpoint and its conditions."""
+"""The status of a ModelDeployment: the places of its versions, its endpoint and its conditions."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -31,17 +31,17 @@ class PlaceStep(StrEnum):
     """How far a version is in its role."""
 
     STARTING = "Starting"
-    """Of a candidate: not all of its pods answer yet."""
+    """A candidate whose pods do not all answer yet."""
     SWITCHING = "Switching"
-    """Of a candidate whose pods answer, or of the stable version: the Service does not point at it yet."""
+    """A candidate whose pods answer, or the stable version: the Service does not point at it yet."""
     SERVING = "Serving"
-    """Of the stable version: the Service points at it."""
+    """The stable version: the Service points at it."""
     LEAVING = "Leaving"
-    """Of a draining version: the Service still points at it."""
+    """A draining version: the Service still points at it."""
     DRAINING = "Draining"
-    """Of a draining version: the Service points at another version."""
+    """A draining version: the Service points at another version."""
     GIVEN_UP = "GivenUp"
-    """Of a failed version."""
+    """A failed version."""
 
 
 class Place(Model):
@@ -60,19 +60,19 @@ class Place(Model):
     step: PlaceStep
     """How far it is in its role. Starting, Switching: candidate. Serving, Switching: stable. Leaving, Draining: draining. GivenUp: failed."""
     weight: Annotated[int, Field(ge=0, le=100)] = 0
-    """Percentage of the requests to the ModelDeployment's Service that go to it. All weights sum to 100, or to 0 while nothing is to be served."""
+    """Percentage of the requests to the ModelDeployment's Service that this version gets. All weights sum to 100, or to 0 while nothing is to be served."""
     since: str | None = None
     """When it reached this role and step."""
     ready_replicas: int = 0
     """Pods that answer."""
     reason: ServingReason | None = None
-    """Of a candidate: what keeps it from being served. Of a failed version: why it was given up."""
+    """For a candidate: what keeps it from being served. For a failed version: why it was given up."""
     message: Annotated[str | None, Field(max_length=MAX_PLACE_MESSAGE)] = None
     """The reason in words."""
     deadline_seconds: int | None = None
-    """Of a failed version: rollout.progressDeadlineSeconds when it was given up. It is tried again when that changes."""
+    """For a failed version: rollout.progressDeadlineSeconds when it was given up. Fovea tries it again when that changes."""
     retry_time: str | None = None
-    """Of a failed version: when it is tried again. Absent: its files have to change first, or the spec."""
+    """For a failed version: when Fovea tries it again. Absent: its files or the spec have to change first."""
 
 
 class Endpoint(Model):
@@ -102,7 +102,7 @@ class ModelDeploymentStatus(Status):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["deployment"]},
         ),
     ] = None
-    """Where each version stands that is served, is being started, finishes its connections or was given up."""
+    """One entry for each version that is served, is starting, finishes its connections or was given up."""
     endpoint: Endpoint | None = None
     """Where clients call."""
     replicas: int | None = None

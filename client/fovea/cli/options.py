@@ -115,7 +115,7 @@ def seconds(context: click.Context, parameter: click.Parameter, value: str | Non
     except ValueError:
         result = math.nan
     if not math.isfinite(result) or result < 0:
-        raise click.BadParameter(f"{value!r} is no duration: write 90, 90s, 15m or 2h", param=parameter)
+        raise click.BadParameter(f"{value!r} is not a duration: write 90, 90s, 15m or 2h", param=parameter)
     return result
 
 

@@ -110,7 +110,7 @@ def _no_recipe(command: click.Command, word: str, recipe: str, *, image: bool) -
     if recipe:
         return (
             catalogue.load().unknown(recipe)
-            + f"; so whose flag {flag} is cannot be known: put it after --: `-- {word}`"
+            + f"; so the command cannot know whether {flag} is a flag of the recipe: put it after --: `-- {word}`"
         )
     near = difflib.get_close_matches(flag, _options(command), n=1, cutoff=0.7)
     hint = f" Did you mean {near[0]}?" if near else ""

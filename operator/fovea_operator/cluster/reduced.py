@@ -9,7 +9,7 @@ Status = Mapping[str, Any]
 
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 _UNKNOWN = "Unknown"
-_PROBLEM = "it is no SavedModel (the API server refused the words that say more)"
+_PROBLEM = "it is not a SavedModel (the API server refused the words that say more)"
 NEEDED = frozenset(
     {
         "state",

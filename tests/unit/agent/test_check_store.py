@@ -94,7 +94,7 @@ def test_a_store_that_keeps_everything_lacks_nothing() -> None:
         (IgnoresPins, ["pinned by ETag"]),
         (IgnoresRanges, ["read in ranges"]),
         (ForgetsParts, ["made of parts"]),
-        (AnswersEverything, ["said not to be there"]),
+        (AnswersEverything, ["reported as missing"]),
     ],
 )
 def test_what_a_store_lacks_is_said_with_what_comes_of_it(store: type[Complete], lacks: list[str]) -> None:

@@ -218,4 +218,4 @@ def test_of_a_checkpoint_that_is_gone_nothing_is_kept_but_that_it_was_published(
     still.keep_only({9}, {8})
     assert still._seen.keys() == {9}
     assert [still.taken(step) for step in (7, 8, 9)] == [{}, stats(a=1), stats(a=1)]
-    assert still.was_written_to(7, stats(a=1)), "it is there again: nobody knows whether as it was"
+    assert still.was_written_to(7, stats(a=1)), "it is there again: it may have changed"

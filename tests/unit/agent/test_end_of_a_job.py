@@ -392,4 +392,6 @@ def test_no_record_is_left_of_an_upload_that_a_single_request_has_replaced(pod: 
     assert not [key for key in pod.store.content if "/uploads/" in key]
     (manifest,) = [at for at, what in enumerate(pod.store.writes) if what == f"put {storage.manifest(model)}"]
     record = record_key(model, f"{model}/files/saved_model.pb")
-    assert pod.store.writes.index(f"remove {record}") < manifest, "nobody may take it up once the model is published"
+    assert pod.store.writes.index(f"remove {record}") < manifest, (
+        "no attempt may take it up once the model is published"
+    )

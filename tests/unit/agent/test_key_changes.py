@@ -147,7 +147,7 @@ def test_what_can_be_done_without_waits_for_a_key_only_when_the_store_knows_it_n
 
 
 def test_what_can_be_done_without_proves_nothing_of_the_place() -> None:
-    """Whoever may list the parts of an upload there may not write there because of that."""
+    """A key that may list the parts of an upload there may not write there because of that."""
     rotation = Rotation(mounted_at=0)
     rotation.keys.through_changes(HERE, rotation.request(rotation.keys), needed=False)
     rotation.valid = "another"

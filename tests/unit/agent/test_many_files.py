@@ -36,7 +36,7 @@ FEW, MANY = 1500, 4500
 
 
 class Swallowing(MemoryStore):
-    """Keeps manifests only, in a file; says of everything else that it is there, for as many attempts as it is told."""
+    """Keeps manifests only, in a file; says of everything else that it is there, for a number of attempts."""
 
     def __init__(self, folder: Path, names: list[str]) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Swallowing(MemoryStore):
 
 
 def names(tmp_path: Path, count: int) -> list[str]:
-    """So many files, in folders of a hundred, each with a name of 15 characters."""
+    """`count` files, in folders of a hundred, each with a name of 15 characters."""
     first = tmp_path / "first"
     first.write_bytes(CONTENT)
     found = [f"{number // 100:05}/{number:09}" for number in range(count)]

@@ -174,7 +174,7 @@ def test_a_permission_is_no_reason_to_train_again(pod: Pod, odd: Callable[[Path]
     assert str(storage.Location("fovea", output)) in error.message
     model = storage.manifest(storage.model(pod.sync.job, 1))
     assert (model in pod.store.content) is (folder == environment.OUTPUT_DIR)
-    # Nobody takes a result from which something is missing for the finished one.
+    # A result with something missing is not taken for the finished one.
     assert Fetch(pod.sync.plan, pod.store, pod.work).find_complete() is None
 
 

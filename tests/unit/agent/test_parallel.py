@@ -95,7 +95,7 @@ def test_a_failure_is_not_held_up_by_a_task_that_waits_for_the_store() -> None:
     began = time.monotonic()
     with pytest.raises(Missing):
         run_each([lambda: patience.run(unreachable, "read"), fail], THREADS)
-    assert time.monotonic() - began < 600, "an hour of patience for a result that nobody waits for"
+    assert time.monotonic() - began < 600, "an hour of patience for a result that is not waited for"
 
 
 def test_a_failure_is_not_held_up_by_a_task_that_takes_long() -> None:

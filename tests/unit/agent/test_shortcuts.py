@@ -33,7 +33,7 @@ def finish(pod: Pod) -> None:
 
 
 def died(folder: Path, *, requests: int) -> Pod:
-    """A pod that finished and died after so many requests to the store."""
+    """A pod that finished and died after a number of requests to the store."""
     pod = Pod(folder)
     finish(pod)
     pod.store.lives = requests

@@ -45,7 +45,7 @@ ACCESS = StoreAccess("http://minio:9000", "fovea", "the-key", "the-secret")
         (409, "ExistingObjectIsDirectory", Misconfigured, exit_codes.CONFIGURATION, "a file and a folder at once"),
         (0, "AccessDenied", KeyRefused, exit_codes.KEY_REFUSED, "s3://fovea/a/b"),
         (403, "RequestTimeTooSkewed", KeyRefused, exit_codes.KEY_REFUSED, "clocks"),
-        (412, "PreconditionFailed", Changed, exit_codes.RESTART, "not what it was"),
+        (412, "PreconditionFailed", Changed, exit_codes.RESTART, "has changed since it was listed"),
         (400, "BadDigest", Changed, exit_codes.RESTART, "changed while it was sent"),
         (409, "ConditionalRequestConflict", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),
         (200, "SlowDownWrite", StoreUnreachable, exit_codes.RESTART, "cannot answer at the moment"),

@@ -65,7 +65,7 @@ CASES: dict[str, tuple[Target, int, bytes, type[errors.FoveaError], str]] = {
         JOB, 429, status(429, "TooManyRequests", "slow down"), errors.UnreachableError, "try again in a moment",
     ),
     "a server that failed": (JOB, 500, b"<html>", errors.UnreachableError, "(HTTP 500: <html>): try again"),
-    "a code nobody expects": (JOB, 418, b"", errors.FoveaError, "cannot create TrainingJob digits in namespace vision"),
+    "an unexpected code": (JOB, 418, b"", errors.FoveaError, "cannot create TrainingJob digits in namespace vision"),
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def version(name: str, namespace: str) -> dict[str, Any]:
 
 
 class World:
-    """A cluster with objects of several namespaces, and a store with one data set. `fails` says what a list meets."""
+    """A cluster with objects of several namespaces, and a store with one data set. `fails` says which error a list gets."""
 
     namespace = "vision"
 

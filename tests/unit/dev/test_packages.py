@@ -35,7 +35,7 @@ def test_another_installation_is_waited_for(tmp_path: Path, holder: subprocess.P
 
 
 def answer(policy: Path) -> int:
-    """What Debian's invoke-rc.d is told by the policy of this text; 101: the action is forbidden."""
+    """What Debian's invoke-rc.d gets from the policy of this text; 101: the action is forbidden."""
     return subprocess.run(["sh", str(policy), "ssh", "start"], check=False).returncode
 
 

@@ -227,7 +227,8 @@ def test_an_init_container_of_others_that_takes_long_is_named() -> None:
     decision = decide(observed(job(RUNNING), pod(node="n", containers={"istio-init": ALIVE})))
     assert decision.status is not None
     assert (
-        "waits for what something else than Fovea put before its containers: istio-init" in decision.status["message"]
+        "waits for containers that Fovea did not add and that run before its own: istio-init"
+        in decision.status["message"]
     )
 
 
@@ -242,7 +243,7 @@ def test_with_its_marker_a_program_has_succeeded_whoever_told_the_pod_to_end() -
 
 
 def interrupted(began: float, *, complete: bool = False) -> ProgressReport:
-    """The last words of a sidecar whose own end began so many seconds after the job's creation."""
+    """The last words of a sidecar whose own end began some seconds after the job's creation."""
     said = published(complete=complete, end_began=times.text(at(began)))
     return ProgressReport(publishing=True, last_words=said.termination_message)
 
@@ -257,7 +258,7 @@ def test_a_program_that_the_node_told_to_end_has_not_succeeded_by_last_words(beg
         assert (found["state"], found["disruptions"]) == ("QUEUED", 1)
         assert decision.status is not None
         assert (
-            "its node told pod digits-chief-0-0 to end; its program ended with 0, but without _SUCCESS"
+            "its node sent pod digits-chief-0-0 SIGTERM; its program ended with 0 and left no _SUCCESS"
             in decision.status["message"]
         )
 

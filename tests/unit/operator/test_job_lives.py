@@ -33,7 +33,7 @@ class World:
     """Inputs of the newest pod."""
 
     def reconcile(self, crash_after: int | None = None) -> None:
-        """Decide and carry out, in the order of the edges, at most so many writes."""
+        """Decide and carry out, in the order of the edges, at most this many writes."""
         seen = observed(
             self.job, *self.pods.values(), versions=tuple(self.versions.values()), jobs=self.others.values()
         )
@@ -131,7 +131,7 @@ class World:
         self.job = self.job.model_copy(update={"spec": self.job.spec.model_copy(update=wanted)})
 
     def prepare(self, digest: str | None) -> None:
-        """The job whose output is read succeeds, is submitted anew and succeeds, or is deleted."""
+        """The job whose output is read succeeds, is submitted again and succeeds, or is deleted."""
         output = {"uri": f"s3://fovea/vision/{digest}", "digest": digest}
         self.others = {"prepare": job({"state": "SUCCEEDED", "output": output}, name="prepare")} if digest else {}
 
@@ -145,11 +145,11 @@ def started(record: PodRecord) -> bool:
     return names.TRAINER_CONTAINER in record.containers
 
 
-PREPARATIONS = {"prepared": "first", "prepared anew": "second", "forgotten": None}
+PREPARATIONS = {"prepared": "first", "prepared again": "second", "forgotten": None}
 HAPPENINGS = st.one_of(
     st.sampled_from(["schedule", "start", "exit 0", "exit 75", "exit 137", "vanish", "evict"]),
     st.sampled_from(["schedule", "start", "schedule", "start", "exit 75"]),
-    st.sampled_from(["suspend", "resume", "collect", "nothing", "prepared", "prepared anew", "forgotten"]),
+    st.sampled_from(["suspend", "resume", "collect", "nothing", "prepared", "prepared again", "forgotten"]),
 )
 
 

@@ -1,4 +1,4 @@
-"""Lives of jobs whose pod was told to end, decision after decision: what a program says then is not believed blindly."""
+"""Lives of jobs whose pod got SIGTERM, decision after decision: what a program says then is not believed blindly."""
 
 from dataclasses import replace
 from typing import Any
@@ -116,7 +116,7 @@ def test_a_program_that_does_not_end_is_named_after_half_a_minute_with_the_time_
     assert "SIGTERM" not in before
     assert wakes == 130
     after_it, wakes = said(of, deaf, 130)
-    assert "Pod digits-chief-0-0 is being deleted since 2026-11-21T10:01:40Z and has not ended" in after_it
+    assert "Pod digits-chief-0-0 has been ending since 2026-11-21T10:01:40Z and still runs" in after_it
     assert "container trainer does not end at SIGTERM" in after_it
     assert f"What still runs at {end} is killed." in after_it
     assert "docs/how-to/own-program.md" in after_it

@@ -1,4 +1,4 @@
-"""A model that is no SavedModel: where it is to be served the job fails with a hint, else it is registered and never served."""
+"""A model that is not a SavedModel: where it is to be served the job fails with a hint, else it is registered and never served."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from support import rollout_table
 from support.decision_table import RUNNING, decide, summary
 from support.observations import MODEL, OUTPUT, at, ended, job, model_deployment, observed, serving, version
 
-NESTED = "$FOVEA_MODEL_DIR is no SavedModel: saved_model.pb lies in its folder 1, not directly in it"
-TORCH = "$FOVEA_MODEL_DIR is no SavedModel: it has no saved_model.pb, but model.pt"
+NESTED = "$FOVEA_MODEL_DIR is not a SavedModel: saved_model.pb lies in its folder 1, not directly in it"
+TORCH = "$FOVEA_MODEL_DIR is not a SavedModel: it has no saved_model.pb, but model.pt"
 
 
 def left(problem: str) -> PodRecord:
@@ -71,7 +71,7 @@ def test_a_version_that_cannot_be_served_and_is_asked_for_by_number_is_named() -
     decision = rollout_table.decide(serving(model_deployment(version=1), other(1)))
     assert decision.status is not None
     assert decision.children == ()
-    assert "Version 1 of model digits is no SavedModel (spec.format: Other)" in decision.status["message"]
+    assert "Version 1 of model digits is not a SavedModel (spec.format: Other)" in decision.status["message"]
 
 
 def test_a_version_is_recorded_as_servable_unless_said_otherwise() -> None:

@@ -47,7 +47,7 @@ def test_the_end_of_a_job_is_left_without_its_words_in_all_lesser_statuses() -> 
         assert [(c.type, c.status, c.reason) for c in read.conditions or ()] == [
             (c["type"], c["status"], c["reason"]) for c in whole["conditions"]
         ]
-        # Nothing is decided anew from what is left: the job has ended.
+        # Nothing is decided again from what is left: the job has ended.
         assert decide(observed(job(status), ended(code=1, said=WORDS))).status is None
 
 

@@ -110,5 +110,5 @@ def test_a_status_without_the_words_of_others_still_says_that_the_model_cannot_b
     status = refused(done, of=job(RUNNING, model={"name": "digits", "deploy": False})).status.dump()
     plain, memory, least = reduced.statuses(status)
     for each in (plain, memory):
-        assert each["modelProblem"] == "it is no SavedModel (the API server refused the words that say more)"
+        assert each["modelProblem"] == "it is not a SavedModel (the API server refused the words that say more)"
     assert "modelProblem" not in least

@@ -100,7 +100,7 @@ def test_a_job_outlives_any_number_of_drains_whatever_its_backoff_limit() -> Non
         assert summary(found)["state"] == "QUEUED"
         assert (found.status or {})["disruptions"] == disruptions + 1
         assert (found.status or {}).get("retries") is None
-        assert "that counts as no retry" in (found.status or {})["message"]
+        assert "this does not count as a retry" in (found.status or {})["message"]
 
 
 def test_disruptions_one_after_the_other_wait_longer_and_one_after_hours_of_training_does_not() -> None:

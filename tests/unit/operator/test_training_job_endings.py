@@ -221,7 +221,7 @@ def test_every_condition_of_a_status_is_said_of_the_newest_spec() -> None:
 
 
 def test_a_job_that_has_ended_has_no_active_pods() -> None:
-    """They are told to end, and nothing that comes after counts them anew."""
+    """They get SIGTERM, and no later decision counts them again."""
     stopped = decide(observed(job(RUNNING, runPolicy={"maxRunningSeconds": 50}), running(1), ended(0, code=75))).status
     assert stopped is not None
     assert stopped["roles"] == {"chief": {"pending": 0, "active": 0, "succeeded": 0, "failed": 1}}

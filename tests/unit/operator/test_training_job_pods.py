@@ -131,7 +131,7 @@ TABLE: dict[str, Row] = {
     "a pod that cannot begin is not told in its first moment": Row(
         lambda: observed(job(runPolicy={"maxWaitSeconds": 30}), mounting(scheduled=at(1))), QUIET | {"wakes": 2}, now=1
     ),
-    "an image that cannot be pulled is told in the kubelet's words": Row(
+    "an image that cannot be pulled is reported in the kubelet's words": Row(
         lambda: observed(
             job(trainer={"container": {"image": "a:1"}}),
             pod(
@@ -177,7 +177,7 @@ TABLE: dict[str, Row] = {
         {"state": "PREPARING", "wakes": 1830},
         now=1810,
     ),
-    "a container that cannot be made is told with what is missing": Row(
+    "a container that cannot be made is reported with what is missing": Row(
         lambda: observed(
             job(trainer={"container": {"image": "a:1"}}),
             pod(
@@ -202,12 +202,12 @@ TABLE: dict[str, Row] = {
         "The program runs in pod digits-chief-0-0; follow it with: fovea jobs stream-logs digits",
         now=1,
     ),
-    "a sidecar that cannot stay up is told while the program runs": Row(
+    "a sidecar that cannot stay up is reported while the program runs": Row(
         lambda: observed(job(RUNNING), with_sync(running(), CRASHING)),
         {"state": "RUNNING", "conditions": {"Admitted": "True Accepted", "Running": "True Started"}},
         "Nothing can be published at the moment: the store refused the key",
     ),
-    "a sidecar that cannot start is told": Row(
+    "a sidecar that cannot start is reported": Row(
         lambda: observed(job(), with_sync(preparing(), CRASHING)),
         {"state": "PREPARING", "conditions": {"Admitted": "True Accepted", "Running": "False AgentFailed"}},
         "Fovea's agent cannot start: the store refused the key.",
@@ -235,7 +235,7 @@ TABLE: dict[str, Row] = {
         },
         "the store refused the key.",
     ),
-    "publishing is told when it lasts": Row(
+    "publishing is reported when it lasts": Row(
         lambda: observed(job(RUNNING), ended(phase="Running", sync=ContainerRecord(running_since=at(9)))),
         {"state": "RUNNING", "conditions": {"Admitted": "True Accepted", "Running": "True Publishing"}},
         now=75,
@@ -247,7 +247,7 @@ TABLE: dict[str, Row] = {
             progress=ProgressReport(store_unreachable_since="2026-11-21T10:00:00Z"),
         ),
         {"state": "RUNNING", "conditions": {"Admitted": "True Accepted", "Running": "True StoreUnreachable"}},
-        "what it wrote is being published. The object store does not answer since 2026-11-21T10:00:00Z",
+        "what it wrote is being published. The object store has not answered since 2026-11-21T10:00:00Z",
         now=71,
     ),
     "publishing is not told in its first moment": Row(
@@ -333,7 +333,7 @@ TABLE: dict[str, Row] = {
             model_deployments=[model_deployment(model="faces")],
         ),
         {"state": "SUCCEEDED", "creates": ["digits-v1"]},
-        "model version digits-v1 is registered. It is not served: ModelDeployment digits is in the way, which serves model "
+        "model version digits-v1 is registered. It is not served: ModelDeployment digits already serves model "
         "faces. Serve it with a ModelDeployment of model digits under another name.",
     ),
     "a model that is to be registered and was not written fails the job": Row(
@@ -354,10 +354,10 @@ TABLE: dict[str, Row] = {
             "conditions": {"Admitted": "True Accepted", "Running": "False RegistrationRefused"},
             "wakes": None,
         },
-        "refuses to register its model: exceeded quota: count/modelversions. It is tried again; free the quota or correct the "
+        "refuses to register its model: exceeded quota: count/modelversions. Fovea tries again; free the quota or correct the "
         "policy, or cancel the job: what it published stays.",
     ),
-    "a job whose registration is refused can be cancelled, and what it published is told": Row(
+    "a job whose registration is refused can be cancelled, and what it published is reported": Row(
         lambda: observed(job(RUNNING, model={"name": "digits"}, cancel=True), ended(), refused="exceeded quota"),
         {
             "state": "CANCELLED",

@@ -47,9 +47,9 @@ TABLE: dict[str, Row] = {
     "a program out of memory is retried and told why": Row(
         lambda: observed(job(RUNNING), ended(code=137, reason="OOMKilled")),
         {"state": "QUEUED", "retries": 1},
-        "Attempt 0 failed: the program used more memory than its machine type has.",
+        "Attempt 0 failed: the program used more memory than its machine type allows.",
     ),
-    "the last lines of a program's log are told in one line": Row(
+    "the last lines of a program's log are quoted in one line": Row(
         lambda: observed(job(RUNNING), ended(code=1, said="Epoch 1/9\n\n\x1b[31mE:\x1b[0m no data\n")),
         {"state": "FAILED"},
         "the program ended with exit code 1: Epoch 1/9 / E: no data",
@@ -81,7 +81,7 @@ TABLE: dict[str, Row] = {
     "success without a digest is retried": Row(
         lambda: observed(job(RUNNING), ended(sync=ContainerRecord(exit_code=0, finished=at(72)))),
         {"state": "QUEUED", "retries": 1},
-        "the program of pod digits-chief-0-0 ended with 0, but no digest of its output arrived",
+        "the program of pod digits-chief-0-0 ended with 0, but the agent reported no digest of its output",
     ),
     "a store that did not answer while publishing is retried": Row(
         lambda: observed(
@@ -145,7 +145,7 @@ TABLE: dict[str, Row] = {
     "a pod that vanished while it ran is followed by another, the attempt written": Row(
         lambda: observed(job(RUNNING)),
         {"state": "QUEUED", "creates": [], "attempts": {"chief-0": 1}, "retries": None, "disruptions": 1},
-        "Attempt 0 was disrupted: the pod is gone without a word on how it ended",
+        "Attempt 0 was disrupted: the pod is gone, and no report says how it ended",
     ),
     "a pod on a lost node does not block its successor": Row(
         lambda: observed(job(RUNNING), running(deleting=True, deletion_deadline=at(20))),

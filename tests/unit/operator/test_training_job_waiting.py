@@ -64,7 +64,7 @@ TABLE: dict[str, Row] = {
         {"state": "FAILED", "creates": []},
         'unknown recipe "image-clasifier"; did you mean image-classifier?',
     ),
-    "a container's arguments are nobody's business": Row(
+    "a container's arguments are not checked": Row(
         lambda: observed(job(trainer={"container": {"image": "a:1"}}, args={"lerning-rate": 0.1})),
         QUIET | {"creates": ["digits-chief-0-0"]},
         now=1,
@@ -111,7 +111,7 @@ TABLE: dict[str, Row] = {
     "a refused pod leaves the job QUEUED with the API server's words": Row(
         lambda: observed(job(), refused="pods digits is forbidden: exceeded quota: team"),
         {"state": "QUEUED", "conditions": {"Admitted": "True Accepted", "Running": "False PodRefused"}, "wakes": None},
-        "The API server refuses the pod: pods digits is forbidden: exceeded quota: team. It is tried again. "
+        "The API server refuses the pod: pods digits is forbidden: exceeded quota: team. Fovea tries again. "
         "ResourceQuota team of the namespace is used up",
     ),
     "a job whose pod is refused keeps its deadline": Row(
@@ -181,7 +181,7 @@ TABLE: dict[str, Row] = {
             "spec.containers[0].image: not ours (POST /api/v1/namespaces/vision/pods: 422)",
         ),
         {"state": "QUEUED"},
-        "It is tried again. Free the quota or correct the policy",
+        "Fovea tries again. Free the quota or correct the policy",
     ),
     # pods of a deleted job of the same name
     "a new job waits for the pod of the deleted one of its name": Row(

@@ -23,7 +23,7 @@ TABLE: dict[str, tuple[Callable[[], JobObserved], bool]] = {
     "a job whose pod is there": (lambda: observed(job(), pod()), False),
     "a job whose program runs": (lambda: observed(job(), running()), False),
     "a job whose pod has ended": (lambda: observed(job(RUNNING), ended()), True),
-    "a job whose pod has failed before anything was told": (lambda: observed(job(), ended(code=1)), True),
+    "a job whose pod has failed before anything was reported": (lambda: observed(job(), ended(code=1)), True),
     "a job that waits for its next attempt": (lambda: observed(job(RETRYING), ended(code=75)), False),
     "a job whose next attempt runs": (lambda: observed(job(SEEN), ended(code=75), running(1)), False),
     "a job whose next attempt has ended": (lambda: observed(job(SEEN), ended(1), ended(0, code=75)), True),

@@ -181,7 +181,7 @@ def test_a_leader_that_stood_still_past_its_lease_ends_without_a_word(monkeypatc
 
 
 def keep_with_the_defaults(server: LeaseServer, seconds: float) -> float:
-    """Lead for so many played seconds; returns when it ended. Raises LeaseLost."""
+    """Lead for a number of played seconds; returns when it ended. Raises LeaseLost."""
 
     async def run() -> float:
         leadership = Leadership(server, Settings(), "me")  # type: ignore[arg-type]

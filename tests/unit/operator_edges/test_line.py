@@ -16,7 +16,7 @@ def key(name: str, namespace: str = "team") -> Key:
 
 
 class Quota:
-    """A namespace that holds some pods; whoever is woken asks at once."""
+    """A namespace that holds some pods; a woken key asks at once."""
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -1,4 +1,4 @@
-"""Pods whose job is gone, or is another one of the same name: they are told to end soon."""
+"""Pods whose job is gone, or is another one of the same name: they have to end soon."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,6 +1,8 @@
-"""What users read is in plain English: a short list of words that the pages, the CRDs and the reasons do not use."""
+"""What users read is in plain English: a short list of words that pages, CRDs, reasons and messages do not use."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,14 @@ READ_BY_USERS = (
     ROOT / "api/fovea_api/v1alpha1/conditions.py",
     *sorted((ROOT / "crds").glob("*.yaml")),
     *sorted((ROOT / "docs").glob("[hrt]*/*.md")),
+    *sorted((ROOT / "changelog.d").glob("*.md")),
+)
+WITH_MESSAGES = (
+    "agent/fovea_agent",
+    "client/fovea",
+    "operator/fovea_operator",
+    "serving/fovea_serving",
+    "trainers/fovea_trainers",
 )
 INSTEAD = {
     "anew": "again, or new",
@@ -35,9 +45,25 @@ def found(text: str) -> list[str]:
     ]
 
 
+def messages(module: Path) -> Iterator[str]:
+    """The strings of a module, those of f-strings in pieces, without docstrings."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
 @pytest.mark.parametrize("path", READ_BY_USERS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_users_read_is_in_plain_words(path: Path) -> None:
     assert found(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("folder", WITH_MESSAGES)
+def test_messages_are_in_plain_words(folder: str) -> None:
+    modules = sorted((ROOT / folder).rglob("*.py"))
+    assert modules
+    assert [(str(module), words) for module in modules for text in messages(module) for words in found(text)] == []
 
 
 def test_the_pages_are_there() -> None:

@@ -193,7 +193,7 @@ def _progressing(view: ServingView, advanced: Rollout) -> Judgement:
         )
         return False, candidate.reason, message
     if view.refusal:
-        message = f"The API server refuses a Deployment or Service, it is tried again: {view.refusal}"
+        message = f"The API server refuses a Deployment or Service; Fovea tries again: {view.refusal}"
         return candidate is not None, ServingReason.POD_REFUSED, message
     if candidate is not None and candidate.reason is not None:
         return True, candidate.reason, f"Version {candidate.version} is not ready: {candidate.message}."

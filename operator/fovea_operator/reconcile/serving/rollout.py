@@ -61,7 +61,7 @@ def _no_version(view: ServingView) -> Problem:
     model = view.spec.model
     if isinstance(view.spec.version, int) and view.version(view.spec.version) is not None:
         what = (
-            f"Version {view.spec.version} of model {model} is no SavedModel (spec.format: Other) and cannot be served: "
+            f"Version {view.spec.version} of model {model} is not a SavedModel (spec.format: Other) and cannot be served: "
             "correct spec.version."
         )
     elif isinstance(view.spec.version, int):

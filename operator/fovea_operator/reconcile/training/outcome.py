@@ -30,7 +30,7 @@ _EVICTED = "Evicted"
 _FROM_OUTSIDE = (_EVICTED, "Preempting", "NodeLost", "Shutdown", "Terminated")
 """status.reason of a pod that its node ended."""
 
-_BY_ITS_NODE = "its node told it to end"
+_BY_ITS_NODE = "its node sent it SIGTERM"
 _HOOK = timedelta(seconds=5)
 """Within that after SIGTERM the sidecar's preStop hook has run. The operator deletes a pod later than that after its program's end."""
 
@@ -162,7 +162,7 @@ def lost(pod: PodRecord | None) -> Failure:
     if pod is None:
         return Failure(
             JobReason.POD_LOST,
-            "the pod is gone without a word on how it ended (deleted by hand, or its node was lost)",
+            "the pod is gone, and no report says how it ended (deleted by hand, or its node was lost)",
             retryable=True,
             disruption=True,
         )
@@ -176,11 +176,11 @@ def lost(pod: PodRecord | None) -> Failure:
 
 def interrupted(pod: PodRecord, said: Termination) -> Failure:
     """Its program got SIGTERM and ended with 0, without a sign that it was done."""
-    told = f"its node told pod {pod.name} to end" if told_before(pod, said) else f"pod {pod.name} was deleted"
-    why = f"{_disturbance(pod) if disturbed(pod) else told}; its"
+    ended_by = f"its node sent pod {pod.name} SIGTERM" if told_before(pod, said) else f"pod {pod.name} was deleted"
+    why = f"{_disturbance(pod) if disturbed(pod) else ended_by}; its"
     return Failure(
         JobReason.DISRUPTED,
-        f"{why} program ended with 0, but without {environment.SUCCESS_MARKER} in its output it may not have been done",
+        f"{why} program ended with 0 and left no {environment.SUCCESS_MARKER} in its output, so it may not have been done",
         retryable=True,
         exit_code=exit_codes.OK,
         at=trainer_ended(pod),
@@ -215,7 +215,7 @@ def _of_sync(pod: PodRecord, sync: ContainerRecord) -> Success | Failure:
         return replace(failure, retryable=True, at=trainer_ended(pod)) if was_down else failure
     return Failure(
         JobReason.OUTPUT_MISSING,
-        f"the program of pod {pod.name} ended with 0, but no digest of its output arrived",
+        f"the program of pod {pod.name} ended with 0, but the agent reported no digest of its output",
         retryable=True,
         exit_code=sync.exit_code,
         at=sync.finished,
@@ -265,7 +265,7 @@ def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
     if trainer.terminated_reason == "OOMKilled":
         return Failure(
             JobReason.OUT_OF_MEMORY,
-            "the program used more memory than its machine type has",
+            "the program used more memory than its machine type allows",
             retryable=True,
             exit_code=code,
             at=at,

@@ -40,7 +40,7 @@ def of_pod(view: View, machine_type: str) -> Refusal:
     cause = platform.cause_of_refusal(said, machine_type)
     if invalid is None:
         remedy = cause or "Free the quota or correct the policy, or cancel the job."
-        return Refusal(f"The API server refuses the pod: {said}. It is tried again. {remedy}")
+        return Refusal(f"The API server refuses the pod: {said}. Fovea tries again. {remedy}")
     # A job that had a pod before has a valid container: then something else has changed.
     fields = () if view.begun else _FIELD.findall(invalid["causes"])
     for own, pattern in (
@@ -53,10 +53,10 @@ def of_pod(view: View, machine_type: str) -> Refusal:
                 final=True,
             )
     if cause:
-        return Refusal(f"The API server refuses the pod: {said}. It is tried again. {cause}")
+        return Refusal(f"The API server refuses the pod: {said}. Fovea tries again. {cause}")
     return Refusal(
         f"The API server refuses the pod: {said}. What is invalid may come from MachineType {machine_type} or from Fovea's "
-        "own settings: ask the platform team to correct it, or cancel the job. It is tried again."
+        "own settings: ask the platform team to correct it, or cancel the job. Fovea tries again."
     )
 
 

@@ -60,7 +60,7 @@ def _next_step(view: View, success: Success, model: str, name: str, *, deploy: b
     there = view.observed.model_deployments.get(model)
     if there is not None and there.spec.model != model:
         return (
-            f"It is not served: ModelDeployment {model} is in the way, which serves model {there.spec.model}. "
+            f"It is not served: ModelDeployment {model} already serves model {there.spec.model}. "
             f"Serve it with a ModelDeployment of model {model} under another name."
         )
     return f"Ask it with: fovea predict --model {model} IMAGE"

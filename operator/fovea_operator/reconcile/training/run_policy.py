@@ -65,7 +65,7 @@ def _after_disruption(view: View, failure: Failure) -> Decision:
     begin = _begin(view, failure, 0 if ran >= view.settings.backoff_max_seconds else before)
     message = (
         f"Attempt {view.chief.attempt} was disrupted: {_sentence(failure)} The next one starts at "
-        f"{times.text(begin)}; that counts as no retry."
+        f"{times.text(begin)}; this does not count as a retry."
     )
     new = _next_attempt(view, begin, message, JobReason.RETRYING)
     new = new.model_copy(update={"disruptions": before + 1, "last_failure": _record(view, failure)})

@@ -98,7 +98,7 @@ def _mounting(pod: PodRecord, job: TrainingJob) -> Stage:
     since = pod.scheduled or pod.created
     if before := [name for name, record in pod.containers.items() if _runs_before(pod, name, record)]:
         message = (
-            f"Pod {pod.name} waits for what something else than Fovea put before its containers: {', '.join(before)}; if "
+            f"Pod {pod.name} waits for containers that Fovea did not add and that run before its own: {', '.join(before)}; if "
             f"this takes long, see: kubectl describe pod {pod.name}"
         )
         return Stage(JobState.PREPARING, JobReason.FETCHING, message, waiting=True, waiting_since=since)
@@ -129,8 +129,8 @@ def _runs_before(pod: PodRecord, name: str, record: ContainerRecord) -> bool:
 def without_store(where: Stage, since: datetime) -> Stage:
     """The stage of a pod whose agent says that the object store does not answer: nothing is lost, and the status says so at once."""
     message = (
-        f"{where.message.rstrip('.')}. The object store does not answer since {times.text(since)}: publishing goes on "
-        "when it does, nothing is lost."
+        f"{where.message.rstrip('.')}. The object store has not answered since {times.text(since)}. Publishing goes on "
+        "when it answers; nothing is lost."
     )
     return replace(where, reason=JobReason.STORE_UNREACHABLE, message=message, quiet_since=None)
 

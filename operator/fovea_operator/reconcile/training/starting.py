@@ -26,7 +26,7 @@ def admitted(view: View) -> Admitted:
     if not problems:
         return transition.ACCEPTED
     message = (
-        f"The flag catalogue is of another version than the trainer image, so only a warning: {'; '.join(problems)}. "
+        f"The flag catalogue and the trainer image have different versions, so this is only a warning: {'; '.join(problems)}. "
         "The program decides."
     )
     return Admitted(True, JobReason.ARGUMENTS_UNCHECKED, message)

@@ -66,7 +66,7 @@ def suspend(view: View) -> Decision:
 
 def _suspending(view: View, pods: Sequence[PodRecord]) -> Decision:
     where = stage.of_set(view.pods, view.job)
-    message = f"Suspending: the program is to save a checkpoint and end. Set spec.suspend to false {_goes_on(view)}."
+    message = f"Suspending: the program saves a checkpoint and ends. Set spec.suspend to false {_goes_on(view)}."
     new = transition.live(
         view,
         where.state,
@@ -281,7 +281,7 @@ def _slow_pod(view: View, pod: PodRecord) -> str:
         return f" What still runs in pod {pod.name} at {until} is killed."
     # The kubelet does not say which of a pod's containers have ended before all have.
     return (
-        f" Pod {pod.name} is being deleted since {times.text(pod.told_to_end or view.now)} and has not ended: container "
+        f" Pod {pod.name} has been ending since {times.text(pod.told_to_end or view.now)} and still runs: container "
         f"{names.TRAINER_CONTAINER} does not end at SIGTERM, or its files are still being published. What still runs at "
-        f"{until} is killed. To end sooner, a program handles SIGTERM: see docs/how-to/own-program.md"
+        f"{until} is killed. To end sooner, let the program handle SIGTERM: see docs/how-to/own-program.md"
     )

@@ -93,7 +93,7 @@ def _registration_refused(view: View, published: Changes) -> Decision:
             view, transition.over(view, JobState.CANCELLED, JobReason.CANCELLED, message, **published)
         )
     message = (
-        f"The program has succeeded, but the API server refuses to register its model: {said}. It is tried again; free the "
+        f"The program has succeeded, but the API server refuses to register its model: {said}. Fovea tries again; free the "
         "quota or correct the policy, or cancel the job: what it published stays."
     )
     # The memory of the success: the pod may be gone, and its sidecar's words with it, when it can be registered.

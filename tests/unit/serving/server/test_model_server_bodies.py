@@ -56,13 +56,15 @@ def test_a_body_that_is_too_long_by_its_head_is_refused_before_it_is_asked_for()
     async def test(port: int, inference: Inference) -> None:
         client = await Client.open(port, sent=head(1001, "Expect: 100-continue"))
         assert await client.status() == 413
-        assert b"connection: close" in client.head, "else nobody knows whether the body or another request comes next"
+        assert b"connection: close" in client.head, (
+            "otherwise the server cannot know whether the body or another request comes next"
+        )
 
     run(test, max_body_bytes=1000)
 
 
 async def slow(port: int, inference: Inference, sent: int) -> Client:
-    """A client of whose body so many bytes have come, and the rest does not."""
+    """A client that has sent a part of its body and does not send the rest."""
     held = inference.memory.held
     client = await Client.open(port, sent=head(sent + 1) + EXAMPLES.ljust(sent))
     await seen(lambda: inference.memory.held == held + sent)

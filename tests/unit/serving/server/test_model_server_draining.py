@@ -21,7 +21,7 @@ GRACE = 20.0
 
 
 class Relay:
-    """Passes bytes to the server, from the client only so many until `go_on` is set."""
+    """Passes bytes to the server, from the client only the first ones until `go_on` is set."""
 
     def __init__(self, port: int, most: int) -> None:
         self.go_on, self._port, self._most = asyncio.Event(), port, most

@@ -1,4 +1,4 @@
-"""How numbers are told to Prometheus."""
+"""How numbers are written for Prometheus."""
 
 from __future__ import annotations
 
