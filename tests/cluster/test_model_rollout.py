@@ -179,6 +179,18 @@ def test_a_rejected_version_goes_back_to_the_newest_approved_one(cluster: Cluste
     serves(cluster, "digits", 1)
 
 
+def test_the_last_place_that_goes_leaves_an_empty_list(cluster: Cluster) -> None:
+    """A status without the list would be taken for one that was lost."""
+    cluster.create(model_deployment("digits", "digits"))
+    cluster.create(model_version("digits", 1))
+    cluster.wait("a candidate", lambda: place_of(cluster.get("ModelDeployment", "digits"), "candidate"))
+    cluster.patch("ModelVersion", "digits-v1", {"spec": {"approval": "Rejected"}})
+    cluster.wait(
+        "no place", lambda: (cluster.get("ModelDeployment", "digits") or {}).get("status", {}).get("places") == []
+    )
+    cluster.wait("no Deployment", lambda: not cluster.list("Deployment"))
+
+
 def test_scaling_changes_the_replicas_and_nothing_else_of_a_deployment(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.create(model_deployment("digits", "digits"))
     cluster.create(model_version("digits", 1))

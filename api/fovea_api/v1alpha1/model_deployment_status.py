@@ -95,12 +95,10 @@ class ModelDeploymentStatus(Status):
     """Serving, Progressing."""
     message: Annotated[str | None, Field(max_length=32_768)] = None
     """One sentence on where it stands and what to do."""
+    # Atomic: an apply that takes the last entry out of a list with keys takes the list away, and then nothing would tell
+    # a status that has no places any more from one that was written before there were places.
     places: Annotated[
-        list[Place] | None,
-        Field(
-            max_length=MAX_PLACES,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["deployment"]},
-        ),
+        list[Place] | None, Field(max_length=MAX_PLACES, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = None
     """One entry for each version that is served, is starting, finishes its connections or was given up."""
     endpoint: Endpoint | None = None

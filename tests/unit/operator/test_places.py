@@ -181,6 +181,21 @@ def test_more_versions_than_a_status_holds_do_not_drain_at_once_but_the_one_that
     assert MAX_DRAINING + 3 <= MAX_PLACES
 
 
+def test_the_last_place_that_goes_leaves_an_empty_list() -> None:
+    """A status without the list would be taken for one that was lost, and what answers for what is served."""
+    seen = serving(
+        model_deployment(held(candidate(1)), scaling={"minReplicas": 2}),
+        version(1, approval="Rejected"),
+        workloads=[workload(V1, ready=1, replicas=2)],
+        service=service_at(V1),
+    )
+    decision = decide_model_deployment(seen, at(60), SETTINGS)
+    assert (decision.status or {})["places"] == []
+    gone = replace(seen, model_deployment=written(seen.model_deployment, decision))
+    again = decide_model_deployment(gone, at(61), SETTINGS)
+    assert (again.status or {})["places"] == []
+
+
 # -- statuses without places -------------------------------------------------------------------------------------------
 
 OF_THE_RELEASE_BEFORE = {
