@@ -24,7 +24,7 @@ from support.memory_api import Server
 from support.registering import NAMESPACE, Parts, SlowServer, ended_pod, model_version, training_job
 
 _TURNS = 8
-"""A request or an answer is on its way for at most so many turns."""
+"""A request or an answer is on its way for at most this many turns."""
 
 
 def calls_per_job(jobs: int, seed: int) -> float:

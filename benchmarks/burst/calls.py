@@ -18,7 +18,7 @@ class _Overwhelmed(Exception):
 
 
 class Calls:
-    """Calls as one user agent, so many at the same time."""
+    """Calls as one user agent, with a limit of calls at the same time."""
 
     def __init__(self, kubeconfig: Path, agent: str, at_once: int = 16) -> None:
         found = credentials.from_kubeconfig([kubeconfig])
@@ -53,7 +53,7 @@ class Calls:
             return document
 
     async def watch(self, path: str, query: str, since: str) -> AsyncIterator[dict[str, Any]]:
-        """Events of a watch, begun anew where the server ends it (as it does with a watcher that is slow)."""
+        """Events of a watch, begun again where the server ends it (as it does with a watcher that is slow)."""
         while True:
             url = f"{self._server}{path}?watch=true&resourceVersion={since}&{query}"
             async with self._session.get(url) as answer:

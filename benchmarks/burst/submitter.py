@@ -11,7 +11,7 @@ from burst.kinds import JobKind
 
 @dataclass(frozen=True)
 class Load:
-    """So many jobs: all at once, or one every so many seconds; created by so many submitters at the same time."""
+    """Jobs to submit: how many, all at once or with seconds between them, and by how many submitters at the same time."""
 
     count: int
     every: float = 0.0

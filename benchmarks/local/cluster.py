@@ -72,7 +72,7 @@ class Local:
 
 
 def wait(probe: Callable[[], bool], seconds: float, what: str, every: float = 0.5) -> None:
-    """Poll; ends the benchmark after so many seconds."""
+    """Poll; ends the benchmark after `seconds`."""
     deadline = time.monotonic() + seconds
     while not probe():
         if time.monotonic() > deadline:

@@ -18,7 +18,7 @@ class Limit:
 
 
 def shapes(clients: int) -> list[tuple[int, int]]:
-    """Threads and batch sizes that so many callers can fill: at no moment are more pictures under way than callers."""
+    """Threads and batch sizes that `clients` callers can fill: at no moment are more pictures under way than callers."""
     found = []
     for threads in range(1, min(MOST_THREADS, clients) + 1):
         most = min(clients // threads, LARGEST_BATCH)

@@ -25,7 +25,7 @@ FRAME_HEAD = 5
 
 @dataclass(frozen=True)
 class Load:
-    """What so many callers measured: requests per second, milliseconds, and how many requests were sent."""
+    """What the callers measured: requests per second, milliseconds, and how many requests were sent."""
 
     rate: float
     p50: float
@@ -51,7 +51,7 @@ def answer_bytes(address: str, payload: bytes) -> int:
 
 
 def load(address: str, payload: bytes, clients: int, seconds: float) -> Load:
-    """So many callers for so long; each sends its next request when it has its answer."""
+    """`clients` callers for `seconds`; each sends its next request when it has its answer."""
     expected = answer_bytes(address, payload)
     connections = math.ceil(clients / STREAMS)
     with tempfile.TemporaryDirectory() as name:

@@ -249,7 +249,7 @@ def test_nothing_outside_the_data_sets_can_be_named(run: Run, job: str, object_s
     for verb in (("delete", "--yes"), ("download",)):
         ran = run("data", verb[0], name, *verb[1:])
         assert ran.code == 1
-        assert "is no name of a data set" in ran.err
+        assert "is not a name of a data set" in ran.err
     assert object_store.names("") == before
 
 
@@ -276,7 +276,7 @@ def test_a_data_set_in_use_is_kept(run: Run, cluster: Cluster, pictures: Path) -
     ("keys", "message"),
     [
         (["a", "a/b"], "a and a/b: one name cannot be a file and a folder"),
-        (["x//y"], "is no path of a file"),
+        (["x//y"], "is not a path of a file"),
     ],
 )
 def test_keys_that_no_folder_can_hold_are_named_and_nothing_is_written(

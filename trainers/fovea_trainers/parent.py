@@ -82,7 +82,7 @@ class _Parent:
         self._line_open = False
         self._writing = False
         self._heard = True
-        """False once nobody reads descriptor 2 any more, or is waited for. The pipe is read all the same: a full one would hold up training."""
+        """False once no reader of descriptor 2 is left, or none is waited for. The pipe is read all the same: a full one would hold up training."""
 
     def wait(self, mask: set[signal.Signals | int]) -> int:
         """Pass on lines and signals until the child has ended; return the exit code."""
@@ -112,7 +112,7 @@ class _Parent:
         return code
 
     def _read_to_the_end(self) -> None:
-        """All that the child has written is in the pipe by now; who else holds it open and writes is not waited for."""
+        """All that the child has written is in the pipe by now; another process that holds it open and writes is not waited for."""
         left = int.from_bytes(fcntl.ioctl(self._receiving, termios.FIONREAD, bytes(_INT)), sys.byteorder)
         while left > 0:
             piece = os.read(self._receiving, min(left, _PIECE))

@@ -152,7 +152,7 @@ class Data:
             return
         if not users.everywhere:
             notice(
-                f"Only in namespace {self._cluster.namespace} was looked for jobs and versions that use data set {name}: "
+                f"Only namespace {self._cluster.namespace} was searched for jobs and versions that use data set {name}: "
                 "you may not list those of all namespaces."
             )
 
@@ -160,7 +160,7 @@ class Data:
         """Of a data set that may have been made with another tool, under any name of one folder."""
         if not name or "/" in name or name in (".", "..") or "\0" in name:
             raise InvalidError(
-                f"{name!r} is no name of a data set: `fovea data list -n {self._cluster.namespace}` shows their names"
+                f"{name!r} is not a name of a data set: `fovea data list -n {self._cluster.namespace}` shows their names"
             )
         return storage.dataset(self._cluster.namespace, name)
 

@@ -36,7 +36,7 @@ class Found(Enum):
     NOTHING = "nothing"
     SAME = "the same content"
     OTHER = "other content"
-    UNKNOWN = "a file of the same size, of which no digest can say whether it is the same"
+    UNKNOWN = "a file of the same size; no digest shows whether its content is the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def of_listing(prefix: str, objects: Iterable[StoredObject]) -> list[Wanted]:
             continue  # a console's mark for an empty folder
         if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
             raise InvalidError(
-                f"object {item.key!r}: {name!r} is no path of a file in a folder: "
+                f"object {item.key!r}: {name!r} is not a path of a file in a folder: "
                 "copy the data set with a tool for S3 that can rename it"
             )
         found.append(Wanted(name, item.key, item.size, etag=item.etag, modified=item.modified))
@@ -135,7 +135,7 @@ def _refuse(folder: Path, others: list[Wanted], kept: Path | None = None) -> Non
     if others:
         where = shown(str(kept)) if kept else ""
         fetched = (
-            f", which fetches nothing again. What was fetched is in {where}: remove that if you need it no more"
+            f", which fetches nothing again. What was fetched is in {where}: remove it if you no longer need it"
             if kept
             else ""
         )
@@ -168,7 +168,7 @@ def writing(path: Path) -> Iterator[None]:
         where = shown(str(error.filename2 or error.filename or path))
         raise InvalidError(
             f"cannot write {where} ({error.strerror or error}): choose another folder, or make room; "
-            "the command repeated goes on where it stopped"
+            "repeat the command to go on where it stopped"
         ) from error
 
 
@@ -183,7 +183,7 @@ def _look(store: Store, folder: Path, item: Wanted) -> Found:
                 f"and {item.name} needs a folder there: remove it, or choose another folder"
             )
     if target.is_dir() and not target.is_symlink():
-        raise InvalidError(f"{shown(str(target))} is a folder, and a file is to be there: choose another folder")
+        raise InvalidError(f"{shown(str(target))} is a folder, where a file has to be: choose another folder")
     if not os.path.lexists(target):
         return Found.NOTHING
     if target.is_symlink() or not target.is_file():

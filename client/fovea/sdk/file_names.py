@@ -38,7 +38,7 @@ def check(names: Iterable[str], folder: Path) -> None:
     count = f"{len(lines)} {'name' if len(lines) == 1 else 'names'}"
     listed = "\n".join(f"  - {line}" for line in (*lines[:_NAMED], *more))
     raise InvalidError(
-        f"{count} of the store cannot stand in {shown(str(folder))}, nothing was fetched:\n{listed}\n"
+        f"{count} of the store cannot be stored in {shown(str(folder))}, nothing was fetched:\n{listed}\n"
         "Choose a folder on another file system, or rename the objects with a tool for S3"
     )
 

@@ -59,7 +59,7 @@ def scan(
         raise InvalidError(
             f"{len(lines)} {'entry' if len(lines) == 1 else 'entries'} of {shown(str(folder))} cannot be uploaded, "
             "nothing was sent:\n" + "\n".join(_first(lines, "  - and {} more")) + "\n"
-            f"Mend what is named, or {remedy}"
+            f"Correct the entries above, or {remedy}"
         )
     if not found.files:
         raise InvalidError(f"{shown(str(folder))} holds no files" + (" that are not excluded" if exclude else ""))
@@ -133,7 +133,7 @@ class _Walk:
         for above in (*within, self._folder, *self._folder.resolve().parents):
             if os.path.samestat(above.stat(), here):
                 target = shown(str(below.resolve()))
-                self.troubles.append(f"{self._name(below)} is a link to {target}, in which it lies itself")
+                self.troubles.append(f"{self._name(below)} is a link to {target}, a folder that contains it")
                 return True
         return False
 

@@ -17,7 +17,7 @@ def existing(what: str, name: str) -> str:
     if not name:
         raise InvalidError(f"the name of the {what} is empty: is a variable unset?")
     if not _EXISTING.fullmatch(name):
-        raise InvalidError(f"{name!r} is no name of a {what}: names are made of a-z, 0-9, '-' and '.'")
+        raise InvalidError(f"{name!r} is not a name of a {what}: names are made of a-z, 0-9, '-' and '.'")
     return name
 
 

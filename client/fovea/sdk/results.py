@@ -133,7 +133,7 @@ class Results:
             MODEL: "its program has written no file to $FOVEA_MODEL_DIR",
             CHECKPOINTS: "its program has written no <step>/ to $FOVEA_CHECKPOINT_DIR",
             LOGS: "its program has written no file to $FOVEA_LOG_DIR, and no pod is left to read its words from",
-            OUTPUT: "no attempt of it came to its end",
+            OUTPUT: "no attempt of it has ended",
         }[what]
         return f"{subject}: {why}"
 

@@ -129,7 +129,7 @@ class Versions:
                 return self.kinds.read(self.kinds.create(model_version(self._cluster.namespace, spec, number)))
             except AlreadyExistsError:
                 continue  # Somebody else took this number between the list and now.
-        raise ConflictError(f"model {model}: {_TRIES} numbers in a row were taken by others, try again")
+        raise ConflictError(f"model {model}: others took {_TRIES} numbers in a row: try again")
 
 
 def _published(store: Store, version: ModelVersion) -> tuple[str, Manifest]:

@@ -161,7 +161,7 @@ class _Applied:
         self._digest, self._intent, self._at = digest, intent, at
 
     def holds(self, digest: bytes, known: Entry[Any], seconds: float) -> bool:
-        """Whether the same intent was applied lately and nobody changed the object's spec since."""
+        """Whether the same intent was applied lately and the object's spec has not changed since."""
         return self._digest == digest and self._intent == _intent(known) and time.monotonic() - self._at < seconds
 
 

@@ -54,7 +54,7 @@ class ApiClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        # Taken away first: while it closes, others must open a new one, and nobody may close that by mistake.
+        # Taken away first: while it closes, others must open a new one, which must not be closed by mistake.
         session, self._session = self._session, None
         if session is not None:
             await session.close()

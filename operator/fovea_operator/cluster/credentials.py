@@ -50,7 +50,7 @@ class Credentials:
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Credentials:
-    """Read them anew (tokens and certificates are rotated on disk). KUBECONFIG wins; raises NoCredentials."""
+    """Read them again (tokens and certificates are rotated on disk). KUBECONFIG wins; raises NoCredentials."""
     if environment.get("KUBECONFIG"):
         return from_kubeconfig([Path(part) for part in environment["KUBECONFIG"].split(os.pathsep) if part])
     if environment.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT / "token").exists():

@@ -61,7 +61,7 @@ class Announcer:
         rate: float,
         backlog: int = 2000,
     ) -> None:
-        """`dropped` is told of every event that the backlog has no room for: the oldest goes."""
+        """`dropped` is called with every event that the backlog has no room for: the oldest goes."""
         self._create = create
         self._dropped = dropped
         self._instance = instance

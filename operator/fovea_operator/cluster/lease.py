@@ -145,7 +145,7 @@ class Leadership:
             self._lease = await self._client.replace(self._spec(**changes))
 
     async def _ours(self) -> Object:
-        """The Lease as it is, if we hold it and nobody took it in between: not even a process of our name."""
+        """The Lease as it is, if we hold it and no other process took it in between, not even one of our name."""
         name = self._settings.lease_name
         known = self._spec()["spec"]
         lease = await self._client.get(resources.LEASE, self._settings.namespace, name)

@@ -2,7 +2,7 @@
 
 Back-off alone is unfair: the longer a job has waited the more rarely it asks, and one that came later takes the room.
 When a pod of the namespace ends, the first key of the line asks at once, and then those behind it, until a few of them
-were refused again: a small job may fit where a large one does not, but nobody asks without end.
+were refused again: a small job may fit where a large one does not, but a pass has an end.
 """
 
 from collections import OrderedDict, deque
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from .keys import Key
 
 MISSES = 3
-"""So many refusals end a pass through the line."""
+"""This many refusals end a pass through the line."""
 
 
 class Line:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 _KOPF_SILENCE = 70.0
-"""Kopf begins a watch anew after this silence; two of them and we end."""
+"""Kopf begins a new watch after this silence; two of them and we end."""
 
 
 @dataclass

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Models:
-    """The indexes. `version_changed`, `job_changed` and `deployment_changed` are told every change of the stores."""
+    """The indexes. `version_changed`, `job_changed` and `deployment_changed` are called with every change of the stores."""
 
     def __init__(self) -> None:
         self._indexes: dict[Model, VersionIndex] = {}

@@ -1,4 +1,4 @@
-"""Progress reports of agents: the pod-bound token says who posts; the newest report per pod is kept in memory."""
+"""Progress reports of agents: the pod-bound token names the pod that posts; the newest report per pod is kept in memory."""
 
 import asyncio
 import base64
@@ -28,7 +28,7 @@ _REFUSAL_SECONDS = 10.0
 _MAX_VERDICTS = 20_000
 _MAX_REFUSALS = 2_000
 _MAX_REVIEWS = 8
-"""Reviews at the same time: whoever sends made-up tokens must not take the API server from the reconciles."""
+"""Reviews at the same time: a client with made-up tokens must not take the API server from the reconciles."""
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 _USER = re.compile(r"system:serviceaccount:([^:]+):[^:]+")
@@ -97,7 +97,7 @@ def _without_numbers(report: ProgressReport) -> ProgressReport:
 class Doorkeeper:
     """Tells which pod a token is bound to; asks the API server once per token, and remembers a good verdict until the token ends.
 
-    A token that is bound to a pod is worth nothing without the pod: whoever lets in looks for the pod each time.
+    A token that is bound to a pod is worth nothing without the pod: the caller looks for the pod each time.
     """
 
     def __init__(

@@ -109,7 +109,7 @@ def test_users_in_every_namespace_count(typed: Any) -> None:
 def test_who_may_not_see_all_namespaces_is_told_that_one_was_looked_at(typed: Any) -> None:
     world = World(jobs=(job("theirs", "speech"),), everywhere=REFUSED)
     ran = typed(world).ok()
-    assert "Only in namespace vision was looked for jobs and versions that use data set pets" in ran.err
+    assert "Only namespace vision was searched for jobs and versions that use data set pets" in ran.err
     assert not world.left
     world = World(jobs=(job("mine", "vision"),), everywhere=REFUSED)
     assert "data set pets is used by job mine: " in typed(world).err

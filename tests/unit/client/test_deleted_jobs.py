@@ -121,7 +121,7 @@ def test_a_job_that_took_the_name_meanwhile_is_not_the_one_that_is_asked_for(typ
 def test_what_is_no_uid_becomes_no_part_of_the_question(typed: Any) -> None:
     ran = typed(World(), "wait", "digits@u,reason=Published")
     assert (ran.code, ran.out) == (1, "")
-    assert "is no name of a job's uid" in ran.err
+    assert "is not a name of a job's uid" in ran.err
 
 
 def test_a_job_that_is_followed_keeps_its_uid_over_a_broken_watch() -> None:

@@ -244,7 +244,7 @@ def test_what_a_refused_download_has_fetched_is_named(store: Store, tmp_path: Pa
         store.download(tmp_path / "out")
     [staging] = (tmp_path / "out").glob(".fovea-download-*")
     assert (
-        f"or replace them with --force, which fetches nothing again. What was fetched is in {staging}: remove that if you need it no more"
+        f"or replace them with --force, which fetches nothing again. What was fetched is in {staging}: remove it if you no longer need it"
         in str(caught.value)
     )
 

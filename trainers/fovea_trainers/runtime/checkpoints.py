@@ -96,7 +96,7 @@ class Checkpoints:
             staging.rename(target)
             _flush(self.directory)
         for step in self.steps()[: -self._keep]:
-            # Renamed first: whoever lists the directory sees a whole checkpoint or none.
+            # Renamed first: a reader of the directory sees a whole checkpoint or none.
             doomed = self.directory / f"{STAGING_PREFIX}old-{step}"
             (self.directory / str(step)).rename(doomed)
             shutil.rmtree(doomed)
@@ -127,7 +127,7 @@ class Checkpoints:
         return Resumed(Position(), "training from scratch")
 
     def _put_aside(self, damaged: Collection[Path]) -> None:
-        """Kept for who wants to look: an error that only looks like damage must not delete all that was trained."""
+        """Kept for inspection: an error that only looks like damage must not delete all that was trained."""
         for path in damaged:
             path.rename(self.directory / f"{environment.DAMAGED_PREFIX}{path.name}-{time.time_ns()}")
 
@@ -187,7 +187,7 @@ class Checkpoints:
         status.expect_partial()
 
     def _remedy(self, path: Path) -> str:
-        """What to do about a checkpoint: nobody can remove a file from a job's pod, which begins with an empty volume."""
+        """What to do about a checkpoint: a user cannot remove a file from a job's pod, which begins with an empty volume."""
         if self._job:
             return "name another job in spec.checkpoint.from, or drop it; if it is not set, submit the job again"
         return f"remove {path}"

@@ -10,7 +10,7 @@ from fovea_trainers.runtime.progress import say
 def gpus(expected: int) -> int:
     """How many GPUs TensorFlow sees; raises CpuImage or NoGpu when it sees none of those that are `expected`.
 
-    A run that trains on the processor beside idle GPUs is hours slower, and nobody is told.
+    A run that trains on the processor beside idle GPUs is hours slower without any message.
     """
     import tensorflow as tf
 

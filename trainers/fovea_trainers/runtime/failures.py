@@ -1,7 +1,7 @@
 """Errors of TensorFlow and of the operating system: which of them end a job, and what helps.
 
 Another machine or another hour heals an error of the surroundings (exit 75: the operator starts the trainer again, as
-often as `runPolicy.backoffLimit` allows); the same run would meet any other error again (exit 1).
+often as `runPolicy.backoffLimit` allows); any other error would happen again in the same run (exit 1).
 """
 
 from __future__ import annotations

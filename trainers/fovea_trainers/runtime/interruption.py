@@ -19,7 +19,7 @@ class Interruption:
     def __init__(self, *, saves: bool = True) -> None:
         self.requested = False
         self.saves = saves
-        """Whether there is something to save, so that whoever looks at `requested` decides when to end."""
+        """Whether there is something to save, so that the code that reads `requested` decides when to end."""
         self._previous: dict[signal.Signals, Any] = {}
 
     def check(self) -> None:

@@ -15,7 +15,7 @@ VALIDATION_PREFIX = "val_"
 class Summaries:
     """Scalars per epoch in `<directory>/train` and `<directory>/validation`, which belong to one run.
 
-    What they held is written anew from the run's history: an attempt in a pod begins with an empty directory, one on a
+    What they held is written again from the run's history: an attempt in a pod begins with an empty directory, one on a
     laptop with points that lie after its checkpoint.
     """
 

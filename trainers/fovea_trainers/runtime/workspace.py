@@ -50,7 +50,7 @@ class Workspace:
         )
 
     def scratch(self, folder: Path) -> Self:
-        """The same inputs; everything that is written goes below `folder`, where nobody reads it."""
+        """The same inputs; everything that is written goes below `folder`, which is not read."""
         return dataclasses.replace(
             self,
             checkpoints=folder / "checkpoints",
