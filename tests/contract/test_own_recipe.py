@@ -103,8 +103,9 @@ def test_stopped_by_a_signal_it_goes_on_to_the_bytes_of_a_run_that_was_not(tmp_p
     assert training.summaries(tmp_path) == training.summaries(undisturbed)
 
 
-def test_other_data_begin_new_epochs_with_the_weights_that_are_there(tmp_path, folder):
-    assert run(folder, tmp_path, "./line.py", "--max-steps=2")[0] == exit_codes.OK
+def test_two_steps_as_a_module_and_other_data_begin_new_epochs_with_the_weights_that_are_there(tmp_path, folder):
+    assert run(folder, tmp_path, "my_package.line", "--max-steps=2")[0] == exit_codes.OK
+    assert training.evaluation(tmp_path)["steps"] == 2
     (tmp_path / "longer.csv").write_text((folder / "line.csv").read_text() + "0,10\n")
     code, said = run(folder, tmp_path, "./line.py", "--max-steps=2", f"--data={tmp_path}/longer.csv")
     assert code == exit_codes.OK
@@ -120,12 +121,6 @@ def test_the_exported_line_answers_by_name(undisturbed):
     assert intercept == pytest.approx(document["intercept"])
     assert sum_of_both == pytest.approx(document["intercept"] + document["slope"])
     assert row_wise.read(folder) == {"serving_default": frozenset({"y"})}
-
-
-def test_a_module_of_a_package_takes_two_steps(tmp_path, folder):
-    code, said = run(folder, tmp_path, "my_package.line", "--max-steps=2", "--optimizer=adam")
-    assert code == exit_codes.OK, said
-    assert training.evaluation(tmp_path)["steps"] == 2
 
 
 def test_data_that_is_none_is_said_in_a_sentence(tmp_path, folder):

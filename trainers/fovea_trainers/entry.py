@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DISTRIBUTION = "fovea-trainers"
 RECIPES = {"image-classifier": "fovea_trainers.recipes.image_classifier"}
 """Name -> module. Of these only what `run` calls imports TensorFlow, so that the catalogue is made without it."""
+OWN = "__recipe__"
+"""The module that a file becomes: not the file's name, which may be that of a library."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ def entry(name: str) -> Entry:
     Raises FlagError for one that does not exist or is no recipe, and whatever its module raises.
     """
     if name in RECIPES:
-        return _entry(name, importlib.import_module(RECIPES[name]))
+        return _entry(name, name, importlib.import_module(RECIPES[name]))
     if name.endswith(".py") or os.sep in name:
-        return _entry(name, _of_file(Path(name)))
+        return _entry(name, Path(name).stem, _of_file(Path(name)))
     if "." in name:
-        return _entry(name, _of_package(name))
+        return _entry(name, name.rpartition(".")[2], _of_package(name))
     raise FlagError(Catalogue(version(DISTRIBUTION), dict.fromkeys(RECIPES, Recipe("", {}))).unknown(name))
 
 
@@ -61,11 +63,11 @@ def _of_file(path: Path) -> ModuleType:
             f"recipe {path} does not exist; name a file, a module (my_package.my_recipe) or a recipe of --help"
         )
     sys.path.insert(0, str(path.absolute().parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(OWN, path)
     if spec is None or spec.loader is None:
         raise FlagError(f"recipe {path} is no Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their module up
+    sys.modules[OWN] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -83,7 +85,7 @@ def _of_package(name: str) -> ModuleType:
         ) from error
 
 
-def _entry(name: str, module: ModuleType) -> Entry:
+def _entry(name: str, short: str, module: ModuleType) -> Entry:
     missing = [part for part in ("HELP", "Config", "run") if not hasattr(module, part)]
     if missing:
         raise FlagError(
@@ -95,9 +97,8 @@ def _entry(name: str, module: ModuleType) -> Entry:
             f"{name} is no recipe: its Config must inherit fovea_trainers.sdk.TrainingFlags, by whose flags the "
             "loop runs"
         )
-    chosen = getattr(module, "NAME", module.__name__.rpartition(".")[2].replace("_", "-"))
     try:
         recipe = flags.recipe_of(module.HELP, config_type)
     except TypeError as error:
         raise FlagError(f"{name}: {error}") from error
-    return Entry(chosen, recipe, config_type, module.run)
+    return Entry(getattr(module, "NAME", short.replace("_", "-")), recipe, config_type, module.run)

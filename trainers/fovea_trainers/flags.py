@@ -37,6 +37,8 @@ def recipe_of(help_line: str, config_type: type) -> Recipe:
 
     Raises TypeError for a field that is no flag.
     """
+    if "__dataclass_fields__" not in vars(config_type):
+        raise TypeError(f"{config_type.__qualname__} is no dataclass: write @dataclass(frozen=True) above it")
     hints = typing.get_type_hints(config_type)
     defaults = {field.name: field.default for field in dataclasses.fields(config_type)}
     found = {}
@@ -44,7 +46,12 @@ def recipe_of(help_line: str, config_type: type) -> Recipe:
         if "help" not in field.metadata:
             raise TypeError(f"{config_type.__qualname__}.{name} is no flag: write {name}: … = flag(default, help)")
         default: Any = defaults[name]
-        found[name.replace("_", "-")] = Flag(_type_name(hints[name]), default, **field.metadata)
+        kind = _type_name(hints[name])
+        if kind not in ("bool", "int", "float", "str"):
+            raise TypeError(
+                f"{config_type.__qualname__}.{name} is a {kind}: a flag is a bool, int, float or str, or None"
+            )
+        found[name.replace("_", "-")] = Flag(kind, default, **field.metadata)
     return Recipe(help_line, found)
 
 
@@ -138,6 +145,6 @@ def _bounds(known: Flag) -> str:
 
 def _type_name(hint: Any) -> str:
     """`float | None` and `float` are both the type "float"."""
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
-    return str(hint.__name__)
+    return str(getattr(hint, "__name__", hint))

@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "beside.py").write_text("DEPTH = 3", encoding="utf-8")
     yield tmp_path
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("my_recipe", "beside", "team", "odd"):
+        if name.partition(".")[0] in (entry.OWN, "beside", "team"):
             del sys.modules[name]
 
 
@@ -50,6 +50,14 @@ def test_a_file_is_found_from_another_folder(folder, monkeypatch):
     monkeypatch.chdir(folder / "elsewhere")
     assert entry.entry("../my_recipe.py").name == "my-recipe"
     assert entry.entry(str(folder / "my_recipe.py")).name == "my-recipe"
+
+
+def test_a_file_may_have_the_name_of_a_library(folder):
+    import json
+
+    (folder / "json.py").write_text(RECIPE, encoding="utf-8")
+    assert entry.entry("./json.py").name == "json"
+    assert sys.modules["json"] is json
 
 
 def test_a_module_is_a_recipe_with_the_name_that_it_gives_itself(folder):
@@ -77,6 +85,16 @@ NO_RECIPE = {
         "./odd.py",
         "HELP = 'x'\nclass Config: pass\ndef run(config, session): pass",
         "./odd.py is no recipe: its Config must inherit fovea_trainers.sdk.TrainingFlags",
+    ),
+    "a config that is no dataclass": (
+        "./odd.py",
+        RECIPE.replace("@dataclass(frozen=True)", ""),
+        "./odd.py: Config is no dataclass: write @dataclass(frozen=True) above it",
+    ),
+    "a flag that is a list": (
+        "./odd.py",
+        RECIPE.replace("depth: int", "depth: list"),
+        "./odd.py: Config.depth is a list: a flag is a bool, int, float or str, or None",
     ),
     "a field that is no flag": (
         "./odd.py",

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import typing
 from importlib.resources import files
 
 import pytest
@@ -91,6 +92,12 @@ def test_a_recipe_inherits_flags_and_may_change_a_default_alone():
     assert (recipe.flags["batch-size"].default, recipe.flags["batch-size"].minimum) == (8, 1)
     assert flags.parse("r", recipe, Longer, ["--epochs=2"]) == Longer(epochs=2, batch_size=8)
     assert list(flags.values(Longer()))[-2:] == ["checkpoint_every_steps", "depth"]
+
+
+def test_an_optional_flag_may_be_written_in_the_old_way():
+    number = typing.Union[int, None]  # noqa: UP007
+    old = dataclasses.make_dataclass("Old", [("steps", number, flags.flag(None, "Steps."))], frozen=True)
+    assert flags.recipe_of("", old).flags["steps"].type == "int"
 
 
 def test_a_field_that_is_no_flag_is_refused_by_name():

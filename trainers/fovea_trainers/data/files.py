@@ -42,7 +42,7 @@ def walk(
 ) -> Found:
     """Everything below a folder, or in it alone; names begin with `prefix`. `check` may raise to give up.
 
-    `wanted` tells by a path whether the regular file there is one to find; it may raise OSError. A link that leads nowhere,
+    `wanted` says of the path of a regular file whether it is one to find; it may raise OSError. A link that leads nowhere,
     a socket or a named pipe is none; a file that cannot be opened is one, and is named when it is read. A folder that
     links lead back to is walked once, and none above `folder`: those hold other classes.
     Raises PermissionError for a folder that cannot be listed: what is in it would be missed in silence.

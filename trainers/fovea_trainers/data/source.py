@@ -1,4 +1,4 @@
-"""Where training data comes from, and what tells whether it is the same as before."""
+"""Where training data comes from, and how it is known to be the same as before."""
 
 import hashlib
 from collections.abc import Iterable

@@ -24,8 +24,8 @@ def publish(
 ) -> None:
     """Write evaluation.json, the learning curves and pictures, then say that the run is finished: the last thing it does.
 
-    `about` is what a recipe tells of its data beside that (JSON), `sets` what it tells of each evaluated set instead of
-    its size and metrics. `pictures` are PNGs: "x" becomes x.png.
+    `about` is what a recipe adds about its data (JSON), `sets` what it reports of each evaluated set, instead of the
+    set's size and metrics. `pictures` are PNGs: "x" becomes x.png.
     """
     document = _document(session, config, trained, about or {}, sets or _sets(trained))
     output = session.workspace.output

@@ -18,7 +18,10 @@ Total = tuple[tf.Tensor, tf.Tensor]
 
 
 def total(values: tf.Tensor, weights: tf.Tensor | None = None) -> Total:
-    """Sum and count of one value per example [n]; with `weights` [n], of the weighted values and of the weights."""
+    """Sum and count of one value per example [n]; with `weights` [n], of the weighted values and of the weights.
+
+    Values per word or pixel [n, …] have weights of that shape: the example's weight by the mask.
+    """
     if weights is None:
         return tf.reduce_sum(values), tf.size(values)
     return tf.reduce_sum(weights * values), tf.reduce_sum(weights)
@@ -27,7 +30,7 @@ def total(values: tf.Tensor, weights: tf.Tensor | None = None) -> Total:
 def mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """This device's part of the weighted mean over the whole batch: what an update takes the gradient of.
 
-    `values` and `weights` are [n]. The gradients of all devices' parts add up to the gradient of the mean.
+    `values` and `weights` have one shape, [n] or more (see `total`). The gradients of all devices' parts add up to the gradient of the mean.
     """
     (count,) = over_devices(tf.reduce_sum(weights))
     return tf.reduce_sum(weights * values) / tf.maximum(count, 1.0)

@@ -1,4 +1,4 @@
-"""What classifiers of pictures share: the shape of a batch, what is told of an evaluated set, and what is exported."""
+"""What classifiers of pictures share: the shape of a batch, what is reported of an evaluated set, and what is exported."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
