@@ -8,6 +8,7 @@ import socket
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -43,6 +44,8 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 2.0
+_RESYNC_MARGIN_SECONDS = 300.0
+"""A list may take so long: what comes due before the next resync has its timer by then."""
 _CONNECTIONS_BESIDE_WORK = 16
 """For the Lease, lists, Events and token reviews: whatever the number of workers, a renewal never waits for them."""
 
@@ -65,7 +68,7 @@ class Operator:
             load, count=self._metrics.count_call, connections=settings.workers + _CONNECTIONS_BESIDE_WORK
         )
         self._reports = Reports(settings.progress_seconds, self._wake_for_report, settings.progress_rate)
-        self._jobs = TrainingJobs(self._cache, self._reports)
+        self._jobs = TrainingJobs(self._cache, self._reports, ttl_seconds=settings.ttl_seconds)
         self._kinds = Kinds(self._jobs, ModelDeployments(self._cache))
         self._intake = Intake(self._cache, self._kinds, self._queue.add, settings.watch_namespaces)
         self._intake.relisted = self._relisted
@@ -225,7 +228,8 @@ class Operator:
         return running.OptionalWatch(self._settings, resource, self._intake.event, self._relist.set)
 
     def _all_again(self) -> None:
-        for key in self._kinds.every_key():
+        seconds = self._settings.resync_seconds + _RESYNC_MARGIN_SECONDS
+        for key in self._kinds.due(datetime.now(UTC) + timedelta(seconds=seconds)):
             self._queue.add(key)
 
     def _relisted(self, _gvk: GroupVersionKind) -> None:

@@ -3,6 +3,8 @@
 An answer to our own write goes in at once, so a decision always sees what the one before it did, and the watch's echo
 of it (same resourceVersion) costs one comparison. Versions decide what is newer; a removal leaves its uid behind for a
 while, so that a list that began earlier cannot bring the object back.
+
+Objects at rest (jobs that have ended) are kept packed, and become whole when somebody asks for one (ADR 138).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,8 +16,9 @@ from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, Train
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.reconcile.shared.kinds import GroupKind, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord
+from fovea_operator.reconcile.training.view import is_settled
 
-from . import records, resources
+from . import packed, records, resources
 from .models import Models
 from .resources import Resource
 
@@ -36,6 +39,15 @@ class Entry(Generic[T]):
     version: int
     owner: records.Owner
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A cached object at rest."""
+
+    uid: str
+    version: int
+    document: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +76,16 @@ class Change(Generic[T]):
 class Store(Generic[T]):
     """All known objects of one kind."""
 
-    def __init__(self, resource: Resource, read: Callable[[records.Raw], T]) -> None:
+    def __init__(
+        self, resource: Resource, read: Callable[[records.Raw], T], rests: Callable[[T], bool] = lambda _record: False
+    ) -> None:
+        """`rests`: whether an object is seldom looked at from now on, so that it is kept packed."""
         self.resource = resource
         self._read = read
-        self._entries: dict[Name, Entry[T]] = {}
+        self._rests = rests
+        self._entries: dict[Name, Entry[T] | _Packed] = {}
         self._removed: dict[str, int] = {}  # as of which version, by uid, the oldest first
-        self._groups: dict[str, dict[Any, dict[Name, Entry[T]]]] = {}
+        self._groups: dict[str, dict[Any, dict[Name, None]]] = {}
         self._grouping: dict[str, Callable[[Entry[T]], Any]] = {}
         self._by_name: dict[str, T] | None = None
         self._followers: list[Callable[[T | None, T | None], None]] = []
@@ -87,24 +103,39 @@ class Store(Generic[T]):
 
     def get(self, namespace: str, name: str) -> Entry[T] | None:
         """The object of that name."""
-        return self._entries.get((namespace, name))
+        return self._whole(self._entries.get((namespace, name)))
+
+    def names(self) -> Iterator[Name]:
+        """Of all objects."""
+        return iter(list(self._entries))
 
     def group(self, index: str, value: Any) -> Iterable[Entry[T]]:
         """Entries of an index with that value."""
-        return self._groups[index].get(value, {}).values()
+        known = (self._whole(self._entries[name]) for name in self._groups[index].get(value, ()))
+        return [entry for entry in known if entry is not None]
 
     @property
     def by_name(self) -> Mapping[str, T]:
         """Records by name, for cluster-scoped kinds."""
         if self._by_name is None:
-            self._by_name = {name: entry.record for (_, name), entry in self._entries.items()}
+            self._by_name = {name: entry.record for (_, name), entry in self}
         return self._by_name
 
     def __iter__(self) -> Iterator[tuple[Name, Entry[T]]]:
-        return iter(list(self._entries.items()))
+        for name in self.names():
+            if (entry := self.get(*name)) is not None:
+                yield name, entry
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def is_known(self, name: Name, uid: str, version: int) -> bool:
+        """Whether that version of that object, or a newer one, was seen, be it that it cannot be read or is gone."""
+        known = self._entries.get(name)
+        if (known is not None and version <= known.version) or version <= self._removed.get(uid, -1):
+            return True
+        unreadable = self.unreadable.get(name)
+        return unreadable is not None and unreadable.uid == uid and version <= unreadable.version
 
     def put(self, raw: records.Raw) -> Change[T] | None:
         """Take in an object as a watch event, a list or an answer tells it. None: nothing new for a decision.
@@ -115,12 +146,9 @@ class Store(Generic[T]):
         metadata = raw["metadata"]
         name = (metadata.get("namespace") or "", metadata["name"])
         version, uid = records.version(raw), metadata["uid"]
-        before = self._entries.get(name)
-        if (before is not None and version <= before.version) or version <= self._removed.get(uid, -1):
+        if self.is_known(name, uid, version):
             return None
-        unreadable = self.unreadable.get(name)
-        if unreadable is not None and unreadable.uid == uid and version <= unreadable.version:
-            return None
+        before = self.get(*name)
         try:
             record = self._read(raw)
         except InvalidSpec as error:
@@ -131,6 +159,8 @@ class Store(Generic[T]):
         self.unreadable.pop(name, None)
         entry = Entry(record, uid, version, records.owner(raw), metadata.get("labels") or {})
         self._replace(name, before, entry)
+        if self._rests(record):
+            self._entries[name] = _Packed(uid, version, packed.pack(raw))
         if before is not None and before.uid == uid and before.record == record:
             return None
         return Change(name, before, entry)
@@ -140,7 +170,7 @@ class Store(Generic[T]):
 
         An object that leaves the selector of its watch is reported as gone too. It may come back, with a later version.
         """
-        before = self._entries.get(name)
+        before = self.get(*name)
         unreadable = self.unreadable.get(name)
         told = unreadable is not None and unreadable.uid == uid and (version is None or unreadable.version <= version)
         if told:
@@ -157,7 +187,7 @@ class Store(Generic[T]):
 
     def clear(self) -> list[Change[T]]:
         """Forget all objects, since nobody tells of them any more. Unlike removed ones they may come back as they were."""
-        known: list[Change[T]] = [Change(name, entry, None) for name, entry in self._entries.items()]
+        known: list[Change[T]] = [Change(name, entry, None) for name, entry in self]
         for change in known:
             self._replace(change.name, change.before, None)
         known += [Change(name, None, None) for name in self.unreadable]
@@ -170,6 +200,13 @@ class Store(Generic[T]):
         known += [(name, item.uid) for name, item in self.unreadable.items()]
         return [(name, uid) for name, uid in known if uid not in listed]
 
+    def _whole(self, known: Entry[T] | _Packed | None) -> Entry[T] | None:
+        if not isinstance(known, _Packed):
+            return known
+        raw = packed.unpack(known.document)
+        held = raw["metadata"].get("labels") or {}
+        return Entry(self._read(raw), known.uid, known.version, records.owner(raw), held)
+
     def _replace(self, name: Name, before: Entry[T] | None, after: Entry[T] | None) -> None:
         self._by_name = None
         for index, of in self._grouping.items():
@@ -179,7 +216,7 @@ class Store(Generic[T]):
                 if not groups[value]:
                     del groups[value]
             if after is not None and (value := of(after)) is not None:
-                groups.setdefault(value, {})[name] = after
+                groups.setdefault(value, {})[name] = None
         if after is None:
             del self._entries[name]
         else:
@@ -200,7 +237,7 @@ class Cache:
 
     def __init__(self, label: str) -> None:
         """`label`: the label by which a ModelDeployment's pods are found (they are owned by ReplicaSets)."""
-        self.jobs: Store[TrainingJob] = Store(resources.TRAINING_JOB, records.job)
+        self.jobs: Store[TrainingJob] = Store(resources.TRAINING_JOB, records.job, is_settled)
         self.versions: Store[ModelVersion] = Store(resources.MODEL_VERSION, records.model_version)
         self.model_deployments: Store[ModelDeployment] = Store(resources.MODEL_DEPLOYMENT, records.model_deployment)
         self.machine_types: Store[MachineType] = Store(resources.MACHINE_TYPE, records.machine_type)

@@ -82,6 +82,8 @@ class Intake:
             return
         metadata = raw["metadata"]
         namespace, name = metadata.get("namespace") or "", metadata["name"]
+        if store.is_known((namespace, name), metadata["uid"], records.version(raw)):
+            return
         before = store.get(namespace, name)
         try:
             change = store.put(raw)

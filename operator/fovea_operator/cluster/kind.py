@@ -44,6 +44,14 @@ class Kind(ABC, Generic[T]):
     def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> Iterable[Key]:
         """Keys of this kind to look at again after a change of an object of any watched kind, its own included."""
 
+    def due(self, _until: datetime) -> Iterator[Key]:
+        """Keys to look at now, whatever was missed before; the next time comes at `until`.
+
+        What rests need not be among them, as far as nothing can be missed that a later change would not tell.
+        """
+        for name in self.store.names():
+            yield self.key(*name)
+
     def orphaned(self, _key: Key, _uid: str, _now: datetime, _settings: Settings) -> tuple[Deletion, ...]:
         """Deletions of what an object of that name left that is gone; the uid is that of the one that exists, if any."""
         return ()
@@ -81,8 +89,7 @@ class Kinds:
         """Keys to look at again after a change. Every change has to pass here, in the order of the changes."""
         return {key for each in self for key in each.concerned(gvk, change)}
 
-    def every_key(self) -> Iterator[Key]:
-        """The keys of all known objects."""
+    def due(self, until: datetime) -> Iterator[Key]:
+        """The keys that are to be looked at now: at the start, and every now and then. The next time comes at `until`."""
         for kind in self:
-            for name, _ in kind.store:
-                yield kind.key(*name)
+            yield from kind.due(until)

@@ -3,7 +3,7 @@
 from collections import Counter as Count
 from collections.abc import Callable, Iterable
 
-from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1 import JobState, TrainingJob
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -61,14 +61,20 @@ class Metrics:
 
 
 class _Jobs(Collector):
-    """Jobs by state, counted when asked."""
+    """Jobs by state, counted with every change: there may be tens of thousands."""
 
     def __init__(self, cache: Cache) -> None:
-        self._cache = cache
+        self._states: Count[str] = Count()
+        cache.jobs.follow(self._changed)
+
+    def _changed(self, before: TrainingJob | None, after: TrainingJob | None) -> None:
+        if before is not None:
+            self._states[before.status.state or JobState.QUEUED] -= 1
+        if after is not None:
+            self._states[after.status.state or JobState.QUEUED] += 1
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         family = GaugeMetricFamily("fovea_jobs", "TrainingJobs by state.", labels=("state",))
-        states = Count(entry.record.status.state or JobState.QUEUED for _, entry in self._cache.jobs)
         for state in JobState:
-            family.add_metric([state.value], states[state])
+            family.add_metric([state.value], self._states[state])
         yield family

@@ -94,7 +94,7 @@ class ModelDeployments(Kind[ModelDeployment]):
                     for deployment in self._cache.model_deployments.group(BY_MODEL, (namespace, model)):
                         yield self.key(namespace, deployment.record.metadata.name)
             case resources.MACHINE_TYPE.gvk:
-                for name, _ in self.store:
+                for name in self.store.names():
                     yield self.key(*name)
             case _:
                 for entry in (change.before, change.after):

@@ -10,7 +10,7 @@ from fovea_api.v1alpha1 import ModelVersion, TrainingJob
 from fovea_api.v1alpha1.conditions import JobCondition
 
 from fovea_operator.cluster import resources
-from fovea_operator.cluster.cache import BY_OWNER, Cache, Change, Entry
+from fovea_operator.cluster.cache import BY_OWNER, Cache, Change, Entry, Name
 from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
@@ -22,7 +22,7 @@ from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.reconcile.training import cleanup
 from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.reconcile.training.inputs import References, needs
-from fovea_operator.reconcile.training.view import is_over, is_urgent, pods_of
+from fovea_operator.reconcile.training.view import is_over, is_settled, is_urgent, pods_of
 from fovea_operator.settings import Settings
 
 from .departed import Departed
@@ -41,14 +41,21 @@ class TrainingJobs(Kind[TrainingJob]):
     resource = resources.TRAINING_JOB
     trouble = JobCondition.ADMITTED.value
 
-    def __init__(self, cache: Cache, reports: Reports, decide: Decide = decide_job) -> None:
+    def __init__(
+        self, cache: Cache, reports: Reports, decide: Decide = decide_job, *, ttl_seconds: int | None = None
+    ) -> None:
+        """`ttl_seconds`: how long an ended job is kept whose spec does not say it; None: for good."""
         super().__init__(cache.jobs)
         self._cache = cache
         self._reports = reports
         self._decide = decide
         self._references: dict[Key, References] = {}
         self._named_by: dict[_Subject, set[Key]] = {}
+        self._ttl_seconds = ttl_seconds
         self._unfinished: set[Key] = set()
+        # Ended jobs are many: of each only what a look at all of them asks for, and by a name that is there anyway.
+        self._unacknowledged: set[Name] = set()
+        self._expires: dict[Name, float] = {}
         self._departed = Departed()
 
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
@@ -72,9 +79,10 @@ class TrainingJobs(Kind[TrainingJob]):
 
     def observe(self, key: Key, refused: str) -> JobObserved | None:
         """What is known of a job; None when there is none of that name."""
-        entry, references = self.store.get(key.namespace, key.name), self._references.get(key)
-        if entry is None or references is None:
+        entry = self.store.get(key.namespace, key.name)
+        if entry is None:
             return None
+        references = self._references.get(key) or needs(entry.record)
         cache, namespace, spec = self._cache, key.namespace, entry.record.spec
         others = {name: cache.jobs.get(namespace, name) for name in references.jobs}
         named = cache.model_deployments.get(namespace, spec.model.name) if spec.model is not None else None
@@ -128,6 +136,16 @@ class TrainingJobs(Kind[TrainingJob]):
                 name, marks = names.training_pod(*which), labels.of_training_pod(*which)
                 yield Ref(resources.POD.gvk, key.namespace, name), marks
 
+    def due(self, until: datetime) -> Iterator[Key]:
+        """Jobs that go on, ended ones that have pods or come to their TTL; the others have nothing to wait for."""
+        pods = ((entry.record.namespace, entry.owner) for _, entry in self._cache.pods)
+        yield from {
+            *self._unfinished,
+            *(self.key(*name) for name in self._unacknowledged),
+            *(self.key(*name) for name, expiry in self._expires.items() if expiry <= until.timestamp()),
+            *(self.key(where, owner.name) for where, owner in pods if owner.group_kind == self.resource.gvk.group_kind),
+        }
+
     def is_urgent(self, key: Key) -> bool:
         """Whether the next decision makes a job's first pod, or says how its pod ended."""
         entry = self.store.get(key.namespace, key.name)
@@ -169,16 +187,14 @@ class TrainingJobs(Kind[TrainingJob]):
 
     def _of_job(self, change: Change[TrainingJob]) -> Iterator[Key]:
         key = self.key(*change.name)
-        yield key
         before, after = change.before, change.after
+        if before is not None or after is None or not is_settled(after.record):
+            yield key
         if before is not None and (after is None or before.uid != after.uid):
             self._cache.models.give_back(before.uid)
-        if after is None or before is None or before.uid != after.uid:
-            self._index(key, after.record if after is not None else None)
-        if after is not None and not is_over(after.record.status):
-            self._unfinished.add(key)
-        else:
-            self._unfinished.discard(key)
+        if before is None or after is None or before.uid != after.uid:
+            self._index(key, None)
+        self._sort(change.name, key, after.record if after is not None else None)
         if before is None or after is None or is_over(after.record.status) or _is_further(before, after):
             self._departed.forget(key)
         if (
@@ -189,6 +205,26 @@ class TrainingJobs(Kind[TrainingJob]):
             or before.record.status.checkpoint != after.record.status.checkpoint
         ):
             yield from self._waiting(_JOB, *change.name)
+
+    def _sort(self, name: Name, key: Key, job: TrainingJob | None) -> None:
+        """Keep what is known of jobs beside the store: what one names as long as it goes on."""
+        ended = job is not None and is_over(job.status)
+        if job is not None and not ended:
+            self._unfinished.add(key)
+            if key not in self._references:
+                self._index(key, job)
+        else:
+            self._unfinished.discard(key)
+            self._index(key, None)
+        if ended and job is not None and not is_settled(job):
+            self._unacknowledged.add(name)
+        else:
+            self._unacknowledged.discard(name)
+        expiry = cleanup.expires_at(job, self._ttl_seconds) if ended and job is not None else None
+        if expiry is not None:
+            self._expires[name] = expiry.timestamp()
+        else:
+            self._expires.pop(name, None)
 
     def _waiting(self, what: str, namespace: str, name: str) -> Iterator[Key]:
         for key in self._named_by.get((what, namespace, name), ()):

@@ -70,7 +70,7 @@ def _being_deleted(observed: JobObserved, now: datetime, settings: Settings) -> 
 def _ended(view: View) -> Decision | None:
     if not is_over(view.status):
         return None
-    expiry = cleanup.expires_at(view.job)
+    expiry = cleanup.expires_at(view.job, view.settings.ttl_seconds)
     if expiry is not None and view.now >= expiry:
         return Decision(deletions=(cleanup.of_job(view.job),))
     return Decision(status=transition.acknowledged(view), deletions=cleanup.at_end(view), requeue_at=expiry)

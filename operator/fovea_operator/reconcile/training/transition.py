@@ -125,7 +125,7 @@ def over(
 def end(view: View, new: TrainingJobStatus, *, children: tuple[Child, ...] = ()) -> Decision:
     """The decision by which a job ends: with its pods cleaned up, and waking at its TTL."""
     deletions = cleanup.at_end(view)
-    expiry = cleanup.expires_at(view.job.model_copy(update={"status": new}))
+    expiry = cleanup.expires_at(view.job.model_copy(update={"status": new}), view.settings.ttl_seconds)
     return decision(view, new, children=children, deletions=deletions, requeue_at=expiry)
 
 

@@ -136,6 +136,12 @@ def is_over(status: TrainingJobStatus) -> bool:
     return isinstance(status.state, JobState) and status.state.ended
 
 
+def is_settled(job: TrainingJob) -> bool:
+    """Whether the job has ended and its status is of the newest spec: nothing is left to do but to clean up, and its TTL."""
+    observed = job.status.observed_generation
+    return is_over(job.status) and (observed is None or observed >= job.metadata.generation)
+
+
 def is_urgent(job: TrainingJob, pods: Collection[PodRecord]) -> bool:
     """Whether the next decision makes the job's first pod, or says how its pod ended.
 
