@@ -3,7 +3,7 @@
     python benchmarks/cached_jobs.py --jobs 20000
 
 No API server: jobs that have published a model are taken into the cache as a list brings them. "whole" is a store that
-keeps every record, which operators did before ADR 138.
+keeps every record, which operators did before ADR 140.
 """
 
 import argparse

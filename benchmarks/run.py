@@ -41,6 +41,12 @@ BENCHMARKS = {
         (),
         ("--tries", "10"),
     ),
+    "memory": Benchmark(
+        "cached_jobs.py",
+        "ended jobs in the operator's memory",
+        (),
+        ("--jobs", "5000"),
+    ),
     "server": Benchmark(
         "model_server.py",
         "the model server against the model in one process, at 1, 8 and 32 clients",

@@ -212,6 +212,13 @@ def test_agents_get_the_resources_of_the_values() -> None:
     assert found == ("0.1", "1", "1Gi", "2147483648")
 
 
+@pytest.mark.parametrize(("value", "expected"), [(None, None), (0, 0), (604800, 604800), (315360000, 315360000)])
+def test_how_long_ended_jobs_are_kept_reaches_the_operator(value: int | None, expected: int | None) -> None:
+    manifests = helm.template({"training": {"ttlSecondsAfterFinished": value}})
+    operator = helm.one(manifests, "Deployment", "fovea-operator")["spec"]["template"]["spec"]["containers"][0]
+    assert Settings.from_environment(kubelet_expansion.environment(operator)).ttl_seconds == expected
+
+
 def test_a_machine_types_pod_fields_reach_its_kind() -> None:
     given = {
         "cpu": "1",

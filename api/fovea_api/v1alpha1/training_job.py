@@ -97,7 +97,7 @@ class RunPolicy(Model):
     clean_pod_policy: Literal["None", "Running", "All"] = "Running"
     """Which pods are deleted when the job ends: None keeps all (logs stay), Running deletes those still running, All deletes every one."""
     ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, le=315_360_000)] = None
-    """Seconds after which an ended job is deleted; its model and output stay. Absent: never."""
+    """Seconds after which an ended job is deleted; its model and output stay. Absent: what the platform's administrator has set, or never."""
 
 
 InputUri = Annotated[

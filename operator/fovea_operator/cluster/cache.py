@@ -4,7 +4,7 @@ An answer to our own write goes in at once, so a decision always sees what the o
 of it (same resourceVersion) costs one comparison. Versions decide what is newer; a removal leaves its uid behind for a
 while, so that a list that began earlier cannot bring the object back.
 
-Objects at rest (jobs that have ended) are kept packed, and become whole when somebody asks for one (ADR 138).
+Objects at rest (jobs that have ended) are kept packed, and become whole when somebody asks for one (ADR 140).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,11 +1,15 @@
 """TrainingJobs that are stopped or have ended: deadlines, suspend, cancel, clean-up, TTL."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from fovea_api.contract.report import ProgressReport, Termination
 from fovea_api.v1alpha1 import TrainingJob
+from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ContainerRecord
+from fovea_operator.reconcile.training.decide import decide_job
+from fovea_operator.settings import Settings
 from support.decision_table import QUIET, RETRYING, RUNNING, STOPPING, SUCCEEDED, SUSPENDED, Row, decide
 from support.observations import after, at, ended, job, observed, pod, published, running
 
@@ -233,3 +237,25 @@ def test_a_job_that_has_ended_has_no_active_pods() -> None:
 @pytest.mark.parametrize("sentence", TABLE)
 def test_decision(sentence: str) -> None:
     TABLE[sentence].check()
+
+
+@pytest.mark.parametrize(
+    ("own", "default", "gone_after"), [(None, "60", 60), (3600, "60", 3600), (0, "60", 0), (None, "0", 0)]
+)
+def test_the_platforms_ttl_holds_where_the_job_does_not_say_another(
+    own: int | None, default: str, gone_after: int
+) -> None:
+    spec = {"runPolicy": {"ttlSecondsAfterFinished": own}} if own is not None else {}
+    seen = observed(job(SUCCEEDED, **spec))
+    end = times.parse(seen.job.status.end_time)
+    assert end is not None
+    settings = Settings(ttl_seconds_after_finished=default)
+    expiry = end + timedelta(seconds=gone_after)
+    assert decide_job(seen, expiry, settings).deletions[0].name == seen.job.metadata.name
+    before = decide_job(seen, expiry - timedelta(seconds=1), settings)
+    assert (before.deletions, before.requeue_at) == ((), expiry)
+
+
+def test_without_any_ttl_an_ended_job_stays_and_nothing_waits() -> None:
+    later = decide_job(observed(job(SUCCEEDED)), at(86_400 * 3650), Settings())
+    assert (later.deletions, later.requeue_at) == ((), None)
