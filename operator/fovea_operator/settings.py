@@ -1,5 +1,6 @@
 """Settings of the operator: one frozen dataclass, read once from FOVEA_OPERATOR_* environment variables (the chart writes them)."""
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -26,9 +27,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "retry_base_seconds": (0.01, _DAY),
     "retry_max_seconds": (0.01, _DAY),
     "relist_seconds": (0, _DAY),
+    "ttl_seconds_after_finished": (0, math.inf),
 }
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?")
-_SECONDS = re.compile(r"[0-9]{1,9}")
 _OPTIONAL = frozenset({"agent_cpu_limit"})
 _QUANTITIES = _OPTIONAL | {"agent_cpu", "agent_memory", "agent_memory_limit"}
 _PATTERNS = frozenset({"service_accounts", "priority_classes"})
@@ -97,8 +98,8 @@ class Settings:
     """Grace period of training pods: time for the last checkpoint and the publication."""
     cancel_grace_seconds: int = 30
     """Grace period when a job is cancelled or deleted."""
-    ttl_seconds_after_finished: str = ""
-    """Ended jobs are deleted after this, where runPolicy.ttlSecondsAfterFinished does not say another; empty: never."""
+    ttl_seconds_after_finished: float = math.inf
+    """Ended jobs are deleted after this, where runPolicy.ttlSecondsAfterFinished does not say another; inf: never."""
     backoff_base_seconds: float = 10.0
     """First back-off between attempts of a job; doubled each time."""
     backoff_max_seconds: float = 360.0
@@ -124,9 +125,9 @@ class Settings:
     """After a watch began again, a list is compared with the cache after this time: it finds what went between the watches."""
 
     @property
-    def ttl_seconds(self) -> int | None:
-        """`ttl_seconds_after_finished` as a number; None: never."""
-        return int(self.ttl_seconds_after_finished) if self.ttl_seconds_after_finished else None
+    def ttl_seconds(self) -> float | None:
+        """`ttl_seconds_after_finished`; None: never."""
+        return None if math.isinf(self.ttl_seconds_after_finished) else self.ttl_seconds_after_finished
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -154,8 +155,6 @@ def _variable(name: str) -> str:
 
 
 def _check(name: str, value: object) -> None:
-    if name == "ttl_seconds_after_finished" and value and not _SECONDS.fullmatch(str(value)):
-        raise ValueError(f"{_variable(name)}={value!r} is not a whole number of seconds, and not empty (never)")
     if name in _QUANTITIES and (value or name not in _OPTIONAL) and not _QUANTITY.fullmatch(str(value)):
         raise ValueError(f"{_variable(name)}={value!r} is not a quantity such as 500m, 2 or 4Gi")
     if name in _PATTERNS and isinstance(value, tuple) and (wrong := [v for v in value if not _PATTERN.fullmatch(v)]):

@@ -193,7 +193,7 @@ def test_the_operator_takes_every_number_that_the_schema_allows(bound: str) -> N
         for name, schema in SCHEMA["properties"][part]["properties"].items()
         if {"integer", "number"} & kinds_of(schema)
     }
-    assert len(numbers) == 7
+    assert len(numbers) == 8
     values: dict[str, dict[str, float]] = {"operator": {}, "training": {}}
     for (part, name), value in numbers.items():
         values[part][name] = value

@@ -42,7 +42,7 @@ class TrainingJobs(Kind[TrainingJob]):
     trouble = JobCondition.ADMITTED.value
 
     def __init__(
-        self, cache: Cache, reports: Reports, decide: Decide = decide_job, *, ttl_seconds: int | None = None
+        self, cache: Cache, reports: Reports, decide: Decide = decide_job, *, ttl_seconds: float | None = None
     ) -> None:
         """`ttl_seconds`: how long an ended job is kept whose spec does not say it; None: for good."""
         super().__init__(cache.jobs)

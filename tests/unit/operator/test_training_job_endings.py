@@ -239,11 +239,9 @@ def test_decision(sentence: str) -> None:
     TABLE[sentence].check()
 
 
-@pytest.mark.parametrize(
-    ("own", "default", "gone_after"), [(None, "60", 60), (3600, "60", 3600), (0, "60", 0), (None, "0", 0)]
-)
+@pytest.mark.parametrize(("own", "default", "gone_after"), [(None, 60, 60), (3600, 60, 3600), (0, 60, 0), (None, 0, 0)])
 def test_the_platforms_ttl_holds_where_the_job_does_not_say_another(
-    own: int | None, default: str, gone_after: int
+    own: int | None, default: float, gone_after: int
 ) -> None:
     spec = {"runPolicy": {"ttlSecondsAfterFinished": own}} if own is not None else {}
     seen = observed(job(SUCCEEDED, **spec))

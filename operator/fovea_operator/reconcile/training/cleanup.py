@@ -108,7 +108,7 @@ def predecessors_message(pods: Sequence[PodRecord]) -> str:
     return f"Waiting for pod {which} of the deleted job of this name to end.{until}"
 
 
-def expires_at(job: TrainingJob, ttl_seconds: int | None) -> datetime | None:
+def expires_at(job: TrainingJob, ttl_seconds: float | None) -> datetime | None:
     """When an ended job is to be deleted; None: never. `ttl_seconds` holds where its spec says nothing."""
     own = job.spec.run_policy.ttl_seconds_after_finished
     seconds = ttl_seconds if own is None else own
