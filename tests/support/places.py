@@ -16,7 +16,7 @@ STEPS = {
 }
 """The steps that a role has."""
 WAYS = {
-    "new": {"candidate", "stable"},  # stable at once: its Deployment was there, and answers
+    "new": {"candidate", "stable", "failed"},  # the last two at once: its Deployment was there, and answers or cannot
     "candidate": {"candidate", "stable", "failed", "gone"},
     "stable": {"stable", "draining", "gone"},
     "draining": {"draining", "candidate", "stable", "failed", "gone"},

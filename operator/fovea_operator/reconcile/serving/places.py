@@ -95,6 +95,12 @@ def given_up(
     )
 
 
+def still_given_up(place: Place, now: datetime) -> Place:
+    """A version that is not tried again yet: why and until when stays."""
+    kept = {field: getattr(place, field) for field in ("reason", "message", "deadline_seconds", "retry_time")}
+    return _at(place, PlaceRole.FAILED, PlaceStep.GIVEN_UP, now).model_copy(update=kept)
+
+
 def _at(place: Place, role: PlaceRole, step: PlaceStep, now: datetime, problem: Problem | None = None) -> Place:
     """The version in that role and step: since now, unless it is there already."""
     since = place.since if (place.role, place.step) == (role, step) and times.parse(place.since) else times.text(now)

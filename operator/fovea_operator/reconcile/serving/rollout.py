@@ -81,7 +81,7 @@ def _towards(view: ServingView, places: Places, target: Place) -> Rollout:
         return Rollout(others, cannot_be_made(view, places.stable))
     failed = places.failed
     if failed is not None and failed.deployment == target.deployment and not _is_tried_again(view, failed):
-        return Rollout(replace(others, failed=failed))
+        return Rollout(replace(others, failed=move.still_given_up(failed, view.now)))
     known = places.candidate
     candidate = known if known is not None and known.deployment == target.deployment else target
     if view.available(candidate):
@@ -139,7 +139,7 @@ def cannot_be_made(view: ServingView, place: Place) -> Problem | None:
 def _is_tried_again(view: ServingView, failed: Place) -> bool:
     """Whether a version that was given up, and is still wanted, gets another try."""
     # Not the generation: a write of an autoscaler to /scale says nothing about the version.
-    if failed.deadline_seconds not in (None, view.spec.rollout.progress_deadline_seconds):
+    if failed.deadline_seconds != view.spec.rollout.progress_deadline_seconds:
         return True
     if failed.retry_time is None:
         return False
