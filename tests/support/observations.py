@@ -19,6 +19,7 @@ from fovea_operator.desired.service import BALANCER_FIELDS, service, version_ser
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.observed import (
+    BudgetRecord,
     ContainerRecord,
     DeploymentRecord,
     JobObserved,
@@ -371,6 +372,9 @@ def served_by(name: str) -> dict[str, Any]:
     return {"places": [place], "observedGeneration": 1}
 
 
+BUDGET = BudgetRecord("vision", "digits", "budget-uid", 1, {labels.MODEL_DEPLOYMENT: "digits"})
+
+
 def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> ServingObserved:
     """A ModelDeployment with the versions of its model and what else is named.
 
@@ -386,6 +390,8 @@ def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> Servin
         workloads=workloads,
         pods=tuple(seen.pop("pods", ())),
         services=(*([] if clients is None else [clients]), *services),
+        budget=seen.pop("budget", BUDGET),
+        predecessors=tuple(seen.pop("predecessors", ())),
         machine_types={item.metadata.name: item for item in types},
         **seen,
     )

@@ -31,6 +31,7 @@ NEEDS: dict[Resource, set[str]] = {
     resources.POD: {*_WATCH, "get", "create", "patch", "delete"},
     resources.SERVICE: {*_WATCH, "get", "create", "patch", "delete"},
     resources.DEPLOYMENT: {*_WATCH, "get", "create", "patch", "delete"},
+    resources.DISRUPTION_BUDGET: {*_WATCH, "get", "create", "patch"},
     resources.EVENT: {"create"},
 }
 """Where jobs and models live."""

@@ -148,6 +148,8 @@ class ServingReason(StrEnum):
     """The wanted version answers requests."""
     INVALID_SPEC = ObjectReason.INVALID_SPEC.value
     """The spec cannot be read, or names an account or priority class that is not allowed."""
+    PREDECESSOR_ENDING = "PredecessorEnding"
+    """Objects of a deleted ModelDeployment of the same name have not gone yet: this one's are made after them."""
     NO_VERSION = "NoVersion"
     """The model has no approved version, or not the version that spec.version names."""
     STARTING = "Starting"

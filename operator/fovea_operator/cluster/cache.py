@@ -15,7 +15,7 @@ from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, Train
 
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.reconcile.shared.kinds import GroupKind, GroupVersionKind
-from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord
+from fovea_operator.reconcile.shared.observed import BudgetRecord, DeploymentRecord, PodRecord, ServiceRecord
 from fovea_operator.reconcile.training.view import is_settled
 
 from . import packed, records, resources
@@ -244,6 +244,7 @@ class Cache:
         self.pods: Store[PodRecord] = Store(resources.POD, records.pod)
         self.workloads: Store[DeploymentRecord] = Store(resources.DEPLOYMENT, records.workload)
         self.services: Store[ServiceRecord] = Store(resources.SERVICE, records.service)
+        self.budgets: Store[BudgetRecord] = Store(resources.DISRUPTION_BUDGET, records.budget)
         self.models = Models()
         self.jobs.follow(self.models.job_changed)
         self.versions.follow(self.models.version_changed)
@@ -264,6 +265,7 @@ class Cache:
             self.pods,
             self.workloads,
             self.services,
+            self.budgets,
         )
         for store in always:
             self.add(store)

@@ -95,11 +95,16 @@ class Schedule(Generic[K]):
         if self._working.pop(key):
             self.add(key, now)
 
-    def failed(self, key: K, now: float, *, at_least: float = 0.0, at_most: float | None = None) -> float:
-        """The work failed: the key comes back after its back-off, sooner if it is added. Returns that delay."""
+    def failed(
+        self, key: K, now: float, *, at_least: float = 0.0, at_most: float | None = None, at_once: bool = False
+    ) -> float:
+        """The work failed: the key comes back after its back-off, sooner if it is added. Returns that delay.
+
+        `at_once`: without a delay, unless it has just failed before: what seemed to be settled then is not.
+        """
         failures = self._failures.get(key, 0) + 1
         self._failures[key] = failures
-        delay = max(at_least, self._backoff.delay(failures))
+        delay = 0.0 if at_once and failures == 1 else max(at_least, self._backoff.delay(failures))
         if at_most is not None:
             delay = min(delay, at_most)
         again = self._working.pop(key)
@@ -153,6 +158,8 @@ class Again:
     """Seconds that the API server asked to wait."""
     at_most: float | None = None
     """Seconds until the object has a deadline of its own, which holds whatever the back-off says."""
+    at_once: bool = False
+    """The reason is over already: the key comes back without a delay, the first time."""
 
 
 class WorkQueue(Generic[K]):
@@ -239,7 +246,7 @@ class WorkQueue(Generic[K]):
         if again is None:
             self.schedule.done(key, _now())
         else:
-            self.schedule.failed(key, _now(), at_least=again.at_least, at_most=again.at_most)
+            self.schedule.failed(key, _now(), at_least=again.at_least, at_most=again.at_most, at_once=again.at_once)
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

@@ -75,7 +75,7 @@ class Reconciler:
             log.info("an object went away under a reconcile", extra={"key": str(key), "error": str(error)})
         except Conflict as error:
             # What stood in its way is known by now, such as a version that somebody registered by hand meanwhile.
-            outcome, again = "conflict", Again(at_most=0.0 if isinstance(error, Overtaken) else None)
+            outcome, again = "conflict", Again(at_once=isinstance(error, Overtaken))
             log.info("decided on something out of date; deciding again", extra={"key": str(key), "error": str(error)})
         except Refused as error:
             # Not of a child, which is told in the status: the status itself, or a deletion. Nobody else hears of it.

@@ -13,7 +13,13 @@ from pydantic import ValidationError
 from fovea_operator.desired.service import BALANCER_FIELDS
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.reconcile.shared.kinds import GroupKind, GroupVersionKind
-from fovea_operator.reconcile.shared.observed import ContainerRecord, DeploymentRecord, PodRecord, ServiceRecord
+from fovea_operator.reconcile.shared.observed import (
+    BudgetRecord,
+    ContainerRecord,
+    DeploymentRecord,
+    PodRecord,
+    ServiceRecord,
+)
 
 Raw = Mapping[str, Any]
 R = TypeVar("R", bound=Resource)
@@ -210,6 +216,18 @@ def workload(raw: Raw) -> DeploymentRecord:
         available_replicas=int(status.get("availableReplicas") or 0),
         deleting=bool(metadata.get("deletionTimestamp")),
         replica_failure=failure,
+    )
+
+
+def budget(raw: Raw) -> BudgetRecord:
+    """A PodDisruptionBudget."""
+    metadata, spec = raw["metadata"], raw.get("spec") or {}
+    return BudgetRecord(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid(raw),
+        max_unavailable=spec.get("maxUnavailable"),
+        selector=(spec.get("selector") or {}).get("matchLabels") or {},
     )
 
 

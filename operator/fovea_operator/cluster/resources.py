@@ -59,6 +59,7 @@ POD = Resource("v1", "Pod", "pods", labelled=True)
 SERVICE = Resource("v1", "Service", "services", labelled=True)
 EVENT = Resource("v1", "Event", "events")
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments", labelled=True)
+DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", labelled=True)
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 TOKEN_REVIEW = Resource("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False)
 
@@ -67,10 +68,12 @@ MODEL_VERSION = OURS["ModelVersion"]
 MODEL_DEPLOYMENT = OURS["ModelDeployment"]
 MACHINE_TYPE = OURS["MachineType"]
 
-WATCHED = (MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB, POD, DEPLOYMENT, SERVICE)
+WATCHED = (MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB, POD, DEPLOYMENT, SERVICE, DISRUPTION_BUDGET)
 """In every cluster, owners before what they own. Optional kinds are those with a store in the cache."""
 
-_KNOWN = {item.gvk: item for item in (*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, LEASE, TOKEN_REVIEW)}
+_KNOWN = {
+    item.gvk: item for item in (*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, DISRUPTION_BUDGET, LEASE, TOKEN_REVIEW)
+}
 
 
 def of(gvk: GroupVersionKind) -> Resource:

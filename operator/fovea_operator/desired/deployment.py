@@ -57,7 +57,7 @@ def version_deployment(
                 of_pods,
                 {"kubectl.kubernetes.io/default-container": names.MODEL_SERVER_CONTAINER},
             ),
-            "spec": _pod(model_deployment, version, machine_type, settings),
+            "spec": _pod(model_deployment, version, revision, machine_type, settings),
         },
     }
     return manifest
@@ -78,7 +78,11 @@ def scale(model_deployment: ModelDeployment, number: int, revision: str) -> dict
 
 
 def _pod(
-    model_deployment: ModelDeployment, version: ModelVersion, machine_type: MachineType, settings: Settings
+    model_deployment: ModelDeployment,
+    version: ModelVersion,
+    revision: str,
+    machine_type: MachineType,
+    settings: Settings,
 ) -> dict[str, Any]:
     plan = ModelPlan(
         namespace=version.metadata.namespace,
@@ -102,6 +106,19 @@ def _pod(
             {"name": _TMP["name"], "emptyDir": {}},
             agent.store_volume(),
             *pod_options.account_volumes(model_deployment),
+        ],
+        # Over hosts where that is possible: one that goes takes few of the pods with it.
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {
+                    "matchLabels": labels.serving_selector(
+                        model_deployment.metadata.name, version.spec.version, revision
+                    )
+                },
+            }
         ],
         **pod_options.placement(model_deployment, machine_type),
     }

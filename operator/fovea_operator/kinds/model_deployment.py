@@ -17,7 +17,7 @@ from fovea_operator.cluster.records import Owner
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.kinds import GroupVersionKind
-from fovea_operator.reconcile.shared.observed import ServingObserved
+from fovea_operator.reconcile.shared.observed import BudgetRecord, ServingObserved
 from fovea_operator.settings import Settings
 
 T = TypeVar("T")
@@ -52,6 +52,17 @@ class ModelDeployments(Kind[ModelDeployment]):
             workloads=_of_owner(cache.workloads.group(BY_OWNER, owned), entry.uid),
             pods=tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name))),
             services=_of_owner(cache.services.group(BY_OWNER, owned), entry.uid),
+            budget=_budget(cache, key, entry.uid),
+            predecessors=tuple(
+                sorted(
+                    {
+                        item.record.name
+                        for store in (cache.workloads, cache.services)
+                        for item in store.group(BY_OWNER, owned)
+                        if item.owner.uid != entry.uid
+                    }
+                )
+            ),
             machine_types=cache.machine_types.by_name,
             unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
             refused=refused,
@@ -113,3 +124,8 @@ class ModelDeployments(Kind[ModelDeployment]):
 def _of_owner(entries: Iterable[Entry[T]], uid: str) -> tuple[T, ...]:
     """Without those of a deleted ModelDeployment of the same name."""
     return tuple(entry.record for entry in entries if entry.owner.uid == uid)
+
+
+def _budget(cache: Cache, key: Key, uid: str) -> BudgetRecord | None:
+    entry = cache.budgets.get(key.namespace, key.name)
+    return entry.record if entry is not None and entry.owner.uid == uid else None

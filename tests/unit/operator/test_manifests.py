@@ -1,5 +1,7 @@
 """What the builders make, whole, against golden YAML."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from fovea_api.contract import environment, names
@@ -7,14 +9,34 @@ from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, Trainin
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.desired import args
 from fovea_operator.desired.deployment import revision, scale, version_deployment
+from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.model_deployment import model_deployment as deployment_of_a_job
 from fovea_operator.desired.model_version import model_version
 from fovea_operator.desired.pod import Member, Sources, training_pod
 from fovea_operator.desired.service import service, version_service
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared.decision import Child, Write
+from fovea_operator.reconcile.shared.observed import BudgetRecord
 from fovea_operator.settings import Settings
 from support.decision_table import RUNNING, decide
 from support.golden import DATA, Golden
-from support.observations import GPU, MODEL, SETTINGS, job, machine, model_deployment, observed, running, version
+from support.observations import (
+    BUDGET,
+    GPU,
+    MODEL,
+    SETTINGS,
+    at,
+    job,
+    machine,
+    model_deployment,
+    observed,
+    running,
+    service_at,
+    serving,
+    version,
+    workload,
+)
+from support.rollout_table import V1, held, stable
 
 
 def given(name: str) -> TrainingJob:
@@ -55,6 +77,28 @@ def test_the_scale_of_a_version_leaves_the_template_out(golden: Golden) -> None:
 
 def test_the_service(golden: Golden) -> None:
     golden.check("operator/service.yaml", service(model_deployment(service={"type": "NodePort"}), 3, "0a1b2c3d"))
+
+
+def test_one_pod_of_a_model_may_be_evicted_at_a_time(golden: Golden) -> None:
+    golden.check("operator/disruption-budget.yaml", disruption_budget(model_deployment()))
+
+
+@pytest.mark.parametrize(
+    ("known", "written"),
+    [
+        (None, Write.CREATE),
+        (replace(BUDGET, max_unavailable=0), Write.APPLY),
+        (replace(BUDGET, selector={}), Write.APPLY),
+    ],
+)
+def test_a_budget_is_made_where_it_is_missing_and_put_right_where_it_was_changed(
+    known: BudgetRecord | None, written: Write
+) -> None:
+    status = held(stable(1))
+    of = serving(model_deployment(status), version(1), workloads=[workload(V1, ready=1)], service=service_at(V1))
+    assert decide_model_deployment(of, at(60), SETTINGS).children == ()
+    [child] = decide_model_deployment(replace(of, budget=known), at(60), SETTINGS).children
+    assert child == Child(written, disruption_budget(of.model_deployment))
 
 
 def test_the_service_of_a_version_has_nothing_that_its_user_set_for_the_clients_one(golden: Golden) -> None:

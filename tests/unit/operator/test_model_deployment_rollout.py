@@ -1,7 +1,7 @@
 """ModelDeployments: which version serves, which comes, which goes; scale."""
 
 import pytest
-from support.observations import machine, model_deployment, service_at, serving, version, workload
+from support.observations import machine, model_deployment, server_pod, service_at, serving, version, workload
 from support.rollout_table import (
     DRAINING,
     NOTHING,
@@ -217,7 +217,43 @@ TABLE: dict[str, Row] = {
     ),
     "a stable version's Deployment that was deleted is made again": Row(
         lambda: serving(model_deployment(STABLE_1), version(1), service=service_at(V1)),
-        NOTHING | {"creates": [V1], "conditions": {"Serving": "False Starting", "Progressing": "False UpToDate"}},
+        NOTHING | {"creates": [V1], "conditions": {"Serving": "False Starting", "Progressing": "True Starting"}},
+    ),
+    "a larger scale for which there is no room is not up to date": Row(
+        lambda: serving(
+            model_deployment(STABLE_1, scaling={"minReplicas": 4}),
+            version(1),
+            workloads=[workload(V1, ready=1, replicas=4)],
+            pods=[server_pod(V1, ready=True), server_pod(V1, node="", unschedulable="0/1 nodes are available")],
+            service=service_at(V1),
+        ),
+        NOTHING | {"conditions": {"Serving": "True Available", "Progressing": "True Unschedulable"}},
+        "1 of 4 pods of version 1 answer: no node takes pod",
+    ),
+    "a larger scale whose pods start is not up to date": Row(
+        lambda: serving(
+            model_deployment(STABLE_1, scaling={"minReplicas": 2}),
+            version(1),
+            workloads=[workload(V1, ready=1, replicas=2)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"conditions": {"Serving": "True Available", "Progressing": "True Starting"}},
+        "1 of 2 pods of version 1 answer; the others are starting.",
+    ),
+    "a ModelDeployment waits for what a deleted one of its name has left": Row(
+        lambda: serving(model_deployment(), version(1), predecessors=("digits", V1)),
+        NOTHING | {"conditions": {"Serving": "False PredecessorEnding", "Progressing": "False PredecessorEnding"}},
+        f"Waiting for digits, {V1} of the deleted ModelDeployment of this name",
+    ),
+    "what a deleted one has left does not touch what is served": Row(
+        lambda: serving(
+            model_deployment(STABLE_1),
+            version(1),
+            workloads=[workload(V1, ready=1)],
+            service=service_at(V1),
+            predecessors=("old",),
+        ),
+        NOTHING | {"stable": 1, "conditions": {"Serving": "True Available", "Progressing": "False UpToDate"}},
     ),
     "another type of Service is applied": Row(
         lambda: serving(

@@ -149,7 +149,7 @@ TABLE: dict[str, Row] = {
         NOTHING | {"points_at": ["v2"], "stable": 2, "draining": [1], "wakes": 5060},
         now=5000,
     ),
-    "pods of a served version that stop answering are told": Row(
+    "pods of a served version that stop answering are reported": Row(
         lambda: serving(
             model_deployment(STABLE_1),
             version(1),
@@ -157,7 +157,7 @@ TABLE: dict[str, Row] = {
             pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: CRASH})],
             service=service_at(V1),
         ),
-        NOTHING | {"stable": 1, "conditions": {"Serving": "False ServerFailed", "Progressing": "False UpToDate"}},
+        NOTHING | {"stable": 1, "conditions": {"Serving": "False ServerFailed", "Progressing": "True ServerFailed"}},
     ),
     "a port that somebody changed at the Service is put right": Row(
         lambda: serves_1(replace(SERVICE_1, ports=SERVICE_1.ports | {"grpc": {"name": "grpc", "port": 8500}})),

@@ -68,6 +68,22 @@ def test_a_server_that_asks_for_more_time_gets_it() -> None:
     assert schedule.next_due() == 30
 
 
+def test_what_seemed_to_be_settled_comes_back_at_once_the_first_time_only() -> None:
+    schedule: Schedule[str] = Schedule(Backoff(base=1, cap=60))
+    delays = []
+    for now in range(4):
+        schedule.add("a", now)
+        schedule.take(now)
+        delays.append(schedule.failed("a", now, at_once=True))
+    assert delays == [0, 2, 4, 8]
+    schedule.add("a", 100)
+    schedule.take(100)
+    schedule.done("a", 100)
+    schedule.add("a", 101)
+    schedule.take(101)
+    assert schedule.failed("a", 101, at_once=True) == 0
+
+
 @pytest.mark.parametrize(("at_most", "due"), [(5, 5), (60, 30), (0, 0), (None, 30)])
 def test_a_deadline_of_the_object_holds_whatever_the_back_off_says(at_most: float | None, due: float) -> None:
     schedule: Schedule[str] = Schedule(Backoff(1, 8))

@@ -179,7 +179,7 @@ def test_a_deadline_of_a_refused_job_is_kept(due: int | None, at_most: float | N
     ("error", "back"),
     [
         (errors.Conflict("out of date", code=409), Again()),
-        (errors.Overtaken("the number is taken", code=409), Again(at_most=0)),
+        (errors.Overtaken("the number is taken", code=409), Again(at_once=True)),
         (errors.Transient("slow down", code=429, retry_after=9), Again(9)),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from fovea_api.contract import labels
 from fovea_operator.cluster.keys import Key
 from fovea_operator.desired.deployment import revision, version_deployment
+from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.service import service, version_service
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from support.kinds import DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE
@@ -25,6 +26,8 @@ def world(status: Raw, *numbers: int) -> World:
     for number in numbers:
         made.know(version(number).dump())
     made.know(machine().dump())
+    if status:
+        made.know(disruption_budget(OF))
     return made
 
 

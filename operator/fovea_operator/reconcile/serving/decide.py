@@ -15,6 +15,7 @@ from fovea_api.v1alpha1.conditions import ServingCondition, ServingReason
 from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus, Place
 
 from fovea_operator.desired import deployment as desired
+from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.service import BALANCER_FIELDS, service, version_service
 from fovea_operator.reconcile.serving import health, rollout
 from fovea_operator.reconcile.serving.places import Places
@@ -30,6 +31,7 @@ from fovea_operator.settings import Settings
 NOTABLE: Mapping[str, EventType] = {
     ServingReason.AVAILABLE: "Normal",
     ServingReason.INVALID_SPEC: "Warning",
+    ServingReason.PREDECESSOR_ENDING: "Normal",
     ServingReason.NO_VERSION: "Warning",
     ServingReason.STARTING: "Normal",
     ServingReason.DRAINING: "Normal",
@@ -75,6 +77,17 @@ def _children(view: ServingView, places: Places) -> Iterator[Child]:
     for place in started:
         manifest = version_service(view.model_deployment, place.version, place.revision)
         yield from _service(view.services.get(place.deployment), manifest, absent=Write.CREATE)
+    if started:
+        yield from _budget(view)
+
+
+def _budget(view: ServingView) -> Iterator[Child]:
+    known, manifest = view.observed.budget, disruption_budget(view.model_deployment)
+    wanted = manifest["spec"]["maxUnavailable"], manifest["spec"]["selector"]["matchLabels"]
+    if known is None:
+        yield Child(Write.CREATE, manifest)
+    elif (known.max_unavailable, known.selector) != wanted:
+        yield Child(Write.APPLY, manifest)
 
 
 def _service(record: ServiceRecord | None, manifest: dict[str, Any], *, absent: Write = Write.APPLY) -> Iterator[Child]:
@@ -202,12 +215,25 @@ def _progressing(view: ServingView, advanced: Rollout) -> Judgement:
         return True, ServingReason.STARTING, message
     if obstacle is not None:
         return False, obstacle.reason, obstacle.message
+    if places.stable is not None and (short := _short_of_pods(view, places.stable)):
+        return short
     if places.draining:
         old = ", ".join(str(place.version) for place in places.draining)
         several = len(places.draining) > 1
         message = f"Versions {old} finish their connections." if several else f"Version {old} finishes its connections."
         return True, ServingReason.DRAINING, message
     return False, ServingReason.IDLE, "No version is starting and none is draining."
+
+
+def _short_of_pods(view: ServingView, stable: Place) -> Judgement | None:
+    """Why not all wanted pods of the served version answer: a larger scale, or pods that ended."""
+    ready, wanted = view.ready(stable), view.spec.scaling.min_replicas
+    if ready >= wanted:
+        return None
+    problem = health.problem(view, stable)
+    reason = problem.reason if problem else ServingReason.STARTING
+    why = f": {problem.message}" if problem else "; the others are starting"
+    return True, reason, f"{ready} of {wanted} pods of version {stable.version} answer{why}."
 
 
 def _given_up(failed: Place, stable: Place | None) -> str:

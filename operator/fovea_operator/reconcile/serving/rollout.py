@@ -127,6 +127,11 @@ def cannot_be_made(view: ServingView, place: Place) -> Problem | None:
         return None
     if said := platform.not_allowed(view.spec.pod, view.settings):
         return Problem(ServingReason.INVALID_SPEC, said)
+    if before := view.observed.predecessors:
+        message = (
+            f"Waiting for {', '.join(before)} of the deleted ModelDeployment of this name to be deleted by Kubernetes."
+        )
+        return Problem(ServingReason.PREDECESSOR_ENDING, message)
     if view.machine_type is None:
         seen = view.observed
         message = platform.machine_type_missing(

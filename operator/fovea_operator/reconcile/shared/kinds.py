@@ -34,4 +34,5 @@ class GroupVersionKind(NamedTuple):
 POD = GroupVersionKind("v1", "Pod")
 SERVICE = GroupVersionKind("v1", "Service")
 DEPLOYMENT = GroupVersionKind("apps/v1", "Deployment")
+DISRUPTION_BUDGET = GroupVersionKind("policy/v1", "PodDisruptionBudget")
 TRAINING_JOB = GroupVersionKind(API_VERSION, TrainingJob.KIND)

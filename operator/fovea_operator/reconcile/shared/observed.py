@@ -112,6 +112,17 @@ class ServiceRecord:
 
 
 @dataclass(frozen=True)
+class BudgetRecord:
+    """One PodDisruptionBudget of ours."""
+
+    namespace: str
+    name: str
+    uid: str
+    max_unavailable: int | str | None
+    selector: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class JobObserved:
     """Everything that a decision on a TrainingJob may depend on."""
 
@@ -148,6 +159,10 @@ class ServingObserved:
     pods: tuple[PodRecord, ...]
     services: tuple[ServiceRecord, ...]
     """The one for its clients and those of its versions."""
+    budget: BudgetRecord | None
+    """How many of its pods may be evicted at the same time."""
+    predecessors: tuple[str, ...]
+    """Names of Deployments and Services of deleted ModelDeployments of the same name, which the garbage collector still has to delete."""
     machine_types: Mapping[str, MachineType]
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""
