@@ -46,7 +46,7 @@ class Model(BaseModel):
 
 
 class Status(Model):
-    """Base of a kind's status. What another version of Fovea wrote, and this one does not know, stays as it is when it is written again."""
+    """Base of a status and of parts of it. What another version of Fovea wrote, and this one does not know, stays as it is when it is written again."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra=lambda schema: schema.pop("additionalProperties", None))
 

@@ -44,7 +44,7 @@ class PlaceStep(StrEnum):
     """A failed version."""
 
 
-class Place(Model):
+class Place(Status):
     """Where one version stands. A version has a Deployment and a Service of its own, both of one name."""
 
     version: int

@@ -79,6 +79,25 @@ def saying(seen: ServingObserved, words: str) -> ServingObserved:
     return replace(seen, model_deployment=written(seen.model_deployment, Decision(status=status)))
 
 
+NEWER = {"analysis": {"requests": 7}}
+"""What a later version of Fovea might write of a place."""
+
+
+@given(serving_observations(), st.integers(0, 1500))
+@settings(max_examples=60)
+def test_a_place_keeps_what_a_newer_operator_has_written(seen: ServingObserved, now: int) -> None:
+    plain = decide_model_deployment(seen, at(now), SETTINGS)
+    status = seen.model_deployment.status.dump()
+    status |= {"places": [place | NEWER for place in status["places"]]} if "places" in status else {}
+    newer = replace(seen, model_deployment=written(seen.model_deployment, Decision(status=status)))
+    decision = decide_model_deployment(newer, at(now), SETTINGS)
+    before = {place["deployment"]: place["role"] for place in status.get("places", ())}
+    for was, place in zip((plain.status or {})["places"], (decision.status or {})["places"], strict=True):
+        stayed = before.get(place["deployment"]) == place["role"]
+        assert {key: value for key, value in place.items() if key not in NEWER} == was
+        assert not stayed or place.items() >= NEWER.items()
+
+
 def check_ways(seen: ServingObserved, places: list[Place]) -> None:
     status = seen.model_deployment.status
     if status.places is not None:

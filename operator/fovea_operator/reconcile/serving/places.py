@@ -104,14 +104,17 @@ def still_given_up(place: Place, now: datetime) -> Place:
 def _at(place: Place, role: PlaceRole, step: PlaceStep, now: datetime, problem: Problem | None = None) -> Place:
     """The version in that role and step: since now, unless it is there already."""
     since = place.since if (place.role, place.step) == (role, step) and times.parse(place.since) else times.text(now)
-    return Place(
-        version=place.version,
-        digest=place.digest,
-        revision=place.revision,
-        deployment=place.deployment,
-        role=role,
-        step=step,
-        since=since,
-        reason=problem.reason if problem else None,
-        message=text.cut(problem.message, MAX_PLACE_MESSAGE) if problem else None,
+    # A copy: what a newer operator wrote of the place, and this one does not know, stays.
+    return place.model_copy(
+        update={
+            "role": role,
+            "step": step,
+            "since": since,
+            "weight": 0,
+            "ready_replicas": 0,
+            "reason": problem.reason if problem else None,
+            "message": text.cut(problem.message, MAX_PLACE_MESSAGE) if problem else None,
+            "deadline_seconds": None,
+            "retry_time": None,
+        }
     )
