@@ -37,6 +37,7 @@ from fovea_operator.reconcile.training import (
     success,
     transition,
 )
+from fovea_operator.reconcile.training.answer import Answer, ends, goes_on
 from fovea_operator.reconcile.training.outcome import Failure, Success
 from fovea_operator.reconcile.training.view import View, is_over
 from fovea_operator.settings import Settings
@@ -53,11 +54,9 @@ def decide_set(view: View) -> Decision:
     """The same for a job whose pods are sorted to its members."""
     if view.suspended and not view.spec.suspend and not is_over(view.status):
         view = stopping.resume(view)
-    for phase in PHASES:
-        decision = phase(view)
-        if decision is not None:
-            return _cleaned(view, decision)
-    return _cleaned(view, starting.start(view))
+    answers = (phase(view) for phase in PHASES)
+    answer = next((found for found in answers if found is not None), None) or starting.start(view)
+    return _cleaned(view, transition.carry_out(view, answer))
 
 
 def _being_deleted(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
@@ -67,16 +66,16 @@ def _being_deleted(observed: JobObserved, now: datetime, settings: Settings) -> 
     return Decision(deletions=cleanup.stop(observed.pods, now, settings.cancel_grace_seconds))
 
 
-def _ended(view: View) -> Decision | None:
+def _ended(view: View) -> Answer | None:
     if not is_over(view.status):
         return None
     expiry = cleanup.expires_at(view.job, view.settings.ttl_seconds)
     if expiry is not None and view.now >= expiry:
-        return Decision(deletions=(cleanup.of_job(view.job),))
-    return Decision(status=transition.acknowledged(view), deletions=cleanup.at_end(view), requeue_at=expiry)
+        return Answer(is_quiet=True, deletions=(cleanup.of_job(view.job),))
+    return Answer(deletions=cleanup.at_end(view), requeue_at=expiry)
 
 
-def _invalid(view: View) -> Decision | None:
+def _invalid(view: View) -> Answer | None:
     if view.begun:
         return None  # what once was accepted is not taken back by an upgrade of the catalogue or a shorter list
     message = platform.not_allowed(view.spec.pod, view.settings)
@@ -86,7 +85,7 @@ def _invalid(view: View) -> Decision | None:
         message = "; ".join(problems)
     if not message:
         return None
-    return transition.end(view, transition.over(view, JobState.FAILED, JobReason.INVALID_SPEC, message, invalid=True))
+    return ends(JobState.FAILED, JobReason.INVALID_SPEC, message, invalid=True)
 
 
 def _binding(view: View) -> bool:
@@ -94,11 +93,11 @@ def _binding(view: View) -> bool:
     return inputs.arguments_binding(view.settings, chosen)
 
 
-def _cancelled(view: View) -> Decision | None:
+def _cancelled(view: View) -> Answer | None:
     return stopping.cancel(view) if stopping.cancel_wanted(view) else None
 
 
-def _suspended(view: View) -> Decision | None:
+def _suspended(view: View) -> Answer | None:
     pod = view.chief.pod
     if not view.spec.suspend or (outcome.had_ended(view, view.chief) and pod is not None):
         return None  # a program that has ended has nothing to suspend
@@ -108,11 +107,11 @@ def _suspended(view: View) -> Decision | None:
     return stopping.suspend(view)
 
 
-def _ran_too_long(view: View) -> Decision | None:
+def _ran_too_long(view: View) -> Answer | None:
     return run_policy.ran_too_long(view)
 
 
-def _failed_attempt(view: View) -> Decision | None:
+def _failed_attempt(view: View) -> Answer | None:
     if view.suspended:
         return None
     failures = (run_policy.failure_of(view, each) or _not_believed(view, each) for each in view.pods)
@@ -128,7 +127,7 @@ def _not_believed(view: View, each: MemberPods) -> Failure | None:
     return outcome.interrupted(each.pod, found.termination)
 
 
-def _live_pods(view: View) -> Decision | None:
+def _live_pods(view: View) -> Answer | None:
     if view.pods.missing:
         return None
     pods = view.pods.current
@@ -150,9 +149,8 @@ def _live_pods(view: View) -> Decision | None:
         stopping.slow_end_wake(view, pods),
     )
     if told > view.now:
-        return Decision(requeue_at=times.earliest(told, wake))
-    new = transition.live(
-        view,
+        return Answer(is_quiet=True, requeue_at=times.earliest(told, wake))
+    return goes_on(
         where.state,
         where.reason,
         where.message,
@@ -164,8 +162,8 @@ def _live_pods(view: View) -> Decision | None:
         suspending=(view.suspending and any(pod.deleting for pod in pods)) or None,
         start_time=run_policy.start_time(view),
         **progress.fields(view.observed.progress),
+        requeue_at=wake,
     )
-    return transition.decision(view, new, requeue_at=wake)
 
 
 def _cleaned(view: View, decision: Decision) -> Decision:
@@ -179,7 +177,7 @@ def _cleaned(view: View, decision: Decision) -> Decision:
     return replace(decision, deletions=decision.deletions + old) if old else decision
 
 
-PHASES: tuple[Callable[[View], Decision | None], ...] = (
+PHASES: tuple[Callable[[View], Answer | None], ...] = (
     _ended,
     success.end,
     _invalid,

@@ -10,7 +10,7 @@ from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, ProgressStatus
 
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.training.changes import Reported
+from fovea_operator.reconcile.training.answer import Reported
 
 MAX_LEFT_OUT = 1000
 """Characters of what an agent says about what it does not publish."""

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
-from fovea_api.v1alpha1.training_job_status import FailureStatus, TrainingJobStatus
+from fovea_api.v1alpha1.training_job_status import FailureStatus
 
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.pods import MemberPods, lost
-from fovea_operator.reconcile.training import outcome, transition
+from fovea_operator.reconcile.training import outcome
+from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, ends, goes_on
 from fovea_operator.reconcile.training.outcome import Failure
 from fovea_operator.reconcile.training.view import View
 from fovea_operator.settings import Settings
@@ -42,10 +42,12 @@ def failure_of(view: View, each: MemberPods) -> Failure | None:
     return result if isinstance(result, Failure) else None
 
 
-def retry_or_fail(view: View, failure: Failure) -> Decision:
+def retry_or_fail(view: View, failure: Failure) -> Answer:
     """The next attempt of all members, or the end."""
     if view.suspending:
-        return transition.decision(view, _interrupted(view), requeue_at=view.now)
+        # The pod ended since the job was suspended, and the suspension was taken back meanwhile: no retry is counted.
+        message = "Resumed: the next pod goes on from the newest checkpoint."
+        return _next_attempt(view, view.now, message, JobReason.RESUMED)
     if failure.retryable and failure.disruption:
         return _after_disruption(view, failure)
     retries = view.status.retries or 0
@@ -58,7 +60,7 @@ def retry_or_fail(view: View, failure: Failure) -> Decision:
     return _again(view, failure, retries + 1)
 
 
-def _after_disruption(view: View, failure: Failure) -> Decision:
+def _after_disruption(view: View, failure: Failure) -> Answer:
     """Another attempt, however often that happens: a job that runs for weeks outlives many drains of its nodes."""
     before = view.status.disruptions or 0
     ran = times.seconds_between(view.program_started, failure.at or view.now)
@@ -67,21 +69,18 @@ def _after_disruption(view: View, failure: Failure) -> Decision:
         f"Attempt {view.chief.attempt} was disrupted: {_sentence(failure)} The next one starts at "
         f"{times.text(begin)}; this does not count as a retry."
     )
-    new = _next_attempt(view, begin, message, JobReason.RETRYING)
-    new = new.model_copy(update={"disruptions": before + 1, "last_failure": _record(view, failure)})
-    return transition.decision(view, new, requeue_at=view.now if view.spec.suspend else begin)
+    counted = Changes(disruptions=before + 1, last_failure=_record(view, failure))
+    return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
 
 
-def _again(view: View, failure: Failure, retry: int) -> Decision:
+def _again(view: View, failure: Failure, retry: int) -> Answer:
     begin = _begin(view, failure, retry - 1)
     message = (
         f"Attempt {view.chief.attempt} failed: {_sentence(failure)} "
         f"Retry {retry} of {view.spec.run_policy.backoff_limit} starts at {times.text(begin)}."
     )
-    new = _next_attempt(view, begin, message, JobReason.RETRYING)
-    new = new.model_copy(update={"retries": retry, "last_failure": _record(view, failure)})
-    # A suspended job is not to wait for a retry, and that is said once the attempt is written.
-    return transition.decision(view, new, requeue_at=view.now if view.spec.suspend else begin)
+    counted = Changes(retries=retry, last_failure=_record(view, failure))
+    return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
 
 
 def _begin(view: View, failure: Failure, repeated: int) -> datetime:
@@ -96,18 +95,10 @@ def _begin(view: View, failure: Failure, repeated: int) -> datetime:
     return (failure.at or view.now) + pause + delay
 
 
-def _interrupted(view: View) -> TrainingJobStatus:
-    """The pod ended since the job was suspended, and the suspension was taken back meanwhile: no retry is counted."""
-    return _next_attempt(view, view.now, "Resumed: the next pod goes on from the newest checkpoint.", JobReason.RESUMED)
-
-
-def _next_attempt(view: View, begin: datetime, message: str, reason: JobReason) -> TrainingJobStatus:
-    return transition.live(
-        view,
-        JobState.QUEUED,
-        reason,
-        message,
-        admitted=transition.ACCEPTED,
+def _next_attempt(
+    view: View, begin: datetime, message: str, reason: JobReason, counted: Changes | None = None
+) -> Answer:
+    changes = Changes(
         attempts=view.pods.next_attempts(),
         suspending=None,
         ended_programs=None,
@@ -116,12 +107,19 @@ def _next_attempt(view: View, begin: datetime, message: str, reason: JobReason) 
         start_time=start_time(view),
         running_seconds=view.seconds_run,
     )
-
-
-def _fail(view: View, failure: Failure, reason: str, message: str) -> Decision:
-    return transition.end(
-        view, transition.over(view, JobState.FAILED, reason, message, last_failure=_record(view, failure))
+    return goes_on(
+        JobState.QUEUED,
+        reason,
+        message,
+        admitted=ACCEPTED,
+        # A suspended job does not wait for a retry: that is said once the attempt is written.
+        requeue_at=view.now if view.spec.suspend else begin,
+        **changes | (counted or Changes()),
     )
+
+
+def _fail(view: View, failure: Failure, reason: str, message: str) -> Answer:
+    return ends(JobState.FAILED, reason, message, last_failure=_record(view, failure))
 
 
 def _record(view: View, failure: Failure) -> FailureStatus:
@@ -162,7 +160,7 @@ def running_deadline(view: View) -> datetime | None:
     return view.program_started + timedelta(seconds=limit - (view.status.running_seconds or 0))
 
 
-def ran_too_long(view: View) -> Decision | None:
+def ran_too_long(view: View) -> Answer | None:
     """Fail a job whose programs ran longer than allowed, all attempts together."""
     limit = view.spec.run_policy.max_running_seconds
     if limit is None or view.seconds_run < limit:
@@ -172,8 +170,7 @@ def ran_too_long(view: View) -> Decision | None:
         "To go on from its checkpoints submit a new job with a larger limit and checkpoint.from: "
         f"job://{view.job.metadata.name}"
     )
-    new = transition.over(view, JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message)
-    return transition.end(view, new)
+    return ends(JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message)
 
 
 def waiting_deadline(view: View, since: datetime | None = None) -> datetime | None:
@@ -182,7 +179,7 @@ def waiting_deadline(view: View, since: datetime | None = None) -> datetime | No
     return None if limit is None else (since or view.queued_since) + timedelta(seconds=limit)
 
 
-def waited_too_long(view: View, why: str, since: datetime | None = None) -> Decision | None:
+def waited_too_long(view: View, why: str, since: datetime | None = None) -> Answer | None:
     """Cancel a job that waits, for this reason and since then, longer than allowed."""
     deadline = waiting_deadline(view, since)
     if deadline is None or view.now < deadline:
@@ -190,5 +187,4 @@ def waited_too_long(view: View, why: str, since: datetime | None = None) -> Deci
     message = (
         f"Cancelled: it waited longer than runPolicy.maxWaitSeconds ({view.spec.run_policy.max_wait_seconds}). {why}"
     )
-    new = transition.over(view, JobState.CANCELLED, JobReason.MAX_WAIT_SECONDS, message)
-    return transition.end(view, new)
+    return ends(JobState.CANCELLED, JobReason.MAX_WAIT_SECONDS, message)

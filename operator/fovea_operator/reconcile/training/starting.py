@@ -9,11 +9,11 @@ from fovea_api.v1alpha1.conditions import JobReason
 from fovea_operator.desired.pod import Sources, training_pod
 from fovea_operator.desired.service import pods_service
 from fovea_operator.reconcile.shared import platform, times
-from fovea_operator.reconcile.shared.decision import Child, Decision, Write
+from fovea_operator.reconcile.shared.decision import Child, Write
 from fovea_operator.reconcile.shared.observed import PodRecord
-from fovea_operator.reconcile.training import admission, cleanup, inputs, refusal, run_policy, transition
+from fovea_operator.reconcile.training import admission, cleanup, inputs, refusal, run_policy
+from fovea_operator.reconcile.training.answer import ACCEPTED, Admitted, Answer, ends, goes_on
 from fovea_operator.reconcile.training.inputs import Unresolved
-from fovea_operator.reconcile.training.transition import Admitted
 from fovea_operator.reconcile.training.view import View
 
 QUIET = timedelta(seconds=2)
@@ -24,7 +24,7 @@ def admitted(view: View) -> Admitted:
     """The condition Admitted of a job that has pods."""
     problems = inputs.argument_problems(view.job)
     if not problems:
-        return transition.ACCEPTED
+        return ACCEPTED
     message = (
         f"The flag catalogue and the trainer image have different versions, so this is only a warning: {'; '.join(problems)}. "
         "The program decides."
@@ -32,11 +32,11 @@ def admitted(view: View) -> Admitted:
     return Admitted(True, JobReason.ARGUMENTS_UNCHECKED, message)
 
 
-def start(view: View) -> Decision:
+def start(view: View) -> Answer:
     """Make the pods that are missing, or say what they wait for."""
     begin = times.parse(view.status.next_attempt_time)
     if begin is not None and begin > view.now:
-        return Decision(status=transition.acknowledged(view), requeue_at=begin)
+        return Answer(requeue_at=begin)
     name = platform.machine_type_of(view.job)
     machine_type = platform.machine_type(name, view.observed.machine_types)
     if machine_type is None:
@@ -46,7 +46,7 @@ def start(view: View) -> Decision:
         return _wait(view, JobReason.MACHINE_TYPE_MISSING, message)
     sources = inputs.resolve(view.observed, view.settings)
     if isinstance(sources, Unresolved):
-        return _unresolved(view, sources)
+        return _unresolved(sources)
     if ending := cleanup.predecessors_ending(view):
         return _after(view, ending)
     pods = _planned(view, machine_type, sources)
@@ -81,60 +81,73 @@ def _service(view: View) -> tuple[Child, ...]:
     return () if len(view.pods.members) == 1 else (Child(Write.APPLY, pods_service(view.job)),)
 
 
-def _create(view: View, children: tuple[Child, ...], sources: Sources) -> Decision:
+def _create(view: View, children: tuple[Child, ...], sources: Sources) -> Answer:
     retrying = view.status.next_attempt_time is not None and not view.resumed
     if view.status.state is None or retrying:
         # Nothing is said that the pods would have to take back. From now, not from the job's creation: a job that
         # waited for its turn among many others must not cost one write more than they do.
-        return Decision(children=children, requeue_at=view.now + QUIET)
+        return Answer(is_quiet=True, children=children, requeue_at=view.now + QUIET)
     names = [child.manifest["metadata"]["name"] for child in children if child.manifest["kind"] == "Pod"]
     which = f"Pod {names[0]} is created and waits" if len(names) == 1 else f"{len(names)} pods are created and wait"
     fetches = f" It fetches {len(sources.inputs)} inputs first." if sources.inputs else ""
     message = f"{which} for a node.{fetches}"
     # Without `attempts` or with `nextAttemptTime` the status does not claim that the pods were seen.
     resolved = list(inputs.of_sources(sources)) or None
-    new = transition.live(
-        view, JobState.QUEUED, JobReason.POD_CREATED, message, admitted=admitted(view), resolved_inputs=resolved
+    return goes_on(
+        JobState.QUEUED,
+        JobReason.POD_CREATED,
+        message,
+        admitted=admitted(view),
+        resolved_inputs=resolved,
+        children=children,
+        requeue_at=run_policy.waiting_deadline(view),
     )
-    return transition.decision(view, new, children=children, requeue_at=run_policy.waiting_deadline(view))
 
 
-def _unresolved(view: View, why: Unresolved) -> Decision:
+def _unresolved(why: Unresolved) -> Answer:
     if why.final:
         invalid = why.reason == JobReason.INVALID_SPEC
-        return transition.end(view, transition.over(view, JobState.FAILED, why.reason, why.message, invalid=invalid))
+        return ends(JobState.FAILED, why.reason, why.message, invalid=invalid)
     # Waiting for an input is not waiting for a node: the queue time starts when all is there.
     held = Admitted(False, why.reason, why.message)
-    new = transition.live(view, JobState.QUEUED, why.reason, why.message, admitted=held, queue_time=None)
-    return transition.decision(view, new)
+    return goes_on(JobState.QUEUED, why.reason, why.message, admitted=held, queue_time=None)
 
 
-def _wait(view: View, reason: str, message: str, children: tuple[Child, ...] = ()) -> Decision:
+def _wait(view: View, reason: str, message: str, children: tuple[Child, ...] = ()) -> Answer:
     """Not admitted yet, for something that others have to bring."""
     if late := run_policy.waited_too_long(view, message):
         return late
     held = Admitted(False, reason, message)
     since = times.text(view.queued_since)
-    new = transition.live(view, JobState.QUEUED, reason, message, admitted=held, queue_time=since)
-    return transition.decision(view, new, children=children, requeue_at=run_policy.waiting_deadline(view))
+    return goes_on(
+        JobState.QUEUED,
+        reason,
+        message,
+        admitted=held,
+        queue_time=since,
+        children=children,
+        requeue_at=run_policy.waiting_deadline(view),
+    )
 
 
-def _after(view: View, ending: tuple[PodRecord, ...]) -> Decision:
+def _after(view: View, ending: tuple[PodRecord, ...]) -> Answer:
     message = cleanup.predecessors_message(ending)
     if late := run_policy.waited_too_long(view, message):
         return late
-    new = transition.live(view, JobState.QUEUED, JobReason.PREDECESSOR_ENDING, message, admitted=transition.ACCEPTED)
     wake = times.earliest(cleanup.predecessors_lost_at(ending), run_policy.waiting_deadline(view))
-    return transition.decision(view, new, requeue_at=wake)
+    return goes_on(JobState.QUEUED, JobReason.PREDECESSOR_ENDING, message, admitted=ACCEPTED, requeue_at=wake)
 
 
-def _pods_refused(view: View, machine_type: MachineType) -> Decision:
+def _pods_refused(view: View, machine_type: MachineType) -> Answer:
     why = refusal.of_pod(view, machine_type.metadata.name)
     if why.final:
-        return transition.end(
-            view, transition.over(view, JobState.FAILED, JobReason.INVALID_SPEC, why.message, invalid=True)
-        )
+        return ends(JobState.FAILED, JobReason.INVALID_SPEC, why.message, invalid=True)
     if late := run_policy.waited_too_long(view, why.message):
         return late
-    new = transition.live(view, JobState.QUEUED, JobReason.POD_REFUSED, why.message, admitted=transition.ACCEPTED)
-    return transition.decision(view, new, requeue_at=run_policy.waiting_deadline(view))
+    return goes_on(
+        JobState.QUEUED,
+        JobReason.POD_REFUSED,
+        why.message,
+        admitted=ACCEPTED,
+        requeue_at=run_policy.waiting_deadline(view),
+    )

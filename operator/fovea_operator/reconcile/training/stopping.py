@@ -18,7 +18,7 @@ from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 
 from fovea_operator.desired.pod import grace_seconds
 from fovea_operator.reconcile.shared import conditions, times
-from fovea_operator.reconcile.shared.decision import Decision, Deletion
+from fovea_operator.reconcile.shared.decision import Deletion
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import (
     OTHERS_PATIENCE,
@@ -29,19 +29,18 @@ from fovea_operator.reconcile.shared.pods import (
     trainer_ended,
     trainer_started,
 )
-from fovea_operator.reconcile.training import cleanup, progress, run_policy, stage, transition
-from fovea_operator.reconcile.training.changes import Changes
-from fovea_operator.reconcile.training.transition import Admitted
+from fovea_operator.reconcile.training import cleanup, progress, run_policy, stage
+from fovea_operator.reconcile.training.answer import ACCEPTED, Admitted, Answer, Changes, ends, goes_on
 from fovea_operator.reconcile.training.view import View
 
 
-def suspend(view: View) -> Decision:
+def suspend(view: View) -> Answer:
     """Stop the pods, then say that the job is suspended."""
     pods = view.pods.alive(view.now)
     if pods:
         return _suspending(view, pods)
     if view.suspended:
-        return Decision(status=transition.acknowledged(view))
+        return Answer()
     message = f"Suspended: no pod runs. Set spec.suspend to false {_goes_on(view)}."
     message += progress.left_out(view.observed.progress)
     changes = Changes(next_attempt_time=None, queue_time=None, suspending=None, ended_programs=None)
@@ -51,38 +50,23 @@ def suspend(view: View) -> Decision:
         changes["running_seconds"] = view.seconds_run
         changes["start_time"] = run_policy.start_time(view)
     not_admitted = Admitted(False, JobReason.SUSPENDED, message)
-    new = transition.live(view, JobState.QUEUED, JobReason.SUSPENDED, message, admitted=not_admitted, **changes)
-    held = conditions.put(
-        new.conditions,
-        JobCondition.SUSPENDED,
-        "True",
-        JobReason.SUSPENDED,
-        message,
-        now=view.now,
-        generation=view.job.metadata.generation,
-    )
-    return transition.decision(view, new.model_copy(update={"conditions": held}))
+    return goes_on(JobState.QUEUED, JobReason.SUSPENDED, message, admitted=not_admitted, suspended=True, **changes)
 
 
-def _suspending(view: View, pods: Sequence[PodRecord]) -> Decision:
+def _suspending(view: View, pods: Sequence[PodRecord]) -> Answer:
     where = stage.of_set(view.pods, view.job)
     message = f"Suspending: the program saves a checkpoint and ends. Set spec.suspend to false {_goes_on(view)}."
-    new = transition.live(
-        view,
+    return goes_on(
         where.state,
         JobReason.SUSPENDED,
         message + slow_end(view, pods),
-        admitted=transition.ACCEPTED,
+        admitted=ACCEPTED,
         running=where.running,
         attempts=view.pods.attempts(),
         next_attempt_time=None,
         suspending=True,
         start_time=run_policy.start_time(view),
         **progress.fields(view.observed.progress),
-    )
-    return transition.decision(
-        view,
-        new,
         deletions=cleanup.stop(pods, view.now, grace_seconds(view.job, view.settings)),
         requeue_at=times.earliest(slow_end_wake(view, pods), _lost_at(pods)),
     )
@@ -143,27 +127,21 @@ def cancel_wanted(view: View) -> bool:
     return view.spec.cancel or view.status.state == JobState.CANCELLING
 
 
-def cancel(view: View) -> Decision:
+def cancel(view: View) -> Answer:
     """End the pods, then the job."""
     pods = alive(view.observed.pods, view.now)
     if not pods:
         message = "Cancelled as asked. Checkpoints that were published stay; a new job can begin with them."
-        new = transition.over(view, JobState.CANCELLED, JobReason.CANCELLED, message)
-        return transition.end(view, new)
-    new = transition.live(
-        view,
+        return ends(JobState.CANCELLED, JobReason.CANCELLED, message)
+    return goes_on(
         JobState.CANCELLING,
         JobReason.CANCELLED,
         f"Cancelling: waiting for the pods to end.{slow_end(view, pods)}",
-        admitted=transition.ACCEPTED,
+        admitted=ACCEPTED,
         running=any(trainer_started(pod) for pod in pods),
         attempts=view.pods.attempts(),
         next_attempt_time=None,
         start_time=run_policy.start_time(view),
-    )
-    return transition.decision(
-        view,
-        new,
         deletions=cleanup.stop(pods, view.now, view.settings.cancel_grace_seconds),
         requeue_at=times.earliest(slow_end_wake(view, pods), _lost_at(pods)),
     )
@@ -178,7 +156,7 @@ def answer(pod: PodRecord) -> ProgressAnswer:
     return ProgressAnswer(program_ended=trainer_ended(pod) is not None)
 
 
-def end_pod(view: View) -> Decision | None:
+def end_pod(view: View) -> Answer | None:
     """End the chief's pod when its program has ended and others live on in it."""
     pod = view.chief.pod
     if pod is None or ended(pod):
@@ -187,22 +165,17 @@ def end_pod(view: View) -> Decision | None:
     if not view.chief.had_ended and (time is None or view.now < time):
         return None
     end = _end(view, pod)
-    new = transition.live(
-        view,
+    return goes_on(
         JobState.RUNNING,
         JobReason.ENDING_POD,
         _ending_message(pod, end) + progress.left_out(view.observed.progress),
-        admitted=transition.ACCEPTED,
+        admitted=ACCEPTED,
         running=True,
         attempts=view.pods.attempts(),
         next_attempt_time=None,
         ended_programs={view.chief.member.key: _exit_code(pod)},
         start_time=run_policy.start_time(view),
         **progress.fields(view.observed.progress),
-    )
-    return transition.decision(
-        view,
-        new,
         deletions=() if end.deletion is None else (end.deletion,),
         requeue_at=times.earliest(end.wait, pod.deletion_deadline + SLACK if pod.deletion_deadline else None),
     )

@@ -5,23 +5,22 @@ from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, PublicationStatus
 
-from fovea_operator.reconcile.shared.decision import Child, Decision
+from fovea_operator.reconcile.shared.decision import Child
 from fovea_operator.reconcile.training import (
     outcome,
     progress,
     registration,
     run_policy,
     stopping,
-    transition,
 )
-from fovea_operator.reconcile.training.changes import Changes
+from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, ends, goes_on
 from fovea_operator.reconcile.training.outcome import Success
 from fovea_operator.reconcile.training.view import View
 
 _EXPORT = "Write a SavedModel directly into that folder, for example with model.export(os.environ['FOVEA_MODEL_DIR'])"
 
 
-def end(view: View) -> Decision | None:
+def end(view: View) -> Answer | None:
     """End a job whose output is published; None while there is no success to believe."""
     success = outcome.of_member(view, view.chief)
     if not isinstance(success, Success):
@@ -37,17 +36,14 @@ def end(view: View) -> Decision | None:
             f"Failed: the program ended with 0 but left no SavedModel in $FOVEA_MODEL_DIR to be model {model}. "
             f"{_EXPORT}, or remove spec.model, and submit a new job."
         )
-        new = transition.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
-        return transition.end(view, new)
+        return ends(JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
     if (problem := success.termination.model_problem) and view.spec.model.deploy:
         message = (
             f"Failed: the program ended with 0, but model {model} cannot be served, as spec.model.deploy asks for: {problem}. "
             f"What it wrote is published. {_EXPORT}, or set spec.model.deploy to false to register files of any format; "
             "then submit a new job."
         )
-        return transition.end(
-            view, transition.over(view, JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
-        )
+        return ends(JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
     if view.observed.refused:
         return _registration_refused(view, published)
     registered = registration.register(view, success, model, files)
@@ -72,26 +68,20 @@ def _told_to_end(view: View, success: Success) -> bool:
     return told_before or (outcome.disturbed(pod) and not view.chief.had_ended)
 
 
-def _succeed(
-    view: View, success: Success, message: str, changes: Changes, children: tuple[Child, ...] = ()
-) -> Decision:
+def _succeed(view: View, success: Success, message: str, changes: Changes, children: tuple[Child, ...] = ()) -> Answer:
     reason = JobReason.ALREADY_COMPLETE if success.already else JobReason.PUBLISHED
     message += progress.left_out(success.termination.progress or view.observed.progress)
-    return transition.end(
-        view, transition.over(view, JobState.SUCCEEDED, reason, message, **changes), children=children
-    )
+    return ends(JobState.SUCCEEDED, reason, message, **changes, children=children)
 
 
-def _registration_refused(view: View, published: Changes) -> Decision:
+def _registration_refused(view: View, published: Changes) -> Answer:
     said = view.observed.refused.rstrip(".")
     if stopping.cancel_wanted(view):
         message = (
             "Cancelled as asked: the program has succeeded and its output is published, but its model is not registered, "
             f"since the API server refuses that: {said}."
         )
-        return transition.end(
-            view, transition.over(view, JobState.CANCELLED, JobReason.CANCELLED, message, **published)
-        )
+        return ends(JobState.CANCELLED, JobReason.CANCELLED, message, **published)
     message = (
         f"The program has succeeded, but the API server refuses to register its model: {said}. Fovea tries again; free the "
         "quota or correct the policy, or cancel the job: what it published stays."
@@ -104,8 +94,7 @@ def _registration_refused(view: View, published: Changes) -> Decision:
         running_seconds=view.seconds_run,
     )
     reason = JobReason.REGISTRATION_REFUSED
-    new = transition.live(view, JobState.RUNNING, reason, message, admitted=transition.ACCEPTED, **changes)
-    return transition.decision(view, new)
+    return goes_on(JobState.RUNNING, reason, message, admitted=ACCEPTED, **changes)
 
 
 def _published(view: View, success: Success) -> Changes:

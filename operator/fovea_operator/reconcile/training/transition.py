@@ -1,9 +1,8 @@
-"""A job's next status: one function through which every policy writes, so that state, conditions and message agree."""
+"""From a phase's answer to a decision: the one place where a job's status is written, so that state, conditions and message agree."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Unpack
+from dataclasses import replace
+from typing import Any
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1 import Condition, JobState
@@ -15,24 +14,11 @@ from fovea_api.v1alpha1.training_job_status import (
 
 from fovea_operator.reconcile.shared import conditions, times
 from fovea_operator.reconcile.shared.conditions import EventType
-from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event
+from fovea_operator.reconcile.shared.decision import Decision, Event
 from fovea_operator.reconcile.shared.pods import ended, trainer_started
 from fovea_operator.reconcile.training import cleanup, inputs
-from fovea_operator.reconcile.training.changes import Changes
+from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Statement
 from fovea_operator.reconcile.training.view import View
-
-
-@dataclass(frozen=True)
-class Admitted:
-    """What the condition Admitted says: whether the job may have pods."""
-
-    value: bool
-    reason: str
-    message: str
-
-
-ACCEPTED = Admitted(True, JobReason.ACCEPTED, "The spec is valid; the job may have pods.")
-
 
 NOTABLE: Mapping[str, EventType] = {
     JobReason.INVALID_SPEC: "Warning",
@@ -58,78 +44,74 @@ NOTABLE: Mapping[str, EventType] = {
 """Reasons that become an event when a condition takes them; a failure's reason always does."""
 
 
-def live(
-    view: View,
-    state: JobState,
-    reason: str,
-    message: str,
-    *,
-    admitted: Admitted | None,
-    running: bool = False,
-    **changes: Unpack[Changes],
-) -> TrainingJobStatus:
-    """The status of a job that has not ended. `admitted` None: what the condition Admitted says stays."""
-    said = message[: conditions.MAX_MESSAGE]
-    held = view.status.conditions
+def carry_out(view: View, answer: Answer) -> Decision:
+    """The decision that a phase's answer comes to: with the whole status, and the Events that its change is worth."""
+    said = answer.statement
+    if said is None:
+        status = None if answer.is_quiet else _acknowledged(view)
+        return Decision(answer.children, status, answer.deletions, requeue_at=answer.requeue_at)
+    deletions, requeue_at = answer.deletions, answer.requeue_at
+    if said.state.ended:
+        new = _over(view, said)
+        deletions += cleanup.at_end(view)
+        requeue_at = cleanup.expires_at(view.job.model_copy(update={"status": new}), view.settings.ttl_seconds)
+    else:
+        new = _live(view, said)
+    return Decision(answer.children, new.dump(), deletions, _events(view, new), requeue_at)
+
+
+def _live(view: View, said: Statement) -> TrainingJobStatus:
+    """The status of a job that has not ended."""
+    held, admitted = view.status.conditions, said.admitted
     if admitted is not None and not (admitted.value and conditions.is_true(held, JobCondition.ADMITTED)):
         held = _put(view, held, JobCondition.ADMITTED, admitted.value, admitted.reason, admitted.message)
-    held = _put(view, held, JobCondition.RUNNING, running, reason, said)
-    update = {
-        "state": state,
-        "message": said,
-        "conditions": _of_generation(held, view.job.metadata.generation),
-        "roles": roles(view),
-        "resolved_inputs": list(inputs.resolved(view.observed)) or None,
-        "observed_generation": view.job.metadata.generation,
-    }
+    held = _put(view, held, JobCondition.RUNNING, said.running, said.reason, said.message)
+    if said.suspended:
+        held = _put(view, held, JobCondition.SUSPENDED, True, said.reason, said.message)
+    update = _common(view, said, held) | {"roles": roles(view)}
     if view.status.queue_time is None and conditions.is_true(held, JobCondition.ADMITTED):
         update["queue_time"] = times.text(view.queued_since)
-    return view.status.model_copy(update=update | changes)
+    return view.status.model_copy(update=update | said.changes)
 
 
-def over(
-    view: View, state: JobState, reason: str, message: str, *, invalid: bool = False, **changes: Unpack[Changes]
-) -> TrainingJobStatus:
-    """The status of a job that ends now; `invalid`: since its spec can never work."""
-    said = message[: conditions.MAX_MESSAGE]
-    final = _final(state)
+def _over(view: View, said: Statement) -> TrainingJobStatus:
+    """The status of a job that ends now."""
     held = view.status.conditions
-    if invalid:
-        held = _put(view, held, JobCondition.ADMITTED, False, reason, said)
+    if said.invalid:
+        held = _put(view, held, JobCondition.ADMITTED, False, said.reason, said.message)
     elif view.begun and conditions.find(held, JobCondition.ADMITTED) is None:
         held = _put(view, held, JobCondition.ADMITTED, ACCEPTED.value, ACCEPTED.reason, ACCEPTED.message)
-    held = _put(view, held, JobCondition.RUNNING, False, reason, said)
+    held = _put(view, held, JobCondition.RUNNING, False, said.reason, said.message)
     if conditions.is_true(held, JobCondition.SUSPENDED):
-        held = _put(view, held, JobCondition.SUSPENDED, False, reason, said)
-    held = _put(view, held, final, True, reason, said)
+        held = _put(view, held, JobCondition.SUSPENDED, False, said.reason, said.message)
+    held = _put(view, held, _final(said.state), True, said.reason, said.message)
     attempts = {"attempts": view.pods.attempts()} if view.begun else {}
     started = view.status.start_time or (times.text(view.program_started) if view.program_started else None)
-    update = {
-        "state": state,
-        "message": said,
-        "conditions": _of_generation(held, view.job.metadata.generation),
+    update = _common(view, said, held) | {
         # Pods that still run get SIGTERM, and no later status counts how they end.
         "roles": {role: counts.model_copy(update={"pending": 0, "active": 0}) for role, counts in roles(view).items()},
-        "resolved_inputs": list(inputs.resolved(view.observed)) or None,
         "start_time": started,
         "running_seconds": view.seconds_run if started else view.status.running_seconds,
         "next_attempt_time": None,
         "suspending": None,
         "ended_programs": None,
         "end_time": times.text(view.now),
-        "observed_generation": view.job.metadata.generation,
     }
-    return view.status.model_copy(update=update | attempts | changes)
+    return view.status.model_copy(update=update | attempts | said.changes)
 
 
-def end(view: View, new: TrainingJobStatus, *, children: tuple[Child, ...] = ()) -> Decision:
-    """The decision by which a job ends: with its pods cleaned up, and waking at its TTL."""
-    deletions = cleanup.at_end(view)
-    expiry = cleanup.expires_at(view.job.model_copy(update={"status": new}), view.settings.ttl_seconds)
-    return decision(view, new, children=children, deletions=deletions, requeue_at=expiry)
+def _common(view: View, said: Statement, held: Sequence[Condition] | None) -> dict[str, Any]:
+    generation = view.job.metadata.generation
+    return {
+        "state": said.state,
+        "message": said.message[: conditions.MAX_MESSAGE],
+        "conditions": _of_generation(held, generation),
+        "resolved_inputs": list(inputs.resolved(view.observed)) or None,
+        "observed_generation": generation,
+    }
 
 
-def acknowledged(view: View) -> dict[str, Any] | None:
+def _acknowledged(view: View) -> dict[str, Any] | None:
     """The status as it is, but for the newest spec; None when it is already. For edits of the spec that change nothing in it."""
     status, generation = view.job.status, view.job.metadata.generation
     if status.observed_generation is None or status.observed_generation >= generation:
@@ -156,24 +138,6 @@ def roles(view: View) -> dict[str, RoleStatus]:
         else:
             of_role["active" if trainer_started(pod) else "pending"] += 1
     return {role: RoleStatus(**found) for role, found in counts.items()}
-
-
-def decision(
-    view: View,
-    new: TrainingJobStatus,
-    *,
-    children: tuple[Child, ...] = (),
-    deletions: tuple[Deletion, ...] = (),
-    requeue_at: datetime | None = None,
-) -> Decision:
-    """A decision with this status and the events that its change is worth."""
-    return Decision(
-        children=children,
-        status=new.dump(),
-        deletions=deletions,
-        events=_events(view, new),
-        requeue_at=requeue_at,
-    )
 
 
 def _events(view: View, new: TrainingJobStatus) -> tuple[Event, ...]:
