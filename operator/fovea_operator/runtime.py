@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from fovea_api.contract.report import ProgressAnswer
 from .cluster import endpoints, resources
 from .cluster.cache import Cache
 from .cluster.client import ApiClient
+from .cluster.comparison import compare_all
 from .cluster.credentials import load
 from .cluster.discovery import Discovery
 from .cluster.events import Announcer, Subject
@@ -42,6 +43,9 @@ from .reconcile.training import stopping
 from .settings import Settings
 
 log = logging.getLogger(__name__)
+
+Bring = Callable[[ApiClient, Cache, Intake, Settings], Awaitable[None]]
+"""Makes the cache complete."""
 
 _POLL_SECONDS = 2.0
 _RESYNC_MARGIN_SECONDS = 300.0
@@ -125,7 +129,7 @@ class Operator:
         watching: asyncio.Task[None] | None = None
         try:
             # The cache must be complete before the first decision: a pod not yet listed is not a pod that vanished.
-            listing = asyncio.create_task(self._list_until_done(), name="first list")
+            listing = asyncio.create_task(self._list_until_done(list_all), name="first list")
             if not await self._until_stopped(_first_of(keeping, listing)):
                 return
             self._all_again()
@@ -198,10 +202,10 @@ class Operator:
             self._liveness.heard = _now()
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _list_until_done(self) -> None:
+    async def _list_until_done(self, bring: Bring = compare_all) -> None:
         while True:
             try:
-                await list_all(self._client, self._cache, self._intake, self._settings)
+                await bring(self._client, self._cache, self._intake, self._settings)
             except ApiError as error:
                 log.warning("cannot list; trying again", extra={"error": str(error)})
                 await asyncio.sleep(_POLL_SECONDS)

@@ -76,12 +76,13 @@ class Server:
         return resource in self.served
 
     async def pages(
-        self, resource: Resource, namespace: str = "", label: str = ""
+        self, resource: Resource, namespace: str = "", label: str = "", *, name: str = "", only_metadata: bool = False
     ) -> AsyncIterator[tuple[list[dict[str, Any]], int]]:
-        self._call("list", resource.kind)
+        self._call("list", resource.kind, name or ("metadata" if only_metadata else ""))
         if resource.optional and resource not in self.served:
             raise Gone("no such kind", code=404)
-        yield [raw for (gvk, _), raw in self.objects.items() if gvk == resource.gvk], self._version
+        found = [raw for (gvk, called), raw in self.objects.items() if gvk == resource.gvk and name in ("", called)]
+        yield [{"metadata": raw["metadata"]} for raw in found] if only_metadata else found, self._version
 
     async def delete(self, item: Deletion) -> dict[str, Any]:
         self._call("delete", item.gvk.kind)

@@ -25,6 +25,7 @@ Object = dict[str, Any]
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 _PAGE = 500
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
@@ -110,14 +111,19 @@ class ApiClient:
         return await self.request("update", resource, "PUT", path, manifest)
 
     async def pages(
-        self, resource: Resource, namespace: str = "", label: str = ""
+        self, resource: Resource, namespace: str = "", label: str = "", *, name: str = "", only_metadata: bool = False
     ) -> AsyncIterator[tuple[list[Object], int]]:
-        """Every object of a kind in chunks, each chunk with the resourceVersion of the list as a number."""
+        """Every object of a kind in chunks, each chunk with the resourceVersion of the list as a number.
+
+        `name`: only objects of that name. `only_metadata`: of each object its metadata only.
+        """
         token = ""
+        query = f"?limit={_PAGE}" + (f"&labelSelector={quote(label)}" if label else "")
+        query += f"&fieldSelector={quote(f'metadata.name={name}')}" if name else ""
+        path, accept = resource.path(namespace) + query, METADATA if only_metadata else JSON
         while True:
-            query = f"?limit={_PAGE}" + (f"&labelSelector={quote(label)}" if label else "")
-            query += f"&continue={quote(token)}" if token else ""
-            page = await self.request("list", resource, "GET", resource.path(namespace) + query)
+            more = f"&continue={quote(token)}" if token else ""
+            page = await self.request("list", resource, "GET", path + more, accept=accept)
             yield page["items"], int(page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue") or ""
             if not token:
@@ -155,22 +161,30 @@ class ApiClient:
         path: str,
         body: Mapping[str, Any] | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> Object:
         """One call, counted. After a 401 the credentials are read again and the call is tried once more: tokens are rotated."""
         try:
-            return await self._send(verb, resource.plural, method, path, body, content_type)
+            return await self._send(verb, resource.plural, method, path, body, content_type, accept)
         except errors.Transient as error:
             if error.code != errors.HTTP_UNAUTHORIZED:
                 raise
             self._read_at = -math.inf
-        return await self._send(verb, resource.plural, method, path, body, content_type)
+        return await self._send(verb, resource.plural, method, path, body, content_type, accept)
 
     async def _send(
-        self, verb: str, plural: str, method: str, path: str, body: Mapping[str, Any] | None, content_type: str
+        self,
+        verb: str,
+        plural: str,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        content_type: str,
+        accept: str = JSON,
     ) -> Object:
         session, credentials = await self._open()
         data = None if body is None else _body(method, path, body)
-        headers = {"Content-Type": content_type} if data is not None else {}
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
         if credentials.token:
             headers["Authorization"] = f"Bearer {credentials.token}"
         code = 0

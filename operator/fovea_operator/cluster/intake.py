@@ -14,7 +14,7 @@ from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
 
 from . import records, resources
-from .cache import Cache, Change
+from .cache import Cache, Change, Store
 from .client import ApiClient
 from .keys import Key
 from .kind import Kinds
@@ -110,6 +110,12 @@ class Intake:
         if store is not None and (change := store.remove((namespace, name), uid, version)) is not None:
             self._route(gvk, change)
 
+    def missing(self, store: Store[Any], namespace: str, listed: set[str], as_of: int) -> None:
+        """Known objects whose uids a list of that namespace (empty: of all) does not have are gone."""
+        for (where, name), uid in store.missing(listed):
+            if not namespace or where == namespace:
+                self.gone(store.resource.gvk, where, name, uid, as_of)
+
     def forget(self, gvk: GroupVersionKind) -> None:
         """The API server does not tell of that kind any more: nothing is known of its objects."""
         store = self._cache.store(gvk)
@@ -157,8 +163,7 @@ async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: S
     if store is None:
         return
     label = labels.MANAGED_SELECTOR if resource.labelled else ""
-    scopes = settings.watch_namespaces if resource.namespaced and settings.watch_namespaces else ("",)
-    for namespace in scopes:
+    for namespace in scopes(resource, settings):
         listed: set[str] = set()
         as_of = 0
         async for items, version in client.pages(resource, namespace, label):
@@ -166,6 +171,9 @@ async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: S
             for item in items:
                 listed.add(records.uid(item))
                 intake.seen(resource.gvk, item)
-        for (where, name), uid in store.missing(listed):
-            if not namespace or where == namespace:
-                intake.gone(resource.gvk, where, name, uid, as_of)
+        intake.missing(store, namespace, listed, as_of)
+
+
+def scopes(resource: Resource, settings: Settings) -> tuple[str, ...]:
+    """The namespaces in which a kind is listed; an empty one is the whole cluster."""
+    return settings.watch_namespaces if resource.namespaced and settings.watch_namespaces else ("",)

@@ -18,6 +18,7 @@ from fovea_operator.settings import Settings
 
 from . import login, watching
 from . import settings as kopf_settings
+from .memories import NoMemories
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ async def start(
         registry=registry,
         settings=kopf_settings.of_kopf(settings, resources.WATCHED),
         identity=_identity(settings),
+        memories=NoMemories(),
         # The Lease is in the operator's own namespace.
         **kopf_settings.scopes(settings, settings.namespace),
     )
@@ -95,6 +97,7 @@ class OptionalWatch:
             registry=self._registry,
             settings=kopf_settings.of_kopf(self._settings, [self._resource]),
             identity=_identity(self._settings),
+            memories=NoMemories(),
             **kopf_settings.scopes(self._settings),
         )
         task = asyncio.create_task(operator, name="kopf")

@@ -294,3 +294,23 @@ def test_a_kind_is_served_once_its_definition_is_established_and_its_group_is_li
 
     answer, _ = serve(handler, lambda client: client.is_served(resources.TRAINING_JOB))
     assert answer is served
+
+
+def test_metadata_and_single_objects_are_asked_for_in_kubernetes_own_way() -> None:
+    asked: list[tuple[str, str | None, str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append((request.path_qs, request.query.get("fieldSelector"), request.headers["Accept"]))
+        return web.json_response({"items": [], "metadata": {"resourceVersion": "5"}})
+
+    async def use(client: Any) -> list[Any]:
+        pages = [page async for page in client.pages(resources.TRAINING_JOB, "team", only_metadata=True)]
+        return pages + [page async for page in client.pages(resources.TRAINING_JOB, "team", name="a")]
+
+    pages, _ = serve(handler, use)
+    assert pages == [([], 5), ([], 5)]
+    assert [accept for _, _, accept in asked] == [
+        "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        "application/json",
+    ]
+    assert [selector for _, selector, _ in asked] == [None, "metadata.name=a"]

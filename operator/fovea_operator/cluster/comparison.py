@@ -1,0 +1,55 @@
+"""Compares the cache with the API server by the metadata of all objects, and fetches only what differs.
+
+What a watch has missed is found by uid and resourceVersion: of tens of thousands of objects that nobody has touched
+nothing else has to be sent, read or compared.
+"""
+
+from fovea_api.contract import labels
+
+from fovea_operator.settings import Settings
+
+from . import records, resources
+from .cache import Cache, Name, Store
+from .client import ApiClient
+from .intake import Intake, list_kind, scopes
+from .resources import Resource
+
+_LIST_INSTEAD = 100
+"""From so many differences on a list of the whole kind costs less."""
+
+
+async def compare_all(client: ApiClient, cache: Cache, intake: Intake, settings: Settings) -> None:
+    """Take in what is new or changed of every kind that is always there, and what is gone. Raises `ApiError`."""
+    for resource in resources.WATCHED:
+        store = cache.store(resource.gvk)
+        if store is not None and not await _compare(client, store, intake, settings):
+            await list_kind(client, cache, intake, settings, resource)
+
+
+async def _compare(client: ApiClient, store: Store[object], intake: Intake, settings: Settings) -> bool:
+    """Compare one kind; False, and nothing done, when too much differs."""
+    resource = store.resource
+    for namespace in scopes(resource, settings):
+        differing: list[Name] = []
+        listed: set[str] = set()
+        as_of = 0
+        async for items, version in client.pages(resource, namespace, _label(resource), only_metadata=True):
+            as_of = as_of or version
+            for item in items:
+                metadata = item["metadata"]
+                place = (metadata.get("namespace") or "", metadata["name"])
+                listed.add(metadata["uid"])
+                if not store.is_known(place, metadata["uid"], records.version(item)):
+                    differing.append(place)
+            if len(differing) >= _LIST_INSTEAD:
+                return False
+        for where, name in differing:
+            async for items, _ in client.pages(resource, where, _label(resource), name=name):
+                for item in items:
+                    intake.seen(resource.gvk, item)
+        intake.missing(store, namespace, listed, as_of)
+    return True
+
+
+def _label(resource: Resource) -> str:
+    return labels.MANAGED_SELECTOR if resource.labelled else ""

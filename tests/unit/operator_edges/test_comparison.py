@@ -1,0 +1,113 @@
+"""The comparison with the metadata of all objects: what it finds, and what it costs."""
+
+import asyncio
+from typing import Any
+
+from fovea_api.contract import labels
+from fovea_operator.cluster import resources
+from fovea_operator.cluster.cache import Cache
+from fovea_operator.cluster.comparison import compare_all
+from fovea_operator.cluster.intake import Intake, list_all
+from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.kind import Kinds
+from fovea_operator.cluster.progress import Reports
+from fovea_operator.handlers.memories import NoMemories
+from fovea_operator.kinds.model_deployment import ModelDeployments
+from fovea_operator.kinds.training_job import TrainingJobs
+from fovea_operator.settings import Settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.ended_jobs import ended_job
+from support.kinds import TRAINING_JOB
+from support.memory_api import Server
+
+KINDS = [f"list {resource.kind}/metadata" for resource in resources.WATCHED]
+
+
+class World:
+    """A server whose watch is broken, and an operator that compares."""
+
+    def __init__(self, server: Server | None = None) -> None:
+        self.server = server or Server()
+        self.cache = Cache(labels.MODEL_DEPLOYMENT)
+        self.queued: list[Key] = []
+        kinds = Kinds(TrainingJobs(self.cache, Reports(5, lambda *_: None)), ModelDeployments(self.cache))
+        self.intake = Intake(self.cache, kinds, self.queued.append)
+
+    def bring(self, how: Any = compare_all) -> list[str]:
+        """Compare, or list; the calls."""
+        self.server.detail.clear()
+        self.queued.clear()
+        asyncio.run(how(self.server, self.cache, self.intake, Settings()))
+        return list(self.server.detail)
+
+
+def job(name: str, state: str = "RUNNING") -> dict[str, Any]:
+    return {**ended_job(name), "status": {"state": state}}
+
+
+def key(name: str) -> Key:
+    return Key(TRAINING_JOB, "team", name)
+
+
+def test_objects_that_nobody_touched_cost_their_metadata_and_wake_nobody() -> None:
+    world = World()
+    for number in range(20):
+        world.server.put(job(f"job-{number}"))
+    world.bring(list_all)
+    assert world.bring() == KINDS
+    assert world.queued == []
+
+
+def test_what_the_watch_missed_is_fetched_one_by_one_and_what_went_is_gone() -> None:
+    world = World()
+    for name in ("same", "changed", "deleted", "made-again"):
+        world.server.put(job(name))
+    world.bring(list_all)
+    world.server.put(job("changed", "SUCCEEDED"))
+    world.server.put(job("new"))
+    world.server.put({**job("made-again"), "metadata": {**job("made-again")["metadata"], "uid": "another"}})
+    del world.server.objects[TRAINING_JOB, "deleted"]
+    fetched = [call for call in world.bring() if call not in KINDS]
+    assert fetched == [f"list TrainingJob/{name}" for name in ("changed", "made-again", "new")]
+    assert set(world.queued) == {key("changed"), key("new"), key("made-again"), key("deleted")}
+    assert world.cache.jobs.get("team", "deleted") is None
+
+
+def test_where_much_differs_the_kind_is_listed_whole() -> None:
+    world = World()
+    for number in range(100):
+        world.server.put(job(f"job-{number}"))
+    assert [call for call in world.bring() if call not in KINDS] == ["list TrainingJob"]
+    assert len(world.cache.jobs) == 100
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["put", "delete"]), st.integers(0, 5), st.sampled_from(["RUNNING", "FAILED"])))
+)
+def test_after_a_comparison_the_cache_is_as_after_a_list(missed: list[tuple[str, int, str]]) -> None:
+    server = Server()
+    world = World(server)
+    for number in range(4):
+        server.put(job(f"job-{number}"))
+    world.bring(list_all)
+    for verb, number, state in missed:
+        if verb == "put":
+            server.put(job(f"job-{number}", state))
+        else:
+            server.objects.pop((TRAINING_JOB, f"job-{number}"), None)
+    world.bring()
+    listed = World(server)
+    listed.bring(list_all)
+    assert dict(world.cache.jobs) == dict(listed.cache.jobs)
+
+
+def test_kopf_keeps_nothing_of_the_objects_that_it_sees() -> None:
+    async def run() -> list[Any]:
+        memories = NoMemories()
+        for number in range(3):
+            await memories.recall({"metadata": {"uid": str(number)}}, noticed_by_listing=True)
+        return list(memories.iter_all_memories())
+
+    assert asyncio.run(run()) == []
