@@ -211,7 +211,7 @@ def test_the_running_operator_looks_at_every_comparison_and_decides_again_when_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = Server()
-    monkeypatch.setattr(ApiClient, "pages", lambda _self, *args: server.pages(*args))
+    monkeypatch.setattr(ApiClient, "pages", lambda _self, *args, **how: server.pages(*args, **how))
     monkeypatch.setattr(ApiClient, "is_served", lambda _self, resource: server.is_served(resource))
 
     async def run() -> list[int]:
