@@ -40,7 +40,7 @@ class Begun:
         return self.against != before
 
     def doubt(self, attempt: int) -> str:
-        """What is to be said against it when the program has ended without finishing; empty: nothing."""
+        """The evidence against it when the program has ended without finishing; empty: none."""
         if self.against:
             return self.against
         if self.resumed.step is None or not self.resumed.unproven or self.went_on:

@@ -157,7 +157,7 @@ class Checkpoints:
         if newest is not None:
             try:
                 digest = read_manifest(store, storage.checkpoint(self.job, newest)).digest
-            except (Corrupt, Missing, TooNew) as error:  # the next attempt's `fetch` says what becomes of it
+            except (Corrupt, Missing, TooNew) as error:  # the next attempt's `fetch` decides on it
                 log.warning("the newest checkpoint cannot be read", step=newest, error=error.message)
                 return
             self.reporter.checkpointed(Checkpointed(newest, digest, _rfc3339(published[newest].modified)))
@@ -332,7 +332,7 @@ class Checkpoints:
                 published = publish(sending, held, publication)
                 stats = held.listing().stats
         except Vanished as error:
-            # If it is still there, the next round tries again: every second, so it is said once.
+            # If it is still there, the next round tries again: every second, so it is logged once.
             self.left_out.put(subject, f"it was removed or changed: {error.message}", lasting=False)
             return False
         except VolumeProblem as error:

@@ -1,6 +1,6 @@
-"""How much of a pod's grace period is left when `sync` hears SIGTERM.
+"""How much of a pod's grace period is left when `sync` gets SIGTERM.
 
-The period begins when the pod begins to end. A native sidecar hears SIGTERM only after the program has ended, but its
+The period begins when the pod begins to end. A native sidecar gets SIGTERM only after the program has ended, but its
 preStop hook runs at once and leaves `/proc/uptime` in a file (a clock that is never set).
 """
 

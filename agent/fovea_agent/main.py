@@ -1,6 +1,6 @@
 """The command line: `fovea-agent fetch | sync | fetch-model | provision | check-store`.
 
-A command imports what it needs once it hears signals: as process 1 of a container it would not be sent those that it
+A command imports what it needs once it handles signals: as process 1 of a container it would not be sent those that it
 does not handle yet.
 """
 
@@ -173,7 +173,7 @@ def _store(options: argparse.Namespace, patience: float | None, namespace: str) 
 
 
 def _exit_at_sigterm() -> None:
-    """As process 1 of a container a program without a handler would not hear SIGTERM at all."""
+    """As process 1 of a container a program without a handler would not get SIGTERM at all."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         os._exit(128 + number)  # threads that wait for the store would hold up an orderly exit

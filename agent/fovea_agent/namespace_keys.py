@@ -33,7 +33,7 @@ class NamedNamespaces(Secrets, Protocol):
 
 
 class Keys(Protocol):
-    """Who makes keys in the store."""
+    """Makes keys in the store."""
 
     def provide(self, namespace: str, target: Secrets) -> bool:
         """Give the namespace a key; True when its Secret was written."""

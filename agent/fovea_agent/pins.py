@@ -1,6 +1,6 @@
 """The listing of an input by which all attempts and all pods of a job fetch the same data.
 
-Who has fetched an input first publishes what it was: `<job>/inputs/<input>.jsonl.gz`, by a conditional PUT. Lines of JSON:
+The pod that fetches an input first publishes what it was: `<job>/inputs/<input>.jsonl.gz`, by a conditional PUT. Lines of JSON:
 a header, `[path, size, ETag]` of each object in order of path, and the identity of all of it, which says that it is whole.
 """
 

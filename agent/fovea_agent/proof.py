@@ -36,7 +36,7 @@ class Doubt:
 
 
 def weigh(by: Collection[tuple[str, str]]) -> Doubt | None:
-    """What comes of all that was said against one content: (job, attempt or evidence)."""
+    """The verdict on one content, from all evidence against it: (job, attempt or evidence)."""
     evidence = {what for _, what in by}
     attempts = sum(what.isdecimal() for _, what in by)
     if DAMAGED in evidence:
@@ -88,7 +88,7 @@ def doubted(store: Store, parent: str, job_stores: Iterable[tuple[Store, str]]) 
         try:
             found = weighed.get(read_manifest(store, prefix).digest)
         except (Corrupt, Missing, TooNew):
-            continue  # what becomes of that is decided where it is restored
+            continue  # that is decided where it is restored
         if found is not None and (found.whole_too or is_unproven(store, prefix)):
             result[number] = replace(found, why=f"s3://{store.bucket}/{prefix}: {found.why}")
     return result

@@ -1,4 +1,4 @@
-"""What the operator hears while training goes on: the trainer's last progress line, the last checkpoint."""
+"""What the agent reports to the operator while training goes on: the trainer's last progress line, the last checkpoint."""
 
 import math
 import os

@@ -136,7 +136,7 @@ class WorkVolume:
 
     @property
     def sync_ready(self) -> Path:
-        """Says that `sync` hears signals."""
+        """Says that `sync` handles signals."""
         return self._own(environment.SYNC_READY)
 
     @property

@@ -17,7 +17,7 @@ LISTING_PARTS = "listing the parts of an upload"
 
 @dataclass
 class Shortcuts:
-    """Takes them as long as the store lets us. One that is refused is said once and not asked for again."""
+    """Takes them as long as the store lets us. A refused one is logged once and not asked for again."""
 
     _refused: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)

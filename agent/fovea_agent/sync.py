@@ -74,7 +74,7 @@ class Sync:
     poll: float = POLL
     transfers: int = DEFAULT_TRANSFERS
     tell: Callable[[Termination], object] = lambda _: None
-    """Hears that the result is published before the rest is: whatever becomes of this process then, that holds."""
+    """Called when the result is published, before the rest is: it holds, however this process ends."""
     settle: float = SETTLE
     grace: float = GRACE
     """Seconds of the pod's grace period."""
@@ -178,7 +178,7 @@ class Sync:
             self._begun = True
 
     def _lives_through(self, what: str, action: Callable[[], object]) -> bool:
-        """Whether it went well. What fails while the program runs is said and tried again: it must not cost the training."""
+        """Whether it went well. What fails while the program runs is reported and tried again: it must not cost the training."""
         try:
             with suppress(Postponed):
                 action()
@@ -213,7 +213,7 @@ class Sync:
         return earlier_prefixes(self.store, prefix, self.plan.attempt)
 
     def _results(self) -> dict[str, Publication]:
-        """What becomes of the folders that the program leaves, by the environment variables that name them."""
+        """What happens to the folders that the program leaves, by the environment variables that name them."""
         attempt = self.plan.attempt
         prefixes = {
             environment.MODEL_DIR: storage.model(self.job, attempt),

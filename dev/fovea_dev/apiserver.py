@@ -36,7 +36,7 @@ def build_tools(tools: Tools) -> None:
 
 
 def audit_policy() -> dict[str, Any]:
-    """Who asked for what and when, one line per finished request, without bodies."""
+    """One line per finished request: client, request and time, without bodies."""
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",

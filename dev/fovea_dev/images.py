@@ -148,7 +148,7 @@ class Images:
         return pushed
 
     def _is_there(self, image: Image, pushed: Pushed, notes: list[str]) -> bool:
-        """Whether the registry has it; one that can't be asked gets it again, and that is said once."""
+        """Whether the registry has it; a registry that does not answer gets it again, with one message."""
         try:
             return registry.has_image(self._registry, image.name, pushed.tag)
         except registry.CannotAsk as error:

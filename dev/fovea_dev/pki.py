@@ -37,7 +37,7 @@ authorityKeyIdentifier = keyid
 
 @dataclass(frozen=True)
 class Subject:
-    """Who a certificate is for: file name, common name (user), organization (group), and a server's names."""
+    """The subject of a certificate: file name, common name (user), organization (group), and a server's names."""
 
     file: str
     common_name: str

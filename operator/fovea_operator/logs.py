@@ -47,7 +47,7 @@ def _is_heard(record: logging.LogRecord) -> bool:
 
 
 def configure(style: str, level: str) -> None:
-    """Log to stderr. Kopf's own words are heard from warning on: it says something about every event."""
+    """Log to stderr. Kopf's own lines are logged from warning on: it logs every event."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_is_heard)
     handler.setFormatter(Text() if style == "text" else JsonLines())

@@ -45,5 +45,5 @@ class Filter:
         return passed
 
     def end(self) -> bytes:
-        """What is left: last words have no line's end."""
+        """What is left: a last line may have no line end."""
         return b"" if NOISE.match(self._rest) else self._rest

@@ -41,7 +41,7 @@ def stand_between() -> None:
     """Return in a new child process, the trainer; the parent stays in here, and exits with the child's exit code."""
     receiving, sending = os.pipe()
     parent = os.getpid()
-    # No signal is lost between the two: each process hears them when it knows what to do.
+    # No signal is lost between the two: each process handles them when it is ready to.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
     child = os.fork()
     if child:

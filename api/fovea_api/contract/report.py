@@ -107,7 +107,7 @@ class ProgressAnswer:
     """The pod's program has ended: `sync` publishes the rest now. SIGTERM may be long in coming (containers of others)."""
 
     def to_json(self) -> str:
-        """Serialise; empty when nothing is said."""
+        """Serialise; empty when there is nothing to report."""
         return json.dumps(asdict(self)) if self != ProgressAnswer() else ""
 
     @classmethod
@@ -145,7 +145,7 @@ class Termination:
     end_began: str = ""
     """`sync`: when the pod began to end, RFC 3339 by its node's clock; empty where it had not, or where that is not known.
 
-    A node that shuts down, or that evicts softly, ends containers without a word in the pod until all have ended.
+    A node that shuts down, or that evicts softly, ends containers, and the pod shows nothing of it until all have ended.
     """
 
     def to_json(self) -> str:

@@ -1,4 +1,4 @@
-"""Who uses a data set: jobs that have not ended and read it, and model versions whose files lie in it."""
+"""The users of a data set: jobs that have not ended and read it, and model versions whose files lie in it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Users:
-    """Who uses a data set: `job digits`, `version digits-v3 in namespace speech`."""
+    """The users of a data set: `job digits`, `version digits-v3 in namespace speech`."""
 
     named: tuple[str, ...]
     everywhere: bool

@@ -1,7 +1,7 @@
 """How a job ended that is deleted: by the Event of its end, which outlives it for an hour.
 
 The operator marks that Event with the state: a reason would not do, since some reasons are those of jobs that go on
-(`Cancelled` when cancelling begins), and others are words of a kubelet's. A name can be used again: only the uid says that
+(`Cancelled` when cancelling begins), and others come from a kubelet. A name can be used again: only the uid says that
 an Event belongs to this job.
 """
 

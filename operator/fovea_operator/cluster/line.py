@@ -1,4 +1,4 @@
-"""Who waits for room in a namespace: keys whose pods a quota refused, first come, first served.
+"""Keys that wait for room in a namespace, since a quota refused their pods: first come, first served.
 
 Back-off alone is unfair: the longer a job has waited the more rarely it asks, and one that came later takes the room.
 When a pod of the namespace ends, the first key of the line asks at once, and then those behind it, until a few of them

@@ -12,7 +12,7 @@ class Liveness:
 
     A leader must *see*, through the same watch machinery that brings every other event, the renewals of the Lease that
     it writes itself: a watch gone silent, a hanging event loop and a dead worker all show in that one age. A standby
-    must hear from the API server about the Lease.
+    must get an answer from the API server about the Lease.
     """
 
     started: float

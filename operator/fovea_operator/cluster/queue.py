@@ -36,7 +36,7 @@ class Backoff:
 
 
 class Schedule(Generic[K]):
-    """Which key is to be worked on next. Not a word of I/O; not thread-safe."""
+    """Which key is to be worked on next. Does no I/O; not thread-safe."""
 
     def __init__(self, backoff: Backoff | None = None, is_urgent: Callable[[K], bool] = lambda _key: False) -> None:
         """`is_urgent` is asked whenever a key is added."""

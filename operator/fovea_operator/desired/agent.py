@@ -43,7 +43,7 @@ def container(
 def store_volume() -> dict[str, Any]:
     """The volume with the key of the pod's namespace; readable by the agent's group only.
 
-    Optional: without the Secret the kubelet would keep the pod waiting without a word in its status; the agent says it.
+    Optional: without the Secret the kubelet would keep the pod waiting, with no reason in its status; the agent reports it.
     """
     secret = {"secretName": names.OBJECT_STORE_SECRET, "defaultMode": 0o440, "optional": True}
     return {"name": STORE_VOLUME, "secret": secret}

@@ -20,7 +20,7 @@ _SHARED_MEMORY = {"name": "fovea-shared-memory", "mountPath": "/dev/shm"}  # noq
 _REPORT = {"name": "fovea-report", "mountPath": environment.REPORT_TOKEN_MOUNT, "readOnly": True}
 _TOKEN_SECONDS = 3600
 _LISTENING = ["sh", "-c", f"until [ -e {environment.SYNC_READY} ]; do sleep 0.05; done"]
-"""The program starts when the sidecar hears signals: one that ended earlier would end the pod without a publication."""
+"""The program starts when the sidecar handles signals: a program that ended earlier would end the pod without a publication."""
 _END_BEGINS = ["sh", "-c", f"[ -e {environment.END_BEGAN} ] || cat /proc/uptime > {environment.END_BEGAN}"]
 """Runs when the pod begins to end; SIGTERM comes to a native sidecar only after the program has ended."""
 

@@ -7,7 +7,7 @@ from fovea_operator.reconcile.shared.observed import PodRecord
 
 
 class Departed:
-    """By the key of their job, until the job's status says what became of that attempt."""
+    """By the key of their job, until the job's status says how that attempt ended."""
 
     def __init__(self) -> None:
         self._pods: dict[Key, dict[str, tuple[str, PodRecord]]] = {}
@@ -21,5 +21,5 @@ class Departed:
         return tuple(pod for uid, pod in self._pods.get(key, {}).values() if uid == owner)
 
     def forget(self, key: Key) -> None:
-        """What became of them is written."""
+        """Their job's status says how they ended."""
         self._pods.pop(key, None)

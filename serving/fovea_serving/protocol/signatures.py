@@ -1,4 +1,4 @@
-"""What a request may ask of a signature: which tensors go in and out, and what is said when they do not fit."""
+"""What a request may ask of a signature: which tensors go in and out, and the errors when they do not fit."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class Models:
     def begin(self, models: Sequence[ModelSettings], *, wait_for_versions: bool = False) -> Awaitable[None]:
         """Serve exactly these models from now on; raises ServingError for a label that cannot move, changing nothing.
 
-        To await is what becomes of the new ones, which may take minutes and end in a ServingError. The next change need
+        The result waits until each new one is available, which may take minutes; it raises a ServingError otherwise. The next change need
         not wait for that: a model that is broken or slow must not keep the others from being changed. The states of
         models that were there before say how they fare. Labels move at once, to versions that are available.
 

@@ -24,7 +24,7 @@ async def follow_config(
 
     `begin` raises what is refused, else gives what to wait for: new models may take minutes, or fail, and the next
     change of the file does not wait for them. What was refused is tried again, for the version that a label waits for
-    may be loaded by then; it is said once. The file is read on a thread: its file system may hang.
+    may be loaded by then; it is logged once. The file is read on a thread: its file system may hang.
     """
     said = ""
     waiting: set[asyncio.Future[None]] = set()

@@ -79,7 +79,7 @@ class Reporter:
         self.close()
 
     def close(self) -> None:
-        """End the bar's line if it is open: what is said next stands on a line of its own."""
+        """End the bar's line if it is open: the next output stands on a line of its own."""
         if self._line_open:
             self._stream.write("\n")
             self._stream.flush()

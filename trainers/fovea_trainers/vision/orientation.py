@@ -22,7 +22,7 @@ _TAG, _SHORT = 0x0112, 3
 
 
 def of(file: tf.Tensor) -> tf.Tensor:
-    """int32 scalar 1 to 8 of an encoded file (string scalar); 1 where nothing usable is said."""
+    """int32 scalar 1 to 8 of an encoded file (string scalar); 1 where the file has none that is usable."""
     head = tf.io.decode_raw(tf.strings.substr(file, 0, HEAD), tf.uint8)
     is_jpeg = tf.logical_and(tf.size(head) > 4, _equal(head, 0, b"\xff\xd8"))
     return tf.cond(is_jpeg, lambda: _of_jpeg(head), lambda: tf.constant(1))

@@ -1,4 +1,4 @@
-"""What the platform team grants to pods, and what is said where it is missing: machine types, accounts, priorities, quotas."""
+"""What the platform team grants to pods, and the messages where it is missing: machine types, accounts, priorities, quotas."""
 
 import difflib
 import re
@@ -57,7 +57,7 @@ def machine_type_missing(
 
 def _meant(name: str, there: Iterable[str]) -> str | None:
     """The name that this one is a misspelling of."""
-    # Who writes standard-gpu did not mean standard: that would be another machine, not another spelling.
+    # A user who writes standard-gpu did not mean standard: that is another machine, not another spelling.
     others = [other for other in sorted(there) if not name.startswith(f"{other}-")]
     near = difflib.get_close_matches(name, others, n=1, cutoff=0.7)
     return near[0] if near else None

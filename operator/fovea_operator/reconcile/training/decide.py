@@ -60,7 +60,7 @@ def decide_set(view: View) -> Decision:
 
 
 def _being_deleted(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
-    """Nothing is said any more. Its pods go by their owner references, but only when it has gone itself: a deletion in the
+    """No status is written any more. Its pods go by their owner references, but only when it has gone itself: a deletion in the
     foreground, or a finalizer, would let them train on for their own long grace period. Its model stays.
     """
     return Decision(deletions=cleanup.stop(observed.pods, now, settings.cancel_grace_seconds))

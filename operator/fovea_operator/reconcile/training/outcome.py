@@ -99,7 +99,7 @@ def of_member(view: View, each: MemberPods) -> Outcome | None:
 
 
 def had_ended(view: View, each: MemberPods) -> bool:
-    """Whether the status says that the program had ended: what becomes of its pod afterwards says nothing of it."""
+    """Whether the status says that the program had ended: the end of its pod afterwards shows nothing about it."""
     return each.had_ended or (each is view.chief and view.succeeded)
 
 
@@ -136,7 +136,7 @@ def _published(recorded: PublicationStatus) -> Published:
 
 
 def _by_last_words(view: View, each: MemberPods, pod: PodRecord) -> Outcome | None:
-    """How a pod ends that containers of others keep alive, by its sidecar's last words; None where an attempt may follow it."""
+    """How a pod ends that containers of others keep alive, by its sidecar's last report; None where an attempt may follow it."""
     said, time = view.observed.progress, others_due(pod)
     held_up = had_ended(view, each) or (
         time is not None and view.now >= time and not view.suspending and not disturbed(pod)

@@ -21,7 +21,7 @@ _OF_POD = re.compile(r"spec\.affinity|metadata\.(labels|annotations)")
 
 @dataclass(frozen=True)
 class Refusal:
-    """What is said; `final` when a pod of this spec can never be."""
+    """The message; `final` when a pod of this spec can never be."""
 
     message: str
     final: bool = False

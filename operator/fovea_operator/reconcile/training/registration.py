@@ -1,4 +1,4 @@
-"""What becomes of a trained model: a ModelVersion, and a ModelDeployment that serves it.
+"""What happens to a trained model: a ModelVersion, and a ModelDeployment that serves it.
 
 The number is the newest plus one, where a deleted version that a status still names counts too, and those that other
 jobs are about to register. The name is made of it, so a version that a user registers by hand at the same time collides

@@ -17,7 +17,7 @@ from fovea_operator.reconcile.training.inputs import Unresolved
 from fovea_operator.reconcile.training.view import View
 
 QUIET = timedelta(seconds=2)
-"""A stage that every job passes through is said only when it lasts: a short job costs two status writes, not four."""
+"""A stage that every job passes through is reported only when it lasts: a short job costs two status writes, not four."""
 
 
 def admitted(view: View) -> Admitted:
@@ -84,7 +84,7 @@ def _service(view: View) -> tuple[Child, ...]:
 def _create(view: View, children: tuple[Child, ...], sources: Sources) -> Answer:
     retrying = view.status.next_attempt_time is not None and not view.resumed
     if view.status.state is None or retrying:
-        # Nothing is said that the pods would have to take back. From now, not from the job's creation: a job that
+        # The message says nothing that the pods could disprove. From now, not from the job's creation: a job that
         # waited for its turn among many others must not cost one write more than they do.
         return Answer(is_quiet=True, children=children, requeue_at=view.now + QUIET)
     names = [child.manifest["metadata"]["name"] for child in children if child.manifest["kind"] == "Pod"]

@@ -1,8 +1,8 @@
 """Pods that are stopped: on spec.cancel, on spec.suspend, and when only the containers of others keep one alive.
 
 A pod ends when all its containers have ended, and only then the kubelet tells the sidecar to publish. Where something else
-added containers (a service mesh, an agent), the sidecar hears in the answers to its reports that the program has ended,
-publishes, and reports its last words: a success is one then, whatever the pod does. Otherwise the pod is deleted when the
+added containers (a service mesh, an agent), the sidecar learns from the answers to its reports that the program has ended,
+publishes, and sends its last report: a success is one then, whatever the pod does. Otherwise the pod is deleted when the
 sidecar has said so. The status says so before: it is the memory by which exit code 0 is believed afterwards, though the pod
 was deleted.
 """
@@ -226,7 +226,7 @@ PATIENCE = timedelta(seconds=30)
 
 
 def _slow_from(pods: Iterable[PodRecord]) -> datetime | None:
-    """When the first of the pods that are ending has taken so long that it is said."""
+    """When the first of the pods that are ending has taken so long that the message says so."""
     return times.earliest(*(pod.told_to_end + PATIENCE for pod in pods if pod.told_to_end and not ended(pod)))
 
 
@@ -237,7 +237,7 @@ def slow_end_wake(view: View, pods: Iterable[PodRecord]) -> datetime | None:
 
 
 def slow_end(view: View, pods: Iterable[PodRecord]) -> str:
-    """Which pod takes long to end, and what becomes of it; empty before that."""
+    """Which pod takes long to end, and when it is killed; empty before that."""
     for pod in pods:
         if not ended(pod) and pod.told_to_end and view.now >= pod.told_to_end + PATIENCE:
             return _slow_pod(view, pod)

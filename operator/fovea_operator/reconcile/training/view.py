@@ -32,7 +32,7 @@ class View:
     now: datetime
     settings: Settings
     status: TrainingJobStatus
-    """What was said last, with the suspension taken back if the spec says so."""
+    """The last status, with the suspension taken back if the spec says so."""
     pods: PodSet
     resumed: bool = False
     """Whether the spec has just taken a suspension back."""
