@@ -83,7 +83,7 @@ class Parts:
 
 async def eventually(probe: Callable[[], Any]) -> None:
     """Ask until it is so; the test's timeout ends it."""
-    while not await probe():  # noqa: ASYNC110 - a server is asked, which tells nobody
+    while not await probe():  # noqa: ASYNC110 - a server is asked, which notifies no test
         await asyncio.sleep(0.1)
 
 

@@ -149,6 +149,6 @@ class Parts:
     async def settle(self) -> None:
         """Work until nothing is left to do."""
         self.queue.start()
-        while self.queue.schedule.depth or self.queue.schedule.active or self.queue.schedule.next_due() is not None:  # noqa: ASYNC110 - the queue tells nobody when it is empty
+        while self.queue.schedule.depth or self.queue.schedule.active or self.queue.schedule.next_due() is not None:  # noqa: ASYNC110 - the queue notifies no test when it is empty
             await asyncio.sleep(0)
         await self.queue.stop()

@@ -1,4 +1,4 @@
-"""The watch cache: the newest known record of every object, whoever told of it first: watch, list or our own write.
+"""The watch cache: the newest known record of every object, from whichever source is first: watch, list or our own write.
 
 An answer to our own write goes in at once, so a decision always sees what the one before it did, and the watch's echo
 of it (same resourceVersion) costs one comparison. Versions decide what is newer; a removal leaves its uid behind for a
@@ -186,7 +186,7 @@ class Store(Generic[T]):
         return Change(name, before, None)
 
     def clear(self) -> list[Change[T]]:
-        """Forget all objects, since nobody tells of them any more. Unlike removed ones they may come back as they were."""
+        """Forget all objects, since no watch reports them any more. Unlike removed objects they may come back as they were."""
         known: list[Change[T]] = [Change(name, entry, None) for name, entry in self]
         for change in known:
             self._replace(change.name, change.before, None)

@@ -36,16 +36,16 @@ class Intake:
         self._kinds = kinds
         self._enqueue = enqueue
         self.relisted: Callable[[GroupVersionKind], None] = lambda _gvk: None
-        """Told the kind of an object that came by a list of the watcher: events may have been missed before it."""
+        """Called with the kind of an object that came by a list of the watcher: events may have been missed before it."""
         self._removed: list[Callable[[str], None]] = []
         self._room: list[Callable[[str], None]] = []
         self._writing: dict[Key, Any] = {}
 
     @contextmanager
     def writing(self, key: Key, status: dict[str, Any]) -> Iterator[None]:
-        """While a key writes its object's status: it is not queued by that change, whether answer or watch tells of it.
+        """While a key writes its object's status: that change does not queue it, whether the answer or the watch brings it.
 
-        Its decision knows what it wrote. What else comes with it (an edit that no event has told of yet) queues the key.
+        Its decision knows what it wrote. What else comes with it (an edit that no event has brought yet) queues the key.
         """
         self._writing[key] = status
         try:
@@ -96,7 +96,7 @@ class Intake:
             self._route(gvk, change)
 
     def _last_seen(self, gvk: GroupVersionKind, raw: records.Raw) -> None:
-        """The last state of a pod that went: nobody may have been told before that it had ended, and how."""
+        """The last state of a pod that went: no earlier event may have shown that it had ended, and how."""
         store = self._cache.store(gvk)
         if gvk != POD or store is None:
             return
@@ -117,7 +117,7 @@ class Intake:
                 self.gone(store.resource.gvk, where, name, uid, as_of)
 
     def forget(self, gvk: GroupVersionKind) -> None:
-        """The API server does not tell of that kind any more: nothing is known of its objects."""
+        """The API server does not serve that kind any more: nothing is known of its objects."""
         store = self._cache.store(gvk)
         for change in store.clear() if store is not None else ():
             self._route(gvk, change)

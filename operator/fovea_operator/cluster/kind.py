@@ -68,7 +68,7 @@ class Kind(ABC, Generic[T]):
         return False
 
     def is_at_rest(self, _record: T) -> bool:
-        """Whether nobody writes the object's status for the time being: a trouble reported there would stay."""
+        """Whether no decision writes the object's status for the time being: a trouble reported there would stay."""
         return False
 
 

@@ -1,7 +1,7 @@
 """The keyed queue: every key at most once, one worker per key, back-off, and a time at which to look again.
 
-Keys are served in the order in which they came, but urgent ones overtake: under overload somebody waits for them, while
-the others come up anyway, or are outdated by what happens next (ADR 92). A head start that is bounded starves nobody.
+Keys are served in the order in which they came, but urgent ones overtake: under overload a user waits for them, while
+the others get their turn anyway, or are outdated by what happens next (ADR 92). The head start is bounded, so no key starves.
 
 `Schedule` is the pure core: the caller says what time it is (seconds of any monotonic clock). `WorkQueue` runs it.
 """
@@ -20,7 +20,7 @@ _SAME_SECONDS = 0.01
 """The same deadline, reckoned from two readings of the clock, differs by this at most."""
 _SPARE = 64
 HEAD_START = 5.0
-"""An urgent key overtakes the others that came at most so many seconds before it."""
+"""An urgent key overtakes the others that came at most this many seconds before it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Schedule(Generic[K]):
             return
         self._timers[key] = when
         self._push(key, when)
-        # Times that were replaced or taken back stay in the heap until they come up: not more than the others.
+        # Times that were replaced or taken back stay in the heap until they are due: not more than the others.
         if len(self._heap) > 2 * len(self._timers) + _SPARE:
             self._heap.clear()
             for known, due in self._timers.items():

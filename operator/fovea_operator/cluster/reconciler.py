@@ -53,7 +53,7 @@ class Reconciler:
         requeue: Callable[[Key, float | None], None],
         line: Line,
     ) -> None:
-        """`requeue` is told the seconds after which a key shall be looked at again, or None."""
+        """`requeue` gets the seconds after which a key shall be looked at again, or None."""
         self._client = client
         self._kinds = kinds
         self._intake = intake
@@ -82,7 +82,7 @@ class Reconciler:
             outcome, again = "conflict", Again(at_once=isinstance(error, Overtaken))
             log.info("decided on something out of date; deciding again", extra={"key": str(key), "error": str(error)})
         except Refused as error:
-            # Not of a child, which is told in the status: the status itself, or a deletion. Nobody else hears of it.
+            # Not of a child, which the status reports: the status itself, or a deletion. Only the log reports it.
             outcome, again = "refused", Again(error.retry_after)
             log.error(  # noqa: TRY400 - the server's answer, no defect of ours
                 "the API server refuses a status or a deletion: check the operator's rights and its definitions",
@@ -245,7 +245,7 @@ class Reconciler:
         try:
             await self._apply_status(key, entry.uid, {**status, "conditions": told, "message": message})
         except ApiError as second:
-            log.warning("cannot tell of an internal error", extra={"key": str(key), "error": str(second)})
+            log.warning("cannot report an internal error", extra={"key": str(key), "error": str(second)})
 
 
 def _with_condition(

@@ -146,7 +146,7 @@ def pod(raw: Raw) -> PodRecord:
 
 
 def _plan(raw: Raw) -> TrainingPlan | None:
-    """What a training pod's agents were told; None for other pods, and where it cannot be read."""
+    """The plan that a training pod's agents got; None for other pods, and where it cannot be read."""
     for container in (raw.get("spec") or {}).get("initContainers") or ():
         if container["name"] != names.FETCH_CONTAINER:
             continue

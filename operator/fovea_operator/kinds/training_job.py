@@ -68,7 +68,7 @@ class TrainingJobs(Kind[TrainingJob]):
         return decision
 
     def _hold_number(self, job: TrainingJob, children: Iterable[Child]) -> None:
-        """Until the next decision on the job (one after a refusal makes none) nobody else gets the number of its version."""
+        """Until the next decision on the job (one after a refusal makes none) no other job gets the number of its version."""
         models, uid = self._cache.models, job.metadata.uid
         versions = [child.manifest for child in children if GroupVersionKind.of(child.manifest) == _VERSION]
         if versions:

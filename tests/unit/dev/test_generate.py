@@ -35,7 +35,7 @@ def test_stale_is_what_generation_wrote_and_git_has_not(
     sentence: str, changed: list[str], expected: list[str], repository: Path
 ) -> None:
     for name in changed:
-        (repository / name).write_text("written anew\n")
+        (repository / name).write_text("written again\n")
     assert generate.stale(repository) == expected, sentence
 
 

@@ -45,7 +45,7 @@ SERVES_NOT = {"Serving": "False ProgressDeadlineExceeded"}
 def given_up(
     reason: str, message: str = "", *, generation: int = 1, deadline: int = 600, retry: int | None = None, **spec: Any
 ) -> ServingObserved:
-    """Version 1 serves, version 2 was given up at T0 with that deadline, until so many seconds later."""
+    """Version 1 serves, version 2 was given up at T0 with that deadline, until `retry` seconds later."""
     until = {} if retry is None else {"retryTime": times.text(at(retry))}
     left = failed(2, reason, message=message or None, deadlineSeconds=deadline, **until)
     return serving(

@@ -47,7 +47,7 @@ def serves_1(service: ServiceRecord) -> ServingObserved:
 
 TABLE: dict[str, Row] = {
     # trouble
-    "an image that cannot be pulled is told while there is time": Row(
+    "an image that cannot be pulled is reported while there is time": Row(
         lambda: serving(
             model_deployment(ROLLING),
             version(1),
@@ -59,7 +59,7 @@ TABLE: dict[str, Row] = {
         NOTHING | {"candidate": 2, "conditions": {"Serving": "True Available", "Progressing": "True ImagePullFailed"}},
         "Version 2 is not ready: the image of model-server cannot be pulled: Back-off pulling image.",
     ),
-    "the last lines of a model server's log are told in one line": Row(
+    "the last lines of a model server's log are quoted in one line": Row(
         lambda: serving(
             model_deployment(held(candidate(1))),
             version(1),
@@ -79,7 +79,7 @@ TABLE: dict[str, Row] = {
         NOTHING | {"conditions": {"Serving": "False MachineTypeMissing", "Progressing": "False MachineTypeMissing"}},
         "MachineType 'big' exists and cannot be read; this is for the platform team: spec.cpu: not a quantity.",
     ),
-    "pods that no node takes are told in the scheduler's words": Row(
+    "pods that no node takes are reported in the scheduler's words": Row(
         lambda: serving(
             model_deployment(held(candidate(1))),
             version(1),
@@ -90,7 +90,7 @@ TABLE: dict[str, Row] = {
         {"conditions": {"Serving": "False Unschedulable", "Progressing": "True Unschedulable"}},
         "no node takes pod",
     ),
-    "pods that a quota refuses are told in the API server's words": Row(
+    "pods that a quota refuses are reported in the API server's words": Row(
         lambda: serving(
             model_deployment(held(candidate(1))),
             version(1),
@@ -100,7 +100,7 @@ TABLE: dict[str, Row] = {
         {"conditions": {"Serving": "False PodRefused", "Progressing": "True PodRefused"}},
         "Version 1 is not ready: pods are refused: exceeded quota.",
     ),
-    "a refused Deployment is told and its version keeps its deadline": Row(
+    "a refused Deployment is reported and its version keeps its deadline": Row(
         lambda: serving(model_deployment(), version(1), refused="exceeded quota: count/deployments.apps"),
         {"conditions": {"Serving": "False Starting", "Progressing": "True PodRefused"}, "wakes": 660},
         "exceeded quota: count/deployments.apps",

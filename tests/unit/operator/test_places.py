@@ -293,7 +293,7 @@ def test_a_version_s_service_that_was_deleted_is_made_again_and_one_that_was_edi
 
 
 def test_a_version_s_service_that_is_refused_holds_up_no_switch() -> None:
-    """Clients do not depend on it: the refusal is told, and the Service that they use has moved."""
+    """Clients do not depend on it: the refusal is reported, and the Service that they use has moved."""
     seen = serving(
         model_deployment(held(stable(1), candidate(2))),
         version(1),

@@ -64,7 +64,7 @@ class World:
         return server_pod(name, containers=found, ready=self.workloads[name].ready_replicas > 0)
 
     def reconcile(self, crash_after: int | None = None) -> None:
-        """Decide and carry out, in the order of the edges, at most so many writes."""
+        """Decide and carry out, in the order of the edges, at most this many writes."""
         for done, _ in enumerate(self._steps(), 1):
             if crash_after is not None and done >= crash_after:
                 return

@@ -94,7 +94,7 @@ def lead(server: LeaseServer, *, until: int, identity: str = "me") -> Leadership
         await leadership.acquire()
         keeping = asyncio.create_task(leadership.keep())
         async with asyncio.timeout(20):
-            while server.writes < until and not keeping.done():  # noqa: ASYNC110 - the server tells nobody
+            while server.writes < until and not keeping.done():  # noqa: ASYNC110 - the server notifies no test
                 await asyncio.sleep(0)
         if keeping.done():
             keeping.result()
@@ -170,7 +170,7 @@ def test_a_leader_that_stood_still_past_its_lease_ends_without_a_word(monkeypatc
         await leadership.acquire()
         keeping = asyncio.create_task(leadership.keep())
         async with asyncio.timeout(20):
-            while server.writes < 3:  # noqa: ASYNC110 - the server tells nobody
+            while server.writes < 3:  # noqa: ASYNC110 - the server notifies no test
                 await asyncio.sleep(0)
             still = 21.0  # more than two thirds of the Lease's 30 s
             await keeping

@@ -264,7 +264,7 @@ def test_workers_never_run_one_key_twice_at_once_and_leave_nothing() -> None:
             if number % 20 == 0:
                 await asyncio.sleep(0.001)
         async with asyncio.timeout(20):
-            while queue.schedule.depth or queue.schedule.active or queue.schedule.next_due() is not None:  # noqa: ASYNC110 - the queue tells nobody that it is empty
+            while queue.schedule.depth or queue.schedule.active or queue.schedule.next_due() is not None:  # noqa: ASYNC110 - the queue notifies no test that it is empty
                 await asyncio.sleep(0.001)
         await queue.stop()
 

@@ -54,7 +54,7 @@ class Faulty(Server):
         super().__init__()
         self.rng = rng
         self.faults = 25
-        """So many at most."""
+        """At most this many."""
         self.news: list[tuple[str, Raw]] = []
         """Watch events on their way."""
         self.registered: dict[str, str] = {}

@@ -77,7 +77,7 @@ def test_too_many_events_drop_the_oldest_and_count_it() -> None:
             announcer.announce(DIGITS, Event("Normal", "A", str(number)))
         running = asyncio.create_task(announcer.run())
         async with asyncio.timeout(10):
-            while len(written) < 2:  # noqa: ASYNC110 - the announcer tells nobody
+            while len(written) < 2:  # noqa: ASYNC110 - the announcer notifies no test
                 await asyncio.sleep(0.001)
         running.cancel()
 

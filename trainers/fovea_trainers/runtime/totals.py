@@ -1,6 +1,6 @@
 """Named totals: name -> (sum, count). A metric is their ratio; they add up over batches, devices and processes.
 
-An update or an evaluation returns them for its batch; whoever ran it adds them up. No Keras metric: under a parameter
+An update or an evaluation returns them for its batch; the caller adds them up. No Keras metric: under a parameter
 server those lose updates.
 """
 

@@ -1,4 +1,4 @@
-"""What a phase answers: what is to be said of a job, and what is to be done. `transition` makes a decision of it."""
+"""What a phase answers: what the status of a job says, and what is to be done. `transition` makes a decision of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -112,7 +112,7 @@ def _next_attempt(
         reason,
         message,
         admitted=ACCEPTED,
-        # A suspended job does not wait for a retry: that is said once the attempt is written.
+        # A suspended job does not wait for a retry; the status says so once the attempt is written.
         requeue_at=view.now if view.spec.suspend else begin,
         **changes | (counted or Changes()),
     )

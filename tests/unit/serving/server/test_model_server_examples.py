@@ -1,4 +1,4 @@
-"""Classify, Regress and MultiInference: large ones delay nobody else."""
+"""Classify, Regress and MultiInference: large ones delay no other request."""
 
 from __future__ import annotations
 
