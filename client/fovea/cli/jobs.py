@@ -127,24 +127,31 @@ def _send(jobs: "Jobs", manifests: list[dict[str, Any]], *, dry_run: bool, as_do
     multiple=True,
     help="Only jobs in this state. Repeatable.",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N, the newest.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", default=500, show_default=True, help="At most N, the newest."
+)
 @format_option
 @cluster_options
 @click.pass_context
-def list_(ctx: click.Context, states: tuple[str, ...], limit: int | None, format_: str) -> None:
-    """List jobs, newest first."""
+def list_(ctx: click.Context, states: tuple[str, ...], limit: int, format_: str) -> None:
+    """List jobs, newest first.
+
+    How many older ones are left out stands on standard error.
+    """
     from fovea_api.v1alpha1 import JobState
 
     from . import job_text
 
     client = _client(ctx)
-    found = client.jobs.list(states=frozenset(JobState(state) for state in states))[:limit]
+    found, older = client.jobs.newest(limit, states=frozenset(JobState(state) for state in states))
     show_list(
         [job.raw for job in found],
         lambda: job_text.jobs_table([job.resource for job in found], utc_now()),
         format_,
         empty=f"No jobs in namespace {client.namespace}.",
     )
+    if older:
+        click.echo(f"{older:,} older jobs are not shown: raise --limit, or choose with --state.", err=True)
 
 
 @jobs.command(epilog=examples("fovea jobs describe digits", "fovea jobs describe digits --format yaml"))

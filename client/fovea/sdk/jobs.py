@@ -1,5 +1,6 @@
 """Training jobs: submit, list, wait, follow, cancel."""
 
+import heapq
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -160,6 +161,25 @@ class Jobs:
         jobs = [Job(self, document) for document in self.kinds.list()]
         jobs.sort(key=lambda job: (job.resource.metadata.creation_timestamp, job.name), reverse=True)
         return [job for job in jobs if not states or job.state in states]
+
+    def newest(self, limit: int, *, states: frozenset[JobState] = frozenset()) -> "tuple[JobList, int]":
+        """The newest `limit` jobs (of these states), newest first, and how many older ones there are.
+
+        All jobs are read, since the API server sorts them by name, but only so many are kept.
+        """
+        kept: _Dated = []
+        older = 0
+        for document in self.kinds.each():
+            if states and ((document.get("status") or {}).get("state") or JobState.QUEUED) not in states:
+                continue
+            metadata = document["metadata"]
+            entry = (str(metadata["creationTimestamp"]), str(metadata["name"]), document)
+            if len(kept) < limit:
+                heapq.heappush(kept, entry)
+            else:
+                heapq.heappushpop(kept, entry)
+                older += 1
+        return [Job(self, document) for _, _, document in sorted(kept, key=lambda each: each[:2], reverse=True)], older
 
     def cancel(self, name: str) -> Job:
         """Ask for the job's end: its program is stopped, checkpoints stay. One way; InvalidError when it has ended."""
@@ -383,3 +403,5 @@ def _deadline(timeout: float | None, begun: float | None) -> float:
 
 
 JobList = list[Job]
+_Dated = list[tuple[str, str, dict[str, Any]]]
+"""Creation time, name and document. (Inside the class the word `list` is a verb.)"""

@@ -46,22 +46,25 @@ class Kinds(Generic[R]):
 
     def list(self, query: Mapping[str, Any] | None = None) -> Documents:
         """All objects, in the server's order; paged, so that many objects do not time out."""
-        return self._pages(self.target("list"), self.path(), query)
+        return list(self._pages(self.target("list"), self.path(), query))
+
+    def each(self) -> Iterator[dict[str, Any]]:
+        """As `list`, one after the other: no more than a page of them is in memory."""
+        return self._pages(self.target("list"), self.path())
 
     def list_everywhere(self) -> Documents:
         """As `list`, in all namespaces, which few users may."""
         target = Target("list", self.kind.kind, self.kind.plural)
-        return self._pages(target, f"/apis/{GROUP}/{VERSION}/{self.kind.plural}")
+        return list(self._pages(target, f"/apis/{GROUP}/{VERSION}/{self.kind.plural}"))
 
-    def _pages(self, target: Target, path: str, query: Mapping[str, Any] | None = None) -> Documents:
-        items: Documents = []
+    def _pages(self, target: Target, path: str, query: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         page: dict[str, Any] = {"limit": 500, **(query or {})}
         while True:
             answer = self.cluster.get(target, path, page)
-            items += answer.get("items", [])
+            yield from answer.get("items", [])
             token = answer.get("metadata", {}).get("continue")
             if not token:
-                return items
+                return
             page["continue"] = token
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
