@@ -35,6 +35,12 @@ BENCHMARKS = {
         ("--burst", "500", "1000", "5000", "--steady", "60", "--submitters", "16"),
         ("--burst", "100", "--steady", "10"),
     ),
+    "scale": Benchmark(
+        "operator_scale.py",
+        "the operator beside 50,000 ended jobs: memory, start, idle CPU, the pod of a new job",
+        (),
+        ("--jobs", "5000", "--running", "100", "--deployments", "20", "--versions", "200", "--steady", "20"),
+    ),
     "versions": Benchmark(
         "model_versions.py",
         "model versions in memory: calls of jobs that end together, one decision beside many versions",

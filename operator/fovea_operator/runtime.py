@@ -220,9 +220,10 @@ class Operator:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._relist.wait(), max(0.0, regular - _now()))
-                # Let the new watch deliver first what it began with.
-                await asyncio.sleep(self._settings.relist_seconds)
-            self._relist.clear()
+                # Let the new watch deliver first what it began with, which takes a while where objects are many.
+                while self._relist.is_set():
+                    self._relist.clear()
+                    await asyncio.sleep(self._settings.relist_seconds)
             await self._list_until_done()
             if _now() >= regular:
                 self._all_again()

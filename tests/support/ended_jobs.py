@@ -49,7 +49,7 @@ def status(name: str, namespace: str, uid: str) -> dict[str, Any]:
             _condition("Succeeded", "True", "JobSucceeded", "Succeeded: the model is registered."),
         ],
         "roles": {"chief": {"active": 0, "pending": 0, "succeeded": 1, "failed": 0}},
-        "progress": {"step": 1000, "steps": 1000, "epoch": 10, "epochs": 10, "metrics": {"loss": "0.0132"}},
+        "progress": {"step": 1000, "steps": 1000, "epoch": 10, "epochs": 10, "metrics": {"loss": 0.0132}},
         "output": _published(name, namespace, uid, "output"),
         "model": _published(name, namespace, uid, "model"),
     }
