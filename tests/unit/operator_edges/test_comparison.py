@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from fovea_api.contract import labels
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import Cache
@@ -14,6 +15,7 @@ from fovea_operator.cluster.progress import Reports
 from fovea_operator.handlers.memories import NoMemories
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
+from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,3 +113,30 @@ def test_kopf_keeps_nothing_of_the_objects_that_it_sees() -> None:
         return list(memories.iter_all_memories())
 
     assert asyncio.run(run()) == []
+
+
+def test_a_comparison_waits_until_the_list_of_a_new_watch_has_been_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    compared: list[int] = []
+
+    async def run() -> None:
+        operator = Operator(Settings(relist_seconds=7))
+
+        async def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) < 3:  # the watch still delivers what it began with
+                operator._relisted(TRAINING_JOB)
+
+        async def compare() -> None:
+            compared.append(len(pauses))
+            raise asyncio.CancelledError
+
+        monkeypatch.setattr(asyncio, "sleep", pause)
+        monkeypatch.setattr(operator, "_list_until_done", compare)
+        operator._relisted(TRAINING_JOB)
+        await operator._resync()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+    assert pauses == [7, 7, 7]
+    assert compared == [3]
