@@ -106,7 +106,7 @@ def test_a_new_version_and_the_way_back_lose_no_request(models: Models, cluster:
     name = models.latest
     serves(cluster, name, 1)
     row = cluster.kubectl("get", "md", name, "-n", NAMESPACE, "--no-headers").split()
-    assert row[:4] == [name, models.model, "1", "1"], "name, model, the version that serves, its pods"
+    assert row[:4] == [name, name, "1", "1"], "name, model, the version that serves, its pods"
     with Load(name, models.address(name)) as load:
         until(lambda: load.answers.get(1, 0) > 50, seconds=60, what="answers of version 1")
         register(cluster, name, models.folder / "2")

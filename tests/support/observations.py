@@ -15,6 +15,7 @@ from fovea_api.contract.report import (
     Termination,
 )
 from fovea_api.v1alpha1 import API_VERSION, MachineType, ModelDeployment, ModelVersion, TrainingJob
+from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.service import BALANCER_FIELDS, service, version_service
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision
@@ -372,7 +373,16 @@ def served_by(name: str) -> dict[str, Any]:
     return {"places": [place], "observedGeneration": 1}
 
 
-BUDGET = BudgetRecord("vision", "digits", "budget-uid", 1, {labels.MODEL_DEPLOYMENT: "digits"})
+def pointed_at(service: ServiceRecord) -> tuple[str, str]:
+    """Version and revision that a Service points at."""
+    return service.selector[labels.VERSION], service.selector[labels.REVISION]
+
+
+def budget_of(name: str) -> BudgetRecord:
+    """The PodDisruptionBudget when clients reach the version with that Deployment."""
+    _, number, revision = name.rsplit("-", 2)
+    manifest = disruption_budget(model_deployment(), int(number[1:]), revision)
+    return BudgetRecord("vision", "digits", "budget-uid", manifest["spec"])
 
 
 def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> ServingObserved:
@@ -390,7 +400,7 @@ def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> Servin
         workloads=workloads,
         pods=tuple(seen.pop("pods", ())),
         services=(*([] if clients is None else [clients]), *services),
-        budget=seen.pop("budget", BUDGET),
+        budget=seen.pop("budget", clients and budget_of("digits-v{}-{}".format(*pointed_at(clients)))),
         predecessors=tuple(seen.pop("predecessors", ())),
         machine_types={item.metadata.name: item for item in types},
         **seen,

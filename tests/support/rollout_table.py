@@ -84,7 +84,9 @@ def summary(decision: Decision) -> dict[str, Any]:
     status = decision.status or {}
     made = [child.manifest for child in decision.children if child.write is Write.CREATE]
     applied = [child.manifest for child in decision.children if child.write is Write.APPLY]
-    pointed = [manifest for manifest in applied if manifest["metadata"]["name"] == "digits"]
+    pointed = [
+        manifest for manifest in applied if manifest["kind"] == "Service" and manifest["metadata"]["name"] == "digits"
+    ]
     numbers: dict[str, list[int]] = {role.value: [] for role in PlaceRole}
     for each in status.get("places", ()):
         numbers[each["role"]].append(each["version"])

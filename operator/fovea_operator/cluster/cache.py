@@ -254,6 +254,7 @@ class Cache:
         self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)
         self.workloads.group_by(BY_OWNER, _owned)
         self.services.group_by(BY_OWNER, _owned)
+        self.budgets.group_by(BY_OWNER, _owned)
         self._stores: dict[GroupVersionKind, Store[Any]] = {}
         self.served: frozenset[GroupVersionKind] = frozenset()
         """The optional kinds that the API server serves now, as far as all their objects are known."""
@@ -285,7 +286,7 @@ class Cache:
 
 
 def _owned(
-    entry: Entry[PodRecord] | Entry[DeploymentRecord] | Entry[ServiceRecord],
+    entry: Entry[PodRecord] | Entry[DeploymentRecord] | Entry[ServiceRecord] | Entry[BudgetRecord],
 ) -> tuple[str, GroupKind, str] | None:
     owner = entry.owner
     return (entry.record.namespace, owner.group_kind, owner.name) if owner.uid else None

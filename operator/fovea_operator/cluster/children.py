@@ -98,9 +98,19 @@ class Children:
                 raise Overtaken(f"{_title(manifest)} is one of a deleted {wanted.group_kind.kind} of the same name")
             if found != wanted:
                 raise NotOurs(_taken(manifest, existing))
+            if seen is None:
+                await self._show(manifest, existing)
         elif not _says(manifest.get("spec"), existing.get("spec")):
             self._refuse_unreadable(manifest)
             raise Overtaken(f"{_title(manifest)} exists with another content")
+
+    async def _show(self, manifest: Manifest, existing: Object) -> None:
+        """Give back the labels that Fovea gave to an object of ours that no watch shows: it would be met at every look."""
+        metadata = manifest["metadata"]
+        ref = Ref(GroupVersionKind.of(manifest), metadata["namespace"], metadata["name"])
+        if self._cache.store(ref.gvk) is None or not metadata.get("labels"):
+            return
+        self._intake.seen(ref.gvk, await self._client.label(ref, existing["metadata"]["uid"], metadata["labels"]))
 
     def _refuse_unreadable(self, manifest: Manifest) -> None:
         """Raise NotOurs for an object that no decision sees: every further decision would find it in its way."""

@@ -102,7 +102,9 @@ class Intake:
             return
         known = store.get(raw["metadata"].get("namespace") or "", raw["metadata"]["name"])
         if known is not None and known.uid == raw["metadata"]["uid"] and not ended(known.record):
-            store.put(raw)
+            change = store.put(raw)
+            if change is not None:
+                self._route(gvk, change)
 
     def gone(self, gvk: GroupVersionKind, namespace: str, name: str, uid: str, version: int | None = None) -> None:
         """The object with that uid does not exist any more (as of `version`, if one is given)."""

@@ -83,6 +83,10 @@ class Reports:
         """Seconds between two looks at a job for the numbers of its reports."""
         return max(self._shortest, len(self._looked) / self._rate)
 
+    def ended(self, uid: str) -> None:
+        """The pod has ended: it reports no more, and its last report stays for the decision on it."""
+        self._looked.pop(uid, None)
+
     def forget(self, uid: str) -> None:
         """The pod (or whatever had that uid) is gone."""
         self._latest.pop(uid, None)

@@ -158,6 +158,8 @@ class Again:
     """Seconds that the API server asked to wait."""
     at_most: float | None = None
     """Seconds until the object has a deadline of its own, which holds whatever the back-off says."""
+    out_of_quota: bool = False
+    """There was no room for it: it waits in line beside its back-off."""
     at_once: bool = False
     """The reason is over already: the key comes back without a delay, the first time."""
 

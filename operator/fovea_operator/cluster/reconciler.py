@@ -37,6 +37,10 @@ _PODS_AT_ONCE = 16
 Announce = Callable[[Subject, Any], None]
 
 
+def _kind_of_write(child: Child) -> tuple[bool, bool]:
+    return GroupVersionKind.of(child.manifest) == POD, child.is_needed
+
+
 class Reconciler:
     """Works on keys; `work` never raises."""
 
@@ -96,6 +100,11 @@ class Reconciler:
             log.exception("internal error: a defect of Fovea", extra={"key": str(key)})
             await self._tell_internal_error(key, error)
         self._metrics.reconciled.labels(key.gvk.kind, outcome).observe(time.perf_counter() - begun)
+        # Whatever came of it: a key that does not wait for room any more holds up nobody behind it.
+        if again is not None and again.out_of_quota:
+            self._line.refused(key)
+        else:
+            self._line.leave(key)
         return again
 
     async def _reconcile(self, key: Key) -> Again | None:
@@ -123,10 +132,7 @@ class Reconciler:
             self._announce(subject, event)
         seconds = None if decision.requeue_at is None else max(0.0, (decision.requeue_at - now).total_seconds())
         if refused is not None:
-            if platform.is_out_of_quota(str(refused)):
-                self._line.refused(key)
-            return Again(refused.retry_after, at_most=seconds)
-        self._line.leave(key)
+            return Again(refused.retry_after, at_most=seconds, out_of_quota=platform.is_out_of_quota(str(refused)))
         self._requeue(key, seconds)
         return None
 
@@ -136,13 +142,26 @@ class Reconciler:
         async def write(child: Child) -> None:
             await self._write_child(key, uid, child)
 
-        for is_pod, run in groupby(children, lambda child: GroupVersionKind.of(child.manifest) == POD):
-            await bounded.each(tuple(run), write, _PODS_AT_ONCE if is_pod else 1)
+        first: Refused | None = None
+        for (is_pod, is_needed), run in groupby(children, _kind_of_write):
+            if is_needed:
+                await bounded.each(tuple(run), write, _PODS_AT_ONCE if is_pod else 1)
+                continue
+            for child in run:
+                try:
+                    await write(child)
+                except Refused as error:
+                    first = first or error
+        if first is not None:
+            raise first
 
     async def _write_child(self, key: Key, uid: str, child: Child) -> None:
         try:
             await self._children.write(child)
         except Refused as error:
+            if child.is_optional:
+                log.warning("an object is not made or changed", extra={"key": str(key), "error": str(error)})
+                return
             if child.plainer is None or error.code not in OF_CONTENT:
                 raise
             self._tell_refused(key, uid, "ContentRefused", error)
@@ -201,7 +220,6 @@ class Reconciler:
             await self._tell_unreadable(key, unreadable.message)
             return
         self._requeue(key, None)
-        self._line.leave(key)
         self._offences.forget(key)
         await self._end_orphans(key, "")
 

@@ -221,13 +221,12 @@ def workload(raw: Raw) -> DeploymentRecord:
 
 def budget(raw: Raw) -> BudgetRecord:
     """A PodDisruptionBudget."""
-    metadata, spec = raw["metadata"], raw.get("spec") or {}
+    metadata = raw["metadata"]
     return BudgetRecord(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=uid(raw),
-        max_unavailable=spec.get("maxUnavailable"),
-        selector=(spec.get("selector") or {}).get("matchLabels") or {},
+        spec=raw.get("spec") or {},
     )
 
 

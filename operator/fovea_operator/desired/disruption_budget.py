@@ -10,10 +10,11 @@ from fovea_operator.desired import owner
 MAX_UNAVAILABLE = 1
 
 
-def disruption_budget(model_deployment: ModelDeployment) -> dict[str, Any]:
-    """One pod at a time, whatever the number of pods and versions: a drained node waits until the pod is ready elsewhere.
+def disruption_budget(model_deployment: ModelDeployment, version: int, revision: str) -> dict[str, Any]:
+    """One pod at a time of the version that clients reach: a drained node waits until the pod is ready elsewhere.
 
-    A single pod is not protected: a budget that forbids its eviction would hold up the drain for good.
+    A single pod is not protected, and one that is not ready never is: a budget that forbids their eviction would hold up
+    the drain for good.
     """
     name = model_deployment.metadata.name
     return {
@@ -29,5 +30,9 @@ def disruption_budget(model_deployment: ModelDeployment) -> dict[str, Any]:
             },
             "ownerReferences": [owner.reference(model_deployment)],
         },
-        "spec": {"maxUnavailable": MAX_UNAVAILABLE, "selector": {"matchLabels": {labels.MODEL_DEPLOYMENT: name}}},
+        "spec": {
+            "maxUnavailable": MAX_UNAVAILABLE,
+            "selector": {"matchLabels": labels.serving_selector(name, version, revision)},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
     }

@@ -57,7 +57,7 @@ class ModelDeployments(Kind[ModelDeployment]):
                 sorted(
                     {
                         item.record.name
-                        for store in (cache.workloads, cache.services)
+                        for store in (cache.workloads, cache.services, cache.budgets)
                         for item in store.group(BY_OWNER, owned)
                         if item.owner.uid != entry.uid
                     }

@@ -179,6 +179,8 @@ class TrainingJobs(Kind[TrainingJob]):
 
     def _of_pod(self, change: Change[PodRecord]) -> Iterator[Key]:
         before, after = change.before, change.after
+        if after is not None and ended(after.record):
+            self._reports.ended(after.uid)
         is_gone = before is not None and (after is None or after.uid != before.uid)
         for key in self._owners(change):
             if is_gone and before is not None and ended(before.record) and key in self._unfinished:

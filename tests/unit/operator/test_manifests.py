@@ -15,17 +15,17 @@ from fovea_operator.desired.model_version import model_version
 from fovea_operator.desired.pod import Member, Sources, training_pod
 from fovea_operator.desired.service import service, version_service
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
-from fovea_operator.reconcile.shared.decision import Child, Write
+from fovea_operator.reconcile.shared.decision import Write
 from fovea_operator.reconcile.shared.observed import BudgetRecord
 from fovea_operator.settings import Settings
 from support.decision_table import RUNNING, decide
 from support.golden import DATA, Golden
 from support.observations import (
-    BUDGET,
     GPU,
     MODEL,
     SETTINGS,
     at,
+    budget_of,
     job,
     machine,
     model_deployment,
@@ -36,7 +36,7 @@ from support.observations import (
     version,
     workload,
 )
-from support.rollout_table import V1, held, stable
+from support.rollout_table import V1, V2, held, stable
 
 
 def given(name: str) -> TrainingJob:
@@ -80,25 +80,32 @@ def test_the_service(golden: Golden) -> None:
 
 
 def test_one_pod_of_a_model_may_be_evicted_at_a_time(golden: Golden) -> None:
-    golden.check("operator/disruption-budget.yaml", disruption_budget(model_deployment()))
+    golden.check("operator/disruption-budget.yaml", disruption_budget(model_deployment(), 3, "0a1b2c3d"))
 
 
 @pytest.mark.parametrize(
     ("known", "written"),
     [
         (None, Write.CREATE),
-        (replace(BUDGET, max_unavailable=0), Write.APPLY),
-        (replace(BUDGET, selector={}), Write.APPLY),
+        (budget_of(V2), Write.APPLY),
+        (replace(budget_of(V1), spec={**budget_of(V1).spec, "maxUnavailable": 0}), Write.APPLY),
     ],
+    ids=["missing", "of another version", "edited"],
 )
-def test_a_budget_is_made_where_it_is_missing_and_put_right_where_it_was_changed(
+def test_a_budget_is_made_where_it_is_missing_and_put_right_where_it_is_another(
     known: BudgetRecord | None, written: Write
 ) -> None:
     status = held(stable(1))
-    of = serving(model_deployment(status), version(1), workloads=[workload(V1, ready=1)], service=service_at(V1))
+    of = serving(
+        model_deployment(status),
+        version(1),
+        workloads=[workload(V1, ready=1)],
+        service=service_at(V1),
+        budget=budget_of(V1),
+    )
     assert decide_model_deployment(of, at(60), SETTINGS).children == ()
     [child] = decide_model_deployment(replace(of, budget=known), at(60), SETTINGS).children
-    assert child == Child(written, disruption_budget(of.model_deployment))
+    assert (child.write, child.manifest) == (written, disruption_budget(of.model_deployment, 1, V1[-8:]))
 
 
 def test_the_service_of_a_version_has_nothing_that_its_user_set_for_the_clients_one(golden: Golden) -> None:

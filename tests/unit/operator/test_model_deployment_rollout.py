@@ -240,6 +240,16 @@ TABLE: dict[str, Row] = {
         NOTHING | {"conditions": {"Serving": "True Available", "Progressing": "True Starting"}},
         "1 of 2 pods of version 1 answer; the others are starting.",
     ),
+    "a lost status does not cost a served version whose pods are away for a minute": Row(
+        lambda: serving(
+            model_deployment({"observedGeneration": 1}),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=0)],
+            service=service_at(V1),
+        ),
+        NOTHING | {"stable": 1, "candidate": 2, "creates": [V2], "deletes": [], "points_at": []},
+    ),
     "a ModelDeployment waits for what a deleted one of its name has left": Row(
         lambda: serving(model_deployment(), version(1), predecessors=("digits", V1)),
         NOTHING | {"conditions": {"Serving": "False PredecessorEnding", "Progressing": "False PredecessorEnding"}},

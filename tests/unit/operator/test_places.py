@@ -325,6 +325,7 @@ def test_a_candidate_is_refused_after_what_is_served_was_written() -> None:
         ("Deployment", V2),
         ("Service", V1),
         ("Service", V2),
+        ("PodDisruptionBudget", "digits"),
     ]
 
 

@@ -9,7 +9,13 @@ from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Child, Decision, Write
 from fovea_operator.reconcile.shared.kinds import DEPLOYMENT
-from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord, ServingObserved
+from fovea_operator.reconcile.shared.observed import (
+    BudgetRecord,
+    DeploymentRecord,
+    PodRecord,
+    ServiceRecord,
+    ServingObserved,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.observations import (
@@ -44,6 +50,7 @@ class World:
     versions: dict[int, ModelVersion] = field(default_factory=lambda: {1: version(1)})
     workloads: dict[str, DeploymentRecord] = field(default_factory=dict)
     services: dict[str, ServiceRecord] = field(default_factory=dict)
+    budget: BudgetRecord | None = None
     corrupt: set[str] = field(default_factory=set)
     refuses: str = "nothing"
     now: float = 0
@@ -56,6 +63,7 @@ class World:
             workloads=self.workloads.values(),
             pods=[self._pod(name) for name in self.workloads],
             services=self.services.values(),
+            budget=self.budget,
             refused=refused,
         )
 
@@ -99,6 +107,8 @@ class World:
         self.writes.append(f"{child.write.value} {kind}")
         if kind == "Service":
             self.services[name] = service_record(child.manifest)
+        elif kind == "PodDisruptionBudget":
+            self.budget = BudgetRecord("vision", name, "budget-uid", child.manifest["spec"])
         elif child.write is Write.CREATE:
             self.workloads[name] = workload(name, replicas=child.manifest["spec"]["replicas"])
         else:
@@ -226,12 +236,20 @@ def test_a_rollout_costs_two_writes_for_its_version_s_service_and_three_statuses
     world.reconcile()
     world.now += 61
     world.reconcile()
-    assert first == ["create Deployment", "apply Service", "create Service", "status", "status"]
+    assert first == [
+        "create Deployment",
+        "apply Service",
+        "create Service",
+        "create PodDisruptionBudget",
+        "status",
+        "status",
+    ]
     assert world.writes == [
         "create Deployment",
         "create Service",
         "status",
         "apply Service",
+        "apply PodDisruptionBudget",
         "status",
         "status",
         "delete Deployment",

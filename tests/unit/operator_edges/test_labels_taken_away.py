@@ -3,7 +3,7 @@
 from typing import Any
 
 from fovea_api.contract import labels
-from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.decision import Child, Decision, Write
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
 from support.kinds import POD
 from support.reconciled import World, job, pod
@@ -67,6 +67,17 @@ def test_a_pod_that_is_gone_is_looked_for_once_and_an_old_list_does_not_bring_it
     assert seen.look() == (["get Pod"], [])
     seen.world.intake.seen(POD, seen.pod)
     assert seen.look()[1] == []
+
+
+def test_an_object_of_ours_that_is_met_by_its_name_and_that_no_watch_shows_gets_its_labels() -> None:
+    """Its label went before a status named it, and it does not change any more: it would be met at every look."""
+    wanted = pod()
+    world = World(lambda *_: Decision(children=(Child(Write.CREATE, wanted),)))
+    world.know(job())
+    stored = world.server.put({**wanted, "metadata": {**wanted["metadata"], "labels": {}}})
+    world.intake.event(POD, "DELETED", stored)
+    assert world.work()[1] == ["create Pod", "get Pod", "label Pod"]
+    assert world.work()[1] == []
 
 
 def test_a_pod_of_that_name_that_belongs_to_another_job_is_none_of_ours() -> None:

@@ -137,3 +137,29 @@ def test_a_job_that_a_policy_refused_waits_for_no_room() -> None:
     world.work()
     world.intake.event(POD, "DELETED", later(other))
     assert world.woken == []
+
+
+def test_a_key_that_is_refused_for_another_reason_holds_up_nobody_behind_it() -> None:
+    world = refusing(QUOTA)
+    world.work()
+    behind = key("behind")
+    world.line.refused(behind)
+    world.line.room("team")
+    assert world.woken == [DIGITS]
+
+    async def refuse(_manifest: Any) -> dict[str, Any]:
+        raise Refused("admission webhook denied the request: no GPUs on Sundays", code=403)
+
+    world.server.create = refuse  # type: ignore[method-assign]
+    world.work()
+    assert world.woken == [DIGITS, behind]
+    world.line.room("team")
+    assert world.woken[2:] == [behind], "it waits for no room any more"
+
+
+def test_an_end_that_comes_with_the_deletion_alone_makes_room() -> None:
+    world = refusing(QUOTA)
+    other = world.know({**pod("other-chief-0-0", owner="u1"), "status": {"phase": "Running"}})
+    world.work()
+    world.intake.event(POD, "DELETED", {**later(other), "status": {"phase": "Succeeded"}})
+    assert world.woken == [DIGITS]

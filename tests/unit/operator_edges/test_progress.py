@@ -232,6 +232,17 @@ def test_all_jobs_together_cost_no_more_looks_a_second_than_the_rate() -> None:
     assert len(looks) - len(steady) > 200, "each of them is looked at again and again"
 
 
+def test_pods_that_have_ended_do_not_slow_down_the_others() -> None:
+    reports = Reports(5, lambda *_: None, rate=1)
+    for number in range(100):
+        reports.put(Sender("team", f"pod-{number}", f"p{number}"), ProgressReport(step=1), 0)
+    assert reports.period == 100
+    for number in range(99):
+        reports.ended(f"p{number}")
+    assert reports.period == 5
+    assert reports.latest("p3") == ProgressReport(step=1), "the decision on its end still reads it"
+
+
 NEWS = {
     "a checkpoint": {"checkpoint_step": 100, "checkpoint_digest": "sha256:0"},
     "the end of the program": {"publishing": True},

@@ -284,3 +284,20 @@ def test_no_requeue_time_takes_the_one_before_back() -> None:
     world.know(job())
     world.work()
     assert world.requeued == {DIGITS: None}
+
+
+def test_what_does_not_need_a_refused_child_is_written_all_the_same() -> None:
+    children = tuple(Child(Write.CREATE, pod(name), is_needed=False) for name in ("refused-0", "other-1", "refused-2"))
+    world = World(lambda observed, *_: Decision(children=() if observed.refused else children))
+    world.know(job())
+    create = world.server.create
+
+    async def picky(manifest: dict[str, Any]) -> dict[str, Any]:
+        if manifest["metadata"]["name"].startswith("refused"):
+            raise errors.Refused(manifest["metadata"]["name"], code=403)
+        return await create(manifest)
+
+    world.server.create = picky  # type: ignore[method-assign]
+    again, _ = world.work()
+    assert again == Again(0), "the first refusal is the one that is reported"
+    assert (POD, "other-1") in world.server.objects

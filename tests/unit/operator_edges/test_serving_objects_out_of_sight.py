@@ -26,8 +26,9 @@ def world(status: Raw, *numbers: int) -> World:
     for number in numbers:
         made.know(version(number).dump())
     made.know(machine().dump())
-    if status:
-        made.know(disruption_budget(OF))
+    served = [each["version"] for each in status.get("places", ()) if each["role"] == "stable"]
+    for number in served:
+        made.know(disruption_budget(OF, number, revision(OF, version(number))))
     return made
 
 

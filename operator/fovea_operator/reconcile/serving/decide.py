@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -56,7 +57,7 @@ def decide_model_deployment(observed: ServingObserved, now: datetime, settings: 
     advanced = rollout.advance(view)
     status = _status(view, advanced)
     return Decision(
-        children=tuple(_children(view, advanced.places)),
+        children=tuple(replace(child, is_needed=False) for child in _children(view, advanced.places)),
         status=status.dump(),
         deletions=tuple(_deletions(view, advanced.places)),
         events=conditions.events_of_change(view.status.conditions, status.conditions, NOTABLE),
@@ -77,17 +78,17 @@ def _children(view: ServingView, places: Places) -> Iterator[Child]:
     for place in started:
         manifest = version_service(view.model_deployment, place.version, place.revision)
         yield from _service(view.services.get(place.deployment), manifest, absent=Write.CREATE)
-    if started:
-        yield from _budget(view)
+    if pointed_at is not None:
+        yield from _budget(view, pointed_at)
 
 
-def _budget(view: ServingView) -> Iterator[Child]:
-    known, manifest = view.observed.budget, disruption_budget(view.model_deployment)
-    wanted = manifest["spec"]["maxUnavailable"], manifest["spec"]["selector"]["matchLabels"]
+def _budget(view: ServingView, place: Place) -> Iterator[Child]:
+    known = view.observed.budget
+    manifest = disruption_budget(view.model_deployment, place.version, place.revision)
     if known is None:
-        yield Child(Write.CREATE, manifest)
-    elif (known.max_unavailable, known.selector) != wanted:
-        yield Child(Write.APPLY, manifest)
+        yield Child(Write.CREATE, manifest, is_optional=True)
+    elif known.spec != manifest["spec"]:
+        yield Child(Write.APPLY, manifest, is_optional=True)
 
 
 def _service(record: ServiceRecord | None, manifest: dict[str, Any], *, absent: Write = Write.APPLY) -> Iterator[Child]:
@@ -206,7 +207,7 @@ def _progressing(view: ServingView, advanced: Rollout) -> Judgement:
         )
         return False, candidate.reason, message
     if view.refusal:
-        message = f"The API server refuses a Deployment or Service; Fovea tries again: {view.refusal}"
+        message = f"The API server refuses an object of this model; Fovea tries again: {view.refusal}"
         return candidate is not None, ServingReason.POD_REFUSED, message
     if candidate is not None and candidate.reason is not None:
         return True, candidate.reason, f"Version {candidate.version} is not ready: {candidate.message}."

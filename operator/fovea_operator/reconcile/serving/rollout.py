@@ -43,12 +43,16 @@ def _recovered(view: ServingView) -> Places:
     """The places of a status that has none: it was lost, or a release that knew no places wrote it.
 
     What answers must go on doing so: the version that the Service points at is served, and others finish their
-    connections.
+    connections. Its pods may be away for a minute, so it counts whatever they do, unless it is the wanted version: that
+    one is started as any candidate.
     """
     found = Places()
+    wanted = view.wanted()
+    target = view.target(wanted).deployment if wanted is not None else ""
     for workload in view.observed.workloads:
         place = view.place_of(workload)
-        if place is None or workload.available_replicas == 0:
+        answers = workload.available_replicas > 0
+        if place is None or not (answers or (view.reached(place) and workload.name != target)):
             continue
         if view.reached(place):
             found = replace(found, stable=move.stable(place, view.now, reached=True))

@@ -29,6 +29,10 @@ class Child:
     manifest: dict[str, Any]
     plainer: dict[str, Any] | None = None
     """What is written instead where the API server refuses the manifest for its content: without what a user gave it."""
+    is_optional: bool = False
+    """A refusal of it is logged, and changes nothing else: what others made in its place is theirs to decide on."""
+    is_needed: bool = True
+    """Whether those after it wait for it: they are not written when it is refused."""
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,8 @@ class BudgetRecord:
     namespace: str
     name: str
     uid: str
-    max_unavailable: int | str | None
-    selector: Mapping[str, str]
+    spec: Mapping[str, Any]
+    """As the API server has it."""
 
 
 @dataclass(frozen=True)

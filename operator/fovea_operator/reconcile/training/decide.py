@@ -145,7 +145,7 @@ def _live_pods(view: View) -> Answer | None:
         run_policy.running_deadline(view),
         run_policy.waiting_deadline(view, where.waiting_since) if where.waiting else None,
         gone + SLACK if gone else None,
-        *map(others_due, pods),
+        *(time for pod in pods if (time := others_due(pod)) and time > view.now),
         stopping.slow_end_wake(view, pods),
     )
     if told > view.now:

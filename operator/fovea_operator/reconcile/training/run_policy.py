@@ -12,6 +12,7 @@ from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import FailureStatus
 
 from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.conditions import MAX_MESSAGE
 from fovea_operator.reconcile.shared.pods import MemberPods, lost
 from fovea_operator.reconcile.training import outcome
 from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, ends, goes_on
@@ -124,7 +125,10 @@ def _fail(view: View, failure: Failure, reason: str, message: str) -> Answer:
 
 def _record(view: View, failure: Failure) -> FailureStatus:
     return FailureStatus(
-        attempt=view.chief.attempt, exit_code=failure.exit_code, reason=failure.reason, message=failure.message
+        attempt=view.chief.attempt,
+        exit_code=failure.exit_code,
+        reason=failure.reason,
+        message=failure.message[:MAX_MESSAGE],
     )
 
 
