@@ -106,8 +106,11 @@ def test_stopped_by_a_signal_it_goes_on_to_the_bytes_of_a_run_that_was_not(tmp_p
 def test_two_steps_as_a_module_and_other_data_begin_new_epochs_with_the_weights_that_are_there(tmp_path, folder):
     assert run(folder, tmp_path, "my_package.line", "--max-steps=2")[0] == exit_codes.OK
     assert training.evaluation(tmp_path)["steps"] == 2
-    (tmp_path / "longer.csv").write_text((folder / "line.csv").read_text() + "0,10\n")
-    code, said = run(folder, tmp_path, "./line.py", "--max-steps=2", f"--data={tmp_path}/longer.csv")
+    rows = (folder / "line.csv").read_text().splitlines(keepends=True)
+    other = tmp_path / "as-long.csv"
+    other.write_text("".join([rows[0], *reversed(rows[1:])]))
+    assert other.stat().st_size == (folder / "line.csv").stat().st_size
+    code, said = run(folder, tmp_path, "./line.py", "--max-steps=2", f"--data={other}")
     assert code == exit_codes.OK
     assert "continuing from given checkpoint 2 with new epochs (data was sha256:" in said
     assert training.checkpoints(tmp_path) == [2, 4]

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from fovea_trainers.runtime import optimizers
 
 PROGRAM = """
 import json, sys
@@ -99,6 +100,57 @@ served = tf.saved_model.load(str(root / "model")).signatures["pixels"](pixels=tf
 answers["served"] = np.abs(served.numpy() - tf.nn.softmax(made.model(PICTURES)).numpy()).max().item()
 print(json.dumps(answers))
 """
+
+
+OPTIMIZERS = """
+import json
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+import keras
+from fovea_trainers.runtime import optimizers
+from fovea_trainers.runtime.mirrored import Mirrored
+from fovea_trainers.runtime.strategy import Single
+from fovea_trainers.runtime.totals import Totals, mean, total
+
+
+def trained(place, name, options):
+    with place.scope():
+        layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+        model = keras.Sequential([keras.layers.Input((2,)), layer])
+        rate = optimizers.inverse_time(0.5, 1.0)
+        optimizer = optimizers.make(name, model.trainable_variables, rate, **options)
+        totals = Totals({"loss": tf.float32})
+
+    def update(x, weights, step):
+        with tf.GradientTape() as tape:
+            losses = tf.square(model(x))[:, 0]
+            loss = mean(losses, weights)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), step)
+        return {"loss": total(losses, weights)}
+
+    step = place.build(update, totals, [tf.TensorSpec([None, 2])])
+    for number in (1, 2, 3):
+        place.schedule(step, (tf.constant([[1.0, 0.5], [0.5, 0.0], [0.25, 1.0]]),), number)
+    place.join()
+    return layer.kernel.numpy().ravel().tolist()
+
+
+ways = {name: (name, {}) for name in optimizers.NAMES} | {"sgd with weight_decay": ("sgd", {"weight_decay": 0.1})}
+places = Single(), Mirrored(["CPU:0", "CPU:1"])
+print(json.dumps({way: [trained(place, *asked) for place in places] for way, asked in ways.items()}))
+"""
+
+
+def test_every_optimizer_reaches_on_two_devices_what_it_reaches_on_one():
+    done = subprocess.run([sys.executable, "-c", OPTIMIZERS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    weights = json.loads(done.stdout.splitlines()[-1])
+    assert {*weights} == {*optimizers.NAMES, "sgd with weight_decay"}
+    for way, (one, two) in weights.items():
+        assert np.allclose(one, two, rtol=1e-4, atol=1e-6), (way, one, two)
+        assert not np.allclose(one, 1, atol=1e-4), (way, one)
 
 
 @pytest.fixture(scope="module")

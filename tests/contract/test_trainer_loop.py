@@ -13,7 +13,7 @@ from fovea_agent.checkpoints import survey
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
-from fovea_trainers.errors import CheckpointDamaged, CheckpointError, Interrupted, NonFiniteLoss
+from fovea_trainers.errors import CheckpointDamaged, CheckpointError, Interrupted, NonFiniteLoss, TrainerError
 from fovea_trainers.runtime import failures, loop, strategy
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.position import Position
@@ -38,6 +38,8 @@ def run(
     stream: io.StringIO | None = None,
     stopped: Callable[[], None] | None = None,
     cluster: ClusterSpec | None = None,
+    batches: int = EPOCH,
+    steps_per_epoch: int = EPOCH,
 ) -> Position:
     """Train below a folder: step N makes the weight `weight(N)`, after a loss that is a number."""
     variable, loss = tf.Variable(0.0), tf.Variable(0.0)
@@ -62,8 +64,8 @@ def run(
         update=update,
         totals={"loss": tf.float32},
         evaluate=lambda _example: {"loss": (loss.read_value(), tf.constant(1))},
-        dataset=lambda _epoch, first, _shard: [(once,)] * (EPOCH - first),
-        steps_per_epoch=EPOCH,
+        dataset=lambda _epoch, first, _shard: [(once,)] * (batches - first),
+        steps_per_epoch=steps_per_epoch,
         sets={"val": validated},
     )
     return loop.train(training, config, session).position
@@ -284,3 +286,31 @@ def test_a_stop_while_the_last_epoch_is_validated_is_no_finished_run(tmp_path):
     with pytest.raises(Interrupted):
         run(tmp_path, epochs=1, stopped=stopped)
     assert run(tmp_path, epochs=1).history == [{"epoch": 1, "step": 4, "loss": 1.0, "val_loss": 1.0}]
+
+
+@pytest.mark.parametrize("batches", [3, 0])
+def test_batches_that_end_within_an_epoch_end_the_run_with_both_numbers(tmp_path, batches):
+    words = (
+        f"epoch 1 has {batches} batches, but steps_per_epoch is 4: give Training the number of batches that `dataset`"
+    )
+    with pytest.raises(TrainerError, match=words):
+        run(tmp_path, batches=batches)
+    assert saved(tmp_path) == list(range(1, batches + 1))
+
+
+def test_batches_beyond_the_epoch_are_left_out_and_not_counted_into_the_next_one(tmp_path):
+    position = run(tmp_path, epochs=2, batches=7)
+    assert [(entry["epoch"], entry["step"]) for entry in position.history] == [(1, 4), (2, 8)]
+    assert (position.step, position.batch) == (8, 0)
+
+
+def test_a_resumed_epoch_that_has_become_shorter_is_closed(tmp_path):
+    run(tmp_path, max_steps=3)
+    position = run(tmp_path, epochs=3, batches=2, steps_per_epoch=2)
+    assert [entry["step"] for entry in position.history] == [3, 5]
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_an_epoch_without_a_step_is_refused_instead_of_exporting_untrained_weights(tmp_path, steps):
+    with pytest.raises(TrainerError, match=f"steps_per_epoch is {steps}: an epoch needs at least 1 batch"):
+        run(tmp_path, steps_per_epoch=steps)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
-from fovea_trainers.errors import Interrupted, NonFiniteLoss
+from fovea_trainers.errors import Interrupted, NonFiniteLoss, TrainerError
 from fovea_trainers.runtime.best import Best
 from fovea_trainers.runtime.checkpoints import Run, Variables
 from fovea_trainers.runtime.evaluation import Evaluation, Evaluator
@@ -22,7 +22,8 @@ from fovea_trainers.runtime.training import VALIDATION, Schedule, Trained, Train
 def train(training: Training, config: TrainingFlags, session: Session) -> Trained:
     """Train from the newest checkpoint, or from scratch, to the end, and evaluate the weights that are to be exported.
 
-    When asked to stop, save and raise Interrupted. Raises NonFiniteLoss for a run that diverged.
+    When asked to stop, save and raise Interrupted. Raises NonFiniteLoss for a run that diverged, TrainerError for epochs
+    that have no step or too few batches.
     """
     schedule = Schedule.of(config, training, session.workspace.checkpoint_every_steps)
     if isinstance(config, EarlyStoppingFlags) and config.early_stopping and schedule.patience is None:
@@ -95,7 +96,7 @@ class _Loop:
                 summaries.write(position.history[-1])
                 reporter.epoch(position, metrics)
 
-            if position.batch == schedule.steps_per_epoch:  # stopped while it validated
+            if position.batch >= schedule.steps_per_epoch:  # stopped while it validated, or epochs are shorter now
                 close_epoch()
             while not schedule.finished(position):
                 for batch in strategy.batches(training.dataset, position.epoch, position.batch):
@@ -104,14 +105,17 @@ class _Loop:
                     position.advance()
                     strategy.schedule(step, batch, position.step)
                     interruption.saves = True
-                    if position.batch == schedule.steps_per_epoch:
+                    closes = position.batch == schedule.steps_per_epoch
+                    if closes:
                         close_epoch()
                     else:
                         reporter.step(position, self.totals.read)
                     if position.done % schedule.checkpoint_every_steps == 0 or schedule.finished(position):
                         save()
-                    if schedule.finished(position):
-                        break
+                    if closes or schedule.finished(position):
+                        break  # also where there are more batches: they would count into the next epoch
+                else:
+                    raise _too_few(position, schedule)
 
     def conclude(self, position: Position) -> Trained:
         """The end of training; while early stopping is on, with the weights of the best epoch."""
@@ -152,3 +156,10 @@ class _Loop:
             "running": self.totals.variables,
         }
         return held if self.best is None else {**held, "best": self.best.variables}
+
+
+def _too_few(position: Position, schedule: Schedule) -> TrainerError:
+    return TrainerError(
+        f"epoch {position.epoch + 1} has {position.batch} batches, but steps_per_epoch is {schedule.steps_per_epoch}: give "
+        "Training the number of batches that `dataset` yields in every epoch, or let `dataset` yield as many"
+    )

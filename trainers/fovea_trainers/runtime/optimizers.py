@@ -36,6 +36,7 @@ class Optimizer:
         self._optimizer = optimizer
         self._rate = rate
         self._now = threading.local()  # devices are traced in threads of their own
+        self._last: tf.Tensor | None = None
         optimizer.learning_rate = self._learning_rate
         self.state = state
         """What variables it has: equal texts mean that one can go on with the variables of the other."""
@@ -50,11 +51,12 @@ class Optimizer:
 
         On several devices each has the gradients of its share; they are added up.
         """
-        self._now.rate = self._rate(step - 1)
+        self._now.rate = self._last = self._rate(step - 1)
         self._optimizer.apply(gradients)
 
     def _learning_rate(self) -> tf.Tensor:
-        return self._now.rate
+        # Weight decay asks in the thread that waits for the devices: each has applied the same step by then.
+        return getattr(self._now, "rate", self._last)
 
 
 def build(flags: OptimizerFlags, epochs: int, weights: Sequence[Any]) -> Optimizer:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
+from fovea_trainers.errors import TrainerError
 from fovea_trainers.runtime.evaluation import Evaluation, Sums
 from fovea_trainers.runtime.optimizers import Optimizer
 from fovea_trainers.runtime.position import Position
@@ -41,6 +42,7 @@ class Training:
     dataset: Dataset
     """(epoch, first batch, shard) -> batches of the training set."""
     steps_per_epoch: int
+    """Batches that `dataset` has in each epoch, at least 1: fewer end the run with an error, more are left out."""
     sets: Mapping[str, Callable[[], Batches]] = field(default_factory=dict)
     """Sets to evaluate by the prefix of their metrics: `val` after each epoch, all of them at the end; empty ones left out."""
     identity: Mapping[str, Any] = field(default_factory=dict)
@@ -119,8 +121,16 @@ class Schedule:
 
     @classmethod
     def of(cls, config: TrainingFlags, training: Training, every: int | None) -> Self:
-        """As the flags say; `every` is the number of steps between checkpoints that the job says."""
+        """As the flags say; `every` is the number of steps between checkpoints that the job says.
+
+        Raises TrainerError for epochs without a step.
+        """
         steps = training.steps_per_epoch
+        if steps < 1:
+            raise TrainerError(
+                f"steps_per_epoch is {steps}: an epoch needs at least 1 batch; check that the training data is not empty, "
+                "and round up when dividing by the batch size"
+            )
         early = config if isinstance(config, EarlyStoppingFlags) and config.early_stopping else None
         if VALIDATION not in training.sets:
             early = None
