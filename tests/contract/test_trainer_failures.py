@@ -125,6 +125,17 @@ def test_every_error_of_tensorflow_stands_in_the_table():
     assert {kind.__name__ for kind in kinds if issubclass(kind, tf.errors.OpError)} == set(failures.OF_TENSORFLOW)
 
 
+def generated(error: Exception) -> tf.Tensor:
+    """The sum of a data set whose generator raises."""
+
+    def numbers():
+        yield 1
+        raise error
+
+    data = tf.data.Dataset.from_generator(numbers, output_signature=tf.TensorSpec([], tf.int32))
+    return data.reduce(0, tf.add)
+
+
 REAL = {
     "too large a tensor": (
         lambda: tf.tile(tf.random.uniform([1 << 20]), [1 << 25]),
@@ -133,7 +144,15 @@ REAL = {
     ),
     "a picture that is none": (lambda: tf.io.decode_image(b"<html>"), FINAL, "data or the flags"),
     "a disk that fails": (lambda: tf.io.read_file("/proc/self/mem"), AGAIN, "a disk failed"),
-    "a missing file": (lambda: tf.io.read_file("/nowhere/at/all"), FINAL, "is gone"),
+    "a defect in a recipe's own Python": (
+        lambda: tf.py_function(lambda: 1 // 0, [], tf.int32),
+        FINAL,
+        "defect of the recipe",
+    ),
+    "a defect in a recipe's generator": (lambda: generated(KeyError("label")), FINAL, "defect of the recipe"),
+    "a server that a generator loses": (lambda: generated(OSError(errno.ECONNRESET, "x")), AGAIN, "did not answer"),
+    "a file that a generator misses": (lambda: generated(OSError(errno.ENOENT, "x")), FINAL, "does not exist"),
+    "a missing file": (lambda: tf.io.read_file("/nowhere/at/all"), FINAL, "a file does not exist: check its path"),
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from fovea_trainers.runtime import optimizers
 from fovea_trainers.runtime.evaluation import Evaluator, Sums
-from fovea_trainers.runtime.totals import total
+from fovea_trainers.runtime.totals import Totals, mean, total
 from fovea_trainers.runtime.training import variables_of
 
 
@@ -66,6 +66,21 @@ def test_metrics_of_a_set_are_ratios_or_what_the_recipe_makes_of_the_totals():
     assert own(batches).prefixed("val_") == {"val_loss": 0.0, "val_most": 7.0}
     with pytest.raises(ValueError, match="an evaluation has the metrics accuracy: one must have the name 'loss'"):
         Evaluator(evaluate, signature, lambda _sums: {"accuracy": 1.0})(batches)
+
+
+def test_a_mean_is_by_the_sum_of_the_weights_however_small_and_0_without_any():
+    losses = tf.constant([2.0, 4.0])
+    assert float(mean(losses, tf.constant([0.25, 0.25]))) == 3.0
+    assert float(mean(losses, tf.zeros([2]))) == 0.0
+
+
+def test_whole_numbers_are_counted_exactly_also_beyond_what_float32_holds():
+    totals = Totals({"loss": tf.float32, "pixels": tf.int64})
+    many = 2**24 + 1
+    one = tf.constant(1, tf.int64)
+    totals.add({"loss": (tf.constant(0.5), one), "pixels": (tf.constant(many, tf.int64), one)}, one)
+    totals.add({"loss": (tf.constant(0.5), one), "pixels": (tf.constant(0, tf.int64), one * many)}, one)
+    assert totals.read() == {"loss": 0.5, "pixels": many / (1 + many)}
 
 
 def test_what_is_trained_are_all_variables_of_all_networks_seeds_included():

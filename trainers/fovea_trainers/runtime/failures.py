@@ -62,7 +62,7 @@ PEER = _again("a device or another process did not answer")
 DISK = _again("a disk failed; ask for the node to be checked if it happens again on the same one")
 DAMAGED = _again("a file on this node is damaged, and the next attempt fetches it again")
 FORBIDDEN = _final("a file cannot be opened: make it readable (chmod a+r) and upload it again, or run as its owner")
-MISSING = _final("a file that was there is gone: no other program may change the trainer's folders")
+MISSING = _final("a file does not exist: check its path; or another program removed it")
 READ_ONLY = _final("the folder is read-only: write below $FOVEA_OUTPUT_DIR or /tmp")
 DESCRIPTORS = _final("too many files are open: raise the container's limit (ulimit -n)")
 DEFECT = _final("this is a defect of the recipe, or data that it does not expect; the trace above tells where")
@@ -108,6 +108,9 @@ _WORDS_COUNT = frozenset(
 )
 _CROWDED = 0.1
 """Share of a GPU's memory that others may hold before they are the cause: drivers keep some for themselves."""
+_OF_PYTHON = "Traceback (most recent call last)"
+"""In an UnknownError: a Python function of the recipe, within a graph or a data set, has raised it."""
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
 _ON_GPU = re.compile(r"allocator GPU|device:GPU", re.IGNORECASE)
 
 OF_SYSTEM = {
@@ -186,6 +189,9 @@ def _of_tensorflow(error: tf.errors.OpError) -> Verdict:
     if known == "ResourceExhaustedError" and _ON_GPU.search(message):
         # TensorFlow's own allocator has given all it got: that was little where others had taken their share before.
         return GPU_CROWDED if devices.held_by_others() > _CROWDED else GPU_MEMORY
+    if known == "UnknownError" and _OF_PYTHON in message:
+        number = _NUMBER.search(message)
+        return OF_SYSTEM.get(int(number[1]), DEFECT) if number else DEFECT
     return OF_TENSORFLOW[known]
 
 

@@ -2,6 +2,8 @@
 
 An update sees the whole batch: gradients and sums are added over the GPUs, so that what is learned does not depend on
 their number, but for the rounding of sums and for dropout, whose masks are drawn for each share.
+Layers that use statistics of the batch (BatchNormalization) see those of their GPU's share, and the example of zeros
+that a GPU gets whose share is empty.
 """
 
 from collections.abc import Sequence

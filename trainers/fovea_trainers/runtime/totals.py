@@ -31,9 +31,10 @@ def mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """This device's part of the weighted mean over the whole batch: what an update takes the gradient of.
 
     `values` and `weights` have one shape, [n] or more (see `total`). The gradients of all devices' parts add up to the gradient of the mean.
+    0 where the weights add up to 0.
     """
     (count,) = over_devices(tf.reduce_sum(weights))
-    return tf.reduce_sum(weights * values) / tf.maximum(count, 1.0)
+    return tf.math.divide_no_nan(tf.reduce_sum(weights * values), count)
 
 
 class Totals:
@@ -66,13 +67,15 @@ class Totals:
             raise ValueError(
                 f"the update returned the totals {', '.join(totals)}, declared are {', '.join(self._sums)}"
             )
-        parts = over_devices(*(tf.cast(part, tf.float32) for name in self._sums for part in totals[name]))
-        added = dict(zip(self._sums, zip(parts[::2], parts[1::2], strict=True), strict=True))
-        first_bad = tf.logical_and(self._bad < 0, tf.logical_not(tf.math.is_finite(added[LOSS][0])))
+        sums = over_devices(*(tf.cast(totals[name][0], kept.dtype) for name, kept in self._sums.items()))
+        counts = over_devices(*(tf.cast(totals[name][1], kept.dtype) for name, kept in self._counts.items()))
+        added = dict(zip(self._sums, zip(sums, counts, strict=True), strict=True))
+        finite = tf.math.is_finite(tf.cast(added[LOSS][0], tf.float64))
+        first_bad = tf.logical_and(self._bad < 0, tf.logical_not(finite))
         self._bad.assign(tf.where(first_bad, step, self._bad))
         for name, (values, count) in added.items():
-            self._sums[name].assign_add(tf.cast(values, self._sums[name].dtype))
-            self._counts[name].assign_add(tf.cast(count, tf.float64))
+            self._sums[name].assign_add(values)
+            self._counts[name].assign_add(count)
 
     def read(self) -> dict[str, float]:
         """Metrics of the epoch so far; raises NonFiniteLoss with the first step at which the loss was not a number."""
@@ -92,8 +95,13 @@ def ratio(values: tf.Tensor, count: tf.Tensor) -> float:
 
 
 def over_devices(*shares: tf.Tensor) -> list[tf.Tensor]:
-    """Sums over the devices of a strategy, of float32 scalars that each has of its own; without one, the scalars."""
+    """Sums over the devices of a strategy, of scalars that each has of its own; without one, the scalars."""
     if not tf.distribute.has_strategy():
         return list(shares)
     context = tf.distribute.get_replica_context()
-    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(shares)))
+    summed: dict[int, tf.Tensor] = {}
+    for dtype in dict.fromkeys(share.dtype for share in shares):  # NCCL packs what it adds up: one dtype at a time
+        places = [place for place, share in enumerate(shares) if share.dtype == dtype]
+        parts = context.all_reduce(tf.distribute.ReduceOp.SUM, [shares[place] for place in places])
+        summed |= dict(zip(places, parts, strict=True))
+    return [summed[place] for place in range(len(shares))]
