@@ -164,7 +164,8 @@ class Operator:
             await self._leadership.release()
         self._metrics.leading.set(0)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._discovery.stop(), 3)
+            async with asyncio.timeout(3):
+                await self._discovery.stop()
         if watching is not None and not watching.done():
             watching.cancel()
             await asyncio.wait([watching], timeout=3)
@@ -219,7 +220,9 @@ class Operator:
         regular = _now() + self._settings.resync_seconds
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._relist.wait(), max(0.0, regular - _now()))
+                # Not wait_for: it forgets a cancellation that comes in the moment in which it is woken.
+                async with asyncio.timeout(max(0.0, regular - _now())):
+                    await self._relist.wait()
                 # Let the new watch deliver first what it began with, which takes a while where objects are many.
                 while self._relist.is_set():
                     self._relist.clear()

@@ -72,7 +72,8 @@ class UnderWay(aio.ServerInterceptor):  # type: ignore[type-arg]
     async def ended(self, seconds: float) -> None:
         """Wait until there is none, or the time is up."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._none.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._none.wait()
 
 
 async def _answered(context: Any, answer: Awaitable[Reply]) -> Reply:

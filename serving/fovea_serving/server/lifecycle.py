@@ -126,7 +126,9 @@ class ModelLifecycle:
                 await self._wake.wait()
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout=poll or 1.0)
+                # Not wait_for: it forgets a cancellation that comes in the moment in which it is woken.
+                async with asyncio.timeout(poll or 1.0):
+                    await self._wake.wait()
 
     async def settled(self, *, wait_for_versions: bool) -> ServingError | None:
         """Wait until every wanted version is available or has failed; the error of the highest one.

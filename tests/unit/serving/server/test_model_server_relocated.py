@@ -51,6 +51,27 @@ def test_the_old_files_answer_until_the_new_ones_do_even_if_their_folder_is_gone
     run(body, server)
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_folder_is_not_followed_any_more_even_if_something_happened_at_that_moment(
+    server: Server, turns: int
+) -> None:
+    """Python's wait_for forgets a cancellation that comes together with what it waits for."""
+    server.poll_seconds = 5
+
+    async def body() -> None:
+        await server.models.configure([server.model("m", 1)])
+        [(lifecycle, following)] = server.models._following.items()
+        await asyncio.sleep(0.05)  # it waits for its next look
+        lifecycle.change(lifecycle.model)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        following.cancel()
+        await asyncio.wait({following}, timeout=2)
+        assert following.cancelled()
+
+    run(body, server)
+
+
 @pytest.mark.parametrize("poll_seconds", [0.02, 0.0])
 def test_the_old_files_answer_as_long_as_the_new_ones_cannot_be_loaded_and_are_not_loaded_again_when_they_are_named(
     server: Server, poll_seconds: float
