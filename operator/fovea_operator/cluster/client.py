@@ -124,7 +124,8 @@ class ApiClient:
         while True:
             more = f"&continue={quote(token)}" if token else ""
             page = await self.request("list", resource, "GET", path + more, accept=accept)
-            yield page["items"], int(page["metadata"]["resourceVersion"])
+            # An empty list of metadata has `items: null`.
+            yield page["items"] or [], int(page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue") or ""
             if not token:
                 return

@@ -272,6 +272,16 @@ def test_a_long_list_comes_in_pages_with_the_selector_in_each_call() -> None:
     ]
 
 
+def test_a_list_of_metadata_that_is_empty_is_null_to_the_api_server() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({"metadata": {"resourceVersion": "12"}, "items": None})
+
+    async def use(client: ApiClient) -> list[Any]:
+        return [page async for page in client.pages(resources.POD, only_metadata=True)]
+
+    assert serve(handler, use)[0] == [([], 12)]
+
+
 @pytest.mark.parametrize(
     ("groups", "plurals", "served"),
     [
