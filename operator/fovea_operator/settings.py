@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from fovea_api.contract import storage
 
 _DAY = 86_400
+_LONGEST_TTL = 315_360_000
 _PORT = (0, 65_535)
 _RANGES: dict[str, tuple[float, float]] = {
     "report_port": _PORT,
@@ -164,6 +165,10 @@ def _check(name: str, value: object) -> None:
     low, high = _RANGES.get(name, (None, None))
     if low is not None and high is not None and not (isinstance(value, int | float) and low <= value <= high):
         raise ValueError(f"{_variable(name)}={value} is not between {low} and {high}")
+    if name == "ttl_seconds_after_finished" and isinstance(value, float) and _LONGEST_TTL < value < math.inf:
+        raise ValueError(
+            f"{_variable(name)}={value} is more than {_LONGEST_TTL} (ten years); inf keeps ended jobs for good"
+        )
 
 
 def _read(variable: str, text: str, default: object) -> object:

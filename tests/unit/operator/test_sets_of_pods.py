@@ -47,7 +47,6 @@ def test_pods_are_sorted_to_their_members_by_attempt() -> None:
     assert [each.seen for each in pods] == [True, True, False], "a newer attempt than the status's is not seen yet"
     assert pods.first.earlier == (ended(0),)
     assert pods.strays == (odd,)
-    assert {pod.name for pod in pods.all} == {ended(0).name, chief.name, late.name, odd.name}
 
 
 def test_a_status_of_many_members_names_those_that_were_tried_again() -> None:

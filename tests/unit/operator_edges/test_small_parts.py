@@ -255,6 +255,7 @@ def test_a_wrong_option_is_told_by_name_and_value(capsys: pytest.CaptureFixture[
         ("IMAGE_PULL_POLICY", "", "FOVEA_OPERATOR_IMAGE_PULL_POLICY='' is not one of Always, IfNotPresent, Never"),
         ("AGENT_CPU", "", "FOVEA_OPERATOR_AGENT_CPU='' is not a quantity such as 500m, 2 or 4Gi"),
         ("TTL_SECONDS_AFTER_FINISHED", "7d", "='7d' is not a float"),
+        ("TTL_SECONDS_AFTER_FINISHED", "1e12", "is more than 315360000 (ten years); inf keeps"),
         ("TTL_SECONDS_AFTER_FINISHED", "-1", "=-1.0 is not between 0 and inf"),
         ("AGENT_CPU_LIMIT", "1 core", "FOVEA_OPERATOR_AGENT_CPU_LIMIT='1 core' is not a quantity"),
         (

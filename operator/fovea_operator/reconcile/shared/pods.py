@@ -83,12 +83,6 @@ class PodSet:
         return self.members[0]
 
     @property
-    def all(self) -> tuple[PodRecord, ...]:
-        """Every pod of the job."""
-        held = (pod for each in self for pod in (*((each.pod,) if each.pod else ()), *each.earlier))
-        return (*held, *self.strays)
-
-    @property
     def current(self) -> tuple[PodRecord, ...]:
         """Pods of the current attempts."""
         return tuple(each.pod for each in self if each.pod is not None)

@@ -67,11 +67,6 @@ class View:
         return self.pods.first
 
     @property
-    def running(self) -> bool:
-        """Whether the status says that a program runs."""
-        return conditions.is_true(self.status.conditions, JobCondition.RUNNING)
-
-    @property
     def suspended(self) -> bool:
         """Whether the status says that the job is suspended."""
         return conditions.is_true(self.status.conditions, JobCondition.SUSPENDED)
