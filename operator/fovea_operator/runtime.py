@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -18,7 +19,7 @@ from fovea_api.contract.report import ProgressAnswer
 from .cluster import endpoints, resources
 from .cluster.cache import Cache
 from .cluster.client import ApiClient
-from .cluster.comparison import compare_all
+from .cluster.comparison import compare_all, pause_after
 from .cluster.credentials import load
 from .cluster.discovery import Discovery
 from .cluster.events import Announcer, Subject
@@ -216,21 +217,27 @@ class Operator:
             self._all_again()
 
     async def _resync(self) -> None:
-        """Compare lists with the cache: soon after a watch began again, and every `resync_seconds` anyway."""
-        regular = _now() + self._settings.resync_seconds
+        """Look again at what is due, every `resync_seconds`; compare the cache soon after a watch began, and in between."""
+        looking = comparing = _now() + self._settings.resync_seconds
         while True:
             with suppress(TimeoutError):
                 # Not wait_for: it forgets a cancellation that comes in the moment in which it is woken.
-                async with asyncio.timeout(max(0.0, regular - _now())):
+                async with asyncio.timeout(max(0.0, looking - _now())):
                     await self._relist.wait()
-                # Let the new watch deliver first what it began with, which takes a while where objects are many.
-                while self._relist.is_set():
-                    self._relist.clear()
-                    await asyncio.sleep(self._settings.relist_seconds)
-            await self._list_until_done()
-            if _now() >= regular:
+            began_again = self._relist.is_set()
+            # Let the new watch deliver first what it began with, which takes a while where objects are many.
+            while self._relist.is_set():
+                self._relist.clear()
+                await asyncio.sleep(self._settings.relist_seconds)
+            if began_again or _now() >= comparing:
+                begun = time.thread_time()
+                await self._list_until_done()
+                comparing = _now() + pause_after(time.thread_time() - begun, self._settings.resync_seconds)
+            else:
+                await self._discovery.look()
+            if _now() >= looking:
                 self._all_again()
-                regular = _now() + self._settings.resync_seconds
+                looking = _now() + self._settings.resync_seconds
 
     def _watch(self, resource: Resource) -> running.OptionalWatch:
         return running.OptionalWatch(self._settings, resource, self._intake.event, self._relist.set)

@@ -16,6 +16,17 @@ from .resources import Resource
 
 _LIST_INSTEAD = 100
 """From so many differences on a list of the whole kind costs less."""
+_SHARE = 0.005
+"""Of a core that regular comparisons may take: half of what an idle operator may."""
+_LONGEST_PAUSE_SECONDS = 3600.0
+
+
+def pause_after(cost: float, least: float) -> float:
+    """Seconds until the next regular comparison after one that took `cost` seconds of processor time.
+
+    At least `least`, and at most an hour (or `least`, if that is longer): what no watch has brought is found then.
+    """
+    return max(least, min(cost / _SHARE, _LONGEST_PAUSE_SECONDS))
 
 
 async def compare_all(client: ApiClient, cache: Cache, intake: Intake, settings: Settings) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
+from fovea_operator import runtime
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import Cache
-from fovea_operator.cluster.comparison import compare_all
+from fovea_operator.cluster.comparison import compare_all, pause_after
 from fovea_operator.cluster.intake import Intake, list_all
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kinds
@@ -140,3 +141,48 @@ def test_a_comparison_waits_until_the_list_of_a_new_watch_has_been_delivered(mon
         asyncio.run(run())
     assert pauses == [7, 7, 7]
     assert compared == [3]
+
+
+@pytest.mark.parametrize(
+    ("cost", "least", "pause"),
+    [
+        (0.0, 600, 600),  # few objects: at every resync
+        (3.0, 600, 600),
+        (6.0, 600, 1200),  # 50,000 objects: half a percent of a core
+        (1000.0, 600, 3600),  # at the latest after an hour
+        (1000.0, 7200, 7200),
+    ],
+)
+def test_regular_comparisons_take_half_a_percent_of_a_core_at_most(cost: float, least: float, pause: float) -> None:
+    assert pause_after(cost, least) == pause
+
+
+def test_between_two_costly_comparisons_due_objects_and_new_kinds_are_still_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    async def run() -> None:
+        operator = Operator(Settings(resync_seconds=0.1))
+
+        async def compare() -> None:
+            done.append("compare")
+
+        async def look() -> bool:
+            done.append("look for kinds")
+            return False
+
+        def again() -> None:
+            done.append("due objects")
+            if len(done) == 6:
+                raise asyncio.CancelledError
+
+        monkeypatch.setattr(runtime, "pause_after", lambda _cost, _least: 3600.0)
+        monkeypatch.setattr(operator, "_list_until_done", compare)
+        monkeypatch.setattr(operator._discovery, "look", look)
+        monkeypatch.setattr(operator, "_all_again", again)
+        await operator._resync()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+    assert done == ["compare", "due objects"] + 2 * ["look for kinds", "due objects"]
