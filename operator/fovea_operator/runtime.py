@@ -38,8 +38,7 @@ from .errors import ApiError, FoveaError
 from .handlers import running
 from .kinds.model_deployment import ModelDeployments
 from .kinds.training_job import TrainingJobs
-from .reconcile.shared.decision import Event
-from .reconcile.shared.kinds import GroupVersionKind
+from .reconcile.shared.decision import Event, GroupVersionKind
 from .reconcile.training import stopping
 from .settings import Settings
 

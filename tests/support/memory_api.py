@@ -7,8 +7,7 @@ from typing import Any
 from fovea_operator.cluster.keys import Ref
 from fovea_operator.cluster.resources import Resource
 from fovea_operator.errors import AlreadyExists, Conflict, Gone
-from fovea_operator.reconcile.shared.decision import Deletion
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import Deletion, GroupVersionKind
 
 
 class Server:

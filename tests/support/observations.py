@@ -15,6 +15,7 @@ from fovea_api.contract.report import (
     Termination,
 )
 from fovea_api.v1alpha1 import API_VERSION, MachineType, ModelDeployment, ModelVersion, TrainingJob
+from fovea_operator.cluster.models import VersionIndex
 from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.service import BALANCER_FIELDS, service, version_service
 from fovea_operator.reconcile.shared import times
@@ -28,7 +29,6 @@ from fovea_operator.reconcile.shared.observed import (
     ServiceRecord,
     ServingObserved,
 )
-from fovea_operator.reconcile.shared.versions import VersionIndex
 from fovea_operator.reconcile.training.inputs import needs
 from fovea_operator.settings import Settings
 

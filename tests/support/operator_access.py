@@ -9,8 +9,8 @@ import fovea_operator.reconcile
 from fovea_api.v1alpha1 import API_VERSION
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.resources import Resource
-from fovea_operator.reconcile.shared import kinds
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared import decision
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 
 
 class Access(NamedTuple):
@@ -78,13 +78,13 @@ def emitted_kinds() -> set[GroupVersionKind]:
 
 
 def deleted_kinds() -> set[GroupVersionKind]:
-    """Kinds that decisions delete: the first argument of every Deletion, a constant of `kinds`."""
+    """Kinds that decisions delete: the first argument of every Deletion, a constant of `decision`."""
     found = set()
     for tree in _trees(fovea_operator.reconcile):
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Deletion":
                 assert isinstance(node.args[0], ast.Name), ast.dump(node)
-                found.add(getattr(kinds, node.args[0].id))
+                found.add(getattr(decision, node.args[0].id))
     return found
 
 

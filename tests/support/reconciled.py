@@ -17,8 +17,7 @@ from fovea_operator.cluster.queue import Again
 from fovea_operator.cluster.reconciler import Reconciler
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
-from fovea_operator.reconcile.shared.decision import Decision, Event
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import Decision, Event, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import JobObserved, ServingObserved
 from fovea_operator.settings import Settings
 from support.kinds import TRAINING_JOB

@@ -18,7 +18,7 @@ from fovea_operator.cluster.queue import Backoff, WorkQueue
 from fovea_operator.cluster.reconciler import Reconciler
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 from fovea_operator.settings import Settings
 from support.memory_api import Server
 

@@ -10,8 +10,7 @@ from fovea_api.v1alpha1.model_deployment_status import PlaceRole
 from fovea_operator.desired.deployment import revision
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.decision import Decision, Write
-from fovea_operator.reconcile.shared.kinds import DEPLOYMENT, SERVICE
+from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision, Write
 from fovea_operator.reconcile.shared.observed import ContainerRecord, ServingObserved
 from support.observations import SETTINGS, at, model_deployment, version
 

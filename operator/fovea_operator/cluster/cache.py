@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
 from fovea_operator.errors import InvalidSpec
-from fovea_operator.reconcile.shared.kinds import GroupKind, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupKind, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import BudgetRecord, DeploymentRecord, PodRecord, ServiceRecord
 from fovea_operator.reconcile.training.view import is_settled
 

@@ -11,8 +11,7 @@ from typing import Any
 from fovea_api.contract import labels
 
 from fovea_operator.errors import AlreadyExists, Conflict, Gone, NotOurs, Overtaken
-from fovea_operator.reconcile.shared.decision import Child, Deletion, Write
-from fovea_operator.reconcile.shared.kinds import POD, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import POD, Child, Deletion, GroupVersionKind, Write
 
 from . import records, resources
 from .cache import Cache, Entry

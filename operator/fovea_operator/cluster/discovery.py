@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fovea_operator.errors import ApiError, Gone, Refused
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 from fovea_operator.settings import Settings
 
 from .cache import Cache, Store

@@ -12,8 +12,7 @@ from typing import Any
 from fovea_api.contract import labels, text
 
 from fovea_operator.errors import ApiError
-from fovea_operator.reconcile.shared.decision import Event
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import Event, GroupVersionKind
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 from fovea_api.contract import labels
 
 from fovea_operator.errors import InvalidSpec
-from fovea_operator.reconcile.shared.kinds import POD, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import POD, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 
 
 class Ref(NamedTuple):

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
-from fovea_operator.reconcile.shared.decision import Decision, Deletion
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import Decision, Deletion, GroupVersionKind
 from fovea_operator.settings import Settings
 
 from .cache import Change, Store

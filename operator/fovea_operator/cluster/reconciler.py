@@ -14,8 +14,7 @@ from fovea_operator.cluster import bounded, reduced
 from fovea_operator.errors import OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
 from fovea_operator.reconcile.shared import platform
 from fovea_operator.reconcile.shared.conditions import Truth, put
-from fovea_operator.reconcile.shared.decision import Child, Decision, Event
-from fovea_operator.reconcile.shared.kinds import POD, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import POD, Child, Decision, Event, GroupVersionKind
 from fovea_operator.settings import Settings
 
 from .cache import Cache, Entry

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fovea_operator.desired.service import BALANCER_FIELDS
 from fovea_operator.errors import InvalidSpec
-from fovea_operator.reconcile.shared.kinds import GroupKind, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupKind, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import (
     BudgetRecord,
     ContainerRecord,

@@ -7,7 +7,7 @@ from typing import Any
 
 from fovea_api.v1alpha1 import API_VERSION, KINDS
 
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import kopf
 
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.resources import Resource
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 from fovea_operator.settings import Settings
 
 from . import login, watching

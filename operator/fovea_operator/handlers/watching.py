@@ -7,7 +7,7 @@ import kopf
 
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.resources import Resource
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 
 OnEvent = Callable[[GroupVersionKind, str | None, Mapping[str, Any]], None]
 """Called with the kind, the type (ADDED, MODIFIED, DELETED; None from a list) and the raw object."""

@@ -15,8 +15,7 @@ from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.records import Owner
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
-from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import BudgetRecord, ServingObserved
 from fovea_operator.settings import Settings
 

@@ -15,8 +15,7 @@ from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.reconcile.shared.conditions import is_true
-from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
 from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.reconcile.training import cleanup

@@ -10,8 +10,7 @@ from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
-from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.kinds import TRAINING_JOB
+from fovea_operator.reconcile.shared.decision import TRAINING_JOB, Decision
 from fovea_operator.reconcile.shared.observed import JobObserved, ServingObserved
 from fovea_operator.reconcile.shared.pods import attempt_of, ended
 from fovea_operator.reconcile.training.decide import decide_job

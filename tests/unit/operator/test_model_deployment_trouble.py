@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fovea_api.contract import names
-from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.kinds import DEPLOYMENT, SERVICE
+from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
 from support.observations import (
     index_of,

@@ -11,8 +11,7 @@ from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment_status import MAX_PLACES, PlaceStep
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.serving.places import MAX_DRAINING, Places
-from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.kinds import DEPLOYMENT, SERVICE
+from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision
 from fovea_operator.reconcile.shared.observed import ServingObserved
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -7,8 +7,7 @@ from typing import Any
 from fovea_api.contract import names
 from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
-from fovea_operator.reconcile.shared.decision import Child, Decision, Write
-from fovea_operator.reconcile.shared.kinds import DEPLOYMENT
+from fovea_operator.reconcile.shared.decision import DEPLOYMENT, Child, Decision, Write
 from fovea_operator.reconcile.shared.observed import (
     BudgetRecord,
     DeploymentRecord,

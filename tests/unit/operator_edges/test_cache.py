@@ -15,7 +15,7 @@ from fovea_operator.cluster.progress import Reports
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 from fovea_operator.settings import Settings
 from support.kinds import MODEL_DEPLOYMENT, TRAINING_JOB
 

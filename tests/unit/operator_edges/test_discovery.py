@@ -14,8 +14,7 @@ from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kind, Kinds
 from fovea_operator.cluster.resources import Resource
-from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 from support.kinds import TRAINING_JOB

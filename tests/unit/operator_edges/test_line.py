@@ -6,8 +6,7 @@ from typing import Any
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.line import MISSES, Line
 from fovea_operator.errors import Refused
-from fovea_operator.reconcile.shared.decision import Child, Decision, Write
-from fovea_operator.reconcile.shared.kinds import POD, TRAINING_JOB
+from fovea_operator.reconcile.shared.decision import POD, TRAINING_JOB, Child, Decision, Write
 from support.reconciled import DIGITS, World, job, pod
 
 

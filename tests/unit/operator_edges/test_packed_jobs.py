@@ -17,7 +17,7 @@ from fovea_operator.cluster.progress import Reports
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 from fovea_operator.reconcile.training.view import is_settled
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from fovea_operator import errors
 from fovea_operator.cluster import resources
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.kinds import MODEL_VERSION, POD, TRAINING_JOB

@@ -24,8 +24,7 @@ from fovea_operator.reconcile.serving.rollout import Rollout
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import conditions
 from fovea_operator.reconcile.shared.conditions import EventType
-from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Write
-from fovea_operator.reconcile.shared.kinds import DEPLOYMENT, SERVICE
+from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Child, Decision, Deletion, Write
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
 from fovea_operator.settings import Settings
 

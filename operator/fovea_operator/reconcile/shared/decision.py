@@ -1,11 +1,47 @@
-"""What a reconciler answers: children to make, one status, deletions, events, and when to look again. Data only."""
+"""What a reconciler answers: children to make, one status, deletions, events, and when to look again. Data only.
 
+An object is named with its kind, and that with its API: three API groups have a PodGroup.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from fovea_operator.reconcile.shared.kinds import GroupVersionKind
+from fovea_api.v1alpha1 import API_VERSION, TrainingJob
+
+
+class GroupKind(NamedTuple):
+    """A kind whatever its version: what an owner reference is compared by, since it keeps the version it was written with."""
+
+    group: str
+    """API group, empty for the core group."""
+    kind: str
+
+
+class GroupVersionKind(NamedTuple):
+    """A kind of object in one version of its API, as each manifest names it."""
+
+    api_version: str
+    kind: str
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "GroupVersionKind":
+        """What a manifest says that it is; empty strings where it does not say it."""
+        return cls(manifest.get("apiVersion") or "", manifest.get("kind") or "")
+
+    @property
+    def group_kind(self) -> GroupKind:
+        """The kind without its version."""
+        return GroupKind(self.api_version.rpartition("/")[0], self.kind)
+
+
+POD = GroupVersionKind("v1", "Pod")
+SERVICE = GroupVersionKind("v1", "Service")
+DEPLOYMENT = GroupVersionKind("apps/v1", "Deployment")
+DISRUPTION_BUDGET = GroupVersionKind("policy/v1", "PodDisruptionBudget")
+TRAINING_JOB = GroupVersionKind(API_VERSION, TrainingJob.KIND)
 
 
 class Write(Enum):

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from fovea_api.contract.plan import Input
 from fovea_api.contract.report import ProgressReport
-from fovea_api.v1alpha1 import MachineType, ModelDeployment, TrainingJob
-
-from fovea_operator.reconcile.shared.versions import Versions
+from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,16 @@ class BudgetRecord:
     uid: str
     spec: Mapping[str, Any]
     """As the API server has it."""
+
+
+class Versions(Protocol):
+    """The versions of one model."""
+
+    def find(self, number: int | None = None, *, to_serve: bool = False) -> ModelVersion | None:
+        """The version of a number, or the newest approved one; `to_serve`: only one that can be served."""
+
+    def of_job(self, uid: str) -> ModelVersion | None:
+        """The version that the job with that uid has registered."""
 
 
 @dataclass(frozen=True)

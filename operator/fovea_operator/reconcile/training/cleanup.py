@@ -7,8 +7,7 @@ from fovea_api.contract import names
 from fovea_api.v1alpha1 import TrainingJob
 
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.decision import Deletion
-from fovea_operator.reconcile.shared.kinds import POD, TRAINING_JOB
+from fovea_operator.reconcile.shared.decision import POD, TRAINING_JOB, Deletion
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import SLACK, MemberPods, alive, attempt_of, ended
 from fovea_operator.reconcile.training.view import View
