@@ -19,20 +19,40 @@ PAGE = (Path(__file__).parents[2] / "docs/how-to/own-recipe.md").read_text(encod
 BLOCKS: dict[str, list[str]] = {}
 for language, content in re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL):
     BLOCKS.setdefault(language, []).append(content)
+COMMANDS = [line for block in BLOCKS["console"] for line in block.splitlines()]
 FLAGS = ("--learning-rate=0.05", "--epochs=60")
 STEPS = 600
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The page's two Python blocks: the recipe, and the data that the second one makes."""
+    """The page's two Python blocks, and the data that the second one makes."""
     root = tmp_path_factory.mktemp("own")
     recipe, data = BLOCKS["python"]
     (root / "line.py").write_text(recipe, encoding="utf-8")
+    (root / "make_data.py").write_text(data, encoding="utf-8")
     (root / "my_package").mkdir()
     (root / "my_package" / "line.py").write_text(recipe, encoding="utf-8")
-    subprocess.run([sys.executable, "-c", data], cwd=root, check=True)
+    assert COMMANDS[:3] == ["make setup", ". .venv/bin/activate", "python make_data.py"]
+    in_environment(COMMANDS[2], root)
     return root
+
+
+def in_environment(command: str, folder: Path, **variables: str) -> str:
+    """What a command of the page prints, with the programs that `. .venv/bin/activate` brings."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == exit_codes.OK, done.stdout
+    return done.stdout
 
 
 def start(folder: Path, out: Path, recipe: str, *flags: str) -> subprocess.Popen[str]:
@@ -56,15 +76,15 @@ def run(folder: Path, out: Path, recipe: str, *flags: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, folder):
     out = tmp_path_factory.mktemp("undisturbed")
-    code, said = run(folder, out, "./line.py", *FLAGS)
-    assert code == exit_codes.OK, said
+    said = in_environment(f"fovea-train ./line.py --data=line.csv {' '.join(FLAGS)}", folder, **training.variables(out))
     assert re.search(r"epoch 60/60 step 10/10 loss 0\.\d+ val_loss 0\.\d+ val_rmse 0\.\d+ \d+ examples/s", said)
     return out
 
 
-def test_the_commands_of_the_page_are_the_ones_run_here():
-    commands = [line for block in BLOCKS["console"] for line in block.splitlines()]
-    assert f"fovea-train ./line.py --data=line.csv {' '.join(FLAGS)}" in commands
+def test_the_commands_of_the_page_are_the_ones_run_here(folder):
+    assert f"fovea-train ./line.py --data=line.csv {' '.join(FLAGS)}" in COMMANDS
+    assert "fovea-train ./line.py --help" in COMMANDS
+    assert "--validation-ratio <float> [default: 0.2]" in in_environment("fovea-train ./line.py --help", folder)
 
 
 def test_it_finds_the_line_and_leaves_what_the_page_says(undisturbed):

@@ -29,6 +29,7 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SHELL = ("console", "bash", "sh", "shell")
 NAMESPACE = "vision"
 
+OWN_RECIPE = "tests/contract/test_own_recipe.py::test_the_commands_of_the_page_are_the_ones_run_here"
 HERE = "tests/e2e/test_documented_commands.py::"
 FIVE = f"{HERE}test_the_five_commands_of_the_readme_lead_to_a_served_model"
 DEMO = "tests/e2e/test_demo.py::test_the_demo_trains_to_at_least_95_percent"
@@ -54,7 +55,7 @@ RUN_BY = {
     r"python3 -m venv ~/\.venvs/fovea && \. ~/\.venvs/fovea/bin/activate": FIVE,
     r"pip install \./api \./wire \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,
-    r"fovea-train \./line\.py .*": "tests/contract/test_own_recipe.py::test_the_commands_of_the_page_are_the_ones_run_here",
+    r"(\. \.venv/bin/activate|python make_data\.py|fovea-train \./line\.py .*)": OWN_RECIPE,
     r"(\.venv/bin/)?fovea-train (?!\./).*": f"{HERE}test_the_flags_of_a_recipe_are_listed_where_the_tutorial_says",
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
@@ -217,7 +218,7 @@ def no_command_does_anything(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_every_fovea_command_of_the_pages_is_understood(
     no_command_does_anything: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in ("my-pictures", "digits", "exported"):
+    for folder in ("my-pictures", "digits", "exported", "line-data"):
         (tmp_path / folder).mkdir()
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     for file in ("picture.jpg", "7.png", "3.png", "my-model.yaml"):
