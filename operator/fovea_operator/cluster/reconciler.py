@@ -13,7 +13,7 @@ from fovea_api.v1alpha1.conditions import ObjectReason
 from fovea_operator.cluster import bounded, reduced
 from fovea_operator.errors import OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
 from fovea_operator.reconcile.shared import platform
-from fovea_operator.reconcile.shared.conditions import Truth, put
+from fovea_operator.reconcile.shared.conditions import Finding, Truth, put
 from fovea_operator.reconcile.shared.decision import POD, Child, Decision, Event, GroupVersionKind
 from fovea_operator.settings import Settings
 
@@ -270,7 +270,7 @@ def _with_condition(
 ) -> list[dict[str, Any]]:
     """The conditions with that one set; the others stay as they stand, even if they cannot be read."""
     before = [Condition.model_validate(condition) for condition in conditions if condition["type"] == kind]
-    [told] = put(before, kind, status, reason, message, now=datetime.now(UTC), generation=generation)
+    [told] = put(before, Finding(kind, status, reason, message), now=datetime.now(UTC), generation=generation)
     new = told.dump()
     if not before:
         return [*conditions, new]

@@ -17,11 +17,10 @@ from fovea_operator.cluster.progress import Reports
 from fovea_operator.reconcile.shared.conditions import is_true
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
-from fovea_operator.reconcile.shared.pods import ended
-from fovea_operator.reconcile.training import cleanup
+from fovea_operator.reconcile.shared.pods import ended, remove
 from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.reconcile.training.inputs import References, needs
-from fovea_operator.reconcile.training.view import is_over, is_settled, is_urgent, pods_of
+from fovea_operator.reconcile.training.view import expires_at, is_over, is_settled, is_urgent, pods_of
 from fovea_operator.settings import Settings
 
 from .departed import Departed
@@ -122,7 +121,7 @@ class TrainingJobs(Kind[TrainingJob]):
 
         The garbage collector gives them their own, long grace period, and may be faster than we are: then it is shortened.
         """
-        return cleanup.remove(self._predecessors(key, uid), now, settings.cancel_grace_seconds)
+        return remove(self._predecessors(key, uid), now, settings.cancel_grace_seconds)
 
     def unconfirmed(self, key: Key) -> Iterator[tuple[Ref, Mapping[str, str]]]:
         """Pods of current attempts that are not there any more: a watch also reports as gone what has lost its label."""
@@ -221,7 +220,7 @@ class TrainingJobs(Kind[TrainingJob]):
             self._unacknowledged.add(name)
         else:
             self._unacknowledged.discard(name)
-        expiry = cleanup.expires_at(job, self._ttl_seconds) if ended and job is not None else None
+        expiry = expires_at(job, self._ttl_seconds) if ended and job is not None else None
         if expiry is not None:
             self._expires[name] = expiry.timestamp()
         else:

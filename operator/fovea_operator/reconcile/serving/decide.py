@@ -23,7 +23,7 @@ from fovea_operator.reconcile.serving.places import Places
 from fovea_operator.reconcile.serving.rollout import Rollout
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import conditions
-from fovea_operator.reconcile.shared.conditions import EventType
+from fovea_operator.reconcile.shared.conditions import EventType, Finding
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Child, Decision, Deletion, Write
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
 from fovea_operator.settings import Settings
@@ -140,14 +140,13 @@ def _status(view: ServingView, advanced: Rollout) -> ModelDeploymentStatus:
     places = advanced.places
     serving = _serving(view, advanced)
     progressing = _progressing(view, advanced)
-    held = view.status.conditions
-    for type_, (value, reason, message) in (
-        (ServingCondition.SERVING, serving),
-        (ServingCondition.PROGRESSING, progressing),
-    ):
-        held = conditions.put(
-            held, type_, conditions.truth(value), reason, message, now=view.now, generation=view.generation
-        )
+    found = ((ServingCondition.SERVING, serving), (ServingCondition.PROGRESSING, progressing))
+    held = conditions.put(
+        view.status.conditions,
+        *(Finding(kind, conditions.truth(value), reason, said) for kind, (value, reason, said) in found),
+        now=view.now,
+        generation=view.generation,
+    )
     message = serving[2] if progressing[1] == ServingReason.IDLE else f"{serving[2]} {progressing[2]}"
     return view.status.model_copy(
         update={

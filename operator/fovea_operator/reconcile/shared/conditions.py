@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fovea_api.v1alpha1 import Condition
 
@@ -13,6 +13,15 @@ Truth = Literal["True", "False", "Unknown"]
 MAX_MESSAGE = 4096
 """Characters of a message; the API server takes 32,768 of a condition's, and a status holds several."""
 EventType = Literal["Normal", "Warning"]
+
+
+class Finding(NamedTuple):
+    """What a condition is to say."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str
 
 
 def truth(value: bool) -> Truth:
@@ -31,30 +40,20 @@ def is_true(conditions: Sequence[Condition] | None, type_: str) -> bool:
     return found is not None and found.status == "True"
 
 
-def put(
-    conditions: Sequence[Condition] | None,
-    type_: str,
-    status: Truth,
-    reason: str,
-    message: str,
-    *,
-    now: datetime,
-    generation: int,
-) -> list[Condition]:
-    """The conditions with one of them set, in their old order; a new one comes last."""
-    old = find(conditions, type_)
-    since = old.last_transition_time if old and old.status == status else times.text(now)
-    new = Condition(
-        type=type_,
-        status=status,
-        reason=reason,
-        message=message[:MAX_MESSAGE],
-        last_transition_time=since,
-        observed_generation=generation,
-    )
-    if old is None:
-        return [*(conditions or ()), new]
-    return [new if condition.type == type_ else condition for condition in conditions or ()]
+def put(conditions: Sequence[Condition] | None, *findings: Finding, now: datetime, generation: int) -> list[Condition]:
+    """The conditions with these of them set, in their old order; new ones come last."""
+    held = {condition.type: condition for condition in conditions or ()}
+    for found in findings:
+        old = held.get(found.type)
+        held[found.type] = Condition(
+            type=found.type,
+            status=found.status,
+            reason=found.reason,
+            message=found.message[:MAX_MESSAGE],
+            last_transition_time=old.last_transition_time if old and old.status == found.status else times.text(now),
+            observed_generation=generation,
+        )
+    return list(held.values())
 
 
 def events_of_change(

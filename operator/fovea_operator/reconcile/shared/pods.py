@@ -1,4 +1,4 @@
-"""The pods of a job as a set of members, each with its current attempt; and what a pod's record says of its end.
+"""The pods of a job as a set of members, each with its current attempt; what a pod's record says of its end; and its deletion.
 
 A member is a place in the job (role and index). Every attempt of it has a pod of its own, so that a pod stuck on a lost
 node never blocks its successor.
@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from fovea_api.contract import labels, names
 
 from fovea_operator.desired.pod import Member
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.decision import POD, Deletion
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 
 ENDED_PHASES = ("Succeeded", "Failed")
@@ -146,6 +148,12 @@ def lost(pod: PodRecord, now: datetime) -> bool:
     return not ended(pod) and pod.deletion_deadline is not None and now >= pod.deletion_deadline + SLACK
 
 
+def lost_at(pods: Iterable[PodRecord]) -> datetime | None:
+    """When the first of those that are being deleted counts as lost."""
+    deadline = times.earliest(*(pod.deletion_deadline for pod in pods))
+    return deadline + SLACK if deadline else None
+
+
 def trainer_started(pod: PodRecord) -> datetime | None:
     """When its program started."""
     record = pod.containers.get(names.TRAINER_CONTAINER)
@@ -168,3 +176,35 @@ def others_due(pod: PodRecord) -> datetime | None:
     finished = trainer_ended(pod)
     alive = finished and not ended(pod) and not pod.deleting and others_alive(pod)
     return finished + OTHERS_PATIENCE if finished and alive else None
+
+
+def deletion(pod: PodRecord, grace_seconds: int | None = None) -> Deletion:
+    """One pod's deletion."""
+    return Deletion(POD, pod.namespace, pod.name, pod.uid, grace_seconds)
+
+
+def stop(pods: Iterable[PodRecord], now: datetime, grace_seconds: int) -> tuple[Deletion, ...]:
+    """Delete what runs. One that is ending already is hurried when its grace period is longer than this."""
+    return tuple(
+        deletion(pod, grace_seconds)
+        for pod in pods
+        if not ended(pod) and (not pod.deleting or _has_longer(pod, now, grace_seconds))
+    )
+
+
+def remove(pods: Iterable[PodRecord], now: datetime, grace_seconds: int) -> tuple[Deletion, ...]:
+    """Delete all of them, those that run with this grace period."""
+    known = tuple(pods)
+    return stop(known, now, grace_seconds) + tuple(deletion(pod) for pod in known if is_left(pod))
+
+
+def is_left(pod: PodRecord) -> bool:
+    """Whether an ended pod is there, and would stay."""
+    return ended(pod) and not pod.deleting and not pod.gone
+
+
+def _has_longer(pod: PodRecord, now: datetime, grace_seconds: int) -> bool:
+    if pod.deletion_deadline is None:
+        return False
+    # A margin, so that our own deletion is not repeated when the clocks differ a little.
+    return (pod.deletion_deadline - now).total_seconds() > grace_seconds + 5

@@ -1,44 +1,48 @@
-"""What a phase answers: what the status of a job says, and what is to be done. `transition` makes a decision of it."""
+"""What a phase answers, and the decision that comes of it.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+A phase says what the status of a job is to say and what is to be done. One place writes the status, so that state,
+conditions and message agree, and names the pods that this status lets go.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypedDict, Unpack
+from typing import Any, Unpack
 
-from fovea_api.v1alpha1 import JobState
-from fovea_api.v1alpha1.conditions import JobReason
+from fovea_api.contract import labels
+from fovea_api.v1alpha1 import Condition, JobState
+from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job_status import (
-    CheckpointStatus,
     FailureStatus,
-    ProgressStatus,
     PublicationStatus,
     ResolvedInput,
+    RoleStatus,
+    TrainingJobStatus,
 )
 
-from fovea_operator.reconcile.shared.decision import Child, Deletion
+from fovea_operator.reconcile.shared import conditions, times
+from fovea_operator.reconcile.shared.conditions import EventType, Finding, truth
+from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event
+from fovea_operator.reconcile.shared.observed import PodRecord
+from fovea_operator.reconcile.shared.pods import (
+    MemberPods,
+    attempt_of,
+    deletion,
+    ended,
+    is_left,
+    remove,
+    stop,
+    trainer_started,
+)
+from fovea_operator.reconcile.training.progress import Reported
+from fovea_operator.reconcile.training.view import View, expires_at, is_over
 
-
-@dataclass(frozen=True)
-class Admitted:
-    """What the condition Admitted says: whether the job may have pods."""
-
-    value: bool
-    reason: str
-    message: str
-
-
-ACCEPTED = Admitted(True, JobReason.ACCEPTED, "The spec is valid; the job may have pods.")
-
-
-class Reported(TypedDict, total=False):
-    """Fields that come from the reports of a pod's agent."""
-
-    progress: ProgressStatus
-    checkpoint: CheckpointStatus
+KEPT_ATTEMPTS = 3
+"""Pods of failed attempts kept for their logs while the job goes on; older ones go, unless cleanPodPolicy is None."""
 
 
 class Changes(Reported, total=False):
-    """Fields of a status that a policy sets beside state, message and conditions."""
+    """Fields of a status that a phase sets beside state, message and conditions."""
 
     attempts: Mapping[str, int]
     retries: int
@@ -59,62 +63,245 @@ class Changes(Reported, total=False):
     running_seconds: int
 
 
-@dataclass(frozen=True)
-class Statement:
-    """What the status is to say."""
+def pods_seen(view: View, **more: Unpack[Changes]) -> Changes:
+    """What a status says once the pods of the current attempts were seen, and `more`."""
+    seen = Changes(attempts=view.pods.attempts(), next_attempt_time=None, start_time=view.start_time)
+    return seen | more
 
-    state: JobState
+
+@dataclass(frozen=True)
+class Admitted:
+    """What the condition Admitted says: whether the job may have pods."""
+
+    value: bool
     reason: str
     message: str
-    changes: Changes
-    admitted: Admitted | None = None
-    """None: the condition Admitted stays as it is."""
-    running: bool = False
-    suspended: bool = False
-    """The condition Suspended becomes True."""
-    invalid: bool = False
-    """The job ends since its spec can never work."""
+
+
+ACCEPTED = Admitted(True, JobReason.ACCEPTED, "The spec is valid; the job may have pods.")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Carried out in the order of a Decision."""
+class Waiting:
+    """What a job waits for, as a sentence, and since when: both count for runPolicy.maxWaitSeconds."""
 
-    statement: Statement | None = None
-    """None: the status stays as it is; it acknowledges a newer spec."""
+    why: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Stays:
+    """The status stays as it is; it acknowledges a newer spec."""
+
     is_quiet: bool = False
     """Nothing at all is written to the status."""
     children: tuple[Child, ...] = ()
     deletions: tuple[Deletion, ...] = ()
+    waiting: Waiting | None = None
     requeue_at: datetime | None = None
 
 
-def goes_on(
-    state: JobState,
-    reason: str,
-    message: str,
-    *,
-    admitted: Admitted | None,
-    running: bool = False,
-    suspended: bool = False,
-    children: tuple[Child, ...] = (),
-    deletions: tuple[Deletion, ...] = (),
-    requeue_at: datetime | None = None,
-    **changes: Unpack[Changes],
-) -> Answer:
-    """The answer for a job that has not ended."""
-    said = Statement(state, reason, message, changes, admitted, running, suspended)
-    return Answer(said, children=children, deletions=deletions, requeue_at=requeue_at)
+@dataclass(frozen=True)
+class GoesOn:
+    """The job has not ended, and this is how it stands."""
+
+    state: JobState
+    reason: str
+    message: str
+    admitted: Admitted
+    changes: Changes = field(default_factory=Changes)
+    running: bool = False
+    suspended: bool = False
+    """The condition Suspended becomes True."""
+    children: tuple[Child, ...] = ()
+    deletions: tuple[Deletion, ...] = ()
+    waiting: Waiting | None = None
+    requeue_at: datetime | None = None
 
 
-def ends(
-    state: JobState,
-    reason: str,
-    message: str,
-    *,
-    invalid: bool = False,
-    children: tuple[Child, ...] = (),
-    **changes: Unpack[Changes],
-) -> Answer:
-    """The answer by which a job ends: with its pods cleaned up, and looked at again at its TTL."""
-    return Answer(Statement(state, reason, message, changes, invalid=invalid), children=children)
+@dataclass(frozen=True)
+class Ends:
+    """The job ends: with its pods cleaned up, and looked at again at its TTL."""
+
+    state: JobState
+    reason: str
+    message: str
+    changes: Changes = field(default_factory=Changes)
+    invalid: bool = False
+    """Its spec can never work."""
+    children: tuple[Child, ...] = ()
+
+
+Answer = Stays | GoesOn | Ends
+"""Carried out in the order of a Decision."""
+
+NOTABLE: Mapping[str, EventType] = {
+    JobReason.INVALID_SPEC: "Warning",
+    JobReason.ARGUMENTS_UNCHECKED: "Warning",
+    JobReason.MACHINE_TYPE_MISSING: "Warning",
+    JobReason.INPUT_PENDING: "Normal",
+    JobReason.SUSPENDED: "Normal",
+    JobReason.RESUMED: "Normal",
+    JobReason.UNSCHEDULABLE: "Warning",
+    JobReason.IMAGE_PULL_FAILED: "Warning",
+    JobReason.POD_REFUSED: "Warning",
+    JobReason.PREDECESSOR_ENDING: "Normal",
+    JobReason.CONTAINER_CONFIG_ERROR: "Warning",
+    JobReason.STORE_UNREACHABLE: "Warning",
+    JobReason.ENDING_POD: "Warning",
+    JobReason.RETRYING: "Warning",
+    JobReason.PUBLISHED: "Normal",
+    JobReason.ALREADY_COMPLETE: "Normal",
+    JobReason.REGISTRATION_REFUSED: "Warning",
+    JobReason.CANCELLED: "Normal",
+    JobReason.MAX_WAIT_SECONDS: "Warning",
+}
+"""Reasons that become an event when a condition takes them; a failure's reason always does."""
+
+
+def carry_out(view: View, answer: Answer) -> Decision:
+    """The decision that an answer comes to: with the whole status, the pods that go by it, and the Events that it is worth."""
+    new: TrainingJobStatus | None
+    if isinstance(answer, Ends):
+        new, deletions = _over(view, answer), at_end(view)
+        wake = expires_at(view.job.model_copy(update={"status": new}), view.settings.ttl_seconds)
+    else:
+        new = _live(view, answer) if isinstance(answer, GoesOn) else _acknowledged(view, answer)
+        deletions, wake = answer.deletions, answer.requeue_at
+    if not is_over(view.status):
+        recorded = (new.attempts if new is not None else None) or view.status.attempts or {}
+        deletions += _of_earlier_attempts(view, recorded, {each.name for each in deletions})
+    events = _events(view, new) if new is not None else ()
+    return Decision(answer.children, new.dump() if new is not None else None, deletions, events, wake)
+
+
+# -- the status --------------------------------------------------------------------------------------------------------
+
+
+def _live(view: View, answer: GoesOn) -> TrainingJobStatus:
+    """The status of a job that has not ended."""
+    held, admitted = view.status.conditions, answer.admitted
+    found = [Finding(JobCondition.RUNNING, truth(answer.running), answer.reason, answer.message)]
+    if not (admitted.value and conditions.is_true(held, JobCondition.ADMITTED)):
+        found.insert(0, Finding(JobCondition.ADMITTED, truth(admitted.value), admitted.reason, admitted.message))
+    if answer.suspended:
+        found.append(Finding(JobCondition.SUSPENDED, "True", answer.reason, answer.message))
+    update = _common(view, answer, found) | {"roles": _roles(view)}
+    if view.status.queue_time is None and admitted.value:
+        update["queue_time"] = times.text(view.queued_since)
+    return view.status.model_copy(update=update | answer.changes)
+
+
+def _over(view: View, answer: Ends) -> TrainingJobStatus:
+    """The status of a job that ends now."""
+    held, said = view.status.conditions, (answer.reason, answer.message)
+    found = [Finding(JobCondition.RUNNING, "False", *said), Finding(_final(answer.state), "True", *said)]
+    if answer.invalid:
+        found.insert(0, Finding(JobCondition.ADMITTED, "False", *said))
+    elif view.begun and conditions.find(held, JobCondition.ADMITTED) is None:
+        found.insert(0, Finding(JobCondition.ADMITTED, "True", ACCEPTED.reason, ACCEPTED.message))
+    if conditions.is_true(held, JobCondition.SUSPENDED):
+        found.append(Finding(JobCondition.SUSPENDED, "False", *said))
+    attempts = {"attempts": view.pods.attempts()} if view.begun else {}
+    started = view.start_time
+    update = _common(view, answer, found) | {
+        # Pods that still run get SIGTERM, and no later status counts how they end.
+        "roles": {role: counts.model_copy(update={"pending": 0, "active": 0}) for role, counts in _roles(view).items()},
+        "start_time": started,
+        "running_seconds": view.seconds_run if started else view.status.running_seconds,
+        "next_attempt_time": None,
+        "suspending": None,
+        "ended_programs": None,
+        "end_time": times.text(view.now),
+    }
+    return view.status.model_copy(update=update | attempts | answer.changes)
+
+
+def _common(view: View, answer: GoesOn | Ends, found: Sequence[Finding]) -> dict[str, Any]:
+    generation = view.job.metadata.generation
+    held = conditions.put(view.status.conditions, *found, now=view.now, generation=generation)
+    return {
+        "state": answer.state,
+        "message": answer.message[: conditions.MAX_MESSAGE],
+        "conditions": _of_generation(held, generation),
+        "resolved_inputs": list(view.resolved_inputs) or None,
+        "observed_generation": generation,
+    }
+
+
+def _acknowledged(view: View, answer: Stays) -> TrainingJobStatus | None:
+    """The status as it is, but for the newest spec; None when it is already. For edits of the spec that change nothing in it."""
+    status, generation = view.job.status, view.job.metadata.generation
+    if answer.is_quiet or status.observed_generation is None or status.observed_generation >= generation:
+        return None
+    renewed = {"observed_generation": generation, "conditions": _of_generation(status.conditions, generation)}
+    return status.model_copy(update=renewed)
+
+
+def _of_generation(held: Sequence[Condition] | None, generation: int) -> list[Condition] | None:
+    """All conditions, for this generation: none of them stays with an older spec."""
+    if held is None:
+        return None
+    return [condition.model_copy(update={"observed_generation": generation}) for condition in held]
+
+
+def _roles(view: View) -> dict[str, RoleStatus]:
+    """The pods that are there, counted by role; those that no member has count as the chief's."""
+    first = view.chief.member.role
+    counts = {each.member.role: {"pending": 0, "active": 0, "succeeded": 0, "failed": 0} for each in view.pods}
+    for pod in (each for each in view.observed.pods if not each.gone):
+        of_role = counts.get(pod.labels.get(labels.ROLE, first), counts[first])
+        if ended(pod):
+            of_role["succeeded" if pod.phase == "Succeeded" else "failed"] += 1
+        else:
+            of_role["active" if trainer_started(pod) else "pending"] += 1
+    return {role: RoleStatus(**found) for role, found in counts.items()}
+
+
+def _events(view: View, new: TrainingJobStatus) -> tuple[Event, ...]:
+    notable = dict(NOTABLE)
+    failed = conditions.find(new.conditions, JobCondition.FAILED)
+    if failed is not None:
+        notable.setdefault(failed.reason, "Warning")
+    found = conditions.events_of_change(view.job.status.conditions, new.conditions, notable)
+    if new.state is None or not new.state.ended:
+        return found
+    # A client that asks when the job is deleted learns its end by this Event alone; a reason alone can also be of a job that goes on.
+    final = conditions.find(new.conditions, _final(new.state))
+    return tuple(
+        replace(event, ended_as=new.state.value) if final is not None and event.reason == final.reason else event
+        for event in found
+    )
+
+
+def _final(state: JobState) -> JobCondition:
+    return JobCondition.COMPLETE if state == JobState.SUCCEEDED else JobCondition.FAILED
+
+
+# -- the pods that go by it --------------------------------------------------------------------------------------------
+
+
+def at_end(view: View) -> tuple[Deletion, ...]:
+    """Pods to delete once the job has ended (and its status says so)."""
+    # Whatever the policy, nothing may go on running for a job that has ended: a deadline would be none.
+    clean = remove if view.spec.run_policy.clean_pod_policy == "All" else stop
+    return clean(view.observed.pods, view.now, view.settings.cancel_grace_seconds)
+
+
+def _of_earlier_attempts(view: View, recorded: Mapping[str, int], named: Collection[str]) -> tuple[Deletion, ...]:
+    """Pods of attempts before those that the status records: running ones stop, all but the last failed ones go.
+
+    `named`: pods that are deleted anyway.
+    """
+    gone = (pod for each in view.pods for pod in _of_member(view, each, recorded.get(each.member.key, 0)))
+    return tuple(deletion(pod) for pod in gone if pod.name not in named)
+
+
+def _of_member(view: View, each: MemberPods, recorded: int) -> Iterator[PodRecord]:
+    old = [pod for pod in each.earlier if (attempt := attempt_of(pod)) is not None and attempt < recorded]
+    # The pod of this attempt runs on where another member failed and all begin the next one.
+    current = [each.pod] if each.pod is not None and each.attempt < recorded else []
+    yield from (pod for pod in (*old, *current) if not ended(pod) and not pod.deleting)
+    if view.spec.run_policy.clean_pod_policy != "None":
+        failed = sorted((pod for pod in old if ended(pod)), key=lambda pod: attempt_of(pod) or 0)
+        yield from (pod for pod in failed[:-KEPT_ATTEMPTS] if is_left(pod))

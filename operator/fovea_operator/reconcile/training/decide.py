@@ -15,31 +15,33 @@ The phases, in order; the first that has an answer decides:
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
-from fovea_api.v1alpha1 import JobState
-from fovea_api.v1alpha1.conditions import JobReason
-
-from fovea_operator.reconcile.shared import platform, times
-from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.decision import TRAINING_JOB, Decision, Deletion
 from fovea_operator.reconcile.shared.observed import JobObserved
-from fovea_operator.reconcile.shared.pods import SLACK, MemberPods, others_due
+from fovea_operator.reconcile.shared.pods import MemberPods, lost_at, others_due, stop
 from fovea_operator.reconcile.training import (
-    cleanup,
-    inputs,
     outcome,
     progress,
+    refusal,
     run_policy,
     stage,
     starting,
     stopping,
     success,
-    transition,
 )
-from fovea_operator.reconcile.training.answer import Answer, ends, goes_on
+from fovea_operator.reconcile.training.answer import (
+    Answer,
+    GoesOn,
+    Stays,
+    Waiting,
+    at_end,
+    carry_out,
+    pods_seen,
+)
 from fovea_operator.reconcile.training.outcome import Failure, Success
-from fovea_operator.reconcile.training.view import View, is_over
+from fovea_operator.reconcile.training.view import View, expires_at, is_over
 from fovea_operator.settings import Settings
 
 
@@ -52,49 +54,30 @@ def decide_job(observed: JobObserved, now: datetime, settings: Settings) -> Deci
 
 def decide_set(view: View) -> Decision:
     """The same for a job whose pods are sorted to its members."""
-    if view.suspended and not view.spec.suspend and not is_over(view.status):
-        view = stopping.resume(view)
     answers = (phase(view) for phase in PHASES)
     answer = next((found for found in answers if found is not None), None) or starting.start(view)
-    return _cleaned(view, transition.carry_out(view, answer))
+    return carry_out(view, run_policy.within_wait(view, answer))
 
 
 def _being_deleted(observed: JobObserved, now: datetime, settings: Settings) -> Decision:
     """No status is written any more. Its pods go by their owner references, but only when it has gone itself: a deletion in the
     foreground, or a finalizer, would let them train on for their own long grace period. Its model stays.
     """
-    return Decision(deletions=cleanup.stop(observed.pods, now, settings.cancel_grace_seconds))
+    return Decision(deletions=stop(observed.pods, now, settings.cancel_grace_seconds))
 
 
 def _ended(view: View) -> Answer | None:
     if not is_over(view.status):
         return None
-    expiry = cleanup.expires_at(view.job, view.settings.ttl_seconds)
+    expiry, job = expires_at(view.job, view.settings.ttl_seconds), view.job.metadata
     if expiry is not None and view.now >= expiry:
-        return Answer(is_quiet=True, deletions=(cleanup.of_job(view.job),))
-    return Answer(deletions=cleanup.at_end(view), requeue_at=expiry)
-
-
-def _invalid(view: View) -> Answer | None:
-    if view.begun:
-        return None  # what once was accepted is not taken back by an upgrade of the catalogue or a shorter list
-    message = platform.not_allowed(view.spec.pod, view.settings)
-    if message:
-        message = f"Failed: {message} Then submit a new job."
-    elif (problems := inputs.argument_problems(view.job)) and _binding(view):
-        message = "; ".join(problems)
-    if not message:
-        return None
-    return ends(JobState.FAILED, JobReason.INVALID_SPEC, message, invalid=True)
-
-
-def _binding(view: View) -> bool:
-    chosen = platform.machine_type(platform.machine_type_of(view.job), view.observed.machine_types)
-    return inputs.arguments_binding(view.settings, chosen)
+        gone = Deletion(TRAINING_JOB, job.namespace, job.name, job.uid)
+        return Stays(is_quiet=True, deletions=(gone,))
+    return Stays(deletions=at_end(view), requeue_at=expiry)
 
 
 def _cancelled(view: View) -> Answer | None:
-    return stopping.cancel(view) if stopping.cancel_wanted(view) else None
+    return stopping.cancel(view) if view.cancel_wanted else None
 
 
 def _suspended(view: View) -> Answer | None:
@@ -105,10 +88,6 @@ def _suspended(view: View) -> Answer | None:
     if failed and not view.suspending and not view.suspended:
         return None  # it failed by itself: that counts, and then there is nothing left to suspend but the next attempt
     return stopping.suspend(view)
-
-
-def _ran_too_long(view: View) -> Answer | None:
-    return run_policy.ran_too_long(view)
 
 
 def _failed_attempt(view: View) -> Answer | None:
@@ -135,55 +114,38 @@ def _live_pods(view: View) -> Answer | None:
     if where.running and (since := progress.store_unreachable_since(view.observed.progress)):
         where = stage.without_store(where, since)
     if where.running:
-        where = stage.with_left_out(where, progress.left_out(view.observed.progress))
-    if where.waiting and (late := run_policy.waited_too_long(view, where.message, where.waiting_since)):
-        return late
-    where = replace(where, message=where.message + stopping.slow_end(view, pods))
-    told = where.quiet_since + starting.QUIET if where.quiet_since else view.now
-    gone = times.earliest(*(pod.deletion_deadline for pod in pods))
+        where = stage.with_left_out(where, view.left_out)
+    waiting = Waiting(where.message, where.waiting_since or view.queued_since) if where.waiting else None
     wake = times.earliest(
         run_policy.running_deadline(view),
-        run_policy.waiting_deadline(view, where.waiting_since) if where.waiting else None,
-        gone + SLACK if gone else None,
+        lost_at(pods),
         *(time for pod in pods if (time := others_due(pod)) and time > view.now),
         stopping.slow_end_wake(view, pods),
     )
+    told = where.quiet_since + starting.QUIET if where.quiet_since else view.now
     if told > view.now:
-        return Answer(is_quiet=True, requeue_at=times.earliest(told, wake))
-    return goes_on(
+        return Stays(is_quiet=True, waiting=waiting, requeue_at=times.earliest(told, wake))
+    # The suspension was taken back while the pods were ending: it is why they end, until they have.
+    suspending = (view.suspending and any(pod.deleting for pod in pods)) or None
+    return GoesOn(
         where.state,
         where.reason,
-        where.message,
+        where.message + stopping.slow_end(view, pods),
+        refusal.admitted(view),
+        pods_seen(view, suspending=suspending, **view.reported),
         running=where.running,
-        admitted=starting.admitted(view),
-        attempts=view.pods.attempts(),
-        next_attempt_time=None,
-        # The suspension was taken back while the pods were ending: it is why they end, until they have.
-        suspending=(view.suspending and any(pod.deleting for pod in pods)) or None,
-        start_time=run_policy.start_time(view),
-        **progress.fields(view.observed.progress),
+        waiting=waiting,
         requeue_at=wake,
     )
-
-
-def _cleaned(view: View, decision: Decision) -> Decision:
-    """The decision with the deletions of earlier attempts' pods, as far as the status records a later attempt."""
-    if is_over(view.status):
-        return decision
-    status = decision.status
-    recorded = (status.get("attempts") if status is not None else None) or view.status.attempts or {}
-    named = {deletion.name for deletion in decision.deletions}
-    old = tuple(d for d in cleanup.of_earlier_attempts(view, recorded) if d.name not in named)
-    return replace(decision, deletions=decision.deletions + old) if old else decision
 
 
 PHASES: tuple[Callable[[View], Answer | None], ...] = (
     _ended,
     success.end,
-    _invalid,
+    refusal.of_spec,
     _cancelled,
     _suspended,
-    _ran_too_long,
+    run_policy.ran_too_long,
     _failed_attempt,
     stopping.end_pod,
     _live_pods,

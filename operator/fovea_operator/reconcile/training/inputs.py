@@ -1,6 +1,6 @@
-"""What a job's spec gives its program: arguments, and inputs by name (job://…, model://…).
+"""The inputs of a job by name (job://…, model://…), and the checkpoint that it begins with.
 
-Inputs become addresses in the store, with the digest that the agent checks. They are looked up once, for the first pod.
+They become addresses in the store, with the digest that the agent checks. They are looked up once, for the first pod.
 What they stood for is written in its plan and, from the first status after it, in `status.resolvedInputs`: every later
 attempt takes the same, whatever became of the objects meanwhile.
 """
@@ -8,10 +8,9 @@ attempt takes the same, whatever became of the objects meanwhile.
 import re
 from dataclasses import dataclass, replace
 
-from fovea_api import catalogue
 from fovea_api.contract import storage
 from fovea_api.contract.plan import INPUT_JOB_MODEL, INPUT_JOB_OUTPUT, INPUT_PUBLICATION, Input
-from fovea_api.v1alpha1 import JobState, MachineType, TrainingJob
+from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import ResolvedInput
 
@@ -235,23 +234,3 @@ def _pending(message: str) -> Unresolved:
 
 def _missing(message: str) -> Unresolved:
     return Unresolved(JobReason.INPUT_MISSING, message, final=True)
-
-
-_RELEASE = re.compile(r"v?(?P<release>[0-9]+\.[0-9]+\.[0-9]+)(-[a-z].*)?")
-
-
-def argument_problems(job: TrainingJob) -> list[str]:
-    """What is wrong with the recipe's name and arguments, one sentence each; nothing for a container."""
-    recipe = job.spec.trainer.recipe
-    return catalogue.check(recipe, job.spec.args or {}) if recipe else []
-
-
-def arguments_binding(settings: Settings, machine: MachineType | None) -> bool:
-    """Whether the catalogue speaks for the trainer image: not when the image's tag is another release.
-
-    Any other tag (a digest, a build's hash) says nothing; then the image is taken to be of this operator's build.
-    """
-    image = (settings.trainer_gpu_image if machine and machine.spec.gpus else "") or settings.trainer_image
-    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
-    match = _RELEASE.fullmatch(tag)
-    return match is None or match["release"] == catalogue.load().version

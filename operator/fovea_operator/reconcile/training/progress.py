@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TypedDict
 
 from fovea_api.contract.metrics import chosen
 from fovea_api.contract.progress import MAX_COUNT
@@ -10,10 +11,16 @@ from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, ProgressStatus
 
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.training.answer import Reported
 
 MAX_LEFT_OUT = 1000
 """Characters of what an agent says about what it does not publish."""
+
+
+class Reported(TypedDict, total=False):
+    """Fields of a status that come from the reports of a pod's agent."""
+
+    progress: ProgressStatus
+    checkpoint: CheckpointStatus
 
 
 def fields(report: ProgressReport | None) -> Reported:

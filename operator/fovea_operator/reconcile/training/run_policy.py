@@ -5,6 +5,7 @@ attempt twice and never forgets one.
 """
 
 import zlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fovea_api.v1alpha1 import JobState
@@ -15,7 +16,7 @@ from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.conditions import MAX_MESSAGE
 from fovea_operator.reconcile.shared.pods import MemberPods, lost
 from fovea_operator.reconcile.training import outcome
-from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, ends, goes_on
+from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn
 from fovea_operator.reconcile.training.outcome import Failure
 from fovea_operator.reconcile.training.view import View
 from fovea_operator.settings import Settings
@@ -105,22 +106,22 @@ def _next_attempt(
         ended_programs=None,
         next_attempt_time=times.text(begin),
         queue_time=times.text(begin),
-        start_time=start_time(view),
+        start_time=view.start_time,
         running_seconds=view.seconds_run,
     )
-    return goes_on(
+    return GoesOn(
         JobState.QUEUED,
         reason,
         message,
-        admitted=ACCEPTED,
+        ACCEPTED,
+        changes | (counted or Changes()),
         # A suspended job does not wait for a retry; the status says so once the attempt is written.
         requeue_at=view.now if view.spec.suspend else begin,
-        **changes | (counted or Changes()),
     )
 
 
 def _fail(view: View, failure: Failure, reason: str, message: str) -> Answer:
-    return ends(JobState.FAILED, reason, message, last_failure=_record(view, failure))
+    return Ends(JobState.FAILED, reason, message, Changes(last_failure=_record(view, failure)))
 
 
 def _record(view: View, failure: Failure) -> FailureStatus:
@@ -130,12 +131,6 @@ def _record(view: View, failure: Failure) -> FailureStatus:
         reason=failure.reason,
         message=failure.message[:MAX_MESSAGE],
     )
-
-
-def start_time(view: View) -> str | None:
-    """When a program of this job started first."""
-    started = view.program_started
-    return view.status.start_time or (times.text(started) if started else None)
 
 
 def _sentence(failure: Failure) -> str:
@@ -174,21 +169,16 @@ def ran_too_long(view: View) -> Answer | None:
         "To go on from its checkpoints submit a new job with a larger limit and checkpoint.from: "
         f"job://{view.job.metadata.name}"
     )
-    return ends(JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message)
+    return Ends(JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message)
 
 
-def waiting_deadline(view: View, since: datetime | None = None) -> datetime | None:
-    """When the job has waited too long, since then or since it was queued; None: no limit."""
+def within_wait(view: View, answer: Answer) -> Answer:
+    """What a job answers that waits: it is woken when it has waited longer than allowed, and is cancelled then."""
+    if isinstance(answer, Ends) or answer.waiting is None or view.waiting_limit is None:
+        return answer
+    deadline = answer.waiting.since + view.waiting_limit
+    if view.now < deadline:
+        return replace(answer, requeue_at=times.earliest(answer.requeue_at, deadline))
     limit = view.spec.run_policy.max_wait_seconds
-    return None if limit is None else (since or view.queued_since) + timedelta(seconds=limit)
-
-
-def waited_too_long(view: View, why: str, since: datetime | None = None) -> Answer | None:
-    """Cancel a job that waits, for this reason and since then, longer than allowed."""
-    deadline = waiting_deadline(view, since)
-    if deadline is None or view.now < deadline:
-        return None
-    message = (
-        f"Cancelled: it waited longer than runPolicy.maxWaitSeconds ({view.spec.run_policy.max_wait_seconds}). {why}"
-    )
-    return ends(JobState.CANCELLED, JobReason.MAX_WAIT_SECONDS, message)
+    message = f"Cancelled: it waited longer than runPolicy.maxWaitSeconds ({limit}). {answer.waiting.why}"
+    return Ends(JobState.CANCELLED, JobReason.MAX_WAIT_SECONDS, message)

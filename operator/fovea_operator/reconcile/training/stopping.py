@@ -14,23 +14,25 @@ from datetime import datetime, timedelta
 from fovea_api.contract import exit_codes, names
 from fovea_api.contract.report import REPORT_AT_LEAST_EVERY, ProgressAnswer, Termination
 from fovea_api.v1alpha1 import JobState
-from fovea_api.v1alpha1.conditions import JobCondition, JobReason
+from fovea_api.v1alpha1.conditions import JobReason
 
 from fovea_operator.desired.pod import grace_seconds
-from fovea_operator.reconcile.shared import conditions, times
+from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Deletion
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import (
     OTHERS_PATIENCE,
-    SLACK,
     alive,
+    deletion,
     ended,
+    lost_at,
     others_due,
+    stop,
     trainer_ended,
     trainer_started,
 )
-from fovea_operator.reconcile.training import cleanup, progress, run_policy, stage
-from fovea_operator.reconcile.training.answer import ACCEPTED, Admitted, Answer, Changes, ends, goes_on
+from fovea_operator.reconcile.training import stage
+from fovea_operator.reconcile.training.answer import ACCEPTED, Admitted, Answer, Changes, Ends, GoesOn, Stays, pods_seen
 from fovea_operator.reconcile.training.view import View
 
 
@@ -40,42 +42,31 @@ def suspend(view: View) -> Answer:
     if pods:
         return _suspending(view, pods)
     if view.suspended:
-        return Answer()
-    message = f"Suspended: no pod runs. Set spec.suspend to false {_goes_on(view)}."
-    message += progress.left_out(view.observed.progress)
+        return Stays()
+    message = f"Suspended: no pod runs. Set spec.suspend to false {_goes_on(view)}.{view.left_out}"
     changes = Changes(next_attempt_time=None, queue_time=None, suspending=None, ended_programs=None)
-    changes = {**changes, **progress.fields(view.observed.progress)}
+    changes = {**changes, **view.reported}
     if any(each.pod is not None or each.seen for each in view.pods):
         changes["attempts"] = view.pods.next_attempts()
         changes["running_seconds"] = view.seconds_run
-        changes["start_time"] = run_policy.start_time(view)
+        changes["start_time"] = view.start_time
     not_admitted = Admitted(False, JobReason.SUSPENDED, message)
-    return goes_on(JobState.QUEUED, JobReason.SUSPENDED, message, admitted=not_admitted, suspended=True, **changes)
+    return GoesOn(JobState.QUEUED, JobReason.SUSPENDED, message, not_admitted, changes, suspended=True)
 
 
 def _suspending(view: View, pods: Sequence[PodRecord]) -> Answer:
     where = stage.of_set(view.pods, view.job)
     message = f"Suspending: the program saves a checkpoint and ends. Set spec.suspend to false {_goes_on(view)}."
-    return goes_on(
+    return GoesOn(
         where.state,
         JobReason.SUSPENDED,
         message + slow_end(view, pods),
-        admitted=ACCEPTED,
+        ACCEPTED,
+        pods_seen(view, suspending=True, **view.reported),
         running=where.running,
-        attempts=view.pods.attempts(),
-        next_attempt_time=None,
-        suspending=True,
-        start_time=run_policy.start_time(view),
-        **progress.fields(view.observed.progress),
-        deletions=cleanup.stop(pods, view.now, grace_seconds(view.job, view.settings)),
-        requeue_at=times.earliest(slow_end_wake(view, pods), _lost_at(pods)),
+        deletions=stop(pods, view.now, grace_seconds(view.job, view.settings)),
+        requeue_at=times.earliest(slow_end_wake(view, pods), lost_at(pods)),
     )
-
-
-def _lost_at(pods: Iterable[PodRecord]) -> datetime | None:
-    """When the first of them that ends counts as lost."""
-    deadline = times.earliest(*(pod.deletion_deadline for pod in pods))
-    return deadline + SLACK if deadline else None
 
 
 def _goes_on(view: View) -> str:
@@ -94,7 +85,7 @@ def _goes_on(view: View) -> str:
 
 def _published_steps(view: View) -> list[int]:
     """Steps of the newest checkpoint, as the status, the agent's last report and its termination message have it."""
-    reported = progress.fields(view.observed.progress).get("checkpoint")
+    reported = view.reported.get("checkpoint")
     pod = view.chief.pod
     sync = pod.containers.get(names.SYNC_CONTAINER) if pod is not None else None
     said = Termination.from_json(sync.termination_message) if sync is not None else None
@@ -106,44 +97,21 @@ def _published_steps(view: View) -> list[int]:
     return [step for step in found if isinstance(step, int)]
 
 
-def resume(view: View) -> View:
-    """The job's view with the suspension taken back: it queues again from now on."""
-    held = conditions.put(
-        view.status.conditions,
-        JobCondition.SUSPENDED,
-        "False",
-        JobReason.RESUMED,
-        "spec.suspend is false again.",
-        now=view.now,
-        generation=view.job.metadata.generation,
-    )
-    now = times.text(view.now)
-    resumed = view.status.model_copy(update={"conditions": held, "queue_time": now, "next_attempt_time": now})
-    return view.with_resumption(resumed)
-
-
-def cancel_wanted(view: View) -> bool:
-    """Whether the job is to be cancelled. Once begun it is finished, even if the field could be taken back."""
-    return view.spec.cancel or view.status.state == JobState.CANCELLING
-
-
 def cancel(view: View) -> Answer:
     """End the pods, then the job."""
     pods = alive(view.observed.pods, view.now)
     if not pods:
         message = "Cancelled as asked. Checkpoints that were published stay; a new job can begin with them."
-        return ends(JobState.CANCELLED, JobReason.CANCELLED, message)
-    return goes_on(
+        return Ends(JobState.CANCELLED, JobReason.CANCELLED, message)
+    return GoesOn(
         JobState.CANCELLING,
         JobReason.CANCELLED,
         f"Cancelling: waiting for the pods to end.{slow_end(view, pods)}",
-        admitted=ACCEPTED,
+        ACCEPTED,
+        pods_seen(view),
         running=any(trainer_started(pod) for pod in pods),
-        attempts=view.pods.attempts(),
-        next_attempt_time=None,
-        start_time=run_policy.start_time(view),
-        deletions=cleanup.stop(pods, view.now, view.settings.cancel_grace_seconds),
-        requeue_at=times.earliest(slow_end_wake(view, pods), _lost_at(pods)),
+        deletions=stop(pods, view.now, view.settings.cancel_grace_seconds),
+        requeue_at=times.earliest(slow_end_wake(view, pods), lost_at(pods)),
     )
 
 
@@ -165,19 +133,15 @@ def end_pod(view: View) -> Answer | None:
     if not view.chief.had_ended and (time is None or view.now < time):
         return None
     end = _end(view, pod)
-    return goes_on(
+    return GoesOn(
         JobState.RUNNING,
         JobReason.ENDING_POD,
-        _ending_message(pod, end) + progress.left_out(view.observed.progress),
-        admitted=ACCEPTED,
+        _ending_message(pod, end) + view.left_out,
+        ACCEPTED,
+        pods_seen(view, ended_programs={view.chief.member.key: _exit_code(pod)}, **view.reported),
         running=True,
-        attempts=view.pods.attempts(),
-        next_attempt_time=None,
-        ended_programs={view.chief.member.key: _exit_code(pod)},
-        start_time=run_policy.start_time(view),
-        **progress.fields(view.observed.progress),
         deletions=() if end.deletion is None else (end.deletion,),
-        requeue_at=times.earliest(end.wait, pod.deletion_deadline + SLACK if pod.deletion_deadline else None),
+        requeue_at=times.earliest(end.wait, lost_at([pod])),
     )
 
 
@@ -195,7 +159,7 @@ def _end(view: View, pod: PodRecord) -> _End:
     said = view.observed.progress
     if said is not None and said.last_words:
         # The pod's own grace period is not needed any more.
-        return _End(cleanup.deletion(pod, view.settings.cancel_grace_seconds))
+        return _End(deletion(pod, view.settings.cancel_grace_seconds))
     finished = view.program_ended or view.now
     if said is not None and said.publishing:
         until = finished + timedelta(seconds=grace_seconds(view.job, view.settings)) + HEARING
@@ -204,7 +168,7 @@ def _end(view: View, pod: PodRecord) -> _End:
     else:
         until = finished + OTHERS_PATIENCE
     # A sidecar that has not heard of it learns it by the deletion, and publishes in the pod's own grace period.
-    return _End(wait=until) if view.now < until else _End(cleanup.deletion(pod))
+    return _End(wait=until) if view.now < until else _End(deletion(pod))
 
 
 def _exit_code(pod: PodRecord) -> int:

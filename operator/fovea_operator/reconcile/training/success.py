@@ -17,8 +17,8 @@ from fovea_api.v1alpha1.training_job_status import CheckpointStatus, Publication
 from fovea_operator.desired.model_deployment import model_deployment
 from fovea_operator.desired.model_version import model_version
 from fovea_operator.reconcile.shared.decision import Child, Write
-from fovea_operator.reconcile.training import outcome, progress, run_policy, stopping
-from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, ends, goes_on
+from fovea_operator.reconcile.training import outcome, progress
+from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn, pods_seen
 from fovea_operator.reconcile.training.outcome import Success
 from fovea_operator.reconcile.training.view import View
 
@@ -41,14 +41,14 @@ def end(view: View) -> Answer | None:
             f"Failed: the program ended with 0 but left no SavedModel in $FOVEA_MODEL_DIR to be model {model}. "
             f"{_EXPORT}, or remove spec.model, and submit a new job."
         )
-        return ends(JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
+        return Ends(JobState.FAILED, JobReason.MODEL_MISSING, message, published)
     if (problem := success.termination.model_problem) and view.spec.model.deploy:
         message = (
             f"Failed: the program ended with 0, but model {model} cannot be served, as spec.model.deploy asks for: {problem}. "
             f"What it wrote is published. {_EXPORT}, or set spec.model.deploy to false to register files of any format; "
             "then submit a new job."
         )
-        return ends(JobState.FAILED, JobReason.MODEL_MISSING, message, **published)
+        return Ends(JobState.FAILED, JobReason.MODEL_MISSING, message, published)
     if view.observed.refused:
         return _registration_refused(view, published)
     registered = _register(view, success, model, files)
@@ -76,30 +76,24 @@ def _told_to_end(view: View, success: Success) -> bool:
 def _succeed(view: View, success: Success, message: str, changes: Changes, children: tuple[Child, ...] = ()) -> Answer:
     reason = JobReason.ALREADY_COMPLETE if success.already else JobReason.PUBLISHED
     message += progress.left_out(success.termination.progress or view.observed.progress)
-    return ends(JobState.SUCCEEDED, reason, message, **changes, children=children)
+    return Ends(JobState.SUCCEEDED, reason, message, changes, children=children)
 
 
 def _registration_refused(view: View, published: Changes) -> Answer:
     said = view.observed.refused.rstrip(".")
-    if stopping.cancel_wanted(view):
+    if view.cancel_wanted:
         message = (
             "Cancelled as asked: the program has succeeded and its output is published, but its model is not registered, "
             f"since the API server refuses that: {said}."
         )
-        return ends(JobState.CANCELLED, JobReason.CANCELLED, message, **published)
+        return Ends(JobState.CANCELLED, JobReason.CANCELLED, message, published)
     message = (
         f"The program has succeeded, but the API server refuses to register its model: {said}. Fovea tries again; free the "
         "quota or correct the policy, or cancel the job: what it published stays."
     )
     # The memory of the success: the pod may be gone, and its sidecar's words with it, when it can be registered.
-    changes = published | Changes(
-        attempts=view.pods.attempts(),
-        next_attempt_time=None,
-        start_time=run_policy.start_time(view),
-        running_seconds=view.seconds_run,
-    )
-    reason = JobReason.REGISTRATION_REFUSED
-    return goes_on(JobState.RUNNING, reason, message, admitted=ACCEPTED, **changes)
+    changes = published | pods_seen(view, running_seconds=view.seconds_run)
+    return GoesOn(JobState.RUNNING, JobReason.REGISTRATION_REFUSED, message, ACCEPTED, changes)
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,31 @@
 """Bucket first: what is observed of a job, sorted for the policies."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
 
-from fovea_api.v1alpha1 import JobState, TrainingJob
-from fovea_api.v1alpha1.conditions import JobCondition
+from fovea_api.v1alpha1 import JobState, MachineType, TrainingJob
+from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job import TrainingJobSpec
-from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
+from fovea_api.v1alpha1.training_job_status import ResolvedInput, TrainingJobStatus
 
 from fovea_operator.desired.pod import Member
-from fovea_operator.reconcile.shared import conditions, times
+from fovea_operator.reconcile.shared import conditions, platform, times
+from fovea_operator.reconcile.shared.conditions import Finding
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
 from fovea_operator.reconcile.shared.pods import (
     MemberPods,
     PodSet,
     Recorded,
+    alive,
     attempt_of,
     ended,
     trainer_ended,
     trainer_started,
 )
+from fovea_operator.reconcile.training import inputs, progress
+from fovea_operator.reconcile.training.progress import Reported
 from fovea_operator.settings import Settings
 
 
@@ -42,14 +47,11 @@ class View:
         cls, observed: JobObserved, now: datetime, settings: Settings, members: Sequence[Member] = (Member(),)
     ) -> "View":
         """Sort the pods to the members, of which the chief comes first."""
-        pods = pods_of(observed.job, observed.pods, members)
-        return cls(observed, now, settings, observed.job.status, pods)
-
-    def with_resumption(self, status: TrainingJobStatus) -> "View":
-        """The same view with the suspension taken back, by this status."""
-        members = [each.member for each in self.pods]
-        pods = PodSet.of(members, self.observed.pods, _recorded(status))
-        return replace(self, status=status, pods=pods, resumed=True)
+        job, status = observed.job, observed.job.status
+        resumed = _is_suspended(status) and not job.spec.suspend and not is_over(status)
+        if resumed:
+            status = _resumed(job, now)
+        return cls(observed, now, settings, status, PodSet.of(members, observed.pods, _recorded(status)), resumed)
 
     @property
     def job(self) -> TrainingJob:
@@ -69,12 +71,17 @@ class View:
     @property
     def suspended(self) -> bool:
         """Whether the status says that the job is suspended."""
-        return conditions.is_true(self.status.conditions, JobCondition.SUSPENDED)
+        return _is_suspended(self.status)
 
     @property
     def suspending(self) -> bool:
         """Whether the status says that pods were deleted because of a suspension, and the next attempt has not begun."""
         return bool(self.status.suspending)
+
+    @property
+    def cancel_wanted(self) -> bool:
+        """Whether the job is to be cancelled. Once begun it is finished, even if the field could be taken back."""
+        return self.spec.cancel or self.status.state == JobState.CANCELLING
 
     @property
     def succeeded(self) -> bool:
@@ -93,6 +100,58 @@ class View:
         if known is None and self.status.state is None:
             known = times.parse(self.job.metadata.creation_timestamp)
         return known or self.now
+
+    @property
+    def waiting_limit(self) -> timedelta | None:
+        """How long the job may wait; None: for good."""
+        limit = self.spec.run_policy.max_wait_seconds
+        return None if limit is None else timedelta(seconds=limit)
+
+    @property
+    def waiting_deadline(self) -> datetime | None:
+        """When the job has waited too long since it was queued; None: no limit."""
+        return None if self.waiting_limit is None else self.queued_since + self.waiting_limit
+
+    @property
+    def next_attempt(self) -> datetime | None:
+        """When the next attempt may begin; None while the status names none."""
+        return times.parse(self.status.next_attempt_time)
+
+    @property
+    def machine_type_name(self) -> str | None:
+        """Name of the chief's machine type; None: the default one."""
+        return platform.machine_type_of(self.job)
+
+    @cached_property
+    def machine_type(self) -> MachineType | None:
+        """The chief's machine type; None where there is none of that name."""
+        return platform.machine_type(self.machine_type_name, self.observed.machine_types)
+
+    @cached_property
+    def resolved_inputs(self) -> tuple[ResolvedInput, ...]:
+        """What the names among the inputs stood for in the attempts before."""
+        return inputs.resolved(self.observed)
+
+    @cached_property
+    def predecessors(self) -> tuple[PodRecord, ...]:
+        """Pods of deleted jobs of this name whose programs may still run; one whose node does not answer is not waited for."""
+        return alive(self.observed.predecessors, self.now)
+
+    @property
+    def reported(self) -> Reported:
+        """Fields of the status that the latest report changes."""
+        return progress.fields(self.observed.progress)
+
+    @property
+    def left_out(self) -> str:
+        """A sentence, with a space before it, on what the pod's agent does not publish; empty when it leaves nothing out."""
+        return progress.left_out(self.observed.progress)
+
+    @property
+    def start_time(self) -> str | None:
+        """When a program of this job started first."""
+        started = self.program_started
+        return self.status.start_time or (times.text(started) if started else None)
 
     @property
     def program_started(self) -> datetime | None:
@@ -122,8 +181,24 @@ def pods_of(job: TrainingJob, pods: Iterable[PodRecord], members: Sequence[Membe
 
 
 def _recorded(status: TrainingJobStatus) -> Recorded:
-    suspended = conditions.is_true(status.conditions, JobCondition.SUSPENDED)
-    return Recorded(status.attempts or {}, bool(status.next_attempt_time) or suspended, status.ended_programs or {})
+    between = bool(status.next_attempt_time) or _is_suspended(status)
+    return Recorded(status.attempts or {}, between, status.ended_programs or {})
+
+
+def _is_suspended(status: TrainingJobStatus) -> bool:
+    return conditions.is_true(status.conditions, JobCondition.SUSPENDED)
+
+
+def _resumed(job: TrainingJob, now: datetime) -> TrainingJobStatus:
+    """The status of a suspended job with the suspension taken back: it queues again from now on."""
+    held = conditions.put(
+        job.status.conditions,
+        Finding(JobCondition.SUSPENDED, "False", JobReason.RESUMED, "spec.suspend is false again."),
+        now=now,
+        generation=job.metadata.generation,
+    )
+    begin = times.text(now)
+    return job.status.model_copy(update={"conditions": held, "queue_time": begin, "next_attempt_time": begin})
 
 
 def is_over(status: TrainingJobStatus) -> bool:
@@ -135,6 +210,14 @@ def is_settled(job: TrainingJob) -> bool:
     """Whether the job has ended and its status is of the newest spec: nothing is left to do but to clean up, and its TTL."""
     observed = job.status.observed_generation
     return is_over(job.status) and (observed is None or observed >= job.metadata.generation)
+
+
+def expires_at(job: TrainingJob, ttl_seconds: float | None) -> datetime | None:
+    """When an ended job is to be deleted; None: never. `ttl_seconds` holds where its spec says nothing."""
+    own = job.spec.run_policy.ttl_seconds_after_finished
+    seconds = ttl_seconds if own is None else own
+    end = times.parse(job.status.end_time)
+    return None if seconds is None or end is None else end + timedelta(seconds=seconds)
 
 
 def is_urgent(job: TrainingJob, pods: Collection[PodRecord]) -> bool:
