@@ -85,6 +85,14 @@ def test_the_operator_that_looks_after_its_own_namespace_has_both_rights_there()
     }
 
 
+def test_an_operator_that_does_not_protect_single_pods_may_not_see_nodes(
+    default_manifests: list[helm.Manifest],
+) -> None:
+    without = rights_of(helm.template({"serving": {"protectSinglePods": False}}), OPERATOR)[""]
+    nodes = {Access("", "nodes", verb) for verb in ("list", "watch")}
+    assert rights_of(default_manifests, OPERATOR)[""] - without == any_name(nodes)
+
+
 def test_every_kind_that_the_builders_write_may_be_created_and_every_kind_that_is_deleted_may_be_deleted() -> None:
     needs = {resource.gvk: verbs for resource, verbs in operator_access.NEEDS.items()}
     emitted, deleted = operator_access.emitted_kinds(), operator_access.deleted_kinds()

@@ -8,7 +8,7 @@ from fovea_api.contract.plan import INPUT_PUBLICATION, Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import ServingReason
-from fovea_api.v1alpha1.model_deployment_status import PlaceRole, PlaceStep
+from fovea_api.v1alpha1.model_deployment_status import EvacuationStep, PlaceRole, PlaceStep
 from fovea_operator.desired.deployment import revision
 from fovea_operator.reconcile.shared.observed import ContainerRecord, JobObserved, PodRecord, ServingObserved
 from hypothesis import strategies as st
@@ -254,6 +254,10 @@ def places(draw: st.DrawFn) -> dict[str, Any]:
             "message": st.just("it is late"),
             "deadlineSeconds": st.sampled_from([600, 601]),
             "retryTime": timestamps,
+            "evacuation": st.fixed_dictionaries(
+                {"node": st.just("node-1"), "step": st.sampled_from([step.value for step in EvacuationStep])},
+                optional={"since": timestamps},
+            ),
         },
     )
     return {"version": int(number[1:]), "revision": of, "deployment": name, **draw(fields)}
@@ -280,7 +284,15 @@ def serving_observations(draw: st.DrawFn) -> ServingObserved:
     records = st.dictionaries(
         st.sampled_from([names.FETCH_MODEL_CONTAINER, names.MODEL_SERVER_CONTAINER]), container_records
     )
-    pods_seen = [server_pod(name, containers=draw(records)) for name in named]
+    pods_seen = [
+        server_pod(
+            name,
+            containers=draw(records),
+            ready=draw(st.booleans()),
+            node=draw(st.sampled_from(["", "node-1", "node-2"])),
+        )
+        for name in named
+    ]
     options = st.sampled_from([{}, {"pod": {"serviceAccountName": "admin"}}])
     spec = {"version": draw(st.sampled_from(["Latest", 1, 2, 9])), **draw(options)}
     return serving(
@@ -294,5 +306,6 @@ def serving_observations(draw: st.DrawFn) -> ServingObserved:
         service=service_at(draw(names_of_versions)) if draw(st.booleans()) else None,
         services=services,
         machine_types=draw(st.sampled_from([[], [machine()], many_machine_types])),
+        cordoned=draw(st.sampled_from([None, frozenset(), frozenset({"node-1"}), frozenset({"node-1", "node-2"})])),
         refused=draw(refusals),
     )

@@ -378,10 +378,10 @@ def pointed_at(service: ServiceRecord) -> tuple[str, str]:
     return service.selector[labels.VERSION], service.selector[labels.REVISION]
 
 
-def budget_of(name: str) -> BudgetRecord:
+def budget_of(name: str, min_available: int = 0) -> BudgetRecord:
     """The PodDisruptionBudget when clients reach the version with that Deployment."""
     _, number, revision = name.rsplit("-", 2)
-    manifest = disruption_budget(model_deployment(), int(number[1:]), revision)
+    manifest = disruption_budget(model_deployment(), int(number[1:]), revision, min_available)
     return BudgetRecord("vision", "digits", "budget-uid", manifest["spec"])
 
 

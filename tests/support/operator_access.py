@@ -40,7 +40,11 @@ SUBRESOURCES: dict[Resource, dict[str, str]] = {
     resources.TRAINING_JOB: {"status": "patch", "finalizers": "update"},
     resources.MODEL_DEPLOYMENT: {"status": "patch", "finalizers": "update"},
 }
-CLUSTER_NEEDS: dict[Resource, set[str]] = {resources.MACHINE_TYPE: _WATCH, resources.TOKEN_REVIEW: {"create"}}
+CLUSTER_NEEDS: dict[Resource, set[str]] = {
+    resources.MACHINE_TYPE: _WATCH,
+    resources.NODE: _WATCH,
+    resources.TOKEN_REVIEW: {"create"},
+}
 """What belongs to no namespace."""
 LEASE_NEEDS: dict[str, set[str]] = {"": {"create"}, "named": {"get", "update"}}
 """In the operator's own namespace: create cannot be bound to a name, the rest is."""

@@ -44,6 +44,7 @@ def check_whole(places: Sequence[Place]) -> None:
         assert times.parse(place["since"]) is not None
         assert ("deadlineSeconds" in place) == (place["role"] == "failed")
         assert "retryTime" not in place or place["role"] == "failed"
+        assert "evacuation" not in place or place["role"] in ("stable", "candidate")
         assert ("reason" in place) == ("message" in place) or place["role"] == "failed"
 
 

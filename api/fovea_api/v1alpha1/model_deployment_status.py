@@ -44,6 +44,28 @@ class PlaceStep(StrEnum):
     """A failed version."""
 
 
+class EvacuationStep(StrEnum):
+    """How far the second pod of a version is whose only pod is on a cordoned node. Also the reason of the Event that reports it."""
+
+    STARTING = "SecondPodStarting"
+    """The second pod is not ready yet: the first one is not evicted."""
+    READY = "SecondPodReady"
+    """Two pods are ready: one of them can be evicted."""
+    LATE = "SecondPodLate"
+    """The second pod was not ready within rollout.progressDeadlineSeconds: the first one can be evicted."""
+
+
+class Evacuation(Status):
+    """The way of a version's only pod from a cordoned node to another one, by a second pod."""
+
+    node: str
+    """Name of the cordoned node; the first one of several."""
+    step: EvacuationStep
+    """How far the second pod is: SecondPodStarting, SecondPodReady or SecondPodLate."""
+    since: str | None = None
+    """When it reached this step."""
+
+
 class Place(Status):
     """Where one version stands. A version has a Deployment and a Service of its own, both of one name."""
 
@@ -73,6 +95,8 @@ class Place(Status):
     """For a failed version: rollout.progressDeadlineSeconds when it was given up. Fovea tries it again when that changes."""
     retry_time: str | None = None
     """For a failed version: when Fovea tries it again. Absent: its files or the spec have to change first."""
+    evacuation: Evacuation | None = None
+    """For a version with one replica, while its pod is on a cordoned node: how far the second pod is that Fovea starts elsewhere."""
 
 
 class Endpoint(Model):

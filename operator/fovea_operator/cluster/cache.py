@@ -15,7 +15,13 @@ from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, Train
 
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.reconcile.shared.decision import GroupKind, GroupVersionKind
-from fovea_operator.reconcile.shared.observed import BudgetRecord, DeploymentRecord, PodRecord, ServiceRecord
+from fovea_operator.reconcile.shared.observed import (
+    BudgetRecord,
+    DeploymentRecord,
+    NodeRecord,
+    PodRecord,
+    ServiceRecord,
+)
 from fovea_operator.reconcile.training.view import is_settled
 
 from . import packed, records, resources
@@ -228,6 +234,8 @@ class Store(Generic[T]):
 BY_OWNER = "owner"
 """Children by (namespace, group and kind, name) of their controlling owner; whether it is the owner of today its uid says."""
 BY_LABEL = "label"
+BY_NODE = "node"
+"""Pods of ModelDeployments by the name of their node."""
 BY_MODEL = "model"
 """ModelDeployments by (namespace, model)."""
 
@@ -245,6 +253,7 @@ class Cache:
         self.workloads: Store[DeploymentRecord] = Store(resources.DEPLOYMENT, records.workload)
         self.services: Store[ServiceRecord] = Store(resources.SERVICE, records.service)
         self.budgets: Store[BudgetRecord] = Store(resources.DISRUPTION_BUDGET, records.budget)
+        self.nodes: Store[NodeRecord] = Store(resources.NODE, records.node)
         self.models = Models()
         self.jobs.follow(self.models.job_changed)
         self.versions.follow(self.models.version_changed)
@@ -252,13 +261,14 @@ class Cache:
         self.model_deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.pods.group_by(BY_OWNER, _owned)
         self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)
+        self.pods.group_by(BY_NODE, lambda e: e.record.node or None if label in e.labels else None)
         self.workloads.group_by(BY_OWNER, _owned)
         self.services.group_by(BY_OWNER, _owned)
         self.budgets.group_by(BY_OWNER, _owned)
         self._stores: dict[GroupVersionKind, Store[Any]] = {}
         self.served: frozenset[GroupVersionKind] = frozenset()
         """The optional kinds that the API server serves now, as far as all their objects are known."""
-        always: tuple[Store[Any], ...] = (
+        stores: tuple[Store[Any], ...] = (
             self.jobs,
             self.versions,
             self.model_deployments,
@@ -267,8 +277,9 @@ class Cache:
             self.workloads,
             self.services,
             self.budgets,
+            self.nodes,
         )
-        for store in always:
+        for store in stores:
             self.add(store)
 
     def add(self, store: Store[Any]) -> None:

@@ -119,7 +119,8 @@ class ApiClient:
         """
         token = ""
         query = f"?limit={_PAGE}" + (f"&labelSelector={quote(label)}" if label else "")
-        query += f"&fieldSelector={quote(f'metadata.name={name}')}" if name else ""
+        fields = ",".join(part for part in (resource.field_selector, f"metadata.name={name}" if name else "") if part)
+        query += f"&fieldSelector={quote(fields)}" if fields else ""
         path, accept = resource.path(namespace) + query, METADATA if only_metadata else JSON
         while True:
             more = f"&continue={quote(token)}" if token else ""
@@ -131,17 +132,20 @@ class ApiClient:
                 return
 
     async def is_served(self, resource: Resource) -> bool:
-        """Whether the API server knows a resource (its CRD is installed and established), and lists its group.
+        """Whether the API server knows a resource (its CRD is installed and established), and lists its group if it has one.
 
         It does the second a moment after the first, and Kopf looks for a resource once, in the groups that are listed.
         """
         try:
-            version = await self._send("get", "apis", "GET", f"/apis/{resource.api_version}", None, JSON)
+            version = await self._send("get", "apis", "GET", resource.root, None, JSON)
+            known = any(item["name"] == resource.plural for item in version["resources"])
+            if not resource.group:
+                return known
             listed = await self._send("get", "apis", "GET", "/apis", None, JSON)
         except errors.Gone:
             return False
         groups = {item["groupVersion"] for group in listed["groups"] for item in group["versions"]}
-        return resource.api_version in groups and any(item["name"] == resource.plural for item in version["resources"])
+        return known and resource.api_version in groups
 
     async def review_token(self, token: str, audience: str) -> Object:
         """The API server's verdict on a service account's token: the status of a TokenReview."""

@@ -1,4 +1,4 @@
-"""Which optional kinds the API server serves. What is served is listed and watched; what is not any more is forgotten."""
+"""Which optional kinds the API server serves, and lets us read. They are listed and watched; what is no more is forgotten."""
 
 import logging
 from collections.abc import Callable
@@ -45,6 +45,7 @@ class Discovery:
         self._settings = settings
         self._begin = begin
         self._watches: dict[GroupVersionKind, Watch] = {}
+        self._refused: set[GroupVersionKind] = set()
 
     async def look(self) -> bool:
         """Ask the API server for every optional kind; True when one came or went. Never raises an `ApiError`."""
@@ -70,7 +71,7 @@ class Discovery:
             served = False  # it went between the two
         except Refused as error:
             served = False
-            log.warning("an optional kind is left out", extra={"kind": resource.gvk, "error": str(error)})
+            self._leave_out(resource, error)
         except ApiError as error:
             log.warning("cannot look for an optional kind", extra={"kind": resource.gvk, "error": str(error)})
             return  # what was known of it stays
@@ -79,7 +80,14 @@ class Discovery:
         else:
             await self._forget(resource)
 
+    def _leave_out(self, resource: Resource, error: Refused) -> None:
+        """Say so once: the operator may have been given no right on purpose."""
+        if resource.gvk not in self._refused:
+            self._refused.add(resource.gvk)
+            log.warning("an optional kind is left out", extra={"kind": resource.gvk, "error": str(error)})
+
     def _watch(self, resource: Resource) -> None:
+        self._refused.discard(resource.gvk)
         known = self._watches.get(resource.gvk)
         if known is not None and not known.ended:
             return

@@ -17,6 +17,7 @@ from fovea_operator.reconcile.shared.observed import (
     BudgetRecord,
     ContainerRecord,
     DeploymentRecord,
+    NodeRecord,
     PodRecord,
     ServiceRecord,
 )
@@ -228,6 +229,11 @@ def budget(raw: Raw) -> BudgetRecord:
         uid=uid(raw),
         spec=raw.get("spec") or {},
     )
+
+
+def node(raw: Raw) -> NodeRecord:
+    """A node."""
+    return NodeRecord(raw["metadata"]["name"])
 
 
 def service(raw: Raw) -> ServiceRecord:

@@ -20,8 +20,10 @@ class Resource:
     namespaced: bool = True
     labelled: bool = False
     """Watched by label only: those of ours."""
+    field_selector: str = ""
+    """Watched by this field selector only."""
     optional: bool = False
-    """An API server may do without it: it is watched while it is served, and never waited for."""
+    """An API server may do without it, or not let the operator read it: it is watched while it can be, and never waited for."""
 
     @cached_property
     def gvk(self) -> GroupVersionKind:
@@ -38,10 +40,14 @@ class Resource:
         """API version without the group."""
         return self.api_version.rpartition("/")[2]
 
+    @property
+    def root(self) -> str:
+        """URL path of its API version."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """URL path of the collection, the object or its subresource."""
-        root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
-        parts = [root]
+        parts = [self.root]
         if self.namespaced and namespace:
             parts.append(f"namespaces/{namespace}")
         parts.append(self.plural)
@@ -60,6 +66,8 @@ SERVICE = Resource("v1", "Service", "services", labelled=True)
 EVENT = Resource("v1", "Event", "events")
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments", labelled=True)
 DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", labelled=True)
+NODE = Resource("v1", "Node", "nodes", namespaced=False, field_selector="spec.unschedulable=true", optional=True)
+"""Cordoned nodes only: of thousands that take pods, none costs anything."""
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 TOKEN_REVIEW = Resource("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False)
 

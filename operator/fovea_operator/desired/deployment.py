@@ -43,7 +43,7 @@ def version_deployment(
     name = model_deployment.metadata.name
     number = version.spec.version
     of_pods = labels.of_model_server(name, version.spec.model, number, revision)
-    manifest = scale(model_deployment, number, revision)
+    manifest = scale(model_deployment, number, revision, model_deployment.spec.scaling.min_replicas)
     manifest["metadata"]["labels"] = labels.passed_on(model_deployment.metadata.labels) | of_pods
     manifest["spec"] |= {
         "selector": {"matchLabels": labels.serving_selector(name, number, revision)},
@@ -63,7 +63,7 @@ def version_deployment(
     return manifest
 
 
-def scale(model_deployment: ModelDeployment, number: int, revision: str) -> dict[str, Any]:
+def scale(model_deployment: ModelDeployment, number: int, revision: str, replicas: int) -> dict[str, Any]:
     """Only the replicas: applied to a Deployment that exists, it leaves the template alone."""
     return {
         "apiVersion": "apps/v1",
@@ -73,7 +73,7 @@ def scale(model_deployment: ModelDeployment, number: int, revision: str) -> dict
             "namespace": model_deployment.metadata.namespace,
             "ownerReferences": [owner.reference(model_deployment)],
         },
-        "spec": {"replicas": model_deployment.spec.scaling.min_replicas},
+        "spec": {"replicas": replicas},
     }
 
 

@@ -1,4 +1,4 @@
-"""How many pods of a ModelDeployment may be evicted at the same time."""
+"""How many pods of a ModelDeployment an eviction has to leave."""
 
 from typing import Any
 
@@ -7,14 +7,13 @@ from fovea_api.v1alpha1 import ModelDeployment
 
 from fovea_operator.desired import owner
 
-MAX_UNAVAILABLE = 1
 
+def disruption_budget(
+    model_deployment: ModelDeployment, version: int, revision: str, min_available: int
+) -> dict[str, Any]:
+    """So many pods of the version that clients reach stay ready: the drain of a node waits until they are.
 
-def disruption_budget(model_deployment: ModelDeployment, version: int, revision: str) -> dict[str, Any]:
-    """One pod at a time of the version that clients reach: a drained node waits until the pod is ready elsewhere.
-
-    A single pod is not protected, and one that is not ready never is: a budget that forbids their eviction would hold up
-    the drain for good.
+    A pod that is not ready is always evicted: it would hold up the drain for good.
     """
     name = model_deployment.metadata.name
     return {
@@ -31,7 +30,7 @@ def disruption_budget(model_deployment: ModelDeployment, version: int, revision:
             "ownerReferences": [owner.reference(model_deployment)],
         },
         "spec": {
-            "maxUnavailable": MAX_UNAVAILABLE,
+            "minAvailable": min_available,
             "selector": {"matchLabels": labels.serving_selector(name, version, revision)},
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },

@@ -64,6 +64,10 @@ def of_kopf(settings: Settings, watched: Iterable[Resource]) -> kopf.OperatorSet
             kopf_settings.watching.label_selectors[resource.group, resource.version, resource.plural] = (
                 labels.MANAGED_SELECTOR
             )
+        if resource.field_selector:
+            kopf_settings.watching.field_selectors[resource.group, resource.version, resource.plural] = (
+                resource.field_selector
+            )
     lease = resources.LEASE
     kopf_settings.watching.field_selectors[lease.group, lease.version, lease.plural] = (
         f"metadata.name={settings.lease_name}"

@@ -1,4 +1,4 @@
-"""ModelDeployments: the Deployments, pods and Services of their versions."""
+"""ModelDeployments: the Deployments, pods and Services of their versions, and the cordoned nodes of their pods."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -10,13 +10,13 @@ from fovea_api.v1alpha1.conditions import ServingCondition
 from fovea_api.v1alpha1.model_deployment_status import PlaceRole
 
 from fovea_operator.cluster import resources
-from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_OWNER, Cache, Change, Entry
+from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_NODE, BY_OWNER, Cache, Change, Entry
 from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.records import Owner
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
-from fovea_operator.reconcile.shared.observed import BudgetRecord, ServingObserved
+from fovea_operator.reconcile.shared.observed import BudgetRecord, PodRecord, ServingObserved
 from fovea_operator.settings import Settings
 
 T = TypeVar("T")
@@ -45,11 +45,13 @@ class ModelDeployments(Kind[ModelDeployment]):
         if entry is None:
             return None
         owned = (key.namespace, key.gvk.group_kind, key.name)
+        pods = tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name)))
         return ServingObserved(
             model_deployment=entry.record,
             versions=cache.models.versions(key.namespace, entry.record.spec.model),
             workloads=_of_owner(cache.workloads.group(BY_OWNER, owned), entry.uid),
-            pods=tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name))),
+            pods=pods,
+            cordoned=_cordoned(cache, pods),
             services=_of_owner(cache.services.group(BY_OWNER, owned), entry.uid),
             budget=_budget(cache, key, entry.uid),
             predecessors=tuple(
@@ -93,7 +95,7 @@ class ModelDeployments(Kind[ModelDeployment]):
                 yield Ref(resources.DEPLOYMENT.gvk, key.namespace, name), marks
 
     def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> Iterator[Key]:
-        """Its own changes, those of its children and of its model's versions, and those of any machine type."""
+        """Its own changes, those of its children, of its model's versions and of its pods' nodes, and those of any machine type."""
         namespace = change.name[0]
         match gvk:
             case self.resource.gvk:
@@ -106,6 +108,9 @@ class ModelDeployments(Kind[ModelDeployment]):
             case resources.MACHINE_TYPE.gvk:
                 for name in self.store.names():
                     yield self.key(*name)
+            case resources.NODE.gvk:
+                for pod in self._cache.pods.group(BY_NODE, change.name[1]):
+                    yield self.key(pod.record.namespace, pod.labels[labels.MODEL_DEPLOYMENT])
             case _:
                 for entry in (change.before, change.after):
                     if entry is not None and (owner := self._owner(entry.owner, entry.labels)):
@@ -123,6 +128,12 @@ class ModelDeployments(Kind[ModelDeployment]):
 def _of_owner(entries: Iterable[Entry[T]], uid: str) -> tuple[T, ...]:
     """Without those of a deleted ModelDeployment of the same name."""
     return tuple(entry.record for entry in entries if entry.owner.uid == uid)
+
+
+def _cordoned(cache: Cache, pods: Iterable[PodRecord]) -> frozenset[str] | None:
+    if resources.NODE.gvk not in cache.served:
+        return None
+    return frozenset(pod.node for pod in pods if cache.nodes.get("", pod.node) is not None)
 
 
 def _budget(cache: Cache, key: Key, uid: str) -> BudgetRecord | None:

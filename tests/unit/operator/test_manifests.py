@@ -72,15 +72,15 @@ def test_the_deployment_of_a_version(golden: Golden) -> None:
 
 
 def test_the_scale_of_a_version_leaves_the_template_out(golden: Golden) -> None:
-    golden.check("operator/version-scale.yaml", scale(model_deployment(scaling={"minReplicas": 2}), 3, "0a1b2c3d"))
+    golden.check("operator/version-scale.yaml", scale(model_deployment(), 3, "0a1b2c3d", 2))
 
 
 def test_the_service(golden: Golden) -> None:
     golden.check("operator/service.yaml", service(model_deployment(service={"type": "NodePort"}), 3, "0a1b2c3d"))
 
 
-def test_one_pod_of_a_model_may_be_evicted_at_a_time(golden: Golden) -> None:
-    golden.check("operator/disruption-budget.yaml", disruption_budget(model_deployment(), 3, "0a1b2c3d"))
+def test_an_eviction_leaves_so_many_pods_of_a_model(golden: Golden) -> None:
+    golden.check("operator/disruption-budget.yaml", disruption_budget(model_deployment(), 3, "0a1b2c3d", 1))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_one_pod_of_a_model_may_be_evicted_at_a_time(golden: Golden) -> None:
     [
         (None, Write.CREATE),
         (budget_of(V2), Write.APPLY),
-        (replace(budget_of(V1), spec={**budget_of(V1).spec, "maxUnavailable": 0}), Write.APPLY),
+        (replace(budget_of(V1), spec={**budget_of(V1).spec, "minAvailable": 7}), Write.APPLY),
     ],
     ids=["missing", "of another version", "edited"],
 )
@@ -105,7 +105,7 @@ def test_a_budget_is_made_where_it_is_missing_and_put_right_where_it_is_another(
     )
     assert decide_model_deployment(of, at(60), SETTINGS).children == ()
     [child] = decide_model_deployment(replace(of, budget=known), at(60), SETTINGS).children
-    assert (child.write, child.manifest) == (written, disruption_budget(of.model_deployment, 1, V1[-8:]))
+    assert (child.write, child.manifest) == (written, disruption_budget(of.model_deployment, 1, V1[-8:], 0))
 
 
 def test_the_service_of_a_version_has_nothing_that_its_user_set_for_the_clients_one(golden: Golden) -> None:

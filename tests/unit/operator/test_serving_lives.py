@@ -51,6 +51,8 @@ class World:
     services: dict[str, ServiceRecord] = field(default_factory=dict)
     budget: BudgetRecord | None = None
     corrupt: set[str] = field(default_factory=set)
+    cordoned: bool = False
+    """Whether the node of each version's first pod is."""
     refuses: str = "nothing"
     now: float = 0
     writes: list[str] = field(default_factory=list)
@@ -60,15 +62,20 @@ class World:
             self.of,
             *self.versions.values(),
             workloads=self.workloads.values(),
-            pods=[self._pod(name) for name in self.workloads],
+            pods=[pod for name in self.workloads for pod in self._pods(name)],
             services=self.services.values(),
             budget=self.budget,
+            cordoned=frozenset({"node-1"} if self.cordoned else ()),
             refused=refused,
         )
 
-    def _pod(self, name: str) -> PodRecord:
-        found = {names.FETCH_MODEL_CONTAINER: CORRUPT} if name in self.corrupt else {}
-        return server_pod(name, containers=found, ready=self.workloads[name].ready_replicas > 0)
+    def _pods(self, name: str) -> list[PodRecord]:
+        """Those that are wanted, each on a node of its own."""
+        found, of = {names.FETCH_MODEL_CONTAINER: CORRUPT} if name in self.corrupt else {}, self.workloads[name]
+        return [
+            server_pod(name, containers=found, node=f"node-{number}", ready=number <= of.ready_replicas)
+            for number in range(1, of.replicas + 1)
+        ]
 
     def reconcile(self, crash_after: int | None = None) -> None:
         """Decide and carry out, in the order of the edges, at most this many writes."""
@@ -147,6 +154,8 @@ class World:
             self.services["digits"] = service_at(chosen)
         elif what == "someone deletes a Service" and chosen is not None:
             self.services.pop(chosen, None)
+        elif what in ("a node is cordoned", "a node is uncordoned"):
+            self.cordoned = what == "a node is cordoned"
         elif what == "the status is lost":
             self.of = self.of.model_copy(update={"status": model_deployment().status})
         elif what in REFUSALS:
@@ -175,6 +184,8 @@ HAPPENINGS = st.one_of(
             "a file is corrupt",
             "someone moves the Service",
             "someone deletes a Service",
+            "a node is cordoned",
+            "a node is uncordoned",
             "the status is lost",
             *REFUSALS,
         ]
@@ -206,6 +217,7 @@ def test_places_stay_one_whole_over_a_life_and_it_ends_with_the_newest_version(
     # Then nothing goes wrong any more, and one more version is registered.
     world.refuses = "nothing"
     world.corrupt.clear()
+    world.cordoned = False
     world.happens("a version is registered", 0)
     world.happens("the newest is asked for", 0)
     newest = max(world.versions)
@@ -219,6 +231,7 @@ def test_places_stay_one_whole_over_a_life_and_it_ends_with_the_newest_version(
     ]
     [left] = world.workloads
     assert world.services.keys() == {"digits", left}
+    assert (world.workloads[left].replicas, world.of.status.places[0].evacuation) == (1, None)  # type: ignore[index]
     last = decide_model_deployment(world.seen(), at(world.now), SETTINGS)
     assert (last.children, last.deletions, last.status) == ((), (), world.of.status.dump()), "then it costs nothing"
 

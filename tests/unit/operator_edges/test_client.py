@@ -306,6 +306,15 @@ def test_a_kind_is_served_once_its_definition_is_established_and_its_group_is_li
     assert answer is served
 
 
+def test_a_kind_without_a_group_is_served_once_the_core_api_has_it() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        assert request.path == "/api/v1"
+        return web.json_response({"resources": [{"name": "nodes"}, {"name": "pods"}]})
+
+    answer, _ = serve(handler, lambda client: client.is_served(resources.NODE))
+    assert answer is True
+
+
 def test_metadata_and_single_objects_are_asked_for_in_kubernetes_own_way() -> None:
     asked: list[tuple[str, str | None, str]] = []
 
@@ -315,12 +324,21 @@ def test_metadata_and_single_objects_are_asked_for_in_kubernetes_own_way() -> No
 
     async def use(client: Any) -> list[Any]:
         pages = [page async for page in client.pages(resources.TRAINING_JOB, "team", only_metadata=True)]
-        return pages + [page async for page in client.pages(resources.TRAINING_JOB, "team", name="a")]
+        pages += [page async for page in client.pages(resources.TRAINING_JOB, "team", name="a")]
+        pages += [page async for page in client.pages(resources.NODE)]
+        return pages + [page async for page in client.pages(resources.NODE, name="a")]
 
     pages, _ = serve(handler, use)
-    assert pages == [([], 5), ([], 5)]
+    assert pages == [([], 5)] * 4
     assert [accept for _, _, accept in asked] == [
         "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
         "application/json",
+        "application/json",
+        "application/json",
     ]
-    assert [selector for _, selector, _ in asked] == [None, "metadata.name=a"]
+    assert [selector for _, selector, _ in asked] == [
+        None,
+        "metadata.name=a",
+        "spec.unschedulable=true",
+        "spec.unschedulable=true,metadata.name=a",
+    ]

@@ -28,7 +28,7 @@ def world(status: Raw, *numbers: int) -> World:
     made.know(machine().dump())
     served = [each["version"] for each in status.get("places", ()) if each["role"] == "stable"]
     for number in served:
-        made.know(disruption_budget(OF, number, revision(OF, version(number))))
+        made.know(disruption_budget(OF, number, revision(OF, version(number)), 0))
     return made
 
 

@@ -18,7 +18,7 @@ from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus, Pl
 from fovea_operator.desired import deployment as desired
 from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.service import BALANCER_FIELDS, service, version_service
-from fovea_operator.reconcile.serving import health, rollout
+from fovea_operator.reconcile.serving import evacuation, health, rollout
 from fovea_operator.reconcile.serving.places import Places
 from fovea_operator.reconcile.serving.rollout import Rollout
 from fovea_operator.reconcile.serving.view import ServingView
@@ -59,7 +59,10 @@ def decide_model_deployment(observed: ServingObserved, now: datetime, settings: 
         children=tuple(replace(child, is_needed=False) for child in _children(view, advanced.places)),
         status=status.dump(),
         deletions=tuple(_deletions(view, advanced.places)),
-        events=conditions.events_of_change(view.status.conditions, status.conditions, NOTABLE),
+        events=(
+            *conditions.events_of_change(view.status.conditions, status.conditions, NOTABLE),
+            *evacuation.events(view, advanced.places),
+        ),
         requeue_at=rollout.wake(view, advanced.places),
     )
 
@@ -83,7 +86,8 @@ def _children(view: ServingView, places: Places) -> Iterator[Child]:
 
 def _budget(view: ServingView, place: Place) -> Iterator[Child]:
     known = view.observed.budget
-    manifest = disruption_budget(view.model_deployment, place.version, place.revision)
+    leaves = evacuation.min_available(view, place)
+    manifest = disruption_budget(view.model_deployment, place.version, place.revision, leaves)
     if known is None:
         yield Child(Write.CREATE, manifest, is_optional=True)
     elif known.spec != manifest["spec"]:
@@ -122,8 +126,8 @@ def _workload(view: ServingView, place: Place) -> Iterator[Child]:
                 view.model_deployment, version, place.revision, machine_type, view.settings
             )
             yield Child(Write.CREATE, manifest)
-    elif not record.deleting and record.replicas != view.spec.scaling.min_replicas:
-        yield Child(Write.APPLY, desired.scale(view.model_deployment, place.version, place.revision))
+    elif not record.deleting and record.replicas != (wanted := evacuation.replicas(view, place)):
+        yield Child(Write.APPLY, desired.scale(view.model_deployment, place.version, place.revision, wanted))
 
 
 def _deletions(view: ServingView, places: Places) -> Iterator[Deletion]:
@@ -169,10 +173,10 @@ def _serving(view: ServingView, advanced: Rollout) -> Judgement:
     model, stable = view.spec.model, advanced.places.stable
     if stable is None:
         return False, _why_nothing_is_served(view, advanced), f"No version of model {model} answers yet."
-    ready, wanted = stable.ready_replicas, view.spec.scaling.min_replicas
+    ready, wanted = stable.ready_replicas, evacuation.replicas(view, stable)
     if ready > 0:
         message = f"Version {stable.version} of model {model} answers on {ready} of {wanted} pods."
-        return True, ServingReason.AVAILABLE, message
+        return True, ServingReason.AVAILABLE, f"{message} {evacuation.message(view, stable)}".rstrip()
     problem = health.problem(view, stable)
     reason = problem.reason if problem else ServingReason.STARTING
     why = f": {problem.message}" if problem else ""

@@ -116,5 +116,6 @@ def _at(place: Place, role: PlaceRole, step: PlaceStep, now: datetime, problem: 
             "message": text.cut(problem.message, MAX_PLACE_MESSAGE) if problem else None,
             "deadline_seconds": None,
             "retry_time": None,
+            "evacuation": place.evacuation if role in (PlaceRole.CANDIDATE, PlaceRole.STABLE) else None,
         }
     )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment_status import Place, PlaceStep
 
-from fovea_operator.reconcile.serving import health
+from fovea_operator.reconcile.serving import evacuation, health
 from fovea_operator.reconcile.serving import places as move
 from fovea_operator.reconcile.serving.health import Problem
 from fovea_operator.reconcile.serving.places import MAX_DRAINING, Places
@@ -200,7 +200,7 @@ def _settled(view: ServingView, places: Places) -> Places:
 
 
 def _as_seen(view: ServingView, places: Places) -> Places:
-    """With the pods that answer, and the weights: all requests go where the Service points."""
+    """With the pods that answer, those that leave a cordoned node, and the weights: all requests go where the Service points."""
     target = places.pointed_at
     if view.refusal or target is None:
         target = next((place for place in places if view.reached(place)), None)
@@ -210,9 +210,12 @@ def _as_seen(view: ServingView, places: Places) -> Places:
         weight = 100 if place.deployment == reached else 0
         return place.model_copy(update={"weight": weight, "ready_replicas": view.ready(place)})
 
+    def started(place: Place | None) -> Place | None:
+        return place and seen(place).model_copy(update={"evacuation": evacuation.of(view, place)})
+
     return Places(
-        stable=seen(places.stable) if places.stable is not None else None,
-        candidate=seen(places.candidate) if places.candidate is not None else None,
+        stable=started(places.stable),
+        candidate=started(places.candidate),
         draining=tuple(seen(place) for place in places.draining),
         failed=places.failed,
     )
@@ -238,5 +241,6 @@ def wake(view: ServingView, places: Places) -> datetime | None:
         ends.append(deadline(view, places.candidate))
     if places.failed is not None:
         ends.append(times.parse(places.failed.retry_time))
+    ends += (evacuation.deadline(view, place.evacuation) for place in places if place.evacuation is not None)
     # What is over and changed nothing waits for something else than time: a Service that is refused.
     return times.earliest(*(end for end in ends if end is not None and end > view.now))

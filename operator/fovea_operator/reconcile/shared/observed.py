@@ -120,6 +120,13 @@ class BudgetRecord:
     """As the API server has it."""
 
 
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """One cordoned node."""
+
+    name: str
+
+
 class Versions(Protocol):
     """The versions of one model."""
 
@@ -172,6 +179,8 @@ class ServingObserved:
     predecessors: tuple[str, ...]
     """Names of Deployments and Services of deleted ModelDeployments of the same name, which the garbage collector still has to delete."""
     machine_types: Mapping[str, MachineType]
+    cordoned: frozenset[str] | None = None
+    """Names of those nodes of its pods that are cordoned; None: the operator may not see nodes."""
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""
     refused: str = ""

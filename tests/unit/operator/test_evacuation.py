@@ -1,0 +1,435 @@
+"""The only pod of a model on a cordoned node: a second pod starts, a drain waits for it until its deadline, and one pod stays."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from fovea_api.v1alpha1 import ModelDeployment
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.observed import BudgetRecord, PodRecord, ServingObserved
+from support.observations import (
+    SETTINGS,
+    at,
+    budget_of,
+    model_deployment,
+    server_pod,
+    service_at,
+    serving,
+    version,
+    workload,
+    written,
+)
+from support.rollout_table import STABLE_1, V1, V2, candidate, draining, failed, held, stable, summary
+
+DEADLINE = 600
+"""rollout.progressDeadlineSeconds by default."""
+READY = {"n1": True}
+
+
+def pods(name: str, answers: dict[str, bool], **fields: Any) -> list[PodRecord]:
+    """One pod of a version on each node, ready or not; a node without a name: none takes the pod."""
+    return [
+        replace(server_pod(name, node=node, ready=ready), name=f"{name}-{node}", uid=f"{name}-{node}", **fields)
+        for node, ready in answers.items()
+    ]
+
+
+def seen(
+    answers: dict[str, bool],
+    cordoned: set[str] | None,
+    *,
+    status: dict[str, Any] = STABLE_1,
+    replicas: int = 1,
+    budget: int = 1,
+    **spec: Any,
+) -> ServingObserved:
+    """Version 1 is served by pods on these nodes."""
+    return serving(
+        model_deployment(status, **spec),
+        version(1),
+        workloads=[workload(V1, replicas=replicas, ready=sum(answers.values()))],
+        pods=pods(V1, answers),
+        service=service_at(V1),
+        budget=budget_of(V1, budget),
+        cordoned=None if cordoned is None else frozenset(cordoned),
+    )
+
+
+def moving(step: str, since: float = 0, node: str = "n1") -> dict[str, Any]:
+    """A status by which version 1 leaves a cordoned node."""
+    return held(stable(1) | {"evacuation": {"node": node, "step": step, "since": times.text(at(since))}})
+
+
+STARTING, SECOND, LATE = (moving(step) for step in ("SecondPodStarting", "SecondPodReady", "SecondPodLate"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is seen, and then: replicas and minAvailable that are written, the step with its start, what the Event is, and when time matters."""
+
+    seen: ServingObserved
+    scaled_to: int | None = None
+    leaves: int | None = None
+    step: str | None = None
+    since: float | None = None
+    event: str | None = None
+    says: str = ""
+    wakes: float | None = None
+    now: float = 60
+
+
+ROWS = {
+    "no node is cordoned": Row(seen(READY, set())),
+    "another node is cordoned": Row(seen(READY, {"n2"})),
+    "nodes are not seen: no second pod would come, so the only one is not held": Row(
+        seen(READY, None, budget=1), leaves=0
+    ),
+    "nodes were not seen and are now": Row(seen(READY, set(), budget=0), leaves=1),
+    "the node is cordoned": Row(
+        seen(READY, {"n1"}),
+        scaled_to=2,
+        step="SecondPodStarting",
+        since=60,
+        event="Normal SecondPodStarting",
+        says="answers on 1 of 2 pods. Node n1 is cordoned: a second pod starts elsewhere before the first is evicted.",
+        wakes=60 + DEADLINE,
+    ),
+    "the only pod is not ready: it is evicted at once, and loses nothing": Row(seen({"n1": False}, {"n1"})),
+    "it waits for the second pod": Row(
+        seen({"n1": True, "n2": False}, {"n1"}, status=STARTING, replicas=2),
+        step="SecondPodStarting",
+        since=0,
+        wakes=DEADLINE,
+    ),
+    "the first pod is not ready for a moment meanwhile": Row(
+        seen({"n1": False, "n2": False}, {"n1"}, status=STARTING, replicas=2),
+        step="SecondPodStarting",
+        since=0,
+        wakes=DEADLINE,
+    ),
+    "somebody scales the Deployment": Row(
+        seen({"n1": True}, {"n1"}, status=STARTING, replicas=1),
+        scaled_to=2,
+        step="SecondPodStarting",
+        since=0,
+        wakes=DEADLINE,
+    ),
+    "the second pod is ready": Row(
+        seen({"n1": True, "n2": True}, {"n1"}, status=STARTING, replicas=2),
+        step="SecondPodReady",
+        since=60,
+        event="Normal SecondPodReady",
+        says="answers on 2 of 2 pods. Node n1 is cordoned: a second pod is ready, so one of the two can be evicted.",
+    ),
+    "nobody evicts the first pod": Row(
+        seen({"n1": True, "n2": True}, {"n1"}, status=SECOND, replicas=2), step="SecondPodReady", since=0
+    ),
+    "the first pod is evicted": Row(
+        seen({"n2": True}, {"n1"}, status=SECOND, replicas=2), scaled_to=1, says="answers on 1 of 1 pods."
+    ),
+    "the node is uncordoned": Row(seen({"n1": True, "n2": True}, set(), status=SECOND, replicas=2), scaled_to=1),
+    "the node is uncordoned before the second pod is ready": Row(
+        seen({"n1": True, "n2": False}, set(), status=STARTING, replicas=2), scaled_to=1
+    ),
+    "the second pod's node is cordoned, too: one of the two can be evicted, and a third pod follows": Row(
+        seen({"n1": True, "n2": True}, {"n1", "n2"}, status=SECOND, replicas=2), step="SecondPodReady", since=0
+    ),
+    "the first pod is evicted while the second one is on a cordoned node: the third one has its own time": Row(
+        seen({"n2": True, "n3": False}, {"n1", "n2"}, status=SECOND, replicas=2),
+        step="SecondPodStarting",
+        since=60,
+        event="Normal SecondPodStarting",
+        says="Node n2 is cordoned: a second pod starts elsewhere",
+        wakes=60 + DEADLINE,
+    ),
+    "no node takes the second pod, until the deadline": Row(
+        seen({"n1": True, "": False}, {"n1"}, status=STARTING, replicas=2),
+        leaves=0,
+        step="SecondPodLate",
+        since=DEADLINE,
+        event="Warning SecondPodLate",
+        says=f"no second pod was ready within {DEADLINE} s (rollout.progressDeadlineSeconds). A drain may evict",
+        now=DEADLINE,
+    ),
+    "the deadline is the user's": Row(
+        seen(
+            {"n1": True, "": False},
+            {"n1"},
+            status=STARTING,
+            replicas=2,
+            rollout={"progressDeadlineSeconds": 30},
+        ),
+        leaves=0,
+        step="SecondPodLate",
+        since=60,
+        event="Warning SecondPodLate",
+        says="within 30 s",
+    ),
+    "it is late, and nothing changes": Row(
+        seen({"n1": True, "": False}, {"n1"}, status=LATE, replicas=2, budget=0), step="SecondPodLate", since=0
+    ),
+    "the late second pod is ready": Row(
+        seen({"n1": True, "n2": True}, {"n1"}, status=LATE, replicas=2, budget=0),
+        leaves=1,
+        step="SecondPodReady",
+        since=60,
+        event="Normal SecondPodReady",
+    ),
+    "the only pod was evicted because the second one was late": Row(
+        seen({"": False}, {"n1"}, status=LATE, replicas=2, budget=0), scaled_to=1, leaves=1
+    ),
+    "a user scales up meanwhile: then pods are evicted one at a time": Row(
+        seen({"n1": True, "n2": True}, {"n1"}, status=SECOND, replicas=2, scaling={"minReplicas": 3}),
+        scaled_to=3,
+        leaves=2,
+    ),
+    "a user scales down to one pod on a cordoned node": Row(
+        seen({"n1": True}, {"n1"}, replicas=2, scaling={"minReplicas": 1}),
+        step="SecondPodStarting",
+        since=60,
+        event="Normal SecondPodStarting",
+        wakes=60 + DEADLINE,
+    ),
+    "two pods were wanted anyway": Row(
+        seen({"n1": True, "n2": True}, {"n1"}, replicas=2, scaling={"minReplicas": 2}),
+    ),
+    "a status with a time that is none": Row(
+        seen(
+            {"n1": True},
+            {"n1"},
+            status=held(stable(1) | {"evacuation": {"node": "n1", "step": "SecondPodStarting", "since": "soon"}}),
+            replicas=2,
+        ),
+        step="SecondPodStarting",
+        since=60,
+        wakes=60 + DEADLINE,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_a_second_pod_for_the_only_one_on_a_cordoned_node(what: str) -> None:
+    row = ROWS[what]
+    decision = decide_model_deployment(row.seen, at(row.now), SETTINGS)
+    [place] = (decision.status or {})["places"]
+    evacuation = place.get("evacuation", {})
+    budgets = [child.manifest for child in decision.children if child.manifest["kind"] == "PodDisruptionBudget"]
+    found = Row(
+        row.seen,
+        scaled_to=summary(decision)["scales"].get(V1),
+        leaves=budgets[0]["spec"]["minAvailable"] if budgets else None,
+        step=evacuation.get("step"),
+        since=(times.parse(evacuation["since"]) or at(-1)).timestamp() - at(0).timestamp() if evacuation else None,
+        event=next((f"{e.type} {e.reason}" for e in decision.events if e.reason.startswith("SecondPod")), None),
+        says=row.says if row.says in (decision.status or {})["message"] else (decision.status or {})["message"],
+        wakes=summary(decision)["wakes"],
+        now=row.now,
+    )
+    assert found == row
+    assert (place["role"], place["step"], place["weight"]) == ("stable", "Serving", 100)
+    ready, wanted = row.seen.workloads[0].ready_replicas, row.seen.model_deployment.spec.scaling.min_replicas
+    assert (decision.status or {})["replicas"] == ready
+    progressing = "UpToDate" if ready >= wanted else "Starting"
+    assert {c["type"]: c["reason"] for c in (decision.status or {})["conditions"]}["Progressing"] == progressing
+
+
+def test_the_node_that_is_named_is_one_that_a_pod_is_on() -> None:
+    """The pod on the first node was evicted, and a third one is ready already."""
+    of = seen({"n2": True, "n3": True}, {"n1", "n2"}, status=SECOND, replicas=2)
+    [place] = (decide_model_deployment(of, at(60), SETTINGS).status or {})["places"]
+    assert place["evacuation"] == {"node": "n2", "step": "SecondPodReady", "since": times.text(at(0))}
+
+
+def test_the_reason_why_the_second_pod_is_not_ready_is_said() -> None:
+    of = seen(READY, {"n1"}, status=STARTING, replicas=2)
+    second = server_pod(V1, node="", unschedulable="0/2 nodes are available: 2 node(s) were unschedulable.")
+    of = replace(of, pods=(*of.pods, second))
+    for now, status in ((60, "starts elsewhere before the first is evicted"), (DEADLINE, "DeadlineSeconds)")):
+        decision = decide_model_deployment(of, at(now), SETTINGS)
+        why = f"{status}: no node takes pod {second.name}: 0/2 nodes are available: 2 node(s) were unschedulable."
+        assert why in (decision.status or {})["message"]
+
+
+def test_a_pod_that_ends_or_has_ended_is_on_no_node() -> None:
+    of = seen({"n2": True}, {"n1"}, status=SECOND, replicas=2)
+    for gone in pods(V1, {"n1": False}, phase="Failed") + pods(V1, READY, deleting=True):
+        decision = decide_model_deployment(replace(of, pods=(*of.pods, gone)), at(60), SETTINGS)
+        assert summary(decision)["scales"] == {V1: 1}
+
+
+def test_the_new_version_takes_over_from_one_that_leaves_a_node_and_only_the_served_one_gets_a_second_pod() -> None:
+    """Version 1 has two pods, version 2 starts on a node that is cordoned now as well."""
+    status = held(STARTING["places"][0], candidate(2))
+    of = replace(
+        serving(
+            model_deployment(status),
+            version(1),
+            version(2),
+            workloads=[workload(V1, replicas=2, ready=1), workload(V2, ready=0)],
+            pods=pods(V1, READY) + pods(V2, {"n3": False}),
+            service=service_at(V1),
+            budget=budget_of(V1, 1),
+            cordoned=frozenset({"n1", "n3"}),
+        )
+    )
+    waiting = decide_model_deployment(of, at(60), SETTINGS)
+    assert summary(waiting)["scales"] == {}
+    assert [place.get("evacuation") is not None for place in (waiting.status or {})["places"]] == [True, False]
+    ready = replace(
+        of, workloads=(of.workloads[0], workload(V2, ready=1)), pods=(*pods(V1, READY), *pods(V2, {"n3": True}))
+    )
+    moved = decide_model_deployment(ready, at(60), SETTINGS)
+    assert summary(moved)["scales"] == {V2: 2}
+    places = {place["version"]: place for place in (moved.status or {})["places"]}
+    assert (places[2]["role"], places[2]["evacuation"]["node"]) == ("stable", "n3")
+    assert (places[1]["role"], "evacuation" in places[1]) == ("draining", False)
+
+
+@pytest.mark.parametrize("other", [draining(2), failed(2, "ModelCorrupt")], ids=["draining", "failed"])
+def test_what_clients_do_not_reach_gets_no_second_pod(other: dict[str, Any]) -> None:
+    marked = other | {"evacuation": {"node": "n1", "step": "SecondPodLate", "since": times.text(at(0))}}
+    of = serving(
+        model_deployment(held(stable(1), marked), version=2 if other["role"] == "failed" else 1),
+        version(1),
+        version(2),
+        workloads=[workload(V1, ready=1), workload(V2, ready=1)],
+        pods=pods(V1, {"n2": True}) + pods(V2, READY),
+        service=service_at(V1),
+        budget=budget_of(V1, 1),
+        cordoned=frozenset({"n1"}),
+    )
+    decision = decide_model_deployment(of, at(1), SETTINGS)
+    assert summary(decision)["scales"] == {}
+    assert [place.get("evacuation") for place in (decision.status or {})["places"]] == [None, None]
+
+
+# -- lives -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Cluster:
+    """One version with one replica; Deployment controller, scheduler, disruption controller and `kubectl drain` are played."""
+
+    of: ModelDeployment = field(default_factory=lambda: model_deployment(STABLE_1))
+    nodes: dict[str, bool] = field(default_factory=lambda: {"n1": True, "n2": True})
+    """Whether a node takes pods."""
+    pods: dict[str, bool] = field(default_factory=lambda: {"n1": True})
+    """By the node (empty: none takes it), whether the pod is ready; at most one pod on a node."""
+    replicas: int = 1
+    min_available: int = 1
+    now: float = 0
+    events: list[str] = field(default_factory=list)
+
+    def reconcile(self) -> Decision:
+        """Until nothing changes any more."""
+        for _ in range(5):
+            cordoned = {node for node, takes in self.nodes.items() if not takes}
+            of = seen(self.pods, cordoned & self.pods.keys(), replicas=self.replicas, budget=self.min_available)
+            decision = decide_model_deployment(replace(of, model_deployment=self.of), at(self.now), SETTINGS)
+            self.of = written(self.of, decision)
+            self.events += [event.reason for event in decision.events if event.reason.startswith("SecondPod")]
+            for child in decision.children:
+                spec = child.manifest["spec"]
+                self.min_available = spec.get("minAvailable", self.min_available)
+                self.replicas = spec.get("replicas", self.replicas)
+            self.schedule()
+            if not decision.children:
+                return decision
+        raise AssertionError("decisions that never come to rest")
+
+    def schedule(self) -> None:
+        """As many pods as are wanted, the least useful ones deleted first, new ones where a node takes them."""
+        while len(self.pods) > self.replicas:
+            del self.pods[min(self.pods, key=lambda node: (node != "", self.pods[node]))]
+        free = [node for node, takes in self.nodes.items() if takes and node not in self.pods]
+        if "" in self.pods and free:
+            del self.pods[""]
+        if len(self.pods) < self.replicas:
+            self.pods[free[0] if free else ""] = False
+
+    def answer(self) -> None:
+        """Pods on nodes become ready."""
+        self.pods |= {node: True for node in self.pods if node}
+        self.reconcile()
+
+    def evict(self, node: str) -> bool:
+        """One request of a drain; False: 429."""
+        healthy = sum(self.pods.values())
+        if self.pods[node] and healthy - 1 < self.min_available:
+            return False
+        del self.pods[node]
+        self.schedule()
+        self.reconcile()
+        return True
+
+
+def test_a_drain_waits_for_the_second_pod_and_one_pod_is_left() -> None:
+    cluster = Cluster()
+    cluster.reconcile()
+    cluster.nodes["n1"] = False
+    assert not cluster.evict("n1"), "the drain is faster than the operator"
+    cluster.reconcile()
+    assert cluster.pods == {"n1": True, "n2": False}
+    assert not cluster.evict("n1")
+    cluster.answer()
+    assert cluster.evict("n1")
+    assert (cluster.pods, cluster.replicas, cluster.min_available) == ({"n2": True}, 1, 1)
+    assert cluster.events == ["SecondPodStarting", "SecondPodReady"]
+
+
+def test_one_node_after_the_other_is_drained_and_a_pod_answers_always() -> None:
+    cluster = Cluster(nodes={"n1": True, "n2": True, "n3": True, "n4": True})
+    for node, following in (("n1", "n2"), ("n2", "n3"), ("n3", "n4")):
+        cluster.nodes[node] = False
+        cluster.reconcile()
+        assert not cluster.evict(node)
+        cluster.answer()
+        assert cluster.evict(node)
+        assert cluster.pods == {following: True}
+    assert cluster.replicas == 1
+
+
+def test_several_nodes_are_cordoned_before_the_first_is_drained() -> None:
+    cluster = Cluster(nodes={"n1": True, "n2": True, "n3": True})
+    for node in ("n1", "n2"):
+        cluster.nodes[node] = False
+        cluster.reconcile()
+        cluster.answer()
+    assert cluster.pods == {"n1": True, "n2": True}
+    assert cluster.evict("n1")
+    assert cluster.pods == {"n2": True, "n3": False}
+    assert not cluster.evict("n2")
+    cluster.answer()
+    assert cluster.evict("n2")
+    assert (cluster.pods, cluster.replicas) == ({"n3": True}, 1)
+
+
+def test_a_cluster_without_room_holds_up_a_drain_until_the_deadline_only() -> None:
+    cluster = Cluster(nodes={"n1": True})
+    cluster.nodes["n1"] = False
+    decision = cluster.reconcile()
+    assert decision.requeue_at == at(DEADLINE)
+    assert (cluster.pods, cluster.evict("n1")) == ({"n1": True, "": False}, False)
+    cluster.now = DEADLINE
+    cluster.reconcile()
+    assert cluster.evict("n1")
+    assert (cluster.pods, cluster.replicas, cluster.min_available) == ({"": False}, 1, 1)
+    assert cluster.events == ["SecondPodStarting", "SecondPodLate"]
+
+
+def test_a_status_that_was_lost_begins_the_deadline_again() -> None:
+    cluster = Cluster(nodes={"n1": False})
+    cluster.reconcile()
+    cluster.now, cluster.of = 400, model_deployment(STABLE_1)
+    assert cluster.reconcile().requeue_at == at(400 + DEADLINE)
+
+
+def test_the_budget_is_written_with_the_number_that_an_eviction_leaves() -> None:
+    known = {1: 0, 2: 1, 3: 2, 5: 4}
+    for replicas, leaves in known.items():
+        of = seen(READY, None, replicas=replicas, budget=9, scaling={"minReplicas": replicas})
+        children = decide_model_deployment(of, at(60), SETTINGS).children
+        [budget] = [child.manifest for child in children if child.manifest["kind"] == "PodDisruptionBudget"]
+        assert BudgetRecord("vision", "digits", "budget-uid", budget["spec"]) == budget_of(V1, leaves)
