@@ -370,6 +370,8 @@ def test_a_job_trains_is_registered_deployed_and_removed_with_the_charts_rights_
         ("delete", "trainingjobs"),
         ("create", "events"),
         ("watch", "machinetypes"),
+        ("list", "nodes"),
+        ("watch", "nodes"),
         ("watch", "leases"),
         ("update", "leases"),
     }

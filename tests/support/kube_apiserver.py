@@ -28,6 +28,7 @@ _PLURALS = {
     "ResourceQuota": "resourcequotas",
     "LimitRange": "limitranges",
     "Deployment": "deployments",
+    "PodDisruptionBudget": "poddisruptionbudgets",
     "Lease": "leases",
     "TrainingJob": "trainingjobs",
     "ModelVersion": "modelversions",
@@ -36,6 +37,12 @@ _PLURALS = {
     "CustomResourceDefinition": "customresourcedefinitions",
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+}
+
+_GROUPS = {
+    "Deployment": "apps/v1",
+    "Lease": "coordination.k8s.io/v1",
+    "PodDisruptionBudget": "policy/v1",
 }
 
 
@@ -66,7 +73,7 @@ class Cluster:
 
     def path(self, kind: str, name: str = "") -> str:
         """Path of a kind or an object in the test's namespace."""
-        version = {"Deployment": "apps/v1", "Lease": "coordination.k8s.io/v1"}.get(kind, "v1")
+        version = _GROUPS.get(kind, "v1")
         if kind in ("TrainingJob", "ModelVersion", "ModelDeployment"):
             version = API_VERSION
         path = path_of({"apiVersion": version, "kind": kind, "metadata": {"namespace": self.namespace, "name": name}})
