@@ -100,5 +100,6 @@ def summary(decision: Decision) -> dict[str, Any]:
         "attempts": status.get("attempts"),
         "retries": status.get("retries"),
         "disruptions": status.get("disruptions"),
+        "queued": status.get("queueTime"),
         "wakes": (decision.requeue_at - at(0)).total_seconds() if decision.requeue_at else None,
     }

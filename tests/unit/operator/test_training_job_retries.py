@@ -71,12 +71,64 @@ TABLE: dict[str, Row] = {
         {"state": "QUEUED", "retries": 1, "disruptions": None},
         "its local storage exceeds the limit 1Gi",
     ),
-    "a pod that its kubelet refused is retried": Row(
+    "a pod that its node refused is followed by another one however often that happens, and its wait goes on": Row(
         lambda: observed(
-            job(SEEN), pod(phase="Failed", reason="OutOfcpu", message="Node didn't have enough resource: cpu")
+            job(RUNNING | {"retries": 3}),
+            pod(phase="Failed", node="node-1", reason="UnexpectedAdmissionError", message="no healthy devices present"),
         ),
-        {"state": "QUEUED", "retries": 1},
-        "Attempt 0 failed: pod digits-chief-0-0 ended before its program did: Node didn't have enough resource: cpu.",
+        {"state": "QUEUED", "retries": 3, "disruptions": 1, "queued": "2026-11-21T10:00:00Z"},
+        "Attempt 0 was disrupted: node node-1 refused pod digits-chief-0-0 (UnexpectedAdmissionError): no healthy devices "
+        "present. The next one starts at 2026-11-21T10:01:",
+    ),
+    "a node may refuse a pod that ran on it before": Row(
+        lambda: observed(job(RUNNING), replace(running(), phase="Failed", reason="OutOfnvidia.com/gpu", containers={})),
+        {"state": "QUEUED", "retries": None, "disruptions": 1},
+        "node node-1 refused pod digits-chief-0-0 (OutOfnvidia.com/gpu).",
+    ),
+    "a pod that ran longer than somebody's activeDeadlineSeconds was not refused: the next would go the same way": Row(
+        lambda: observed(job(SEEN), pod(phase="Failed", reason="DeadlineExceeded", message="active too long")),
+        {"state": "QUEUED", "retries": 1, "disruptions": None},
+        "Attempt 0 failed: pod digits-chief-0-0 ended before its program did: active too long.",
+    ),
+    "a pod that ended before its program and names no reason is retried": Row(
+        lambda: observed(job(SEEN), pod(phase="Failed", message="odd")), {"state": "QUEUED", "retries": 1}
+    ),
+    "a program that was lost when its node restarted is no retry": Row(
+        lambda: observed(
+            job(RUNNING | {"retries": 3}),
+            ended(code=255, reason="Unknown", sync=ContainerRecord(exit_code=255, terminated_reason="Unknown")),
+        ),
+        {"state": "QUEUED", "retries": 3, "disruptions": 1},
+        "Attempt 0 was disrupted: node node-1 does not know how container trainer of pod digits-chief-0-0 ended, as "
+        "after a restart of the node. The next one",
+    ),
+    "a fetch that was lost when its node restarted is no retry": Row(
+        lambda: observed(
+            job(SEEN | {"retries": 3}),
+            pod(
+                phase="Failed",
+                node="node-1",
+                containers={
+                    names.FETCH_CONTAINER: ContainerRecord(exit_code=137, terminated_reason="ContainerStatusUnknown")
+                },
+            ),
+        ),
+        {"state": "QUEUED", "retries": 3, "disruptions": 1},
+    ),
+    "a publication that was lost when its node restarted is no retry": Row(
+        lambda: observed(
+            job(RUNNING | {"retries": 3}),
+            ended(phase="Failed", sync=ContainerRecord(exit_code=255, terminated_reason="Unknown")),
+        ),
+        {"state": "QUEUED", "retries": 3, "disruptions": 1},
+    ),
+    "a pod that was evicted for its own use is a retry also when its node forgot how it ended": Row(
+        lambda: observed(
+            job(RUNNING | {"retries": 3}),
+            replace(ended(code=137, reason="ContainerStatusUnknown"), reason="Evicted", message="exceeds its limit 1Gi"),
+        ),
+        {"state": "FAILED"},
+        "exceeds its limit 1Gi",
     ),
     "success without a digest is retried": Row(
         lambda: observed(job(RUNNING), ended(sync=ContainerRecord(exit_code=0, finished=at(72)))),

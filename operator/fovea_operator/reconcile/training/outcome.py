@@ -30,6 +30,11 @@ _EVICTED = "Evicted"
 _FROM_OUTSIDE = (_EVICTED, "Preempting", "NodeLost", "Shutdown", "Terminated")
 """status.reason of a pod that its node ended."""
 
+_OF_ITS_OWN = (_EVICTED, "DeadlineExceeded")
+"""The same, for what the pod used: the next one would go the same way."""
+_FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
+"""A container's reason when its node does not know how it ended: the code (137 or 255) is not the program's."""
+
 _BY_ITS_NODE = "its node sent it SIGTERM"
 _HOOK = timedelta(seconds=5)
 """Within that after SIGTERM the sidecar's preStop hook has run. The operator deletes a pod later than that after its program's end."""
@@ -306,7 +311,29 @@ def _foreign_end(pod: PodRecord) -> str:
 
 def disturbed(pod: PodRecord) -> bool:
     """Whether the pod was ended from outside: then its exit codes say nothing about the program."""
-    return pod.deleting or bool(pod.disrupted) or pod.reason in _FROM_OUTSIDE
+    return (
+        pod.deleting
+        or bool(pod.disrupted)
+        or pod.reason in _FROM_OUTSIDE
+        or refused_by_node(pod)
+        or _forgotten(pod) is not None
+    )
+
+
+def refused_by_node(pod: PodRecord) -> bool:
+    """Whether the kubelet did not admit the pod: a device or a resource was not there when it looked.
+
+    A pod that ran is refused like that, too, when its node has restarted. What its containers did is not known then.
+    """
+    has_ended = any(record.exit_code is not None for record in pod.containers.values())
+    return pod.phase == "Failed" and bool(pod.reason) and pod.reason not in _OF_ITS_OWN and not has_ended
+
+
+def _forgotten(pod: PodRecord) -> str | None:
+    """A container of ours of which its node does not know how it ended: the node or its container runtime has restarted."""
+    ours = (names.TRAINER_CONTAINER, names.FETCH_CONTAINER, names.SYNC_CONTAINER)
+    records = ((name, pod.containers.get(name, ContainerRecord())) for name in ours)
+    return next((name for name, record in records if record.terminated_reason in _FORGOTTEN), None)
 
 
 def _is_to_blame(pod: PodRecord) -> bool:
@@ -333,5 +360,14 @@ def told_before(pod: PodRecord, said: Termination | None) -> bool:
 
 
 def _disturbance(pod: PodRecord) -> str:
+    if not (pod.disrupted or pod.deleting or pod.reason in _FROM_OUTSIDE):
+        if refused_by_node(pod):
+            said = f": {pod.message}" if pod.message else ""
+            return f"node {pod.node or '(none)'} refused pod {pod.name} ({pod.reason}){said}"
+        if name := _forgotten(pod):
+            return (
+                f"node {pod.node or '(none)'} does not know how container {name} of pod {pod.name} ended, as after a "
+                "restart of the node"
+            )
     why = pod.disrupted or pod.message or ("it was deleted" if pod.deleting else pod.reason)
     return f"pod {pod.name} was ended from outside: {why}"

@@ -72,6 +72,8 @@ def _after_disruption(view: View, failure: Failure) -> Answer:
         f"{times.text(begin)}; this does not count as a retry."
     )
     counted = Changes(disruptions=before + 1, last_failure=_record(view, failure))
+    if view.status.queue_time and any(outcome.refused_by_node(pod) for pod in view.pods.current):
+        counted["queue_time"] = view.status.queue_time  # no node has taken it: it waits as long as it did
     return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
 
 
