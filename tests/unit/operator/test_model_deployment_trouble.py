@@ -1,12 +1,14 @@
 """ModelDeployments: versions that are not ready in time, Services that others edit, lost statuses, and what a table says badly."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fovea_api.contract import names
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision
-from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord, ServiceRecord, ServingObserved
 from support.observations import (
+    at,
     index_of,
     model_deployment,
     server_pod,
@@ -18,6 +20,7 @@ from support.observations import (
     written,
 )
 from support.rollout_table import (
+    CORRUPT,
     CRASH,
     DRAINING,
     NOTHING,
@@ -42,6 +45,15 @@ SERVICE_1 = service_at(V1)
 def serves_1(service: ServiceRecord) -> ServingObserved:
     """Version 1 serves behind that Service."""
     return serving(model_deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=service)
+
+
+def evicted(**fields: Any) -> PodRecord:
+    """A pod of version 1 that its ReplicaSet keeps after it was evicted."""
+    ended = ContainerRecord(exit_code=137, terminated_reason="Error")
+    server = {names.MODEL_SERVER_CONTAINER: ended}
+    return server_pod(
+        V1, phase="Failed", reason="Evicted", message="the node was low on memory.", containers=server, **fields
+    )
 
 
 TABLE: dict[str, Row] = {
@@ -88,6 +100,67 @@ TABLE: dict[str, Row] = {
         ),
         {"conditions": {"Serving": "False Unschedulable", "Progressing": "True Unschedulable"}},
         "no node takes pod",
+    ),
+    "a pod that was evicted before is not why the one after it does not answer": Row(
+        lambda: serving(
+            model_deployment(held(candidate(1))),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[evicted(created=at(5)), server_pod(V1, created=at(10))],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False Starting", "Progressing": "True Starting"}},
+    ),
+    "nor does it hide why": Row(
+        lambda: serving(
+            model_deployment(held(candidate(1))),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[evicted(created=at(5)), server_pod(V1, created=at(10), node="", unschedulable="no GPU is free")],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False Unschedulable", "Progressing": "True Unschedulable"}},
+    ),
+    "nor does a version end for good by what its fetch said then": Row(
+        lambda: serving(
+            model_deployment(ROLLING),
+            version(1),
+            version(2),
+            workloads=[workload(V1, ready=1), workload(V2)],
+            pods=[
+                server_pod(V2, phase="Failed", reason="Evicted", containers={names.FETCH_MODEL_CONTAINER: CORRUPT}),
+                server_pod(V2, created=at(10)),
+            ],
+            service=service_at(V1),
+        ),
+        NOTHING | {"stable": 1, "candidate": 2, "failed": None},
+    ),
+    "pods that their node refuses again and again are reported in its words": Row(
+        lambda: serving(
+            model_deployment(held(candidate(1))),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[
+                server_pod(V1, created=at(5), phase="Failed", reason="OutOfcpu", message="not enough cpu"),
+                server_pod(
+                    V1, created=at(10), phase="Failed", reason="UnexpectedAdmissionError", message="no healthy devices."
+                ),
+            ],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False Unschedulable", "Progressing": "True Unschedulable"}},
+        f"node node-1 refused pod {V1}-abcde (UnexpectedAdmissionError): no healthy devices.",
+    ),
+    "pods that are evicted again and again are reported with the reason": Row(
+        lambda: serving(
+            model_deployment(held(candidate(1))),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[evicted(created=at(5))],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False ServerFailed", "Progressing": "True ServerFailed"}},
+        f"pod {V1}-abcde was ended from outside: Evicted: the node was low on memory.",
     ),
     "pods that a quota refuses are reported in the API server's words": Row(
         lambda: serving(

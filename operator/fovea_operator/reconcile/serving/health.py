@@ -12,6 +12,7 @@ from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import containers, platform
 from fovea_operator.reconcile.shared.containers import CONFIG, PULL
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared.pods import ended, refused_by_node, refused_words
 
 _FETCH_REASONS = {
     exit_codes.DATA_CORRUPT: ServingReason.MODEL_CORRUPT,
@@ -35,7 +36,11 @@ class Problem:
 
 def problem(view: ServingView, place: Place) -> Problem | None:
     """The gravest problem of a version, or None while nothing is known to be wrong."""
-    found = [problem for pod in view.pods(place) for problem in _of_pod(pod)]
+    pods = sorted(view.pods(place), key=lambda pod: pod.created)
+    found = [problem for pod in pods if not ended(pod) for problem in _of_pod(pod)]
+    # A ReplicaSet keeps pods that were evicted or refused, and makes others: only the newest one shows what is wrong now.
+    if pods and ended(pods[-1]):
+        found.append(_of_ended(pods[-1]))
     workload = view.workloads.get(place.deployment)
     if workload is not None and workload.replica_failure:
         said = workload.replica_failure
@@ -58,6 +63,13 @@ def _of_pod(pod: PodRecord) -> Iterator[Problem]:
         yield from _of_server(pod, server)
     if pod.unschedulable and not pod.node:
         yield Problem(ServingReason.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable.rstrip('.')}")
+
+
+def _of_ended(pod: PodRecord) -> Problem:
+    if refused_by_node(pod):
+        return Problem(ServingReason.UNSCHEDULABLE, refused_words(pod).rstrip("."))
+    said = ": ".join(word for word in (pod.reason, pod.message) if word) or "it does not say why"
+    return Problem(ServingReason.SERVER_FAILED, f"pod {pod.name} was ended from outside: {said.rstrip('.')}")
 
 
 def _of_fetch(fetch: ContainerRecord) -> Iterator[Problem]:

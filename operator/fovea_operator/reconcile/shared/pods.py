@@ -19,6 +19,9 @@ ENDED_PHASES = ("Succeeded", "Failed")
 SLACK = timedelta(seconds=30)
 """A pod that is still there so long after its grace period is on a node that is lost."""
 
+_OF_ITS_OWN = ("Evicted", "DeadlineExceeded")
+"""status.reason of a pod that was ended for what it used itself: the next one would go the same way."""
+
 OTHERS_PATIENCE = timedelta(seconds=10)
 """Many containers of others end by themselves soon after the program."""
 
@@ -152,6 +155,21 @@ def lost_at(pods: Iterable[PodRecord]) -> datetime | None:
     """When the first of those that are being deleted counts as lost."""
     deadline = times.earliest(*(pod.deletion_deadline for pod in pods))
     return deadline + SLACK if deadline else None
+
+
+def refused_by_node(pod: PodRecord) -> bool:
+    """Whether the kubelet did not admit the pod: a device or a resource was not there when it looked.
+
+    A pod that ran is refused like that, too, when its node has restarted. What its containers did is not known then.
+    """
+    has_ended = any(record.exit_code is not None for record in pod.containers.values())
+    return pod.phase == "Failed" and bool(pod.reason) and pod.reason not in _OF_ITS_OWN and not has_ended
+
+
+def refused_words(pod: PodRecord) -> str:
+    """What is said of it: a sentence without its full stop, where the kubelet's words end without one."""
+    said = f": {pod.message}" if pod.message else ""
+    return f"node {pod.node or '(none)'} refused pod {pod.name} ({pod.reason}){said}"
 
 
 def trainer_started(pod: PodRecord) -> datetime | None:

@@ -15,7 +15,7 @@ from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
 from fovea_operator.reconcile.shared import containers, times
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.shared.pods import MemberPods, ended, others_due, trainer_ended
+from fovea_operator.reconcile.shared.pods import MemberPods, ended, others_due, refused_by_node, refused_words, trainer_ended
 from fovea_operator.reconcile.training import stage
 from fovea_operator.reconcile.training.view import View
 
@@ -30,8 +30,6 @@ _EVICTED = "Evicted"
 _FROM_OUTSIDE = (_EVICTED, "Preempting", "NodeLost", "Shutdown", "Terminated")
 """status.reason of a pod that its node ended."""
 
-_OF_ITS_OWN = (_EVICTED, "DeadlineExceeded")
-"""The same, for what the pod used: the next one would go the same way."""
 _FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
 """A container's reason when its node does not know how it ended: the code (137 or 255) is not the program's."""
 
@@ -320,15 +318,6 @@ def disturbed(pod: PodRecord) -> bool:
     )
 
 
-def refused_by_node(pod: PodRecord) -> bool:
-    """Whether the kubelet did not admit the pod: a device or a resource was not there when it looked.
-
-    A pod that ran is refused like that, too, when its node has restarted. What its containers did is not known then.
-    """
-    has_ended = any(record.exit_code is not None for record in pod.containers.values())
-    return pod.phase == "Failed" and bool(pod.reason) and pod.reason not in _OF_ITS_OWN and not has_ended
-
-
 def _forgotten(pod: PodRecord) -> str | None:
     """A container of ours of which its node does not know how it ended: the node or its container runtime has restarted."""
     ours = (names.TRAINER_CONTAINER, names.FETCH_CONTAINER, names.SYNC_CONTAINER)
@@ -362,8 +351,7 @@ def told_before(pod: PodRecord, said: Termination | None) -> bool:
 def _disturbance(pod: PodRecord) -> str:
     if not (pod.disrupted or pod.deleting or pod.reason in _FROM_OUTSIDE):
         if refused_by_node(pod):
-            said = f": {pod.message}" if pod.message else ""
-            return f"node {pod.node or '(none)'} refused pod {pod.name} ({pod.reason}){said}"
+            return refused_words(pod)
         if name := _forgotten(pod):
             return (
                 f"node {pod.node or '(none)'} does not know how container {name} of pod {pod.name} ended, as after a "

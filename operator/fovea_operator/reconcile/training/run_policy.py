@@ -14,7 +14,7 @@ from fovea_api.v1alpha1.training_job_status import FailureStatus
 
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.conditions import MAX_MESSAGE
-from fovea_operator.reconcile.shared.pods import MemberPods, lost
+from fovea_operator.reconcile.shared.pods import MemberPods, lost, refused_by_node
 from fovea_operator.reconcile.training import outcome
 from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn
 from fovea_operator.reconcile.training.outcome import Failure
@@ -72,7 +72,7 @@ def _after_disruption(view: View, failure: Failure) -> Answer:
         f"{times.text(begin)}; this does not count as a retry."
     )
     counted = Changes(disruptions=before + 1, last_failure=_record(view, failure))
-    if view.status.queue_time and any(outcome.refused_by_node(pod) for pod in view.pods.current):
+    if view.status.queue_time and any(refused_by_node(pod) for pod in view.pods.current):
         counted["queue_time"] = view.status.queue_time  # no node has taken it: it waits as long as it did
     return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
 
