@@ -3,6 +3,7 @@
 FoveaError
 ├── InvalidSpec          an object cannot be read or can never work  → condition on it, no retry until it changes
 ├── LeaseLost            another instance leads                      → the process ends
+├── BackInTime           the API server's store was restored         → the process ends, and starts with an empty cache
 └── ApiError             the API server's answer
     ├── Transient        no answer, 401, 408, 429, 5xx               → back-off (`retry_after` at least)
     ├── Conflict         409: a precondition (uid, version) failed   → the decision is dropped, back-off, decided again
@@ -48,6 +49,10 @@ class InvalidSpec(FoveaError):
 
 class LeaseLost(FoveaError):
     """This instance led and does not any more: it must not write again."""
+
+
+class BackInTime(FoveaError):
+    """The API server knows less than it did: what is cached may be of a time that never was."""
 
 
 class ApiError(FoveaError):

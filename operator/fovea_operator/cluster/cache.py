@@ -95,6 +95,8 @@ class Store(Generic[T]):
         self._grouping: dict[str, Callable[[Entry[T]], Any]] = {}
         self._by_name: dict[str, T] | None = None
         self._followers: list[Callable[[T | None, T | None], None]] = []
+        self.newest = 0
+        """The highest version that was ever seen, be it that of a deletion."""
         self.unreadable: dict[Name, Unreadable] = {}
         """Objects that could not be read. They exist, but nothing is decided on them."""
 
@@ -152,6 +154,7 @@ class Store(Generic[T]):
         metadata = raw["metadata"]
         name = (metadata.get("namespace") or "", metadata["name"])
         version, uid = records.version(raw), metadata["uid"]
+        self.newest = max(self.newest, version)
         if self.is_known(name, uid, version):
             return None
         before = self.get(*name)
@@ -176,6 +179,7 @@ class Store(Generic[T]):
 
         An object that leaves the selector of its watch is reported as gone too. It may come back, with a later version.
         """
+        self.newest = max(self.newest, version or 0)
         before = self.get(*name)
         unreadable = self.unreadable.get(name)
         told = unreadable is not None and unreadable.uid == uid and (version is None or unreadable.version <= version)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fovea_api.contract import labels
 
-from fovea_operator.errors import InvalidSpec
+from fovea_operator.errors import BackInTime, InvalidSpec
 from fovea_operator.reconcile.shared.decision import POD, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import ended
@@ -167,13 +167,26 @@ async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: S
     label = labels.MANAGED_SELECTOR if resource.labelled else ""
     for namespace in scopes(resource, settings):
         listed: set[str] = set()
-        as_of = 0
+        as_of, newest = 0, store.newest
         async for items, version in client.pages(resource, namespace, label):
-            as_of = as_of or version
+            as_of = as_of or as_of_list(resource, version, newest)
             for item in items:
                 listed.add(records.uid(item))
                 intake.seen(resource.gvk, item)
         intake.missing(store, namespace, listed, as_of)
+
+
+def as_of_list(resource: Resource, version: int, newest: int) -> int:
+    """The version of a list that began when `newest` was known of its kind. Raises `BackInTime` when it is older than that.
+
+    The API server's lists are never older than what it has told before, unless its store was restored from a backup.
+    """
+    if version < newest:
+        raise BackInTime(
+            f"the API server lists {resource.kind}s as of version {version}, and version {newest} was seen before: its store was "
+            "restored from a backup"
+        )
+    return version
 
 
 def scopes(resource: Resource, settings: Settings) -> tuple[str, ...]:

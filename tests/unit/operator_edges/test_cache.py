@@ -344,8 +344,17 @@ def test_a_list_finds_what_went_while_nobody_watched(world: World) -> None:
 
 
 def test_a_list_spares_what_was_made_after_it(world: World) -> None:
-    world.seen(job(version=1), pod(version=12))
-    assert compare(world, Lists(10, job(version=1))) == set()
+    class Slow(Lists):
+        async def pages(
+            self, resource: resources.Resource, namespace: str = "", label: str = ""
+        ) -> AsyncIterator[tuple[list[dict[str, Any]], int]]:
+            async for page in super().pages(resource, namespace, label):
+                if resource == resources.POD:
+                    world.seen(pod(version=12))
+                yield page
+
+    world.seen(job(version=1))
+    compare(world, Slow(10, job(version=1)))
     assert world.cache.pods.get("team", "digits-chief-0-0") is not None
 
 

@@ -1,6 +1,7 @@
 """The comparison with the metadata of all objects: what it finds, and what it costs."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from fovea_operator.cluster.intake import Intake, list_all
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.progress import Reports
+from fovea_operator.errors import BackInTime
 from fovea_operator.handlers.memories import NoMemories
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
@@ -104,6 +106,60 @@ def test_after_a_comparison_the_cache_is_as_after_a_list(missed: list[tuple[str,
     listed = World(server)
     listed.bring(list_all)
     assert dict(world.cache.jobs) == dict(listed.cache.jobs)
+
+
+@pytest.mark.parametrize("how", [compare_all, list_all])
+def test_an_api_server_that_was_restored_from_a_backup_ends_the_operator(how: Any) -> None:
+    world = World()
+    backup = [world.server.put(job(name)) for name in ("old", "older")]
+    for number in range(3):
+        world.server.put(job(f"job-{number}"))
+    world.bring(list_all)
+    world.server.objects.clear()
+    world.server._version = 0
+    for raw in backup:
+        world.server.put(raw)
+    with pytest.raises(BackInTime, match=r"TrainingJobs as of version 2, and version 5 was seen before"):
+        world.bring(how)
+
+
+def test_deletions_show_as_well_that_an_api_server_was_restored() -> None:
+    world = World()
+    gone = world.server.put(job("gone"))
+    world.bring(list_all)
+    world.server.objects.clear()
+    world.intake.event(TRAINING_JOB, "DELETED", {**gone, "metadata": {**gone["metadata"], "resourceVersion": "9"}})
+    with pytest.raises(BackInTime):
+        world.bring()
+
+
+def test_what_is_written_while_a_list_is_on_its_way_does_not_look_like_a_restored_server() -> None:
+    world = World()
+    world.server.put(job("first"))
+    world.bring(list_all)
+
+    class Busy(Server):
+        async def pages(self, *of: Any, **how: Any) -> AsyncIterator[tuple[list[dict[str, Any]], int]]:
+            async for items, version in super().pages(*of, **how):
+                world.intake.seen(TRAINING_JOB, self.put(job("written")))
+                yield items, version
+
+    busy = Busy()
+    busy.objects, busy._version = world.server.objects, world.server._version
+    for how in (compare_all, list_all):
+        asyncio.run(how(busy, world.cache, world.intake, Settings()))
+    assert world.cache.jobs.get("team", "written") is not None
+
+
+def test_the_running_operator_does_not_try_again_where_the_server_went_back() -> None:
+    async def run() -> None:
+        async def went_back(*_: Any) -> None:
+            raise BackInTime("older than before")
+
+        await Operator(Settings())._list_until_done(went_back)
+
+    with pytest.raises(BackInTime):
+        asyncio.run(run())
 
 
 def test_kopf_keeps_nothing_of_the_objects_that_it_sees() -> None:
