@@ -123,7 +123,6 @@ class Operator:
         await self._leadership.acquire()
 
     async def _lead(self) -> None:
-        self._liveness.leading_since = _now()
         self._metrics.leading.set(1)
         keeping = asyncio.create_task(self._leadership.keep(), name="lease")
         watching: asyncio.Task[None] | None = None
@@ -134,6 +133,7 @@ class Operator:
                 return
             self._all_again()
             watching = await running.start(self._settings, self._intake.event, self._lease_seen)
+            self._liveness.watching_since = _now()
             self._catch_signals()
             self._queue.start()
             self._liveness.ready = True

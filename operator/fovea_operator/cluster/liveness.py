@@ -11,13 +11,14 @@ class Liveness:
     """Ages by which /healthz decides.
 
     A leader must *see*, through the same watch machinery that brings every other event, the renewals of the Lease that
-    it writes itself: a watch gone silent, a hanging event loop and a dead worker all show in that one age. A standby
-    must get an answer from the API server about the Lease.
+    it writes itself: a watch gone silent, a hanging event loop and a dead worker all show in that one age. A standby,
+    and a leader that still lists, must get an answer from the API server about the Lease: a first list has no deadline.
     """
 
     started: float
     lease_seconds: float
-    leading_since: float | None = None
+    watching_since: float | None = None
+    """When the watch began; None before that."""
     ready: bool = False
     """Whether the cache is complete and keys are worked on."""
     renewal_seen: float | None = None
@@ -31,8 +32,8 @@ class Liveness:
 
     def trouble(self, now: float) -> str:
         """Empty while alive, else what is wrong."""
-        if self.leading_since is not None:
-            age = now - max(self.renewal_seen or 0.0, self.leading_since)
+        if self.watching_since is not None:
+            age = now - max(self.renewal_seen or 0.0, self.watching_since)
             what = "no renewal of the own lease came through the watch"
         else:
             age = now - max(self.heard or 0.0, self.started)

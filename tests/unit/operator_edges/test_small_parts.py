@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 import re
+from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,10 @@ from fovea_operator.cluster.credentials import NoCredentials, from_kubeconfig, f
 from fovea_operator.cluster.events import Announcer, Dedupe, Subject, manifest
 from fovea_operator.cluster.lease import Sighting, sighting
 from fovea_operator.cluster.liveness import Liveness
+from fovea_operator.errors import FoveaError
+from fovea_operator.handlers import running
 from fovea_operator.reconcile.shared.decision import Event
+from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 from support.kinds import TRAINING_JOB
 
@@ -113,9 +117,49 @@ def test_a_renewal_begins_the_wait_anew_and_a_repeated_sight_does_not() -> None:
 
 
 def test_a_leader_is_alive_while_it_sees_its_own_renewals_through_the_watch() -> None:
-    liveness = Liveness(started=0, lease_seconds=15, leading_since=100, renewal_seen=300)
+    liveness = Liveness(started=0, lease_seconds=15, watching_since=110, renewal_seen=300)
     assert liveness.trouble(300 + liveness.patience) == ""
     assert "no renewal of the own lease" in liveness.trouble(301 + liveness.patience)
+
+
+def test_a_leader_that_still_lists_is_alive_while_it_renews_its_lease() -> None:
+    liveness = Liveness(started=0, lease_seconds=15, heard=5000)
+    assert liveness.trouble(5000 + liveness.patience) == "", "a first list of very many objects may take long"
+    assert "did not answer" in liveness.trouble(5001 + liveness.patience)
+    liveness.watching_since = 6000
+    assert liveness.trouble(6000 + liveness.patience) == ""
+    assert "no renewal of the own lease" in liveness.trouble(6001 + liveness.patience)
+
+
+def test_the_running_operator_judges_by_its_watch_from_its_beginning_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> list[float | None]:
+        operator = Operator(Settings())
+        seen: list[float | None] = []
+
+        async def lists(_bring: Any) -> None:
+            seen.append(operator._alive().watching_since)
+
+        async def begins(*_: Any) -> asyncio.Task[None]:
+            async def ends() -> None:
+                seen.append(operator._alive().watching_since)
+                operator._stop.set()
+
+            return asyncio.create_task(ends())
+
+        async def renews() -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(operator, "_list_until_done", lists)
+        monkeypatch.setattr(operator, "_catch_signals", lambda: None)
+        monkeypatch.setattr(operator._leadership, "keep", renews)
+        monkeypatch.setattr(running, "start", begins)
+        with suppress(FoveaError):
+            await operator._lead()
+        return seen
+
+    before, after = asyncio.run(run())
+    assert before is None
+    assert after is not None
 
 
 def test_a_standby_is_alive_while_the_api_server_answers() -> None:
