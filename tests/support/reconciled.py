@@ -58,9 +58,9 @@ class World:
         self.server = Server()
         self.cache = Cache(labels.MODEL_DEPLOYMENT)
         jobs = TrainingJobs(self.cache, Reports(5, lambda *_: None), decide)
-        kinds = Kinds(jobs, ModelDeployments(self.cache, serve))
+        self.kinds = Kinds(jobs, ModelDeployments(self.cache, serve))
         self.queued: list[Key] = []
-        self.intake = Intake(self.cache, kinds, self.queued.append)
+        self.intake = Intake(self.cache, self.kinds, self.queued.append)
         self.metrics = Metrics(self.cache, lambda: 0)
         self.announced: list[Event] = []
         self.woken: list[Key] = []
@@ -70,7 +70,7 @@ class World:
         self.reconciler = Reconciler(
             client=self.server,  # type: ignore[arg-type]
             cache=self.cache,
-            kinds=kinds,
+            kinds=self.kinds,
             intake=self.intake,
             settings=Settings(cancel_grace_seconds=7),
             metrics=self.metrics,

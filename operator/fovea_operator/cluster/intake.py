@@ -145,9 +145,11 @@ class Intake:
 
 
 def _has_made_room(change: Change[PodRecord]) -> bool:
+    """Whether a pod has ended or is gone: a quota of cpu holds until the first, one of count/pods until the second."""
     before, after = change.before, change.after
-    held = before is not None and not ended(before.record)
-    return held and (after is None or ended(after.record))
+    if before is None or after is None:
+        return before is not None
+    return ended(after.record) and not ended(before.record)
 
 
 async def list_all(client: ApiClient, cache: Cache, intake: Intake, settings: Settings) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
+from fovea_api import v1alpha1
+
 from fovea_operator.reconcile.shared.decision import Decision, Deletion, GroupVersionKind
 from fovea_operator.settings import Settings
 
@@ -12,7 +14,7 @@ from .cache import Change, Store
 from .keys import Key, Ref
 from .resources import Resource
 
-T = TypeVar("T")
+T = TypeVar("T", bound=v1alpha1.Resource)
 
 
 class Kind(ABC, Generic[T]):
@@ -61,6 +63,11 @@ class Kind(ABC, Generic[T]):
         With the labels that Fovea gave them.
         """
         return ()
+
+    def waits_since(self, key: Key) -> str:
+        """When an object came, or began to wait once more: RFC 3339 in UTC, empty where that is not known."""
+        entry = self.store.get(key.namespace, key.name)
+        return entry.record.metadata.creation_timestamp if entry is not None else ""
 
     def is_urgent(self, _key: Key) -> bool:
         """Whether an object is to be looked at before others, by what is known now."""

@@ -1,11 +1,14 @@
 """Keys that wait for room in a namespace, since a quota refused their pods: first come, first served.
 
+When a key came its object says, so the line is the same again after a restart of the operator.
+
 Back-off alone is unfair: the longer a job has waited the more rarely it asks, and one that came later takes the room.
 When a pod of the namespace ends, the first key of the line asks at once, and then those behind it, until a few of them
 were refused again: a small job may fit where a large one does not, but a pass has an end.
 """
 
-from collections import OrderedDict, deque
+from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Callable
 
 from .keys import Key
@@ -20,12 +23,16 @@ class Line:
     def __init__(self, wake: Callable[[Key], None]) -> None:
         """`wake`: look at a key at once, and forget how often it was refused."""
         self._wake = wake
-        self._lines: dict[str, OrderedDict[Key, None]] = {}
+        self._since: dict[Key, str] = {}
+        self._lines: dict[str, list[tuple[str, Key]]] = {}  # in order
         self._passes: dict[str, _Pass] = {}
 
-    def refused(self, key: Key) -> None:
-        """There was no room for the key: it goes to the end of the line, or keeps its place."""
-        self._lines.setdefault(key.namespace, OrderedDict()).setdefault(key)
+    def refused(self, key: Key, since: str) -> None:
+        """There was no room for the key, which has waited since then (RFC 3339 in UTC)."""
+        if self._since.get(key) != since:
+            self._take_out(key)
+            self._since[key] = since
+            insort(self._lines.setdefault(key.namespace, []), (since, key))
         going = self._passes.get(key.namespace)
         if going is not None and going.asked == key:
             going.misses += 1
@@ -33,32 +40,37 @@ class Line:
 
     def leave(self, key: Key) -> None:
         """The key got what it wanted, or wants nothing any more."""
-        waiting = self._lines.get(key.namespace)
-        if waiting is None or key not in waiting:
+        if key not in self._since:
             return
-        del waiting[key]
-        if not waiting:
-            del self._lines[key.namespace]
+        self._take_out(key)
         going = self._passes.get(key.namespace)
         if going is not None and going.asked == key:
             self._go_on(key.namespace)
 
     def room(self, namespace: str) -> None:
-        """A pod of the namespace has ended: the line asks again, from its head."""
+        """A pod of the namespace has ended or is gone: the line asks again, from its head."""
         waiting = self._lines.get(namespace)
         if waiting:
-            self._passes[namespace] = _Pass(deque(waiting))
+            self._passes[namespace] = _Pass(deque(key for _, key in waiting))
             self._go_on(namespace)
 
     def __len__(self) -> int:
-        return sum(map(len, self._lines.values()))
+        return len(self._since)
+
+    def _take_out(self, key: Key) -> None:
+        since = self._since.pop(key, None)
+        if since is None:
+            return
+        waiting = self._lines[key.namespace]
+        del waiting[bisect_left(waiting, (since, key))]
+        if not waiting:
+            del self._lines[key.namespace]
 
     def _go_on(self, namespace: str) -> None:
         going = self._passes[namespace]
-        waiting = self._lines.get(namespace) or OrderedDict()
         while going.left and going.misses < MISSES:
             going.asked = going.left.popleft()
-            if going.asked in waiting:
+            if going.asked in self._since:
                 self._wake(going.asked)
                 return
         del self._passes[namespace]

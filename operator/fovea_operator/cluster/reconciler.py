@@ -101,7 +101,7 @@ class Reconciler:
         self._metrics.reconciled.labels(key.gvk.kind, outcome).observe(time.perf_counter() - begun)
         # Whatever came of it: a key that does not wait for room any more holds up nobody behind it.
         if again is not None and again.out_of_quota:
-            self._line.refused(key)
+            self._line.refused(key, self._kinds.of(key).waits_since(key))
         else:
             self._line.leave(key)
         return again

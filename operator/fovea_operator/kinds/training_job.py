@@ -135,14 +135,21 @@ class TrainingJobs(Kind[TrainingJob]):
                 yield Ref(resources.POD.gvk, key.namespace, name), marks
 
     def due(self, until: datetime) -> Iterator[Key]:
-        """Jobs that go on, ended ones that have pods or come to their TTL; the others have nothing to wait for."""
+        """Jobs that go on, the oldest first; ended ones that have pods or come to their TTL. The others wait for nothing."""
+        yield from sorted(self._unfinished, key=self.waits_since)
         pods = ((entry.record.namespace, entry.owner) for _, entry in self._cache.pods)
-        yield from {
-            *self._unfinished,
+        others = {
             *(self.key(*name) for name in self._unacknowledged),
             *(self.key(*name) for name, expiry in self._expires.items() if expiry <= until.timestamp()),
             *(self.key(where, owner.name) for where, owner in pods if owner.group_kind == self.resource.gvk.group_kind),
         }
+        yield from others - self._unfinished
+
+    def waits_since(self, key: Key) -> str:
+        """When a job was queued, last."""
+        entry = self.store.get(key.namespace, key.name)
+        queued = entry.record.status.queue_time if entry is not None else None
+        return queued or super().waits_since(key)
 
     def is_urgent(self, key: Key) -> bool:
         """Whether the next decision makes a job's first pod, or says how its pod ended."""

@@ -125,7 +125,9 @@ TABLE: dict[str, Row] = {
     "a pod that was evicted for its own use is a retry also when its node forgot how it ended": Row(
         lambda: observed(
             job(RUNNING | {"retries": 3}),
-            replace(ended(code=137, reason="ContainerStatusUnknown"), reason="Evicted", message="exceeds its limit 1Gi"),
+            replace(
+                ended(code=137, reason="ContainerStatusUnknown"), reason="Evicted", message="exceeds its limit 1Gi"
+            ),
         ),
         {"state": "FAILED"},
         "exceeds its limit 1Gi",

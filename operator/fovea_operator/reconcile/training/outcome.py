@@ -15,7 +15,14 @@ from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
 from fovea_operator.reconcile.shared import containers, times
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.shared.pods import MemberPods, ended, others_due, refused_by_node, refused_words, trainer_ended
+from fovea_operator.reconcile.shared.pods import (
+    MemberPods,
+    ended,
+    others_due,
+    refused_by_node,
+    refused_words,
+    trainer_ended,
+)
 from fovea_operator.reconcile.training import stage
 from fovea_operator.reconcile.training.view import View
 
