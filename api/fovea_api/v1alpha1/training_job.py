@@ -86,7 +86,8 @@ class RunPolicy(Model):
     """Retries, deadlines, and what stays when the job has ended."""
 
     backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
-    """How many times a retryable failure (exit code 75 or >= 128) is retried. Attempts that a drain, a preemption, or a node that is lost, restarts or refuses the pod ends do not count."""
+    """How many times a retryable failure (exit code 75 or >= 128) is retried.
+    Attempts that a drain, a preemption, or a node that is lost, restarts or refuses the pod ends do not count."""
     max_running_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
     """Longest time that the program may run, all attempts together; then the job fails. Absent: no limit."""
     max_wait_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
