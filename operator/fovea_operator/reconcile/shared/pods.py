@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from fovea_api.contract import labels, names
 
 from fovea_operator.desired.pod import Member
-from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import POD, Deletion
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 
@@ -153,8 +152,8 @@ def lost(pod: PodRecord, now: datetime) -> bool:
 
 def lost_at(pods: Iterable[PodRecord]) -> datetime | None:
     """When the first of those that are being deleted counts as lost."""
-    deadline = times.earliest(*(pod.deletion_deadline for pod in pods))
-    return deadline + SLACK if deadline else None
+    deadlines = (pod.deletion_deadline for pod in pods)
+    return min((deadline + SLACK for deadline in deadlines if deadline is not None), default=None)
 
 
 def refused_by_node(pod: PodRecord) -> bool:

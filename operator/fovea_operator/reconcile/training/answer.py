@@ -9,14 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Unpack
 
-from fovea_api.contract import labels
 from fovea_api.v1alpha1 import Condition, JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job_status import (
     FailureStatus,
     PublicationStatus,
     ResolvedInput,
-    RoleStatus,
     TrainingJobStatus,
 )
 
@@ -32,7 +30,6 @@ from fovea_operator.reconcile.shared.pods import (
     is_left,
     remove,
     stop,
-    trainer_started,
 )
 from fovea_operator.reconcile.training.progress import Reported
 from fovea_operator.reconcile.training.view import View, expires_at, is_over
@@ -180,13 +177,13 @@ def carry_out(view: View, answer: Answer) -> Decision:
 
 def _live(view: View, answer: GoesOn) -> TrainingJobStatus:
     """The status of a job that has not ended."""
-    held, admitted = view.status.conditions, answer.admitted
+    admitted = answer.admitted
     found = [Finding(JobCondition.RUNNING, truth(answer.running), answer.reason, answer.message)]
-    if not (admitted.value and conditions.is_true(held, JobCondition.ADMITTED)):
+    if not (admitted.value and view.admitted):
         found.insert(0, Finding(JobCondition.ADMITTED, truth(admitted.value), admitted.reason, admitted.message))
     if answer.suspended:
         found.append(Finding(JobCondition.SUSPENDED, "True", answer.reason, answer.message))
-    update = _common(view, answer, found) | {"roles": _roles(view)}
+    update = _common(view, answer, found) | {"roles": view.roles}
     if view.status.queue_time is None and admitted.value:
         update["queue_time"] = times.text(view.queued_since)
     return view.status.model_copy(update=update | answer.changes)
@@ -194,19 +191,19 @@ def _live(view: View, answer: GoesOn) -> TrainingJobStatus:
 
 def _over(view: View, answer: Ends) -> TrainingJobStatus:
     """The status of a job that ends now."""
-    held, said = view.status.conditions, (answer.reason, answer.message)
+    said = (answer.reason, answer.message)
     found = [Finding(JobCondition.RUNNING, "False", *said), Finding(_final(answer.state), "True", *said)]
     if answer.invalid:
         found.insert(0, Finding(JobCondition.ADMITTED, "False", *said))
-    elif view.begun and conditions.find(held, JobCondition.ADMITTED) is None:
+    elif view.begun and view.admitted is None:
         found.insert(0, Finding(JobCondition.ADMITTED, "True", ACCEPTED.reason, ACCEPTED.message))
-    if conditions.is_true(held, JobCondition.SUSPENDED):
+    if view.suspended:
         found.append(Finding(JobCondition.SUSPENDED, "False", *said))
     attempts = {"attempts": view.pods.attempts()} if view.begun else {}
     started = view.start_time
     update = _common(view, answer, found) | {
         # Pods that still run get SIGTERM, and no later status counts how they end.
-        "roles": {role: counts.model_copy(update={"pending": 0, "active": 0}) for role, counts in _roles(view).items()},
+        "roles": {role: counts.model_copy(update={"pending": 0, "active": 0}) for role, counts in view.roles.items()},
         "start_time": started,
         "running_seconds": view.seconds_run if started else view.status.running_seconds,
         "next_attempt_time": None,
@@ -243,19 +240,6 @@ def _of_generation(held: Sequence[Condition] | None, generation: int) -> list[Co
     if held is None:
         return None
     return [condition.model_copy(update={"observed_generation": generation}) for condition in held]
-
-
-def _roles(view: View) -> dict[str, RoleStatus]:
-    """The pods that are there, counted by role; those that no member has count as the chief's."""
-    first = view.chief.member.role
-    counts = {each.member.role: {"pending": 0, "active": 0, "succeeded": 0, "failed": 0} for each in view.pods}
-    for pod in (each for each in view.observed.pods if not each.gone):
-        of_role = counts.get(pod.labels.get(labels.ROLE, first), counts[first])
-        if ended(pod):
-            of_role["succeeded" if pod.phase == "Succeeded" else "failed"] += 1
-        else:
-            of_role["active" if trainer_started(pod) else "pending"] += 1
-    return {role: RoleStatus(**found) for role, found in counts.items()}
 
 
 def _events(view: View, new: TrainingJobStatus) -> tuple[Event, ...]:

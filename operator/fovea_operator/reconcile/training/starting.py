@@ -45,7 +45,7 @@ def start(view: View) -> Answer:
         return _unresolved(sources)
     if view.predecessors:
         return _after_predecessors(view)
-    pods = _planned(view, machine_type, sources)
+    pods = [_planned(view, each, machine_type, sources) for each in view.pods.missing]
     prepared = admission.prepare(view, pods)
     if prepared.wait is not None:
         return _not_admitted(view, prepared.wait.reason, prepared.wait.message, prepared.children)
@@ -94,24 +94,14 @@ def _after_predecessors(view: View) -> Answer:
     )
 
 
-def _planned(view: View, machine_type: MachineType, sources: Sources) -> list[dict[str, Any]]:
-    """Manifests of the pods that are missing."""
-    alone = len(view.pods.members) == 1
-    return [
-        training_pod(
-            view.job, each.member, _free_attempt(view, each), machine_type, sources, view.settings, alone=alone
-        )
-        for each in view.pods.missing
-    ]
-
-
-def _free_attempt(view: View, each: MemberPods) -> int:
-    """The current attempt of a member, or the first one after it whose pod's name is not taken."""
+def _planned(view: View, each: MemberPods, machine_type: MachineType, sources: Sources) -> dict[str, Any]:
+    """Manifest of a member's pod: of its current attempt, or of the first one after it whose pod's name is not taken."""
+    job, member, attempt = view.job, each.member, each.attempt
     taken = {pod.name for pod in view.observed.predecessors}
-    attempt = each.attempt
-    while names.training_pod(view.job.metadata.name, each.member.role, each.member.index, attempt) in taken:
+    while names.training_pod(job.metadata.name, member.role, member.index, attempt) in taken:
         attempt += 1
-    return attempt
+    alone = len(view.pods.members) == 1
+    return training_pod(job, member, attempt, machine_type, sources, view.settings, alone=alone)
 
 
 def _service(view: View) -> tuple[Child, ...]:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from fovea_api.contract import labels
 from fovea_api.v1alpha1 import JobState, MachineType, TrainingJob
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job import TrainingJobSpec
-from fovea_api.v1alpha1.training_job_status import ResolvedInput, TrainingJobStatus
+from fovea_api.v1alpha1.training_job_status import ResolvedInput, RoleStatus, TrainingJobStatus
 
 from fovea_operator.desired.pod import Member
 from fovea_operator.reconcile.shared import conditions, platform, times
@@ -74,6 +75,12 @@ class View:
         return _is_suspended(self.status)
 
     @property
+    def admitted(self) -> bool | None:
+        """Whether the status says that the job may have pods; None while it says neither."""
+        found = conditions.find(self.status.conditions, JobCondition.ADMITTED)
+        return None if found is None else found.status == "True"
+
+    @property
     def suspending(self) -> bool:
         """Whether the status says that pods were deleted because of a suspension, and the next attempt has not begun."""
         return bool(self.status.suspending)
@@ -136,6 +143,19 @@ class View:
     def predecessors(self) -> tuple[PodRecord, ...]:
         """Pods of deleted jobs of this name whose programs may still run; one whose node does not answer is not waited for."""
         return alive(self.observed.predecessors, self.now)
+
+    @property
+    def roles(self) -> dict[str, RoleStatus]:
+        """The pods that are there, counted by role; those that no member has count as the chief's."""
+        first = self.chief.member.role
+        counts = {each.member.role: {"pending": 0, "active": 0, "succeeded": 0, "failed": 0} for each in self.pods}
+        for pod in (each for each in self.observed.pods if not each.gone):
+            of_role = counts.get(pod.labels.get(labels.ROLE, first), counts[first])
+            if ended(pod):
+                of_role["succeeded" if pod.phase == "Succeeded" else "failed"] += 1
+            else:
+                of_role["active" if trainer_started(pod) else "pending"] += 1
+        return {role: RoleStatus(**found) for role, found in counts.items()}
 
     @property
     def reported(self) -> Reported:
