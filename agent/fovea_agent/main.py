@@ -11,8 +11,9 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,9 @@ from fovea_agent.settings import (
 )
 
 if TYPE_CHECKING:
+    from fovea_agent.report import Reporter
     from fovea_agent.store import Store
+    from fovea_agent.sync import Sync
 
 PATIENCE = 300.0
 
@@ -100,28 +103,28 @@ def _sync(options: argparse.Namespace) -> Result:
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     work = WorkVolume(options.work, options.state)
-    work.sync_ready.parent.mkdir(parents=True, exist_ok=True)
+    work.agent.mkdir(parents=True, exist_ok=True)
     # The hook runs, too, when only this container is ended: what an earlier run of it left does not time this pod's end.
     work.end_began.unlink(missing_ok=True)
-    work.sync_ready.touch()
-    from fovea_agent.report import Reporter
+    if not options.fetch:
+        work.sync_ready.touch()
+    begun = _hear_the_end(signals, work, options.grace_period)
+    plan = read_plan(TrainingPlan.from_json, os.environ)
+    os.umask(0o002)
+    # A sidecar that is started again while the program runs has fetched before.
+    fetches = not work.sync_ready.exists()
+    # While training goes on there is no reason to give up: it would only lose checkpoints.
+    store = _store(options, options.patience if fetches else None, plan.namespace)
+    reporter = _reporter(options, plan, store, work)
+    reporter.start()
+    if fetches:
+        ended, code = _fetch_first(options, plan, store, work)
+        if code != exit_codes.OK:
+            return ended, code
     from fovea_agent.sync import Sync
 
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # checkpoints on their way are held open
-    plan = read_plan(TrainingPlan.from_json, os.environ)
-    os.umask(0o002)
-    # While training goes on there is no reason to give up: it would only lose checkpoints.
-    store = _store(options, None, plan.namespace)
-    reporter = Reporter(
-        plan.report_url,
-        options.report_token,
-        work.root,
-        work.progress,
-        interval=options.report_interval,
-        at_least_every=options.report_at_least_every,
-        unreachable_since=lambda: store.patience.unreachable_since,
-    )
 
     def tell(termination: Termination) -> None:
         if options.termination_log:
@@ -131,13 +134,48 @@ def _sync(options: argparse.Namespace) -> Result:
         plan, store, work, reporter, options.poll, options.transfers, tell, options.settle, options.grace_period
     )
     reporter.program_ended = lambda: sync.told(grace_left(options.grace_period, 0))
-
-    def wait_for_the_end() -> None:
-        signal.sigwait(signals)
-        sync.trainer_ended(grace_left(options.grace_period, seconds_since(work.end_began)))
-
-    threading.Thread(target=wait_for_the_end, name="signals", daemon=True).start()
+    begun.put(sync)
     return sync.run(), exit_codes.OK
+
+
+def _hear_the_end(signals: Collection[signal.Signals], work: WorkVolume, grace: float) -> "SimpleQueue[Sync]":
+    """Wait for a signal on a thread; what is put into the queue returned hears of it."""
+    begun: SimpleQueue[Sync] = SimpleQueue()
+
+    def wait() -> None:
+        signal.sigwait(signals)
+        if not work.sync_ready.exists():  # the program has not started: there is nothing to publish
+            os._exit(128 + signal.SIGTERM)
+        begun.get().trainer_ended(grace_left(grace, seconds_since(work.end_began)))
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    return begun
+
+
+def _fetch_first(options: argparse.Namespace, plan: TrainingPlan, store: "Store", work: WorkVolume) -> Result:
+    """The part of `fetch` in a pod that has no container for it; only when all is in place the program may start."""
+    from fovea_agent.fetch import Fetch
+
+    termination, code = Fetch(plan, store, work, options.transfers).run()
+    if code == exit_codes.OK:
+        log.info("fetched", message=termination.message)
+        store.patience.without_limit()
+        work.sync_ready.touch()
+    return termination, code
+
+
+def _reporter(options: argparse.Namespace, plan: TrainingPlan, store: "Store", work: WorkVolume) -> "Reporter":
+    from fovea_agent.report import Reporter
+
+    return Reporter(
+        plan.report_url,
+        options.report_token,
+        work.root,
+        work.progress,
+        interval=options.report_interval,
+        at_least_every=options.report_at_least_every,
+        unreachable_since=lambda: store.patience.unreachable_since,
+    )
 
 
 def _fetch_model(options: argparse.Namespace) -> Result:
@@ -206,8 +244,9 @@ def _parser() -> argparse.ArgumentParser:
         "sync",
         _sync,
         "sidecar of a training pod: publishes checkpoints as they appear and, at SIGTERM, everything else",
-        (_common, _transfer, _work),
+        (_common, _transfer, _patience, _work),
     )
+    sync.add_argument("--fetch", action="store_true", help="first do what fetch does: the pod has no container for it")
     sync.add_argument("--grace-period", type=float, default=GRACE, metavar="SECONDS", help="the pod's (%(default)s)")
     sync.add_argument("--poll", type=float, default=POLL, metavar="SECONDS", help="look for checkpoints (%(default)s)")
     sync.add_argument(

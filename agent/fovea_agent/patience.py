@@ -49,6 +49,10 @@ class Patience:
         """From now on the deadline (on the clock given, monotonic by default) counts, not the limit per outage."""
         self._limit, self._deadline = None, deadline
 
+    def without_limit(self) -> None:
+        """From now on an outage may last as long as it takes."""
+        self._limit = None
+
     def check(self, what: str) -> None:
         """Raise GraceExceeded when the deadline has passed: what is started now would be cut off in the middle.
 

@@ -136,7 +136,7 @@ class WorkVolume:
 
     @property
     def sync_ready(self) -> Path:
-        """Says that `sync` handles signals."""
+        """Says that `sync` handles signals, and that all is fetched: the program may start."""
         return self._own(environment.SYNC_READY)
 
     @property

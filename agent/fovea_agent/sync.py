@@ -115,7 +115,6 @@ class Sync:
 
     def run(self) -> Termination:
         """Publish until the trainer has ended, then the rest; returns what to say. Raises AgentError."""
-        self.reporter.start()
         try:
             if not self.plan.publish:
                 self.ended.wait()

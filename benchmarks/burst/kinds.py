@@ -4,7 +4,7 @@ import time
 from typing import Any, Protocol
 
 from fovea_api.contract import labels
-from fovea_api.contract.report import REASON_FETCHED, REASON_PUBLISHED, Published, Termination
+from fovea_api.contract.report import REASON_PUBLISHED, Published, Termination
 from fovea_api.v1alpha1 import API_VERSION
 from support.kubelet_player import terminated
 
@@ -61,10 +61,9 @@ class TrainingJobs:
         return self._status("Succeeded", terminated(0, said), terminated(0))
 
     def _status(self, phase: str, sync: Any, trainer: Any) -> dict[str, Any]:
-        fetch = terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json())
         return {
             "phase": phase,
-            "initContainerStatuses": [_container("fovea-fetch", fetch), _container("fovea-sync", sync)],
+            "initContainerStatuses": [_container("fovea-sync", sync)],
             "containerStatuses": [_container("trainer", trainer)],
         }
 

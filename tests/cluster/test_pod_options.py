@@ -156,7 +156,7 @@ def quota(cluster: Cluster) -> None:
 
 def test_a_quota_on_cpu_limits_is_met_by_machine_types_and_agents_with_limits(cluster: Cluster) -> None:
     quota(cluster)
-    with pytest.raises(ApiError, match=r"must specify limits\.cpu for: fovea-fetch,fovea-sync"):
+    with pytest.raises(ApiError, match=r"must specify limits\.cpu for: fovea-sync"):
         trained(cluster, of_machine(cluster, cpuLimit="1"), Settings())
     cluster.delete("TrainingJob", "digits")
     platform = Settings(agent_cpu_limit="500m")

@@ -138,6 +138,28 @@ def test_an_operator_that_is_away_and_a_missing_token_stop_nothing(pod: Training
     assert pod.sync_ended().code == exit_codes.OK
 
 
+def test_an_outage_before_the_program_starts_is_reported_by_a_sidecar_that_fetches(tmp_path: Path) -> None:
+    with running_object_store(tmp_path / "minio") as own, listening() as operator:
+        keys = own.keys(NAMESPACE, tmp_path / "keys")
+        (tmp_path / "token").mkdir()
+        (tmp_path / "token" / REPORT_TOKEN_FILE).write_text("token-of-the-pod\n")
+        plan = TrainingPlan(namespace=NAMESPACE, job="digits", uid="u", attempt=0, report_url=operator.url)
+        pod = TrainingPod(plan, tmp_path, keys)
+        own.stop()
+        flags = ["--report-interval", "0.2", "--report-token", str(tmp_path / "token")]
+        pod.sidecar = pod.start("sync", "--fetch", *flags)
+        try:
+            until(lambda: any(each.store_unreachable_since for each in operator.reports()), what="it is reported")
+            ready = pod.state / Path(environment.SYNC_READY).name
+            assert not ready.exists()
+            own.start()
+            until(ready.exists, what="the program may start")
+            until(lambda: not operator.reports()[-1].store_unreachable_since, what="its end is reported")
+            assert pod.sync_ended().code == exit_codes.OK
+        finally:
+            pod.kill_sync()
+
+
 def test_an_outage_of_the_store_is_reported_while_it_lasts_and_the_last_words_hold_the_last_progress(
     tmp_path: Path,
 ) -> None:

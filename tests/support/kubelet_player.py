@@ -29,6 +29,7 @@ def terminated(code: int, message: str = "", reason: str = "") -> dict[str, Any]
 
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 WAITING = {"waiting": {"reason": "PodInitializing"}}
+FETCHED = terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json())
 
 
 class Kubelet:
@@ -53,16 +54,13 @@ class Kubelet:
         self._status(pod, {"phase": "Pending", "conditions": [condition]})
 
     def preparing(self, pod: str) -> None:
-        """`fovea-fetch` runs."""
-        self._status(pod, self._containers(pod, "Pending", fetch=_running(), sync=WAITING, trainer=WAITING))
+        """The first of the agent's containers runs."""
+        sync = WAITING if self._fetches(pod) else _running()
+        self._status(pod, self._containers(pod, "Pending", fetch=_running(), sync=sync, trainer=WAITING))
 
     def running(self, pod: str) -> None:
         """Inputs are there; the sidecar and the trainer run."""
-        fetched = Termination(REASON_FETCHED, "everything is in place").to_json()
-        status = self._containers(
-            pod, "Running", fetch=terminated(0, fetched), sync=_running(), trainer=_running(), ready=True
-        )
-        self._status(pod, status)
+        self._status(pod, self._containers(pod, "Running", sync=_running(), trainer=_running(), ready=True))
 
     def succeeded(self, pod: str, *, model: bool = True, metrics: dict[str, float] | None = None) -> None:
         """The trainer ended with 0, the sidecar published and ended."""
@@ -85,7 +83,6 @@ class Kubelet:
         status = self._containers(
             pod,
             "Succeeded" if code == 0 else "Failed",
-            fetch=terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json()),
             sync=terminated(0, said.to_json()),
             trainer=terminated(code, last_words, reason),
         )
@@ -93,25 +90,23 @@ class Kubelet:
 
     def outlived(self, pod: str, code: int, container: str) -> None:
         """The trainer ended with a code, and a container of others lives on: so does the sidecar."""
-        status = self._containers(
-            pod,
-            "Running",
-            fetch=terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json()),
-            sync=_running(),
-            trainer=terminated(code),
-        )
+        status = self._containers(pod, "Running", sync=_running(), trainer=terminated(code))
         status["containerStatuses"].append(_status_of(container, _running()))
         self._status(pod, status)
 
     def waiting(self, pod: str, reason: str, message: str) -> None:
         """The trainer's container cannot be started."""
         state = {"waiting": {"reason": reason, "message": message}}
-        fetched = terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json())
-        self._status(pod, self._containers(pod, "Pending", fetch=fetched, sync=_running(), trainer=state))
+        self._status(pod, self._containers(pod, "Pending", sync=_running(), trainer=state))
 
     def fetch_failed(self, pod: str, code: int, said: Termination) -> None:
-        """`fovea-fetch` ended the pod."""
-        status = self._containers(pod, "Failed", fetch=terminated(code, said.to_json()), sync=WAITING, trainer=WAITING)
+        """`fovea-fetch` ended the pod, or the sidecar that does its part ended and is started again and again."""
+        failed = terminated(code, said.to_json())
+        if self._fetches(pod):
+            status = self._containers(pod, "Failed", fetch=failed, sync=WAITING, trainer=WAITING)
+        else:
+            crashing = {"waiting": {"reason": "CrashLoopBackOff"}}
+            status = self._containers(pod, "Pending", sync=crashing, trainer=WAITING, last=failed)
         self._status(pod, status)
 
     def vanish(self, pod: str) -> None:
@@ -150,11 +145,16 @@ class Kubelet:
         pod: str,
         phase: str,
         *,
-        fetch: dict[str, Any],
+        fetch: dict[str, Any] = FETCHED,
         sync: dict[str, Any],
         trainer: dict[str, Any],
         ready: bool = False,
+        last: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
+        """`last`: how the sidecar's run before this one ended."""
+        agents = [_status_of(names.SYNC_CONTAINER, sync) | {"lastState": last or {}}]
+        if self._fetches(pod):
+            agents.insert(0, _status_of(names.FETCH_CONTAINER, fetch))
         return {
             "phase": phase,
             "startTime": now(),
@@ -162,12 +162,15 @@ class Kubelet:
                 {"type": "PodScheduled", "status": "True"},
                 {"type": "Ready", "status": "True" if ready else "False"},
             ],
-            "initContainerStatuses": [
-                _status_of(names.FETCH_CONTAINER, fetch),
-                _status_of(names.SYNC_CONTAINER, sync),
-            ],
+            "initContainerStatuses": agents,
             "containerStatuses": [_status_of(names.TRAINER_CONTAINER, trainer)],
         }
+
+    def _fetches(self, pod: str) -> bool:
+        """Whether the pod has a container of its own that fetches."""
+        found = self._cluster.get("Pod", pod)
+        assert found is not None
+        return names.FETCH_CONTAINER in {container["name"] for container in found["spec"]["initContainers"]}
 
     def _status(self, pod: str, status: dict[str, Any]) -> None:
         self._cluster.patch("Pod", pod, {"status": status}, "status")

@@ -162,6 +162,15 @@ def fetched(at_seconds: float = 5) -> ContainerRecord:
     )
 
 
+def without_fetch(sync: ContainerRecord, trainer: ContainerRecord | None = None, **fields: Any) -> PodRecord:
+    """A first attempt's pod that had nothing to fetch; its program waits unless `trainer` says otherwise."""
+    containers = {
+        names.SYNC_CONTAINER: sync,
+        names.TRAINER_CONTAINER: trainer or ContainerRecord(waiting_reason="PodInitializing"),
+    }
+    return pod(node="node-1", containers=containers, **fields)
+
+
 def preparing(attempt: int = 0, **fields: Any) -> PodRecord:
     """On a node, fetching."""
     containers = {names.FETCH_CONTAINER: ContainerRecord(running_since=at(3))}

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fovea_api.contract import labels, names
-from fovea_api.contract.report import REASON_FETCHED, REASON_PUBLISHED, Published, Termination
+from fovea_api.contract.report import REASON_PUBLISHED, Published, Termination
 from fovea_api.v1alpha1 import API_VERSION
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake
@@ -48,7 +48,6 @@ def ended_pod(job: str) -> Raw:
         output=_published(job, "output"),
         model=_published(job, "model"),
     )
-    fetched = Termination(REASON_FETCHED, "everything is in place")
     owner = {"apiVersion": API_VERSION, "kind": "TrainingJob", "name": job, "uid": f"{job}-uid", "controller": True}
     return {
         "apiVersion": "v1",
@@ -63,10 +62,7 @@ def ended_pod(job: str) -> Raw:
         },
         "status": {
             "phase": "Succeeded",
-            "initContainerStatuses": [
-                _terminated(names.FETCH_CONTAINER, fetched.to_json()),
-                _terminated(names.SYNC_CONTAINER, said.to_json()),
-            ],
+            "initContainerStatuses": [_terminated(names.SYNC_CONTAINER, said.to_json())],
             "containerStatuses": [_terminated(names.TRAINER_CONTAINER, "")],
         },
     }

@@ -69,8 +69,8 @@ AGENT_MOUNT = "/var/lib/fovea-agent"
 """Agent containers only: the state that the agents of a pod share and that its program must not reach. Not below
 /run: embedded clusters have their run folders there (`fovea`, `fovea-<name>`), which an agent started by hand would write into."""
 SYNC_READY = f"{AGENT_MOUNT}/sync-ready"
-"""Appears when `sync` handles signals. A SIGTERM before that would be lost (as process 1 a program without a handler is not
-sent it): the trainer starts only once this file is there."""
+"""Appears when `sync` handles signals, and in a pod without `fetch` once `sync` has done its part. A SIGTERM before that would be lost (as
+process 1 a program without a handler is not sent it): the trainer starts only once this file is there."""
 END_BEGAN = f"{AGENT_MOUNT}/end-began"
 """Written when the end of the pod begins, by the preStop hook of `sync`: a copy of `/proc/uptime`. SIGTERM reaches `sync` only after
 the program has ended, which may have used most of the pod's grace period by then."""

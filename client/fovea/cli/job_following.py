@@ -72,7 +72,7 @@ def print_logs(source: "Jobs", name: str, *, container: str = "trainer", **how: 
     if not printed:
         click.echo(
             f"No log of container {container}: it has not started, or its pods are deleted. "
-            "What the agent did is in --container fovea-fetch and fovea-sync.",
+            "What the agent did is in --container fovea-sync and, where there was something to fetch, fovea-fetch.",
             err=True,
         )
     return last

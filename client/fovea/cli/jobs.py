@@ -274,7 +274,7 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
 @jobs.command(
     "stream-logs",
     epilog=examples(
-        "fovea jobs stream-logs digits", "fovea jobs stream-logs digits --no-follow --container fovea-fetch"
+        "fovea jobs stream-logs digits", "fovea jobs stream-logs digits --no-follow --container fovea-sync"
     ),
 )
 @click.argument("name", shell_complete=complete_job)

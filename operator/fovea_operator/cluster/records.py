@@ -147,7 +147,7 @@ def pod(raw: Raw) -> PodRecord:
 
 
 def _plan(raw: Raw) -> TrainingPlan | None:
-    """The plan that a training pod's agents got; None for other pods, and where it cannot be read."""
+    """The plan of a training pod that fetches something; None for other pods, and where it cannot be read."""
     for container in (raw.get("spec") or {}).get("initContainers") or ():
         if container["name"] != names.FETCH_CONTAINER:
             continue

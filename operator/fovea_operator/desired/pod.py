@@ -1,4 +1,4 @@
-"""The training pod: `fovea-fetch` (init container) -> `fovea-sync` (native sidecar) -> `trainer`."""
+"""The training pod: `fovea-fetch` (init container, where there is something to fetch) -> `fovea-sync` (native sidecar) -> `trainer`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ _SHARED_MEMORY = {"name": "fovea-shared-memory", "mountPath": "/dev/shm"}  # noq
 _REPORT = {"name": "fovea-report", "mountPath": environment.REPORT_TOKEN_MOUNT, "readOnly": True}
 _TOKEN_SECONDS = 3600
 _LISTENING = ["sh", "-c", f"until [ -e {environment.SYNC_READY} ]; do sleep 0.05; done"]
-"""The program starts when the sidecar handles signals: a program that ended earlier would end the pod without a publication."""
+"""The program starts when the sidecar says so (`environment.SYNC_READY`). One that ended earlier would end the pod without a publication."""
 _END_BEGINS = ["sh", "-c", f"[ -e {environment.END_BEGAN} ] || cat /proc/uptime > {environment.END_BEGAN}"]
 """Runs when the pod begins to end; SIGTERM comes to a native sidecar only after the program has ended."""
 
@@ -104,6 +104,15 @@ def grace_seconds(job: TrainingJob, settings: Settings) -> int:
     return job.spec.run_policy.publish_seconds or settings.grace_seconds
 
 
+def needs_fetch(job: TrainingJob, attempt: int, sources: Sources) -> bool:
+    """Whether a pod gets a container that fetches: where there may be something to fetch, which can take hours.
+
+    In any other pod the sidecar does the rest of it (`sync --fetch`): it makes the folders and looks whether the job is complete.
+    It would also restore a checkpoint, which a first attempt has only if an earlier pod of it was lost before the status named it.
+    """
+    return bool(attempt or sources.inputs or sources.checkpoint_from or job.spec.cache)
+
+
 def _agents(
     job: TrainingJob, member: Member, attempt: int, machine_type: MachineType, sources: Sources, settings: Settings
 ) -> list[dict[str, Any]]:
@@ -125,12 +134,15 @@ def _agents(
     # The agents run as the program's own user where that is known: other users may not be able to read its files.
     user = job.spec.trainer.container.run_as_user if job.spec.trainer.container else None
     mounts: list[dict[str, Any]] = [_WORK, _AGENT]
-    fetch = agent.container(names.FETCH_CONTAINER, ["fetch"], plan, mounts, machine_type, settings, user)
-    command = ["sync", f"--grace-period={grace_seconds(job, settings)}"]
+    before, command = [], ["sync", f"--grace-period={grace_seconds(job, settings)}"]
+    if needs_fetch(job, attempt, sources):
+        before = [agent.container(names.FETCH_CONTAINER, ["fetch"], plan, mounts, machine_type, settings, user)]
+    else:
+        command.append("--fetch")
     mounts = [*mounts, _REPORT] if settings.report_url else mounts
     sync = agent.container(names.SYNC_CONTAINER, command, plan, mounts, machine_type, settings, user)
     lifecycle = {"postStart": {"exec": {"command": _LISTENING}}, "preStop": {"exec": {"command": _END_BEGINS}}}
-    return [fetch, sync | {"restartPolicy": "Always", "lifecycle": lifecycle}]
+    return [*before, sync | {"restartPolicy": "Always", "lifecycle": lifecycle}]
 
 
 def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) -> dict[str, Any]:

@@ -68,6 +68,13 @@ def test_without_a_limit_an_outage_of_hours_is_survived() -> None:
     assert patience(clock, None).run(Store(clock, up_at=1000 + 7200), "x") == "answer"
 
 
+def test_a_limit_that_is_taken_away_ends_nothing_from_then_on() -> None:
+    clock = Clock()
+    waits = patience(clock, 300)
+    waits.without_limit()
+    assert waits.run(Store(clock, clock.now + 7200), "read x") == "answer"
+
+
 def test_a_deadline_ends_also_what_had_no_limit() -> None:
     clock = Clock()
     endless = patience(clock, None)

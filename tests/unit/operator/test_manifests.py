@@ -1,6 +1,7 @@
 """What the builders make, whole, against golden YAML."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from fovea_operator.desired.deployment import revision, scale, version_deploymen
 from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.model_deployment import model_deployment as deployment_of_a_job
 from fovea_operator.desired.model_version import model_version
-from fovea_operator.desired.pod import Member, Sources, training_pod
+from fovea_operator.desired.pod import Member, Sources, needs_fetch, training_pod
 from fovea_operator.desired.service import service, version_service
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Write
@@ -49,6 +50,33 @@ def given(name: str) -> TrainingJob:
 def test_the_pod_of_a_recipe(golden: Golden) -> None:
     sources = Sources((Input("data", "s3://fovea/vision/datasets/digits"),))
     golden.check("operator/pod-recipe.yaml", training_pod(given("recipe"), Member(), 0, machine(), sources, SETTINGS))
+
+
+def test_the_pod_of_a_first_attempt_with_nothing_to_fetch_has_no_container_for_it(golden: Golden) -> None:
+    made = training_pod(given("recipe"), Member(), 0, machine(), Sources(), SETTINGS)
+    golden.check("operator/pod-without-fetch.yaml", made)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "sources", "spec", "wanted"),
+    [
+        (0, Sources(), {}, False),
+        (0, Sources(), {"model": {"name": "digits"}, "checkpoint": {"keep": 1}}, False),
+        (1, Sources(), {}, True),
+        (0, Sources((Input("data", "s3://fovea/vision/datasets/digits"),)), {}, True),
+        (0, Sources((), "s3://fovea/vision/jobs/digits/u"), {}, True),
+        (0, Sources(), {"cache": {"name": "features"}}, True),
+    ],
+    ids=["nothing", "nothing to read", "a later attempt", "an input", "another job's checkpoint", "a cache"],
+)
+def test_a_pod_has_a_container_that_fetches_where_there_may_be_something_to_fetch(
+    attempt: int, sources: Sources, spec: dict[str, Any], wanted: bool
+) -> None:
+    of = job(**spec)
+    assert needs_fetch(of, attempt, sources) is wanted
+    agents = training_pod(of, Member(), attempt, machine(), sources, SETTINGS)["spec"]["initContainers"]
+    assert ("--fetch" in agents[-1]["command"]) is not wanted
+    assert [each["name"] for each in agents] == [names.FETCH_CONTAINER] * wanted + [names.SYNC_CONTAINER]
 
 
 def test_the_pod_of_a_container_on_a_gpu_machine(golden: Golden) -> None:
@@ -136,10 +164,10 @@ def test_args_become_flags_in_their_order() -> None:
 
 def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:
     pod = training_pod(job(cache={"name": "features"}), Member(), 4, machine(), Sources(), SETTINGS)
-    plan = TrainingPlan.from_json(pod["spec"]["initContainers"][0]["env"][0]["value"])
-    assert plan == TrainingPlan(
-        "vision", "digits", "job-uid", 4, cache="features", report_url=SETTINGS.report_url, publish=True
-    )
+    for agent in pod["spec"]["initContainers"]:
+        assert TrainingPlan.from_json(agent["env"][0]["value"]) == TrainingPlan(
+            "vision", "digits", "job-uid", 4, cache="features", report_url=SETTINGS.report_url, publish=True
+        )
     made = version_deployment(model_deployment(), version(3), "r", machine(), SETTINGS)
     served = ModelPlan.from_json(made["spec"]["template"]["spec"]["initContainers"][0]["env"][0]["value"])
     assert served == ModelPlan("vision", "digits", 3, version(3).spec.uri, version(3).spec.digest)
@@ -176,7 +204,7 @@ def test_a_cpu_limit_of_nothing_is_none() -> None:
 
 
 def test_only_agent_containers_hold_the_stores_key_and_only_sync_a_token() -> None:
-    pod = training_pod(given("container"), Member(), 0, machine(), Sources(), SETTINGS)
+    pod = training_pod(given("container"), Member(), 1, machine(), Sources(), SETTINGS)
     mounts = {
         container["name"]: {mount["name"] for mount in container["volumeMounts"]}
         for container in [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
@@ -195,7 +223,7 @@ def test_without_a_report_address_there_is_no_token() -> None:
 
 
 def test_what_the_agents_share_is_out_of_reach_of_the_program() -> None:
-    pod = training_pod(given("container"), Member(), 0, machine(), Sources(), SETTINGS)
+    pod = training_pod(given("container"), Member(), 1, machine(), Sources(), SETTINGS)
     mounts = {
         container["name"]: {mount["mountPath"] for mount in container["volumeMounts"]}
         for container in [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
@@ -210,7 +238,7 @@ def test_what_the_agents_share_is_out_of_reach_of_the_program() -> None:
 )
 def test_the_agents_run_as_the_programs_user_where_that_is_given(user: dict[str, int], wanted: int) -> None:
     pod = training_pod(
-        job(trainer={"container": {"image": "a:1", **user}}), Member(), 0, machine(), Sources(), SETTINGS
+        job(trainer={"container": {"image": "a:1", **user}}), Member(), 1, machine(), Sources(), SETTINGS
     )
     contexts = [container["securityContext"] for container in pod["spec"]["initContainers"]]
     assert [(c["runAsUser"], c["runAsGroup"], c["readOnlyRootFilesystem"]) for c in contexts] == [
@@ -222,7 +250,7 @@ def test_a_job_says_itself_how_long_it_may_take_to_publish() -> None:
     given = job(runPolicy={"publishSeconds": 7200})
     pod = training_pod(given, Member(), 0, machine(), Sources(), SETTINGS)
     assert pod["spec"]["terminationGracePeriodSeconds"] == 7200
-    assert "--grace-period=7200" in pod["spec"]["initContainers"][1]["command"]
+    assert "--grace-period=7200" in pod["spec"]["initContainers"][-1]["command"]
     suspended = job(RUNNING, suspend=True, runPolicy={"publishSeconds": 7200})
     (deletion,) = decide(observed(suspended, running())).deletions
     assert deletion.grace_seconds == 7200

@@ -197,7 +197,7 @@ def test_agents_get_what_the_machine_type_says_and_else_what_the_platform_says(
     of = machine(**({"agent": agent} if agent else {}))
     chosen = Settings(**settings)  # type: ignore[arg-type]
     served = version_deployment(model_deployment(), version(3), "r", of, chosen)["spec"]["template"]["spec"]
-    agents = [*pod_of(job(), of, chosen)["spec"]["initContainers"], *served["initContainers"]]
+    agents = [*pod_of(job(cache={"name": "a"}), of, chosen)["spec"]["initContainers"], *served["initContainers"]]
     assert [item["name"] for item in agents] == [
         names.FETCH_CONTAINER,
         names.SYNC_CONTAINER,

@@ -111,7 +111,7 @@ def _live_pods(view: View) -> Answer | None:
         return None
     pods = view.pods.current
     where = stage.of_set(view.pods, view.job)
-    if where.running and (since := progress.store_unreachable_since(view.observed.progress)):
+    if since := progress.store_unreachable_since(view.observed.progress):
         where = stage.without_store(where, since)
     if where.running:
         where = stage.with_left_out(where, view.left_out)

@@ -87,12 +87,12 @@ Outcome = Success | Done | Failure
 def of(pod: PodRecord, *, publishes: bool = True) -> Outcome | None:
     """How the pod ended; None while it has not. `publishes`: whether success needs the digest of a published output."""
     if not ended(pod):
-        return None
+        return _of_live(pod)
     fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
     trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
     sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
     if fetch.exit_code not in (None, exit_codes.OK):
-        return _of_fetch(pod, fetch)
+        return _of_fetch(pod, names.FETCH_CONTAINER, fetch)
     if trainer.exit_code == exit_codes.OK:
         return _of_sync(pod, sync) if publishes else Done()
     if trainer.exit_code is None:
@@ -198,7 +198,33 @@ def interrupted(pod: PodRecord, said: Termination) -> Failure:
     )
 
 
-def _of_fetch(pod: PodRecord, fetch: ContainerRecord) -> Success | Failure:
+def _of_live(pod: PodRecord) -> Success | Failure | None:
+    """How a pod without `fetch` ends whose sidecar ended before the program started; None where that is not so.
+
+    The kubelet starts a sidecar again, whatever its exit code, so that the pod would never end by itself.
+    """
+    trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
+    started = trainer.running_since or trainer.exit_code is not None or trainer.last_exit_code is not None
+    if pod.deleting or started or names.FETCH_CONTAINER in pod.containers:
+        return None
+    sync = _judged_run(pod.containers.get(names.SYNC_CONTAINER, ContainerRecord()))
+    return None if sync.exit_code in (None, exit_codes.OK) else _of_fetch(pod, names.SYNC_CONTAINER, sync)
+
+
+def _judged_run(sync: ContainerRecord) -> ContainerRecord:
+    """The sidecar as it ended last: it is running again, or waits to be started again."""
+    if sync.exit_code is not None or sync.last_exit_code is None:
+        return sync
+    return replace(
+        sync,
+        exit_code=sync.last_exit_code,
+        terminated_reason=sync.last_reason,
+        termination_message=sync.last_message,
+    )
+
+
+def _of_fetch(pod: PodRecord, name: str, fetch: ContainerRecord) -> Success | Failure:
+    """How container `name` ended, which fetches."""
     said = Termination.from_json(fetch.termination_message)
     if (
         fetch.exit_code == exit_codes.ALREADY_COMPLETE
@@ -208,14 +234,12 @@ def _of_fetch(pod: PodRecord, fetch: ContainerRecord) -> Success | Failure:
         and said.output is not None
     ):
         return Success(said.output, said, already=True)
-    return _of_agent(pod, names.FETCH_CONTAINER, fetch, said)
+    return _of_agent(pod, name, fetch, said)
 
 
 def _of_sync(pod: PodRecord, sync: ContainerRecord) -> Success | Failure:
     was_down = sync.exit_code is None and sync.last_exit_code is not None
-    if was_down:
-        # It waited to be started again when the pod ended: its last run says why.
-        sync = replace(sync, exit_code=sync.last_exit_code, termination_message=sync.last_message)
+    sync = _judged_run(sync)
     said = Termination.from_json(sync.termination_message)
     if said is not None and said.reason == REASON_PUBLISHED and said.output is not None and _believable(said):
         return Success(said.output, said, already=False)
@@ -286,11 +310,11 @@ def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
     return Failure(JobReason.PROGRAM_FAILED, message, retryable, code, at)
 
 
-def _without_program(pod: PodRecord, sync: ContainerRecord) -> Failure:
+def _without_program(pod: PodRecord, sync: ContainerRecord) -> Success | Failure:
     """The pod ended and its program never did: evicted, refused by its kubelet, or the sidecar could not start."""
-    said = Termination.from_json(sync.termination_message)
-    if sync.exit_code not in (None, exit_codes.OK) and said is not None:
-        return _of_agent(pod, names.SYNC_CONTAINER, sync, said)
+    sync = _judged_run(sync)
+    if sync.exit_code not in (None, exit_codes.OK) and Termination.from_json(sync.termination_message) is not None:
+        return _of_fetch(pod, names.SYNC_CONTAINER, sync)
     if disturbed(pod):
         return _disruption(pod)
     why = pod.message or pod.reason or _foreign_end(pod) or "it does not say why"

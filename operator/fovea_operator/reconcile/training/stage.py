@@ -72,10 +72,8 @@ def of(pod: PodRecord, job: TrainingJob) -> Stage:
         return Stage(JobState.QUEUED, JobReason.POD_CREATED, message, waiting=True, quiet_since=pod.created)
     if not _has_begun(pod):
         return _mounting(pod, job)
-    message = (
-        f"Pod {pod.name} pulls images and fetches inputs on node {pod.node}; if this takes long, see: "
-        f"kubectl describe pod {pod.name}"
-    )
+    does = "pulls images and fetches inputs" if names.FETCH_CONTAINER in pod.containers else "pulls images"
+    message = f"Pod {pod.name} {does} on node {pod.node}; if this takes long, see: kubectl describe pod {pod.name}"
     return Stage(JobState.PREPARING, JobReason.FETCHING, message, quiet_since=pod.created)
 
 
@@ -89,8 +87,9 @@ def of_set(pods: PodSet, job: TrainingJob) -> Stage:
 
 
 def _has_begun(pod: PodRecord) -> bool:
-    fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
-    return fetch.running_since is not None or fetch.exit_code is not None
+    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    first = pod.containers.get(names.FETCH_CONTAINER, sync)
+    return first.running_since is not None or first.exit_code is not None
 
 
 def _mounting(pod: PodRecord, job: TrainingJob) -> Stage:
@@ -127,12 +126,18 @@ def _runs_before(pod: PodRecord, name: str, record: ContainerRecord) -> bool:
 
 
 def without_store(where: Stage, since: datetime) -> Stage:
-    """The stage of a pod whose agent says that the object store does not answer: nothing is lost, and the status says so at once."""
-    message = (
-        f"{where.message.rstrip('.')}. The object store has not answered since {times.text(since)}. Publishing goes on "
-        "when it answers; nothing is lost."
-    )
-    return replace(where, reason=JobReason.STORE_UNREACHABLE, message=message, quiet_since=None)
+    """The stage of a pod whose agent says that the object store does not answer: nothing is lost, and the status says so at once.
+
+    Of a pod whose program has not started the kubelet does not even say that the agent runs: it starts nothing else meanwhile.
+    """
+    away = f"The object store has not answered since {times.text(since)}."
+    if where.running:
+        message = f"{where.message.rstrip('.')}. {away} Publishing goes on when it answers; nothing is lost."
+    elif where.reason == JobReason.FETCHING:
+        message = f"{away} The program starts when it answers."
+    else:
+        return where
+    return replace(where, reason=JobReason.STORE_UNREACHABLE, message=message, waiting=False, quiet_since=None)
 
 
 def with_left_out(where: Stage, said: str) -> Stage:
