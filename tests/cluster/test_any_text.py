@@ -12,9 +12,10 @@ from fovea.sdk.cluster import Cluster as ClientsCluster
 from fovea_api.contract import text
 from fovea_api.v1alpha1 import API_VERSION
 from fovea_dev.api import ApiError
-from fovea_operator.cluster import credentials, resources
+from fovea_operator.cluster import credentials, merge_patch, records, resources
 from fovea_operator.cluster.client import ApiClient
 from fovea_operator.cluster.events import Subject, manifest
+from fovea_operator.cluster.keys import Ref
 from fovea_operator.reconcile.shared import containers
 from fovea_operator.reconcile.shared.decision import Event
 from hypothesis import HealthCheck, given, settings
@@ -74,12 +75,16 @@ def as_read(document: Any) -> Any:
 
 def keeps_a_status(call: Caller, namespace: str, words: str, metrics: dict[str, float]) -> None:
     told = status(words, metrics)
-    metadata = {"name": "digits", "namespace": namespace}
-    own = {"apiVersion": API_VERSION, "kind": "TrainingJob", "metadata": metadata, "status": told}
-    kept = call(lambda client: client.apply(own, "status"))["status"]
-    assert as_read(kept) == as_read(text.storable(told))
-    merged = call(lambda client: client.merge_status(resources.TRAINING_JOB, namespace, "digits", {"message": words}))
-    assert merged["status"]["message"] == text.whole(words)
+    job = Ref(TRAINING_JOB, namespace, "digits")
+
+    def write(changes: dict[str, Any]) -> Any:
+        found = call(lambda client: client.get(resources.TRAINING_JOB, namespace, "digits"))
+        before = found.get("status") or {}
+        patch = merge_patch.between(before, {**before, **changes})
+        return call(lambda client: client.merge_status(job, records.version(found), patch))["status"]
+
+    assert as_read(write(told)) == as_read(text.storable(told))
+    assert write({"message": words})["message"] == text.whole(words)
 
 
 def keeps_a_version(call: Caller, namespace: str, number: int, words: str, metrics: dict[str, float]) -> None:

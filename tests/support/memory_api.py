@@ -10,6 +10,17 @@ from fovea_operator.errors import AlreadyExists, Conflict, Gone
 from fovea_operator.reconcile.shared.decision import Deletion, GroupVersionKind
 
 
+def merged(document: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """What an API server makes of a document by a JSON merge patch (RFC 7386)."""
+    result: dict[str, Any] = dict(document) if isinstance(document, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value) if isinstance(value, Mapping) else value
+    return result
+
+
 class Server:
     """An API server of a few verbs that counts its calls."""
 
@@ -47,8 +58,8 @@ class Server:
             raise AlreadyExists("taken", code=409)
         return self.put(manifest)
 
-    async def apply(self, manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
-        self._call("apply", manifest["kind"], subresource)
+    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self._call("apply", manifest["kind"])
         known = self.objects.get((GroupVersionKind.of(manifest), manifest["metadata"]["name"]))
         merged = copy.deepcopy(dict(manifest))
         if known is not None:
@@ -93,7 +104,11 @@ class Server:
         known["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
         return self.put(known)
 
-    async def merge_status(self, resource: Resource, namespace: str, name: str, status: Any) -> dict[str, Any]:
-        self._call("patch", resource.kind, "status")
-        known = self.objects[resource.gvk, name]
-        return self.put({**known, "status": {**(known.get("status") or {}), **status}})
+    async def merge_status(self, ref: Ref, version: int, patch: Mapping[str, Any]) -> dict[str, Any]:
+        self._call("patch", ref.gvk.kind, "status")
+        known = self.objects.get((ref.gvk, ref.name))
+        if known is None:
+            raise Gone("no such object", code=404)
+        if known["metadata"]["resourceVersion"] != str(version):
+            raise Conflict("the object has been modified", code=409)
+        return self.put({**known, "status": merged(known.get("status"), patch)})

@@ -1,7 +1,7 @@
 """Jobs of one model whose programs have ended, and the parts of an operator that register what they trained."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from fovea_api.contract import labels, names
@@ -9,7 +9,7 @@ from fovea_api.contract.report import REASON_PUBLISHED, Published, Termination
 from fovea_api.v1alpha1 import API_VERSION
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake
-from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.line import Line
 from fovea_operator.cluster.metrics import Metrics
@@ -99,8 +99,8 @@ class SlowServer(Server):
     async def create(self, manifest: Raw) -> Raw:
         return await self._slowly(lambda: super(SlowServer, self).create(manifest))
 
-    async def apply(self, manifest: Raw, subresource: str = "") -> Raw:
-        return await self._slowly(lambda: super(SlowServer, self).apply(manifest, subresource))
+    async def merge_status(self, ref: Ref, version: int, patch: Mapping[str, Any]) -> Raw:
+        return await self._slowly(lambda: super(SlowServer, self).merge_status(ref, version, patch))
 
     async def _slowly(self, call: Callable[[], Awaitable[Raw]]) -> Raw:
         await self._pause()

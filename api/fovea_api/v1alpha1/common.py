@@ -1,5 +1,7 @@
 """What every kind shares: the base model, CEL rules, bounds, and the Kubernetes pieces that a user's container may name."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -25,12 +27,30 @@ def rules(*validations: dict[str, str]) -> dict[str, Any]:
     return {"x-kubernetes-validations": list(validations)}
 
 
-def immutable(field: str, *, optional: bool, why: str) -> dict[str, str]:
-    """Rule of a spec: the field never changes after creation."""
+def kept(field: str, *, optional: bool) -> str:
+    """Expression: the field is the same as before."""
     same = f"self.{field} == oldSelf.{field}"
-    if optional:
-        same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
-    return rule(same, f"spec.{field} is immutable: {why}", field=f".{field}")
+    return f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})" if optional else same
+
+
+def immutable(
+    required: tuple[str, ...], optional: tuple[str, ...], why: str, others: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """The one rule of a spec on changes: these fields never change after creation.
+
+    `others`: expressions that hold as well, by what the message says where they do not ("spec.x is …"), `why` behind it.
+    One rule, since the API server evaluates every rule at every write, of a status too; the first comparison is then the only one.
+    """
+    held = {f"spec.{field} is immutable": kept(field, optional=False) for field in required}
+    held |= {f"spec.{field} is immutable": kept(field, optional=True) for field in optional}
+    held |= others
+    # Of texts that it knows the API server can estimate the cost; a list that is joined it takes for too expensive.
+    broken = " + ".join(f"({expression} ? '' : ', {said}')" for said, expression in held.items())
+    return {
+        "rule": f"self == oldSelf || ({' && '.join(f'({expression})' for expression in held.values())})",
+        "message": f"immutable fields were changed: {why}",
+        "messageExpression": f"({broken}).substring(2) + ': {why}'",
+    }
 
 
 class Model(BaseModel):
@@ -49,6 +69,10 @@ class Status(Model):
     """Base of a status and of parts of it. What another version of Fovea wrote, and this one does not know, stays as it is when it is written again."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra=lambda schema: schema.pop("additionalProperties", None))
+
+    def stored(self) -> dict[str, Any]:
+        """The fields that the object was read with: no defaults of absent ones."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
 
 
 class Column(Model):

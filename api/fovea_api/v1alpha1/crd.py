@@ -92,6 +92,8 @@ def _schema(kind: Kind) -> dict[str, Any]:
     if "status" in properties:
         properties["status"].pop("default", None)
         _bound_status(properties["status"])
+        # One writer writes it: without a record of who owns which of its fields an object is a third smaller (ADR 148).
+        properties["status"]["x-kubernetes-map-type"] = "atomic"
     return schema
 
 

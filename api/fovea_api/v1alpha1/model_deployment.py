@@ -12,7 +12,7 @@ from .common import (
     Model,
     Name,
     Resource,
-    immutable,
+    kept,
     own_keys,
     rule,
     rules,
@@ -38,7 +38,7 @@ class Rollout(Model):
     """Seconds that the old version's pods stay after the Service has switched; more than clients' connections last (30 s by default)."""
 
 
-_CLASS_KEPT = immutable("loadBalancerClass", optional=True, why="")
+_CLASS_KEPT = kept("loadBalancerClass", optional=True)
 
 
 class Exposure(Model):
@@ -56,7 +56,7 @@ class Exposure(Model):
                 for field in ("loadBalancerClass", "loadBalancerSourceRanges")
             ),
             rule(
-                f"self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || ({_CLASS_KEPT['rule']})",
+                f"self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || ({_CLASS_KEPT})",
                 "service.loadBalancerClass never changes while the type is LoadBalancer: set type: ClusterIP first",
                 field=".loadBalancerClass",
             ),

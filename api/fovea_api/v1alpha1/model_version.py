@@ -27,14 +27,7 @@ class ModelVersionSpec(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            immutable("model", optional=False, why=_FIXED),
-            immutable("version", optional=False, why=_FIXED),
-            immutable("uri", optional=False, why=_FIXED),
-            immutable("digest", optional=False, why=_FIXED),
-            immutable("bytes", optional=True, why=_FIXED),
-            immutable("format", optional=True, why=_FIXED),
-            immutable("metrics", optional=True, why=_FIXED),
-            immutable("lineage", optional=True, why=_FIXED),
+            immutable(("model", "version", "uri", "digest"), ("bytes", "format", "metrics", "lineage"), _FIXED),
         )
     )
 

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from fovea_api.contract import names
 
-from .common import NAME_RULE, Column, Kind, MachineTypeName, Model, Name, Resource, immutable, rule, rules
+from .common import NAME_RULE, Column, Kind, MachineTypeName, Model, Name, Resource, immutable, kept, rule, rules
 from .container import Container
 from .pod import PodOptions
 from .training_job_status import TrainingJobStatus
@@ -114,17 +114,9 @@ InputUri = Annotated[
 For a job that may be deleted: job://NAME@UID/… or job://NAME@latest/….
 """
 
-_FIXED = "submit a new job instead (only suspend, cancel and runPolicy.ttlSecondsAfterFinished can be changed)"
-_POLICY_FIXED = " && ".join(
-    [
-        "self.runPolicy.backoffLimit == oldSelf.runPolicy.backoffLimit",
-        "self.runPolicy.cleanPodPolicy == oldSelf.runPolicy.cleanPodPolicy",
-        *(
-            f"has(self.runPolicy.{f}) == has(oldSelf.runPolicy.{f}) && "
-            f"(!has(self.runPolicy.{f}) || self.runPolicy.{f} == oldSelf.runPolicy.{f})"
-            for f in ("maxRunningSeconds", "maxWaitSeconds", "publishSeconds")
-        ),
-    ]
+_POLICY_KEPT = " && ".join(
+    [kept(f"runPolicy.{field}", optional=False) for field in ("backoffLimit", "cleanPodPolicy")]
+    + [kept(f"runPolicy.{field}", optional=True) for field in ("maxRunningSeconds", "maxWaitSeconds", "publishSeconds")]
 )
 
 
@@ -133,24 +125,14 @@ class TrainingJobSpec(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            immutable("trainer", optional=False, why=_FIXED),
-            immutable("inputs", optional=True, why=_FIXED),
-            immutable("scaleTier", optional=True, why=_FIXED),
-            immutable("distribution", optional=False, why=_FIXED),
-            immutable("roles", optional=True, why=_FIXED),
-            immutable("checkpoint", optional=True, why=_FIXED),
-            immutable("cache", optional=True, why=_FIXED),
-            immutable("model", optional=True, why=_FIXED),
-            immutable("pod", optional=True, why=_FIXED),
-            rule(
-                _POLICY_FIXED,
-                f"spec.runPolicy is immutable except for ttlSecondsAfterFinished: {_FIXED}",
-                field=".runPolicy",
-            ),
-            rule(
-                "!oldSelf.cancel || self.cancel",
-                "spec.cancel cannot be taken back: submit a new job instead",
-                field=".cancel",
+            immutable(
+                ("trainer", "distribution"),
+                ("inputs", "scaleTier", "roles", "checkpoint", "cache", "model", "pod"),
+                "submit a new job instead (only suspend, cancel and runPolicy.ttlSecondsAfterFinished can be changed)",
+                {
+                    "spec.runPolicy is immutable except for ttlSecondsAfterFinished": _POLICY_KEPT,
+                    "spec.cancel cannot be taken back": "!oldSelf.cancel || self.cancel",
+                },
             ),
             rule(
                 "!has(self.roles) || !has(self.scaleTier) || self.scaleTier == 'CUSTOM'",

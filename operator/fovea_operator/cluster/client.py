@@ -66,18 +66,23 @@ class ApiClient:
         path = resource.path(manifest["metadata"].get("namespace", ""))
         return await self.request("create", resource, "POST", f"{path}?fieldManager={FIELD_MANAGER}", manifest)
 
-    async def apply(self, manifest: Mapping[str, Any], subresource: str = "") -> Object:
+    async def apply(self, manifest: Mapping[str, Any]) -> Object:
         """Server-side apply of the whole intent, taking over fields that others set."""
         resource = resources.of_manifest(manifest)
         metadata = manifest["metadata"]
-        path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
+        path = resource.path(metadata.get("namespace", ""), metadata["name"])
         query = f"?fieldManager={FIELD_MANAGER}&force=true"
         return await self.request("apply", resource, "PATCH", path + query, manifest, APPLY)
 
-    async def merge_status(self, resource: Resource, namespace: str, name: str, status: Object) -> Object:
-        """Merge-patch the status: for objects that cannot be read whole."""
-        path = resource.path(namespace, name, "status") + f"?fieldManager={FIELD_MANAGER}"
-        return await self.request("patch", resource, "PATCH", path, {"status": status}, MERGE)
+    async def merge_status(self, ref: Ref, version: int, patch: Mapping[str, Any]) -> Object:
+        """Merge-patch the status of an object that still has that resourceVersion.
+
+        Gone when it is not there, Conflict when it has changed or is another one of that name: no two share a version.
+        """
+        resource = resources.of(ref.gvk)
+        path = resource.path(ref.namespace, ref.name, "status") + f"?fieldManager={FIELD_MANAGER}"
+        body = {"metadata": {"resourceVersion": str(version)}, "status": patch}
+        return await self.request("patch", resource, "PATCH", path, body, MERGE)
 
     async def label(self, ref: Ref, uid: str, labels: Mapping[str, str]) -> Object:
         """Set labels of exactly the object with that uid. Gone when it is not there, Conflict when it is another one."""

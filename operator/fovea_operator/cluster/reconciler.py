@@ -10,11 +10,11 @@ from typing import Any
 from fovea_api.v1alpha1 import Condition
 from fovea_api.v1alpha1.conditions import ObjectReason
 
-from fovea_operator.cluster import bounded, reduced
+from fovea_operator.cluster import bounded, merge_patch, records, reduced
 from fovea_operator.errors import OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
 from fovea_operator.reconcile.shared import platform
 from fovea_operator.reconcile.shared.conditions import Finding, Truth, put
-from fovea_operator.reconcile.shared.decision import POD, Child, Decision, Event, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import POD, Child, Event, GroupVersionKind
 from fovea_operator.settings import Settings
 
 from .cache import Cache, Entry
@@ -22,7 +22,7 @@ from .children import Children
 from .client import ApiClient
 from .events import Subject
 from .intake import Intake
-from .keys import Key
+from .keys import Key, Ref
 from .kind import Kinds
 from .line import Line
 from .metrics import Metrics
@@ -115,6 +115,7 @@ class Reconciler:
         for ref, marks in self._kinds.of(key).unconfirmed(key):
             await self._children.look_for(ref, entry.uid, marks)
         now = datetime.now(UTC)
+        decided_on = self._entry(key)
         decision = self._kinds.of(key).decide(key, now, self._settings, "")
         refused: Refused | None = None
         try:
@@ -122,8 +123,10 @@ class Reconciler:
         except Refused as error:
             refused = error
             log.warning("a child was refused", extra={"key": str(key), "error": str(error)})
+            decided_on = self._entry(key)
             decision = self._kinds.of(key).decide(key, now, self._settings, str(error))
-        await self._write_status(key, entry, decision)
+        if decided_on is not None and decision.status is not None:
+            await self._write_status(key, decided_on, decision.status)
         for deletion in decision.deletions:
             await self._children.delete(deletion)
         subject = Subject(key.gvk, key.namespace, key.name, entry.uid)
@@ -169,24 +172,26 @@ class Reconciler:
     def _entry(self, key: Key) -> Entry[Any] | None:
         return self._kinds.of(key).store.get(key.namespace, key.name)
 
-    async def _write_status(self, key: Key, entry: Entry[Any], decision: Decision) -> None:
-        # The newest entry: creating children may have brought news of the object itself.
+    async def _write_status(self, key: Key, decided_on: Entry[Any], decided: dict[str, Any]) -> None:
+        # The newest entry: while children were written, somebody may have edited the spec, or deleted the object.
         current = self._entry(key)
-        if decision.status is None or current is None or current.uid != entry.uid:
+        if current is None or current.uid != decided_on.uid:
             return
+        if current.record.status != decided_on.record.status:
+            raise Overtaken("another operator wrote the status that this decision builds on")
         there = current.record.status.dump()
         refusals: list[Refused] = []
-        *larger, least = decision.status, *reduced.statuses(decision.status)
-        for status in (*(one for one in larger if not self._offences.known(key, entry.uid, one)), least):
+        *larger, least = decided, *reduced.statuses(decided)
+        for status in (*(one for one in larger if not self._offences.known(key, current.uid, one)), least):
             if status == there:
                 return
             try:
-                await self._apply_status(key, entry.uid, status)
+                await self._patch_status(key, current, status)
             except Refused as error:
                 if error.code not in OF_CONTENT:
                     raise
-                self._offences.add(key, entry.uid, status)
-                self._tell_refused(key, entry.uid, "StatusRefused", error)
+                self._offences.add(key, current.uid, status)
+                self._tell_refused(key, current.uid, "StatusRefused", error)
                 refusals.append(error)
             else:
                 return
@@ -200,16 +205,12 @@ class Reconciler:
         message = f"The API server refused it, so it is written with less in it: {error}"
         self._announce(Subject(key.gvk, key.namespace, key.name, uid), Event("Warning", reason, message))
 
-    async def _apply_status(self, key: Key, uid: str, status: dict[str, Any]) -> None:
-        manifest = {
-            "apiVersion": key.gvk.api_version,
-            "kind": key.gvk.kind,
-            # The uid is a precondition: a namesake that came after is never hit.
-            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
-            "status": status,
-        }
+    async def _patch_status(self, key: Key, known: Entry[Any], status: dict[str, Any]) -> None:
+        """Write what differs from the status that is known: the patch holds only as long as nothing else was written."""
+        patch = merge_patch.between(known.record.status.stored(), status)
         with self._intake.writing(key, status):
-            self._intake.seen(key.gvk, await self._client.apply(manifest, "status"))
+            answer = await self._client.merge_status(Ref(*key), known.version, patch)
+            self._intake.seen(key.gvk, answer)
 
     async def _without_object(self, key: Key) -> None:
         unreadable = self._kinds.of(key).store.unreadable.get((key.namespace, key.name))
@@ -236,9 +237,8 @@ class Reconciler:
         conditions = status.get("conditions") or []
         told = _with_condition(conditions, kind.trouble, "False", ObjectReason.INVALID_SPEC, message, generation)
         if told != conditions:
-            await self._client.merge_status(
-                kind.resource, key.namespace, key.name, {"conditions": told, "message": message}
-            )
+            patch = {"conditions": told, "message": message}
+            await self._client.merge_status(Ref(*key), records.version(raw), patch)
 
     async def _tell_internal_error(self, key: Key, error: Exception) -> None:
         """Say on the object that Fovea failed; what goes wrong here as well is logged."""
@@ -260,7 +260,7 @@ class Reconciler:
         if told == conditions:
             return
         try:
-            await self._apply_status(key, entry.uid, {**status, "conditions": told, "message": message})
+            await self._patch_status(key, entry, {**status, "conditions": told, "message": message})
         except ApiError as second:
             log.warning("cannot report an internal error", extra={"key": str(key), "error": str(second)})
 

@@ -10,6 +10,7 @@ from fovea_operator import errors
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.client import ApiClient
 from fovea_operator.cluster.credentials import Credentials, NoCredentials
+from fovea_operator.cluster.keys import Ref
 from fovea_operator.reconcile.shared.decision import Deletion
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -241,13 +242,32 @@ def test_apply_is_server_side_with_force_and_our_field_manager() -> None:
         seen.append((request.method, request.path_qs, request.headers["Content-Type"]))
         return web.json_response(POD)
 
-    job = {"apiVersion": "fovea.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "a", "namespace": "team"}}
-    serve(handler, lambda client: client.apply(job, "status"))
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "team"}}
+    serve(handler, lambda client: client.apply(service))
     assert seen == [
         (
             "PATCH",
-            "/apis/fovea.dev/v1alpha1/namespaces/team/trainingjobs/a/status?fieldManager=fovea-operator&force=true",
+            "/api/v1/namespaces/team/services/a?fieldManager=fovea-operator&force=true",
             "application/apply-patch+yaml",
+        )
+    ]
+
+
+def test_a_status_is_patched_on_exactly_the_version_that_is_known() -> None:
+    seen: list[Any] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append((request.method, request.path_qs, request.headers["Content-Type"], await request.json()))
+        return web.json_response(POD)
+
+    job = Ref(resources.TRAINING_JOB.gvk, "team", "a")
+    serve(handler, lambda client: client.merge_status(job, 7, {"message": None}))
+    assert seen == [
+        (
+            "PATCH",
+            "/apis/fovea.dev/v1alpha1/namespaces/team/trainingjobs/a/status?fieldManager=fovea-operator",
+            "application/merge-patch+json",
+            {"metadata": {"resourceVersion": "7"}, "status": {"message": None}},
         )
     ]
 

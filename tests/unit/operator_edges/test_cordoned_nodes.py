@@ -152,7 +152,7 @@ def test_a_cordon_is_answered_by_a_second_pod_and_an_event(world: World) -> None
     world.work(DIGITS)
     world.know(node("n1"))
     _, calls = world.work(DIGITS)
-    assert calls == ["apply Deployment", "apply ModelDeployment/status", "announce SecondPodStarting"]
+    assert calls == ["apply Deployment", "patch ModelDeployment/status", "announce SecondPodStarting"]
     assert world.server.objects[resources.DEPLOYMENT.gvk, V1]["spec"]["replicas"] == 2
 
 

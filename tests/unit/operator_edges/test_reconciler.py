@@ -20,6 +20,10 @@ def condition(kind: str) -> dict[str, Any]:
     return {**told, "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
 
 
+def counts(**of: int) -> dict[str, int]:
+    return {"pending": 0, "active": 0, "succeeded": 0, "failed": 0, **of}
+
+
 def whole(observed: JobObserved, now: datetime, _: Settings) -> Decision:
     return Decision(
         children=(Child(Write.CREATE, pod()),),
@@ -35,7 +39,7 @@ def test_children_come_first_then_one_status_then_deletions_then_events() -> Non
     world.know(job())
     failure, calls = world.work()
     assert failure is None
-    assert calls == ["create Pod", "apply TrainingJob/status", "delete Pod", "announce PodCreated"]
+    assert calls == ["create Pod", "patch TrainingJob/status", "delete Pod", "announce PodCreated"]
     assert world.requeued == {DIGITS: 12.0}
 
 
@@ -61,6 +65,67 @@ def test_the_answer_to_an_own_status_write_is_what_the_next_decision_sees() -> N
     assert seen == [None, "PREPARING"]
 
 
+def test_of_a_status_only_what_changes_is_written() -> None:
+    patches: list[Any] = []
+    world = World(lambda *_: Decision(status={"state": "RUNNING", "roles": {"chief": counts(active=1)}}))
+    world.know(job(status={"state": "RUNNING", "message": "over", "roles": {"chief": counts(pending=1)}}))
+    patch = world.server.merge_status
+
+    async def noted(*call: Any) -> dict[str, Any]:
+        patches.append(call[-1])
+        return await patch(*call)
+
+    world.server.merge_status = noted  # type: ignore[method-assign]
+    world.work()
+    assert patches == [{"message": None, "roles": {"chief": {"pending": 0, "active": 1}}}]
+    assert world.status == {"state": "RUNNING", "roles": {"chief": counts(active=1)}}
+
+
+def test_a_default_that_the_status_does_not_have_yet_is_written() -> None:
+    world = World(lambda *_: Decision(status={"state": "RUNNING", "roles": {"chief": counts(active=1)}}))
+    world.know(job(status={"state": "QUEUED", "roles": {"chief": {"active": 1}}}))
+    world.work()
+    assert world.status == {"state": "RUNNING", "roles": {"chief": counts(active=1)}}
+
+
+def test_a_status_is_not_written_over_an_object_that_has_changed_since() -> None:
+    world = World(lambda *_: Decision(status={"state": "RUNNING"}))
+    stored = world.know(job())
+    newer = world.server.put({**stored, "status": {"state": "FAILED"}})
+    failure, calls = world.work()
+    assert (failure, calls) == (Again(), ["patch TrainingJob/status"])
+    assert world.status == {"state": "FAILED"}
+    world.intake.event(TRAINING_JOB, "MODIFIED", newer)
+    assert world.work()[0] is None
+    assert world.status == {"state": "RUNNING"}, "decided anew, on what is there"
+
+
+def while_its_pod_is_written(change: dict[str, Any]) -> tuple[World, Again | None]:
+    """A decision to make a pod, while somebody changes the job, and the watch is quick to say so."""
+    world = World(whole)
+    stored = world.know(job())
+    create = world.server.create
+
+    async def changed_meanwhile(manifest: dict[str, Any]) -> dict[str, Any]:
+        world.intake.event(TRAINING_JOB, "MODIFIED", world.server.put({**stored, **change}))
+        return await create(manifest)
+
+    world.server.create = changed_meanwhile  # type: ignore[method-assign]
+    return world, world.work()[0]
+
+
+def test_a_status_that_another_operator_writes_during_a_decision_is_decided_on_first() -> None:
+    world, failure = while_its_pod_is_written({"status": {"state": "RUNNING"}})
+    assert failure == Again(at_once=True)
+    assert world.status == {"state": "RUNNING"}
+
+
+def test_an_edit_of_the_spec_during_a_decision_does_not_hold_up_its_status() -> None:
+    world, failure = while_its_pod_is_written({"spec": {**job()["spec"], "suspend": True}})
+    assert failure is None
+    assert world.status["state"] == "PREPARING"
+
+
 def test_a_refused_child_is_told_in_the_status_and_tried_again_later() -> None:
     refusals: list[str] = []
 
@@ -75,33 +140,33 @@ def test_a_refused_child_is_told_in_the_status_and_tried_again_later() -> None:
     world.server.fail = lambda call: errors.Refused("exceeded quota", code=403) if call == "create Pod" else None
     failure, calls = world.work()
     assert failure == Again(0)
-    assert calls == ["create Pod", "apply TrainingJob/status"]
+    assert calls == ["create Pod", "patch TrainingJob/status"]
     assert refusals == ["", "exceeded quota"]
     assert world.status == {"message": "exceeded quota"}
     world.server.fail = None
     failure, calls = world.work()
     assert failure is None
-    assert calls[:2] == ["create Pod", "apply TrainingJob/status"]
+    assert calls[:2] == ["create Pod", "patch TrainingJob/status"]
 
 
 def test_the_own_status_write_does_not_queue_its_key_neither_by_the_answer_nor_by_the_watch() -> None:
     world = World(whole)
     world.know(job())
-    apply = world.server.apply
+    patch = world.server.merge_status
 
-    async def watched_first(manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
-        answer = await apply(manifest, subresource)
+    async def watched_first(*call: Any) -> dict[str, Any]:
+        answer = await patch(*call)
         world.intake.event(TRAINING_JOB, "MODIFIED", answer)
         return answer
 
-    for how in (apply, watched_first):
-        world.server.apply = how  # type: ignore[method-assign]
+    for how in (patch, watched_first):
+        world.server.merge_status = how  # type: ignore[method-assign]
         world.server.objects[TRAINING_JOB, "digits"]["status"] = {}
         world.know(world.server.objects[TRAINING_JOB, "digits"])
         world.know(pod())
         world.queued.clear()
         _, calls = world.work()
-        assert "apply TrainingJob/status" in calls
+        assert "patch TrainingJob/status" in calls
         assert world.queued == []
 
 
@@ -139,13 +204,13 @@ def test_a_refusal_whose_words_vary_is_not_tried_again_before_its_back_off() -> 
 def test_somebody_elses_change_in_the_answer_to_a_status_write_queues_the_key(edit: dict[str, Any]) -> None:
     world = World(lambda *_: Decision(status={"state": "PREPARING"}))
     world.know(job())
-    apply = world.server.apply
+    patch = world.server.merge_status
 
-    async def edited_before(manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
-        answer = await apply(manifest, subresource)
+    async def edited_before(*call: Any) -> dict[str, Any]:
+        answer = await patch(*call)
         return {**answer, **{part: {**answer[part], **more} for part, more in edit.items()}}
 
-    world.server.apply = edited_before  # type: ignore[method-assign]
+    world.server.merge_status = edited_before  # type: ignore[method-assign]
     world.queued.clear()
     world.work()
     assert world.queued == [DIGITS]
@@ -193,7 +258,7 @@ def test_a_transient_error_stops_the_decision_and_comes_back(error: Exception, b
     assert world.status == {}
 
 
-@pytest.mark.parametrize("call", ["apply TrainingJob/status", "delete Pod"])
+@pytest.mark.parametrize("call", ["patch TrainingJob/status", "delete Pod"])
 def test_a_refused_status_or_deletion_is_an_error_of_its_own(call: str, caplog: pytest.LogCaptureFixture) -> None:
     world = World(whole)
     world.know(job())
@@ -227,7 +292,7 @@ def test_a_defect_is_told_on_the_object_once_and_tried_again() -> None:
     world.know(job(status={"state": "RUNNING"}))
     failure, calls = world.work()
     assert failure == Again()
-    assert calls == ["apply TrainingJob/status"]
+    assert calls == ["patch TrainingJob/status"]
     assert world.status["state"] == "RUNNING"
     (condition,) = world.status["conditions"]
     assert (condition["type"], condition["status"], condition["reason"]) == ("Admitted", "Unknown", "InternalError")

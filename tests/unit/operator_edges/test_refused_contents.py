@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from fovea_operator import errors
+from fovea_operator.cluster.keys import Ref
 from fovea_operator.cluster.queue import Again
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Write
 from support.kinds import POD, TRAINING_JOB
+from support.memory_api import merged
 from support.reconciled import World, job, pod
 
 FAILED = {
@@ -32,16 +34,24 @@ END = {
 
 def refusing(world: World, unwanted: Any, code: int = 400) -> None:
     """The API server refuses statuses with something in them."""
-    apply = world.server.apply
+    patch, create = world.server.merge_status, world.server.create
 
-    async def checked(manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
-        if unwanted(manifest.get("status") or manifest["spec"]):
+    def check(content: Any) -> None:
+        if unwanted(content):
             world.server.detail.append("refused")
             raise errors.Refused("yaml: invalid Unicode character", code=code)
-        return await apply(manifest, subresource)
 
-    world.server.apply = checked  # type: ignore[method-assign]
-    world.server.create = checked  # type: ignore[method-assign,assignment]
+    async def patched(ref: Ref, version: int, changes: dict[str, Any]) -> dict[str, Any]:
+        known = world.server.objects[ref.gvk, ref.name]
+        check(merged(known.get("status"), changes))
+        return await patch(ref, version, changes)
+
+    async def created(manifest: dict[str, Any]) -> dict[str, Any]:
+        check(manifest["spec"])
+        return await create(manifest)
+
+    world.server.merge_status = patched  # type: ignore[method-assign]
+    world.server.create = created  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
@@ -51,7 +61,7 @@ def test_a_status_whose_text_is_refused_is_written_without_it(code: int) -> None
     refusing(world, lambda status: "🤗" in str(status), code)
     failure, calls = world.work()
     assert failure is None
-    assert calls == ["refused", "announce StatusRefused", "apply TrainingJob/status"]
+    assert calls == ["refused", "announce StatusRefused", "patch TrainingJob/status"]
     assert "yaml: invalid Unicode character" in world.announced[0].message
     assert {k: world.status[k] for k in ("state", "endTime", "attempts", "output")} == {
         k: END[k] for k in ("state", "endTime", "attempts", "output")
@@ -75,12 +85,12 @@ def test_a_status_that_was_refused_is_not_tried_again_at_every_report_but_once_i
         told |= {"checkpoint": {"step": step, "digest": "sha256:0", "time": f"2026-01-01T00:00:0{step}Z"}}
         _, calls = world.work()
         # Of the first step the checkpoint itself is new.
-        assert calls == (["refused", "announce StatusRefused"] if step == 4 else []) + ["apply TrainingJob/status"]
+        assert calls == (["refused", "announce StatusRefused"] if step == 4 else []) + ["patch TrainingJob/status"]
         assert world.status["progress"] == {"step": step}
     told |= {"message": "goes on", "metrics": {}, "lastFailure": END["lastFailure"] | {"message": "", "reason": "Lost"}}
     told |= {"conditions": [], "progress": {"step": 6, "metrics": {"loss": 1.0}}}
     _, calls = world.work()
-    assert calls == ["apply TrainingJob/status"]
+    assert calls == ["patch TrainingJob/status"]
     assert world.status["message"] == "goes on"
 
 
@@ -93,7 +103,7 @@ def test_a_namesake_begins_with_its_whole_status() -> None:
     world.work()
     world.know(job(metadata=job()["metadata"] | {"uid": "u2"}))
     _, calls = world.work()
-    assert calls == ["refused", "announce StatusRefused", "apply TrainingJob/status"]
+    assert calls == ["refused", "announce StatusRefused", "patch TrainingJob/status"]
 
 
 def test_a_server_that_refuses_every_status_for_a_while_gets_the_whole_one_afterwards() -> None:
@@ -114,7 +124,7 @@ def test_a_status_that_is_still_refused_is_left_with_its_state_its_conditions_an
     refusing(world, lambda status: "output" in status, 413)
     failure, calls = world.work()
     assert failure is None
-    assert calls == ["refused", "announce StatusRefused"] * 3 + ["apply TrainingJob/status"]
+    assert calls == ["refused", "announce StatusRefused"] * 3 + ["patch TrainingJob/status"]
     assert world.status.keys() == {"state", "message", "endTime", "attempts", "conditions"}
 
 
@@ -150,4 +160,4 @@ def test_a_child_that_is_refused_for_its_content_is_written_without_what_the_use
     world.server.create = checked  # type: ignore[method-assign]
     failure, calls = world.work()
     assert failure is None
-    assert calls == ["announce ContentRefused", "create Pod", "apply TrainingJob/status"]
+    assert calls == ["announce ContentRefused", "create Pod", "patch TrainingJob/status"]

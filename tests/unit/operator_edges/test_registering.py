@@ -1,12 +1,14 @@
 """Jobs of one model that end together: what their registrations cost, and what holds whatever happens in between."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
+from typing import Any
 
 import pytest
 from fovea_operator import errors
 from fovea_operator.cluster import resources
+from fovea_operator.cluster.keys import Ref
 from fovea_operator.reconcile.shared.decision import GroupVersionKind
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +45,7 @@ def test_two_hundred_jobs_that_end_together_cost_two_calls_each() -> None:
         return server
 
     server = asyncio.run(run())
-    assert sorted(server.detail) == ["apply TrainingJob/status"] * 200 + ["create ModelVersion"] * 200
+    assert sorted(server.detail) == ["create ModelVersion"] * 200 + ["patch TrainingJob/status"] * 200
     assert named(server) == {f"{MODEL}-v{number}" for number in range(1, 201)}, "without a gap"
 
 
@@ -97,12 +99,12 @@ class Faulty(Server):
                     raise errors.Transient("no answer")
                 return stored
 
-    async def apply(self, manifest: Raw, subresource: str = "") -> Raw:
+    async def merge_status(self, ref: Ref, version: int, patch: Mapping[str, Any]) -> Raw:
         await self.pause()
         fault = self.fault()
         if fault == "lost":
             raise errors.Transient("no answer")
-        stored = await super().apply(manifest, subresource)
+        stored = await super().merge_status(ref, version, patch)
         if fault == "late":
             raise errors.Transient("no answer")
         await self.pause()
@@ -203,7 +205,7 @@ def test_a_version_that_somebody_registers_meanwhile_is_met_once_and_its_number_
         return server
 
     server = asyncio.run(run())
-    assert server.calls == ["create", "get", "create", "apply"]
+    assert server.calls == ["create", "get", "create", "patch"]
     assert named(server) == {f"{MODEL}-v2"}
 
 
