@@ -135,7 +135,7 @@ def test_a_second_pod_is_wanted_while_the_first_is_on_a_cordoned_node_and_one_is
     cluster.wait("both Events", lambda: model.events() >= {"SecondPodStarting", "SecondPodReady"})
 
 
-def test_an_uncordoned_node_keeps_its_pod_and_the_second_one_is_wanted_no_more(
+def test_an_uncordoned_node_is_cordoned_again_and_removed_with_its_pod(
     cluster: Cluster, nodes: Nodes, operator: OperatorProcess
 ) -> None:
     model = served(cluster, nodes)
@@ -143,7 +143,9 @@ def test_an_uncordoned_node_keeps_its_pod_and_the_second_one_is_wanted_no_more(
         nodes.cordon(nodes.first)
         model.becomes(replicas=2, step="SecondPodStarting", min_available=1)
         nodes.cordon(nodes.first, on=False)
-        model.becomes(replicas=1, step=None, min_available=1)
+        model.becomes(replicas=2, step="SecondPodEnding", min_available=1)
+    cluster.delete("Pod", "first", grace=0)
+    model.becomes(replicas=1, step=None, min_available=1)
 
 
 def test_an_operator_that_starts_in_the_middle_of_a_drain_goes_on_with_it(

@@ -131,7 +131,7 @@ def test_the_only_pod_of_a_model_is_drained_under_load_and_no_request_fails(mode
         before = load.answers[1]
         until(lambda: load.answers[1] > before + 50, seconds=60, what="answers of the second pod")
         model.uncordon()
-        until(lambda: len(pods := model.pods()) == 1 and pods.ready, seconds=180, what="one pod again")
+        until(lambda: len(pods := model.pods()) == 1 and pods.ready, seconds=300, what="one pod again")
         until(lambda: "evacuation" not in model.status["places"][0], seconds=60, what="nothing is moved any more")
         before = load.answers[1]
         until(lambda: load.answers[1] > before + 50, seconds=60, what="answers of the one pod")

@@ -53,6 +53,8 @@ class EvacuationStep(StrEnum):
     """Two pods are ready: one of them can be evicted."""
     LATE = "SecondPodLate"
     """The second pod was not ready within rollout.progressDeadlineSeconds: the first one can be evicted."""
+    ENDING = "SecondPodEnding"
+    """The node is not cordoned any more: after two minutes one of the two pods ends. If the node was removed, its pod goes first."""
 
 
 class Evacuation(Status):
@@ -61,7 +63,7 @@ class Evacuation(Status):
     node: str
     """Name of the cordoned node; the first one of several."""
     step: EvacuationStep
-    """How far the second pod is: SecondPodStarting, SecondPodReady or SecondPodLate."""
+    """How far the second pod is: SecondPodStarting, SecondPodReady, SecondPodLate or SecondPodEnding."""
     since: str | None = None
     """When it reached this step."""
 
@@ -96,7 +98,7 @@ class Place(Status):
     retry_time: str | None = None
     """For a failed version: when Fovea tries it again. Absent: its files or the spec have to change first."""
     evacuation: Evacuation | None = None
-    """For a version with one replica, while its pod is on a cordoned node: how far the second pod is that Fovea starts elsewhere."""
+    """For a version with one replica, while its pod is on a cordoned node and shortly after that: how far the second pod is that Fovea starts elsewhere."""
 
 
 class Endpoint(Model):

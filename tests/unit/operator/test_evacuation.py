@@ -62,7 +62,7 @@ def moving(step: str, since: float = 0, node: str = "n1") -> dict[str, Any]:
     return held(stable(1) | {"evacuation": {"node": node, "step": step, "since": times.text(at(since))}})
 
 
-STARTING, SECOND, LATE = (moving(step) for step in ("SecondPodStarting", "SecondPodReady", "SecondPodLate"))
+STARTING, SECOND, LATE, ENDING = (moving(f"SecondPod{step}") for step in ("Starting", "Ready", "Late", "Ending"))
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,30 @@ ROWS = {
     "the first pod is evicted": Row(
         seen({"n2": True}, {"n1"}, status=SECOND, replicas=2), scaled_to=1, says="answers on 1 of 1 pods."
     ),
-    "the node is uncordoned": Row(seen({"n1": True, "n2": True}, set(), status=SECOND, replicas=2), scaled_to=1),
-    "the node is uncordoned before the second pod is ready": Row(
-        seen({"n1": True, "n2": False}, set(), status=STARTING, replicas=2), scaled_to=1
+    "the node is uncordoned, or removed": Row(
+        seen({"n1": True, "n2": True}, set(), status=SECOND, replicas=2),
+        step="SecondPodEnding",
+        since=60,
+        event="Normal SecondPodEnding",
+        says="Node n1 is not cordoned any more: one of the two pods ends 120 s after that.",
+        wakes=180,
+    ),
+    "the node was removed, and its pod is gone": Row(seen({"n2": True}, set(), status=ENDING, replicas=2), scaled_to=1),
+    "the node was uncordoned a while ago": Row(
+        seen({"n1": True, "n2": True}, set(), status=ENDING, replicas=2), scaled_to=1, now=120
+    ),
+    "the node was uncordoned before the second pod is ready": Row(
+        seen({"n1": True, "n2": False}, set(), status=ENDING, replicas=2), step="SecondPodEnding", since=0, wakes=120
+    ),
+    "the node is cordoned again": Row(
+        seen({"n1": True, "n2": False}, {"n1"}, status=ENDING, replicas=2),
+        step="SecondPodStarting",
+        since=60,
+        event="Normal SecondPodStarting",
+        wakes=60 + DEADLINE,
+    ),
+    "nodes are not seen any more": Row(
+        seen({"n1": True, "n2": True}, None, status=SECOND, replicas=2), scaled_to=1, leaves=0
     ),
     "the second pod's node is cordoned, too: one of the two can be evicted, and a third pod follows": Row(
         seen({"n1": True, "n2": True}, {"n1", "n2"}, status=SECOND, replicas=2), step="SecondPodReady", since=0
@@ -404,6 +425,21 @@ def test_several_nodes_are_cordoned_before_the_first_is_drained() -> None:
     cluster.answer()
     assert cluster.evict("n2")
     assert (cluster.pods, cluster.replicas) == ({"n3": True}, 1)
+
+
+def test_a_node_that_is_removed_without_a_drain_takes_its_own_pod_along_and_not_the_second() -> None:
+    cluster = Cluster()
+    cluster.nodes["n1"] = False
+    cluster.reconcile()
+    cluster.answer()
+    del cluster.nodes["n1"]
+    cluster.now = 30
+    cluster.reconcile()
+    assert cluster.pods == {"n1": True, "n2": True}, "nobody has deleted the pod of the removed node yet"
+    del cluster.pods["n1"]
+    cluster.schedule()
+    cluster.reconcile()
+    assert (cluster.pods, cluster.replicas) == ({"n2": True}, 1)
 
 
 def test_a_cluster_without_room_holds_up_a_drain_until_the_deadline_only() -> None:

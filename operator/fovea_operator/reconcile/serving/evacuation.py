@@ -14,7 +14,14 @@ from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.conditions import EventType
 from fovea_operator.reconcile.shared.decision import Event
+from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import ended
+
+END_SECONDS = 120
+"""A removed node looks like one that was uncordoned, and Kubernetes deletes its pods within a minute.
+
+A Deployment that is scaled down before that deletes the newer pod, the one that is to stay.
+"""
 
 
 def of(view: ServingView, place: Place) -> Evacuation | None:
@@ -23,19 +30,33 @@ def of(view: ServingView, place: Place) -> Evacuation | None:
     It begins for a pod that is ready: another one is evicted at once, and loses nothing. It goes on as long as any pod
     of the version is there, so that a pod that is not ready for a moment does not cost the second one.
     """
-    known, cordoned = place.evacuation, view.observed.cordoned or frozenset()
+    known, cordoned = place.evacuation, view.observed.cordoned
     pods = [pod for pod in view.pods(place) if not ended(pod)]
-    there = [pod for pod in pods if pod.node in cordoned]
-    if view.spec.scaling.min_replicas > 1 or not there or not (known or any(pod.ready for pod in there)):
+    there = [pod for pod in pods if pod.node in (cordoned or ())]
+    if view.spec.scaling.min_replicas > 1 or cordoned is None:
         return None
-    step = EvacuationStep.STARTING
+    if there and (known or any(pod.ready for pod in there)):
+        return _at(view, known, min(pod.node for pod in there), _step(view, known, pods))
+    if known and not there and any(pod.node == known.node for pod in pods):
+        ending = _at(view, known, known.node, EvacuationStep.ENDING)
+        end = deadline(view, ending)
+        return ending if end is not None and view.now < end else None
+    return None
+
+
+def _step(view: ServingView, known: Evacuation | None, pods: list[PodRecord]) -> EvacuationStep:
+    """How far the second pod is while the first is on a cordoned node."""
     if sum(pod.ready for pod in pods) > 1:
-        step = EvacuationStep.READY  # also where both are on cordoned nodes: a third one follows the first evicted one
-    elif known is not None and (known.step == EvacuationStep.LATE or _is_late(view, known)):
-        step = EvacuationStep.LATE
-    node = min(pod.node for pod in there)
-    stays = known is not None and known.step == step and times.parse(known.since) is not None
-    if known is not None and stays:
+        return EvacuationStep.READY  # also where both are on cordoned nodes: a third one follows the first evicted one
+    if known is None or known.step not in (EvacuationStep.STARTING, EvacuationStep.LATE):
+        return EvacuationStep.STARTING
+    end = deadline(view, known)
+    return EvacuationStep.STARTING if end is not None and view.now < end else EvacuationStep.LATE
+
+
+def _at(view: ServingView, known: Evacuation | None, node: str, step: EvacuationStep) -> Evacuation:
+    """That step, since now, unless it has been reached already."""
+    if known is not None and known.step == step and times.parse(known.since) is not None:
         return known.model_copy(update={"node": node})
     return Evacuation(node=node, step=step, since=times.text(view.now))
 
@@ -57,11 +78,13 @@ def min_available(view: ServingView, place: Place) -> int:
 
 
 def deadline(view: ServingView, evacuation: Evacuation) -> datetime | None:
-    """When a second pod that starts is late; None for one that does not start any more."""
-    if evacuation.step != EvacuationStep.STARTING:
-        return None
+    """When time alone changes the step: a second pod that starts is late, one that ends goes; None: not by time."""
+    seconds = {
+        EvacuationStep.STARTING: view.spec.rollout.progress_deadline_seconds,
+        EvacuationStep.ENDING: END_SECONDS,
+    }.get(evacuation.step)
     since = times.parse(evacuation.since) or view.now
-    return since + timedelta(seconds=view.spec.rollout.progress_deadline_seconds)
+    return None if seconds is None else since + timedelta(seconds=seconds)
 
 
 def message(view: ServingView, place: Place) -> str:
@@ -74,6 +97,8 @@ def message(view: ServingView, place: Place) -> str:
     match place.evacuation.step:
         case EvacuationStep.READY:
             return f"Node {node} is cordoned: a second pod is ready, so one of the two can be evicted."
+        case EvacuationStep.ENDING:
+            return f"Node {node} is not cordoned any more: one of the two pods ends {END_SECONDS} s after that."
         case EvacuationStep.LATE:
             return (
                 f"Node {node} is cordoned, and no second pod was ready within {seconds} s "
@@ -92,8 +117,3 @@ def events(view: ServingView, places: Iterable[Place]) -> Iterator[Event]:
         if now is not None and (was is None or was.step != now.step):
             type_: EventType = "Warning" if now.step == EvacuationStep.LATE else "Normal"
             yield Event(type_, now.step, message(view, place))
-
-
-def _is_late(view: ServingView, known: Evacuation) -> bool:
-    end = deadline(view, known)
-    return end is not None and view.now >= end
