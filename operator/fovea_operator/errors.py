@@ -5,16 +5,18 @@ FoveaError
 ├── LeaseLost            another instance leads                      → the process ends
 ├── BackInTime           the API server's store was restored         → the process ends, and starts with an empty cache
 └── ApiError             the API server's answer
-    ├── Transient        no answer, 401, 408, 429, 5xx               → back-off (`retry_after` at least)
+    ├── Transient        no answer, 401, 408, 410, 429, 5xx          → back-off (`retry_after` at least)
     ├── Conflict         409: a precondition (uid, version) failed   → the decision is dropped, back-off, decided again
     │   └── Overtaken    the name was taken meanwhile, as is now known → the decision is dropped, decided again at once
     ├── AlreadyExists    409: the name is taken                      → ours: fine; otherwise `NotOurs`
-    ├── Gone             404, 410: the object or its namespace is not there any more
-    └── Refused          other 4xx: quota, policy, schema            → a child: `observed.refused`, back-off; else: logged
+    ├── Gone             404: the object or its namespace is not there any more
+    └── Refused          other 4xx, a webhook that does not answer   → a child: `observed.refused`, back-off; else: logged
         └── NotOurs      the name is taken by an object that is not ours
 
 Anything else at the boundary is a defect: logged with its traceback, condition reason InternalError, back-off.
 """
+
+import re
 
 HTTP_BAD_REQUEST = 400
 HTTP_UNAUTHORIZED = 401
@@ -29,6 +31,11 @@ HTTP_SERVER_ERRORS = 500
 
 
 _TOO_LARGE = "etcdserver: request is too large"
+_OF_OTHERS = re.compile(r"failed calling webhook|failed to allocate (an? )?(IP|nodePort|node port)", re.IGNORECASE)
+"""What the API server needs of others for a write and does not get (500). It may take days: who waits for it has to learn of it."""
+
+_PASSING = frozenset({HTTP_UNAUTHORIZED, HTTP_TIMEOUT, HTTP_GONE, HTTP_TOO_MANY})
+"""With 410 a long list lost its place: it has to begin anew."""
 
 OF_CONTENT = frozenset({HTTP_BAD_REQUEST, HTTP_TOO_LARGE, HTTP_INVALID})
 """Refusals of what stands in a body. Another body may be taken; the same one never is."""
@@ -101,9 +108,11 @@ def of_answer(code: int, reason: str, message: str, retry_after: float = 0) -> A
     kind: type[ApiError] = Refused
     if code >= HTTP_SERVER_ERRORS and _TOO_LARGE in message:
         code = HTTP_TOO_LARGE  # the API server passes etcd's word on as a failure of its own
-    if code in (HTTP_UNAUTHORIZED, HTTP_TIMEOUT, HTTP_TOO_MANY) or code >= HTTP_SERVER_ERRORS or code == 0:
+    if code >= HTTP_SERVER_ERRORS and _OF_OTHERS.search(message):
+        kind = Refused
+    elif code in _PASSING or code >= HTTP_SERVER_ERRORS or code == 0:
         kind = Transient
-    elif code in (HTTP_NOT_FOUND, HTTP_GONE):
+    elif code == HTTP_NOT_FOUND:
         kind = Gone
     elif code == HTTP_CONFLICT:
         kind = AlreadyExists if reason == "AlreadyExists" else Conflict

@@ -23,6 +23,12 @@ SAID = {
     ),
     'pods "p" is forbidden: no PriorityClass with name urgent was found': "There is no PriorityClass urgent",
     'pods "p" is forbidden: pod rejected: RuntimeClass "gv" not found': "There is no RuntimeClass gv: ask the platform team",
+    'pods "p" is forbidden: exceeded quota: team, requested: count/pods=1, used: count/pods=3, limited: count/pods=3': (
+        "ResourceQuota team of the namespace counts pods that have ended as well, and is used up: delete jobs that have ended"
+    ),
+    'Internal error occurred: failed calling webhook "mesh": failed to call webhook: no endpoints available': (
+        "Webhook mesh of the cluster does not answer: ask the platform team"
+    ),
     "ValidatingAdmissionPolicy 'images' denied request: not ours": "",
     "": "",
 }
@@ -33,7 +39,10 @@ def test_the_limit_of_the_namespace_is_named_with_what_to_change(said: str) -> N
     found = platform.cause_of_refusal(said, "huge")
     assert SAID[said] in found
     assert bool(found) == bool(SAID[said])
-    assert not found or "ServiceAccount" in found or "MachineType huge" in found or "machine type than huge" in found
+    of_the_machine = "MachineType huge" in found or "machine type than huge" in found
+    assert (
+        not found or "ServiceAccount" in found or "ebhook" in found or "have ended as well" in found or of_the_machine
+    )
 
 
 INVALID = (

@@ -231,7 +231,7 @@ def test_without_any_credentials_it_says_what_was_looked_for(tmp_path: Path, mon
         (408, "Timeout", errors.Transient),
         (409, "AlreadyExists", errors.AlreadyExists),
         (409, "Conflict", errors.Conflict),
-        (410, "Expired", errors.Gone),
+        (410, "Expired", errors.Transient),
         (422, "Invalid", errors.Refused),
         (429, "TooManyRequests", errors.Transient),
         (500, "InternalError", errors.Transient),
@@ -242,6 +242,27 @@ def test_every_answer_has_its_error(code: int, reason: str, kind: type[errors.Ap
     error = errors.of_answer(code, reason, "said", 3)
     assert type(error) is kind
     assert (error.code, error.reason, error.retry_after, str(error)) == (code, reason, 3, "said")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (
+            'Internal error occurred: failed calling webhook "sidecars.mesh.dev": failed to call webhook: Post "https://mesh.dev": '
+            "context deadline exceeded",
+            errors.Refused,
+        ),
+        ("Internal error occurred: failed to allocate IP 10.0.0.1: provided IP is already allocated", errors.Refused),
+        ("Internal error occurred: failed to allocate a nodePort: range is full", errors.Refused),
+        ("Internal error occurred: resource quota evaluation timed out", errors.Transient),
+        ("etcdserver: leader changed", errors.Transient),
+    ],
+)
+def test_what_others_fail_at_for_the_api_server_is_told_like_a_refusal(said: str, kind: type[errors.ApiError]) -> None:
+    error = errors.of_answer(500, "InternalError", said)
+    assert type(error) is kind
+    assert error.code == 500
+    assert error.code not in errors.OF_CONTENT
 
 
 # --- logs, settings, command line ---

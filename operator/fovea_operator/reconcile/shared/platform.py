@@ -21,6 +21,8 @@ _NOT_THERE = {
 _UNSPECIFIED = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<wanted>.*)")
 _RESOURCE = re.compile(r"\b(?:limits|requests)\.[a-z.-]+|\b(?:cpu|memory|ephemeral-storage)(?= for:)")
 _EXCEEDED = re.compile(r"exceeded quota: (?P<quota>[^,:\s]+)")
+_COUNTS_ENDED = re.compile(r"requested: [^:]*\bcount/pods=")
+_WEBHOOK = re.compile(r'failed calling webhook "(?P<name>[^"]*)"')
 _LIMIT_RANGE = re.compile(r"(usage|limit to request ratio) per (Container|Pod)", re.IGNORECASE)
 _ABOVE_LIMIT = re.compile(r"must be less than or equal to [a-z-]+ limit", re.IGNORECASE)
 """Fovea never makes such a pod: the limit was added by the defaults of a LimitRange."""
@@ -111,6 +113,13 @@ def cause_of_refusal(said: str, machine_type: str) -> str:
             f"ResourceQuota {found['quota']} of the namespace wants {missing} of every container. Ask the platform team to "
             f"set it: for the program in MachineType {machine_type} (spec.cpuLimit for limits.cpu), for Fovea's agents with "
             "agent.cpuLimit and its siblings in the chart's values, or spec.agent of the MachineType."
+        )
+    if found := _WEBHOOK.search(said):
+        return f"Webhook {found['name']} of the cluster does not answer: ask the platform team to look after it."
+    if (found := _EXCEEDED.search(said)) and _COUNTS_ENDED.search(said):
+        return (
+            f"ResourceQuota {found['quota']} of the namespace counts pods that have ended as well, and is used up: delete jobs that "
+            "have ended, let their pods go with runPolicy.cleanPodPolicy: All, or ask the platform team for more."
         )
     if found := _EXCEEDED.search(said):
         return (
