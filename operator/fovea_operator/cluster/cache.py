@@ -7,6 +7,7 @@ while, so that a list that began earlier cannot bring the object back.
 Objects at rest (jobs that have ended) are kept packed, and become whole when somebody asks for one (ADR 140).
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -28,6 +29,7 @@ from . import packed, records, resources
 from .models import Models
 from .resources import Resource
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Name = tuple[str, str]
 """Namespace (empty for cluster-scoped kinds) and name."""
@@ -159,7 +161,7 @@ class Store(Generic[T]):
             return None
         before = self.get(*name)
         try:
-            record = self._read(raw)
+            record = self._read_alone(raw)
         except InvalidSpec as error:
             self.unreadable[name] = Unreadable(uid, version, str(error), error.in_status)
             if before is not None:
@@ -209,6 +211,17 @@ class Store(Generic[T]):
         known = [(name, entry.uid) for name, entry in self._entries.items()]
         known += [(name, item.uid) for name, item in self.unreadable.items()]
         return [(name, uid) for name, uid in known if uid not in listed]
+
+    def _read_alone(self, raw: records.Raw) -> T:
+        """Read an object; InvalidSpec also where that fails unexpectedly: one object must not stop the work on all others."""
+        try:
+            return self._read(raw)
+        except InvalidSpec:
+            raise
+        except Exception as error:
+            log.exception("cannot read an object: a defect of Fovea", extra={"object": raw["metadata"]["name"]})
+            message = f"Fovea fails at it ({type(error).__name__}); the operator's log says at what: please report it"
+            raise InvalidSpec(message) from error
 
     def _whole(self, known: Entry[T] | _Packed | None) -> Entry[T] | None:
         if not isinstance(known, _Packed):

@@ -129,9 +129,7 @@ def pod(raw: Raw) -> PodRecord:
         created=moment(metadata["creationTimestamp"]),
         deleting=bool(metadata.get("deletionTimestamp")),
         deletion_deadline=deadline,
-        told_to_end=deadline - timedelta(seconds=int(metadata.get("deletionGracePeriodSeconds") or 0))
-        if deadline
-        else None,
+        told_to_end=_told_to_end(deadline, int(metadata.get("deletionGracePeriodSeconds") or 0)),
         node=(raw.get("spec") or {}).get("nodeName") or "",
         scheduled=scheduled,
         reason=status.get("reason") or "",
@@ -144,6 +142,14 @@ def pod(raw: Raw) -> PodRecord:
         publications=tuple(i for i in plan.inputs if i.kind == INPUT_PUBLICATION) if plan else (),
         checkpoint_from=plan.checkpoint_from if plan else "",
     )
+
+
+def _told_to_end(deadline: datetime | None, grace_seconds: int) -> datetime | None:
+    """When a pod was deleted; None: it was not, or with a grace period that no calendar holds (Kubernetes takes any)."""
+    try:
+        return deadline - timedelta(seconds=grace_seconds) if deadline else None
+    except OverflowError:
+        return None
 
 
 def _plan(raw: Raw) -> TrainingPlan | None:

@@ -37,6 +37,21 @@ def test_a_pod_knows_the_containers_of_others_and_when_it_was_told_to_end() -> N
     assert record.deletion_deadline == at(1200)
 
 
+@pytest.mark.parametrize("grace", [10**14, 2**63 - 1])
+def test_a_pod_that_somebody_deletes_with_an_endless_grace_period_can_be_read(grace: int) -> None:
+    metadata = {
+        "name": "p",
+        "namespace": "vision",
+        "uid": "u",
+        "creationTimestamp": "2026-11-21T10:00:00Z",
+        "deletionTimestamp": "2295-11-21T10:20:00Z",
+        "deletionGracePeriodSeconds": grace,
+    }
+    record = records.pod({"metadata": metadata})
+    assert record.deleting
+    assert record.told_to_end is None
+
+
 def test_a_service_as_it_was_made_is_not_made_again() -> None:
     made = service(model_deployment(), 1, V1.rpartition("-")[2])
     ports = [port | {"nodePort": 30500 + index} for index, port in enumerate(made["spec"]["ports"])]

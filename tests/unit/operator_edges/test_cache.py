@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
-from fovea_operator.cluster import resources
-from fovea_operator.cluster.cache import Cache
+from fovea_operator.cluster import records, resources
+from fovea_operator.cluster.cache import Cache, Store
 from fovea_operator.cluster.intake import Intake, list_all
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kinds
@@ -302,9 +302,24 @@ def test_an_object_that_cannot_be_read_is_queued_remembered_and_not_taken_for_go
     assert world.cache.jobs.unreadable == {}
 
 
-def test_the_reader_names_field_value_and_remedy() -> None:
-    from fovea_operator.cluster import records
+def test_an_object_at_which_the_reader_fails_costs_the_others_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reads(raw: Any) -> Any:
+        if raw["metadata"]["name"] == "poison":
+            raise OverflowError("no calendar holds it")
+        return records.pod(raw)
 
+    store: Store[Any] = Store(resources.POD, reads)
+    world.cache.add(store)
+    poison = {**pod(version=3), "metadata": {**pod(version=3)["metadata"], "name": "poison", "uid": "p9"}}
+    compare(world, Lists(10, poison, pod(version=2)))
+    assert [name for name, _ in store] == [("team", "digits-chief-0-0")]
+    assert store.unreadable["team", "poison"].message.startswith("Fovea fails at it (OverflowError")
+    assert "a defect of Fovea" in caplog.text
+
+
+def test_the_reader_names_field_value_and_remedy() -> None:
     broken = job()
     broken["spec"]["distribution"] = "Quantum"
     with pytest.raises(InvalidSpec, match=r"spec\.distribution: .*'Quantum'.*submit"):
