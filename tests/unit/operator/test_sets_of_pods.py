@@ -8,14 +8,14 @@ from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.desired.pod import Member
 from fovea_operator.reconcile.shared.decision import Child, Decision, Write
-from fovea_operator.reconcile.shared.observed import PodRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import PodSet, Recorded
 from fovea_operator.reconcile.training import admission, outcome
 from fovea_operator.reconcile.training.admission import Additions, Preparation, Wait
 from fovea_operator.reconcile.training.decide import decide_set
 from fovea_operator.reconcile.training.view import View
 from support.decision_table import RUNNING, SEEN, summary
-from support.observations import SETTINGS, at, ended, job, observed, preparing, running
+from support.observations import SETTINGS, after, at, ended, job, observed, preparing, running
 
 CHIEF, WORKERS = Member(), (Member("worker", 0), Member("worker", 1))
 MEMBERS = (CHIEF, *WORKERS)
@@ -105,6 +105,40 @@ def test_a_worker_that_ends_with_0_is_done_and_publishes_nothing() -> None:
     view = View.of(observed(job(SEEN), running(), done, all_run()[2]), at(80), SETTINGS, MEMBERS)
     assert outcome.of_member(view, view.pods.members[1]) == outcome.Done()
     assert summary(decide_set(view))["state"] == "RUNNING"
+
+
+def test_a_worker_that_is_done_is_remembered_and_its_pod_may_go_while_the_others_run() -> None:
+    done = of(WORKERS[0], ended(sync=None))
+    found = decide(job(RUNNING), running(), done, all_run()[2], now=80)
+    assert (found.status or {})["endedPrograms"] == {"worker-0": 0}
+    later = after(job(RUNNING), found)
+    gone = decide(later, running(), all_run()[2], now=90)
+    assert (summary(gone)["creates"], summary(gone)["disruptions"]) == ([], None)
+    assert summary(gone)["state"] in (None, "RUNNING")
+    view = View.of(observed(later, running(), all_run()[2]), at(90), SETTINGS, MEMBERS)
+    assert view.pods.missing == (), "it is not looked for"
+    both = decide(later, running(), of(WORKERS[1], ended(sync=None)), now=95)
+    assert (both.status or {})["endedPrograms"] == {"worker-0": 0, "worker-1": 0}
+
+
+def test_a_worker_that_is_done_begins_again_with_the_next_attempt_of_all() -> None:
+    status = RUNNING | {"endedPrograms": {"worker-0": 0}}
+    found = decide(job(status), running(), of(WORKERS[1], ended(code=137)), now=80)
+    assert summary(found)["attempts"] == {"chief-0": 1, "worker-0": 1, "worker-1": 1}
+    assert "endedPrograms" not in (found.status or {})
+
+
+@pytest.mark.parametrize("told", [{"deleting": True}, {"disrupted": "drained"}, {"reason": "Terminated"}])
+def test_a_worker_that_ends_with_0_since_it_was_told_to_end_is_not_remembered_as_done(told: dict[str, Any]) -> None:
+    told_to_end = of(WORKERS[0], replace(ended(sync=None), **told))
+    assert "endedPrograms" not in (decide(job(RUNNING), running(), told_to_end, all_run()[2], now=80).status or {})
+
+
+def test_the_chiefs_end_leaves_what_is_remembered_of_workers() -> None:
+    mesh = {**ended().containers, "istio-proxy": ContainerRecord(running_since=at(10))}
+    held_up = replace(running(), containers=mesh, foreign=("istio-proxy",))
+    found = decide(job(RUNNING | {"endedPrograms": {"worker-0": 0}}), held_up, all_run()[2], now=200)
+    assert (found.status or {})["endedPrograms"] == {"chief-0": 0, "worker-0": 0}
 
 
 def test_a_worker_that_fails_begins_the_next_attempt_of_all() -> None:

@@ -54,6 +54,8 @@ class MemberPods:
     """Whether the current attempt had a pod."""
     had_ended: bool
     """Whether the status says that the program had ended before the pod was deleted: the deletion says nothing of it then."""
+    done: bool = False
+    """Whether it publishes nothing, and the status says that its program ended with 0: its pod may be gone."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class PodSet:
 
     @property
     def missing(self) -> tuple[MemberPods, ...]:
-        """Members whose current attempt has no pod."""
-        return tuple(each for each in self if each.pod is None)
+        """Members whose current attempt has no pod and needs one."""
+        return tuple(each for each in self if each.pod is None and not each.done)
 
     def alive(self, now: datetime) -> tuple[PodRecord, ...]:
         """Pods of current attempts in which something may still run."""
@@ -122,6 +124,7 @@ def _member(member: Member, pods: Mapping[int, PodRecord], recorded: Recorded, *
         earlier=tuple(pod for number, pod in pods.items() if number != attempt),
         seen=known == attempt and not recorded.between_attempts,
         had_ended=member.key in recorded.ended,
+        done=known == attempt and not member.publishes and recorded.ended.get(member.key) == 0,
     )
 
 

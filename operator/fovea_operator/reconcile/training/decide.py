@@ -132,7 +132,7 @@ def _live_pods(view: View) -> Answer | None:
         where.reason,
         where.message + stopping.slow_end(view, pods),
         refusal.admitted(view),
-        pods_seen(view, suspending=suspending, **view.reported),
+        pods_seen(view, suspending=suspending, ended_programs=outcome.ended_programs(view) or None, **view.reported),
         running=where.running,
         waiting=waiting,
         requeue_at=wake,

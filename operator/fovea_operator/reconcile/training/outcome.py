@@ -108,6 +108,18 @@ def of_member(view: View, each: MemberPods) -> Outcome | None:
     return _by_status(view) or found
 
 
+def ended_programs(view: View) -> dict[str, int]:
+    """Exit codes of programs that had ended, by member key: those that the status has, and those of members that are done.
+
+    A member that is done needs no pod: what becomes of it later is no failure.
+    """
+    found = dict(view.status.ended_programs or {})
+    for each in view.pods:
+        if each.pod is not None and not disturbed(each.pod) and isinstance(of_member(view, each), Done):
+            found[each.member.key] = exit_codes.OK
+    return found
+
+
 def had_ended(view: View, each: MemberPods) -> bool:
     """Whether the status says that the program had ended: the end of its pod afterwards shows nothing about it."""
     return each.had_ended or (each is view.chief and view.succeeded)

@@ -35,7 +35,7 @@ def back_off(retries: int, settings: Settings) -> timedelta:
 def failure_of(view: View, each: MemberPods) -> Failure | None:
     """Why the current attempt of a member failed; None when it did not."""
     if each.pod is None:
-        return outcome.lost(None) if each.seen else None
+        return outcome.lost(None) if each.seen and not each.done else None
     if lost(each.pod, view.now):
         return outcome.lost(each.pod)
     result = outcome.of_member(view, each)

@@ -133,12 +133,13 @@ def end_pod(view: View) -> Answer | None:
     if not view.chief.had_ended and (time is None or view.now < time):
         return None
     end = _end(view, pod)
+    ended_programs = {**(view.status.ended_programs or {}), view.chief.member.key: _exit_code(pod)}
     return GoesOn(
         JobState.RUNNING,
         JobReason.ENDING_POD,
         _ending_message(pod, end) + view.left_out,
         ACCEPTED,
-        pods_seen(view, ended_programs={view.chief.member.key: _exit_code(pod)}, **view.reported),
+        pods_seen(view, ended_programs=ended_programs, **view.reported),
         running=True,
         deletions=() if end.deletion is None else (end.deletion,),
         requeue_at=times.earliest(end.wait, lost_at([pod])),
