@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 from fovea_api.contract import labels
-from fovea_api.contract.report import ProgressAnswer
+from fovea_api.contract.report import PROGRESS_PATH, ProgressAnswer
 
 from .cluster import endpoints, resources
 from .cluster.cache import Cache
@@ -28,6 +28,7 @@ from .cluster.keys import Key
 from .cluster.kind import Kinds
 from .cluster.lease import Leadership
 from .cluster.line import Line
+from .cluster.live import LiveReports
 from .cluster.liveness import Liveness
 from .cluster.metrics import Metrics
 from .cluster.progress import Desk, Doorkeeper, Reports, Sender
@@ -104,12 +105,11 @@ class Operator:
         """Run until SIGTERM or SIGINT. Raises LeaseLost, or what else ended it."""
         self._liveness.started = _now()
         self._catch_signals()
-        desk = Desk(self._reports, Doorkeeper(self._client.review_token), self._answer_to)
         try:
             self._runners.append(
                 await endpoints.serve(endpoints.application(self._metrics, self._alive), self._settings.metrics_port)
             )
-            self._runners.append(await endpoints.serve(desk.application(), self._settings.report_port))
+            self._runners.append(await endpoints.serve(self._report_application(), self._settings.report_port))
             if await self._until_stopped(self._stand_by()):
                 await self._lead()
         finally:
@@ -117,6 +117,12 @@ class Operator:
                 await runner.cleanup()
             await self._client.close()
         log.info("stopped")
+
+    def _report_application(self) -> web.Application:
+        """What agents post to and clients read from."""
+        application = Desk(self._reports, Doorkeeper(self._client.review_token), self._answer_to).application()
+        application.router.add_get(PROGRESS_PATH, LiveReports(self._reports).get)
+        return application
 
     async def _stand_by(self) -> None:
         await self._wait_for_kinds()

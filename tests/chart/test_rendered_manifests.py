@@ -111,6 +111,14 @@ def test_the_test_pod_reaches_what_it_asks_whoever_else_may() -> None:
     assert prometheus in helm.one(manifests, "NetworkPolicy", "fovea-operator")["spec"]["ingress"][1]["from"]
 
 
+def test_those_who_may_read_progress_are_let_in_beside_the_agents() -> None:
+    api_server = {"ipBlock": {"cidr": "10.0.0.1/32"}}
+    manifests = helm.template({"networkPolicy": {"enabled": True, "progressFrom": [api_server]}})
+    [rule, metrics] = helm.one(manifests, "NetworkPolicy", "fovea-operator")["spec"]["ingress"]
+    assert (rule["ports"], rule["from"][1:], len(rule["from"])) == ([{"port": "progress"}], [api_server], 2)
+    assert "from" not in metrics
+
+
 def test_a_standby_does_not_keep_a_rollout_from_ending() -> None:
     single = helm.one(helm.template(), "Deployment", "fovea-operator")["spec"]
     assert single["strategy"] == {"type": "Recreate"}

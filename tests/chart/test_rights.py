@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from fovea.sdk import live
 from fovea_api.contract import labels, names
+from fovea_api.contract.report import PROGRESS_PATH
 from fovea_api.v1alpha1 import KINDS
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import Cache
@@ -169,3 +171,37 @@ def test_everyone_who_is_known_reads_machine_types_and_nothing_else(default_mani
     assert bound == ["fovea-machine-types"]
     rights = flat(helm.one(default_manifests, "ClusterRole", "fovea-machine-types")["rules"])
     assert rights == any_name({Access("fovea.dev", "machinetypes", verb) for verb in ("get", "list", "watch")})
+
+
+@pytest.mark.parametrize("release", ["fovea", "platform"])
+def test_everyone_who_is_known_may_read_from_the_operators_port_for_progress_and_from_no_other(release: str) -> None:
+    manifests = helm.template(release=release)
+    url = operator_setting(manifests, "REPORT_URL") + PROGRESS_PATH
+    address = live.ADDRESS.fullmatch(url)
+    assert address is not None, f"the client does not ask {url}"
+    service, namespace, port = address.groups()
+    assert {"name": "progress", "port": int(port)}.items() <= helm.one(manifests, "Service", service)["spec"]["ports"][
+        0
+    ].items()
+    [role] = [item for item in manifests if item["metadata"]["name"].endswith("-live-progress") and "rules" in item]
+    assert (role["kind"], role["metadata"]["namespace"]) == ("Role", namespace)
+    # `get` covers GET and HEAD only: nobody can post a report this way.
+    assert flat(role["rules"]) == {
+        (Access("", "services/proxy", "get"), f"{service}:{each}") for each in (port, "progress")
+    }
+    binding = helm.one(manifests, "RoleBinding", role["metadata"]["name"], namespace)
+    assert [subject["name"] for subject in binding["subjects"]] == ["system:authenticated"]
+
+
+def operator_setting(manifests: list[helm.Manifest], name: str) -> str:
+    [operator] = [
+        item for item in manifests if item["kind"] == "Deployment" and item["metadata"]["name"].endswith("-operator")
+    ]
+    variables = operator["spec"]["template"]["spec"]["containers"][0]["env"]
+    return next(str(each["value"]) for each in variables if each["name"] == f"FOVEA_OPERATOR_{name}")
+
+
+@pytest.mark.parametrize("values", [{"liveProgress": False}, {"create": False}], ids=str)
+def test_nobody_needs_to_reach_the_operator(values: dict[str, bool]) -> None:
+    roles = [item for item in helm.template({"userRoles": values}) if item["kind"] in ("Role", "ClusterRole")]
+    assert not [access for role in roles for access, _ in flat(role["rules"]) if "proxy" in access.resource]

@@ -63,6 +63,7 @@ RUN_BY = {
     r"docker (build|push) .*": IMAGES,  # the same files, built and pushed by buildah
     r"helm (install|upgrade|test) fovea .*": "tests/e2e/test_rollout.py::test_an_upgrade_of_fovea_touches_no_model_that_is_served",
     r"helm uninstall fovea .*": UNINSTALL,
+    r"curl -H \"Fovea-Tickets: .*": "tests/cluster/test_live_progress.py::test_a_program_in_the_cluster_may_ask_the_operator_itself",
     r"kubectl create namespace vision": FIVE,
     r"kubectl (create|label) namespace speech.*": "tests/e2e/test_tenancy.py::test_a_namespace_that_is_labelled_gets_a_key_of_its_own_within_a_minute",
     r"kubectl -n vision create secret generic fovea-object-store .*": KUBECTL,

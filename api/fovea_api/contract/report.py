@@ -15,7 +15,14 @@ MAX_REPORT_BYTES = 60 * 1024
 _CUT = json.dumps(" …")[1:-1]
 
 PROGRESS_PATH = "/v1/progress"
-"""Path of the operator's endpoint for progress reports: POST, bearer token of the pod, JSON of `ProgressReport`."""
+"""Path of the operator's endpoint for progress reports: POST, bearer token of the pod, JSON of `ProgressReport`.
+
+GET of the same path, with tickets in place of a token: the newest reports as `fovea_api.v1alpha1.live_progress.LiveAnswer`.
+"""
+TICKETS_HEADER = "Fovea-Tickets"
+"""Header of that GET: the `status.live.ticket` of one job or of several, with commas between them."""
+MAX_TICKETS = 200
+"""In one request: HTTP servers take some 8 KiB in a header."""
 REPORT_TOKEN_FILE = "token"  # noqa: S105 - a file's name
 """The bearer token, below `environment.REPORT_TOKEN_MOUNT`; it is renewed in place."""
 REPORT_AT_LEAST_EVERY = 30.0

@@ -55,6 +55,15 @@ class ProgressStatus(Model):
     """How many more metrics the program gave, including those that are not finite. Kept are accuracy, loss, names with val/ or val_, then the first ones."""
 
 
+class LiveStatus(Model):
+    """Where the newest progress can be read, for as long as the job goes on."""
+
+    url: str
+    """Address inside the cluster at which the operator answers."""
+    ticket: str
+    """Ask for the progress with it. It shows the progress of this job and nothing else."""
+
+
 class CheckpointStatus(Model):
     """The newest published checkpoint."""
 
@@ -136,7 +145,9 @@ class TrainingJobStatus(Status):
     last_failure: FailureStatus | None = None
     """The last failed attempt."""
     progress: ProgressStatus | None = None
-    """How far the program is."""
+    """How far the program is. Written every few seconds; less often where many jobs run."""
+    live: LiveStatus | None = None
+    """Where the newest progress can be read, for as long as the job goes on. `fovea jobs list` and `fovea jobs wait` do that."""
     checkpoint: CheckpointStatus | None = None
     """Newest published checkpoint."""
     output: PublicationStatus | None = None

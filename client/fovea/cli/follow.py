@@ -9,7 +9,16 @@ import click
 from . import job_text
 
 if TYPE_CHECKING:
-    from fovea.sdk.jobs import Job
+    from fovea.sdk.job import Job
+
+
+_BAR_SECONDS = 2.0
+_LINE_SECONDS = 5.0
+
+
+def pause() -> float:
+    """Seconds without a change after which newer progress is worth a question: a bar may move more often than lines."""
+    return _BAR_SECONDS if sys.stderr.isatty() else _LINE_SECONDS
 
 
 def watch(jobs: Iterable["Job"], *, quiet: bool = False) -> "Job":

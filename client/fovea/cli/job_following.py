@@ -7,7 +7,8 @@ import click
 from . import exit_codes
 
 if TYPE_CHECKING:
-    from fovea.sdk.jobs import Job, Jobs
+    from fovea.sdk.job import Job
+    from fovea.sdk.jobs import Jobs
 
 
 def wait_for(
@@ -36,7 +37,9 @@ def wait_for(
     try:
         last = print_logs(source, name, timeout=timeout, begun=begun, job=job) if logs else None
         if last is None or not last.ended:
-            last = follow.watch(source.follow(name, timeout=timeout, begun=begun, job=job), quiet=quiet)
+            every = None if quiet else follow.pause()
+            changes = source.follow(name, timeout=timeout, begun=begun, job=job, every=every)
+            last = follow.watch(changes, quiet=quiet)
     except WaitTimeoutError as error:
         click.echo(f"TIMEOUT: {error}", err=True)
         return exit_codes.TIMEOUT

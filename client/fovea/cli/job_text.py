@@ -19,9 +19,9 @@ def state(job: TrainingJob) -> JobState:
     return job.status.state or JobState.QUEUED
 
 
-def jobs_table(jobs: Sequence[TrainingJob], now: datetime) -> str:
-    """One row per job."""
-    headers = ("NAME", "STATE", "QUEUED", "RUNNING", "PROGRESS", "VERSION", "AGE")
+def jobs_table(jobs: Sequence[tuple[TrainingJob, float | None]], now: datetime) -> str:
+    """One row per job, each with the seconds since its progress was reported."""
+    headers = ("NAME", "STATE", "QUEUED", "RUNNING", "PROGRESS", "AS OF", "VERSION", "AGE")
     rows = [
         (
             job.metadata.name,
@@ -29,10 +29,11 @@ def jobs_table(jobs: Sequence[TrainingJob], now: datetime) -> str:
             _queued(job, now),
             _running(job, now),
             progress(job),
+            _ago(seconds),
             job.status.model_version,
             age(job.metadata.creation_timestamp, now),
         )
-        for job in jobs
+        for job, seconds in jobs
     ]
     return table(headers, rows)
 
@@ -66,9 +67,18 @@ def line(job: TrainingJob) -> str:
     return f"{state(job)}{text}"
 
 
-def description(job: TrainingJob, pods: Sequence[Pod] | str, now: datetime, output: Sequence[Entry] | str = ()) -> str:
-    """Everything about one job. `pods` and the files of the `output` may be a sentence on why they are not known."""
-    parts = [fields(_facts(job, now))]
+def description(
+    job: TrainingJob,
+    pods: Sequence[Pod] | str,
+    now: datetime,
+    output: Sequence[Entry] | str = (),
+    seconds: float | None = None,
+) -> str:
+    """Everything about one job. `pods` and the files of the `output` may be a sentence on why they are not known.
+
+    `seconds` since its progress was reported; None where that is not known or does not matter.
+    """
+    parts = [fields(_facts(job, now, _ago(seconds)))]
     if job.status.conditions:
         rows = [
             (c.type, c.status, c.reason, age(c.last_transition_time, now), c.message) for c in job.status.conditions
@@ -143,7 +153,7 @@ def _remedy(job: TrainingJob) -> str:
     )
 
 
-def _facts(job: TrainingJob, now: datetime) -> list[tuple[str, object]]:
+def _facts(job: TrainingJob, now: datetime, reported: str) -> list[tuple[str, object]]:
     spec, status = job.spec, job.status
     trainer = f"recipe {spec.trainer.recipe}" if spec.trainer.recipe else ""
     if spec.trainer.container:
@@ -166,7 +176,7 @@ def _facts(job: TrainingJob, now: datetime) -> list[tuple[str, object]]:
         ("Ended", when(status.end_time, now)),
         ("Queued for", _queued(job, now)),
         ("Running for", _running(job, now)),
-        ("Progress", progress(job)),
+        ("Progress", progress(job) + (f" ({reported})" if reported and progress(job) else "")),
         ("Metrics", metrics(job)),
         ("Checkpoint", f"step {checkpoint.step} {when(checkpoint.time, now)}".rstrip() if checkpoint else ""),
         ("Output", _publication(status.output)),
@@ -176,6 +186,10 @@ def _facts(job: TrainingJob, now: datetime) -> list[tuple[str, object]]:
         ("Disruptions", str(status.disruptions) if status.disruptions else ""),
         ("Last failure", f"attempt {failure.attempt}: {failure.reason}: {failure.message}" if failure else ""),
     ]
+
+
+def _ago(seconds: float | None) -> str:
+    return "" if seconds is None else f"{duration(seconds)} ago"
 
 
 def _publication(published: PublicationStatus | None) -> str:

@@ -17,7 +17,8 @@ from .viewer import open_pictures
 
 if TYPE_CHECKING:
     from fovea.sdk.client import Client
-    from fovea.sdk.jobs import Job, Jobs
+    from fovea.sdk.job import Job
+    from fovea.sdk.jobs import Jobs
 
 CONTAINERS = ("trainer", "fovea-fetch", "fovea-sync")
 RESULTS = ("output", "model", "logs", "checkpoints")
@@ -136,7 +137,8 @@ def _send(jobs: "Jobs", manifests: list[dict[str, Any]], *, dry_run: bool, as_do
 def list_(ctx: click.Context, states: tuple[str, ...], limit: int, format_: str) -> None:
     """List jobs, newest first.
 
-    How many older ones are left out stands on standard error.
+    AS OF is how old the progress of a running job is. It is what the operator knows now, or what the job's status says
+    where the operator cannot be asked. How many older jobs are left out stands on standard error.
     """
     from fovea_api.v1alpha1 import JobState
 
@@ -144,9 +146,14 @@ def list_(ctx: click.Context, states: tuple[str, ...], limit: int, format_: str)
 
     client = _client(ctx)
     found, older = client.jobs.newest(limit, states=frozenset(JobState(state) for state in states))
+
+    def table() -> str:
+        seen = list(zip(found, client.jobs.progress(found), strict=True))
+        return job_text.jobs_table([(job.at(far).resource, far.age_seconds) for job, far in seen], utc_now())
+
     show_list(
         [job.raw for job in found],
-        lambda: job_text.jobs_table([job.resource for job in found], utc_now()),
+        table,
         format_,
         empty=f"No jobs in namespace {client.namespace}.",
     )
@@ -184,7 +191,8 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
             output = source.files(name, brief=True)
         except FoveaError as error:
             output = f"not listed: {error}"
-    click.echo(job_text.description(job.resource, pods, utc_now(), output))
+    far = job.progress()
+    click.echo(job_text.description(job.at(far).resource, pods, utc_now(), output, far.age_seconds))
 
 
 @jobs.command(

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from .images import Prediction
-    from .jobs import Job
+    from .job import Job
+    from .live import JobProgress
     from .predictor import Predictor, predict
 
 _HOMES = {
     "Client": "client",
-    "Job": "jobs",
+    "Job": "job",
+    "JobProgress": "live",
     "Prediction": "images",
     "Predictor": "predictor",
     "predict": "predictor",
@@ -54,6 +56,7 @@ __all__ = [
     "InvalidError",
     "Job",
     "JobGoneError",
+    "JobProgress",
     "NotFoundError",
     "NotInstalledError",
     "Prediction",

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -67,6 +68,11 @@ class Cluster:
     def get(self, target: Target, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """GET a JSON document."""
         return self._json(target, "GET", path, query)
+
+    def ask(self, target: Target, path: str, headers: Mapping[str, str], seconds: float) -> dict[str, Any]:
+        """GET a JSON document with one try of at most `seconds`. Raises as `get` does."""
+        response = self._request(target, "GET", path, headers=headers, once=seconds)
+        return self._document(target, response)
 
     def create(self, target: Target, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """POST an object with strict field validation: a misspelt field is an error, not ignored."""
@@ -148,7 +154,9 @@ class Cluster:
         body: Any = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        response = self._request(target, method, path, query, body, content_type, _TIMEOUT)
+        return self._document(target, self._request(target, method, path, query, body, content_type))
+
+    def _document(self, target: Target, response: Any) -> dict[str, Any]:
         with self._answered(target):
             document = json.loads(response.data)
         if not isinstance(document, dict):
@@ -166,20 +174,25 @@ class Cluster:
         body: Any = None,
         content_type: str = "application/json",
         timeout: tuple[float, float] = _TIMEOUT,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        once: float | None = None,
     ) -> Any:
+        """The answer to a request, not yet read. `once`: seconds for one try, in place of the timeouts."""
         api = self.api
         with self._answered(target):
             # Of the package only what all its versions have: its connections, their trust and their credentials.
-            headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": _USER_AGENT}
+            sent = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": _USER_AGENT, **headers}
             for setting in api.configuration.auth_settings().values():
-                headers[setting["key"]] = setting["value"]
+                sent[setting["key"]] = setting["value"]
             response = api.rest_client.pool_manager.request(
                 method,
                 f"{api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else ""),
                 body=None if body is None else json.dumps(api.sanitize_for_serialization(body)),
-                headers=headers,
-                timeout=_urllib3_timeout(timeout),
+                headers=sent,
+                timeout=_urllib3_timeout(timeout, once),
                 preload_content=False,
+                **({} if once is None else {"retries": False}),
             )
             if response.status >= 400:
                 raise from_response(target, response.status, response.data)
@@ -240,10 +253,10 @@ class Cluster:
         return str((chosen or {}).get("context", {}).get("namespace") or "default")
 
 
-def _urllib3_timeout(seconds: tuple[float, float]) -> Any:
+def _urllib3_timeout(seconds: tuple[float, float], total: float | None) -> Any:
     import urllib3
 
-    return urllib3.Timeout(connect=seconds[0], read=seconds[1])
+    return urllib3.Timeout(connect=seconds[0], read=seconds[1], total=total)
 
 
 def _users_config() -> Path:

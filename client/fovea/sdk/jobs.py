@@ -3,23 +3,23 @@
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea_api.contract import names
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.training_job import KIND
-from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 
-from . import last_words, object_names, pods, submission
+from . import last_words, live, object_names, pods, submission
 from .cluster import Cluster
 from .errors import ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
+from .job import Job
+from .live import JobProgress
 from .logs import LogLine, LogStream
 from .object_names import LATEST
 from .parallel import PARALLEL, Progress
 from .patience import Patience
-from .pods import Pod
 from .resources import Kinds
 from .store import open_store
 from .watched import Watched
@@ -31,95 +31,6 @@ if TYPE_CHECKING:
     from .results import Results
 
 _WATCH_SECONDS = 240
-
-
-class Job:
-    """One job as it was read last; the verbs act on the cluster, on this very job, and read it again."""
-
-    def __init__(self, jobs: "Jobs", document: Mapping[str, Any]) -> None:
-        self._jobs = jobs
-        self.raw = document
-        self.resource: TrainingJob = jobs.kinds.read(document)
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.resource.metadata.name
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        return self.resource.metadata.namespace
-
-    @property
-    def uid(self) -> str:
-        """Its uid: a later job of the same name has another one."""
-        return self.resource.metadata.uid
-
-    @property
-    def address(self) -> str:
-        """NAME@UID: it and no other of its name."""
-        return f"{self.name}@{self.uid}"
-
-    @property
-    def status(self) -> TrainingJobStatus:
-        """Where the job stands."""
-        return self.resource.status
-
-    @property
-    def state(self) -> JobState:
-        """Its state; QUEUED while the operator has not looked at it."""
-        return self.status.state or JobState.QUEUED
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more happens to it."""
-        return self.state.ended
-
-    @property
-    def model_version(self) -> str | None:
-        """Name of the ModelVersion that it registered."""
-        return self.status.model_version
-
-    def refresh(self) -> "Job":
-        """Read it again."""
-        return self._jobs.get(self.address)
-
-    def follow(self, timeout: float | None = None) -> Iterator["Job"]:
-        """It now and after each change until it has ended; see `Jobs.follow`."""
-        return self._jobs.follow(self.address, timeout=timeout)
-
-    def wait(self, timeout: float | None = None) -> "Job":
-        """Block until it has ended; see `Jobs.wait`."""
-        return self._jobs.wait(self.address, timeout=timeout)
-
-    def stream_logs(self, *, follow: bool = True) -> Iterator[LogLine]:
-        """Its log; see `Jobs.stream_logs`."""
-        return self._jobs.stream_logs(self.address, follow=follow)
-
-    def pods(self) -> list[Pod]:
-        """Its pods, oldest attempt first."""
-        return pods.of_job(self._jobs.cluster, self.namespace, self.name, self.uid)
-
-    def download(self, folder: str | Path | None = None, **how: Any) -> "Downloaded":
-        """Bring what it has published into a folder; see `Jobs.download`."""
-        return self._jobs.download(self.address, folder, **how)
-
-    def cancel(self) -> "Job":
-        """Cancel it."""
-        return self._jobs.cancel(self.address)
-
-    def suspend(self) -> "Job":
-        """Suspend it."""
-        return self._jobs.suspend(self.address)
-
-    def resume(self) -> "Job":
-        """Resume it."""
-        return self._jobs.resume(self.address)
-
-    def delete(self) -> None:
-        """Delete it."""
-        self._jobs.delete(self.address)
 
 
 class Jobs:
@@ -181,6 +92,13 @@ class Jobs:
                 older += 1
         return [Job(self, document) for _, _, document in sorted(kept, key=lambda each: each[:2], reverse=True)], older
 
+    def progress(self, jobs: Iterable[Job]) -> "ProgressList":
+        """How far each of the jobs is, as the operator knows it now; where it does not answer, as the status says.
+
+        Takes a second at most, and raises nothing. An operator is asked only for jobs that run.
+        """
+        return live.newest(self.cluster, list(jobs))
+
     def cancel(self, name: str) -> Job:
         """Ask for the job's end: its program is stopped, checkpoints stay. One way; InvalidError when it has ended."""
         return self._set(self._that_goes_on(name, "cancel"), "cancel", value=True)
@@ -205,14 +123,25 @@ class Jobs:
             raise last_words.of_uid(self.cluster, self.kinds.namespace, name, uid) from error
 
     def follow(
-        self, name: str, *, timeout: float | None = None, begun: float | None = None, job: Job | None = None
+        self,
+        name: str,
+        *,
+        timeout: float | None = None,
+        begun: float | None = None,
+        job: Job | None = None,
+        every: float | None = None,
     ) -> Iterator[Job]:
         """The job now and after each change until it has ended, also when it is deleted at its end (a TTL of 0).
 
         Raises WaitTimeoutError after `timeout` seconds, NotFoundError when the job is deleted meanwhile. `begun` is the
         time.monotonic() that they count from, for what shares one timeout; by default they begin now. `job` is the job
-        as it was submitted: followed from there on, no change is missed.
+        as it was submitted: followed from there on, no change is missed. `every`: seconds without a change
+        after which it is yielded with newer progress, if there is some (see `progress`); its `raw` stays as it was.
         """
+        changes = self._follow(name, timeout, begun, job)
+        return changes if every is None else live.followed(self.cluster, changes, every)
+
+    def _follow(self, name: str, timeout: float | None, begun: float | None, job: Job | None) -> Iterator[Job]:
         deadline = _deadline(timeout, begun)
         patience = Patience()
         known, job = job, None
@@ -403,5 +332,6 @@ def _deadline(timeout: float | None, begun: float | None) -> float:
 
 
 JobList = list[Job]
+ProgressList = list[JobProgress]
 _Dated = list[tuple[str, str, dict[str, Any]]]
 """Creation time, name and document. (Inside the class the word `list` is a verb.)"""

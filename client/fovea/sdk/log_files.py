@@ -8,7 +8,7 @@ from .errors import AlreadyExistsError
 from .local_files import shown
 
 if TYPE_CHECKING:
-    from .jobs import Job
+    from .job import Job
 
 
 def save_logs(job: "Job", folder: Path, *, attempt: int | None = None, force: bool = False) -> list[str]:

@@ -19,7 +19,7 @@ from .object_names import LATEST
 from .store import Store
 
 if TYPE_CHECKING:
-    from .jobs import Job
+    from .job import Job
 
 OUTPUT, MODEL, LOGS, CHECKPOINTS = WHATS = ("output", "model", "logs", "checkpoints")
 """What of a job can be downloaded."""

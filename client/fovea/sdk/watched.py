@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .errors import FoveaError, NotFoundError
 
 if TYPE_CHECKING:
-    from .jobs import Job
+    from .job import Job
 
 
 class Watched:

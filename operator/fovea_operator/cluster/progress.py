@@ -1,4 +1,7 @@
-"""Progress reports of agents: the pod-bound token names the pod that posts; the newest report per pod is kept in memory."""
+"""Progress reports of agents: the pod-bound token names the pod that posts; the newest report per pod is kept in memory.
+
+Clients read them there (`live.py`).
+"""
 
 import asyncio
 import base64
@@ -6,6 +9,7 @@ import hashlib
 import json
 import logging
 import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -29,6 +33,7 @@ _MAX_VERDICTS = 20_000
 _MAX_REFUSALS = 2_000
 _MAX_REVIEWS = 8
 """Reviews at the same time: a client with made-up tokens must not take the API server from the reconciles."""
+_TICKET_BYTES = 16
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 _USER = re.compile(r"system:serviceaccount:([^:]+):[^:]+")
@@ -41,6 +46,17 @@ class Sender:
     namespace: str
     pod: str
     uid: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The newest report of a pod."""
+
+    report: ProgressReport
+    arrived: float
+    """Seconds of the monotonic clock."""
+    ticket: str
+    """Shows the report to a client. It cannot be guessed, and stands only in the status of the pod's job."""
 
 
 class Reports:
@@ -57,19 +73,34 @@ class Reports:
         self._rate = rate
         self._wake = wake
         # By uid: a pod of the same name may follow, of a namesake of the job.
-        self._latest: dict[str, ProgressReport] = {}
+        self._latest: dict[str, Kept] = {}
+        self._uids: dict[str, str] = {}  # by ticket
         self._looked: dict[str, float] = {}  # when the pod's job is (or was) looked at for a report
 
     def latest(self, uid: str) -> ProgressReport | None:
         """The newest report of the pod with that uid."""
-        return self._latest.get(uid)
+        kept = self._latest.get(uid)
+        return kept.report if kept is not None else None
+
+    def ticket(self, uid: str) -> str:
+        """The ticket for the reports of the pod with that uid; empty while there are none."""
+        kept = self._latest.get(uid)
+        return kept.ticket if kept is not None else ""
+
+    def shown(self, ticket: str) -> Kept | None:
+        """The report that a ticket is for."""
+        uid = self._uids.get(ticket)
+        return self._latest.get(uid) if uid is not None else None
 
     def put(self, sender: Sender, report: ProgressReport, now: float) -> None:
         """Take in a report at `now` (seconds of a monotonic clock)."""
-        before = self._latest.get(sender.uid)
+        kept = self._latest.get(sender.uid)
+        ticket = kept.ticket if kept is not None else secrets.token_urlsafe(_TICKET_BYTES)
+        self._latest[sender.uid] = Kept(report, now, ticket)
+        self._uids[ticket] = sender.uid
+        before = kept.report if kept is not None else None
         if before == report:
             return
-        self._latest[sender.uid] = report
         looked = self._looked.get(sender.uid)
         is_news = before is None or _without_numbers(before) != _without_numbers(report)
         if looked is not None and looked > now and not is_news:
@@ -89,7 +120,9 @@ class Reports:
 
     def forget(self, uid: str) -> None:
         """The pod (or whatever had that uid) is gone."""
-        self._latest.pop(uid, None)
+        kept = self._latest.pop(uid, None)
+        if kept is not None:
+            del self._uids[kept.ticket]
         self._looked.pop(uid, None)
 
 

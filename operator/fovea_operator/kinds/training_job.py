@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from fovea_api.contract import labels, names
-from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import ModelVersion, TrainingJob
 from fovea_api.v1alpha1.conditions import JobCondition
 
@@ -85,6 +84,7 @@ class TrainingJobs(Kind[TrainingJob]):
         others = {name: cache.jobs.get(namespace, name) for name in references.jobs}
         named = cache.model_deployments.get(namespace, spec.model.name) if spec.model is not None else None
         pods = self._pods(key, entry.uid)
+        newest = max(pods, key=lambda pod: pod.created).uid if pods else ""
         return JobObserved(
             job=entry.record,
             pods=pods,
@@ -94,7 +94,8 @@ class TrainingJobs(Kind[TrainingJob]):
             versions={model: cache.models.versions(namespace, model) for model in references.models},
             model_deployments={named.record.metadata.name: named.record} if named is not None else {},
             next_number=cache.models.next_number(namespace, spec.model.name, entry.uid) if spec.model else 0,
-            progress=self._progress(pods),
+            progress=self._reports.latest(newest),
+            ticket=self._reports.ticket(newest),
             refused=refused,
             predecessors=self._predecessors(key, entry.uid),
         )
@@ -109,12 +110,6 @@ class TrainingJobs(Kind[TrainingJob]):
         """Pods of a job of that name that does not exist any more."""
         owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
         return tuple(entry.record for entry in owned if entry.owner.uid != uid)
-
-    def _progress(self, pods: tuple[PodRecord, ...]) -> ProgressReport | None:
-        if not pods:
-            return None
-        latest = max(pods, key=lambda pod: pod.created)
-        return self._reports.latest(latest.uid)
 
     def orphaned(self, key: Key, uid: str, now: datetime, settings: Settings) -> tuple[Deletion, ...]:
         """Pods of a job that is gone.

@@ -3,7 +3,7 @@
 import pytest
 from fovea.cli import follow
 from fovea.sdk import Client
-from fovea.sdk.jobs import Job
+from fovea.sdk.job import Job
 from support.jobs import training_job
 
 

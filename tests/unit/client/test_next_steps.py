@@ -8,7 +8,8 @@ import grpc
 import pytest
 from fovea.sdk import NotFoundError, endpoints
 from fovea.sdk.data import Data, Uploaded
-from fovea.sdk.jobs import Job, Jobs
+from fovea.sdk.job import Job
+from fovea.sdk.jobs import Jobs
 from fovea.sdk.models import Models
 from fovea.sdk.predictor import Predictor
 from support.command_line import fovea

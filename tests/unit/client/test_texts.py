@@ -105,7 +105,8 @@ PODS = [
 
 
 def test_a_list_of_jobs(golden: Golden) -> None:
-    golden.check_text("client/jobs-list.txt", job_text.jobs_table([NEW, RUNNING, FAILED, SUSPENDED, SUCCEEDED], NOW))
+    shown = [(NEW, None), (RUNNING, 42.4), (FAILED, None), (SUSPENDED, None), (SUCCEEDED, None)]
+    golden.check_text("client/jobs-list.txt", job_text.jobs_table(shown, NOW))
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ class World:
         """What a decision on the job sees."""
         observed = self.jobs.observe(self.jobs.key("team", "digits"), "")
         assert observed is not None
+        kept = self.reports.shown(observed.ticket)
+        assert observed.progress == (kept.report if kept is not None else None)
         return observed.progress
 
     def answer_to(self, sender: Sender) -> ProgressAnswer | None:

@@ -156,6 +156,8 @@ class JobObserved:
     """The number of a version that the job registers now; 0 for a job without a model. It is held for the job once the decision uses it."""
     progress: ProgressReport | None = None
     """Latest report of the current pod's agent."""
+    ticket: str = ""
+    """For the reports of that agent in the operator's memory; empty without one."""
     refused: str = ""
     """The API server's message when it refused (4xx) a child of the previous decision, else empty."""
     predecessors: tuple[PodRecord, ...] = ()

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Unpack
 
+from fovea_api.contract.report import PROGRESS_PATH
 from fovea_api.v1alpha1 import Condition, JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job_status import (
     FailureStatus,
+    LiveStatus,
     PublicationStatus,
     ResolvedInput,
     TrainingJobStatus,
@@ -183,7 +185,7 @@ def _live(view: View, answer: GoesOn) -> TrainingJobStatus:
         found.insert(0, Finding(JobCondition.ADMITTED, truth(admitted.value), admitted.reason, admitted.message))
     if answer.suspended:
         found.append(Finding(JobCondition.SUSPENDED, "True", answer.reason, answer.message))
-    update = _common(view, answer, found) | {"roles": view.roles}
+    update = _common(view, answer, found) | {"roles": view.roles, "live": _live_progress(view)}
     if view.status.queue_time is None and admitted.value:
         update["queue_time"] = times.text(view.queued_since)
     return view.status.model_copy(update=update | answer.changes)
@@ -209,6 +211,7 @@ def _over(view: View, answer: Ends) -> TrainingJobStatus:
         "next_attempt_time": None,
         "suspending": None,
         "ended_programs": None,
+        "live": None,
         "end_time": times.text(view.now),
     }
     return view.status.model_copy(update=update | attempts | answer.changes)
@@ -224,6 +227,12 @@ def _common(view: View, answer: GoesOn | Ends, found: Sequence[Finding]) -> dict
         "resolved_inputs": list(view.resolved_inputs) or None,
         "observed_generation": generation,
     }
+
+
+def _live_progress(view: View) -> LiveStatus | None:
+    # Until there is another one, a ticket that is out of date stays: taking it away would cost each job a write.
+    ticket, url = view.observed.ticket, view.settings.report_url
+    return LiveStatus(url=f"{url}{PROGRESS_PATH}", ticket=ticket) if ticket and url else view.status.live
 
 
 def _acknowledged(view: View, answer: Stays) -> TrainingJobStatus | None:
