@@ -9,7 +9,7 @@ from fovea_api.contract import environment, labels, names
 from fovea_api.contract.plan import ModelPlan
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
 
-from fovea_operator.desired import agent, machine, owner, pod_options, quantity, security
+from fovea_operator.desired import containers, owner, pod_options
 from fovea_operator.settings import Settings
 
 _MODELS = {"name": "fovea-models", "mountPath": environment.MODELS_MOUNT}
@@ -96,15 +96,15 @@ def _pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "securityContext": security.pod(),
+        "securityContext": containers.pod_security(),
         "initContainers": [
-            agent.container(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [_MODELS], machine_type, settings),
+            containers.agent(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [_MODELS], machine_type, settings),
         ],
         "containers": [_server(version, machine_type, settings, pod_options.account_mounts(model_deployment))],
         "volumes": [
             {"name": _MODELS["name"], "emptyDir": {}},
             {"name": _TMP["name"], "emptyDir": {}},
-            agent.store_volume(),
+            containers.store_volume(),
             *pod_options.account_volumes(model_deployment),
         ],
         # Over hosts where that is possible: one that goes takes few of the pods with it.
@@ -158,8 +158,8 @@ def _server(
             {"name": names.GRPC_PORT_NAME, "containerPort": names.GRPC_PORT},
             {"name": names.REST_PORT_NAME, "containerPort": names.REST_PORT},
         ],
-        "resources": machine.resources(machine_type),
-        "securityContext": security.own_container(),
+        "resources": containers.resources(machine_type),
+        "securityContext": containers.own_security(),
         # How long a start may take is the rollout's progressDeadlineSeconds; the kubelet must not restart a slow load.
         "startupProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 43_200},
         "readinessProbe": {"httpGet": ready, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
@@ -177,5 +177,5 @@ def _server(
 
 def _parallelism(machine_type: MachineType) -> list[str]:
     """A CPU limit does not show inside the container: a server that counts the node's cores is throttled."""
-    limit = machine.cpu_limit(machine_type.spec.cpu_limit)
-    return [] if limit is None else [f"--tensorflow_session_parallelism={max(1, math.ceil(quantity.number(limit)))}"]
+    limit = containers.cpu_limit(machine_type.spec.cpu_limit)
+    return [] if limit is None else [f"--tensorflow_session_parallelism={max(1, math.ceil(containers.number(limit)))}"]

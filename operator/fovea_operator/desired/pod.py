@@ -8,7 +8,7 @@ from fovea_api.contract.plan import Input, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, TrainingJob
 from fovea_api.v1alpha1.container import Container
 
-from fovea_operator.desired import agent, args, machine, owner, pod_options, security
+from fovea_operator.desired import containers, owner, pod_options
 from fovea_operator.settings import Settings
 
 RECIPE_COMMAND = "fovea-train"
@@ -71,7 +71,7 @@ def training_pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_seconds(job, settings),
-        "securityContext": security.pod(),
+        "securityContext": containers.pod_security(),
         "initContainers": _agents(job, member, attempt, machine_type, sources, settings),
         "containers": [_trainer(job, machine_type, settings)],
         "volumes": [*_volumes(container, machine_type, settings), *pod_options.account_volumes(job)],
@@ -136,11 +136,11 @@ def _agents(
     mounts: list[dict[str, Any]] = [_WORK, _AGENT]
     before, command = [], ["sync", f"--grace-period={grace_seconds(job, settings)}"]
     if needs_fetch(job, attempt, sources):
-        before = [agent.container(names.FETCH_CONTAINER, ["fetch"], plan, mounts, machine_type, settings, user)]
+        before = [containers.agent(names.FETCH_CONTAINER, ["fetch"], plan, mounts, machine_type, settings, user)]
     else:
         command.append("--fetch")
     mounts = [*mounts, _REPORT] if settings.report_url else mounts
-    sync = agent.container(names.SYNC_CONTAINER, command, plan, mounts, machine_type, settings, user)
+    sync = containers.agent(names.SYNC_CONTAINER, command, plan, mounts, machine_type, settings, user)
     lifecycle = {"postStart": {"exec": {"command": _LISTENING}}, "preStop": {"exec": {"command": _END_BEGINS}}}
     return [*before, sync | {"restartPolicy": "Always", "lifecycle": lifecycle}]
 
@@ -158,7 +158,7 @@ def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) ->
     own = [variable.dump() for variable in (container.env if container else None) or ()]
     taken = {variable["name"] for variable in own}
     built["env"] = [{"name": n, "value": expansion.escaped(v)} for n, v in variables.items() if n not in taken] + own
-    built["resources"] = machine.resources(machine_type)
+    built["resources"] = containers.resources(machine_type)
     built["volumeMounts"] = [dict(_WORK), *built.pop("volumeMounts", ()), *pod_options.account_mounts(job)]
     if _shared_memory(container, machine_type):
         built["volumeMounts"].append(dict(_SHARED_MEMORY))
@@ -172,8 +172,8 @@ def _recipe(job: TrainingJob, machine_type: MachineType, settings: Settings) -> 
         "image": gpu_image or settings.trainer_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": [RECIPE_COMMAND],
-        "args": [expansion.escaped(str(job.spec.trainer.recipe)), *args.flags(job.spec.args)],
-        "securityContext": security.own_container(),
+        "args": [expansion.escaped(str(job.spec.trainer.recipe)), *containers.flags(job.spec.args)],
+        "securityContext": containers.own_security(),
         "volumeMounts": [dict(_TMP)],
     }
 
@@ -181,12 +181,12 @@ def _recipe(job: TrainingJob, machine_type: MachineType, settings: Settings) -> 
 def _own(container: Container, job: TrainingJob) -> dict[str, Any]:
     built: dict[str, Any] = {
         "image": container.image,
-        "securityContext": security.user_container(container.run_as_user),
+        "securityContext": containers.user_security(container.run_as_user),
         "volumeMounts": [mount.dump() for mount in container.volume_mounts or ()],
     }
     given = container.dump()
     built |= {key: given[key] for key in ("imagePullPolicy", "command", "workingDir", "envFrom") if key in given}
-    arguments = [*(container.args or ()), *args.flags(job.spec.args)]
+    arguments = [*(container.args or ()), *containers.flags(job.spec.args)]
     return built | ({"args": arguments} if arguments else {})
 
 
@@ -201,7 +201,7 @@ def _volumes(container: Container | None, machine_type: MachineType, settings: S
     volumes: list[dict[str, Any]] = [
         {"name": _WORK["name"], "emptyDir": {}},
         {"name": _AGENT["name"], "emptyDir": {}},
-        agent.store_volume(),
+        containers.store_volume(),
     ]
     if settings.report_url:
         token = {

@@ -8,11 +8,11 @@ import yaml
 from fovea_api.contract import environment, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, TrainingPlan
 from fovea_api.v1alpha1 import TrainingJob
-from fovea_operator.desired import args
+from fovea_operator.desired import containers
 from fovea_operator.desired.deployment import revision, scale, version_deployment
 from fovea_operator.desired.disruption_budget import disruption_budget
-from fovea_operator.desired.model_deployment import model_deployment as deployment_of_a_job
-from fovea_operator.desired.model_version import model_version
+from fovea_operator.desired.model import model_deployment as deployment_of_a_job
+from fovea_operator.desired.model import model_version
 from fovea_operator.desired.pod import Member, Sources, needs_fetch, training_pod
 from fovea_operator.desired.service import service, version_service
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
@@ -152,14 +152,16 @@ def test_the_model_deployment_of_a_job(golden: Golden) -> None:
 
 
 def test_args_become_flags_in_their_order() -> None:
-    assert args.flags({"epochs": 10, "learning-rate": 0.01, "augment": False, "flip": True, "layers": "128 32"}) == [
+    assert containers.flags(
+        {"epochs": 10, "learning-rate": 0.01, "augment": False, "flip": True, "layers": "128 32"}
+    ) == [
         "--epochs=10",
         "--learning-rate=0.01",
         "--augment=false",
         "--flip=true",
         "--layers=128 32",
     ]
-    assert args.flags(None) == []
+    assert containers.flags(None) == []
 
 
 def test_the_plans_are_read_by_the_agent_as_they_were_meant() -> None:

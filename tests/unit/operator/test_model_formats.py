@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fovea_api.contract.report import REASON_PUBLISHED, Termination
 from fovea_api.v1alpha1 import ModelVersion
-from fovea_operator.desired.model_version import model_version
+from fovea_operator.desired.model import model_version
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from support import rollout_table
 from support.decision_table import RUNNING, decide, summary

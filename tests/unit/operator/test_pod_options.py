@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, TrainingJob
-from fovea_operator.desired import affinity
+from fovea_operator.desired import pod_options
 from fovea_operator.desired.deployment import revision, version_deployment
 from fovea_operator.desired.pod import Member, Sources, training_pod
 from fovea_operator.desired.service import service
@@ -164,7 +164,7 @@ def test_both_affinities_hold_that_of_the_machine_type_and_that_of_the_job() -> 
     assert found["nodeAffinity"] == required([NODE, ARCH], [DISK, ARCH])["nodeAffinity"]
     terms = found["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert [term["topologyKey"] for term in terms] == ["zone", "host"]
-    assert affinity.both(None, None) == {}
+    assert pod_options.both_affinities(None, None) == {}
     alone = pod_of(job(pod={"affinity": required([ARCH])}))["spec"]["affinity"]
     assert alone == required([ARCH])
 

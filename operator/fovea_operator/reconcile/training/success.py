@@ -14,8 +14,7 @@ from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import CheckpointStatus, PublicationStatus
 
-from fovea_operator.desired.model_deployment import model_deployment
-from fovea_operator.desired.model_version import model_version
+from fovea_operator.desired.model import model_deployment, model_version
 from fovea_operator.reconcile.shared.decision import Child, Write
 from fovea_operator.reconcile.training import outcome, progress
 from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn, pods_seen

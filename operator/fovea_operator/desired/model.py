@@ -1,11 +1,16 @@
-"""The ModelVersion that records what a job trained. It is not owned by the job: a model outlives its job."""
+"""What a job leaves of its model: the ModelVersion that records it, and the ModelDeployment that `model.deploy: true` asks for.
+
+The job owns neither: a model outlives its job, and a ModelDeployment is its users' from its first moment on.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from fovea_api.contract import labels, names
 from fovea_api.contract.report import Published
-from fovea_api.v1alpha1 import API_VERSION, ModelVersion, TrainingJob
+from fovea_api.v1alpha1 import API_VERSION, ModelDeployment, ModelVersion, TrainingJob
+
+from fovea_operator.settings import Settings
 
 
 def model_version(
@@ -51,4 +56,18 @@ def model_version(
             },
         },
         "spec": spec,
+    }
+
+
+def model_deployment(job: TrainingJob, model: str, settings: Settings) -> dict[str, Any]:
+    """Serves the newest approved version of the model, with the defaults of the kind."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": ModelDeployment.KIND,
+        "metadata": {
+            "name": model,
+            "namespace": job.metadata.namespace,
+            "labels": {labels.MANAGED_BY: labels.MANAGED_BY_VALUE, labels.MODEL: model},
+        },
+        "spec": {"model": model, "version": "Latest", "service": {"type": settings.model_service_type}},
     }
