@@ -8,13 +8,12 @@ from typing import TypeVar
 
 import urllib3
 from fovea_api.contract import names, storage
-from minio import Minio
-from minio.helpers import check_bucket_name
 
 from fovea_agent import log
 from fovea_agent.connections import http_pool
 from fovea_agent.errors import AgentError, KeyRefused, KeyUnknown, KeyWithdrawn, Misconfigured
 from fovea_agent.patience import Patience
+from fovea_agent.s3_client import Minio, check_bucket_name
 from fovea_agent.settings import StoreAccess
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from fovea_api.contract import names, report, storage
 from fovea_api.contract.report import Termination
-from minio import MinioAdmin
 from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
 
 from fovea_agent import log
 from fovea_agent.connections import http_pool

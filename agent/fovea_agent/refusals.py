@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from xml.etree import ElementTree as ET
 
 from fovea_api.contract import names
-from minio.error import InvalidResponseError, MinioAdminException, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError, SSLError
 
 from fovea_agent.errors import (
@@ -20,6 +19,7 @@ from fovea_agent.errors import (
     Missing,
     StoreUnreachable,
 )
+from fovea_agent.s3_client import InvalidResponseError, MinioAdminException, MinioException, S3Error, ServerError
 from fovea_agent.settings import StoreAccess
 
 _TRANSIENT = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"}

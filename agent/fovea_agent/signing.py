@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from minio.credentials import Credentials
-from minio.signer import sign_v4_s3
-
+from fovea_agent.s3_client import Credentials, sign_v4_s3
 from fovea_agent.settings import StoreAccess
 
 _EMPTY = hashlib.sha256(b"").hexdigest()

@@ -17,9 +17,6 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import urllib3
-from minio import Minio
-from minio.deleteobjects import DeleteObject
-from minio.helpers import check_bucket_name
 
 from fovea_agent.answers import listed_parts, parsed
 from fovea_agent.connections import CHUNK, Readable, UntilTheEnd
@@ -27,6 +24,7 @@ from fovea_agent.errors import AgentError, Changed, KeyRefused, KeyUnknown, Miss
 from fovea_agent.keys import KeyInUse
 from fovea_agent.patience import Patience
 from fovea_agent.refusals import failure, mapped, not_understood
+from fovea_agent.s3_client import DeleteObject, Minio, check_bucket_name
 from fovea_agent.settings import StoreAccess
 from fovea_agent.signing import signed
 

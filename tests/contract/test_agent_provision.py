@@ -21,8 +21,8 @@ from fovea_agent.settings import StoreAccess
 from fovea_agent.store import Store
 from fovea_api.contract import exit_codes, labels, names, storage
 from fovea_api.contract.report import Termination
-from minio import MinioAdmin
 from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
 from support.object_store import ROOT_PASSWORD, ROOT_USER, ObjectStore, running_object_store
 from support.training_pod import AGENT
 
