@@ -281,12 +281,12 @@ def test_a_second_operator_of_the_same_namespaces_is_refused(chart: Chart) -> No
         ),
         (
             {"operator": {"replicas": 2}},
-            "Of its 2 operators one is ready",
+            "One of its 2 operators leads and is ready; the others wait.",
             "fovea jobs stream-logs pictures -n default",
         ),
         (
             {"images": {"fovea": "registry.example.com/fovea:0.0.9"}},
-            "It runs the image registry.example.com/fovea:0.0.9, which has to be of this release",
+            "Its image is registry.example.com/fovea:0.0.9. The image must be of this release",
             "fovea jobs stream-logs pictures -n default",
         ),
     ],

@@ -19,7 +19,7 @@ _MATCHES = rules(
 
 
 class NodeRequirement(Model):
-    """What a node's label must be."""
+    """Requirement on a label of a node."""
 
     model_config = ConfigDict(json_schema_extra=_MATCHES)
 
@@ -28,11 +28,11 @@ class NodeRequirement(Model):
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
     """How its value is compared with `values`."""
     values: _Values = None
-    """What it is compared with."""
+    """Values for the comparison."""
 
 
 class NodeFieldRequirement(Model):
-    """What a node's field must be."""
+    """Requirement on a field of a node."""
 
     key: Literal["metadata.name"]
     """The field: metadata.name is the only one."""
@@ -71,7 +71,7 @@ class PreferredNodes(Model):
     """Nodes that are better than others."""
 
     weight: _Weight
-    """How much better."""
+    """Weight of this preference, from 1 to 100."""
     preference: NodeTerm
     """Which nodes."""
 
@@ -88,7 +88,7 @@ class NodeAffinity(Model):
 
 
 class LabelRequirement(Model):
-    """What a pod's or namespace's label must be."""
+    """Requirement on a label of a pod or namespace."""
 
     model_config = ConfigDict(json_schema_extra=_MATCHES)
 
@@ -97,11 +97,11 @@ class LabelRequirement(Model):
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     """How its value is compared with `values`."""
     values: _Values = None
-    """What it is compared with."""
+    """Values for the comparison."""
 
 
 class LabelSelector(Model):
-    """Labels that are looked for; an empty selector finds everything."""
+    """Selector of labels. An empty selector selects everything."""
 
     match_labels: Annotated[dict[str, LabelValue] | None, Field(max_length=16)] = None
     """Labels with their values."""
@@ -134,22 +134,22 @@ class PodTerm(Model):
     label_selector: LabelSelector | None = None
     """Which pods."""
     topology_key: _Key
-    """Label of nodes: those with the same value are one place, for example kubernetes.io/hostname."""
+    """Key of a node label, for example kubernetes.io/hostname. Nodes with the same value are one place."""
     namespaces: Annotated[list[Annotated[str, Field(min_length=1, max_length=63)]] | None, Field(max_length=16)] = None
     """Namespaces of these pods; absent: the pod's own."""
     namespace_selector: LabelSelector | None = None
     """Namespaces of these pods, by their labels."""
     match_label_keys: _LabelKeys = None
-    """Keys of labels in which these pods are to be like the pod itself."""
+    """Keys of labels that must have the same value on these pods as on the pod itself."""
     mismatch_label_keys: _LabelKeys = None
-    """Keys of labels in which these pods are to differ from the pod itself."""
+    """Keys of labels that must have another value on these pods than on the pod itself."""
 
 
 class PreferredPods(Model):
     """Places that are better than others."""
 
     weight: _Weight
-    """How much better."""
+    """Weight of this preference, from 1 to 100."""
     pod_affinity_term: PodTerm
     """Which places."""
 
@@ -166,7 +166,7 @@ class PodAffinity(Model):
 
 
 class Affinity(Model):
-    """Where pods are placed, beside node selector and tolerations."""
+    """Placement of pods, in addition to node selector and tolerations."""
 
     node_affinity: NodeAffinity | None = None
     """Nodes that are wanted."""

@@ -242,7 +242,7 @@ class Toleration(Model):
     )
 
     key: Annotated[str, Field(max_length=317, pattern=rf"^({_LABEL_KEY})?$")] = ""
-    """Taint key; empty with operator Exists tolerates every taint."""
+    """Taint key. An empty key with operator Exists tolerates every taint."""
     operator: Literal["Exists", "Equal"] = "Equal"
     """How key and value are compared."""
     value: LabelValue = ""
@@ -250,22 +250,22 @@ class Toleration(Model):
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     """Taint effect; empty means every effect."""
     toleration_seconds: Annotated[int | None, Field(ge=0, le=31_536_000)] = None
-    """Seconds that a NoExecute taint is tolerated; absent: for ever."""
+    """Seconds for which a NoExecute taint is tolerated. Absent: without end."""
 
 
 class Condition(Model):
-    """A condition, as in metav1: type, status, reason, message and since when."""
+    """A condition, as in other Kubernetes objects."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
     """Kind of condition."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
-    """CamelCase word for programs."""
+    """Reason in CamelCase, for programs."""
     message: Annotated[str, Field(max_length=32_768)]
-    """Sentence for people."""
+    """Reason in a sentence, for people."""
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When status changed last."""
+    """Time at which status last changed."""
     observed_generation: int | None = None
     """Generation of the object that the condition is about."""
 

@@ -1,4 +1,4 @@
-"""A container of the user's own and what a pod of a real team needs: environment, volumes, pull secrets, shared memory."""
+"""A container of the user's own: image, command, environment, volumes, pull secrets, shared memory."""
 
 from typing import Annotated, Literal
 
@@ -106,7 +106,7 @@ class EnvFrom(Model):
     )
 
     prefix: Annotated[str | None, Field(max_length=64)] = None
-    """Put before each key."""
+    """Text in front of each key."""
     secret_ref: NamedSource | None = None
     """A Secret."""
     config_map_ref: NamedSource | None = None

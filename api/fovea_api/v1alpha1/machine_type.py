@@ -26,7 +26,7 @@ from .pod import Annotations, Labels
 
 
 class AgentResources(Model):
-    """Resources of each of the agent's containers, which move data; an absent field has the platform's default (chart value `agent`)."""
+    """Resources of each container of Fovea's agent, which transfers data. Absent fields: the chart's value `agent`."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -41,9 +41,9 @@ class AgentResources(Model):
     )
 
     cpu: Quantity | None = None
-    """CPU request; a larger one moves inputs and checkpoints faster on a busy node."""
+    """CPU request. On a busy node, a larger request transfers inputs and checkpoints faster."""
     cpu_limit: Quantity | None = None
-    """CPU limit; 0: none, even where the platform has one. A quota on limits.cpu needs one."""
+    """CPU limit. 0: none, even if the chart sets one. A quota on limits.cpu requires a limit."""
     memory: Quantity | None = None
     """Memory request and limit."""
 
@@ -63,7 +63,7 @@ class Gpus(Model):
     )
 
     count: Annotated[int, Field(ge=1, le=64)]
-    """How many."""
+    """Number of accelerators of a pod."""
     resource: Annotated[
         str,
         Field(
@@ -96,25 +96,25 @@ class MachineTypeSpec(Model):
     cpu: Quantity
     """CPU request, for example 500m or 4."""
     cpu_limit: Quantity | None = None
-    """CPU limit; absent: none, so that idle cores of the node may be used."""
+    """CPU limit. Absent: none, so that the pod may use idle cores of the node."""
     memory: Quantity
     """Memory request and limit, for example 4Gi."""
     ephemeral_storage: Quantity | None = None
-    """Request and limit of local disk, which holds inputs, checkpoints and outputs of a job."""
+    """Request and limit of local storage. It holds inputs, checkpoints and outputs of a job."""
     shared_memory: Quantity | None = None
-    """Size of /dev/shm; counts against memory. Absent: the container runtime's 64Mi."""
+    """Size of /dev/shm. It counts as memory. Absent: 64Mi, the default of the container runtime."""
     gpus: Gpus | None = None
     """Accelerators; absent: none."""
     node_selector: Annotated[dict[LabelKey, LabelValue] | None, Field(max_length=16)] = None
     """Labels that a node must have."""
     tolerations: Annotated[list[Toleration] | None, Field(max_length=16)] = None
-    """Taints of nodes that are accepted."""
+    """Tolerations of the pods: taints that a node may have."""
     affinity: Affinity | None = None
-    """Where pods are placed; that of a job or deployment (spec.pod.affinity) holds as well."""
+    """Placement of the pods. The affinity of a job or ModelDeployment (spec.pod.affinity) applies as well."""
     runtime_class_name: ObjectName | None = None
     """RuntimeClass of the pods, for example nvidia or gvisor; absent: the node's default."""
     priority_class_name: ObjectName | None = None
-    """PriorityClass of the pods; it wins over spec.pod.priorityClassName. Absent: that one holds."""
+    """PriorityClass of the pods. It wins over spec.pod.priorityClassName of a job or ModelDeployment. Absent: their field applies."""
     pod_labels: Labels = None
     """Labels of the pods, for example for cost allocation."""
     pod_annotations: Annotations = None
@@ -122,11 +122,12 @@ class MachineTypeSpec(Model):
     agent: AgentResources | None = None
     """Resources of the agent's containers in these pods."""
     default: bool = False
-    """Whether jobs and deployments that name no machine type get this one. Set it on one machine type only; of several, the first by name wins."""
+    """Whether this is the default for jobs and ModelDeployments that name no machine type. Set it on one machine type only.
+    If several set it, the first one by name is the default."""
 
 
 class MachineType(Resource):
-    """A kind of machine that jobs and deployments name: resources, GPUs, node selector, tolerations. Made by the platform team."""
+    """A kind of machine for jobs and ModelDeployments: resources, GPUs, node selector, tolerations. The platform team makes machine types."""
 
     KIND: ClassVar[str] = "MachineType"
     model_config = ConfigDict(
@@ -136,7 +137,7 @@ class MachineType(Resource):
     )
     kind: Literal["MachineType"] = "MachineType"
     spec: MachineTypeSpec
-    """What a machine of this type has."""
+    """Resources and placement of pods on this machine type."""
 
 
 KIND = Kind(

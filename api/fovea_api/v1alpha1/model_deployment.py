@@ -22,20 +22,21 @@ from .pod import Annotations, PodOptions
 
 
 class Scaling(Model):
-    """How many pods serve."""
+    """Number of pods."""
 
     min_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Pods of the serving version."""
+    """Number of pods of each version that is served or is starting."""
 
 
 class Rollout(Model):
     """How a new version takes over."""
 
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """Seconds that a version has until all its pods are ready; then it is given up and the old version keeps serving.
-    Without an old version, Fovea goes on trying."""
+    """Time, in seconds, in which all pods of a new version must become ready. If they do not, Fovea gives the version up, and the old
+    version stays served. Without an old version, Fovea goes on trying."""
     drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
-    """Seconds that the old version's pods stay after the Service has switched; more than clients' connections last (30 s by default)."""
+    """Seconds for which the old version's pods stay after the Service has moved to the new version. It must be longer than
+    clients' connections last: the model server closes gRPC connections after 30 s."""
 
 
 _CLASS_KEPT = kept("loadBalancerClass", optional=True)
@@ -68,11 +69,11 @@ class Exposure(Model):
     annotations: Annotations = None
     """Annotations of the Service, for example those that a cloud's load balancer or external-dns reads."""
     load_balancer_class: Annotated[str | None, Field(min_length=1, max_length=253)] = None
-    """Which implementation of load balancers serves it; absent: the cluster's default."""
+    """Class of the load balancer. Absent: the cluster's default."""
     load_balancer_source_ranges: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=64)]] | None, Field(max_length=64)
     ] = None
-    """Addresses (CIDR) of clients that the load balancer lets in; absent: all."""
+    """Addresses (CIDR) of the clients that may connect through the load balancer. Absent: all."""
 
 
 class ModelDeploymentSpec(Model):
@@ -81,28 +82,30 @@ class ModelDeploymentSpec(Model):
     model: Name
     """Name of the model."""
     version: Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})] = "Latest"
-    """Latest (the newest approved version) or a number."""
+    """Number of a version, or Latest: the newest approved version."""
     scaling: Scaling = Field(default_factory=Scaling, json_schema_extra={"default": {}})
-    """How many pods serve."""
+    """Number of pods."""
     machine_type: MachineTypeName | None = None
-    """MachineType of the pods; absent: the default one."""
+    """MachineType of the pods. Absent: the default MachineType."""
     pod: PodOptions | None = None
-    """Labels, annotations, account and placement of the pods; a change is rolled out like a new version."""
+    """Labels, annotations, account and placement of the pods. Fovea rolls a change out like a new version."""
     rollout: Rollout = Field(default_factory=Rollout, json_schema_extra={"default": {}})
     """How a new version takes over."""
     service: Exposure = Field(default_factory=Exposure, json_schema_extra={"default": {}})
-    """How clients reach it."""
+    """How clients reach the model."""
 
 
 class ModelDeployment(Resource):
-    """Serves a model: one Deployment per version behind one Service, switched when the new version answers."""
+    """Serves a model. Each version has a Deployment of its own. One Service selects the pods of one version, and moves to
+    the next version when that one answers.
+    """
 
     KIND: ClassVar[str] = "ModelDeployment"
     kind: Literal["ModelDeployment"] = "ModelDeployment"
     spec: ModelDeploymentSpec
     """Which model is served, and how."""
     status: ModelDeploymentStatus = Field(default_factory=ModelDeploymentStatus)
-    """What is being served."""
+    """State of the ModelDeployment."""
 
 
 KIND = Kind(

@@ -58,18 +58,18 @@ class EvacuationStep(StrEnum):
 
 
 class Evacuation(Status):
-    """The way of a version's only pod from a cordoned node to another one, by a second pod."""
+    """Move of a version's only pod from a cordoned node to another node, by a second pod."""
 
     node: str
-    """Name of the cordoned node; the first one of several."""
+    """Name of the cordoned node. Of several, the first one by name."""
     step: EvacuationStep
-    """How far the second pod is: SecondPodStarting, SecondPodReady, SecondPodLate or SecondPodEnding."""
+    """State of the second pod: SecondPodStarting, SecondPodReady, SecondPodLate or SecondPodEnding."""
     since: str | None = None
-    """When it reached this step."""
+    """Time at which the second pod reached this step."""
 
 
 class Place(Status):
-    """Where one version stands. A version has a Deployment and a Service of its own, both of one name."""
+    """State of one version. Each version has a Deployment and a Service of its own, which have the same name."""
 
     version: int
     """Number of the version."""
@@ -82,27 +82,28 @@ class Place(Status):
     role: PlaceRole
     """stable: it is served. candidate: it is being started. draining: it finishes its connections. failed: it was given up."""
     step: PlaceStep
-    """How far it is in its role. Starting, Switching: candidate. Serving, Switching: stable. Leaving, Draining: draining. GivenUp: failed."""
+    """Step within the role. candidate: Starting, Switching. stable: Serving, Switching. draining: Leaving, Draining. failed: GivenUp."""
     weight: Annotated[int, Field(ge=0, le=100)] = 0
-    """Percentage of the requests to the ModelDeployment's Service that this version gets. All weights sum to 100, or to 0 while nothing is to be served."""
+    """Percentage of the requests to the ModelDeployment's Service that this version gets. The weights of all versions add
+    up to 100, or to 0 while no version is served."""
     since: str | None = None
-    """When it reached this role and step."""
+    """Time at which the version reached this role and step."""
     ready_replicas: int = 0
-    """Pods that answer."""
+    """Number of pods that answer."""
     reason: ServingReason | None = None
-    """For a candidate: what keeps it from being served. For a failed version: why it was given up."""
+    """For a candidate: why it is not served yet. For a failed version: why Fovea gave it up."""
     message: Annotated[str | None, Field(max_length=MAX_PLACE_MESSAGE)] = None
-    """The reason in words."""
+    """The reason in a sentence."""
     deadline_seconds: int | None = None
-    """For a failed version: rollout.progressDeadlineSeconds when it was given up. Fovea tries it again when that changes."""
+    """For a failed version: rollout.progressDeadlineSeconds at the time at which Fovea gave it up. If you change that field, Fovea tries the version again."""
     retry_time: str | None = None
-    """For a failed version: when Fovea tries it again. Absent: its files or the spec have to change first."""
+    """For a failed version: time of the next try. Absent: Fovea tries again only after the version's files or the spec have changed."""
     evacuation: Evacuation | None = None
-    """For a version with one replica, while its pod is on a cordoned node and shortly after that: how far the second pod is that Fovea starts elsewhere."""
+    """For a version with one replica, while its pod is on a cordoned node and shortly after: state of the second pod, which Fovea starts on another node."""
 
 
 class Endpoint(Model):
-    """Where clients call."""
+    """Addresses for clients."""
 
     grpc: str = ""
     """host:port of PredictionService."""
@@ -115,22 +116,22 @@ class Endpoint(Model):
 
 
 class ModelDeploymentStatus(Status):
-    """What is being served."""
+    """State of the ModelDeployment."""
 
     conditions: Conditions | None = None
-    """Serving, Progressing."""
+    """Conditions: Serving, Progressing."""
     message: Annotated[str | None, Field(max_length=32_768)] = None
-    """One sentence on where it stands and what to do."""
+    """State of the ModelDeployment in a sentence, and what to do."""
     # Atomic: an apply that takes the last entry out of a list with keys takes the list away, and then nothing would tell
     # a status that has no places any more from one that was written before there were places.
     places: Annotated[
         list[Place] | None, Field(max_length=MAX_PLACES, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = None
-    """One entry for each version that is served, is starting, finishes its connections or was given up."""
+    """One entry for each version that is served, that is starting, that finishes its connections, or that Fovea gave up."""
     endpoint: Endpoint | None = None
-    """Where clients call."""
+    """Addresses for clients."""
     replicas: int | None = None
-    """Ready pods of the stable version."""
+    """Number of ready pods of the stable version."""
     selector: str | None = None
     """Label selector of the stable version's pods, for the scale subresource."""
     observed_generation: int | None = None

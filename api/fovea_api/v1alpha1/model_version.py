@@ -10,20 +10,20 @@ _FIXED = "register a new version instead (only approval can be changed)"
 
 
 class Lineage(Model):
-    """Where a model comes from."""
+    """Origin of a model."""
 
     job: Annotated[str, Field(max_length=253)] = ""
     """Name of the TrainingJob."""
     job_uid: Annotated[str, Field(max_length=64)] = ""
-    """Its uid: a job registers one version, however often it is tried."""
+    """Uid of the TrainingJob. A job registers one version, however many attempts it has."""
     attempt: Annotated[int | None, Field(ge=0)] = None
-    """The attempt that published it."""
+    """Number of the attempt that published the model."""
     source: Annotated[str, Field(max_length=1024)] = ""
-    """For a model registered from outside: where it comes from, in the user's words."""
+    """For a model that no job trained: its origin, in the user's words."""
 
 
 class ModelVersionSpec(Model):
-    """The record; immutable except for approval."""
+    """Record of a version. Only approval can be changed."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -36,19 +36,20 @@ class ModelVersionSpec(Model):
     version: Annotated[int, Field(ge=1, le=999_999_999)]
     """Number of the version: 1, 2, …"""
     uri: StoreUri
-    """Prefix of its publication in the object store."""
+    """Address of the files in the object store (a prefix)."""
     digest: Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
-    """Digest of its files; a server checks the files that it fetches against it."""
+    """Digest of the files. Before a version is served, Fovea checks its files against this digest."""
     bytes: Annotated[int | None, Field(ge=0)] = None
-    """Size of its files."""
+    """Total size of the files, in bytes."""
     format: Literal["SavedModel", "Other"] | None = None
-    """What its files are; absent: SavedModel. Files of another format are an input for jobs (model://), and are never served."""
+    """Format of the files. Absent: SavedModel. Files of format Other can be the input of a job (model://), but are never served."""
     metrics: Annotated[dict[Annotated[str, Field(max_length=128)], float] | None, Field(max_length=64)] = None
     """Evaluation metrics by name."""
     lineage: Lineage | None = None
-    """Where it comes from."""
+    """Origin of the model."""
     approval: Literal["Approved", "Rejected"] = "Approved"
-    """A ModelDeployment with version Latest serves the newest Approved version, and never a Rejected one."""
+    """Approved: a ModelDeployment with version Latest may serve this version. Rejected: it does not. A ModelDeployment that
+    names the number of the version serves it in both cases."""
 
 
 class ModelVersion(Resource):

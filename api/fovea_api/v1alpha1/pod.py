@@ -45,8 +45,8 @@ class PodOptions(Model):
     """ServiceAccount of the pods, for a cloud's workload identity or a program that calls the API server. The platform team must
     allow it (chart value podOptions.serviceAccounts). Absent: default, without a token."""
     automount_service_account_token: bool | None = None
-    """Whether the program gets the token of serviceAccountName (Fovea's own containers never do); absent: yes."""
+    """Whether the program gets the token of serviceAccountName. Absent: yes. Fovea's own containers never get it."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the pods. The platform team must allow it (chart value podOptions.priorityClasses). Absent: the cluster's default."""
     affinity: Affinity | None = None
-    """Where the pods are placed; that of the MachineType holds as well."""
+    """Placement of the pods. The affinity of the MachineType applies as well."""

@@ -38,10 +38,10 @@ class Trainer(Model):
 
 
 class Role(Model):
-    """Size of one role."""
+    """Machine type of a role."""
 
     machine_type: MachineTypeName | None = None
-    """MachineType of its pods; absent: the default one."""
+    """MachineType of the role's pods. Absent: the default MachineType."""
 
 
 class Roles(Model):
@@ -52,53 +52,61 @@ class Roles(Model):
 
 
 class Checkpoint(Model):
-    """Checkpoints: how often, how many, and where to start from. A job always resumes from its own newest checkpoint."""
+    """When checkpoints are written, how many are kept, and which checkpoint the job begins with. Each attempt begins with
+    the job's own newest checkpoint, if there is one.
+    """
 
     every_steps: Annotated[int | None, Field(ge=1, le=1_000_000_000)] = None
-    """Steps between checkpoints ($FOVEA_CHECKPOINT_EVERY_STEPS); absent: the program's own default."""
+    """Number of steps between checkpoints ($FOVEA_CHECKPOINT_EVERY_STEPS). Absent: the program's own default."""
     keep: Annotated[int, Field(ge=1, le=100)] = 3
-    """How many of the newest are kept."""
+    """Number of checkpoints that are kept. Older ones are removed."""
     from_: Annotated[str | None, Field(alias="from", max_length=256, pattern=rf"^{_JOB}$")] = None
-    """job://NAME: begin with the newest checkpoint of another job of this namespace (online learning).
-    A checkpoint of the job's own comes first.
+    """Begin with the newest checkpoint of another job in this namespace: job://NAME. The field has no effect once the job has
+    a checkpoint of its own.
 
     For a deleted job: job://NAME@UID, or job://NAME@latest for the newest job of that name that left a checkpoint.
     """
 
 
 class Cache(Model):
-    """A folder that jobs of a namespace share ($FOVEA_CACHE_DIR). It is restored at the start, and published when the program leaves _SUCCESS in its output."""
+    """A folder that jobs of a namespace share ($FOVEA_CACHE_DIR). Fovea restores it at the start, and publishes it at the
+    end if the program left the file _SUCCESS in its output.
+    """
 
     name: Name
     """Name of the cache."""
 
 
 class ModelRegistration(Model):
-    """What happens to the SavedModel in $FOVEA_MODEL_DIR when the job succeeds."""
+    """Registration of the model in $FOVEA_MODEL_DIR when the job succeeds."""
 
     name: Name
-    """Model to register a new ModelVersion of."""
+    """Name of the model. The job's result becomes the next ModelVersion of this model."""
     deploy: bool = False
-    """Whether to keep a ModelDeployment of the same name that serves the newest version."""
+    """Whether Fovea makes a ModelDeployment of the same name, if there is none. It serves the newest approved version."""
 
 
 class RunPolicy(Model):
-    """Retries, deadlines, and what stays when the job has ended."""
+    """Retries, deadlines, and clean-up after the end."""
 
     backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
-    """How many times a retryable failure (exit code 75 or >= 128) is retried.
-    Attempts that a drain, a preemption, or a node that is lost, restarts or refuses the pod ends do not count."""
+    """Maximum number of retries; then the job fails. A retry follows exit code 75, exit code 128 or more, or a temporary error of
+    Fovea's own containers. A drain, a preemption, an eviction, a deleted pod, or a node that is lost, restarts or refuses the
+    pod is a disruption: it starts a new attempt, but is no retry. status.disruptions counts disruptions; they have no limit."""
     max_running_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
-    """Longest time that the program may run, all attempts together; then the job fails. Absent: no limit."""
+    """Longest time, in seconds, for which the program may run, all attempts together. After this time the job fails. Absent: no limit."""
     max_wait_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
-    """Longest time that the job may wait for a node; then it is cancelled. Absent: no limit."""
+    """Longest time, in seconds, for which the job may wait for a node. After this time the job is cancelled. Absent: no limit."""
     publish_seconds: Annotated[int | None, Field(ge=30, le=604_800)] = None
-    """Seconds that an ending pod has to save the last checkpoint and to publish; absent: the chart's training.graceSeconds.
-    A job that needs longer is tried again and sends only what is missing. A pod on a lost node delays the next attempt by this time."""
+    """Time, in seconds, in which an ending pod must save its last checkpoint and publish its results. Absent: the chart's
+    training.graceSeconds. If the time is too short, Fovea starts a new attempt, which sends only the missing files. If the node
+    is lost, the next attempt waits for this time."""
     clean_pod_policy: Literal["None", "Running", "All"] = "Running"
-    """Which pods are deleted when the job ends: None keeps all (logs stay), Running deletes those still running, All deletes every one."""
+    """Pods that Fovea deletes. Running: at the end of the job, pods that still run; before, ended pods of earlier attempts except the
+    newest three. None: at the end of the job, pods that still run. All: as Running, and at the end of the job all other pods."""
     ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, le=315_360_000)] = None
-    """Seconds after which an ended job is deleted; its model and output stay. Absent: what the platform's administrator has set, or never."""
+    """Seconds after the end of the job at which Fovea deletes it. Its model and output stay. Absent: the chart's
+    training.ttlSecondsAfterFinished, by default never."""
 
 
 InputUri = Annotated[
@@ -155,9 +163,10 @@ class TrainingJobSpec(Model):
     ] = None
     """Flags of the program: `epochs: 10` becomes --epochs=10. Immutable."""
     inputs: Annotated[dict[Name, InputUri] | None, Field(max_length=32)] = None
-    """Data to fetch before the program starts: name -> URI (s3://…, job://NAME/output, model://NAME/3). It appears at $FOVEA_INPUT_DIR/<name>.
+    """Data that Fovea fetches before the program starts: name -> address (s3://…, job://NAME/output, model://NAME/3). The program
+    finds it at $FOVEA_INPUT_DIR/<name>.
 
-    job://NAME@UID/output and job://NAME@latest/output read what a deleted job left.
+    For a deleted job: job://NAME@UID/output or job://NAME@latest/output.
     """
     scale_tier: Literal["BASIC", "BASIC_GPU", "CUSTOM"] | None = None
     """BASIC: one pod on the default machine type. BASIC_GPU: one pod on machine type standard-gpu. CUSTOM: machine types of spec.roles.
@@ -171,26 +180,28 @@ class TrainingJobSpec(Model):
     cache: Cache | None = None
     """A cache shared with other jobs."""
     model: ModelRegistration | None = None
-    """What happens to the trained model; absent: it stays the job's output."""
+    """Registration of the trained model as a ModelVersion. Absent: the model is not registered; it stays in the job's results."""
     pod: PodOptions | None = None
     """Labels, annotations, account and placement of the job's pods."""
     run_policy: RunPolicy = Field(default_factory=RunPolicy, json_schema_extra={"default": {}})
     """Retries, deadlines, clean-up."""
     suspend: bool = False
-    """While true, no pod runs: a running pod saves a checkpoint and ends. Set to false, the job goes on from the checkpoint."""
+    """true: the running program saves a checkpoint and ends, and no pod runs. false: the job goes on from its newest checkpoint."""
     cancel: bool = False
     """Set to true to cancel the job; this cannot be undone."""
 
 
 class TrainingJob(Resource):
-    """A training job: a recipe or a container, its arguments, inputs and machine; its checkpoints are kept, its model can be registered and deployed."""
+    """A training job: a recipe or a container, with its arguments, inputs and machine type. Fovea keeps its checkpoints,
+    and can register and serve its model.
+    """
 
     KIND: ClassVar[str] = "TrainingJob"
     kind: Literal["TrainingJob"] = "TrainingJob"
     spec: TrainingJobSpec
     """What to train."""
     status: TrainingJobStatus = Field(default_factory=TrainingJobStatus)
-    """Where the job stands."""
+    """State of the job."""
 
 
 KIND = Kind(

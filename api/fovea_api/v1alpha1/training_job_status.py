@@ -26,20 +26,20 @@ class JobState(StrEnum):
 
 
 class RoleStatus(Model):
-    """Pods of a role, by phase; for a job that has ended, the pods that had ended by then."""
+    """Numbers of a role's pods by phase. For a job that has ended: the pods that had ended at that time."""
 
     pending: int = 0
-    """Waiting for a node or an image."""
+    """Pods that wait for a node or an image."""
     active: int = 0
-    """Running."""
+    """Pods that run."""
     succeeded: int = 0
-    """Ended with success."""
+    """Pods that ended with success."""
     failed: int = 0
-    """Ended without success. Pods that are gone are not counted: see retries and lastFailure."""
+    """Pods that ended without success. Pods that were deleted do not count: see retries, disruptions and lastFailure."""
 
 
 class ProgressStatus(Model):
-    """How far the program is, as it reports itself."""
+    """Progress of the program, as the program reports it."""
 
     step: int | None = None
     """Steps done."""
@@ -50,104 +50,106 @@ class ProgressStatus(Model):
     epochs: int | None = None
     """Epochs planned."""
     metrics: dict[str, float] | None = None
-    """Latest values by name, at most 64."""
+    """Newest values by name, at most 64."""
     metrics_left_out: int | None = None
-    """How many more metrics the program gave, including those that are not finite. Kept are accuracy, loss, names with val/ or val_, then the first ones."""
+    """Number of metrics that are not listed, including those that are not finite. Listed first are accuracy and loss, then
+    names that begin with val/ or val_, then the first of the others."""
 
 
 class LiveStatus(Model):
-    """Where the newest progress can be read, for as long as the job goes on."""
+    """Where clients can read the newest progress until the job has ended."""
 
     url: str
-    """Address inside the cluster at which the operator answers."""
+    """Address of the operator inside the cluster."""
     ticket: str
-    """Ask for the progress with it. It shows the progress of this job and nothing else."""
+    """Secret text for the request. With it, a client can read the progress of this job, and nothing else."""
 
 
 class CheckpointStatus(Model):
-    """The newest published checkpoint."""
+    """Newest published checkpoint."""
 
     step: int
-    """Its step."""
+    """Step of the checkpoint."""
     digest: str = ""
-    """Its digest."""
+    """Digest of its files."""
     time: str | None = None
-    """When it was published."""
+    """Time of the publication."""
 
 
 class PublicationStatus(Model):
-    """Something that was published."""
+    """Files that were published."""
 
     uri: str
-    """Where it is."""
+    """Address in the store."""
     digest: str
-    """What it contains."""
+    """Digest of the files."""
     bytes: int = 0
-    """Size of its files."""
+    """Total size, in bytes."""
     files: int = 0
-    """How many files."""
+    """Number of files."""
 
 
 class ResolvedInput(Model):
-    """Where an input or a checkpoint of another object was found."""
+    """Address that an input job:// or model://, or checkpoint.from, stands for."""
 
     name: str
     """Name of the input in spec.inputs, or checkpoint.from."""
     uri: str
-    """Where it is."""
+    """Address in the store."""
     digest: str = ""
-    """What it contains; empty for checkpoint.from, whose newest checkpoint is taken."""
+    """Digest of the files. Empty for checkpoint.from, which always means the newest checkpoint."""
 
 
 class FailureStatus(Model):
-    """Why the last failed attempt ended."""
+    """How the last failed or disrupted attempt ended."""
 
     attempt: int
-    """Which attempt."""
+    """Number of the attempt, from 0."""
     exit_code: int | None = None
-    """Exit code of the container that ended the attempt; absent when the pod was lost."""
+    """Exit code of the container that ended the attempt. Absent if the pod was lost."""
     reason: str
-    """CamelCase word for programs."""
+    """Reason in CamelCase, for programs."""
     message: str
-    """Sentence for people."""
+    """Reason in a sentence, for people."""
 
 
 class TrainingJobStatus(Status):
-    """Where the job stands."""
+    """State of the job."""
 
     state: JobState | None = None
     """QUEUED, PREPARING, RUNNING, SUCCEEDED, FAILED, CANCELLING or CANCELLED."""
     message: Annotated[str | None, Field(max_length=32_768)] = None
-    """One sentence on where it stands and what to do."""
+    """State of the job in a sentence, and what to do."""
     conditions: Conditions | None = None
-    """Admitted, Running, Suspended, Complete, Failed."""
+    """Conditions: Admitted, Running, Suspended, Complete, Failed."""
     roles: dict[str, RoleStatus] | None = None
-    """Pods by role."""
+    """Numbers of pods by role."""
     attempts: dict[str, int] | None = None
-    """Number of the current attempt by member (<role>-<index>), from 0; written before a failed pod is replaced. Members but the chief are left out at 0."""
+    """Number of the current attempt of each member (<role>-<index>). The first attempt is 0. Only the chief is listed at 0."""
     retries: int | None = None
-    """Failures counted against runPolicy.backoffLimit."""
+    """Number of retries so far. runPolicy.backoffLimit limits it."""
     disruptions: int | None = None
-    """Attempts that ended from outside (a drain, a preemption, a lost node, a deleted pod). They do not count as retries."""
+    """Number of attempts that ended from outside: by a drain, a preemption, an eviction, a deleted pod, or a node that is
+    lost, restarts or refuses the pod. They are not retries, and have no limit."""
     next_attempt_time: str | None = None
     """The next attempt does not start before this time."""
     suspending: bool | None = None
-    """Whether pods are being stopped, or were stopped, because of spec.suspend; absent once that attempt is over."""
+    """true from the time at which Fovea stops the pods because of spec.suspend until that attempt has ended; then absent."""
     ended_programs: dict[str, int] | None = None
-    """Exit codes, by member (<role>-<index>), of programs that had ended before their pods were deleted."""
+    """Exit code by member (<role>-<index>). Listed are members whose program ended before Fovea deleted their pod."""
     resolved_inputs: Annotated[
         list[ResolvedInput] | None,
         Field(
             max_length=33, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = None
-    """Where job://, model:// and checkpoint.from led when the first pod was made; every later attempt uses the same."""
+    """Addresses that job://, model:// and checkpoint.from stood for when the first pod was made. Each later attempt uses the same addresses."""
     last_failure: FailureStatus | None = None
-    """The last failed attempt."""
+    """Last failed or disrupted attempt."""
     progress: ProgressStatus | None = None
-    """How far the program is. Written every few seconds; less often where many jobs run."""
+    """Progress of the program. Fovea updates it every few seconds, and less often while many jobs run."""
     live: LiveStatus | None = None
-    """Where the newest progress can be read, for as long as the job goes on. `fovea jobs list` and `fovea jobs wait` do that."""
+    """Where clients can read the newest progress until the job has ended. `fovea jobs list` and `fovea jobs wait` do this."""
     checkpoint: CheckpointStatus | None = None
     """Newest published checkpoint."""
     output: PublicationStatus | None = None
@@ -155,20 +157,21 @@ class TrainingJobStatus(Status):
     model: PublicationStatus | None = None
     """Published SavedModel."""
     model_problem: str | None = None
-    """Why the published model cannot be served; absent when it can."""
+    """Reason for which the published model cannot be served. Absent if it can."""
     metrics: dict[str, float] | None = None
     """Final metrics (evaluation.json), at most 64."""
     metrics_left_out: int | None = None
-    """How many more metrics there were, including those that are not finite. Kept are accuracy, loss, names with val/ or val_, then the first ones."""
+    """Number of metrics that are not listed, including those that are not finite. Listed first are accuracy and loss, then
+    names that begin with val/ or val_, then the first of the others."""
     model_version: str | None = None
-    """Name of the ModelVersion that was registered."""
+    """Name of the registered ModelVersion."""
     queue_time: str | None = None
-    """When the job last began to wait for a node."""
+    """Time at which the job last began to wait for a node."""
     start_time: str | None = None
-    """When a program first started."""
+    """Time at which a program of the job first started."""
     running_seconds: int | None = None
-    """Seconds that programs of ended attempts ran; runPolicy.maxRunningSeconds counts these and the current attempt."""
+    """Seconds for which the programs of ended attempts ran. runPolicy.maxRunningSeconds limits these and the current attempt together."""
     end_time: str | None = None
-    """When the job ended."""
+    """Time at which the job ended."""
     observed_generation: int | None = None
     """Generation of the spec that this status is about."""

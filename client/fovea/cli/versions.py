@@ -99,7 +99,9 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, values: tuple[str, 
     "--source", metavar="TEXT", default="", help="Where it comes from, in your words. Default: the folder's path."
 )
 @click.option(
-    "--rejected", is_flag=True, help="Register it unapproved: it is served only after `fovea versions approve`."
+    "--rejected",
+    is_flag=True,
+    help="Register it as rejected: version Latest means it only after `fovea versions approve`.",
 )
 @quiet_option
 @format_option
@@ -180,9 +182,10 @@ def approve(ctx: click.Context, name: str) -> None:
 @cluster_options
 @click.pass_context
 def reject(ctx: click.Context, name: str) -> None:
-    """Reject a version, so that it is no longer served.
+    """Reject a version for ModelDeployments of version Latest.
 
-    Deployments of version Latest go back to the newest approved one.
+    They go back to the newest approved version. A ModelDeployment that names the number of a version serves it even if it is
+    rejected.
     """
     (ctx.find_object(Where) or Where()).client().versions.review(name, "Rejected")
     click.echo(f"Rejected {name}.")

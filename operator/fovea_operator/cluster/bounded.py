@@ -1,4 +1,4 @@
-"""Several writes at the same time, but not all of them."""
+"""A limited number of writes at the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,8 +10,8 @@ T = TypeVar("T")
 async def each(items: Sequence[T], work: Callable[[T], Awaitable[None]], at_once: int) -> None:
     """Work on every item, at most `at_once` of them at the same time, in their order.
 
-    When one fails, no further item is begun, and those that were begun come to their end: what they did is known then.
-    Raises what the first item in order raised that failed.
+    When one fails, no further item is begun, and the items in work are finished, so that their results are known. Raises the
+    exception of the first failed item, in the order of the items.
     """
     failures: dict[int, Exception] = {}
     waiting = iter(enumerate(items))

@@ -1,10 +1,11 @@
 """The watch cache: the newest known record of every object, from whichever source is first: watch, list or our own write.
 
-An answer to our own write goes in at once, so a decision always sees what the one before it did, and the watch's echo
-of it (same resourceVersion) costs one comparison. Versions decide what is newer; a removal leaves its uid behind for a
-while, so that a list that began earlier cannot bring the object back.
+The answer to a write of our own enters the cache at once, so that each decision sees the writes of the one before it. The
+watch event of the same write (same resourceVersion) then costs one comparison. Of two states of an object, the one with the
+higher resourceVersion is newer. The uid of a removed object is remembered for a while, so that an older list cannot bring the
+object back.
 
-Objects at rest (jobs that have ended) are kept packed, and become whole when somebody asks for one (ADR 140).
+Objects at rest (jobs that have ended) are kept packed. They are unpacked when somebody asks for them (ADR 140).
 """
 
 import logging
@@ -71,9 +72,9 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[T]):
-    """What an update did: before and after, which differ in what is decided on.
+    """The state of an object before and after an update, if a decision could depend on the difference.
 
-    Neither is there when an object that cannot be read was there and still is, or is gone.
+    Both are None for an object that could not be read before the update, and still cannot be read or is gone.
     """
 
     name: Name
@@ -87,7 +88,7 @@ class Store(Generic[T]):
     def __init__(
         self, resource: Resource, read: Callable[[records.Raw], T], rests: Callable[[T], bool] = lambda _record: False
     ) -> None:
-        """`rests`: whether an object is seldom looked at from now on, so that it is kept packed."""
+        """`rests`: whether an object is rarely needed from now on, so that it is kept packed."""
         self.resource = resource
         self._read = read
         self._rests = rests
@@ -98,17 +99,17 @@ class Store(Generic[T]):
         self._by_name: dict[str, T] | None = None
         self._followers: list[Callable[[T | None, T | None], None]] = []
         self.newest = 0
-        """The highest version that was ever seen, be it that of a deletion."""
+        """The highest version that was ever seen, deletions included."""
         self.unreadable: dict[Name, Unreadable] = {}
         """Objects that could not be read. They exist, but nothing is decided on them."""
 
     def group_by(self, index: str, of: Callable[[Entry[T]], Any]) -> None:
-        """Keep an index: entries by what `of` says (None: not in the index)."""
+        """Keep an index of the entries by the value of `of`. None: the entry is not in the index."""
         self._grouping[index] = of
         self._groups[index] = {}
 
     def follow(self, follower: Callable[[T | None, T | None], None]) -> None:
-        """Tell the record before and after of every object that comes, changes or goes."""
+        """Call the follower with the records before and after each change of an object; None: the object did not or does not exist."""
         self._followers.append(follower)
 
     def get(self, namespace: str, name: str) -> Entry[T] | None:
@@ -116,7 +117,7 @@ class Store(Generic[T]):
         return self._whole(self._entries.get((namespace, name)))
 
     def names(self) -> Iterator[Name]:
-        """Of all objects."""
+        """Names of all objects."""
         return iter(list(self._entries))
 
     def group(self, index: str, value: Any) -> Iterable[Entry[T]]:
@@ -140,7 +141,7 @@ class Store(Generic[T]):
         return len(self._entries)
 
     def is_known(self, name: Name, uid: str, version: int) -> bool:
-        """Whether that version of that object, or a newer one, was seen, be it that it cannot be read or is gone."""
+        """Whether this version of the object, or a newer one, was taken in before. It also counts if the object cannot be read or is gone."""
         known = self._entries.get(name)
         if (known is not None and version <= known.version) or version <= self._removed.get(uid, -1):
             return True
@@ -148,10 +149,9 @@ class Store(Generic[T]):
         return unreadable is not None and unreadable.uid == uid and version <= unreadable.version
 
     def put(self, raw: records.Raw) -> Change[T] | None:
-        """Take in an object as a watch event, a list or an answer tells it. None: nothing new for a decision.
+        """Take in an object from a watch event, a list or an answer. None: nothing that a decision depends on has changed.
 
-        Raises InvalidSpec when the object cannot be read, once for each version of it; it is then remembered in
-        `unreadable`.
+        Raises InvalidSpec if the object cannot be read, once for each of its versions. `unreadable` then has the object.
         """
         metadata = raw["metadata"]
         name = (metadata.get("namespace") or "", metadata["name"])
@@ -177,9 +177,10 @@ class Store(Generic[T]):
         return Change(name, before, entry)
 
     def remove(self, name: Name, uid: str, version: int | None = None) -> Change[T] | None:
-        """The object with that uid is gone as of `version`; only if nothing newer is known of it. None: for good.
+        """Remove the object with this uid, which was gone at `version`, unless a newer version of it is known.
 
-        An object that leaves the selector of its watch is reported as gone too. It may come back, with a later version.
+        A watch also reports an object as gone that no longer matches its selector. Such an object may come back with a later
+        version. `version` None: the object is deleted and cannot come back.
         """
         self.newest = max(self.newest, version or 0)
         before = self.get(*name)
@@ -198,7 +199,7 @@ class Store(Generic[T]):
         return Change(name, before, None)
 
     def clear(self) -> list[Change[T]]:
-        """Forget all objects, since no watch reports them any more. Unlike removed objects they may come back as they were."""
+        """Forget all objects, since no watch reports them any more. Unlike removed objects, they may come back with the same version."""
         known: list[Change[T]] = [Change(name, entry, None) for name, entry in self]
         for change in known:
             self._replace(change.name, change.before, None)
@@ -207,7 +208,7 @@ class Store(Generic[T]):
         return known
 
     def missing(self, listed: set[str]) -> list[tuple[Name, str]]:
-        """Names and uids of known objects that a list does not have."""
+        """Names and uids of known objects whose uid is not in `listed`."""
         known = [(name, entry.uid) for name, entry in self._entries.items()]
         known += [(name, item.uid) for name, item in self.unreadable.items()]
         return [(name, uid) for name, uid in known if uid not in listed]
@@ -249,7 +250,7 @@ class Store(Generic[T]):
 
 
 BY_OWNER = "owner"
-"""Children by (namespace, group and kind, name) of their controlling owner; whether it is the owner of today its uid says."""
+"""Children by (namespace, group and kind, name) of their controlling owner. The owner's uid tells an earlier object of the same name apart."""
 BY_LABEL = "label"
 BY_NODE = "node"
 """Pods of ModelDeployments by the name of their node."""

@@ -1,4 +1,4 @@
-"""Writing and deleting children: what is there is not written again, what is someone else's is never touched."""
+"""Writing and deleting children. A child that is as wanted is not written again. An object of another owner is never changed."""
 
 import hashlib
 import json
@@ -40,26 +40,26 @@ class Children:
         intake.on_removed(self._forget)
 
     async def write(self, child: Child) -> None:
-        """Make a child exist as its manifest says. Raises Refused: quota, policy, a stranger's name."""
+        """Make a child exist as its manifest says. Raises Refused: by a quota, by a policy, or since another owner has the name."""
         if child.write is Write.CREATE:
             await self._create(child.manifest)
         else:
             await self._apply(child.manifest)
 
     async def delete(self, item: Deletion) -> None:
-        """Delete exactly that object; not being there any more is fine."""
+        """Delete exactly this object. An object that no longer exists is no error."""
         try:
             answer = await self._client.delete(item)
         except (Gone, Conflict):
-            # Gone, or a namesake stands in its place: either way this one does not exist.
+            # Gone: no object of this name. Conflict: another object of this name. In both cases this one does not exist.
             self._intake.gone(item.gvk, item.namespace, item.name, item.uid)
             return
-        # The answer is the object itself while it ends, and a Status (or the last of it) when it ended at once.
+        # The answer is the object itself if it is still ending, and a Status (or its last state) if it is gone at once.
         if GroupVersionKind.of(answer) == item.gvk and answer["metadata"].get("deletionTimestamp"):
             self._intake.seen(item.gvk, answer)
 
     async def look_for(self, ref: Ref, owner: str, marks: Mapping[str, str]) -> None:
-        """Take in an object that no watch shows, if it is there and has that owner, and give it back its labels."""
+        """Read an object that the cache does not have. If it exists and has this owner, restore its labels and put it into the cache."""
         try:
             found = await self._client.get(resources.of(ref.gvk), ref.namespace, ref.name)
             if records.owner(found).uid != owner:
@@ -84,7 +84,7 @@ class Children:
         self._note_first_pod(manifest)
 
     async def _meet(self, manifest: Manifest) -> None:
-        """The name is taken: fine when it is our own object, made by a decision that we did not live to remember."""
+        """The name is taken. That is no error if the object is our own: an operator that ended before it saw the answer made it."""
         existing = await self._existing(manifest)
         if existing is None:
             raise Conflict(f"{_title(manifest)} existed and is gone again")
@@ -92,7 +92,7 @@ class Children:
         if _owner_uid(manifest):
             found, wanted = records.owner(existing), records.owner(manifest)
             seen = self._known(manifest)
-            # One that no watch shows can't be waited for: the next decision would find it again at once, for ever.
+            # Only for an object in the cache: no event ever reports the end of another one, so deciding again would never end.
             if found[:2] == wanted[:2] and found != wanted and seen and seen.uid == existing["metadata"]["uid"]:
                 raise Overtaken(f"{_title(manifest)} is one of a deleted {wanted.group_kind.kind} of the same name")
             if found != wanted:
@@ -104,7 +104,7 @@ class Children:
             raise Overtaken(f"{_title(manifest)} exists with another content")
 
     async def _show(self, manifest: Manifest, existing: Object) -> None:
-        """Give back the labels that Fovea gave to an object of ours that no watch shows: it would be met at every look."""
+        """Restore the labels of an object of ours that has lost them. Without the labels no watch reports the object."""
         metadata = manifest["metadata"]
         ref = Ref(GroupVersionKind.of(manifest), metadata["namespace"], metadata["name"])
         if self._cache.store(ref.gvk) is None or not metadata.get("labels"):
@@ -112,7 +112,7 @@ class Children:
         self._intake.seen(ref.gvk, await self._client.label(ref, existing["metadata"]["uid"], metadata["labels"]))
 
     def _refuse_unreadable(self, manifest: Manifest) -> None:
-        """Raise NotOurs for an object that no decision sees: every further decision would find it in its way."""
+        """Raise NotOurs for an object that cannot be read. No decision sees it, so deciding again would not help."""
         store = self._cache.store(GroupVersionKind.of(manifest))
         unreadable = None if store is None else store.unreadable.get(_place(manifest)[1:])
         if unreadable is not None:
@@ -125,7 +125,7 @@ class Children:
         if known is not None and applied is not None and applied.holds(digest, known, self._reapply_seconds):
             return
         if known is None and _owner_uid(manifest):
-            # Apply would take over what someone else has under this name: look before the first time.
+            # Apply would take over an object of another owner with this name: look before the first apply.
             existing = await self._existing(manifest)
             if existing is not None and records.owner(existing).uid != _owner_uid(manifest):
                 raise NotOurs(_taken(manifest, existing))
@@ -170,12 +170,12 @@ class _Applied:
         self._digest, self._intent, self._at = digest, intent, at
 
     def holds(self, digest: bytes, known: Entry[Any], seconds: float) -> bool:
-        """Whether the same intent was applied lately and the object's spec has not changed since."""
+        """Whether the same manifest was applied recently, and the object's spec has not changed since."""
         return self._digest == digest and self._intent == _intent(known) and time.monotonic() - self._at < seconds
 
 
 def _intent(entry: Entry[Any]) -> Any:
-    """What of a record changes when, and only when, somebody edits the object's spec."""
+    """A value of the record that changes exactly when somebody edits the object's spec."""
     record = entry.record
     if hasattr(record, "generation"):
         return record.generation
@@ -205,7 +205,7 @@ def _taken(manifest: Manifest, existing: Object) -> str:
 
 
 def _says(wanted: Any, found: Any) -> bool:
-    """Whether everything wanted stands in what was found (which may have defaults besides)."""
+    """Whether `found` contains everything in `wanted`. It may contain more, such as defaults."""
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(_says(value, found.get(key)) for key, value in wanted.items())
     return bool(wanted == found)

@@ -1,7 +1,7 @@
 """Compares the cache with the API server by the metadata of all objects, and fetches only what differs.
 
-What a watch has missed is found by uid and resourceVersion: of tens of thousands of objects that nobody has touched
-nothing else has to be sent, read or compared.
+Uid and resourceVersion show what a watch has missed. For tens of thousands of unchanged objects, nothing else has to be sent,
+read or compared.
 """
 
 from fovea_api.contract import labels
@@ -15,22 +15,22 @@ from .intake import Intake, as_of_list, list_kind, scopes
 from .resources import Resource
 
 _LIST_INSTEAD = 100
-"""From so many differences on a list of the whole kind costs less."""
+"""From this number of differences on, a list of the whole kind costs less."""
 _SHARE = 0.005
-"""Of a core that regular comparisons may take: half of what an idle operator may."""
+"""Share of a core that regular comparisons may use: half of the share that an idle operator may use."""
 _LONGEST_PAUSE_SECONDS = 3600.0
 
 
 def pause_after(cost: float, least: float) -> float:
     """Seconds until the next regular comparison after one that took `cost` seconds of processor time.
 
-    At least `least`, and at most an hour (or `least`, if that is longer): what no watch has brought is found then.
+    At least `least`, and at most an hour (or `least`, if that is longer). A comparison finds the changes that no watch reported.
     """
     return max(least, min(cost / _SHARE, _LONGEST_PAUSE_SECONDS))
 
 
 async def compare_all(client: ApiClient, cache: Cache, intake: Intake, settings: Settings) -> None:
-    """Take in what is new or changed of every kind that is always there, and what is gone. Raises `ApiError`."""
+    """Take in new, changed and deleted objects of all kinds that are not optional. Raises `ApiError`."""
     for resource in resources.WATCHED:
         store = cache.store(resource.gvk)
         if store is not None and not await _compare(client, store, intake, settings):

@@ -1,4 +1,4 @@
-"""Which optional kinds the API server serves, and lets us read. They are listed and watched; what is no more is forgotten."""
+"""Finds out which optional kinds the API server serves and lets us read. These kinds are listed and watched; other kinds are forgotten."""
 
 import logging
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Watch(Protocol):
 
 
 class Discovery:
-    """Keeps `Cache.served` true, and begins and ends the watches of optional kinds: those with a store in the cache."""
+    """Keeps `Cache.served` up to date, and begins and ends the watches of optional kinds: those with a store in the cache."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Discovery:
         self._refused: set[GroupVersionKind] = set()
 
     async def look(self) -> bool:
-        """Ask the API server for every optional kind; True when one came or went. Never raises an `ApiError`."""
+        """Ask the API server for each optional kind. True: a kind is newly served or no longer served. Never raises an `ApiError`."""
         before = self._cache.served
         for store in self._cache.stores:
             if store.resource.optional:
@@ -74,7 +74,7 @@ class Discovery:
             self._leave_out(resource, error)
         except ApiError as error:
             log.warning("cannot look for an optional kind", extra={"kind": resource.gvk, "error": str(error)})
-            return  # what was known of it stays
+            return  # its known objects stay
         if served:
             self._watch(resource)
         else:

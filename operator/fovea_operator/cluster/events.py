@@ -1,4 +1,4 @@
-"""Kubernetes Events: posted in the background, deduplicated and rate-limited, so that telling never slows a burst."""
+"""Kubernetes Events: written in the background, deduplicated and rate-limited, so that they never slow the reconciles down."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ class Subject:
 
 
 class Dedupe:
-    """Says whether an event is worth writing: the same reason and message of one object only once in a while. Pure."""
+    """Decides whether an event is written: the same reason and message of one object only once per `seconds`. Pure."""
 
     def __init__(self, seconds: float = 600.0, remembered: int = _REMEMBERED) -> None:
         self._seconds = seconds
@@ -39,7 +39,7 @@ class Dedupe:
         self._written: dict[tuple[str, str, str, str], float] = {}
 
     def is_new(self, subject: Subject, event: Event, now: float) -> bool:
-        """Whether it was not written lately; remembers it."""
+        """Whether the event was not written recently. Remembers the event."""
         place = (subject.uid, event.reason, event.message, event.ended_as)
         last = self._written.pop(place, None)
         self._written[place] = now if last is None or now - last >= self._seconds else last
@@ -60,7 +60,7 @@ class Announcer:
         rate: float,
         backlog: int = 2000,
     ) -> None:
-        """`dropped` is called with every event that the backlog has no room for: the oldest goes."""
+        """`dropped` is called for each event that the full backlog drops, the oldest one first."""
         self._create = create
         self._dropped = dropped
         self._instance = instance
@@ -71,7 +71,7 @@ class Announcer:
         self._arrived = asyncio.Event()
 
     def announce(self, subject: Subject, event: Event) -> None:
-        """Queue an event unless it was written lately."""
+        """Queue an event unless it was written recently."""
         if not self._dedupe.is_new(subject, event, time.monotonic()):
             return
         if len(self._backlog) >= self._limit:
@@ -81,7 +81,7 @@ class Announcer:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Write what is queued, for ever."""
+        """Write queued events, without end."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
@@ -90,7 +90,7 @@ class Announcer:
                 try:
                     await self._create(body)
                 except ApiError as error:
-                    # An event is a courtesy: its object may be gone, its namespace ending.
+                    # Not worth a retry: the object may be gone, or its namespace may be ending.
                     log.info("event not written", extra={"event": body["metadata"]["name"], "error": str(error)})
                 await asyncio.sleep(self._pause)
 

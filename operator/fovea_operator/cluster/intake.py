@@ -1,4 +1,4 @@
-"""Where news comes in: events, lists and answers to own writes change the cache; the keys they concern are queued."""
+"""Events, lists and answers to our own writes change the cache. The keys that a change concerns are queued."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator
@@ -43,9 +43,9 @@ class Intake:
 
     @contextmanager
     def writing(self, key: Key, status: dict[str, Any]) -> Iterator[None]:
-        """While a key writes its object's status: that change does not queue it, whether the answer or the watch brings it.
+        """While a key writes its object's status, that change does not queue the key, whether the answer or an event reports it.
 
-        Its decision knows what it wrote. What else comes with it (an edit that no event has brought yet) queues the key.
+        The decision already knows this change. Any other change of the object, such as an edit, queues the key.
         """
         self._writing[key] = status
         try:
@@ -54,15 +54,15 @@ class Intake:
             del self._writing[key]
 
     def on_removed(self, listener: Callable[[str], None]) -> None:
-        """Tell the uid of every known object that is gone, or whose place a namesake took."""
+        """Call the listener with the uid of each known object that is gone, or that another object of its name replaced."""
         self._removed.append(listener)
 
     def on_room(self, listener: Callable[[str], None]) -> None:
-        """Tell the namespace of every pod that has ended or is gone."""
+        """Call the listener with the namespace of each pod that has ended or is gone."""
         self._room.append(listener)
 
     def event(self, gvk: GroupVersionKind, event_type: str | None, raw: records.Raw) -> None:
-        """A watch event; type None: from the list that a watch begins with."""
+        """Take in a watch event. Type None: the event is from the list with which a watch begins."""
         metadata = raw["metadata"]
         namespace = metadata.get("namespace") or ""
         if namespace and self._namespaces and namespace not in self._namespaces:
@@ -76,7 +76,7 @@ class Intake:
         self.seen(gvk, raw)
 
     def seen(self, gvk: GroupVersionKind, raw: records.Raw) -> None:
-        """An object as it is now: from an event, a list or an answer to a write of our own."""
+        """Take in an object as it is now, from an event, a list or the answer to a write of our own."""
         store = self._cache.store(gvk)
         if store is None:
             return
@@ -96,7 +96,7 @@ class Intake:
             self._route(gvk, change)
 
     def _last_seen(self, gvk: GroupVersionKind, raw: records.Raw) -> None:
-        """The last state of a pod that went: no earlier event may have shown that it had ended, and how."""
+        """Take in the last state of a deleted pod. It may be the only event that shows how the pod ended."""
         store = self._cache.store(gvk)
         if gvk != POD or store is None:
             return
@@ -107,19 +107,19 @@ class Intake:
                 self._route(gvk, change)
 
     def gone(self, gvk: GroupVersionKind, namespace: str, name: str, uid: str, version: int | None = None) -> None:
-        """The object with that uid does not exist any more (as of `version`, if one is given)."""
+        """Take in that the object with this uid no longer exists (as of `version`, if given)."""
         store = self._cache.store(gvk)
         if store is not None and (change := store.remove((namespace, name), uid, version)) is not None:
             self._route(gvk, change)
 
     def missing(self, store: Store[Any], namespace: str, listed: set[str], as_of: int) -> None:
-        """Known objects whose uids a list of that namespace (empty: of all) does not have are gone."""
+        """Take in that known objects are gone whose uids are not in a list of this namespace (empty: of all namespaces)."""
         for (where, name), uid in store.missing(listed):
             if not namespace or where == namespace:
                 self.gone(store.resource.gvk, where, name, uid, as_of)
 
     def forget(self, gvk: GroupVersionKind) -> None:
-        """The API server does not serve that kind any more: nothing is known of its objects."""
+        """Forget all objects of a kind that the API server no longer serves."""
         store = self._cache.store(gvk)
         for change in store.clear() if store is not None else ():
             self._route(gvk, change)
@@ -136,7 +136,7 @@ class Intake:
                 self._enqueue(key)
 
     def _is_own(self, key: Key, change: Change[Any]) -> bool:
-        """Whether all that changed is the status that the key writes at the moment."""
+        """Whether the change is only the status that the key is writing now."""
         before, after, status = change.before, change.after, self._writing.get(key)
         if status is None or before is None or after is None or before.uid != after.uid:
             return False
@@ -145,7 +145,7 @@ class Intake:
 
 
 def _has_made_room(change: Change[PodRecord]) -> bool:
-    """Whether a pod has ended or is gone: a quota of cpu holds until the first, one of count/pods until the second."""
+    """Whether a pod has ended or is gone. A quota of cpu counts a pod until its end, one of count/pods until it is gone."""
     before, after = change.before, change.after
     if before is None or after is None:
         return before is not None
@@ -153,9 +153,9 @@ def _has_made_room(change: Change[PodRecord]) -> bool:
 
 
 async def list_all(client: ApiClient, cache: Cache, intake: Intake, settings: Settings) -> None:
-    """Compare the cache with lists of every kind that is always there: what is new or changed comes in, what is missing goes.
+    """Compare the cache with lists of all kinds that are not optional: take in new and changed objects, remove missing ones.
 
-    Kinds are listed owners first, so that a child is never seen without the owner that exists.
+    Owners are listed before their children, so that no child comes in before its existing owner.
     """
     for resource in resources.WATCHED:
         await list_kind(client, cache, intake, settings, resource)
@@ -179,7 +179,7 @@ async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: S
 
 
 def as_of_list(resource: Resource, version: int, newest: int) -> int:
-    """The version of a list that began when `newest` was known of its kind. Raises `BackInTime` when it is older than that.
+    """The version of a list. Raises `BackInTime` if it is older than `newest`, which was known of its kind when the list began.
 
     The API server's lists are never older than what it has told before, unless its store was restored from a backup.
     """

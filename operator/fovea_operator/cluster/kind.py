@@ -1,4 +1,4 @@
-"""What the operator has to know of a kind that it reconciles. Queue, reconciler, intake and resync treat all kinds alike."""
+"""The interface of a kind that the operator reconciles. Queue, reconciler, intake and resync treat all kinds alike."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,14 +18,14 @@ T = TypeVar("T", bound=v1alpha1.Resource)
 
 
 class Kind(ABC, Generic[T]):
-    """One kind: where its objects are, what wakes them, how they are decided on, and where trouble is reported.
+    """One kind: where its objects are, which changes concern them, how they are decided on, and where trouble is reported.
 
-    A new kind needs its types, a module that decides, and an entry of this shape.
+    CONTRIBUTING.md lists the steps for a new kind.
     """
 
     resource: ClassVar[Resource]
     trouble: ClassVar[str]
-    """Type of the condition that says that an object cannot be read, or that Fovea failed at it."""
+    """Type of the condition that reports an object that cannot be read, or an internal error."""
 
     def __init__(self, store: Store[T]) -> None:
         self.store = store
@@ -36,45 +36,45 @@ class Kind(ABC, Generic[T]):
 
     @abstractmethod
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
-        """What to do about an object, by what is known now; nothing when it is not there.
+        """The decision on an object by the current cache. Empty if the object does not exist.
 
-        `refused`: the API server's message when it refused a child of the previous decision, else empty.
+        `refused`: the API server's message if it refused a child of the previous decision, else empty.
         """
 
     @abstractmethod
     def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> Iterable[Key]:
-        """Keys of this kind to look at again after a change of an object of any watched kind, its own included."""
+        """Keys of this kind that must be decided on again after a change of an object of any watched kind, its own included."""
 
     def due(self, _until: datetime) -> Iterator[Key]:
-        """Keys to look at now, whatever was missed before; the next time comes at `until`.
+        """Keys for the regular look, which finds what was missed. The next regular look is at `until`.
 
-        What rests need not be among them, as far as nothing can be missed that a later change would not tell.
+        Objects at rest may be left out if each change that they need to react to comes as an event.
         """
         for name in self.store.names():
             yield self.key(*name)
 
     def orphaned(self, _key: Key, _uid: str, _now: datetime, _settings: Settings) -> tuple[Deletion, ...]:
-        """Deletions of what an object of that name left that is gone; the uid is that of the one that exists, if any."""
+        """Deletions of the children of earlier objects of this name. The uid is that of the object that exists, or empty."""
         return ()
 
     def unconfirmed(self, _key: Key) -> Iterable[tuple[Ref, Mapping[str, str]]]:
-        """Objects that are not in the cache, and whose loss is decided on next: they are looked for once before that.
+        """Objects that are not in the cache, and whose loss the next decision acts on. They are read once before the decision.
 
-        With the labels that Fovea gave them.
+        Each with the labels that Fovea gave it.
         """
         return ()
 
     def waits_since(self, key: Key) -> str:
-        """When an object came, or began to wait once more: RFC 3339 in UTC, empty where that is not known."""
+        """Since when an object has waited: its creation, or a later time at which it was queued again. RFC 3339 in UTC; empty if unknown."""
         entry = self.store.get(key.namespace, key.name)
         return entry.record.metadata.creation_timestamp if entry is not None else ""
 
     def is_urgent(self, _key: Key) -> bool:
-        """Whether an object is to be looked at before others, by what is known now."""
+        """Whether an object is worked on before others, by the current cache."""
         return False
 
     def is_at_rest(self, _record: T) -> bool:
-        """Whether no decision writes the object's status for the time being: a trouble reported there would stay."""
+        """Whether no decision will write the object's status for now. A reported trouble would then stay in the status."""
         return False
 
 
@@ -92,10 +92,10 @@ class Kinds:
         return self._kinds[key.gvk]
 
     def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> set[Key]:
-        """Keys to look at again after a change. Every change has to pass here, in the order of the changes."""
+        """Keys that must be decided on again after a change. Call it for each change, in the order of the changes."""
         return {key for each in self for key in each.concerned(gvk, change)}
 
     def due(self, until: datetime) -> Iterator[Key]:
-        """The keys that are to be looked at now: at the start, and every now and then. The next time comes at `until`."""
+        """The keys for the regular look, and for the one at the start. The next regular look is at `until`."""
         for kind in self:
             yield from kind.due(until)

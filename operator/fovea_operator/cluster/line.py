@@ -1,10 +1,10 @@
-"""Keys that wait for room in a namespace, since a quota refused their pods: first come, first served.
+"""Keys that wait for room in a namespace, since a quota refused their pods. The key that has waited longest tries first.
 
-When a key came its object says, so the line is the same again after a restart of the operator.
+The object says since when it has waited, so the order is the same after a restart of the operator.
 
-Back-off alone is unfair: the longer a job has waited the more rarely it asks, and one that came later takes the room.
-When a pod of the namespace ends, the first key of the line asks at once, and then those behind it, until a few of them
-were refused again: a small job may fit where a large one does not, but a pass has an end.
+Back-off alone is unfair: a job that has waited long tries rarely, so that a later job takes the room. When a pod of the
+namespace ends, the first key of the line tries again at once. Then the keys behind it try, until a few of them were refused:
+a small job may fit where a large one does not, but not every key tries each time.
 """
 
 from bisect import bisect_left, insort
@@ -14,21 +14,21 @@ from collections.abc import Callable
 from .keys import Key
 
 MISSES = 3
-"""This many refusals end a pass through the line."""
+"""Number of refusals that end a pass through the line."""
 
 
 class Line:
     """The lines of all namespaces."""
 
     def __init__(self, wake: Callable[[Key], None]) -> None:
-        """`wake`: look at a key at once, and forget how often it was refused."""
+        """`wake`: work on a key at once, and forget how often it was refused."""
         self._wake = wake
         self._since: dict[Key, str] = {}
         self._lines: dict[str, list[tuple[str, Key]]] = {}  # in order
         self._passes: dict[str, _Pass] = {}
 
     def refused(self, key: Key, since: str) -> None:
-        """There was no room for the key, which has waited since then (RFC 3339 in UTC)."""
+        """A quota refused the key. `since`: since when it has waited (RFC 3339 in UTC)."""
         if self._since.get(key) != since:
             self._take_out(key)
             self._since[key] = since
@@ -39,7 +39,7 @@ class Line:
             self._go_on(key.namespace)
 
     def leave(self, key: Key) -> None:
-        """The key got what it wanted, or wants nothing any more."""
+        """The key was not refused, or needs no pod any more: take it out of the line."""
         if key not in self._since:
             return
         self._take_out(key)
@@ -48,7 +48,7 @@ class Line:
             self._go_on(key.namespace)
 
     def room(self, namespace: str) -> None:
-        """A pod of the namespace has ended or is gone: the line asks again, from its head."""
+        """A pod of the namespace has ended or is gone: the keys of its line try again, the first one first."""
         waiting = self._lines.get(namespace)
         if waiting:
             self._passes[namespace] = _Pass(deque(key for _, key in waiting))

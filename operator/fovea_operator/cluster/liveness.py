@@ -1,18 +1,18 @@
-"""Whether this process still does its work. Pure: the caller says what time it is (monotonic seconds)."""
+"""Whether this process still works. Pure: the caller passes the time (monotonic seconds)."""
 
 from dataclasses import dataclass
 
 _KOPF_SILENCE = 70.0
-"""Kopf begins a new watch after this silence; two of them and we end."""
+"""After this many seconds without an event, Kopf begins a new watch. After twice this time, the process counts as dead."""
 
 
 @dataclass
 class Liveness:
     """Ages by which /healthz decides.
 
-    A leader must *see*, through the same watch machinery that brings every other event, the renewals of the Lease that
-    it writes itself: a watch gone silent, a hanging event loop and a dead worker all show in that one age. A standby,
-    and a leader that still lists, must get an answer from the API server about the Lease: a first list has no deadline.
+    A leader must see its own renewals of the Lease as watch events, by the same way as all other events. So one age shows a
+    watch without events, an event loop that hangs, and a dead worker. A standby, and a leader that still lists, must get
+    answers about the Lease from the API server: a first list has no deadline.
     """
 
     started: float
@@ -27,7 +27,7 @@ class Liveness:
 
     @property
     def patience(self) -> float:
-        """Seconds of silence after which the process is taken for dead."""
+        """Seconds of silence after which the process counts as dead."""
         return 2 * _KOPF_SILENCE + self.lease_seconds
 
     def trouble(self, now: float) -> str:

@@ -17,7 +17,7 @@ _LONG_SECONDS = (0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300, 1800)
 
 
 class Metrics:
-    """What the operator counts. Names are part of the product: docs and alerts use them."""
+    """The metrics of the operator. Their names are part of the product: dashboards and alerts use them."""
 
     def __init__(self, cache: Cache, queue_depth: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""What is known of each model by its name: an index of its versions and their numbers, kept with every change."""
+"""An index of the versions of each model and of their numbers. Each change of the cache updates it."""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
@@ -19,9 +19,8 @@ T = TypeVar("T")
 class VersionIndex:
     """The versions of one model that exist, the numbers that statuses name, and those that are reserved.
 
-    Every answer costs the same however many versions there are: what is asked for is kept in order, change by change.
-    A reservation holds a number for one job from the decision to register until the version is there or is refused:
-    no two jobs try the same number.
+    Each answer costs the same, whatever the number of versions, since the lists are kept in order. A reservation holds a number
+    for one job from the decision to register a version until the version exists or is refused: no two jobs try the same number.
     """
 
     _by_number: dict[int, ModelVersion] = field(default_factory=dict)
@@ -36,7 +35,7 @@ class VersionIndex:
     def find(self, number: int | None = None, *, to_serve: bool = False) -> ModelVersion | None:
         """The version of a number, or the newest approved one; `to_serve`: only one that can be served.
 
-        One that is being deleted is none any more.
+        A version that is being deleted does not count.
         """
         if number is None:
             newest = self._servable if to_serve else self._approved
@@ -52,7 +51,7 @@ class VersionIndex:
         return self._by_number[numbers[0]] if numbers else None
 
     def put(self, version: ModelVersion) -> None:
-        """A version exists, or is another one than before."""
+        """Add a version, or replace it."""
         number, deleted = version.spec.version, version.metadata.deletion_timestamp is not None
         self.remove(number)
         self._by_number[number] = version
@@ -65,7 +64,7 @@ class VersionIndex:
                 insort(self._servable, number)
 
     def remove(self, number: int) -> None:
-        """The version of that number does not exist any more."""
+        """Remove the version of this number."""
         version = self._by_number.pop(number, None)
         if version is None:
             return
@@ -77,15 +76,15 @@ class VersionIndex:
                 del self._by_job[uid]
 
     def name(self, number: int) -> None:
-        """A status names a number, once more if others do, too."""
+        """Count a status that names this number."""
         insort(self._named, number)
 
     def unname(self, number: int) -> None:
-        """It does not any more."""
+        """A status no longer names this number."""
         _take_out(self._named, number)
 
     def next_number(self, uid: str) -> int:
-        """What a version of the job with that uid is to be numbered: what it has reserved if that is still free."""
+        """Number for a new version of the job with this uid: the number that the job has reserved, if it is still free, or the next one."""
         own = self._reserved.get(uid)
         if own is not None and own not in self._by_number and not _holds(self._named, own):
             return own
@@ -94,11 +93,11 @@ class VersionIndex:
         return max((0, *highest, *others)) + 1
 
     def reserve(self, uid: str, number: int) -> None:
-        """Hold a number for a job, in place of what it held before."""
+        """Reserve a number for a job, instead of the number that it reserved before."""
         self._reserved[uid] = number
 
     def give_back(self, uid: str) -> None:
-        """The job with that uid needs no number (any more)."""
+        """Cancel the reservation of the job with this uid, if there is one."""
         self._reserved.pop(uid, None)
 
     @property
@@ -119,18 +118,18 @@ class Models:
         return self._index((namespace, model))
 
     def next_number(self, namespace: str, model: str, uid: str) -> int:
-        """The number that a version gets which the job with that uid registers now."""
+        """The number for a version that the job with this uid registers now."""
         return self._index((namespace, model)).next_number(uid)
 
     def reserve(self, namespace: str, model: str, uid: str, number: int) -> None:
-        """Hold a number for a job until its version is seen, or it is given back."""
+        """Reserve a number for a job until its version comes in, or until `give_back`."""
         self.give_back(uid)
         self._reserving[uid] = (namespace, model)
         with self._changing((namespace, model)) as index:
             index.reserve(uid, number)
 
     def give_back(self, uid: str) -> None:
-        """A job needs its number no more: its version is there, or was refused, or is not to be made."""
+        """Cancel the reservation of a job: its version exists, was refused, or is not needed."""
         model = self._reserving.pop(uid, None)
         if model is not None:
             with self._changing(model) as index:

@@ -1,4 +1,4 @@
-"""Statuses that the API server refused for their content: the same words are not sent to it at every report of a pod."""
+"""Statuses that the API server refused for their content. They are not sent again at each report of a pod."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,27 +9,27 @@ from fovea_operator.cluster import reduced
 from .keys import Key
 
 _MOST = 100
-"""Of one object. Its words may be others at every report."""
+"""Number of statuses that are remembered per object: a program may report another text each time."""
 
 
 class Offences:
-    """By object, as long as it is there. Times and numbers are looked past: they change without the words."""
+    """Refused statuses by object, as long as the object exists. Times and numbers do not count: they change while the text is the same."""
 
     def __init__(self) -> None:
         self._refused: dict[Key, tuple[str, set[bytes]]] = {}
 
     def add(self, key: Key, uid: str, status: Mapping[str, Any]) -> None:
-        """It was refused. What a namesake before it was refused is forgotten."""
+        """Remember a refused status, and forget those of an earlier object of the same name."""
         known = self._of(key, uid)
         self._refused[key] = (uid, {*(known if len(known) < _MOST else ()), _digest(status)})
 
     def known(self, key: Key, uid: str, status: Mapping[str, Any]) -> bool:
-        """Whether one like it was refused."""
+        """Whether a status with the same texts was refused."""
         known = self._of(key, uid)
         return bool(known) and _digest(status) in known
 
     def forget(self, key: Key) -> None:
-        """The object is gone."""
+        """Forget an object that is gone."""
         self._refused.pop(key, None)
 
     def _of(self, key: Key, uid: str) -> set[bytes]:

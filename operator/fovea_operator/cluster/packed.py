@@ -1,7 +1,7 @@
 """Objects at rest, kept as compressed JSON: about a twentieth of what the record of an ended job takes.
 
-An object is packed as the API server gave it, without what no record is made of, and read again when a decision needs
-it: so a record that was packed is the same as one that was not.
+An object is packed as the API server sent it, without the fields that no record contains. When a decision needs the object,
+it is unpacked and read again, so its record is the same as before.
 """
 
 import json
@@ -33,11 +33,11 @@ _WORDS = (
     b'"sha256:","kind":"publication","name":"data","uri":"s3://fovea/"}],"roles":{"chief":{"active":0,"failed":0,'
     b'"pending":0,"succeeded":1}},"runningSeconds":60,"startTime":"2026-01-01T00:00:00Z","state":"SUCCEEDED"}}'
 )
-"""What jobs have in common: words that stand here cost nothing. Pure thrift: whatever it says, all comes back."""
+"""Dictionary for the compression: texts that many jobs have in common take no space. It does not affect the unpacked objects."""
 
 
 def pack(raw: Mapping[str, Any]) -> bytes:
-    """Of an object all that a record can be made of."""
+    """Pack all fields of an object that a record may contain."""
     metadata = {key: value for key, value in raw["metadata"].items() if key not in _NOT_READ}
     text = json.dumps({**raw, "metadata": metadata}, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     work = zlib.compressobj(_LEVEL, zdict=_WORDS)
@@ -46,7 +46,7 @@ def pack(raw: Mapping[str, Any]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """The object again."""
+    """The packed object."""
     text = zlib.decompressobj(zdict=_WORDS).decompress(data).decode("utf-8", "surrogatepass")
     document: dict[str, Any] = json.loads(text)
     return document

@@ -60,15 +60,15 @@ class Kept:
 
 
 class Reports:
-    """Newest report per pod; a job is looked at again at most once per period, with the newest report there is.
+    """Newest report per pod. For reports that only change numbers, a job is decided on at most once per period.
 
-    Each look is a status write, so the period grows with the number of pods that report: all together they cost no more
-    writes a second than `rate`. What is more than a number that has grown is looked at at once: a checkpoint, the end of
-    the program, a store that is away.
+    Each such decision writes a status. So the period grows with the number of pods that report: together they cause at most
+    `rate` writes per second. Any other change, such as a checkpoint, the end of the program or a store that does not answer,
+    is decided on at once.
     """
 
     def __init__(self, period: float, wake: Callable[[str, str, float], None], rate: float = 20.0) -> None:
-        """`period`: the shortest one, in seconds. `wake` gets namespace, pod and the seconds after which its job is to be looked at."""
+        """`period`: the shortest period, in seconds. `wake` gets namespace, pod and the seconds after which its job must be decided on."""
         self._shortest = period
         self._rate = rate
         self._wake = wake
@@ -111,7 +111,7 @@ class Reports:
 
     @property
     def period(self) -> float:
-        """Seconds between two looks at a job for the numbers of its reports."""
+        """Seconds between two decisions on a job for the numbers in its reports."""
         return max(self._shortest, len(self._looked) / self._rate)
 
     def ended(self, uid: str) -> None:
@@ -132,9 +132,9 @@ def _without_numbers(report: ProgressReport) -> ProgressReport:
 
 
 class Doorkeeper:
-    """Tells which pod a token is bound to; asks the API server once per token, and remembers a good verdict until the token ends.
+    """Finds the pod that a token is bound to. Asks the API server once per token, and remembers a valid token until it expires.
 
-    A token that is bound to a pod is worth nothing without the pod: the caller looks for the pod each time.
+    A token is only valid as long as its pod exists: the caller checks this each time.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Doorkeeper:
         return (known is not None and known[0] > now) or self._refusals.get(digest, 0.0) > now
 
     def _seconds_left(self, claims: dict[str, Any]) -> float:
-        """How long a token lives by its own word, which counts only once the API server has authenticated it."""
+        """Seconds until the token expires, as the token itself says. Use it only after the API server has authenticated the token."""
         end = claims.get("exp")
         if not isinstance(end, (int, float)) or isinstance(end, bool) or not 0 < end < 2**53:
             return _VERDICT_SECONDS
@@ -190,7 +190,7 @@ class Doorkeeper:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """What a token says of itself; nothing of it is verified, so it can only spare a question."""
+    """The claims of a token. They are not verified: use them only to refuse a token without asking the API server."""
     parts = token.split(".")
     if len(parts) != 3 or not token.isascii():
         return {}
@@ -219,7 +219,7 @@ class Desk:
     def __init__(
         self, reports: Reports, doorkeeper: Doorkeeper, answer_to: Callable[[Sender], ProgressAnswer | None]
     ) -> None:
-        """`answer_to`: what the sender's pod is to know; None when it is no training pod that the operator knows."""
+        """`answer_to`: the answer for the sender's pod; None if it is not a known training pod."""
         self._reports = reports
         self._doorkeeper = doorkeeper
         self._answer_to = answer_to
@@ -241,7 +241,7 @@ class Desk:
         except ApiError as error:
             log.warning("cannot review a token", extra={"error": str(error)})
             return web.Response(status=503, text="the API server did not answer; try again\n")
-        # The body first: a pod that goes away while it arrives is not ours any more.
+        # Read the body first: the pod may be deleted while the body arrives.
         body = await request.text() if sender is not None else ""
         answer = self._answer_to(sender) if sender is not None else None
         if sender is None or answer is None:

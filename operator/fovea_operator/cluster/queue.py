@@ -1,9 +1,9 @@
 """The keyed queue: every key at most once, one worker per key, back-off, and a time at which to look again.
 
-Keys are served in the order in which they came, but urgent ones overtake: under overload a user waits for them, while
-the others get their turn anyway, or are outdated by what happens next (ADR 92). The head start is bounded, so no key starves.
+Keys are served in the order in which they were added, but urgent keys overtake others: users wait for urgent keys, while a
+later change often replaces the work on the others (ADR 92). The head start of urgent keys is limited, so no key waits without end.
 
-`Schedule` is the pure core: the caller says what time it is (seconds of any monotonic clock). `WorkQueue` runs it.
+`Schedule` is the pure core: the caller passes the time (seconds of any monotonic clock). `WorkQueue` runs it.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from typing import Generic, TypeVar
 log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 _SAME_SECONDS = 0.01
-"""The same deadline, reckoned from two readings of the clock, differs by this at most."""
+"""Largest difference between two computations of the same deadline from different readings of the clock."""
 _SPARE = 64
 HEAD_START = 5.0
-"""An urgent key overtakes the others that came at most this many seconds before it."""
+"""An urgent key overtakes other keys that were added at most this many seconds before it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Schedule(Generic[K]):
     """Which key is to be worked on next. Does no I/O; not thread-safe."""
 
     def __init__(self, backoff: Backoff | None = None, is_urgent: Callable[[K], bool] = lambda _key: False) -> None:
-        """`is_urgent` is asked whenever a key is added."""
+        """`is_urgent` is called whenever a key is added."""
         self._backoff = backoff or Backoff()
         self._is_urgent = is_urgent
         self._urgent: OrderedDict[K, float] = OrderedDict()  # in order, since when
@@ -52,7 +52,7 @@ class Schedule(Generic[K]):
         self._failures: dict[K, int] = {}
 
     def add(self, key: K, now: float) -> None:
-        """Work on a key as soon as possible: once if it waits already, once more if it is worked on now."""
+        """Work on a key as soon as possible. A key that already waits is not added twice. A key in work is worked on again afterwards."""
         if key in self._working:
             self._working[key] = True
         elif key not in self._urgent:
@@ -64,7 +64,7 @@ class Schedule(Generic[K]):
             self._since.setdefault(key, now)
 
     def add_at(self, key: K, when: float | None) -> None:
-        """Look at a key again at this time: replaces the time set before; None takes it back."""
+        """Work on a key at this time. It replaces the time that was set before; None removes that time."""
         if when is None:
             self._timers.pop(key, None)
             return
@@ -73,14 +73,14 @@ class Schedule(Generic[K]):
             return
         self._timers[key] = when
         self._push(key, when)
-        # Times that were replaced or taken back stay in the heap until they are due: not more than the others.
+        # Replaced and removed times stay in the heap until they are due. Rebuild the heap before most of it is such times.
         if len(self._heap) > 2 * len(self._timers) + _SPARE:
             self._heap.clear()
             for known, due in self._timers.items():
                 self._push(known, due)
 
     def take(self, now: float) -> tuple[K, float] | None:
-        """The next key to work on and the seconds that it waited; None when there is none yet."""
+        """The next key to work on, and the seconds for which it waited. None: no key is waiting."""
         self._ripen(now)
         if not self._since:
             return None
@@ -90,7 +90,7 @@ class Schedule(Generic[K]):
         return key, waited
 
     def done(self, key: K, now: float) -> None:
-        """The work succeeded: its failures are forgotten."""
+        """The work on a key succeeded: forget the key's failures."""
         self._failures.pop(key, None)
         if self._working.pop(key):
             self.add(key, now)
@@ -98,9 +98,9 @@ class Schedule(Generic[K]):
     def failed(
         self, key: K, now: float, *, at_least: float = 0.0, at_most: float | None = None, at_once: bool = False
     ) -> float:
-        """The work failed: the key comes back after its back-off, sooner if it is added. Returns that delay.
+        """The work on a key failed: the key comes back after its back-off, or sooner if it is added. Returns the delay.
 
-        `at_once`: without a delay, unless it has just failed before: what seemed to be settled then is not.
+        `at_once`: the key comes back without a delay, unless the work before this one failed as well.
         """
         failures = self._failures.get(key, 0) + 1
         self._failures[key] = failures
@@ -114,7 +114,7 @@ class Schedule(Generic[K]):
         return delay
 
     def forgive(self, key: K) -> None:
-        """The reason for which it failed may be gone: its back-off begins again with the next failure."""
+        """Forget a key's failures, since their cause may be gone. The next failure begins the back-off again."""
         self._failures.pop(key, None)
 
     def next_due(self) -> float | None:
@@ -152,16 +152,16 @@ class Schedule(Generic[K]):
 
 @dataclass(frozen=True)
 class Again:
-    """What a worker answers when the key shall come back after its back-off."""
+    """The answer of a worker whose key must come back after its back-off."""
 
     at_least: float = 0.0
-    """Seconds that the API server asked to wait."""
+    """Seconds for which the API server asked to wait."""
     at_most: float | None = None
-    """Seconds until the object has a deadline of its own, which holds whatever the back-off says."""
+    """Seconds until a deadline of the object. The key comes back at this time, even if the back-off is longer."""
     out_of_quota: bool = False
-    """There was no room for it: it waits in line beside its back-off."""
+    """A quota refused a pod: the key also waits in the line of its namespace."""
     at_once: bool = False
-    """The reason is over already: the key comes back without a delay, the first time."""
+    """The cause is already gone: the key comes back without a delay, the first time."""
 
 
 class WorkQueue(Generic[K]):
@@ -175,7 +175,7 @@ class WorkQueue(Generic[K]):
         backoff: Backoff | None = None,
         is_urgent: Callable[[K], bool] = lambda _key: False,
     ) -> None:
-        """`work` gets a key and the seconds that it waited; what it raises is logged and counts as a failure."""
+        """`work` gets a key and the seconds for which it waited. An exception of `work` is logged and counts as a failure."""
         self.schedule: Schedule[K] = Schedule(backoff, is_urgent)
         self._work = work
         self._workers = workers
@@ -185,7 +185,7 @@ class WorkQueue(Generic[K]):
         self._open = False
 
     def start(self) -> None:
-        """Begin to work; what was added before waits until then."""
+        """Begin to work. Keys that were added before wait until then."""
         self._open = True
         self._pump_soon()
 
@@ -209,12 +209,12 @@ class WorkQueue(Generic[K]):
         self._pump_soon()
 
     def add_fresh(self, key: K) -> None:
-        """The same, and its next failure counts as the first one."""
+        """Work on a key as soon as possible, and forget its failures."""
         self.schedule.forgive(key)
         self.add(key)
 
     def add_after(self, key: K, seconds: float | None) -> None:
-        """Look at a key again after that many seconds; None takes the time back."""
+        """Work on a key after this many seconds; None removes the time that was set before."""
         self.schedule.add_at(key, None if seconds is None else _now() + max(0.0, seconds))
         self._pump_soon()
 
@@ -242,7 +242,7 @@ class WorkQueue(Generic[K]):
     async def _run(self, key: K, waited: float) -> None:
         try:
             again = await self._work(key, waited)
-        except Exception:  # whatever it is: a key that is neither done nor failed would never be looked at again
+        except Exception:  # any: a key that is neither done nor failed would never be worked on again
             log.exception("work on a key raised: a defect of Fovea", extra={"key": str(key)})
             again = Again()
         if again is None:

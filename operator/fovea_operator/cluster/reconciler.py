@@ -32,7 +32,7 @@ from .queue import Again
 log = logging.getLogger(__name__)
 
 _PODS_AT_ONCE = 16
-"""Of one job: it has so many of the connections to the API server at most."""
+"""Pods of one job that are created at the same time: one job does not take all connections to the API server."""
 Announce = Callable[[Subject, Any], None]
 
 
@@ -81,11 +81,11 @@ class Reconciler:
             outcome = "gone"
             log.info("an object went away under a reconcile", extra={"key": str(key), "error": str(error)})
         except Conflict as error:
-            # What stood in its way is known by now, such as a version that somebody registered by hand meanwhile.
+            # The cache has by now what caused an Overtaken, such as a version that somebody registered by hand.
             outcome, again = "conflict", Again(at_once=isinstance(error, Overtaken))
             log.info("decided on something out of date; deciding again", extra={"key": str(key), "error": str(error)})
         except Refused as error:
-            # Not of a child, which the status reports: the status itself, or a deletion. Only the log reports it.
+            # The status reports a refused child. This is a refused status or deletion: only the log can report it.
             outcome, again = "refused", Again(error.retry_after)
             log.error(  # noqa: TRY400 - the server's answer, no defect of ours
                 "the API server refuses a status or a deletion: check the operator's rights and its definitions",
@@ -99,7 +99,7 @@ class Reconciler:
             log.exception("internal error: a defect of Fovea", extra={"key": str(key)})
             await self._tell_internal_error(key, error)
         self._metrics.reconciled.labels(key.gvk.kind, outcome).observe(time.perf_counter() - begun)
-        # Whatever came of it: a key that does not wait for room any more holds up nobody behind it.
+        # Whatever the outcome: a key that no longer waits for room must leave the line, so that others move up.
         if again is not None and again.out_of_quota:
             self._line.refused(key, self._kinds.of(key).waits_since(key))
         else:
@@ -139,7 +139,7 @@ class Reconciler:
         return None
 
     async def _write_children(self, key: Key, uid: str, children: Iterable[Child]) -> None:
-        """In their order, pods that stand together a few at a time: what they need stands before them."""
+        """Write children in their order. Pods that follow each other are written a few at a time: what they need comes before them."""
 
         async def write(child: Child) -> None:
             await self._write_child(key, uid, child)
@@ -195,14 +195,14 @@ class Reconciler:
                 refusals.append(error)
             else:
                 return
-        # Refused down to the least: that is about something else than the words, and may be over the next time.
+        # Even the shortest status is refused, so its texts are not the cause. The next attempt may succeed.
         self._offences.forget(key)
         raise refusals[-1]
 
     def _tell_refused(self, key: Key, uid: str, reason: str, error: Refused) -> None:
-        """Say that less is written than was decided."""
+        """Report by log and Event that some content is left out."""
         log.error("the API server refuses what was decided", extra={"key": str(key), "error": str(error)})
-        message = f"The API server refused it, so it is written with less in it: {error}"
+        message = f"The API server refused some of the content. Fovea leaves this content out: {error}"
         self._announce(Subject(key.gvk, key.namespace, key.name, uid), Event("Warning", reason, message))
 
     async def _patch_status(self, key: Key, known: Entry[Any], status: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ class Reconciler:
     async def _without_object(self, key: Key) -> None:
         unreadable = self._kinds.of(key).store.unreadable.get((key.namespace, key.name))
         if unreadable is not None and unreadable.in_status:
-            return  # a newer Fovea wrote it, and leads again soon: what it knows is not overwritten
+            return  # a newer Fovea wrote this status and will lead again: do not overwrite its fields
         if unreadable is not None:
             await self._tell_unreadable(key, unreadable.message)
             return
@@ -224,12 +224,12 @@ class Reconciler:
         await self._end_orphans(key, "")
 
     async def _end_orphans(self, key: Key, uid: str) -> None:
-        """Delete what an object of that name left that is gone; `uid`: the one that is there."""
+        """Delete the children of earlier objects of this name; `uid`: uid of the object that exists, empty if there is none."""
         for deletion in self._kinds.of(key).orphaned(key, uid, datetime.now(UTC), self._settings):
             await self._children.delete(deletion)
 
     async def _tell_unreadable(self, key: Key, message: str) -> None:
-        """Say on the object itself that it cannot be read."""
+        """Report on the object itself that it cannot be read."""
         kind = self._kinds.of(key)
         raw = await self._client.get(kind.resource, key.namespace, key.name)
         status = raw.get("status") or {}
@@ -241,7 +241,7 @@ class Reconciler:
             await self._client.merge_status(Ref(*key), records.version(raw), patch)
 
     async def _tell_internal_error(self, key: Key, error: Exception) -> None:
-        """Say on the object that Fovea failed; what goes wrong here as well is logged."""
+        """Report an internal error on the object. If that fails too, only the log has it."""
         entry = self._entry(key)
         if entry is None:
             return
@@ -249,8 +249,8 @@ class Reconciler:
         if kind.is_at_rest(record):
             return
         message = (
-            f"Fovea failed at something it did not expect ({type(error).__name__}); it is tried again. "
-            "The operator's log says at what: please report it"
+            f"Fovea failed with an unexpected error ({type(error).__name__}) and tries again. "
+            "The operator's log has the details: please report them"
         )
         status = record.status.dump()
         conditions = status.get("conditions") or []
@@ -268,7 +268,7 @@ class Reconciler:
 def _with_condition(
     conditions: list[dict[str, Any]], kind: str, status: Truth, reason: str, message: str, generation: int
 ) -> list[dict[str, Any]]:
-    """The conditions with that one set; the others stay as they stand, even if they cannot be read."""
+    """The conditions with this one set. The others stay as they are, even if they cannot be read."""
     before = [Condition.model_validate(condition) for condition in conditions if condition["type"] == kind]
     [told] = put(before, Finding(kind, status, reason, message), now=datetime.now(UTC), generation=generation)
     new = told.dump()

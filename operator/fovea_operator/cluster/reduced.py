@@ -1,4 +1,4 @@
-"""Statuses with less in them, for an API server that refuses the whole one: no text, number or size holds up an end."""
+"""Shorter statuses, for an API server that refuses the full one: no text, number or size keeps a job from ending."""
 
 import json
 import re
@@ -27,7 +27,7 @@ NEEDED = frozenset(
         "observedGeneration",
     }
 )
-"""Fields without which the next decision would be another one."""
+"""Fields that the next decision depends on."""
 MEMORY = NEEDED | {
     "resolvedInputs",
     "checkpoint",
@@ -39,13 +39,13 @@ MEMORY = NEEDED | {
     "selector",
     "endpoint",
 }
-"""And those on which later attempts, other objects and autoscalers build. Addresses stand in them: of other people's making, too."""
+"""NEEDED, and the fields that later attempts, other objects and autoscalers read. They contain addresses, some of which users wrote."""
 _SAID = frozenset({"conditions", "message"})
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def statuses(status: Status) -> Iterator[dict[str, Any]]:
-    """First the status without the words of others, then what must not be forgotten, then the least to be left with."""
+    """The shorter statuses, the longest first: without texts and metrics; then only MEMORY; then only NEEDED."""
     plain = _without_words(status)
     yield plain
     for kept in (MEMORY, NEEDED):
@@ -53,7 +53,7 @@ def statuses(status: Status) -> Iterator[dict[str, Any]]:
 
 
 def offence(status: Status) -> str:
-    """What the API server can take offence at in a status: all of it but for times and numbers, as one text."""
+    """The part of a status that the API server may refuse, as one text: all of it except times and numbers."""
     return json.dumps(_without_numbers(status), sort_keys=True)
 
 

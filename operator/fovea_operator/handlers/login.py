@@ -1,4 +1,4 @@
-"""Kopf logs in with the same credentials as our own client, read again whenever it asks."""
+"""Kopf logs in with the same credentials as our own client. They are read again at each login."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ _TOKEN_LIFE = timedelta(minutes=10)
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
-    """Add the login handler; a token is read again after a while, since it is rotated on disk."""
+    """Add the login handler. Kopf reads a token again after `_TOKEN_LIFE`, since Kubernetes rotates it on disk."""
 
     @kopf.on.login(registry=registry)
     def login(**_: Any) -> kopf.ConnectionInfo:

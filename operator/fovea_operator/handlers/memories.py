@@ -1,7 +1,7 @@
-"""What Kopf remembers of each object beside our cache: nothing.
+"""Makes Kopf remember nothing of an object.
 
-It keeps a memo, a throttler and the states of indexes and daemons for every object that it has seen, about 1 KiB, and
-we use none of them. The class is not exported by Kopf; where it is handed over is (`memories=` of `kopf.operator`).
+By default, Kopf keeps a memo, a throttler and the states of indexes and daemons for each object, about 1 KiB. Fovea uses none
+of them. Kopf does not export the class, but it does export the parameter (`memories=` of `kopf.operator`).
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 
 class NoMemories(ResourceMemories):
-    """Makes each memory for one event."""
+    """Makes a new memory for each event."""
 
     async def recall(self, raw_body: Any, **how: Any) -> ResourceMemory:
-        """A memory that nobody keeps."""
+        """A memory that is not kept."""
         return await super().recall(raw_body, **{**how, "ephemeral": True})

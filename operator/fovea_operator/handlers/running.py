@@ -1,4 +1,4 @@
-"""Starts Kopf beside our own tasks and stops it; and another Kopf, in a thread, for each kind that may come and go."""
+"""Starts and stops Kopf beside our own tasks. Each optional kind has a Kopf of its own, in a thread."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 async def start(
     settings: Settings, on_event: watching.OnEvent, on_lease: Callable[[Mapping[str, Any]], None]
 ) -> "asyncio.Task[None]":
-    """Begin to watch what is always there; the task ends only when Kopf fails or is cancelled.
+    """Begin to watch the kinds that are not optional. The task ends only when Kopf fails or is cancelled.
 
     Kopf takes over SIGTERM and SIGINT while it starts: install handlers of your own after this.
     """
@@ -42,19 +42,19 @@ async def start(
         # The Lease is in the operator's own namespace.
         **kopf_settings.scopes(settings, settings.namespace),
     )
-    # What ran before is not Kopf's: without this it would cancel our own tasks at its end.
+    # These tasks are ours: without `ignored`, Kopf would cancel them when it ends.
     return asyncio.create_task(kopf.run_tasks(tasks, ignored=before), name="kopf")
 
 
 def _identity(settings: Settings) -> Any:
-    """Kopf would ask for the user's name, and the user id of a container has none."""
+    """By default, Kopf asks for the name of the user, and the user id of a container has no name."""
     return f"{settings.lease_name}@{socket.gethostname()}"
 
 
 class OptionalWatch:
-    """Kopf watching one kind in a thread and an event loop of its own.
+    """A watch of one kind by a Kopf with a thread and an event loop of its own.
 
-    A watch whose kind is removed fails and takes its Kopf with it, and a Kopf that ends cancels all tasks of its loop.
+    If the kind is removed, its watch fails, and Kopf ends and cancels all tasks of its event loop.
     """
 
     def __init__(

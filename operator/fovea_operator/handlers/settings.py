@@ -1,4 +1,4 @@
-"""How Kopf is set: it watches, nothing else. No peering, finalizers, annotations, Events or scanning."""
+"""Settings of Kopf. Kopf only watches: no peering, finalizers, annotations, Events or scanning."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from fovea_operator.settings import Settings
 
 
 class _NothingHandled(kopf.DiffBaseStorage):
-    """No object's last handled state is kept or compared: computing it would copy every body of every event."""
+    """Keeps and compares no last handled state: computing it would copy the body of each event."""
 
     def build(self, **_: Any) -> Any:
         return {}
@@ -25,7 +25,7 @@ class _NothingHandled(kopf.DiffBaseStorage):
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """No handler's progress is kept on objects."""
+    """Keeps no progress of handlers on objects."""
 
     def fetch(self, **_: Any) -> Any:
         return None
@@ -44,15 +44,15 @@ class _NoProgress(kopf.ProgressStorage):
 
 
 def of_kopf(settings: Settings, watched: Iterable[Resource]) -> kopf.OperatorSettings:
-    """Kopf's settings for a watch of these kinds: worker_limit stays unset (a limited worker keeps its slot for seconds after each object)."""
+    """Kopf's settings for a watch of these kinds. worker_limit stays unset: a limited worker keeps its slot for seconds after each object."""
     kopf_settings = kopf.OperatorSettings()
     kopf_settings.peering.standalone = True
     kopf_settings.posting.enabled = False
     kopf_settings.scanning.disabled = True
     kopf_settings.persistence.diffbase_storage = _NothingHandled()
     kopf_settings.persistence.progress_storage = _NoProgress()
-    # Each object's worker waits so long for the object's next event, and holds the last one, body and all: at a hundred
-    # new objects a second, Kopf's 5 s are 17 MB. Ours hand the event on and are cheap to start again.
+    # For this time, the worker of an object waits for the next event, and keeps the last one in memory. At a hundred new objects
+    # a second, Kopf's default of 5 s takes 17 MB. Our handlers only pass the event on, so starting a worker again is cheap.
     kopf_settings.queueing.idle_timeout = 0.5
     kopf_settings.networking.connect_timeout = 10
     kopf_settings.networking.request_timeout = 60

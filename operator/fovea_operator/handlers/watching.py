@@ -1,4 +1,4 @@
-"""What is watched, and where the events go: each handler hands over the raw object and returns."""
+"""The event handlers: each one passes the raw object on and returns."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ OnEvent = Callable[[GroupVersionKind, str | None, Mapping[str, Any]], None]
 
 
 def register(registry: kopf.OperatorRegistry, on_event: OnEvent, on_lease: Callable[[Mapping[str, Any]], None]) -> None:
-    """Add a handler for every kind that is always there, and one for the Lease of the operator."""
+    """Add a handler for each kind that is not optional, and one for the operator's Lease."""
     for resource in resources.WATCHED:
         watch(registry, resource, on_event)
 

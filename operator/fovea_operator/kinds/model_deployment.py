@@ -35,12 +35,12 @@ class ModelDeployments(Kind[ModelDeployment]):
         self._decide = decide
 
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
-        """The decision on a ModelDeployment; nothing when there is none of that name."""
+        """The decision on a ModelDeployment; an empty one if it does not exist."""
         observed = self.observe(key, refused)
         return self._decide(observed, now, settings) if observed is not None else Decision()
 
     def observe(self, key: Key, refused: str) -> ServingObserved | None:
-        """What is known of a ModelDeployment; None when there is none of that name."""
+        """The observed state of a ModelDeployment; None if it does not exist."""
         cache, entry = self._cache, self.store.get(key.namespace, key.name)
         if entry is None:
             return None
@@ -70,9 +70,10 @@ class ModelDeployments(Kind[ModelDeployment]):
         )
 
     def unconfirmed(self, key: Key) -> Iterator[tuple[Ref, Mapping[str, str]]]:
-        """The clients' Service and Deployments of versions that the status names, and that are not there any more.
+        """The clients' Service and Deployments of versions that the status names, and that are not in the cache.
 
-        A watch also reports as gone what has lost its label, and never shows what was made before there was that label.
+        They may exist: a watch reports an object as gone when it loses its label, and never reports one that was made before
+        that label was introduced.
         """
         entry = self.store.get(key.namespace, key.name)
         if entry is None or entry.record.metadata.deletion_timestamp is not None:
@@ -126,7 +127,7 @@ class ModelDeployments(Kind[ModelDeployment]):
 
 
 def _of_owner(entries: Iterable[Entry[T]], uid: str) -> tuple[T, ...]:
-    """Without those of a deleted ModelDeployment of the same name."""
+    """The records whose owner has this uid, without those of a deleted ModelDeployment of the same name."""
     return tuple(entry.record for entry in entries if entry.owner.uid == uid)
 
 

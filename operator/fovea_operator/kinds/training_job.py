@@ -33,7 +33,7 @@ _Subject = tuple[str, str, str]
 
 
 class TrainingJobs(Kind[TrainingJob]):
-    """Knows which jobs name which others, beside what is in the cache."""
+    """Keeps an index of which jobs name which jobs and models, in addition to the cache."""
 
     resource = resources.TRAINING_JOB
     trouble = JobCondition.ADMITTED.value
@@ -41,7 +41,7 @@ class TrainingJobs(Kind[TrainingJob]):
     def __init__(
         self, cache: Cache, reports: Reports, decide: Decide = decide_job, *, ttl_seconds: float | None = None
     ) -> None:
-        """`ttl_seconds`: how long an ended job is kept whose spec does not say it; None: for good."""
+        """`ttl_seconds`: how long an ended job is kept if its spec does not set it; None: without end."""
         super().__init__(cache.jobs)
         self._cache = cache
         self._reports = reports
@@ -50,13 +50,13 @@ class TrainingJobs(Kind[TrainingJob]):
         self._named_by: dict[_Subject, set[Key]] = {}
         self._ttl_seconds = ttl_seconds
         self._unfinished: set[Key] = set()
-        # Ended jobs are many: of each only what a look at all of them asks for, and by a name that is there anyway.
+        # There are many ended jobs. Keep only what `due` needs of each, by the name object that the cache already has.
         self._unacknowledged: set[Name] = set()
         self._expires: dict[Name, float] = {}
         self._departed = Departed()
 
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
-        """The decision on a job; nothing when there is none of that name."""
+        """The decision on a job; an empty one if it does not exist."""
         observed = self.observe(key, refused)
         if observed is None:
             return Decision()
@@ -65,7 +65,7 @@ class TrainingJobs(Kind[TrainingJob]):
         return decision
 
     def _hold_number(self, job: TrainingJob, children: Iterable[Child]) -> None:
-        """Until the next decision on the job (one after a refusal makes none) no other job gets the number of its version."""
+        """Reserve the number of the job's version until the next decision on the job, so that no other job gets it."""
         models, uid = self._cache.models, job.metadata.uid
         versions = [child.manifest for child in children if GroupVersionKind.of(child.manifest) == _VERSION]
         if versions:
@@ -75,7 +75,7 @@ class TrainingJobs(Kind[TrainingJob]):
             models.give_back(uid)
 
     def observe(self, key: Key, refused: str) -> JobObserved | None:
-        """What is known of a job; None when there is none of that name."""
+        """The observed state of a job; None if it does not exist."""
         entry = self.store.get(key.namespace, key.name)
         if entry is None:
             return None
@@ -101,25 +101,25 @@ class TrainingJobs(Kind[TrainingJob]):
         )
 
     def _pods(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
-        """Pods owned by exactly this job, not by a namesake before it."""
+        """Pods of the job with this uid, not those of an earlier job of the same name."""
         owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
         there = tuple(entry.record for entry in owned if entry.owner.uid == uid)
         return there + self._departed.of(key, uid)
 
     def _predecessors(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
-        """Pods of a job of that name that does not exist any more."""
+        """Pods of deleted jobs of the same name."""
         owned = self._cache.pods.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
         return tuple(entry.record for entry in owned if entry.owner.uid != uid)
 
     def orphaned(self, key: Key, uid: str, now: datetime, settings: Settings) -> tuple[Deletion, ...]:
-        """Pods of a job that is gone.
+        """Deletions of pods of deleted jobs of this name.
 
-        The garbage collector gives them their own, long grace period, and may be faster than we are: then it is shortened.
+        The garbage collector may delete these pods first, with their own long grace period. Then these deletions shorten it.
         """
         return remove(self._predecessors(key, uid), now, settings.cancel_grace_seconds)
 
     def unconfirmed(self, key: Key) -> Iterator[tuple[Ref, Mapping[str, str]]]:
-        """Pods of current attempts that are not there any more: a watch also reports as gone what has lost its label."""
+        """Pods of current attempts that are no longer in the cache. They may exist: a watch also reports a pod as gone when it loses its label."""
         entry = self.store.get(key.namespace, key.name)
         if entry is None or is_over(entry.record.status) or entry.record.metadata.deletion_timestamp is not None:
             return
@@ -130,7 +130,7 @@ class TrainingJobs(Kind[TrainingJob]):
                 yield Ref(resources.POD.gvk, key.namespace, name), marks
 
     def due(self, until: datetime) -> Iterator[Key]:
-        """Jobs that go on, the oldest first; ended ones that have pods or come to their TTL. The others wait for nothing."""
+        """Jobs that have not ended, the oldest first, then ended jobs that still have pods or reach their TTL. The others wait for nothing."""
         yield from sorted(self._unfinished, key=self.waits_since)
         pods = ((entry.record.namespace, entry.owner) for _, entry in self._cache.pods)
         others = {
@@ -141,7 +141,7 @@ class TrainingJobs(Kind[TrainingJob]):
         yield from others - self._unfinished
 
     def waits_since(self, key: Key) -> str:
-        """When a job was queued, last."""
+        """Time at which a job was last queued."""
         entry = self.store.get(key.namespace, key.name)
         queued = entry.record.status.queue_time if entry is not None else None
         return queued or super().waits_since(key)
@@ -157,12 +157,12 @@ class TrainingJobs(Kind[TrainingJob]):
         return is_over(record.status) or suspended
 
     def concerned(self, gvk: GroupVersionKind, change: Change[Any]) -> Iterator[Key]:
-        """Its own changes, those of its pods, and those of what it names and waits for."""
+        """A job is concerned by changes of itself, of its pods, and of the jobs, models and machine types that it waits for."""
         match gvk:
             case self.resource.gvk:
                 yield from self._of_job(change)
             case resources.MODEL_VERSION.gvk:
-                # Jobs that train the model wait for none of its versions: a sweep would wake itself at each that ends.
+                # Not the jobs that train the model: they wait for none of its versions, and many jobs may train one model.
                 for model in _models(change):
                     yield from self._waiting(_MODEL, change.name[0], model)
             case resources.MACHINE_TYPE.gvk:
@@ -209,7 +209,7 @@ class TrainingJobs(Kind[TrainingJob]):
             yield from self._waiting(_JOB, *change.name)
 
     def _sort(self, name: Name, key: Key, job: TrainingJob | None) -> None:
-        """Keep what is known of jobs beside the store: what one names as long as it goes on."""
+        """Update the indexes of jobs. A job is in the index of names until it has ended."""
         ended = job is not None and is_over(job.status)
         if job is not None and not ended:
             self._unfinished.add(key)
@@ -246,7 +246,7 @@ class TrainingJobs(Kind[TrainingJob]):
 
 
 def _is_further(before: Entry[TrainingJob], after: Entry[TrainingJob]) -> bool:
-    """Whether a status has been written that counts another attempt, or another job has come."""
+    """Whether the new status counts another attempt, or the object is another job."""
     counted = [sum((entry.record.status.attempts or {}).values()) for entry in (before, after)]
     return before.uid != after.uid or counted[1] > counted[0]
 

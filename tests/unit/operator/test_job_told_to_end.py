@@ -118,7 +118,7 @@ def test_a_program_that_does_not_end_is_named_after_half_a_minute_with_the_time_
     after_it, wakes = said(of, deaf, 130)
     assert "Pod digits-chief-0-0 has been ending since 2026-11-21T10:01:40Z and still runs" in after_it
     assert "container trainer does not end at SIGTERM" in after_it
-    assert f"What still runs at {end} is killed." in after_it
+    assert f"Kubernetes kills what still runs at {end}." in after_it
     assert "docs/how-to/own-program.md" in after_it
     assert wakes is not None
     assert wakes > 160
@@ -135,7 +135,7 @@ def test_a_program_that_has_ended_is_not_blamed_for_a_long_publication() -> None
 def test_a_pod_that_fetches_and_does_not_end_has_no_program_to_blame() -> None:
     message, _ = said(job(STOPPING, suspend=True), preparing(**TOLD), 200)
     assert "SIGTERM" not in message
-    assert "What still runs in pod digits-chief-0-0 at 2026-11-21T10:11:40Z is killed." in message
+    assert "Kubernetes kills what still runs in pod digits-chief-0-0 at 2026-11-21T10:11:40Z." in message
 
 
 def test_a_pod_that_went_after_it_had_succeeded_is_no_lost_one_and_is_not_deleted() -> None:

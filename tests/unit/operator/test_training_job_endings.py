@@ -95,7 +95,7 @@ TABLE: dict[str, Row] = {
     "a suspended job that began with another job's checkpoint says that it begins with it again": Row(
         lambda: observed(job(STOPPING, suspend=True, checkpoint={"from": "job://monday"})),
         {"state": "QUEUED"},
-        "begin again with that of job://monday",
+        "begin with the checkpoint of job://monday",
     ),
     "a pod that is already ending is not deleted again": Row(
         lambda: observed(job(STOPPING, suspend=True), running(deleting=True, deletion_deadline=at(600))),

@@ -242,7 +242,7 @@ TABLE: dict[str, Row] = {
             "creates": [],
             "conditions": {"Admitted": "False InputPending", "Running": "False InputPending"},
         },
-        "spec.inputs.data: waiting for job prepare, which is not there: submit it. If it was deleted, what it left is job://prepare@latest/output",
+        "spec.inputs.data: waiting for job prepare, which does not exist: submit it. If it was deleted, its results are at job://prepare@latest/output",
     ),
     "an input of a job that runs is waited for": Row(
         lambda: observed(

@@ -81,14 +81,14 @@ def test_a_job_that_names_itself_learns_how_to_name_its_deleted_namesake() -> No
     decision = decide(observed(job(checkpoint={"from": "job://digits"})))
     assert decision.status is not None
     assert decision.status["state"] == "FAILED"
-    assert "job://digits@latest for what a deleted job of this name left" in decision.status["message"]
+    assert "job://digits@latest for the results of a deleted job of this name" in decision.status["message"]
 
 
 def test_waiting_for_a_job_that_is_not_there_says_both_why_it_may_be_so() -> None:
     decision = decide(observed(job(inputs={"data": "job://prepare/model"})))
     assert decision.status is not None
     assert (
-        "prepare, which is not there: submit it. If it was deleted, what it left is job://prepare@latest/model"
+        "prepare, which does not exist: submit it. If it was deleted, its results are at job://prepare@latest/model"
         in (decision.status["message"])
     )
 

@@ -167,8 +167,8 @@ def _other(field: str, reference: JobReference, observed: JobObserved) -> Traini
     if reference.which in ("", own.uid) and reference.job == own.name:
         earlier = replace(reference, which=LATEST)
         message = (
-            f"{field}: {reference} is this job itself; name another job, or {earlier} for what a deleted job of this name "
-            "left, and submit again."
+            f"{field}: {reference} is this job itself; name another job, or {earlier} for the results of a deleted job of this "
+            "name, and submit again."
         )
         return Unresolved(JobReason.INVALID_SPEC, message, final=True)
     other = observed.jobs.get(reference.job)
@@ -176,8 +176,8 @@ def _other(field: str, reference: JobReference, observed: JobObserved) -> Traini
         return None
     if other is None:
         return _pending(
-            f"{field}: waiting for job {reference.job}, which is not there: submit it. If it was deleted, what it left is "
-            f"{replace(reference, which=LATEST)}: cancel this job and submit it again with that address."
+            f"{field}: waiting for job {reference.job}, which does not exist: submit it. If it was deleted, its results are at "
+            f"{replace(reference, which=LATEST)}: cancel this job, and submit it again with this address."
         )
     if other.status.state is None or not other.status.state.ended:
         return _pending(

@@ -202,7 +202,7 @@ def interrupted(pod: PodRecord, said: Termination) -> Failure:
     why = f"{_disturbance(pod) if disturbed(pod) else ended_by}; its"
     return Failure(
         JobReason.DISRUPTED,
-        f"{why} program ended with 0 and left no {environment.SUCCESS_MARKER} in its output, so it may not have been done",
+        f"{why} program ended with 0 and left no {environment.SUCCESS_MARKER} in its output, so it may not have finished",
         retryable=True,
         exit_code=exit_codes.OK,
         at=trainer_ended(pod),

@@ -76,7 +76,7 @@ def _goes_on(view: View) -> str:
         return f"to go on from the newest checkpoint (step {max(newest)} at the moment)"
     origin = view.spec.checkpoint.from_ if view.spec.checkpoint else None
     if origin is not None:
-        return f"to go on; this job has published no checkpoint yet, so it would begin again with that of {origin}"
+        return f"to go on; this job has published no checkpoint yet, so it would begin with the checkpoint of {origin}"
     return (
         "to go on; this job has published no checkpoint yet, so it would start from the beginning (a checkpoint is a "
         "folder or file in $FOVEA_CHECKPOINT_DIR that is named by its step, such as 500/, checkpoint-500/ or 500.pt)"
@@ -216,10 +216,10 @@ def _slow_pod(view: View, pod: PodRecord) -> str:
     if trainer.exit_code is not None or (report is not None and report.publishing):
         return f" The program has ended; what it left is being published, until {until} at the latest."
     if trainer.running_since is None:
-        return f" What still runs in pod {pod.name} at {until} is killed."
+        return f" Kubernetes kills what still runs in pod {pod.name} at {until}."
     # The kubelet does not say which of a pod's containers have ended before all have.
     return (
         f" Pod {pod.name} has been ending since {times.text(pod.told_to_end or view.now)} and still runs: container "
-        f"{names.TRAINER_CONTAINER} does not end at SIGTERM, or its files are still being published. What still runs at "
-        f"{until} is killed. To end sooner, let the program handle SIGTERM: see docs/how-to/own-program.md"
+        f"{names.TRAINER_CONTAINER} does not end at SIGTERM, or its files are still being published. Kubernetes kills what "
+        f"still runs at {until}. To end sooner, let the program handle SIGTERM: see docs/how-to/own-program.md"
     )
