@@ -23,16 +23,16 @@ ARGS ?=
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  FOVEA_CACHE       where everything cached lives (now: $(FOVEA_CACHE))"
+	@echo "  FOVEA_CACHE       folder of all caches (now: $(FOVEA_CACHE))"
 	@echo "  FOVEA_KUBECONFIG  use this cluster instead of the embedded one"
 
-prerequisites: ## check what has to be on the machine, each with its remedy
+prerequisites: ## check what must be on the machine, and say how to install what is missing
 	@$(DEV) prerequisites
 
 $(UV):
 	@$(DEV) uv >/dev/null
 
-setup: $(UV) ## make .venv with everything that checks and tests need
+setup: $(UV) ## make .venv with all that checks and tests need
 	@echo "installing the workspace into .venv (the first time this fetches TensorFlow)"
 	@$(UV) sync --quiet --frozen --group dev --compile-bytecode
 
@@ -42,20 +42,20 @@ check: setup ## format, lint, types, import borders
 	@$(RUN) mypy
 	@$(RUN) lint-imports
 
-format: setup ## format and mend what ruff can mend
+format: setup ## format the code, and fix what ruff can fix
 	@$(RUN) ruff format .
 	@$(RUN) ruff check --fix .
 
 generate: setup ## write the CRDs, the chart's copies, the flag catalogue, the wire code, the reference pages
 	@$(RUN) python dev/generate.py
 
-verify: setup ## generate and fail when that changed a generated file or made a new one
+verify: setup ## generate, and fail if a generated file has changed or is new
 	@$(RUN) python dev/generate.py --check
 
 test: setup ## all tests: unit, contract, cluster, chart, e2e
 	@$(PYTHON) dev/run_tests.py $(ARGS)
 
-ranges: $(UV) ## the tests of client and wire with the oldest and the newest versions of what they depend on
+ranges: $(UV) ## tests of client and wire with the oldest and the newest versions of their dependencies
 	@PYTHONPATH=dev $(PYTHON) dev/check_ranges.py
 
 test-all: setup ranges ## all tests and the wide matrices
@@ -64,10 +64,10 @@ test-all: setup ranges ## all tests and the wide matrices
 up: ## start the cluster (a real one-node Kubernetes; FOVEA_KUBECONFIG uses another)
 	@$(DEV) up
 
-down: ## stop the cluster and leave nothing behind
+down: ## stop the cluster and remove its data
 	@$(DEV) down
 
-status: ## what of the cluster runs
+status: ## show which parts of the cluster run
 	@$(DEV) status
 
 images: up ## build and push the images that changed
@@ -79,8 +79,8 @@ deploy: setup images ## install or upgrade Fovea in the cluster by its Helm char
 undeploy: setup ## uninstall Fovea from the cluster
 	@$(RUN) python dev/deploy.py --remove
 
-demo: setup ## the main job: train on real images, roll out, classify over gRPC and REST
+demo: setup ## the whole way: train on real images, roll out, classify over gRPC and REST
 	@$(RUN) python dev/demo.py
 
-bench: setup images ## measure; figures and commands are explained in benchmarks/README.md
+bench: setup images ## run the benchmarks; benchmarks/README.md explains them
 	@$(RUN) python benchmarks/run.py $(ARGS)

@@ -45,7 +45,10 @@ def test_a_limit_range_is_named_as_the_cause_and_the_pod_made_when_it_is_gone(
     cluster.create(limit_range(**limits))
     cluster.create(training_job())
     refused(
-        cluster, "A LimitRange of the namespace is the cause", "MachineType standard", "agent.cpuLimit and its siblings"
+        cluster,
+        "A LimitRange of the namespace is the cause",
+        "MachineType standard",
+        "the chart's values agent.* (agent.cpuLimit)",
     )
     cluster.delete("LimitRange", "team-limits")
     cluster.wait("the pod", lambda: cluster.get("Pod", pod_name("digits")))
@@ -61,5 +64,5 @@ def test_a_quota_on_cpu_limits_says_which_settings_give_them(cluster: Cluster, o
         cluster,
         "ResourceQuota team of the namespace wants limits.cpu",
         "spec.cpuLimit",
-        "agent.cpuLimit and its siblings",
+        "the chart's values agent.* (agent.cpuLimit)",
     )

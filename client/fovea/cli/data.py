@@ -61,8 +61,8 @@ def upload(
 ) -> None:
     """Upload a folder as the data set NAME of the namespace.
 
-    Files that are there already (same size and ETag) are skipped: repeat the command to go on after a failure or to
-    bring changes.
+    Files that are there already (same size and ETag) are skipped: repeat the command to go on after a failure, or to
+    upload changes.
     """
     client = (ctx.find_object(Where) or Where()).client()
 
@@ -138,15 +138,17 @@ def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool,
 @data.command(epilog=examples("fovea data delete digits", "fovea data delete digits pets --yes -n vision"))
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--force", is_flag=True, help="Delete even where the cluster cannot say whether something uses it.")
+@click.option(
+    "--force", is_flag=True, help="Delete even if the cluster cannot say whether something uses the data set."
+)
 @store_options
 @cluster_options
 @click.pass_context
 def delete(ctx: click.Context, names: tuple[str, ...], yes: bool, force: bool) -> None:
     """Delete data sets of the namespace, for good.
 
-    A data set is kept while a job that has not ended uses it, or a model version has its files there. Jobs and versions
-    of all namespaces count, or of this one where you may not list the others'.
+    The command refuses to delete a data set while a job that has not ended uses it, or while a model version has its files
+    there. It looks at jobs and versions of all namespaces, or of this one only if you may not list the others.
     """
     source = (ctx.find_object(Where) or Where()).client().data
 

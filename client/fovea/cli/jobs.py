@@ -137,8 +137,8 @@ def _send(jobs: "Jobs", manifests: list[dict[str, Any]], *, dry_run: bool, as_do
 def list_(ctx: click.Context, states: tuple[str, ...], limit: int, format_: str) -> None:
     """List jobs, newest first.
 
-    AS OF is how old the progress of a running job is. It is what the operator knows now, or what the job's status says
-    where the operator cannot be asked. How many older jobs are left out stands on standard error.
+    AS OF is the age of the progress of a running job. The progress comes from the operator, or from the job's status if the
+    operator cannot be asked. The number of older jobs that are left out goes to standard error.
     """
     from fovea_api.v1alpha1 import JobState
 
@@ -210,7 +210,7 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
     type=click.Choice(RESULTS),
     default="output",
     show_default=True,
-    help="logs are the TensorBoard files of each attempt, and what the program printed where its pods are still there.",
+    help="logs: the TensorBoard files of each attempt, and the program's log of the pods that still exist.",
 )
 @click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="From this attempt. Default: the newest.")
 @click.option("--step", type=click.IntRange(min=0), metavar="N", help="The checkpoint of this step. Default: all.")

@@ -104,7 +104,7 @@ TABLE: dict[str, Row] = {
             "conditions": {"Progressing": "False ModelCorrupt", "Serving": "True Available"},
             "wakes": None,
         },
-        "Version 2 is given up: it is corrupt; version 1 keeps serving. It is tried again when the wanted version, "
+        "Version 2 is given up: it is corrupt; version 1 keeps serving. Fovea tries it again when the wanted version, "
         "spec.machineType, spec.pod or spec.rollout.progressDeadlineSeconds changes.",
         now=99_999,
     ),
@@ -126,7 +126,7 @@ TABLE: dict[str, Row] = {
     "a late version waits an hour for its next try": Row(
         lambda: given_up("ProgressDeadlineExceeded", "it is late", retry=3600),
         NOTHING | {"failed": 2, "candidate": None, "wakes": 3600},
-        "Version 2 is given up: it is late; version 1 keeps serving. It is tried again at 2026-11-21T11:00:00Z, or",
+        "Version 2 is given up: it is late; version 1 keeps serving. Fovea tries it again at 2026-11-21T11:00:00Z, or",
         now=3599,
     ),
     "a late version is tried again after an hour": Row(
@@ -143,7 +143,7 @@ TABLE: dict[str, Row] = {
             service=service_at(V1),
         ),
         {"deletes": [V2], "failed": 2, "wakes": 7000},
-        "It is tried again at 2026-11-21T11:56:40Z, or",
+        "Fovea tries it again at 2026-11-21T11:56:40Z, or",
         now=1000,
     ),
     "a version whose time of the next try cannot be read is tried again": Row(
@@ -207,7 +207,7 @@ TABLE: dict[str, Row] = {
             service=service_at(V1),
         ),
         NOTHING | {"deletes": [V1], "candidate": None, "failed": 1},
-        "nothing is served. It is tried again when the wanted version, spec.machineType, spec.pod or",
+        "nothing is served. Fovea tries it again when the wanted version, spec.machineType, spec.pod or",
     ),
     "Fovea goes on trying a first Deployment that is refused for too long, and says why": Row(
         lambda: serving(
@@ -229,7 +229,7 @@ TABLE: dict[str, Row] = {
         ),
         NOTHING | {"failed": 2, "candidate": None},
         "(rollout.progressDeadlineSeconds): exceeded quota: count/deployments.apps; version 1 keeps serving. "
-        "It is tried again at 2026-11-21T11:10:00Z, or when the wanted version",
+        "Fovea tries it again at 2026-11-21T11:10:00Z, or when the wanted version",
         now=600,
     ),
     "a version after the one that was given up is tried": Row(

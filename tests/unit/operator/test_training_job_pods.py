@@ -85,7 +85,7 @@ TABLE: dict[str, Row] = {
                 "Failed": "True MaxWaitSecondsExceeded",
             },
         },
-        "Cancelled: it waited longer than runPolicy.maxWaitSeconds (30). No node takes the pod: 3 Insufficient cpu.",
+        "Cancelled: the job waited longer than runPolicy.maxWaitSeconds (30). No node takes the pod: 3 Insufficient cpu.",
     ),
     "before maxWaitSeconds the job looks again at that time": Row(
         lambda: observed(job(runPolicy={"maxWaitSeconds": 90}), pod(unschedulable="3 Insufficient cpu")),

@@ -24,7 +24,7 @@ TABLE: dict[str, Row] = {
             },
             "attempts": {"chief-0": 0},
         },
-        "Failed: the program ended with exit code 1: ValueError: no such optimizer. See its log with: fovea jobs "
+        "Failed: the program ended with exit code 1: ValueError: no such optimizer. See the program's log with: fovea jobs "
         "stream-logs digits",
     ),
     "exit code 75 is retried after the back-off, and the attempt is written first": Row(
@@ -78,7 +78,7 @@ TABLE: dict[str, Row] = {
         ),
         {"state": "QUEUED", "retries": 3, "disruptions": 1, "queued": "2026-11-21T10:00:00Z"},
         "Attempt 0 was disrupted: node node-1 refused pod digits-chief-0-0 (UnexpectedAdmissionError): no healthy devices "
-        "present. The next one starts at 2026-11-21T10:01:",
+        "present. The next attempt starts at 2026-11-21T10:01:",
     ),
     "a node may refuse a pod that ran on it before": Row(
         lambda: observed(job(RUNNING), replace(running(), phase="Failed", reason="OutOfnvidia.com/gpu", containers={})),
@@ -100,7 +100,7 @@ TABLE: dict[str, Row] = {
         ),
         {"state": "QUEUED", "retries": 3, "disruptions": 1},
         "Attempt 0 was disrupted: node node-1 does not know how container trainer of pod digits-chief-0-0 ended, as "
-        "after a restart of the node. The next one",
+        "after a restart of the node. The next attempt",
     ),
     "a fetch that was lost when its node restarted is no retry": Row(
         lambda: observed(

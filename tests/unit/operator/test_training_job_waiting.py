@@ -106,7 +106,7 @@ TABLE: dict[str, Row] = {
             "state": "CANCELLED",
             "conditions": {"Running": "False MaxWaitSecondsExceeded", "Failed": "True MaxWaitSecondsExceeded"},
         },
-        "Cancelled: it waited longer than runPolicy.maxWaitSeconds (30). There is no default MachineType",
+        "Cancelled: the job waited longer than runPolicy.maxWaitSeconds (30). There is no default MachineType",
     ),
     "a refused pod leaves the job QUEUED with the API server's words": Row(
         lambda: observed(job(), refused="pods digits is forbidden: exceeded quota: team"),

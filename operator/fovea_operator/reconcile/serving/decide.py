@@ -243,7 +243,7 @@ def _given_up(failed: Place, stable: Place | None) -> str:
     why = f": {failed.message}" if failed.message else ""
     when = f"at {failed.retry_time}, or " if failed.retry_time else ""
     return (
-        f"Version {failed.version} is given up{why}; {_rest(stable)}. It is tried again {when}when the wanted version, "
+        f"Version {failed.version} is given up{why}; {_rest(stable)}. Fovea tries it again {when}when the wanted version, "
         "spec.machineType, spec.pod or spec.rollout.progressDeadlineSeconds changes."
     )
 

@@ -112,7 +112,7 @@ def cause_of_refusal(said: str, machine_type: str) -> str:
         return (
             f"ResourceQuota {found['quota']} of the namespace wants {missing} of every container. Ask the platform team to "
             f"set it: for the program in MachineType {machine_type} (spec.cpuLimit for limits.cpu), for Fovea's agents with "
-            "agent.cpuLimit and its siblings in the chart's values, or spec.agent of the MachineType."
+            "the chart's values agent.* (agent.cpuLimit), or spec.agent of the MachineType."
         )
     if found := _WEBHOOK.search(said):
         return f"Webhook {found['name']} of the cluster does not answer: ask the platform team to look after it."
@@ -130,13 +130,13 @@ def cause_of_refusal(said: str, machine_type: str) -> str:
         return (
             "A LimitRange of the namespace is the cause (see: kubectl describe limitrange): it bounds what every container "
             f"or pod may request. {ask}, or the resources of MachineType {machine_type}, or, where Fovea's agents are "
-            "outside its bounds, agent.cpuLimit and its siblings in the chart's values, or spec.agent of the MachineType."
+            "outside its bounds, the chart's values agent.* (agent.cpuLimit), or spec.agent of the MachineType."
         )
     if _ABOVE_LIMIT.search(said):
         return (
             "A LimitRange of the namespace is the cause (see: kubectl describe limitrange): its default limit is less than "
             f"what is requested. {ask}, or to set the limit (spec.cpuLimit) in MachineType {machine_type}, or, for Fovea's "
-            "agents, agent.cpuLimit and its siblings in the chart's values, or spec.agent of the MachineType."
+            "agents, the chart's values agent.* (agent.cpuLimit), or spec.agent of the MachineType."
         )
     return ""
 

@@ -68,7 +68,7 @@ def _after_disruption(view: View, failure: Failure) -> Answer:
     ran = times.seconds_between(view.program_started, failure.at or view.now)
     begin = _begin(view, failure, 0 if ran >= view.settings.backoff_max_seconds else before)
     message = (
-        f"Attempt {view.chief.attempt} was disrupted: {_sentence(failure)} The next one starts at "
+        f"Attempt {view.chief.attempt} was disrupted: {_sentence(failure)} The next attempt starts at "
         f"{times.text(begin)}; this does not count as a retry."
     )
     counted = Changes(disruptions=before + 1, last_failure=_record(view, failure))
@@ -141,9 +141,9 @@ def _sentence(failure: Failure) -> str:
 
 def _remedy(view: View, failure: Failure) -> str:
     if failure.reason in (JobReason.PROGRAM_FAILED, JobReason.OUTPUT_MISSING):
-        return f"See its log with: fovea jobs stream-logs {view.job.metadata.name}; correct it and submit a new job."
+        return f"See the program's log with: fovea jobs stream-logs {view.job.metadata.name}. Correct the program and submit a new job."
     if failure.reason == JobReason.OUT_OF_MEMORY:
-        return "Submit a new job with a machine type that has more memory, or use less."
+        return "Submit a new job with a machine type that has more memory, or let the program use less."
     if failure.retryable or failure.reason == JobReason.AGENT_FAILED:
         # Nothing of the job's own is wrong.
         return (
@@ -182,5 +182,5 @@ def within_wait(view: View, answer: Answer) -> Answer:
     if view.now < deadline:
         return replace(answer, requeue_at=times.earliest(answer.requeue_at, deadline))
     limit = view.spec.run_policy.max_wait_seconds
-    message = f"Cancelled: it waited longer than runPolicy.maxWaitSeconds ({limit}). {answer.waiting.why}"
+    message = f"Cancelled: the job waited longer than runPolicy.maxWaitSeconds ({limit}). {answer.waiting.why}"
     return Ends(JobState.CANCELLED, JobReason.MAX_WAIT_SECONDS, message)

@@ -37,7 +37,7 @@ def end(view: View) -> Answer | None:
     model, files = view.spec.model.name, success.termination.model
     if files is None:
         message = (
-            f"Failed: the program ended with 0 but left no SavedModel in $FOVEA_MODEL_DIR to be model {model}. "
+            f"Failed: the program ended with 0 but left no SavedModel in $FOVEA_MODEL_DIR for model {model}. "
             f"{_EXPORT}, or remove spec.model, and submit a new job."
         )
         return Ends(JobState.FAILED, JobReason.MODEL_MISSING, message, published)
