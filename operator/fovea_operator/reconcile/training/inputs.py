@@ -6,6 +6,7 @@ attempt takes the same, whatever became of the objects meanwhile.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fovea_api.contract import storage
@@ -57,7 +58,7 @@ class References:
     """These, and the model that it registers a version of."""
 
 
-def parse(uri: str) -> JobReference | ModelFiles | None:
+def _parse(uri: str) -> JobReference | ModelFiles | None:
     """An input's address; None when it is one in the store."""
     if match := _JOB.fullmatch(uri):
         return JobReference(match["job"], match["which"] or "", match["part"] or "")
@@ -68,13 +69,13 @@ def parse(uri: str) -> JobReference | ModelFiles | None:
 
 def checkpoint_job(job: TrainingJob) -> JobReference | None:
     """The job whose checkpoint this one begins with."""
-    found = parse((job.spec.checkpoint.from_ if job.spec.checkpoint else None) or "")
+    found = _parse((job.spec.checkpoint.from_ if job.spec.checkpoint else None) or "")
     return found if isinstance(found, JobReference) else None
 
 
 def needs(job: TrainingJob) -> References:
     """Everything a decision on this job must be shown beside its own pods."""
-    named = [checkpoint_job(job), *(parse(uri) for uri in (job.spec.inputs or {}).values())]
+    named = [checkpoint_job(job), *(_parse(uri) for uri in (job.spec.inputs or {}).values())]
     # What is looked for in the store alone depends on no job of the cluster.
     jobs = frozenset(r.job for r in named if isinstance(r, JobReference) and r.which != LATEST)
     inputs = frozenset(reference.model for reference in named if isinstance(reference, ModelFiles))
@@ -117,12 +118,14 @@ def of_sources(sources: Sources) -> tuple[ResolvedInput, ...]:
     return tuple(found)
 
 
-def resolve(observed: JobObserved, settings: Settings) -> Sources | Unresolved:
+def resolve(
+    observed: JobObserved, resolved_before: Iterable[ResolvedInput], settings: Settings
+) -> Sources | Unresolved:
     """All inputs and the checkpoint to begin with, or the first of them that is not there."""
-    known = {item.name: item for item in resolved(observed)}
+    known = {item.name: item for item in resolved_before}
     inputs: list[Input] = []
     for name, uri in (observed.job.spec.inputs or {}).items():
-        reference = parse(uri)
+        reference = _parse(uri)
         found: Input | Unresolved
         if reference is not None and name in known:
             found = Input(name, known[name].uri, INPUT_PUBLICATION, known[name].digest)

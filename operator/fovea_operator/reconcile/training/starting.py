@@ -40,7 +40,7 @@ def start(view: View) -> Answer:
             view.machine_type_name, view.observed.machine_types, view.observed.unreadable_machine_types
         )
         return _not_admitted(view, JobReason.MACHINE_TYPE_MISSING, message)
-    sources = inputs.resolve(view.observed, view.settings)
+    sources = inputs.resolve(view.observed, view.resolved_inputs, view.settings)
     if isinstance(sources, Unresolved):
         return _unresolved(sources)
     if view.predecessors:
