@@ -101,5 +101,6 @@ def summary(decision: Decision) -> dict[str, Any]:
         "retries": status.get("retries"),
         "disruptions": status.get("disruptions"),
         "queued": status.get("queueTime"),
+        "ran": status.get("runningSeconds"),
         "wakes": (decision.requeue_at - at(0)).total_seconds() if decision.requeue_at else None,
     }

@@ -1,6 +1,7 @@
-"""Ended pods that were deleted before a decision saw how they ended: by a drain, or by a controller that cleans up."""
+"""Pods that were deleted before a decision saw how they ended: by a drain, by a controller that cleans up, or by force."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from fovea_operator.cluster.keys import Key
 from fovea_operator.reconcile.shared.observed import PodRecord
@@ -11,6 +12,7 @@ class Departed:
 
     def __init__(self) -> None:
         self._pods: dict[Key, dict[str, tuple[str, PodRecord]]] = {}
+        self._vanished: dict[Key, tuple[str, datetime]] = {}
 
     def put(self, key: Key, owner: str, pod: PodRecord) -> None:
         """Remember an ended pod that is deleted; `owner` is the uid of its job."""
@@ -20,6 +22,16 @@ class Departed:
         """The pods of the job with this uid, not those of an earlier job of the same name."""
         return tuple(pod for uid, pod in self._pods.get(key, {}).values() if uid == owner)
 
+    def vanish(self, key: Key, owner: str, when: datetime) -> None:
+        """Remember when a pod disappeared that had not ended; `owner` is the uid of its job."""
+        self._vanished[key] = (owner, when)
+
+    def vanished(self, key: Key, owner: str) -> datetime | None:
+        """When the last such pod of the job with this uid disappeared; None: none did."""
+        uid, when = self._vanished.get(key, ("", None))
+        return when if uid == owner else None
+
     def forget(self, key: Key) -> None:
         """Forget the pods of a job: its status records how they ended."""
         self._pods.pop(key, None)
+        self._vanished.pop(key, None)

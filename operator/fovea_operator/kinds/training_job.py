@@ -1,7 +1,7 @@
 """TrainingJobs: their pods, and the jobs, models and machine types that they name."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from fovea_api.contract import labels, names
@@ -98,6 +98,7 @@ class TrainingJobs(Kind[TrainingJob]):
             ticket=self._reports.ticket(newest),
             refused=refused,
             predecessors=self._predecessors(key, entry.uid),
+            vanished=self._departed.vanished(key, entry.uid),
         )
 
     def _pods(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
@@ -183,8 +184,11 @@ class TrainingJobs(Kind[TrainingJob]):
             self._reports.ended(after.uid)
         is_gone = before is not None and (after is None or after.uid != before.uid)
         for key in self._owners(change):
-            if is_gone and before is not None and ended(before.record) and key in self._unfinished:
-                self._departed.put(key, before.owner.uid, before.record)
+            if is_gone and before is not None and key in self._unfinished:
+                if ended(before.record):
+                    self._departed.put(key, before.owner.uid, before.record)
+                else:
+                    self._departed.vanish(key, before.owner.uid, datetime.now(UTC))
             yield key
 
     def _of_job(self, change: Change[TrainingJob]) -> Iterator[Key]:

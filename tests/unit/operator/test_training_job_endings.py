@@ -30,6 +30,36 @@ TABLE: dict[str, Row] = {
         },
         "Failed: the program ran 50 s in all, and runPolicy.maxRunningSeconds is 50.",
     ),
+    "a pod that went while no operator ran is not taken to have run until now": Row(
+        lambda: observed(job(RUNNING, runPolicy={"maxRunningSeconds": 7200})),
+        {"state": "QUEUED", "disruptions": 1, "ran": 0},
+        now=3 * 3600,
+    ),
+    "it ran as long as its newest checkpoint shows": Row(
+        lambda: observed(
+            job(
+                RUNNING | {"runningSeconds": 30, "checkpoint": {"step": 400, "time": "2026-11-21T10:30:10Z"}},
+                runPolicy={"maxRunningSeconds": 7200},
+            )
+        ),
+        {"state": "QUEUED", "disruptions": 1, "ran": 1830},
+        now=3 * 3600,
+    ),
+    "a checkpoint of an attempt before says nothing of it": Row(
+        lambda: observed(
+            job(
+                RUNNING | {"checkpoint": {"step": 400, "time": "2026-11-21T09:30:10Z"}},
+                runPolicy={"maxRunningSeconds": 7200},
+            )
+        ),
+        {"state": "QUEUED", "disruptions": 1, "ran": 0},
+        now=3 * 3600,
+    ),
+    "a pod that the operator saw go ran until then": Row(
+        lambda: observed(job(RUNNING, runPolicy={"maxRunningSeconds": 7200}), vanished=at(7300)),
+        {"state": "FAILED", "ran": 7290},
+        now=7301,
+    ),
     "maxRunningSeconds counts earlier attempts": Row(
         lambda: observed(job(RUNNING | {"runningSeconds": 30}, runPolicy={"maxRunningSeconds": 75}), running()),
         {"state": "FAILED"},

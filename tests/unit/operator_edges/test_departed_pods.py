@@ -25,9 +25,10 @@ class Seen:
         self.job = self.world.know(job())
         self.pod = self.world.know({**pod(), "status": RUNNING})
         self.pods: tuple[PodRecord, ...] = ()
+        self.vanished: datetime | None = None
 
     def decide(self, observed: JobObserved, *_: Any) -> Decision:
-        self.pods = observed.pods
+        self.pods, self.vanished = observed.pods, observed.vanished
         return Decision()
 
     def look(self) -> list[tuple[str, bool]]:
@@ -58,8 +59,20 @@ def test_the_end_that_came_just_before_the_deletion_is_seen_as_it_was() -> None:
 
 def test_a_pod_that_went_while_it_ran_is_gone() -> None:
     seen = Seen()
+    before = datetime.now(UTC)
     seen.world.intake.event(POD, "DELETED", as_of(seen.pod, 50))
     assert seen.look() == []
+    assert seen.vanished is not None
+    assert before <= seen.vanished <= datetime.now(UTC)
+    seen.job_becomes(60, state="QUEUED", attempts={"chief-0": 1})
+    seen.look()
+    assert seen.vanished is None, "the next attempt is written"
+
+
+def test_a_pod_that_no_operator_saw_go_has_no_such_time() -> None:
+    seen = Seen()
+    assert seen.look() == [("Running", False)]
+    assert seen.vanished is None
 
 
 @pytest.mark.parametrize(

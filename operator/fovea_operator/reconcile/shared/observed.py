@@ -162,6 +162,8 @@ class JobObserved:
     """The API server's message when it refused (4xx) a child of the previous decision, else empty."""
     predecessors: tuple[PodRecord, ...] = ()
     """Pods of deleted jobs of the same name."""
+    vanished: datetime | None = None
+    """When this operator saw a pod of the job go that had not ended; None: it saw none, and a pod that is gone went before."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ _UNSPECIFIED = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<w
 _RESOURCE = re.compile(r"\b(?:limits|requests)\.[a-z.-]+|\b(?:cpu|memory|ephemeral-storage)(?= for:)")
 _EXCEEDED = re.compile(r"exceeded quota: (?P<quota>[^,:\s]+)")
 _COUNTS_ENDED = re.compile(r"requested: [^:]*\bcount/pods=")
+_TERMINATING = "because it is being terminated"
 _WEBHOOK = re.compile(r'failed calling webhook "(?P<name>[^"]*)"')
 _LIMIT_RANGE = re.compile(r"(usage|limit to request ratio) per (Container|Pod)", re.IGNORECASE)
 _ABOVE_LIMIT = re.compile(r"must be less than or equal to [a-z-]+ limit", re.IGNORECASE)
@@ -114,6 +115,8 @@ def cause_of_refusal(said: str, machine_type: str) -> str:
             f"set it: for the program in MachineType {machine_type} (spec.cpuLimit for limits.cpu), for Fovea's agents with "
             "the chart's values agent.* (agent.cpuLimit), or spec.agent of the MachineType."
         )
+    if _TERMINATING in said:
+        return "The namespace is being deleted: nothing new can be made in it."
     if found := _WEBHOOK.search(said):
         return f"Webhook {found['name']} of the cluster does not answer: ask the platform team to look after it."
     if (found := _EXCEEDED.search(said)) and _COUNTS_ENDED.search(said):

@@ -183,8 +183,15 @@ class View:
 
     @property
     def program_ended(self) -> datetime | None:
-        """When the chief's program ended."""
-        return trainer_ended(self.chief.pod) if self.chief.pod is not None else None
+        """When the chief's program ended; of one whose pod is gone, when it was last known to run."""
+        if self.chief.pod is not None:
+            return trainer_ended(self.chief.pod)
+        if self.observed.vanished is not None:
+            return self.observed.vanished
+        # It went while no operator ran: the time until now may be hours, and is nobody's.
+        saved = times.parse(self.status.checkpoint.time) if self.status.checkpoint else None
+        known = [time for time in (self.program_started, saved) if time is not None]
+        return max(known) if self.program_started is not None else None
 
     @property
     def seconds_run(self) -> int:
