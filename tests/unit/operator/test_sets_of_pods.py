@@ -151,6 +151,22 @@ def test_a_worker_that_fails_begins_the_next_attempt_of_all() -> None:
     )
 
 
+def test_the_next_attempt_waits_until_the_pods_of_the_one_before_have_ended() -> None:
+    status = RUNNING | {"state": "QUEUED", "attempts": {"chief-0": 1, "worker-0": 1, "worker-1": 1}}
+    between = job(status | {"nextAttemptTime": "2026-11-21T10:01:00Z"})
+    failed = of(WORKERS[1], ended(code=137))
+    saves = replace(running(), deleting=True, deletion_deadline=at(700), told_to_end=at(80))
+    done = of(WORKERS[0], ended(code=143))
+    waits = decide(between, saves, done, failed, now=100)
+    assert summary(waits)["creates"] == []
+    assert summary(waits)["wakes"] == 730
+    assert "Waiting for pod digits-chief-0-0 of the previous attempt to end" in (waits.status or {})["message"]
+    assert (waits.status or {})["nextAttemptTime"], "the status does not claim that the next pods were seen"
+    for over in (ended(code=143, deleting=True), replace(saves, deletion_deadline=at(60))):
+        made = decide(between, over, done, failed, now=100)
+        assert summary(made)["creates"] == ["digits-pods", "digits-chief-0-1", "digits-worker-0-1", "digits-worker-1-1"]
+
+
 def test_a_worker_whose_pod_vanished_is_a_disruption_once_it_was_seen() -> None:
     assert summary(decide(job(RUNNING), running(), all_run()[1]))["disruptions"] == 1
     assert summary(decide(job(), running(), all_run()[1]))["creates"][-1] == "digits-worker-1-0"

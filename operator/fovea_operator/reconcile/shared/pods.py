@@ -102,6 +102,10 @@ class PodSet:
         """Pods of current attempts in which something may still run."""
         return alive(self.current, now)
 
+    def earlier_alive(self, now: datetime) -> tuple[PodRecord, ...]:
+        """Pods of earlier attempts in which something may still run."""
+        return alive((pod for each in self for pod in each.earlier), now)
+
     def attempts(self, of: Mapping[str, int] | None = None) -> dict[str, int]:
         """Current attempts as a status records them; `of`: others for some members, by key."""
         numbers = {each.member.key: each.attempt for each in self} | dict(of or {})

@@ -1,5 +1,6 @@
 """The pods of a job's next attempt: what they wait for, and how they are made."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from fovea_operator.desired.pod import Sources, training_pod
 from fovea_operator.desired.service import pods_service
 from fovea_operator.reconcile.shared import platform, times
 from fovea_operator.reconcile.shared.decision import Child, Write
+from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import SLACK, MemberPods, lost_at
 from fovea_operator.reconcile.training import admission, inputs, refusal
 from fovea_operator.reconcile.training.answer import (
@@ -45,6 +47,8 @@ def start(view: View) -> Answer:
         return _unresolved(sources)
     if view.predecessors:
         return _after_predecessors(view)
+    if ending := view.pods.earlier_alive(view.now):
+        return _after_previous_attempt(ending)
     pods = [_planned(view, each, machine_type, sources) for each in view.pods.missing]
     prepared = admission.prepare(view, pods)
     if prepared.wait is not None:
@@ -92,6 +96,13 @@ def _after_predecessors(view: View) -> Answer:
         waiting=Waiting(message, view.queued_since),
         requeue_at=lost_at(view.predecessors),
     )
+
+
+def _after_previous_attempt(ending: Sequence[PodRecord]) -> Answer:
+    """When one member fails, the others save what they have: the next attempt begins with that."""
+    which = " and ".join(sorted(pod.name for pod in ending))
+    message = f"Waiting for pod {which} of the previous attempt to end. Its program may save a checkpoint."
+    return GoesOn(JobState.QUEUED, JobReason.STOPPING, message, ACCEPTED, requeue_at=lost_at(ending))
 
 
 def _planned(view: View, each: MemberPods, machine_type: MachineType, sources: Sources) -> dict[str, Any]:
