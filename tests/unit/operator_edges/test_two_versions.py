@@ -33,3 +33,11 @@ def test_a_spec_that_cannot_be_read_is_reported_on_the_object() -> None:
     [condition] = world.status["conditions"]
     assert (condition["type"], condition["status"], condition["reason"]) == ("Admitted", "False", "InvalidSpec")
     assert "spec.distribution" in condition["message"]
+
+
+def test_fields_that_a_newer_operator_wrote_stay_also_inside_of_maps() -> None:
+    newer = {"state": "RUNNING", "placement": "rack-7", "progress": {"step": 3, "share": 0.5}}
+    world = World(lambda observed, *_: Decision(status={**observed.job.status.dump(), "state": "FAILED"}))
+    world.know({**job(), "status": newer})
+    world.work()
+    assert world.status == {**newer, "state": "FAILED"}
