@@ -9,6 +9,13 @@ INVALID = 'Pod "digits-chief-0-0" is invalid: {} (POST /api/v1/namespaces/vision
 
 DELETED = {"deletionTimestamp": "2026-11-21T10:00:30Z"}
 TABLE: dict[str, Row] = {
+    "a time to which nothing can be added says nothing of how long a job has waited": Row(
+        lambda: observed(
+            job({"state": "QUEUED", "queueTime": "9999-12-31T23:59:59Z"}, runPolicy={"maxWaitSeconds": 60})
+        ),
+        {"creates": ["digits-chief-0-0"], "state": "QUEUED"},
+        now=90,
+    ),
     "a machine type that cannot be read is not said to be missing": Row(
         lambda: observed(
             job(scaleTier="CUSTOM", roles={"chief": {"machineType": "big"}}),

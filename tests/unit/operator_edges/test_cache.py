@@ -319,6 +319,13 @@ def test_an_object_at_which_the_reader_fails_costs_the_others_nothing(
     assert "a defect of Fovea" in caplog.text
 
 
+def test_a_status_with_a_time_to_which_nothing_can_be_added_stops_nobody(world: World) -> None:
+    ends = {"state": "SUCCEEDED", "endTime": "9999-12-31T23:59:59Z"}
+    world.seen(job(version=1, runPolicy={"ttlSecondsAfterFinished": 60}) | {"status": ends})
+    world.seen(job(version=2, runPolicy={"maxWaitSeconds": 60}) | {"status": {"queueTime": "9999-12-31T23:59:59Z"}})
+    assert world.cache.jobs.get("team", "digits") is not None
+
+
 def test_the_reader_names_field_value_and_remedy() -> None:
     broken = job()
     broken["spec"]["distribution"] = "Quantum"

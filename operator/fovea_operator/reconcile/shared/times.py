@@ -2,14 +2,19 @@
 
 from datetime import UTC, datetime
 
+_YEARS = range(2, 9000)
+"""To a time outside of these nothing can be added."""
+
 
 def parse(text: str | None) -> datetime | None:
-    """Read a time; None when there is none or it is not one (a status may hold anything)."""
+    """Read a time; None when there is none or it is not one that can be reckoned with (a status may hold anything)."""
     if not text:
         return None
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
+        return None
+    if time.year not in _YEARS:
         return None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
