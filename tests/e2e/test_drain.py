@@ -119,7 +119,7 @@ def test_the_only_pod_of_a_model_is_drained_under_load_and_no_request_fails(mode
         seen.append(model.pods())
         return drained.done()
 
-    with Load(model.name, address(cluster, model.name)) as load, ThreadPoolExecutor(1) as beside:
+    with Load(model.name, address(cluster, model.name), longest_seconds=600) as load, ThreadPoolExecutor(1) as beside:
         until(lambda: load.answers.get(1, 0) > 50, seconds=60, what="answers")
         drained = beside.submit(model.drain)
         until(lambda: watched(drained), seconds=360, what="the end of the drain")

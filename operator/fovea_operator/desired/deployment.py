@@ -14,11 +14,18 @@ from fovea_operator.settings import Settings
 
 _MODELS = {"name": "fovea-models", "mountPath": environment.MODELS_MOUNT}
 _TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
-_GRACE_SECONDS = 60
-"""Longer than a connection lives (30 s) and may take to end (10 s): TensorFlow Serving answers until it is killed."""
-_LEAVE_SECONDS = 5
-"""Endpoints are withdrawn while the pod ends: it waits this long before it gets SIGTERM."""
-_CONNECTIONS = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
+_CONNECTION_SECONDS, _ANSWER_SECONDS = 30, 10
+"""How long a connection lives (a tenth more or less), and how long requests on it may then take: the client connects anew."""
+_CONNECTIONS = (
+    f"grpc.max_connection_age_ms={_CONNECTION_SECONDS}000,grpc.max_connection_age_grace_ms={_ANSWER_SECONDS}000"
+)
+_LEAVE_SECONDS = _CONNECTION_SECONDS + 10
+"""From the deletion of a pod to SIGTERM. Its address is withdrawn at once, so that by then all clients have moved to another pod.
+
+A server that stops cancels requests that its clients send before they hear of it.
+"""
+_GRACE_SECONDS = _LEAVE_SECONDS + 2 * _ANSWER_SECONDS
+"""From the deletion to SIGKILL. TensorFlow Serving answers until then."""
 
 
 def revision(model_deployment: ModelDeployment, version: ModelVersion) -> str:
