@@ -7,7 +7,7 @@ from fovea_api.contract import names
 from fovea_api.contract.report import Published
 from fovea_operator.reconcile.shared.observed import ContainerRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, SEEN, Row
-from support.observations import agent_failed, at, ended, job, observed, pod, published, running
+from support.observations import agent_failed, at, ended, job, observed, pod, preparing, published, running
 
 TABLE: dict[str, Row] = {
     # failure
@@ -73,17 +73,30 @@ TABLE: dict[str, Row] = {
     ),
     "a pod that its node refused is followed by another one however often that happens, and its wait goes on": Row(
         lambda: observed(
-            job(RUNNING | {"retries": 3}),
+            job(SEEN | {"state": "QUEUED", "retries": 3}),
             pod(phase="Failed", node="node-1", reason="UnexpectedAdmissionError", message="no healthy devices present"),
         ),
         {"state": "QUEUED", "retries": 3, "disruptions": 1, "queued": "2026-11-21T10:00:00Z"},
         "Attempt 0 was disrupted: node node-1 refused pod digits-chief-0-0 (UnexpectedAdmissionError): no healthy devices "
         "present. The next attempt starts at 2026-11-21T10:01:",
     ),
-    "a node may refuse a pod that ran on it before": Row(
+    "a node may refuse a pod that ran on it before: its time counts as run, and its wait begins anew": Row(
         lambda: observed(job(RUNNING), replace(running(), phase="Failed", reason="OutOfnvidia.com/gpu", containers={})),
-        {"state": "QUEUED", "retries": None, "disruptions": 1},
+        {
+            "state": "QUEUED",
+            "retries": None,
+            "disruptions": 1,
+            "queued": "2026-11-21T13:00:10Z",
+            "wakes": 10_810,
+            "ran": 10_790,
+        },
         "node node-1 refused pod digits-chief-0-0 (OutOfnvidia.com/gpu).",
+        now=10_800,
+    ),
+    "a node may refuse a pod that fetched on it before: its wait begins anew": Row(
+        lambda: observed(job(SEEN), replace(preparing(), phase="Failed", reason="UnexpectedAdmissionError")),
+        {"state": "QUEUED", "disruptions": 1, "queued": "2026-11-21T10:01:10Z"},
+        now=60,
     ),
     "a pod that ran longer than somebody's activeDeadlineSeconds was not refused: the next would go the same way": Row(
         lambda: observed(job(SEEN), pod(phase="Failed", reason="DeadlineExceeded", message="active too long")),

@@ -72,9 +72,16 @@ def _after_disruption(view: View, failure: Failure) -> Answer:
         f"{times.text(begin)}; this does not count as a retry."
     )
     counted = Changes(disruptions=before + 1, last_failure=_record(view, failure))
-    if view.status.queue_time and any(refused_by_node(pod) for pod in view.pods.current):
-        counted["queue_time"] = view.status.queue_time  # no node has taken it: it waits as long as it did
+    if view.status.queue_time and _no_node_took_it(view):
+        counted["queue_time"] = view.status.queue_time  # it waits as long as it did
     return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
+
+
+def _no_node_took_it(view: View) -> bool:
+    """Whether a node refused a pod at once. One that ran may be refused as well, after its node has restarted."""
+    pods = view.pods.current
+    began = view.program_started or any(record.running_since for pod in pods for record in pod.containers.values())
+    return not began and any(refused_by_node(pod) for pod in pods)
 
 
 def _again(view: View, failure: Failure, retry: int) -> Answer:

@@ -175,9 +175,13 @@ class View:
 
     @property
     def program_started(self) -> datetime | None:
-        """When the chief's program started: from its pod, or, when that is gone, from the status."""
-        if self.chief.pod is not None:
-            return trainer_started(self.chief.pod)
+        """When the chief's program started: from its pod, or from the status when the pod is gone or has forgotten it.
+
+        A node that restarts may refuse a pod that ran, and then says nothing of its containers.
+        """
+        pod = self.chief.pod
+        if pod is not None and (not ended(pod) or trainer_started(pod)):
+            return trainer_started(pod)
         found = conditions.find(self.status.conditions, JobCondition.RUNNING)
         return times.parse(found.last_transition_time) if found and found.status == "True" else None
 
