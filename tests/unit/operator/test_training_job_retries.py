@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from fovea_api.contract import names
 from fovea_api.contract.report import Published
+from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ContainerRecord
-from support.decision_table import QUIET, RETRYING, RUNNING, SEEN, Row
-from support.observations import agent_failed, at, ended, job, observed, pod, preparing, published, running
+from support.decision_table import QUIET, RETRYING, RUNNING, SEEN, Row, decide
+from support.observations import after, agent_failed, at, ended, job, observed, pod, preparing, published, running
 
 TABLE: dict[str, Row] = {
     # failure
@@ -277,3 +278,21 @@ TABLE: dict[str, Row] = {
 @pytest.mark.parametrize("sentence", TABLE)
 def test_decision(sentence: str) -> None:
     TABLE[sentence].check()
+
+
+def test_a_job_whose_pods_are_refused_at_once_waits_no_longer_than_it_may() -> None:
+    of = job(SEEN | {"state": "QUEUED"}, runPolicy={"maxWaitSeconds": 100})
+    now, message = 0.0, ""
+    while now <= 100 and of.status.state == "QUEUED":
+        attempt = (of.status.attempts or {})["chief-0"]
+        refused = pod(attempt, phase="Failed", node="node-1", reason="UnexpectedAdmissionError", message="no devices")
+        begun = of.status.next_attempt_time is None or now >= (times.parse(of.status.next_attempt_time) - at(0)).seconds
+        # The node is so fast that the operator never sees the pod wait.
+        decision = decide(observed(of, *(refused,) if begun else ()), now)
+        of, message = after(of, decision), (decision.status or {}).get("message", message)
+        now = (decision.requeue_at - at(0)).total_seconds() if decision.requeue_at else now
+    assert (of.status.state, now) == ("CANCELLED", 100)
+    assert message == (
+        "Cancelled: the job waited longer than runPolicy.maxWaitSeconds (100). Node node-1 refused pod digits-chief-0-3 "
+        "(UnexpectedAdmissionError): no devices."
+    )

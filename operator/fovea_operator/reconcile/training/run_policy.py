@@ -16,7 +16,7 @@ from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.conditions import MAX_MESSAGE
 from fovea_operator.reconcile.shared.pods import MemberPods, lost, refused_by_node
 from fovea_operator.reconcile.training import outcome
-from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn
+from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn, Waiting
 from fovea_operator.reconcile.training.outcome import Failure
 from fovea_operator.reconcile.training.view import View
 from fovea_operator.settings import Settings
@@ -72,9 +72,16 @@ def _after_disruption(view: View, failure: Failure) -> Answer:
         f"{times.text(begin)}; this does not count as a retry."
     )
     counted = Changes(disruptions=before + 1, last_failure=_record(view, failure))
-    if view.status.queue_time and _no_node_took_it(view):
-        counted["queue_time"] = view.status.queue_time  # it waits as long as it did
-    return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
+    if not _no_node_took_it(view):
+        return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
+    counted["queue_time"] = times.text(view.queued_since)  # it waits as long as it did
+    again = _next_attempt(view, begin, message, JobReason.RETRYING, counted)
+    return replace(again, waiting=until_next_attempt(view, failure.message))
+
+
+def until_next_attempt(view: View, failed: str) -> Waiting:
+    """The wait in the pause before an attempt: only where a node refused the pod it has begun already."""
+    return Waiting(f"{failed[:1].upper()}{failed[1:].rstrip('.')}.", view.queued_since)
 
 
 def _no_node_took_it(view: View) -> bool:
@@ -108,7 +115,7 @@ def _begin(view: View, failure: Failure, repeated: int) -> datetime:
 
 def _next_attempt(
     view: View, begin: datetime, message: str, reason: JobReason, counted: Changes | None = None
-) -> Answer:
+) -> GoesOn:
     changes = Changes(
         attempts=view.pods.next_attempts(),
         suspending=None,

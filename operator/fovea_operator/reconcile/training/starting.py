@@ -14,7 +14,7 @@ from fovea_operator.reconcile.shared import platform, times
 from fovea_operator.reconcile.shared.decision import Child, Write
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import SLACK, MemberPods, lost_at
-from fovea_operator.reconcile.training import admission, inputs, refusal
+from fovea_operator.reconcile.training import admission, inputs, refusal, run_policy
 from fovea_operator.reconcile.training.answer import (
     ACCEPTED,
     Admitted,
@@ -35,7 +35,8 @@ QUIET = timedelta(seconds=2)
 def start(view: View) -> Answer:
     """Make the pods that are missing, or say what they wait for."""
     if view.next_attempt is not None and view.next_attempt > view.now:
-        return Stays(requeue_at=view.next_attempt)
+        failed = view.status.last_failure.message if view.status.last_failure else ""
+        return Stays(waiting=run_policy.until_next_attempt(view, failed), requeue_at=view.next_attempt)
     machine_type = view.machine_type
     if machine_type is None:
         message = platform.machine_type_missing(
