@@ -208,6 +208,8 @@ class Reconciler:
     async def _patch_status(self, key: Key, known: Entry[Any], status: dict[str, Any]) -> None:
         """Write what differs from the status that is known: the patch holds only as long as nothing else was written."""
         patch = merge_patch.between(known.record.status.stored(), status)
+        if not patch:
+            return
         with self._intake.writing(key, status):
             answer = await self._client.merge_status(Ref(*key), known.version, patch)
             self._intake.seen(key.gvk, answer)

@@ -88,6 +88,13 @@ def test_a_default_that_the_status_does_not_have_yet_is_written() -> None:
     assert world.status == {"state": "RUNNING", "roles": {"chief": counts(active=1)}}
 
 
+def test_a_status_that_is_there_but_for_defaults_is_not_written() -> None:
+    status = {"state": "RUNNING", "roles": {"chief": {"active": 1}}}
+    world = World(lambda *_: Decision(status=status))
+    world.know(job(status=status))
+    assert world.work() == (None, [])
+
+
 def test_a_status_is_not_written_over_an_object_that_has_changed_since() -> None:
     world = World(lambda *_: Decision(status={"state": "RUNNING"}))
     stored = world.know(job())
