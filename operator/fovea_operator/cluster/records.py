@@ -108,6 +108,7 @@ def pod(raw: Raw) -> PodRecord:
     plan = _plan(raw)
     unschedulable = disrupted = ""
     scheduled: datetime | None = None
+    initialized: datetime | None = None
     ready = False
     deadline = _optional(metadata.get("deletionTimestamp"))
     for condition in status.get("conditions") or ():
@@ -116,6 +117,8 @@ def pod(raw: Raw) -> PodRecord:
             unschedulable = condition.get("message") or "Unschedulable"
         elif kind == "PodScheduled" and value == "True":
             scheduled = _optional(condition.get("lastTransitionTime"))
+        elif kind == "Initialized" and value == "True":
+            initialized = _optional(condition.get("lastTransitionTime"))
         elif kind == "DisruptionTarget" and value == "True":
             disrupted = condition.get("message") or condition.get("reason") or "DisruptionTarget"
         elif kind == "Ready":
@@ -132,6 +135,7 @@ def pod(raw: Raw) -> PodRecord:
         told_to_end=_told_to_end(deadline, int(metadata.get("deletionGracePeriodSeconds") or 0)),
         node=(raw.get("spec") or {}).get("nodeName") or "",
         scheduled=scheduled,
+        initialized=initialized,
         reason=status.get("reason") or "",
         message=status.get("message") or "",
         ready=ready,

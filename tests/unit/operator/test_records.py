@@ -12,6 +12,20 @@ BOUND = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-1
 UNBOUND = BOUND | {"status": "False", "reason": "Unschedulable", "message": "3 Insufficient cpu"}
 
 
+def test_a_pod_is_initialized_when_its_program_could_start() -> None:
+    metadata = {
+        "name": "digits-chief-0-0",
+        "namespace": "team",
+        "uid": "u-1",
+        "creationTimestamp": "2026-11-21T10:00:00Z",
+    }
+    found = {}
+    for status in ("True", "False"):
+        condition = {"type": "Initialized", "status": status, "lastTransitionTime": "2026-11-21T10:00:05Z"}
+        found[status] = records.pod({"metadata": metadata, "status": {"conditions": [condition]}}).initialized
+    assert found == {"True": at(5), "False": None}
+
+
 @pytest.mark.parametrize(("conditions", "scheduled"), [([BOUND], at(1800)), ([UNBOUND], None), ([], None)])
 def test_a_pod_is_scheduled_when_it_got_its_node(conditions: list[dict[str, Any]], scheduled: Any) -> None:
     metadata = {"name": "p", "namespace": "vision", "uid": "u", "creationTimestamp": "2026-11-21T10:00:00Z"}

@@ -6,7 +6,7 @@ import pytest
 from fovea_api.contract import names
 from fovea_api.contract.report import ProgressReport
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
-from support.decision_table import RUNNING, SEEN, Row
+from support.decision_table import QUIET, RUNNING, SEEN, Row
 from support.observations import agent_failed, already_complete, at, job, observed, preparing, without_fetch
 
 AWAY = ProgressReport(store_unreachable_since="2026-11-21T10:00:10Z")
@@ -39,6 +39,20 @@ STORE = ended(75, "StoreUnreachable", "the store at x did not answer")
 COMPLETE = of_fetch(already_complete())
 MEMORY = ContainerRecord(exit_code=137, terminated_reason="OOMKilled", finished=at(20))
 KILLED = ContainerRecord(exit_code=143, terminated_reason="Error", finished=at(20))
+FORGOTTEN = ContainerRecord(exit_code=255, terminated_reason="Unknown", finished=at(20))
+WAITED = SEEN | {
+    "state": "PREPARING",
+    "conditions": [
+        {
+            "type": "Running",
+            "status": "False",
+            "reason": "StoreUnreachable",
+            "message": "The object store has not answered since 2026-11-21T10:00:10Z.",
+            "lastTransitionTime": "2026-11-21T10:00:15Z",
+        }
+    ],
+}
+"""The status of a job whose sidecar waits for the store."""
 
 FAILED_BY_KEY = {
     "state": "FAILED",
@@ -62,11 +76,32 @@ TABLE: dict[str, Row] = {
     "so it does when the kubelet says that its hook failed with it": Row(
         lambda: observed(job(SEEN), without_fetch(again(KEY, waiting_reason="PostStartHookError"))), FAILED_BY_KEY
     ),
-    "so it does when the sidecar runs again already": Row(
-        lambda: observed(job(SEEN), without_fetch(again(KEY, running_since=at(21)))), FAILED_BY_KEY
+    "an operator that was away finds a sidecar that has got its key meanwhile: the program starts": Row(
+        lambda: observed(job(SEEN), without_fetch(again(KEY, running_since=at(21)))),
+        {"state": "PREPARING", "deletes": []},
     ),
-    "so it does while the program's image cannot be pulled": Row(
-        lambda: observed(job(SEEN), without_fetch(again(KEY, running_since=at(21)), PULLS)), FAILED_BY_KEY
+    "so it does where the program's image cannot be pulled": Row(
+        lambda: observed(job(SEEN), without_fetch(again(KEY, running_since=at(21)), PULLS)),
+        {
+            "state": "PREPARING",
+            "deletes": [],
+            "conditions": {"Admitted": "True Accepted", "Running": "False ImagePullFailed"},
+        },
+    ),
+    "a sidecar that was killed without a word is started again by the kubelet, and no retry is spent": Row(
+        lambda: observed(job(SEEN, runPolicy={"backoffLimit": 0}), without_fetch(KILLED)),
+        {"state": "PREPARING", "retries": None, "deletes": []},
+    ),
+    "so it is when its node has restarted and does not know how it ended": Row(
+        lambda: observed(
+            job(SEEN, runPolicy={"backoffLimit": 0}), without_fetch(again(FORGOTTEN, waiting_reason="PodInitializing"))
+        ),
+        {"state": "PREPARING", "retries": None, "deletes": []},
+    ),
+    "a kubelet that keeps on killing it is told": Row(
+        lambda: observed(job(SEEN), without_fetch(again(KILLED, waiting_reason="CrashLoopBackOff"))),
+        {"state": "PREPARING", "deletes": []},
+        "Fovea's agent cannot start: container fovea-sync ended with 143.",
     ),
     "a store that does not answer is retried, and the pod goes once the next attempt is written": Row(
         lambda: observed(job(SEEN), without_fetch(STORE)),
@@ -144,6 +179,31 @@ TABLE: dict[str, Row] = {
             "deletes": [],
         },
         "The object store has not answered since 2026-11-21T10:00:10Z. The program starts when it answers.",
+        now=200,
+    ),
+    "an operator that has just started, and has heard no agent yet, leaves such a job alone": Row(
+        lambda: observed(
+            job(WAITED, runPolicy={"maxWaitSeconds": 30}), without_fetch(ContainerRecord(), scheduled=at(2))
+        ),
+        QUIET,
+        now=200,
+    ),
+    "once the store answers, the time without it does not count either": Row(
+        lambda: observed(
+            job(WAITED, runPolicy={"maxWaitSeconds": 30}),
+            without_fetch(ContainerRecord(), scheduled=at(2)),
+            progress=ProgressReport(),
+        ),
+        {"state": "PREPARING", "conditions": {"Admitted": "True Accepted", "Running": "False Fetching"}, "deletes": []},
+        now=200,
+    ),
+    "and what keeps the program from starting then counts from then on": Row(
+        lambda: observed(
+            job(WAITED, runPolicy={"maxWaitSeconds": 30}),
+            without_fetch(ContainerRecord(running_since=at(5)), PULLS, scheduled=at(2), initialized=at(190)),
+            progress=ProgressReport(),
+        ),
+        {"state": "PREPARING", "wakes": 220},
         now=200,
     ),
     "an image that cannot be pulled is said rather than what the sidecar waits for": Row(

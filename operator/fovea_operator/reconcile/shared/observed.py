@@ -52,6 +52,8 @@ class PodRecord:
     node: str = ""
     scheduled: datetime | None = None
     """When it got its node."""
+    initialized: datetime | None = None
+    """When its program could start: the init containers had ended, and the hook of the sidecar."""
     reason: str = ""
     """status.reason: Evicted, NodeLost, Shutdown, …"""
     message: str = ""

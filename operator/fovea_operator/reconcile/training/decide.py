@@ -17,6 +17,8 @@ The phases, in order; the first that has an answer decides:
 from collections.abc import Callable
 from datetime import datetime
 
+from fovea_api.v1alpha1.conditions import JobReason
+
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import TRAINING_JOB, Decision, Deletion
 from fovea_operator.reconcile.shared.observed import JobObserved
@@ -109,9 +111,9 @@ def _not_believed(view: View, each: MemberPods) -> Failure | None:
 def _live_pods(view: View) -> Answer | None:
     if view.pods.missing:
         return None
-    pods = view.pods.current
-    where = stage.of_set(view.pods, view.job)
-    if since := progress.store_unreachable_since(view.observed.progress):
+    pods, report = view.pods.current, view.observed.progress
+    where = stage.of_set(view.pods, view.job, heard=report is not None)
+    if since := progress.store_unreachable_since(report):
         where = stage.without_store(where, since)
     if where.running:
         where = stage.with_left_out(where, view.left_out)
@@ -122,6 +124,9 @@ def _live_pods(view: View) -> Answer | None:
         *(time for pod in pods if (time := others_due(pod)) and time > view.now),
         stopping.slow_end_wake(view, pods),
     )
+    if report is None and view.without_store and where.waiting and where.reason == JobReason.FETCHING:
+        # An operator that has just started has heard no agent yet, and the kubelet says nothing of one that waits.
+        return Stays(requeue_at=wake)
     told = where.quiet_since + starting.QUIET if where.quiet_since else view.now
     if told > view.now:
         return Stays(is_quiet=True, waiting=waiting, requeue_at=times.earliest(told, wake))

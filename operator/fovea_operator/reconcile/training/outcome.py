@@ -40,6 +40,9 @@ _FROM_OUTSIDE = (_EVICTED, "Preempting", "NodeLost", "Shutdown", "Terminated")
 _FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
 """A container's reason when its node does not know how it ended: the code (137 or 255) is not the program's."""
 
+_KILLED = (137, 143)
+"""Exit codes after SIGKILL and SIGTERM."""
+
 _BY_ITS_NODE = "its node sent it SIGTERM"
 _HOOK = timedelta(seconds=5)
 """Within that after SIGTERM the sidecar's preStop hook has run. The operator deletes a pod later than that after its program's end."""
@@ -217,10 +220,21 @@ def _of_live(pod: PodRecord) -> Success | Failure | None:
     """
     trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
     started = trainer.running_since or trainer.exit_code is not None or trainer.last_exit_code is not None
-    if pod.deleting or started or names.FETCH_CONTAINER in pod.containers:
+    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    # The kubelet says that a sidecar runs when its hook has ended: this run of it has fetched.
+    if pod.deleting or started or sync.running_since or names.FETCH_CONTAINER in pod.containers:
         return None
-    sync = _judged_run(pod.containers.get(names.SYNC_CONTAINER, ContainerRecord()))
-    return None if sync.exit_code in (None, exit_codes.OK) else _of_fetch(pod, names.SYNC_CONTAINER, sync)
+    last = _judged_run(sync)
+    if last.exit_code in (None, exit_codes.OK) or _was_killed(last):
+        return None
+    return _of_fetch(pod, names.SYNC_CONTAINER, last)
+
+
+def _was_killed(sync: ContainerRecord) -> bool:
+    """Whether a run of the sidecar was ended from outside, as by a restart of its node: the next run of it says more."""
+    if sync.terminated_reason == "OOMKilled" or Termination.from_json(sync.termination_message) is not None:
+        return False
+    return sync.exit_code in _KILLED or sync.terminated_reason in _FORGOTTEN
 
 
 def _judged_run(sync: ContainerRecord) -> ContainerRecord:

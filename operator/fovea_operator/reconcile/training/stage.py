@@ -32,8 +32,8 @@ class Stage:
     quiet_since: datetime | None = None
 
 
-def of(pod: PodRecord, job: TrainingJob) -> Stage:
-    """The stage of a live pod of a job."""
+def of(pod: PodRecord, job: TrainingJob, *, heard: bool = False) -> Stage:
+    """The stage of a live pod of a job; `heard`: its agent has reported, so it runs, whatever the kubelet says."""
     trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
     if pod.deleting:
         running = trainer.running_since is not None or trainer.exit_code is not None
@@ -70,17 +70,21 @@ def of(pod: PodRecord, job: TrainingJob) -> Stage:
     if not pod.node:
         message = f"Pod {pod.name} waits for a node; if this takes long, see: kubectl describe pod {pod.name}"
         return Stage(JobState.QUEUED, JobReason.POD_CREATED, message, waiting=True, quiet_since=pod.created)
-    if not _has_begun(pod):
+    if not heard and not _has_begun(pod):
         return _mounting(pod, job)
     does = "pulls images and fetches inputs" if names.FETCH_CONTAINER in pod.containers else "pulls images"
     message = f"Pod {pod.name} {does} on node {pod.node}; if this takes long, see: kubectl describe pod {pod.name}"
     return Stage(JobState.PREPARING, JobReason.FETCHING, message, quiet_since=pod.created)
 
 
-def of_set(pods: PodSet, job: TrainingJob) -> Stage:
-    """The stage of a job by its live pods: the chief's once its program runs, before that the least advanced one."""
-    found = [of(pod, job) for pod in pods.current if not ended(pod)]
-    first = of(pods.first.pod, job) if pods.first.pod is not None else None
+def of_set(pods: PodSet, job: TrainingJob, *, heard: bool = False) -> Stage:
+    """The stage of a job by its live pods: the chief's once its program runs, before that the least advanced one.
+
+    `heard`: the chief's agent has reported.
+    """
+    chief = pods.first.pod
+    found = [of(pod, job, heard=heard and pod is chief) for pod in pods.current if not ended(pod)]
+    first = of(chief, job, heard=heard) if chief is not None else None
     if first is not None and (first.running or not found):
         return first
     return min(found, key=lambda where: _ADVANCE.index(where.state))
@@ -162,6 +166,6 @@ def problem_of(pod: PodRecord, job: TrainingJob) -> containers.Problem | None:
 
 
 def _turn(pod: PodRecord) -> datetime:
-    """Since when the container that waits could have started: since the one before it ended."""
+    """Since when the container that waits could have started: since those before it had ended, or had let it start."""
     fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
-    return fetch.finished or pod.scheduled or pod.created
+    return pod.initialized or fetch.finished or pod.scheduled or pod.created

@@ -96,6 +96,12 @@ class View:
         return self.status.output is not None and not is_over(self.status)
 
     @property
+    def without_store(self) -> bool:
+        """Whether the status says that the program cannot start, since the object store does not answer."""
+        found = conditions.find(self.status.conditions, JobCondition.RUNNING)
+        return found is not None and found.status == "False" and found.reason == JobReason.STORE_UNREACHABLE
+
+    @property
     def begun(self) -> bool:
         """Whether the job ever had a pod."""
         return self.chief.recorded >= 0 or bool(self.observed.pods)
