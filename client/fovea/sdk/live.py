@@ -47,7 +47,7 @@ class JobProgress:
     checkpoint: CheckpointStatus | None
     """Its newest published checkpoint."""
     age_seconds: float | None
-    """Since the report arrived or, if it is not live, since the status was written; None unless the job runs."""
+    """Since the report arrived or, if it is not live, since the status was written; None unless the job runs and has made progress."""
     live: bool
     """Whether it is from the operator's memory, and not from the status."""
 
@@ -133,12 +133,12 @@ def _is_further(shown: JobProgress, before: "Job | None", changed: "Job") -> boo
 def _of(job: "Job", found: Mapping[str, LiveProgress]) -> JobProgress:
     status = job.status
     answer = found.get(status.live.ticket) if status.live is not None and _may_be_live(job) else None
-    if answer is not None:
-        return JobProgress(
-            answer.progress or status.progress, answer.checkpoint or status.checkpoint, answer.age_seconds, live=True
-        )
-    age = _age_of_status(job) if job.state == JobState.RUNNING and status.progress is not None else None
-    return JobProgress(status.progress, status.checkpoint, age, live=False)
+    if answer is None:
+        age = _age_of_status(job) if job.state == JobState.RUNNING and status.progress is not None else None
+        return JobProgress(status.progress, status.checkpoint, age, live=False)
+    progress = answer.progress or status.progress
+    age = answer.age_seconds if progress is not None else None
+    return JobProgress(progress, answer.checkpoint or status.checkpoint, age, live=True)
 
 
 def _age_of_status(job: "Job") -> float | None:

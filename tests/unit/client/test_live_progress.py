@@ -191,6 +191,14 @@ def test_a_status_without_a_time_of_its_own_has_no_age(start: Callable[..., Play
     assert cells(typed(start(stored), "jobs", "list"))[1][4:6] == ["step 45/450", "-"]
 
 
+def test_a_program_that_has_made_no_step_yet_has_no_progress_of_any_age(start: Callable[..., PlayedApiServer]) -> None:
+    stored = job()
+    del stored["status"]["progress"]
+    found = {"ticket-of-digits": {"ageSeconds": 2.0}}
+    server = start(stored, operator=lambda _: (200, {"found": found}))
+    assert cells(typed(server, "jobs", "list"))[1][4:6] == ["-", "-"]
+
+
 def test_the_sdk_gives_the_progress_typed(start: Callable[..., PlayedApiServer]) -> None:
     client = Client(kubeconfig=str(start(job()).kubeconfig))
     read = client.jobs.get("digits")
