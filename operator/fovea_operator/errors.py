@@ -10,7 +10,7 @@ FoveaError
     │   └── Overtaken    the name was taken meanwhile, as is now known → the decision is dropped, decided again at once
     ├── AlreadyExists    409: the name is taken                      → ours: fine; otherwise `NotOurs`
     ├── Gone             404: the object or its namespace is not there any more
-    └── Refused          other 4xx, a webhook that does not answer   → a child: `observed.refused`, back-off; else: logged
+    └── Refused          other 4xx, a webhook that denies or is away → a child: `observed.refused`, back-off; else: logged
         └── NotOurs      the name is taken by an object that is not ours
 
 Anything else at the boundary is a defect: logged with its traceback, condition reason InternalError, back-off.
@@ -31,8 +31,11 @@ HTTP_SERVER_ERRORS = 500
 
 
 _TOO_LARGE = "etcdserver: request is too large"
-_OF_OTHERS = re.compile(r"failed calling webhook|failed to allocate (an? )?(IP|nodePort|node port)", re.IGNORECASE)
+_OF_OTHERS = re.compile(r"failed calling webhook|failed to allocate (an? )?(service)?(IP|nodePort|node port)", re.IGNORECASE)
 """What the API server needs of others for a write and does not get (500). It may take days: who waits for it has to learn of it."""
+
+_DENIED = re.compile(r'admission webhook "[^"]*" denied the request')
+"""A webhook denies with any code: 500 where it fails itself, 404 or 409 where it passes on what it was answered."""
 
 _PASSING = frozenset({HTTP_UNAUTHORIZED, HTTP_TIMEOUT, HTTP_GONE, HTTP_TOO_MANY})
 """With 410 a long list lost its place: it has to begin anew."""
@@ -108,7 +111,7 @@ def of_answer(code: int, reason: str, message: str, retry_after: float = 0) -> A
     kind: type[ApiError] = Refused
     if code >= HTTP_SERVER_ERRORS and _TOO_LARGE in message:
         code = HTTP_TOO_LARGE  # the API server passes etcd's word on as a failure of its own
-    if code >= HTTP_SERVER_ERRORS and _OF_OTHERS.search(message):
+    if _DENIED.search(message) or (code >= HTTP_SERVER_ERRORS and _OF_OTHERS.search(message)):
         kind = Refused
     elif code in _PASSING or code >= HTTP_SERVER_ERRORS or code == 0:
         kind = Transient

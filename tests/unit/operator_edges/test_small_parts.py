@@ -254,6 +254,7 @@ def test_every_answer_has_its_error(code: int, reason: str, kind: type[errors.Ap
         ),
         ("Internal error occurred: failed to allocate IP 10.0.0.1: provided IP is already allocated", errors.Refused),
         ("Internal error occurred: failed to allocate a nodePort: range is full", errors.Refused),
+        ("Internal error occurred: failed to allocate a serviceIP: range is full", errors.Refused),
         ("Internal error occurred: resource quota evaluation timed out", errors.Transient),
         ("etcdserver: leader changed", errors.Transient),
     ],
@@ -263,6 +264,15 @@ def test_what_others_fail_at_for_the_api_server_is_told_like_a_refusal(said: str
     assert type(error) is kind
     assert error.code == 500
     assert error.code not in errors.OF_CONTENT
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(400, ""), (403, "Forbidden"), (404, "NotFound"), (409, "AlreadyExists"), (409, "Conflict"), (429, ""), (500, "")],
+)
+def test_what_a_webhook_denies_is_refused_whatever_code_it_gives(code: int, reason: str) -> None:
+    said = 'admission webhook "sidecars.mesh.dev" denied the request: profile "a" not found'
+    assert type(errors.of_answer(code, reason, said)) is errors.Refused
 
 
 # --- logs, settings, command line ---
