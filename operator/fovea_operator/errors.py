@@ -31,7 +31,9 @@ HTTP_SERVER_ERRORS = 500
 
 
 _TOO_LARGE = "etcdserver: request is too large"
-_OF_OTHERS = re.compile(r"failed calling webhook|failed to allocate (an? )?(service)?(IP|nodePort|node port)", re.IGNORECASE)
+_OF_OTHERS = re.compile(
+    r"failed calling webhook|failed to allocate (an? )?(service)?(IP|nodePort|node port)", re.IGNORECASE
+)
 """What the API server needs of others for a write and does not get (500). It may take days: who waits for it has to learn of it."""
 
 _DENIED = re.compile(r'admission webhook "[^"]*" denied the request')

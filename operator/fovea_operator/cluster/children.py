@@ -10,7 +10,7 @@ from typing import Any
 
 from fovea_api.contract import labels
 
-from fovea_operator.errors import AlreadyExists, Conflict, Gone, NotOurs, Overtaken
+from fovea_operator.errors import AlreadyExists, Conflict, Gone, InvalidSpec, NotOurs, Overtaken
 from fovea_operator.reconcile.shared.decision import POD, Child, Deletion, GroupVersionKind, Write
 
 from . import records, resources
@@ -59,7 +59,10 @@ class Children:
             self._intake.seen(item.gvk, answer)
 
     async def look_for(self, ref: Ref, owner: str, marks: Mapping[str, str]) -> None:
-        """Read an object that the cache does not have. If it exists and has this owner, restore its labels and put it into the cache."""
+        """Read an object that the cache does not have. If it exists and has this owner, restore its labels and put it into the cache.
+
+        Raises InvalidSpec if it exists and the cache cannot read it: it must not be taken for one that is gone.
+        """
         try:
             found = await self._client.get(resources.of(ref.gvk), ref.namespace, ref.name)
             if records.owner(found).uid != owner:
@@ -70,6 +73,10 @@ class Children:
         except Gone:
             return
         self._intake.seen(ref.gvk, found)
+        store = self._cache.store(ref.gvk)
+        unreadable = None if store is None else store.unreadable.get((ref.namespace, ref.name))
+        if unreadable is not None:
+            raise InvalidSpec(f"{ref} exists and cannot be read: {unreadable.message}")
 
     async def _create(self, manifest: Manifest) -> None:
         known = self._known(manifest)
@@ -98,6 +105,7 @@ class Children:
             if found != wanted:
                 raise NotOurs(_taken(manifest, existing))
             if seen is None:
+                self._refuse_unreadable(manifest)
                 await self._show(manifest, existing)
         elif not _says(manifest.get("spec"), existing.get("spec")):
             self._refuse_unreadable(manifest)
