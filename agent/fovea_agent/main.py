@@ -144,7 +144,7 @@ def _hear_the_end(signals: Collection[signal.Signals], work: WorkVolume, grace: 
 
     def wait() -> None:
         signal.sigwait(signals)
-        if not work.sync_ready.exists():  # the program has not started: there is nothing to publish
+        if not (work.sync_ready.exists() or work.is_used()):  # the program has not started: there is nothing to publish
             os._exit(128 + signal.SIGTERM)
         begun.get().trainer_ended(grace_left(grace, seconds_since(work.end_began)))
 

@@ -49,6 +49,8 @@ Bring = Callable[[ApiClient, Cache, Intake, Settings], Awaitable[None]]
 """Makes the cache complete."""
 
 _POLL_SECONDS = 2.0
+_LOOKS = 10
+"""So many times more an optional kind is asked for before the first decision: without it, a model's only pod loses its protection."""
 _RESYNC_MARGIN_SECONDS = 300.0
 """A list may take so long: what comes due before the next resync has its timer by then."""
 _CONNECTIONS_BESIDE_WORK = 16
@@ -218,8 +220,18 @@ class Operator:
                 await asyncio.sleep(_POLL_SECONDS)
             else:
                 break
-        if await self._discovery.look():
+        if await self._look():
             self._all_again()
+
+    async def _look(self) -> bool:
+        """Look for optional kinds. One about which there is no answer is asked for again, but not waited for for good."""
+        changed = await self._discovery.look()
+        for _ in range(_LOOKS):
+            if not self._discovery.unanswered:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+            changed = await self._discovery.look() or changed
+        return changed
 
     async def _resync(self) -> None:
         """Look again at what is due, every `resync_seconds`; compare the cache soon after a watch began, and in between."""

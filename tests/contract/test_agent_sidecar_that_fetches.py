@@ -4,6 +4,7 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
 from fovea_api.contract import environment, exit_codes, report, storage
 from fovea_api.contract.plan import TrainingPlan
 from support.object_store import ObjectStore
@@ -109,6 +110,18 @@ def test_it_ends_at_once_when_the_pod_is_deleted_before_the_program_starts(pod: 
     pod.sidecar.send_signal(signal.SIGTERM)
     assert pod.sidecar.wait(20) == 128 + signal.SIGTERM
     assert not is_ready(pod)
+
+
+@pytest.mark.parametrize("name", [environment.CHECKPOINT_DIR, environment.OUTPUT_DIR, "progress"])
+def test_it_does_not_end_with_what_a_program_left_that_was_let_start_too_early(pod: TrainingPod, name: str) -> None:
+    """A kubelet that was restarted while the hook ran has forgotten the hook."""
+    (pod.keys / storage.SECRET_ENDPOINT).write_text(NOBODY)
+    sync(pod, "--patience", "3")
+    until(lambda: "store unreachable" in pod.sync_log(), what="it waits for the store")
+    folder = pod.directory(name) if name in environment.DIRECTORIES else pod.work / name
+    (folder / "made-by-the-program").write_text("{}")
+    ended = pod.sync_ended()
+    assert (ended.code, ended.termination.reason) == (exit_codes.RESTART, "StoreUnreachable")
 
 
 def test_started_again_while_the_program_runs_it_fetches_nothing_and_waits_for_the_store_without_end(

@@ -46,10 +46,12 @@ class Discovery:
         self._begin = begin
         self._watches: dict[GroupVersionKind, Watch] = {}
         self._refused: set[GroupVersionKind] = set()
+        self.unanswered = False
+        """Whether the last look got no answer about a kind that is not known: it may be served, and decisions take it for absent."""
 
     async def look(self) -> bool:
         """Ask the API server for each optional kind. True: a kind is newly served or no longer served. Never raises an `ApiError`."""
-        before = self._cache.served
+        before, self.unanswered = self._cache.served, False
         for store in self._cache.stores:
             if store.resource.optional:
                 await self._look_for(store)
@@ -74,6 +76,7 @@ class Discovery:
             self._leave_out(resource, error)
         except ApiError as error:
             log.warning("cannot look for an optional kind", extra={"kind": resource.gvk, "error": str(error)})
+            self.unanswered = self.unanswered or resource.gvk not in self._cache.served
             return  # its known objects stay
         if served:
             self._watch(resource)

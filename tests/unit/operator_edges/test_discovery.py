@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
-from fovea_operator import errors
+from fovea_operator import errors, runtime
+from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import Cache, Change, Store
 from fovea_operator.cluster.client import ApiClient
 from fovea_operator.cluster.discovery import Discovery
@@ -204,6 +205,33 @@ def test_no_watch_goes_on_after_the_end(world: World) -> None:
     world.look()
     asyncio.run(world.discovery.stop())
     assert [watch.stopped for _, watch in world.watches] == [True, True]
+
+
+@pytest.mark.parametrize(("failures", "served", "looks"), [(2, True, 3), (99, False, 11)])
+def test_an_optional_kind_that_gets_no_answer_at_the_start_is_asked_for_again_before_the_first_decision_but_not_for_good(
+    monkeypatch: pytest.MonkeyPatch, failures: int, served: bool, looks: int
+) -> None:
+    server, asked = Server(), 0
+    server.served = {GROUP, resources.NODE}
+
+    def fail(call: str) -> Exception | None:
+        nonlocal asked
+        asked += call == "discover PodGroup"
+        return errors.ApiError("etcd has a new leader", code=500) if "PodGroup" in call and asked <= failures else None
+
+    server.fail = fail
+    monkeypatch.setattr(runtime, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(ApiClient, "pages", lambda _self, *args, **how: server.pages(*args, **how))
+    monkeypatch.setattr(ApiClient, "is_served", lambda _self, resource: server.is_served(resource))
+
+    async def run() -> bool:
+        operator = Operator(Settings())
+        monkeypatch.setattr(operator._discovery, "_begin", lambda _resource: Watch())
+        operator._cache.add(Store(GROUP, lambda raw: raw["metadata"]["name"]))
+        await operator._list_until_done()
+        return GROUP.gvk in operator._cache.served
+
+    assert (asyncio.run(run()), asked) == (served, looks)
 
 
 def test_the_running_operator_looks_at_every_comparison_and_decides_again_when_a_kind_came(
