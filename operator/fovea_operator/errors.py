@@ -7,7 +7,7 @@ FoveaError
 └── ApiError             the API server's answer
     ├── Transient        no answer, 401, 408, 410, 429, 5xx          → back-off (`retry_after` at least)
     ├── Conflict         409: a precondition (uid, version) failed   → the decision is dropped, back-off, decided again
-    │   └── Overtaken    the name was taken meanwhile, as is now known → the decision is dropped, decided again at once
+    │   └── Overtaken    what changed meanwhile is now known            → the decision is dropped, decided again at once
     ├── AlreadyExists    409: the name is taken                      → ours: fine; otherwise `NotOurs`
     ├── Gone             404: the object or its namespace is not there any more
     └── Refused          other 4xx, a webhook that denies or is away → a child: `observed.refused`, back-off; else: logged

@@ -210,9 +210,17 @@ class Reconciler:
         patch = merge_patch.between(known.record.status.stored(), status)
         if not patch:
             return
-        with self._intake.writing(key, status):
-            answer = await self._client.merge_status(Ref(*key), known.version, patch)
-            self._intake.seen(key.gvk, answer)
+        try:
+            with self._intake.writing(key, status):
+                answer = await self._client.merge_status(Ref(*key), known.version, patch)
+                self._intake.seen(key.gvk, answer)
+        except Conflict as error:
+            newest = self._entry(key)
+            if newest is not None and newest.version == known.version:
+                # A watch that has missed the change, or is late, must not hold up the status of its object.
+                resource = self._kinds.of(key).resource
+                self._intake.seen(key.gvk, await self._client.get(resource, key.namespace, key.name))
+            raise Overtaken(str(error), code=error.code) from error
 
     async def _without_object(self, key: Key) -> None:
         unreadable = self._kinds.of(key).store.unreadable.get((key.namespace, key.name))

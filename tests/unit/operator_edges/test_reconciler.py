@@ -98,13 +98,43 @@ def test_a_status_that_is_there_but_for_defaults_is_not_written() -> None:
 def test_a_status_is_not_written_over_an_object_that_has_changed_since() -> None:
     world = World(lambda *_: Decision(status={"state": "RUNNING"}))
     stored = world.know(job())
-    newer = world.server.put({**stored, "status": {"state": "FAILED"}})
-    failure, calls = world.work()
-    assert (failure, calls) == (Again(), ["patch TrainingJob/status"])
-    assert world.status == {"state": "FAILED"}
+    newer = world.server.put({**stored, "status": {"state": "PREPARING"}})
+    world.work()
+    assert world.status == {"state": "PREPARING"}
     world.intake.event(TRAINING_JOB, "MODIFIED", newer)
     assert world.work()[0] is None
     assert world.status == {"state": "RUNNING"}, "decided anew, on what is there"
+
+
+def test_a_change_that_no_watch_reports_does_not_hold_up_the_status() -> None:
+    world = World(lambda *_: Decision(status={"state": "RUNNING"}))
+    stored = world.know(job())
+    world.server.put({**stored, "metadata": {**stored["metadata"], "annotations": {"somebody": "wrote"}}})
+    assert world.work() == (Again(at_once=True), ["patch TrainingJob/status", "get TrainingJob"])
+    assert world.work() == (None, ["patch TrainingJob/status"])
+    assert world.status == {"state": "RUNNING"}
+
+
+def test_somebody_who_writes_an_object_without_end_has_its_status_written_less_and_less_often() -> None:
+    world = World(lambda *_: Decision(status={"state": "RUNNING"}))
+    stored = world.know(job())
+    merge = world.server.merge_status
+
+    async def overtaken(*args: Any) -> Any:
+        world.server.put(stored)
+        return await merge(*args)
+
+    world.server.merge_status = overtaken  # type: ignore[method-assign]
+    schedule: Schedule[Key] = Schedule(Backoff(1, 60))
+    delays = []
+    for _ in range(4):
+        schedule.add(DIGITS, 0)
+        schedule.take(0)
+        again, calls = world.work()
+        assert calls == ["patch TrainingJob/status", "get TrainingJob"]
+        assert again is not None
+        delays.append(schedule.failed(DIGITS, 0, at_once=again.at_once))
+    assert delays == [0, 2, 4, 8]
 
 
 def while_its_pod_is_written(change: dict[str, Any]) -> tuple[World, Again | None]:
