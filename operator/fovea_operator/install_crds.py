@@ -18,7 +18,7 @@ from fovea_operator import logs
 from fovea_operator.cluster import credentials, resources
 from fovea_operator.cluster.client import APPLY, ApiClient, Object
 from fovea_operator.cluster.resources import Resource
-from fovea_operator.errors import FoveaError, Gone, Transient
+from fovea_operator.errors import HTTP_SERVER_ERRORS, ApiError, FoveaError, Gone, Transient
 
 FIELD_MANAGER = "fovea-chart"
 DEFINITION = Resource(
@@ -134,12 +134,13 @@ class Installer:
         return self._known[api_version, kind]
 
     async def _persist(self, what: str, once: Callable[[], Awaitable[_T]]) -> _T:
-        """Try again while the API server is out of reach or does not know the kind yet; other answers are final."""
+        """Try again while the API server or a webhook of it is out of reach, or the kind is not known yet; other answers are final."""
         while True:
             try:
                 return await once()
-            except (Transient, Gone) as error:
-                if _now() > self._deadline:
+            except ApiError as error:
+                may_pass = isinstance(error, Transient | Gone) or error.code >= HTTP_SERVER_ERRORS
+                if not may_pass or _now() > self._deadline:
                     raise InstallFailed(f"{what}: {error}") from error
                 log.info("trying again: %s: %s", what, error)
             except InstallFailed:
