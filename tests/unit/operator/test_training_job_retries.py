@@ -8,7 +8,19 @@ from fovea_api.contract.report import Published
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ContainerRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, SEEN, Row, decide
-from support.observations import after, agent_failed, at, ended, job, observed, pod, preparing, published, running
+from support.observations import (
+    after,
+    agent_failed,
+    at,
+    ended,
+    fetched,
+    job,
+    observed,
+    pod,
+    preparing,
+    published,
+    running,
+)
 
 TABLE: dict[str, Row] = {
     # failure
@@ -98,6 +110,19 @@ TABLE: dict[str, Row] = {
         lambda: observed(job(SEEN), replace(preparing(), phase="Failed", reason="UnexpectedAdmissionError")),
         {"state": "QUEUED", "disruptions": 1, "queued": "2026-11-21T10:01:10Z"},
         now=60,
+    ),
+    "a node may refuse a pod that had fetched: what has ended well did not end the pod": Row(
+        lambda: observed(
+            job(SEEN),
+            pod(
+                phase="Failed",
+                node="node-1",
+                reason="UnexpectedAdmissionError",
+                containers={names.FETCH_CONTAINER: fetched(), names.TRAINER_CONTAINER: ContainerRecord()},
+            ),
+        ),
+        {"state": "QUEUED", "retries": None, "disruptions": 1, "queued": "2026-11-21T10:01:10Z"},
+        "node node-1 refused pod digits-chief-0-0 (UnexpectedAdmissionError).",
     ),
     "a pod that ran longer than somebody's activeDeadlineSeconds was not refused: the next would go the same way": Row(
         lambda: observed(job(SEEN), pod(phase="Failed", reason="DeadlineExceeded", message="active too long")),

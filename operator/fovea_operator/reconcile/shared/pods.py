@@ -168,8 +168,9 @@ def refused_by_node(pod: PodRecord) -> bool:
 
     A pod that ran is refused like that, too, when its node has restarted. What its containers did is not known then.
     """
-    has_ended = any(record.exit_code is not None for record in pod.containers.values())
-    return pod.phase == "Failed" and bool(pod.reason) and pod.reason not in _OF_ITS_OWN and not has_ended
+    program = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
+    ended_itself = program.exit_code is not None or any(record.exit_code for record in pod.containers.values())
+    return pod.phase == "Failed" and bool(pod.reason) and pod.reason not in _OF_ITS_OWN and not ended_itself
 
 
 def refused_words(pod: PodRecord) -> str:

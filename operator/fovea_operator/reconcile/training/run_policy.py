@@ -87,7 +87,8 @@ def until_next_attempt(view: View, failed: str) -> Waiting:
 def _no_node_took_it(view: View) -> bool:
     """Whether a node refused a pod at once. One that ran may be refused as well, after its node has restarted."""
     pods = view.pods.current
-    began = view.program_started or any(record.running_since for pod in pods for record in pod.containers.values())
+    records = [record for pod in pods for record in pod.containers.values()]
+    began = view.program_started or any(each.running_since or each.exit_code is not None for each in records)
     return not began and any(refused_by_node(pod) for pod in pods)
 
 
