@@ -93,15 +93,18 @@ TABLE: dict[str, Row] = {
         "Attempt 0 was disrupted: node node-1 refused pod digits-chief-0-0 (UnexpectedAdmissionError): no healthy devices "
         "present. The next attempt starts at 2026-11-21T10:01:",
     ),
-    "a node may refuse a pod that ran on it before: its time counts as run, and its wait begins anew": Row(
-        lambda: observed(job(RUNNING), replace(running(), phase="Failed", reason="OutOfnvidia.com/gpu", containers={})),
+    "a node may refuse a pod that ran on it before: what it saved counts as run, and its wait begins anew": Row(
+        lambda: observed(
+            job(RUNNING | {"checkpoint": {"step": 400, "time": "2026-11-21T11:00:10Z"}}),
+            replace(running(), phase="Failed", reason="OutOfnvidia.com/gpu", containers={}),
+        ),
         {
             "state": "QUEUED",
             "retries": None,
             "disruptions": 1,
             "queued": "2026-11-21T13:00:10Z",
             "wakes": 10_810,
-            "ran": 10_790,
+            "ran": 3_600,
         },
         "node node-1 refused pod digits-chief-0-0 (OutOfnvidia.com/gpu).",
         now=10_800,

@@ -193,12 +193,13 @@ class View:
 
     @property
     def program_ended(self) -> datetime | None:
-        """When the chief's program ended; of one whose pod is gone, when it was last known to run."""
-        if self.chief.pod is not None:
-            return trainer_ended(self.chief.pod)
+        """When the chief's program ended; of one whose pod is gone or has forgotten it, when it was last known to run."""
+        pod = self.chief.pod
+        if pod is not None and (not ended(pod) or trainer_ended(pod)):
+            return trainer_ended(pod)
         if self.observed.vanished is not None:
             return self.observed.vanished
-        # It went while no operator ran: the time until now may be hours, and is nobody's.
+        # It went while no operator ran, or its node was down before: the time until now may be hours, and is nobody's.
         saved = times.parse(self.status.checkpoint.time) if self.status.checkpoint else None
         known = [time for time in (self.program_started, saved) if time is not None]
         return max(known) if self.program_started is not None else None
