@@ -241,9 +241,10 @@ class Operator:
                 # Not wait_for: it forgets a cancellation that comes in the moment in which it is woken.
                 async with asyncio.timeout(max(0.0, looking - _now())):
                     await self._relist.wait()
-            began_again = self._relist.is_set()
-            # Let the new watch deliver first what it began with, which takes a while where objects are many.
-            while self._relist.is_set():
+            began_again, latest = self._relist.is_set(), _now() + self._settings.resync_seconds
+            # Let the new watch deliver first what it began with, which takes a while where objects are many. But a watch that
+            # begins again and again must not put off the comparison: then it is what finds the changes.
+            while self._relist.is_set() and _now() < latest:
                 self._relist.clear()
                 await asyncio.sleep(self._settings.relist_seconds)
             if began_again or _now() >= comparing:

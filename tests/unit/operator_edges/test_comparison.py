@@ -199,6 +199,31 @@ def test_a_comparison_waits_until_the_list_of_a_new_watch_has_been_delivered(mon
     assert compared == [3]
 
 
+def test_a_watch_that_begins_again_and_again_does_not_put_off_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    async def run() -> None:
+        operator = Operator(Settings(relist_seconds=7, resync_seconds=30))
+
+        async def pause(seconds: float) -> None:
+            clock[0] += seconds
+            assert clock[0] < 100
+            operator._relisted(TRAINING_JOB)
+
+        async def compare() -> None:
+            raise asyncio.CancelledError
+
+        monkeypatch.setattr(runtime, "_now", lambda: clock[0])
+        monkeypatch.setattr(asyncio, "sleep", pause)
+        monkeypatch.setattr(operator, "_list_until_done", compare)
+        operator._relisted(TRAINING_JOB)
+        await operator._resync()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+    assert clock == [35.0]
+
+
 @pytest.mark.parametrize(
     ("cost", "least", "pause"),
     [
