@@ -114,6 +114,13 @@ TABLE: dict[str, Row] = {
         {"state": "QUEUED", "disruptions": 1, "queued": "2026-11-21T10:01:10Z"},
         now=60,
     ),
+    "a job that is suspended when its node refuses the pod is not cancelled for its wait": Row(
+        lambda: observed(
+            job(SEEN | {"state": "QUEUED"}, suspend=True, runPolicy={"maxWaitSeconds": 30}),
+            pod(phase="Failed", node="node-1", reason="UnexpectedAdmissionError"),
+        ),
+        {"state": "QUEUED", "disruptions": 1, "wakes": 60},
+    ),
     "a node may refuse a pod that had fetched: what has ended well did not end the pod": Row(
         lambda: observed(
             job(SEEN),

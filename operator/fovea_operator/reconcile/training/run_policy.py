@@ -76,7 +76,8 @@ def _after_disruption(view: View, failure: Failure) -> Answer:
         return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
     counted["queue_time"] = times.text(view.queued_since)  # it waits as long as it did
     again = _next_attempt(view, begin, message, JobReason.RETRYING, counted)
-    return replace(again, waiting=until_next_attempt(view, failure.message))
+    # A job that is to be suspended waits for its user from now on.
+    return again if view.spec.suspend else replace(again, waiting=until_next_attempt(view, failure.message))
 
 
 def until_next_attempt(view: View, failed: str) -> Waiting:
