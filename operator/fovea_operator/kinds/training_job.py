@@ -99,6 +99,7 @@ class TrainingJobs(Kind[TrainingJob]):
             refused=refused,
             predecessors=self._predecessors(key, entry.uid),
             vanished=self._departed.vanished(key, entry.uid),
+            vanished_places=self._departed.vanished_places(key, entry.uid),
         )
 
     def _pods(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
@@ -124,7 +125,8 @@ class TrainingJobs(Kind[TrainingJob]):
         entry = self.store.get(key.namespace, key.name)
         if entry is None or is_over(entry.record.status) or entry.record.metadata.deletion_timestamp is not None:
             return
-        for each in pods_of(entry.record, self._pods(key, entry.uid)).missing:
+        vanished = self._departed.vanished_places(key, entry.uid)
+        for each in pods_of(entry.record, self._pods(key, entry.uid), vanished).missing:
             if each.seen:
                 which = (key.name, each.member.role, each.member.index, each.attempt)
                 name, marks = names.training_pod(*which), labels.of_training_pod(*which)
@@ -188,7 +190,7 @@ class TrainingJobs(Kind[TrainingJob]):
                 if ended(before.record):
                     self._departed.put(key, before.owner.uid, before.record)
                 else:
-                    self._departed.vanish(key, before.owner.uid, datetime.now(UTC))
+                    self._departed.vanish(key, before.owner.uid, before.record, datetime.now(UTC))
             yield key
 
     def _of_job(self, change: Change[TrainingJob]) -> Iterator[Key]:

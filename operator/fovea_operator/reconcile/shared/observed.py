@@ -166,6 +166,8 @@ class JobObserved:
     """Pods of deleted jobs of the same name."""
     vanished: datetime | None = None
     """When this operator saw a pod of the job go that had not ended; None: it saw none, and a pod that is gone went before."""
+    vanished_places: frozenset[tuple[str, int]] = frozenset()
+    """Member keys and attempts of such pods: the attempt had a pod, even if no status says so yet."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ SLACK = timedelta(seconds=30)
 _OF_ITS_OWN = ("Evicted", "DeadlineExceeded")
 """status.reason of a pod that was ended for what it used itself: the next one would go the same way."""
 
+Place = tuple[str, int]
+"""Key of a member, and an attempt: where a pod of a job belongs."""
+
 OTHERS_PATIENCE = timedelta(seconds=10)
 """Many containers of others end by themselves soon after the program."""
 
@@ -35,6 +38,8 @@ class Recorded:
     """Whether the pods of the current attempts are still to be made."""
     ended: Mapping[str, int]
     """Exit codes, by member key, of programs that had ended before their pods were deleted."""
+    vanished: frozenset[Place] = frozenset()
+    """Attempts whose pod was there and went before a status said so. This is known from memory, not from the status."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def _member(member: Member, pods: Mapping[int, PodRecord], recorded: Recorded, *
         recorded=known,
         pod=pods.get(attempt),
         earlier=tuple(pod for number, pod in pods.items() if number != attempt),
-        seen=known == attempt and not recorded.between_attempts,
+        seen=(known == attempt and not recorded.between_attempts) or (member.key, attempt) in recorded.vanished,
         had_ended=member.key in recorded.ended,
         done=known == attempt and not member.publishes and recorded.ended.get(member.key) == 0,
     )
@@ -134,6 +139,12 @@ def _member(member: Member, pods: Mapping[int, PodRecord], recorded: Recorded, *
 
 def _key(pod: PodRecord) -> str:
     return f"{pod.labels.get(labels.ROLE, '')}-{pod.labels.get(labels.INDEX, '')}"
+
+
+def place_of(pod: PodRecord) -> Place | None:
+    """Where a pod belongs; None when its labels do not say."""
+    attempt = attempt_of(pod)
+    return None if attempt is None else (_key(pod), attempt)
 
 
 def attempt_of(pod: PodRecord) -> int | None:

@@ -17,6 +17,7 @@ from fovea_operator.reconcile.shared.conditions import Finding
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
 from fovea_operator.reconcile.shared.pods import (
     MemberPods,
+    Place,
     PodSet,
     Recorded,
     alive,
@@ -52,7 +53,8 @@ class View:
         resumed = _is_suspended(status) and not job.spec.suspend and not is_over(status)
         if resumed:
             status = _resumed(job, now)
-        return cls(observed, now, settings, status, PodSet.of(members, observed.pods, _recorded(status)), resumed)
+        pods = PodSet.of(members, observed.pods, _recorded(status, observed.vanished_places))
+        return cls(observed, now, settings, status, pods, resumed)
 
     @property
     def job(self) -> TrainingJob:
@@ -213,14 +215,16 @@ class View:
         return before + times.seconds_between(self.program_started, self.program_ended or self.now)
 
 
-def pods_of(job: TrainingJob, pods: Iterable[PodRecord], members: Sequence[Member] = (Member(),)) -> PodSet:
+def pods_of(
+    job: TrainingJob, pods: Iterable[PodRecord], vanished: frozenset[Place], members: Sequence[Member] = (Member(),)
+) -> PodSet:
     """The pods of a job, sorted to its members."""
-    return PodSet.of(members, pods, _recorded(job.status))
+    return PodSet.of(members, pods, _recorded(job.status, vanished))
 
 
-def _recorded(status: TrainingJobStatus) -> Recorded:
+def _recorded(status: TrainingJobStatus, vanished: frozenset[Place]) -> Recorded:
     between = bool(status.next_attempt_time) or _is_suspended(status)
-    return Recorded(status.attempts or {}, between, status.ended_programs or {})
+    return Recorded(status.attempts or {}, between, status.ended_programs or {}, vanished)
 
 
 def _is_suspended(status: TrainingJobStatus) -> bool:
