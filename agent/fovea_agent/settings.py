@@ -153,7 +153,10 @@ class WorkVolume:
         """Whether the program has left something. A kubelet that is restarted lets it start before all is fetched."""
         made = (environment.CHECKPOINT_DIR, environment.MODEL_DIR, environment.OUTPUT_DIR, environment.LOG_DIR)
         folders = [*(self.directory(name) for name in made), (self.root / self.progress).parent]
-        return any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
+        try:
+            return any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
+        except OSError:
+            return True  # made by the program, for its own user alone
 
     def _own(self, path: str) -> Path:
         return self.agent / PurePosixPath(path).relative_to(environment.AGENT_MOUNT)

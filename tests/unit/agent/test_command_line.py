@@ -61,6 +61,23 @@ def test_what_the_client_library_does_not_take_is_a_matter_of_configuration(
         Store(StoreAccess(endpoint, "fovea", "a", "b", region), Patience(0))
 
 
+def test_what_a_program_left_is_seen_also_where_only_its_own_user_may_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = WorkVolume(tmp_path, tmp_path / "state")
+    assert not work.is_used(), "no folder is there yet"
+    work.prepare()
+    assert not work.is_used()
+    (work.directory(environment.CHECKPOINT_DIR) / "200").mkdir()
+    assert work.is_used()
+
+    def refuse(_folder: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert work.is_used()
+
+
 def test_the_work_volumes_folders_can_be_written_by_the_trainers_user(tmp_path: Path) -> None:
     work = WorkVolume(tmp_path, tmp_path / "state")
     work.prepare()
