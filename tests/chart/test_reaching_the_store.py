@@ -23,6 +23,8 @@ TEAM = "vision"
 STORE = "fovea-object-store"
 POD = f"{STORE}-0"
 MAY = {"objectStore": {"embedded": {"portForwardSubjects": [{"kind": "Group", "name": "data-scientists"}]}}}
+PROGRESS = {("get", "services/proxy", "fovea-operator:8080"), ("get", "services/proxy", "fovea-operator:progress")}
+"""What everybody may who is known: read live progress, with a ticket."""
 FORWARD = {
     ("get", "services", STORE),
     ("get", "pods", POD),
@@ -120,7 +122,7 @@ def test_by_default_nobody_may_and_the_error_names_the_value_to_set(
     installed: ApiServer, scientist: Path, running: None, key: None, tmp_path: Path
 ) -> None:
     helm.install(installed.kubeconfig)
-    until(lambda: rights(scientist) == set(), seconds=30, what="a scientist may nothing in the release's namespace")
+    until(lambda: rights(scientist) == PROGRESS, seconds=30, what="a scientist may read live progress and nothing else")
     ran = upload(scientist, tmp_path / "pictures")
     assert ran.code == 1
     assert f"you may not get Service {STORE} in namespace {helm.NAMESPACE}" in ran.err
@@ -132,7 +134,7 @@ def test_a_group_that_is_named_uploads_through_the_port_forward_and_may_nothing_
     installed: ApiServer, scientist: Path, object_store: ObjectStore, running: None, key: None, tmp_path: Path
 ) -> None:
     helm.install(installed.kubeconfig, MAY)
-    until(lambda: rights(scientist) == FORWARD, seconds=30, what="a scientist may forward a port and nothing else")
+    until(lambda: rights(scientist) == FORWARD | PROGRESS, seconds=30, what="a scientist may forward a port as well")
     ran = upload(scientist, tmp_path / "pictures").ok()
     assert "reaching it by a port-forward" in ran.err
     assert object_store.names(f"{TEAM}/datasets/pictures/") == ["cat/1.png"]
@@ -142,7 +144,7 @@ def test_a_store_that_is_not_ready_is_said_so(
     installed: ApiServer, scientist: Path, running: None, key: None, tmp_path: Path
 ) -> None:
     helm.install(installed.kubeconfig, MAY)
-    until(lambda: rights(scientist) == FORWARD, seconds=30, what="a scientist may forward a port and nothing else")
+    until(lambda: rights(scientist) == FORWARD | PROGRESS, seconds=30, what="a scientist may forward a port as well")
     unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
     path = f"/api/v1/namespaces/{helm.NAMESPACE}/pods/{POD}/status"
     installed.client.request("PATCH", path, unready, "application/merge-patch+json")

@@ -27,7 +27,7 @@ def test_list_shows_the_newest_first_and_filters_by_state(run: Run, cluster: Clu
         cluster.create(training_job(name))
         set_status(cluster, name, state=state)
     lines = run("jobs", "list").ok().out.splitlines()
-    assert lines[0].split() == ["NAME", "STATE", "QUEUED", "RUNNING", "PROGRESS", "VERSION", "AGE"]
+    assert lines[0].split() == ["NAME", "STATE", "QUEUED", "RUNNING", "PROGRESS", "AS", "OF", "VERSION", "AGE"]
     assert {line.split()[0] for line in lines[1:]} == {"a", "b", "c"}
     running = run("jobs", "list", "--state", "running", "--format", "json").ok().json()
     assert [job["metadata"]["name"] for job in running] == ["a"]
