@@ -11,7 +11,7 @@ from fovea_api.v1alpha1 import Condition
 from fovea_api.v1alpha1.conditions import ObjectReason
 
 from fovea_operator.cluster import bounded, merge_patch, records, reduced
-from fovea_operator.errors import OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
+from fovea_operator.errors import HTTP_SERVER_ERRORS, OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
 from fovea_operator.reconcile.shared import platform
 from fovea_operator.reconcile.shared.conditions import Finding, Truth, put
 from fovea_operator.reconcile.shared.decision import POD, Child, Event, GroupVersionKind
@@ -118,8 +118,9 @@ class Reconciler:
         decided_on = self._entry(key)
         decision = self._kinds.of(key).decide(key, now, self._settings, "")
         refused: Refused | None = None
+        is_complete = True
         try:
-            await self._write_children(key, entry.uid, decision.children)
+            is_complete = await self._write_children(key, entry.uid, decision.children)
         except Refused as error:
             refused = error
             log.warning("a child was refused", extra={"key": str(key), "error": str(error)})
@@ -135,14 +136,21 @@ class Reconciler:
         seconds = None if decision.requeue_at is None else max(0.0, (decision.requeue_at - now).total_seconds())
         if refused is not None:
             return Again(refused.retry_after, at_most=seconds, out_of_quota=platform.is_out_of_quota(str(refused)))
+        if not is_complete:
+            return Again(at_most=seconds)
         self._requeue(key, seconds)
         return None
 
-    async def _write_children(self, key: Key, uid: str, children: Iterable[Child]) -> None:
-        """Write children in their order. Pods that follow each other are written a few at a time: what they need comes before them."""
+    async def _write_children(self, key: Key, uid: str, children: Iterable[Child]) -> bool:
+        """Write children in their order. Pods that follow each other are written a few at a time: what they need comes before them.
+
+        False: an optional one was left out for a reason that may pass soon.
+        """
+        left_out: list[Child] = []
 
         async def write(child: Child) -> None:
-            await self._write_child(key, uid, child)
+            if not await self._write_child(key, uid, child):
+                left_out.append(child)
 
         first: Refused | None = None
         for (is_pod, is_needed), run in groupby(children, _kind_of_write):
@@ -156,18 +164,21 @@ class Reconciler:
                     first = first or error
         if first is not None:
             raise first
+        return not left_out
 
-    async def _write_child(self, key: Key, uid: str, child: Child) -> None:
+    async def _write_child(self, key: Key, uid: str, child: Child) -> bool:
+        """False: it is optional and was left out, but a webhook that does not answer may answer soon."""
         try:
             await self._children.write(child)
         except Refused as error:
             if child.is_optional:
                 log.warning("an object is not made or changed", extra={"key": str(key), "error": str(error)})
-                return
+                return error.code < HTTP_SERVER_ERRORS
             if child.plainer is None or error.code not in OF_CONTENT:
                 raise
             self._tell_refused(key, uid, "ContentRefused", error)
             await self._children.write(Child(child.write, child.plainer))
+        return True
 
     def _entry(self, key: Key) -> Entry[Any] | None:
         return self._kinds.of(key).store.get(key.namespace, key.name)

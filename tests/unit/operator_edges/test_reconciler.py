@@ -388,6 +388,17 @@ def test_no_requeue_time_takes_the_one_before_back() -> None:
     assert world.requeued == {DIGITS: None}
 
 
+@pytest.mark.parametrize(("code", "back"), [(403, None), (500, Again())])
+def test_an_optional_child_is_tried_again_where_its_refusal_may_pass(code: int, back: Again | None) -> None:
+    children = (Child(Write.CREATE, pod(), is_optional=True),)
+    world = World(lambda *_: Decision(children=children, status={"state": "RUNNING"}))
+    world.know(job())
+    world.server.fail = lambda call: errors.Refused("a webhook", code=code) if call == "create Pod" else None
+    assert world.work() == (back, ["create Pod", "patch TrainingJob/status"])
+    world.server.fail = None
+    assert world.work() == (None, ["create Pod"])
+
+
 def test_what_does_not_need_a_refused_child_is_written_all_the_same() -> None:
     children = tuple(Child(Write.CREATE, pod(name), is_needed=False) for name in ("refused-0", "other-1", "refused-2"))
     world = World(lambda observed, *_: Decision(children=() if observed.refused else children))
