@@ -462,6 +462,23 @@ def test_a_status_that_was_lost_begins_the_deadline_again() -> None:
     assert cluster.reconcile().requeue_at == at(400 + DEADLINE)
 
 
+@pytest.mark.parametrize(
+    ("replicas", "known", "leaves"), [(1, 1, [0]), (1, 0, []), (2, 1, [])], ids=["held", "let go", "of two"]
+)
+def test_a_model_that_is_being_deleted_and_held_by_a_finalizer_holds_up_no_drain(
+    replicas: int, known: int, leaves: list[int]
+) -> None:
+    of = seen(READY, {"n1"}, budget=known, scaling={"minReplicas": replicas})
+    metadata = of.model_deployment.metadata.model_copy(update={"deletion_timestamp": times.text(at(0))})
+    of = replace(of, model_deployment=of.model_deployment.model_copy(update={"metadata": metadata}))
+    decision = decide_model_deployment(of, at(60), SETTINGS)
+    assert [child.manifest["spec"]["minAvailable"] for child in decision.children] == leaves
+    assert (decision.status, decision.deletions, decision.events) == (None, (), ())
+    for child in decision.children:
+        assert child.is_optional
+        assert child.manifest["spec"]["selector"] == (of.budget or budget_of(V1)).spec["selector"]
+
+
 def test_the_budget_is_written_with_the_number_that_an_eviction_leaves() -> None:
     known = {1: 0, 2: 1, 3: 2, 5: 4}
     for replicas, leaves in known.items():

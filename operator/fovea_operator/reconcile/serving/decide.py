@@ -51,7 +51,8 @@ NOTABLE: Mapping[str, EventType] = {
 def decide_model_deployment(observed: ServingObserved, now: datetime, settings: Settings) -> Decision:
     """The answer to what is observed of a ModelDeployment. Never raises on an observed state, never changes it."""
     if observed.model_deployment.metadata.deletion_timestamp is not None:
-        return Decision()  # its Deployments and its Services go by their owner references
+        # Its children go by their owner references, once it has gone itself.
+        return Decision(children=tuple(_released(observed)))
     view = ServingView.of(observed, now, settings)
     advanced = rollout.advance(view)
     status = _status(view, advanced)
@@ -92,6 +93,19 @@ def _budget(view: ServingView, place: Place) -> Iterator[Child]:
         yield Child(Write.CREATE, manifest, is_optional=True)
     elif known.spec != manifest["spec"]:
         yield Child(Write.APPLY, manifest, is_optional=True)
+
+
+def _released(observed: ServingObserved) -> Iterator[Child]:
+    """The budget of a ModelDeployment that is being deleted lets its only pod go: no second pod is started any more.
+
+    A finalizer of others may hold the ModelDeployment for days.
+    """
+    known, of = observed.budget, observed.model_deployment
+    if known is None or of.spec.scaling.min_replicas > 1 or not known.spec.get("minAvailable"):
+        return
+    named = labels.version_of(known.spec.get("selector", {}).get("matchLabels", {}))
+    if named is not None:
+        yield Child(Write.APPLY, disruption_budget(of, *named, 0), is_optional=True, is_needed=False)
 
 
 def _service(record: ServiceRecord | None, manifest: dict[str, Any], *, absent: Write = Write.APPLY) -> Iterator[Child]:
