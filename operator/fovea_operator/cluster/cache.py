@@ -148,6 +148,14 @@ class Store(Generic[T]):
         unreadable = self.unreadable.get(name)
         return unreadable is not None and unreadable.uid == uid and version <= unreadable.version
 
+    def is_overtaken(self, name: Name, uid: str, version: int, newest: int) -> bool:
+        """Whether a later version of the object, or its end, was seen, and that not after version `newest`."""
+        known, unreadable = self._entries.get(name), self.unreadable.get(name)
+        seen = [entry.version for entry in (known, unreadable) if entry is not None]
+        # The version of an end is that of the deletion, so the object itself was older.
+        ended = self._removed.get(uid, -1)
+        return any(version < later <= newest for later in seen) or version <= ended <= newest
+
     def put(self, raw: records.Raw) -> Change[T] | None:
         """Take in an object from a watch event, a list or an answer. None: nothing that a decision depends on has changed.
 

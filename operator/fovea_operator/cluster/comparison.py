@@ -11,7 +11,7 @@ from fovea_operator.settings import Settings
 from . import records, resources
 from .cache import Cache, Name, Store
 from .client import ApiClient
-from .intake import Intake, as_of_list, list_kind, scopes
+from .intake import Intake, as_of_list, check_item, list_kind, scopes
 from .resources import Resource
 
 _LIST_INSTEAD = 100
@@ -47,6 +47,7 @@ async def _compare(client: ApiClient, store: Store[object], intake: Intake, sett
         async for items, version in client.pages(resource, namespace, _label(resource), only_metadata=True):
             as_of = as_of or as_of_list(resource, version, newest)
             for item in items:
+                check_item(store, item, newest)
                 metadata = item["metadata"]
                 place = (metadata.get("namespace") or "", metadata["name"])
                 listed.add(metadata["uid"])

@@ -173,6 +173,7 @@ async def list_kind(client: ApiClient, cache: Cache, intake: Intake, settings: S
         async for items, version in client.pages(resource, namespace, label):
             as_of = as_of or as_of_list(resource, version, newest)
             for item in items:
+                check_item(store, item, newest)
                 listed.add(records.uid(item))
                 intake.seen(resource.gvk, item)
         intake.missing(store, namespace, listed, as_of)
@@ -189,6 +190,20 @@ def as_of_list(resource: Resource, version: int, newest: int) -> int:
             "restored from a backup"
         )
     return version
+
+
+def check_item(store: Store[Any], item: records.Raw, newest: int) -> None:
+    """Raise `BackInTime` if a list has an older version of an object than was known when the list began.
+
+    A backup may be restored with a jump ahead (etcd's --bump-revision): then lists are newer than before, and the objects are not.
+    """
+    metadata = item["metadata"]
+    name, version = (metadata.get("namespace") or "", metadata["name"]), records.version(item)
+    if store.is_overtaken(name, metadata["uid"], version, newest):
+        raise BackInTime(
+            f"the API server lists {store.resource.kind} {'/'.join(filter(None, name))} in version {version}, and a later one was "
+            "seen before: its store was restored from a backup"
+        )
 
 
 def scopes(resource: Resource, settings: Settings) -> tuple[str, ...]:

@@ -230,7 +230,10 @@ class Reconciler:
             if newest is not None and newest.version == known.version:
                 # A watch that has missed the change, or is late, must not hold up the status of its object.
                 resource = self._kinds.of(key).resource
-                self._intake.seen(key.gvk, await self._client.get(resource, key.namespace, key.name))
+                found = await self._client.get(resource, key.namespace, key.name)
+                self._intake.seen(key.gvk, found)
+                if records.version(found) < known.version:
+                    self._intake.relisted(key.gvk)  # a restored backup: a comparison makes sure, and ends the process
             raise Overtaken(str(error), code=error.code) from error
 
     async def _without_object(self, key: Key) -> None:

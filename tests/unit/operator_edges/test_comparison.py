@@ -123,6 +123,30 @@ def test_an_api_server_that_was_restored_from_a_backup_ends_the_operator(how: An
         world.bring(how)
 
 
+@pytest.mark.parametrize("how", [compare_all, list_all])
+@pytest.mark.parametrize(
+    "seen", ["a later state", "its end", "a namesake after it", "a later state that cannot be read"]
+)
+def test_a_backup_that_was_restored_with_a_jump_ahead_ends_the_operator(seen: str, how: Any) -> None:
+    world = World()
+    backup = world.server.put(job("digits"))
+    world.bring(list_all)
+    if seen == "a later state":
+        world.server.put(job("digits", "SUCCEEDED"))
+    elif seen == "a namesake after it":
+        world.server.put({**job("digits"), "metadata": {**job("digits")["metadata"], "uid": "another"}})
+    elif seen == "its end":
+        del world.server.objects[TRAINING_JOB, "digits"]
+        world.server._version += 1
+    else:
+        world.server.put({**job("digits"), "spec": {"trainer": 1}})
+    world.bring()
+    world.server.objects[TRAINING_JOB, "digits"] = backup
+    world.server._version += 1000
+    with pytest.raises(BackInTime, match="lists TrainingJob team/digits in version 1, and a later one was seen before"):
+        world.bring(how)
+
+
 def test_deletions_show_as_well_that_an_api_server_was_restored() -> None:
     world = World()
     gone = world.server.put(job("gone"))

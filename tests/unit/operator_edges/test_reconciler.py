@@ -115,6 +115,17 @@ def test_a_change_that_no_watch_reports_does_not_hold_up_the_status() -> None:
     assert world.status == {"state": "RUNNING"}
 
 
+def test_an_object_that_went_back_asks_for_a_comparison() -> None:
+    world = World(lambda *_: Decision(status={"state": "RUNNING"}))
+    asked: list[Any] = []
+    world.intake.relisted = asked.append
+    backup = world.server.put(job())
+    world.know(job())
+    world.server.objects[TRAINING_JOB, "digits"] = backup
+    world.work()
+    assert asked == [TRAINING_JOB]
+
+
 def test_somebody_who_writes_an_object_without_end_has_its_status_written_less_and_less_often() -> None:
     world = World(lambda *_: Decision(status={"state": "RUNNING"}))
     stored = world.know(job())
