@@ -100,6 +100,8 @@ class Operator:
         self._discovery = Discovery(self._client, self._cache, self._intake, settings, self._watch)
         self._liveness = Liveness(started=0.0, lease_seconds=settings.lease_seconds)
         self._relist = asyncio.Event()
+        """A watch began, or that of an optional kind ended."""
+        self._compare_soon = False
         self._stop = asyncio.Event()
         self._runners: list[web.AppRunner] = []
 
@@ -241,18 +243,19 @@ class Operator:
                 # Not wait_for: it forgets a cancellation that comes in the moment in which it is woken.
                 async with asyncio.timeout(max(0.0, looking - _now())):
                     await self._relist.wait()
-            began_again, latest = self._relist.is_set(), _now() + self._settings.resync_seconds
+            latest = _now() + self._settings.resync_seconds
             # Let the new watch deliver first what it began with, which takes a while where objects are many. But a watch that
             # begins again and again must not put off the comparison: then it is what finds the changes.
             while self._relist.is_set() and _now() < latest:
                 self._relist.clear()
                 await asyncio.sleep(self._settings.relist_seconds)
-            if began_again or _now() >= comparing:
+            if self._compare_soon or _now() >= comparing:
+                self._compare_soon = False
                 begun = time.thread_time()
                 await self._list_until_done()
                 comparing = _now() + pause_after(time.thread_time() - begun, self._settings.resync_seconds)
-            else:
-                await self._discovery.look()
+            elif await self._discovery.look():
+                self._all_again()
             if _now() >= looking:
                 self._all_again()
                 looking = _now() + self._settings.resync_seconds
@@ -265,7 +268,11 @@ class Operator:
         for key in self._kinds.due(datetime.now(UTC) + timedelta(seconds=seconds)):
             self._queue.add(key)
 
-    def _relisted(self, _gvk: GroupVersionKind) -> None:
+    def _relisted(self, gvk: GroupVersionKind) -> None:
+        store = self._cache.store(gvk)
+        # An optional kind is listed whenever it is looked for: its watch may end again and again, and all kinds cost more.
+        if store is None or not store.resource.optional:
+            self._compare_soon = True
         self._relist.set()
 
     async def _work(self, key: Key, waited: float) -> Any:

@@ -223,6 +223,45 @@ def test_a_comparison_waits_until_the_list_of_a_new_watch_has_been_delivered(mon
     assert compared == [3]
 
 
+@pytest.mark.parametrize("how", ["begins", "ends"])
+def test_the_watch_of_an_optional_kind_costs_no_comparison_of_all_kinds(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    done: list[str] = []
+
+    async def run() -> None:
+        operator = Operator(Settings())
+
+        async def pause(_: float) -> None:
+            done.append("pause")
+
+        async def compare() -> None:
+            done.append("compare")
+            raise asyncio.CancelledError
+
+        async def look() -> bool:
+            done.append("look for kinds")
+            return len(done) == 2
+
+        def again() -> None:
+            done.append("due objects")
+            raise asyncio.CancelledError
+
+        monkeypatch.setattr(asyncio, "sleep", pause)
+        monkeypatch.setattr(operator, "_list_until_done", compare)
+        monkeypatch.setattr(operator._discovery, "look", look)
+        monkeypatch.setattr(operator, "_all_again", again)
+        if how == "begins":
+            operator._relisted(resources.NODE.gvk)
+        else:
+            operator._relist.set()
+        await operator._resync()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+    assert done == ["pause", "look for kinds", "due objects"]
+
+
 def test_a_watch_that_begins_again_and_again_does_not_put_off_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
 
