@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import logging
+import math
 import re
 import secrets
 import time
@@ -64,7 +65,7 @@ class Reports:
 
     Each such decision writes a status. So the period grows with the number of pods that report: together they cause at most
     `rate` writes per second. Any other change, such as a checkpoint, the end of the program or a store that does not answer,
-    is decided on at once.
+    is decided on at once; a store that goes and comes back, once in a period.
     """
 
     def __init__(self, period: float, wake: Callable[[str, str, float], None], rate: float = 20.0) -> None:
@@ -75,6 +76,7 @@ class Reports:
         # By uid: a pod of the same name may follow, of a namesake of the job.
         self._latest: dict[str, Kept] = {}
         self._uids: dict[str, str] = {}  # by ticket
+        self._turned: dict[str, float] = {}  # when the store went or came back for the pod, as it was looked at at once
         self._looked: dict[str, float] = {}  # when the pod's job is (or was) looked at for a report
 
     def latest(self, uid: str) -> ProgressReport | None:
@@ -102,12 +104,20 @@ class Reports:
         if before == report:
             return
         looked = self._looked.get(sender.uid)
-        is_news = before is None or _without_numbers(before) != _without_numbers(report)
+        is_news = before is None or _as_news(before) != _as_news(report) or self._turns(sender.uid, before, report, now)
         if looked is not None and looked > now and not is_news:
             return  # its job will be looked at then anyway
         due = now if looked is None or is_news else max(now, looked + self.period)
         self._looked[sender.uid] = due
         self._wake(sender.namespace, sender.pod, due - now)
+
+    def _turns(self, uid: str, before: ProgressReport, report: ProgressReport, now: float) -> bool:
+        """Whether the store has gone or come back for a pod: news once in a period, since a busy store may do so at each report."""
+        same = before.store_unreachable_since == report.store_unreachable_since
+        if same or now < self._turned.get(uid, -math.inf) + self.period:
+            return False
+        self._turned[uid] = now
+        return True
 
     @property
     def period(self) -> float:
@@ -117,18 +127,20 @@ class Reports:
     def ended(self, uid: str) -> None:
         """The pod has ended: it reports no more, and its last report stays for the decision on it."""
         self._looked.pop(uid, None)
+        self._turned.pop(uid, None)
 
     def forget(self, uid: str) -> None:
         """The pod (or whatever had that uid) is gone."""
         kept = self._latest.pop(uid, None)
         if kept is not None:
             del self._uids[kept.ticket]
-        self._looked.pop(uid, None)
+        self.ended(uid)
 
 
-def _without_numbers(report: ProgressReport) -> ProgressReport:
-    """All of a report but how far the program is."""
-    return replace(report, step=None, steps=None, epoch=None, epochs=None, metrics={}, metrics_left_out=0)
+def _as_news(report: ProgressReport) -> ProgressReport:
+    """All of a report that is always news: not how far the program is, nor whether the store answers."""
+    there = replace(report, store_unreachable_since="")
+    return replace(there, step=None, steps=None, epoch=None, epochs=None, metrics={}, metrics_left_out=0)
 
 
 class Doorkeeper:

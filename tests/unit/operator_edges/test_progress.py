@@ -267,6 +267,23 @@ def test_what_is_more_than_a_number_is_looked_at_at_once(what: str) -> None:
     assert woken == [0.0, 49.0, 0.0]
 
 
+def test_a_store_that_goes_and_comes_back_all_the_time_costs_twice_what_numbers_cost_and_its_last_turn_is_seen() -> (
+    None
+):
+    looks: dict[str, list[float]] = {f"digits-{n}-chief-0-0": [] for n in range(200)}
+    now = 0.0
+    reports = Reports(5, lambda _namespace, pod, seconds: looks[pod].append(now + seconds), rate=4)
+    turns = ("", "2026-11-21T10:00:00Z")
+    for second in range(0, 405, 5):
+        now = float(second)
+        for number, pod in enumerate(looks):
+            report = ProgressReport(step=second, store_unreachable_since=turns[second // 5 % 2])
+            reports.put(Sender("team", pod, f"p{number}"), report, now)
+    steady = [look for of_pod in looks.values() for look in of_pod if 100 <= look < 300]
+    assert len(steady) / 200 <= 2 * 4 * 1.05
+    assert all(now <= max(of_pod) <= now + reports.period for of_pod in looks.values())
+
+
 @pytest.mark.parametrize(
     ("claims", "seconds"),
     [({"exp": 1_000_000 + 3_600}, 3_600), ({}, 300), ({"exp": "soon"}, 300), ({"exp": 10**400}, 300)],
