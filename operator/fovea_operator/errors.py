@@ -9,7 +9,7 @@ FoveaError
     ├── Conflict         409: a precondition (uid, version) failed   → the decision is dropped, back-off, decided again
     │   └── Overtaken    what changed meanwhile is now known            → the decision is dropped, decided again at once
     ├── AlreadyExists    409: the name is taken                      → ours: fine; otherwise `NotOurs`
-    ├── Gone             404: the object or its namespace is not there any more
+    ├── Gone             404 of an API server: the object or its namespace is not there any more
     └── Refused          other 4xx, a webhook that denies or is away → a child: `observed.refused`, back-off; else: logged
         └── NotOurs      the name is taken by an object that is not ours
 

@@ -52,7 +52,7 @@ def played_api_server(folder: Path, replies: Replies) -> Iterator[PlayedApiServe
             request = Request(self.path.partition("?")[0], dict(self.headers))
             played.requests.append(request)
             reply = replies.get(request.path)
-            code, body = reply(request) if reply else (404, {"message": "no such path"})
+            code, body = reply(request) if reply else (404, {"reason": "NotFound", "message": "no such path"})
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")

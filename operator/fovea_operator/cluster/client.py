@@ -173,14 +173,23 @@ class ApiClient:
         content_type: str = JSON,
         accept: str = JSON,
     ) -> Object:
-        """One call, counted. After a 401 the credentials are read again and the call is tried once more: tokens are rotated."""
+        """One call, counted. After a 401 the credentials are read again and the call is tried once more: tokens are rotated.
+
+        A 404 that no API server explains is Transient: a proxy's, or of an API server that does not serve the kind yet. It must
+        not be taken for an object that is gone.
+        """
         try:
+            try:
+                return await self._send(verb, resource.plural, method, path, body, content_type, accept)
+            except errors.Transient as error:
+                if error.code != errors.HTTP_UNAUTHORIZED:
+                    raise
+                self._read_at = -math.inf
             return await self._send(verb, resource.plural, method, path, body, content_type, accept)
-        except errors.Transient as error:
-            if error.code != errors.HTTP_UNAUTHORIZED:
+        except errors.Gone as error:
+            if error.reason:
                 raise
-            self._read_at = -math.inf
-        return await self._send(verb, resource.plural, method, path, body, content_type, accept)
+            raise errors.Transient(str(error), code=error.code) from error
 
     async def _send(
         self,

@@ -81,6 +81,27 @@ def test_a_success_that_is_no_json_object_may_work_the_next_time(text: str) -> N
     assert counted == [("create", "pods", 200)]
 
 
+@pytest.mark.parametrize("text", ["default backend - 404", "404 page not found\n", "{}", ""])
+def test_a_404_that_no_api_server_explains_says_nothing_of_an_object(text: str) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=404, text=text)
+
+    item = Deletion(resources.POD.gvk, "team", "a", "u1", None)
+    for use in (lambda client: client.delete(item), lambda client: client.get(resources.POD, "team", "a")):
+        error, _ = serve(handler, use)
+        assert type(error) is errors.Transient
+    found, _ = serve(handler, lambda client: client.is_served(resources.TRAINING_JOB))
+    assert found is False, "a group that is not there is not explained"
+
+
+def test_an_object_that_is_not_there_is_gone() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return status(404, "NotFound", 'pods "a" not found')
+
+    error, _ = serve(handler, lambda client: client.get(resources.POD, "team", "a"))
+    assert type(error) is errors.Gone
+
+
 def test_an_object_that_etcd_finds_too_large_is_refused_and_not_tried_again_as_it_is() -> None:
     async def handler(_: web.Request) -> web.Response:
         return status(500, "InternalError", "etcdserver: request is too large")
