@@ -1,4 +1,4 @@
-"""Small pictures, runs of the image classifier in this process or another, and the bytes of what they trained."""
+"""Small pictures, runs of recipes in this process or another, and the bytes of what they trained."""
 
 import json
 import os
@@ -92,16 +92,29 @@ def environ(values: dict[str, str]) -> Iterator[None]:
 
 
 def train(root: Path, data: Path, *flags: str, **more: str) -> int:
-    """Run the recipe in this process; returns its exit code."""
+    """Run the image classifier in this process; returns its exit code."""
+    return run(root, "image-classifier", f"--data={data}", *FLAGS, *flags, **more)
+
+
+def run(root: Path, *command: str, **more: str) -> int:
+    """Run `fovea-train` in this process; returns its exit code."""
     with environ(variables(root, **more)):
-        return main(["image-classifier", f"--data={data}", *FLAGS, *flags])
+        return main(list(command))
 
 
 def start(root: Path, data: Path, *flags: str) -> subprocess.Popen[str]:
-    """Run the recipe in a process of its own."""
-    command = [sys.executable, "-m", "fovea_trainers", "image-classifier", f"--data={data}", *FLAGS, *flags]
+    """Run the image classifier in a process of its own."""
+    return begin(root, "image-classifier", f"--data={data}", *FLAGS, *flags)
+
+
+def begin(root: Path, *command: str) -> subprocess.Popen[str]:
+    """Run `fovea-train` in a process of its own."""
     return subprocess.Popen(
-        command, env={**os.environ, **variables(root)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "fovea_trainers", *command],
+        env={**os.environ, **variables(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 

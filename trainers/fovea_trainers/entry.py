@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from fovea_trainers.runtime.session import Session
 
 DISTRIBUTION = "fovea-trainers"
-RECIPES = {"image-classifier": "fovea_trainers.recipes.image_classifier"}
+RECIPES = {
+    "image-classifier": "fovea_trainers.recipes.image_classifier",
+    "tabular": "fovea_trainers.recipes.tabular",
+}
 """Name -> module. Of these only what `run` calls imports TensorFlow, so that the catalogue is made without it."""
 OWN = "__recipe__"
 """The module that a file becomes: not the file's name, which may be that of a library."""

@@ -63,8 +63,8 @@ def learning(model: keras.Model, optimizer: Optimizer) -> Update:
     """One update by the cross-entropy of a batch: images [n, h, w, 3], class numbers [n], weights [n]."""
     import tensorflow as tf
 
+    from fovea_trainers.runtime.classification import hits
     from fovea_trainers.runtime.totals import mean, total
-    from fovea_trainers.vision.classification import hits
 
     def update(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, step: tf.Tensor) -> dict[str, Total]:
         with tf.GradientTape() as tape:
@@ -81,8 +81,8 @@ def evaluation(model: keras.Model) -> Callable[..., dict[str, Total]]:
     """The same loss and hits without an update, and which classes were taken for which."""
     import tensorflow as tf
 
+    from fovea_trainers.runtime.classification import CONFUSION, confusion, hits
     from fovea_trainers.runtime.totals import total
-    from fovea_trainers.vision.classification import CONFUSION, confusion, hits
 
     def evaluate(images: tf.Tensor, labels: tf.Tensor) -> dict[str, Total]:
         logits = model(images, training=False)
@@ -101,6 +101,7 @@ def run(config: Config, session: Session) -> None:
     import tensorflow as tf
 
     from fovea_trainers.runtime import export, loop, optimizers, results
+    from fovea_trainers.runtime.classification import report
     from fovea_trainers.runtime.training import Training, variables_of
     from fovea_trainers.vision import augmentation, classification, sets
 
@@ -139,5 +140,5 @@ def run(config: Config, session: Session) -> None:
             "images": pictures.readable(),
             "unreadable": len(pictures.images.unreadable),
         },
-        sets={name: classification.report(each, classes) for name, each in trained.evaluations.items()},
+        sets={name: report(each, classes, unit="images") for name, each in trained.evaluations.items()},
     )

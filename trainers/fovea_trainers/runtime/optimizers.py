@@ -59,11 +59,13 @@ class Optimizer:
         return getattr(self._now, "rate", self._last)
 
 
-def build(flags: OptimizerFlags, epochs: int, weights: Sequence[Any]) -> Optimizer:
-    """The optimizer that the flags say, with the learning rate rate / (1 + decay · step)."""
+def build(flags: OptimizerFlags, epochs: int, weights: Sequence[Any], factor: Rate | None = None) -> Optimizer:
+    """The optimizer that the flags say, with the learning rate rate / (1 + decay · step), times the factor of the step."""
     decay = flags.learning_rate / epochs if flags.decay is None else flags.decay
     options = {"momentum": flags.momentum} if flags.optimizer in WITH_MOMENTUM else {}
-    return make(flags.optimizer, weights, inverse_time(flags.learning_rate, decay), **options)
+    rate = inverse_time(flags.learning_rate, decay)
+    both = rate if factor is None else lambda step: rate(step) * factor(step)
+    return make(flags.optimizer, weights, both, **options)
 
 
 def make(name: str, weights: Sequence[Any], rate: Rate, **options: Any) -> Optimizer:
@@ -88,5 +90,15 @@ def inverse_time(rate: float, decay: float) -> Rate:
 
     def at(step: tf.Tensor) -> tf.Tensor:
         return tf.constant(rate, tf.float32) / (1.0 + tf.constant(decay, tf.float32) * tf.cast(step, tf.float32))
+
+    return at
+
+
+def by_epoch(base: float, steps: int) -> Rate:
+    """1 for the steps of the first epoch, then `base` to the power of the finished epochs; an epoch has `steps`."""
+    import tensorflow as tf
+
+    def at(step: tf.Tensor) -> tf.Tensor:
+        return tf.pow(tf.constant(base, tf.float32), tf.cast(step // steps, tf.float32))
 
     return at

@@ -1,0 +1,120 @@
+"""One line of a table as a label and numbers. Pure: no file, no TensorFlow."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from fovea_trainers.errors import DataError
+
+LARGEST = 3.4028234e38
+"""Of float32, which numbers are kept in."""
+LARGEST_INDEX = 2**31 - 1
+_SHOWN = 40
+
+
+class BadLine(Exception):
+    """What is wrong with a line, for a message that names file and line."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a CSV file, the label among them."""
+
+    names: tuple[str, ...]
+    label: int
+
+    @classmethod
+    def of(cls, cells: Sequence[str], label: str, *, heading: bool) -> Self:
+        """From the first line of a file; without a heading the names are numbers from 1 on. Raises DataError."""
+        numbers = tuple(str(number + 1) for number in range(len(cells)))
+        names = tuple(cell.strip() for cell in cells) if heading else numbers
+        if len(names) < 2:
+            raise DataError(f"the first line has {len(names)} column: a feature and a label are needed")
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f'two columns have the name "{twice}"')
+        if not label:
+            return cls(names, len(names) - 1)
+        if label in names:
+            return cls(names, names.index(label))
+        if label in numbers:
+            return cls(names, numbers.index(label))
+        raise DataError(f"there is no column {label}: --label-column is one of {', '.join(names)}, or a number")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names without the label's."""
+        return self.names[: self.label] + self.names[self.label + 1 :]
+
+
+def cells(text: str) -> list[str]:
+    """The cells of a CSV line; a cell in quotes may hold commas, but no line break. Raises BadLine."""
+    if '"' not in text:
+        return text.split(",")
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise BadLine(str(error)) from error
+
+
+def is_heading(first: Sequence[str]) -> bool:
+    """Whether no cell is a number."""
+    return not any(_is_number(cell) for cell in first)
+
+
+def csv_row(text: str, columns: Columns) -> tuple[str, list[float]]:
+    """Label and features in the order of the columns. Raises BadLine."""
+    found = cells(text)
+    if len(found) != len(columns.names):
+        raise BadLine(f"{len(found)} columns instead of {len(columns.names)}")
+    label = found.pop(columns.label).strip()
+    if not label:
+        raise BadLine("the label is empty")
+    values = []
+    for name, cell in zip(columns.features, found, strict=True):
+        values.append(_number(cell, f"column {name}"))
+    return label, values
+
+
+def libsvm_row(text: str) -> tuple[str, list[int], list[float]]:
+    """Label, indices and values of `+1 3:1 11:0.5`; +1 and 1.0 are the label "1". Raises BadLine."""
+    first, *words = text.split()
+    label = _number(first, "label")
+    indices: list[int] = []
+    values: list[float] = []
+    for word in words:
+        index, colon, value = word.partition(":")
+        if not colon or not index.isdecimal():
+            raise BadLine(f'"{_short(word)}" is not index:value')
+        indices.append(int(index))
+        values.append(_number(value, f"index {_short(index)}"))
+    if indices and max(indices) > LARGEST_INDEX:
+        raise BadLine(f"index {_short(str(max(indices)))} is above {LARGEST_INDEX}")
+    if len(set(indices)) < len(indices):
+        raise BadLine(f"index {next(index for index in indices if indices.count(index) > 1)} is there twice")
+    return str(int(label)) if label.is_integer() else repr(label), indices, values
+
+
+def _number(text: str, what: str) -> float:
+    if not text.strip():
+        raise BadLine(f"{what} is empty")
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -LARGEST <= value <= LARGEST or "_" in text:
+        raise BadLine(f'{what} is "{_short(text.strip())}", which is no number')
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

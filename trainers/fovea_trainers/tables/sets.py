@@ -1,0 +1,153 @@
+"""Rows of tables as training, validation and test set."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from fovea_api.contract import signatures
+
+from fovea_trainers.data import order
+from fovea_trainers.data.source import Source
+from fovea_trainers.runtime.classification import OUTPUTS, answer
+from fovea_trainers.runtime.export import Signature
+from fovea_trainers.runtime.progress import say
+from fovea_trainers.runtime.session import Session
+from fovea_trainers.runtime.strategy import Batches, Dataset, Shard
+from fovea_trainers.tables import reading
+from fovea_trainers.tables.flags import TableFlags
+from fovea_trainers.tables.reading import Table
+
+Array = np.ndarray[Any, Any]
+_SPLIT = -1
+"""The epoch whose order splits the rows: no epoch of the training has its number."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Numbers of the rows of each set; validation and test may be empty."""
+
+    table: Table
+    train: Array
+    validation: Array
+    test: Array
+    fingerprint: str
+    """Of the data: another value means other data."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the class numbers."""
+        return self.table.classes
+
+    @property
+    def signature(self) -> Sequence[tf.TensorSpec]:
+        """Of a batch: the features, and class numbers int32 [n]."""
+        return [*self.table.rows.signature, tf.TensorSpec([None], tf.int32)]
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.train) // batch_size)
+
+    def training(self, batch_size: int, *, seed: int) -> Dataset:
+        """Batches of the training set; their order follows from (seed, epoch) only."""
+
+        def dataset(epoch: int, first: int, shard: Shard) -> Batches:
+            size = len(self.train)
+            for places in order.batches(size, batch_size, seed=seed, epoch=epoch, first=first, shard=shard):
+                yield self._batch(self.train[places])
+
+        return dataset
+
+    def evaluated(self, batch_size: int) -> dict[str, Callable[[], Batches]]:
+        """Batches of the sets beside the training set that hold rows, by the prefix of their metrics."""
+        return {
+            name: partial(self._in_order, part, batch_size)
+            for name, part in (("val", self.validation), ("test", self.test))
+            if len(part)
+        }
+
+    def sizes(self) -> dict[str, int]:
+        """Rows of each set."""
+        return {"train": len(self.train), "val": len(self.validation), "test": len(self.test)}
+
+    def exported(self, model: keras.Model) -> dict[str, Signature]:
+        """Features to the outputs of a classifier; `model` gives logits [n, classes] for the tensors of a batch."""
+        rows, classes = self.table.rows, self.classes
+        served = Signature(
+            inputs=rows.signature,
+            function=lambda *features: answer(model(list(features), training=False), classes),
+            example=rows.example,
+            row_wise=OUTPUTS,
+        )
+        return {signatures.SERVING_DEFAULT: served}
+
+    def _in_order(self, part: Array, batch_size: int) -> Batches:
+        for chosen in order.cut(part, batch_size):
+            yield self._batch(chosen)
+
+    def _batch(self, chosen: Array) -> tuple[Any, ...]:
+        return (*self.table.rows.take(chosen), tf.constant(self.table.labels[chosen]))
+
+
+def read(flags: TableFlags, seed: int, session: Session, *, standardize: bool) -> Sets:
+    """Read and split tables; raises DataError when they cannot be trained on."""
+    source = Source(session.workspace.data(flags.data), session.workspace.inputs)
+    files = reading.find(source.path, flags)
+    say(f"reading {len(files.train)} training and {len(files.validation)} validation files ({files.format})")
+    table = reading.read(files, flags, standardize=standardize)
+    own = np.arange(table.trained, len(table.labels))
+    train, validation, test = split(
+        table.labels[: table.trained],
+        len(table.classes),
+        validation_ratio=0.0 if len(own) else flags.validation_ratio,
+        test_ratio=flags.test_ratio,
+        seed=seed,
+    )
+    sets = Sets(table, train, own if len(own) else validation, test, source.fingerprint(table.digests))
+    counts = ", ".join(f"{count} {name}" for name, count in sets.sizes().items())
+    say(f"{counts} rows of {len(sets.classes)} classes with {table.rows.width} features")
+    return sets
+
+
+def split(
+    labels: Array, classes: int, *, validation_ratio: float, test_ratio: float, seed: int
+) -> tuple[Array, Array, Array]:
+    """Numbers of the rows to train, validate and test on, ascending: the same share of each class, drawn by the seed.
+
+    `labels` are class numbers [n]. At least one row of each class is left to train on.
+    """
+    shuffled = order.permutation(len(labels), seed=seed, epoch=_SPLIT)
+    parts = np.zeros(len(labels), np.int8)
+    for number in range(classes):
+        mine = shuffled[labels[shuffled] == number]
+        spare = max(0, len(mine) - 1)
+        validated = min(round(len(mine) * validation_ratio), spare)
+        tested = min(round(len(mine) * test_ratio), spare - validated)
+        parts[mine[:validated]] = 1
+        parts[mine[validated : validated + tested]] = 2
+    train, validation, test = (np.flatnonzero(parts == part) for part in range(3))
+    return train, validation, test
+
+
+def identity(flags: TableFlags, sets: Sets) -> dict[str, Any]:
+    """What of the tables must be equal for a run to go on where another stopped."""
+    return {
+        "data": sets.fingerprint,
+        "train_files": flags.train_files,
+        "validation_files": flags.validation_files,
+        "validation_ratio": flags.validation_ratio,
+        "test_ratio": flags.test_ratio,
+        "heading": flags.heading,
+        "label_column": flags.label_column,
+    }
+
+
+def unvalidated(flags: TableFlags) -> str:
+    """Why there may be no validation set."""
+    return (
+        "no row is kept for validation "
+        f"(--validation-ratio={flags.validation_ratio} of each class, rounded, and one is left for training)"
+    )
