@@ -45,27 +45,31 @@ class PlaceStep(StrEnum):
 
 
 class EvacuationStep(StrEnum):
-    """How far the second pod of a version is whose only pod is on a cordoned node. Also the reason of the Event that reports it."""
+    """How far a version is that has a pod on a cordoned node. Also the reason of the Event that reports it."""
 
     STARTING = "SecondPodStarting"
-    """The second pod is not ready yet: the first one is not evicted."""
+    """Of one replica: the second pod is not ready yet, and the first one is not evicted."""
     READY = "SecondPodReady"
-    """Two pods are ready: one of them can be evicted."""
+    """Of one replica: two pods are ready, and one of them can be evicted."""
     LATE = "SecondPodLate"
-    """The second pod was not ready within rollout.progressDeadlineSeconds: the first one can be evicted."""
+    """Of one replica: the second pod was not ready within rollout.progressDeadlineSeconds, and the first one can be evicted."""
     ENDING = "SecondPodEnding"
-    """The node is not cordoned any more: after two minutes one of the two pods ends. If the node was removed, its pod goes first."""
+    """Of one replica: the node is not cordoned any more. After two minutes one of the two pods ends. If the node was removed, its pod goes first."""
+    PODS_STARTING = "PodsStarting"
+    """Of several replicas: not all pods are ready, and no ready one is evicted."""
+    PODS_LATE = "PodsLate"
+    """Of several replicas: not all pods were ready within rollout.progressDeadlineSeconds, and a ready one can be evicted all the same."""
 
 
 class Evacuation(Status):
-    """Move of a version's only pod from a cordoned node to another node, by a second pod."""
+    """Progress of a version that has a pod on a cordoned node. Absent for several replicas that are all ready: one of them can be evicted."""
 
     node: str
     """Name of the cordoned node. Of several, the first one by name."""
     step: EvacuationStep
-    """State of the second pod: SecondPodStarting, SecondPodReady, SecondPodLate or SecondPodEnding."""
+    """Step. For one replica: SecondPodStarting, SecondPodReady, SecondPodLate or SecondPodEnding. For several replicas: PodsStarting or PodsLate."""
     since: str | None = None
-    """Time at which the second pod reached this step."""
+    """Time at which the version reached this step."""
 
 
 class Place(Status):
@@ -99,7 +103,8 @@ class Place(Status):
     retry_time: str | None = None
     """For a failed version: time of the next try. Absent: Fovea tries again only after the version's files or the spec have changed."""
     evacuation: Evacuation | None = None
-    """For a version with one replica, while its pod is on a cordoned node and shortly after: state of the second pod, which Fovea starts on another node."""
+    """While a pod of the version is on a cordoned node, and shortly after: whether a drain of the node waits for this version.
+    Fovea starts a second pod on another node for a version with one replica."""
 
 
 class Endpoint(Model):

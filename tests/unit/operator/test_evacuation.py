@@ -1,14 +1,25 @@
 """The only pod of a model on a cordoned node: a second pod starts, a drain waits for it until its deadline, and one pod stays."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from fovea_api.v1alpha1 import ModelDeployment
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.observed import BudgetRecord, PodRecord, ServingObserved
+from fovea_operator.reconcile.shared.observed import BudgetRecord
+from support.evacuation_table import (
+    DEADLINE,
+    ENDING,
+    LATE,
+    READY,
+    SECOND,
+    STARTING,
+    Cluster,
+    Row,
+    check,
+    pods,
+    seen,
+)
 from support.observations import (
     SETTINGS,
     at,
@@ -19,66 +30,8 @@ from support.observations import (
     serving,
     version,
     workload,
-    written,
 )
 from support.rollout_table import STABLE_1, V1, V2, candidate, draining, failed, held, stable, summary
-
-DEADLINE = 600
-"""rollout.progressDeadlineSeconds by default."""
-READY = {"n1": True}
-
-
-def pods(name: str, answers: dict[str, bool], **fields: Any) -> list[PodRecord]:
-    """One pod of a version on each node, ready or not; a node without a name: none takes the pod."""
-    return [
-        replace(server_pod(name, node=node, ready=ready), name=f"{name}-{node}", uid=f"{name}-{node}", **fields)
-        for node, ready in answers.items()
-    ]
-
-
-def seen(
-    answers: dict[str, bool],
-    cordoned: set[str] | None,
-    *,
-    status: dict[str, Any] = STABLE_1,
-    replicas: int = 1,
-    budget: int = 1,
-    **spec: Any,
-) -> ServingObserved:
-    """Version 1 is served by pods on these nodes."""
-    return serving(
-        model_deployment(status, **spec),
-        version(1),
-        workloads=[workload(V1, replicas=replicas, ready=sum(answers.values()))],
-        pods=pods(V1, answers),
-        service=service_at(V1),
-        budget=budget_of(V1, budget),
-        cordoned=None if cordoned is None else frozenset(cordoned),
-    )
-
-
-def moving(step: str, since: float = 0, node: str = "n1") -> dict[str, Any]:
-    """A status by which version 1 leaves a cordoned node."""
-    return held(stable(1) | {"evacuation": {"node": node, "step": step, "since": times.text(at(since))}})
-
-
-STARTING, SECOND, LATE, ENDING = (moving(f"SecondPod{step}") for step in ("Starting", "Ready", "Late", "Ending"))
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is seen, and then: replicas and minAvailable that are written, the step with its start, what the Event is, and when time matters."""
-
-    seen: ServingObserved
-    scaled_to: int | None = None
-    leaves: int | None = None
-    step: str | None = None
-    since: float | None = None
-    event: str | None = None
-    says: str = ""
-    wakes: float | None = None
-    now: float = 60
-
 
 ROWS = {
     "no node is cordoned": Row(seen(READY, set())),
@@ -171,7 +124,7 @@ ROWS = {
         step="SecondPodLate",
         since=DEADLINE,
         event="Warning SecondPodLate",
-        says=f"no second pod was ready within {DEADLINE} s (rollout.progressDeadlineSeconds). A drain may evict",
+        says=f"no second pod was ready within {DEADLINE} s (rollout.progressDeadlineSeconds). Fovea changes minAvailable",
         now=DEADLINE,
     ),
     "the deadline is the user's": Row(
@@ -189,7 +142,10 @@ ROWS = {
         says="within 30 s",
     ),
     "it is late, and nothing changes": Row(
-        seen({"n1": True, "": False}, {"n1"}, status=LATE, replicas=2, budget=0), step="SecondPodLate", since=0
+        seen({"n1": True, "": False}, {"n1"}, status=LATE, replicas=2, budget=0),
+        step="SecondPodLate",
+        since=0,
+        says="A drain may evict the only pod now. Once it is evicted, nothing answers until another pod is ready.",
     ),
     "the late second pod is ready": Row(
         seen({"n1": True, "n2": True}, {"n1"}, status=LATE, replicas=2, budget=0),
@@ -201,11 +157,6 @@ ROWS = {
     "the only pod was evicted because the second one was late": Row(
         seen({"": False}, {"n1"}, status=LATE, replicas=2, budget=0), scaled_to=1, leaves=1
     ),
-    "a user scales up meanwhile: then pods are evicted one at a time": Row(
-        seen({"n1": True, "n2": True}, {"n1"}, status=SECOND, replicas=2, scaling={"minReplicas": 3}),
-        scaled_to=3,
-        leaves=2,
-    ),
     "a user scales down to one pod on a cordoned node": Row(
         seen({"n1": True}, {"n1"}, replicas=2, scaling={"minReplicas": 1}),
         step="SecondPodStarting",
@@ -213,8 +164,21 @@ ROWS = {
         event="Normal SecondPodStarting",
         wakes=60 + DEADLINE,
     ),
-    "two pods were wanted anyway": Row(
-        seen({"n1": True, "n2": True}, {"n1"}, replicas=2, scaling={"minReplicas": 2}),
+    "the budget of a late second pod cannot be changed": Row(
+        seen({"n1": True, "": False}, {"n1"}, status=LATE, replicas=2, budget=1),
+        leaves=0,
+        step="SecondPodLate",
+        since=0,
+        says="Fovea changes minAvailable of PodDisruptionBudget digits from 1 to 0, so that a drain goes on. If it stays 1, the "
+        "API server refuses the change: see the operator's log.",
+    ),
+    "the budget of a second pod that starts cannot be changed": Row(
+        seen({"n1": True, "n2": False}, {"n1"}, status=STARTING, replicas=2, budget=0),
+        leaves=1,
+        step="SecondPodStarting",
+        since=0,
+        says="from 0 to 1, so that a drain waits. If it stays 0,",
+        wakes=DEADLINE,
     ),
     "a status with a time that is none": Row(
         seen(
@@ -231,29 +195,8 @@ ROWS = {
 
 
 @pytest.mark.parametrize("what", ROWS)
-def test_a_second_pod_for_the_only_one_on_a_cordoned_node(what: str) -> None:
-    row = ROWS[what]
-    decision = decide_model_deployment(row.seen, at(row.now), SETTINGS)
-    [place] = (decision.status or {})["places"]
-    evacuation = place.get("evacuation", {})
-    budgets = [child.manifest for child in decision.children if child.manifest["kind"] == "PodDisruptionBudget"]
-    found = Row(
-        row.seen,
-        scaled_to=summary(decision)["scales"].get(V1),
-        leaves=budgets[0]["spec"]["minAvailable"] if budgets else None,
-        step=evacuation.get("step"),
-        since=(times.parse(evacuation["since"]) or at(-1)).timestamp() - at(0).timestamp() if evacuation else None,
-        event=next((f"{e.type} {e.reason}" for e in decision.events if e.reason.startswith("SecondPod")), None),
-        says=row.says if row.says in (decision.status or {})["message"] else (decision.status or {})["message"],
-        wakes=summary(decision)["wakes"],
-        now=row.now,
-    )
-    assert found == row
-    assert (place["role"], place["step"], place["weight"]) == ("stable", "Serving", 100)
-    ready, wanted = row.seen.workloads[0].ready_replicas, row.seen.model_deployment.spec.scaling.min_replicas
-    assert (decision.status or {})["replicas"] == ready
-    progressing = "UpToDate" if ready >= wanted else "Starting"
-    assert {c["type"]: c["reason"] for c in (decision.status or {})["conditions"]}["Progressing"] == progressing
+def test_the_only_pod_of_a_version_on_a_cordoned_node(what: str) -> None:
+    check(ROWS[what])
 
 
 def test_the_node_that_is_named_is_one_that_a_pod_is_on() -> None:
@@ -329,63 +272,6 @@ def test_what_clients_do_not_reach_gets_no_second_pod(other: dict[str, Any]) -> 
 # -- lives -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Cluster:
-    """One version with one replica; Deployment controller, scheduler, disruption controller and `kubectl drain` are played."""
-
-    of: ModelDeployment = field(default_factory=lambda: model_deployment(STABLE_1))
-    nodes: dict[str, bool] = field(default_factory=lambda: {"n1": True, "n2": True})
-    """Whether a node takes pods."""
-    pods: dict[str, bool] = field(default_factory=lambda: {"n1": True})
-    """By the node (empty: none takes it), whether the pod is ready; at most one pod on a node."""
-    replicas: int = 1
-    min_available: int = 1
-    now: float = 0
-    events: list[str] = field(default_factory=list)
-
-    def reconcile(self) -> Decision:
-        """Until nothing changes any more."""
-        for _ in range(5):
-            cordoned = {node for node, takes in self.nodes.items() if not takes}
-            of = seen(self.pods, cordoned & self.pods.keys(), replicas=self.replicas, budget=self.min_available)
-            decision = decide_model_deployment(replace(of, model_deployment=self.of), at(self.now), SETTINGS)
-            self.of = written(self.of, decision)
-            self.events += [event.reason for event in decision.events if event.reason.startswith("SecondPod")]
-            for child in decision.children:
-                spec = child.manifest["spec"]
-                self.min_available = spec.get("minAvailable", self.min_available)
-                self.replicas = spec.get("replicas", self.replicas)
-            self.schedule()
-            if not decision.children:
-                return decision
-        raise AssertionError("decisions that never come to rest")
-
-    def schedule(self) -> None:
-        """As many pods as are wanted, the least useful ones deleted first, new ones where a node takes them."""
-        while len(self.pods) > self.replicas:
-            del self.pods[min(self.pods, key=lambda node: (node != "", self.pods[node]))]
-        free = [node for node, takes in self.nodes.items() if takes and node not in self.pods]
-        if "" in self.pods and free:
-            del self.pods[""]
-        if len(self.pods) < self.replicas:
-            self.pods[free[0] if free else ""] = False
-
-    def answer(self) -> None:
-        """Pods on nodes become ready."""
-        self.pods |= {node: True for node in self.pods if node}
-        self.reconcile()
-
-    def evict(self, node: str) -> bool:
-        """One request of a drain; False: 429."""
-        healthy = sum(self.pods.values())
-        if self.pods[node] and healthy - 1 < self.min_available:
-            return False
-        del self.pods[node]
-        self.schedule()
-        self.reconcile()
-        return True
-
-
 def test_a_drain_waits_for_the_second_pod_and_one_pod_is_left() -> None:
     cluster = Cluster()
     cluster.reconcile()
@@ -455,6 +341,12 @@ def test_a_cluster_without_room_holds_up_a_drain_until_the_deadline_only() -> No
     assert cluster.events == ["SecondPodStarting", "SecondPodLate"]
 
 
+def test_a_second_pod_without_a_budget_is_not_said_to_be_waited_for() -> None:
+    of = replace(seen(READY, {"n1"}, status=STARTING, replicas=2), budget=None)
+    decision = decide_model_deployment(of, at(60), SETTINGS)
+    assert "There is no PodDisruptionBudget digits, so no drain waits" in (decision.status or {})["message"]
+
+
 def test_a_status_that_was_lost_begins_the_deadline_again() -> None:
     cluster = Cluster(nodes={"n1": False})
     cluster.reconcile()
@@ -463,12 +355,21 @@ def test_a_status_that_was_lost_begins_the_deadline_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "known", "leaves"), [(1, 1, [0]), (1, 0, []), (2, 1, [])], ids=["held", "let go", "of two"]
+    ("answers", "replicas", "known", "leaves"),
+    [
+        (READY, 1, 1, [0]),
+        (READY, 1, 0, []),
+        (READY | {"n2": True}, 2, 1, []),
+        (READY | {"": False}, 2, 1, [0]),
+        (READY | {"n2": True, "": False}, 3, 2, [1]),
+        ({"n1": False}, 1, 1, [0]),
+    ],
+    ids=["held", "let go", "of two", "one of two is missing", "one of three is missing", "not ready"],
 )
 def test_a_model_that_is_being_deleted_and_held_by_a_finalizer_holds_up_no_drain(
-    replicas: int, known: int, leaves: list[int]
+    answers: dict[str, bool], replicas: int, known: int, leaves: list[int]
 ) -> None:
-    of = seen(READY, {"n1"}, budget=known, scaling={"minReplicas": replicas})
+    of = seen(answers, {"n1"}, budget=known, scaling={"minReplicas": replicas})
     metadata = of.model_deployment.metadata.model_copy(update={"deletion_timestamp": times.text(at(0))})
     of = replace(of, model_deployment=of.model_deployment.model_copy(update={"metadata": metadata}))
     decision = decide_model_deployment(of, at(60), SETTINGS)

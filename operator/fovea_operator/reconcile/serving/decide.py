@@ -26,6 +26,7 @@ from fovea_operator.reconcile.shared import conditions
 from fovea_operator.reconcile.shared.conditions import EventType, Finding
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Child, Decision, Deletion, Write
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
+from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
 
 NOTABLE: Mapping[str, EventType] = {
@@ -96,16 +97,21 @@ def _budget(view: ServingView, place: Place) -> Iterator[Child]:
 
 
 def _released(observed: ServingObserved) -> Iterator[Child]:
-    """The budget of a ModelDeployment that is being deleted lets its only pod go: no second pod is started any more.
+    """The budget of a ModelDeployment that is being deleted holds up no drain: pods that are missing may never come.
 
     A finalizer of others may hold the ModelDeployment for days.
     """
     known, of = observed.budget, observed.model_deployment
-    if known is None or of.spec.scaling.min_replicas > 1 or not known.spec.get("minAvailable"):
+    selector = {} if known is None else known.spec.get("selector", {}).get("matchLabels", {})
+    named = labels.version_of(selector)
+    if known is None or named is None:
         return
-    named = labels.version_of(known.spec.get("selector", {}).get("matchLabels", {}))
-    if named is not None:
-        yield Child(Write.APPLY, disruption_budget(of, *named, 0), is_optional=True, is_needed=False)
+    pods = [
+        pod for pod in observed.pods if not pod.deleting and not ended(pod) and pod.labels.items() >= selector.items()
+    ]
+    leaves = evacuation.min_available_of(of.spec.scaling.min_replicas, pods)
+    if known.spec.get("minAvailable") != leaves:
+        yield Child(Write.APPLY, disruption_budget(of, *named, leaves), is_optional=True, is_needed=False)
 
 
 def _service(record: ServiceRecord | None, manifest: dict[str, Any], *, absent: Write = Write.APPLY) -> Iterator[Child]:
