@@ -50,7 +50,7 @@ Bring = Callable[[ApiClient, Cache, Intake, Settings], Awaitable[None]]
 
 _POLL_SECONDS = 2.0
 _LOOKS = 10
-"""So many times more an optional kind is asked for before the first decision: without it, a model's only pod loses its protection."""
+"""So many times more an optional kind is asked for where a look leaves a doubt: without it, a model's only pod loses its protection."""
 _RESYNC_MARGIN_SECONDS = 300.0
 """A list may take so long: what comes due before the next resync has its timer by then."""
 _CONNECTIONS_BESIDE_WORK = 16
@@ -226,10 +226,10 @@ class Operator:
             self._all_again()
 
     async def _look(self) -> bool:
-        """Look for optional kinds. One about which there is no answer is asked for again, but not waited for for good."""
+        """Look for optional kinds. One about which there is a doubt is asked for again, but not waited for for good."""
         changed = await self._discovery.look()
         for _ in range(_LOOKS):
-            if not self._discovery.unanswered:
+            if not self._discovery.in_doubt:
                 break
             await asyncio.sleep(_POLL_SECONDS)
             changed = await self._discovery.look() or changed
@@ -254,7 +254,7 @@ class Operator:
                 begun = time.thread_time()
                 await self._list_until_done()
                 comparing = _now() + pause_after(time.thread_time() - begun, self._settings.resync_seconds)
-            elif await self._discovery.look():
+            elif await self._look():
                 self._all_again()
             if _now() >= looking:
                 self._all_again()

@@ -14,6 +14,8 @@ from .intake import Intake, list_kind
 from .resources import Resource
 
 log = logging.getLogger(__name__)
+_REFUSALS = 6
+"""So many looks in a row have to be refused before a kind that could be read is left out: an API server that starts refuses for seconds."""
 
 
 class Watch(Protocol):
@@ -45,13 +47,17 @@ class Discovery:
         self._settings = settings
         self._begin = begin
         self._watches: dict[GroupVersionKind, Watch] = {}
-        self._refused: set[GroupVersionKind] = set()
-        self.unanswered = False
-        """Whether the last look got no answer about a kind that is not known: it may be served, and decisions take it for absent."""
+        self._refused: dict[GroupVersionKind, int] = {}
+        """How many looks in a row were refused."""
+        self.in_doubt = False
+        """Whether the last look left a doubt about a kind, so that another one soon is worth while.
+
+        There was no answer about a kind that is not known, or a refusal of one that is.
+        """
 
     async def look(self) -> bool:
         """Ask the API server for each optional kind. True: a kind is newly served or no longer served. Never raises an `ApiError`."""
-        before, self.unanswered = self._cache.served, False
+        before, self.in_doubt = self._cache.served, False
         for store in self._cache.stores:
             if store.resource.optional:
                 await self._look_for(store)
@@ -72,25 +78,32 @@ class Discovery:
         except Gone:
             served = False  # it went between the two
         except Refused as error:
+            if not self._is_left_out(resource, error):
+                return  # its known objects stay
             served = False
-            self._leave_out(resource, error)
         except ApiError as error:
             log.warning("cannot look for an optional kind", extra={"kind": resource.gvk, "error": str(error)})
-            self.unanswered = self.unanswered or resource.gvk not in self._cache.served
+            self.in_doubt = self.in_doubt or resource.gvk not in self._cache.served
             return  # its known objects stay
         if served:
             self._watch(resource)
         else:
             await self._forget(resource)
 
-    def _leave_out(self, resource: Resource, error: Refused) -> None:
-        """Say so once: the operator may have been given no right on purpose."""
-        if resource.gvk not in self._refused:
-            self._refused.add(resource.gvk)
+    def _is_left_out(self, resource: Resource, error: Refused) -> bool:
+        """Whether a refusal counts. Says so once: the operator may have been given no right on purpose."""
+        times = self._refused[resource.gvk] = self._refused.get(resource.gvk, 0) + 1
+        is_known = resource.gvk in self._cache.served
+        if is_known and times < _REFUSALS:
+            log.warning("an optional kind is refused; asking again", extra={"kind": resource.gvk, "error": str(error)})
+            self.in_doubt = True
+            return False
+        if is_known or times == 1:
             log.warning("an optional kind is left out", extra={"kind": resource.gvk, "error": str(error)})
+        return True
 
     def _watch(self, resource: Resource) -> None:
-        self._refused.discard(resource.gvk)
+        self._refused.pop(resource.gvk, None)
         known = self._watches.get(resource.gvk)
         if known is not None and not known.ended:
             return

@@ -184,6 +184,38 @@ def test_a_kind_that_may_not_be_listed_or_went_meanwhile_counts_as_not_served(
     assert ("an optional kind is left out" in caplog.text) == isinstance(error, errors.Refused)
 
 
+FORBIDDEN = errors.Refused("podgroups is forbidden", code=403)
+
+
+def test_a_kind_whose_right_is_taken_away_is_left_out_when_looks_in_a_row_have_been_refused(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.server.served.add(GROUP)
+    world.server.put(group())
+    world.look()
+    world.server.fail = lambda call: FORBIDDEN if call == "list PodGroup" else None
+    looks = [(world.look(), world.discovery.in_doubt, world.known()) for _ in range(7)]
+    assert looks == [(False, True, ["digits"])] * 5 + [(True, False, []), (False, False, [])]
+    assert world.watches[0][1].stopped
+    assert world.decided == {"message": "needs none"}
+    assert caplog.text.count("an optional kind is left out") == 1
+
+
+@pytest.mark.parametrize("passing", [FORBIDDEN, errors.Transient("no answer")], ids=["refused", "no answer"])
+def test_a_kind_that_is_refused_for_a_moment_keeps_its_objects_and_its_watch(
+    world: World, passing: errors.ApiError
+) -> None:
+    world.server.served.add(GROUP)
+    world.server.put(group())
+    world.look()
+    for _ in range(3):
+        world.server.fail = lambda call: passing if call == "list PodGroup" else None
+        assert [world.look() for _ in range(5)] == [False] * 5
+        world.server.fail = None
+        assert not world.look()
+    assert (world.known(), len(world.watches), world.discovery.in_doubt) == (["digits"], 1, False)
+
+
 def test_objects_that_cannot_be_read_are_forgotten_with_their_kind(world: World) -> None:
     def read(raw: Any) -> Any:
         raise errors.InvalidSpec("spec: no")
@@ -205,6 +237,49 @@ def test_no_watch_goes_on_after_the_end(world: World) -> None:
     world.look()
     asyncio.run(world.discovery.stop())
     assert [watch.stopped for _, watch in world.watches] == [True, True]
+
+
+@pytest.mark.parametrize("again", [2, 5, 99])
+def test_a_kind_that_is_refused_in_the_middle_of_a_run_is_asked_for_again_at_once(
+    monkeypatch: pytest.MonkeyPatch, again: int
+) -> None:
+    server, asked = Server(), 0
+
+    def fail(call: str) -> Exception | None:
+        nonlocal asked
+        asked += call == "list PodGroup" and bool(server.objects)
+        return FORBIDDEN if call == "list PodGroup" and server.objects and asked <= again else None
+
+    server.served, server.fail = {GROUP, resources.NODE}, fail
+    monkeypatch.setattr(runtime, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(ApiClient, "pages", lambda _self, *args, **how: server.pages(*args, **how))
+    monkeypatch.setattr(ApiClient, "is_served", lambda _self, resource: server.is_served(resource))
+
+    async def run() -> list[bool]:
+        operator = Operator(Settings(relist_seconds=0))
+        monkeypatch.setattr(operator._discovery, "_begin", lambda _resource: Watch())
+        operator._cache.add(Store(GROUP, lambda raw: raw["metadata"]["name"]))
+        await operator._list_until_done()
+        server.put(group())
+        look, looked = operator._discovery.look, asyncio.Event()
+        served: list[bool] = []
+
+        async def counted() -> bool:
+            changed = await look()
+            served.append(GROUP.gvk in operator._cache.served)
+            if asked > min(again, 5):
+                looked.set()
+            return changed
+
+        monkeypatch.setattr(operator._discovery, "look", counted)
+        resyncing = asyncio.create_task(operator._resync())
+        operator._relist.set()
+        async with asyncio.timeout(30):
+            await looked.wait()
+        resyncing.cancel()
+        return served
+
+    assert asyncio.run(run()) == ([True] * (again + 1) if again < 6 else [True] * 5 + [False])
 
 
 @pytest.mark.parametrize(("failures", "served", "looks"), [(2, True, 3), (99, False, 11)])
