@@ -35,6 +35,7 @@ from .cluster.progress import Desk, Doorkeeper, Reports, Sender
 from .cluster.queue import Backoff, WorkQueue
 from .cluster.reconciler import Reconciler
 from .cluster.resources import Resource
+from .cluster.words import Words
 from .errors import ApiError, FoveaError
 from .handlers import running
 from .kinds.model_deployment import ModelDeployments
@@ -79,6 +80,8 @@ class Operator:
         self._kinds = Kinds(self._jobs, ModelDeployments(self._cache))
         self._intake = Intake(self._cache, self._kinds, self._queue.add, settings.watch_namespaces)
         self._intake.relisted = self._relisted
+        words = Words(settings.progress_seconds, self._wake_later, settings.progress_rate)
+        self._intake.words = lambda key: words.changed(key, _now())
         self._intake.on_removed(self._reports.forget)
         self._leadership = Leadership(self._client, settings, self._identity)
         self._announcer = Announcer(
@@ -285,7 +288,10 @@ class Operator:
     def _wake_for_report(self, namespace: str, pod: str, seconds: float) -> None:
         entry = self._cache.pods.get(namespace, pod)
         if entry is not None:
-            asyncio.get_running_loop().call_later(seconds, self._queue.add, self._jobs.key(namespace, entry.owner.name))
+            self._wake_later(self._jobs.key(namespace, entry.owner.name), seconds)
+
+    def _wake_later(self, key: Key, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._queue.add, key)
 
     def _answer_to(self, sender: Sender) -> ProgressAnswer | None:
         entry = self._cache.pods.get(sender.namespace, sender.pod)

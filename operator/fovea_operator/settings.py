@@ -92,9 +92,9 @@ class Settings:
     resync_seconds: float = 600.0
     """Every key is looked at again after this."""
     progress_seconds: float = 5.0
-    """Progress reaches a job's status at most this often; less often where many jobs run (`progress_rate`)."""
+    """Progress, and other words of the scheduler on a waiting pod, reach a status at most this often; less often where there are many (`progress_rate`)."""
     progress_rate: float = 20.0
-    """Status writes a second that the progress of all jobs together may cost."""
+    """Status writes a second that the progress of all jobs together may cost; the scheduler's words may cost as many."""
     grace_seconds: int = 600
     """Grace period of training pods: time for the last checkpoint and the publication."""
     cancel_grace_seconds: int = 30

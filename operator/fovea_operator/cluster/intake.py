@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from fovea_api.contract import labels
@@ -37,6 +38,8 @@ class Intake:
         self._enqueue = enqueue
         self.relisted: Callable[[GroupVersionKind], None] = lambda _gvk: None
         """Called with the kind of an object that came by a list of the watcher: events may have been missed before it."""
+        self.words: Callable[[Key], None] = enqueue
+        """Called with each key for which nothing has changed but the scheduler's words on a waiting pod."""
         self._removed: list[Callable[[str], None]] = []
         self._room: list[Callable[[str], None]] = []
         self._writing: dict[Key, Any] = {}
@@ -131,9 +134,10 @@ class Intake:
         if gvk == POD and _has_made_room(change):
             for listener in self._room:
                 listener(change.name[0])
+        enqueue = self.words if gvk == POD and _is_words_alone(change) else self._enqueue
         for key in self._kinds.concerned(gvk, change):
             if not (key.gvk == gvk and key[1:] == change.name and self._is_own(key, change)):
-                self._enqueue(key)
+                enqueue(key)
 
     def _is_own(self, key: Key, change: Change[Any]) -> bool:
         """Whether the change is only the status that the key is writing now."""
@@ -142,6 +146,15 @@ class Intake:
             return False
         rest = after.record.model_copy(update={"status": before.record.status})
         return bool(rest == before.record and after.record.status.dump() == status)
+
+
+def _is_words_alone(change: Change[PodRecord]) -> bool:
+    """Whether no node took the pod before and none takes it now, and only the words on that are others."""
+    before, after = change.before, change.after
+    if before is None or after is None or before.uid != after.uid:
+        return False
+    said = after.record.unschedulable
+    return bool(before.record.unschedulable and said) and replace(before.record, unschedulable=said) == after.record
 
 
 def _has_made_room(change: Change[PodRecord]) -> bool:
