@@ -10,7 +10,7 @@ from typing import Any
 
 from fovea_api.contract import labels
 
-from fovea_operator.errors import AlreadyExists, Conflict, Gone, InvalidSpec, NotOurs, Overtaken
+from fovea_operator.errors import AlreadyExists, Conflict, Gone, InvalidSpec, NotOurs, Overtaken, Transient
 from fovea_operator.reconcile.shared.decision import POD, Child, Deletion, GroupVersionKind, Write
 
 from . import records, resources
@@ -19,6 +19,8 @@ from .client import ApiClient, Object
 from .intake import Intake
 from .keys import Ref
 from .metrics import Metrics
+from .queue import Backoff
+from .restored import Restored
 
 log = logging.getLogger(__name__)
 Manifest = Mapping[str, Any]
@@ -28,15 +30,25 @@ class Children:
     """Carries out the children and deletions of decisions."""
 
     def __init__(
-        self, client: ApiClient, cache: Cache, intake: Intake, reapply_seconds: float, metrics: Metrics
+        self,
+        client: ApiClient,
+        cache: Cache,
+        intake: Intake,
+        reapply_seconds: float,
+        backoff: Backoff,
+        metrics: Metrics,
     ) -> None:
-        """`reapply_seconds`: an unchanged intent is applied again after this, whatever the cache says."""
+        """`reapply_seconds`: an unchanged intent is applied again after this, whatever the cache says.
+
+        `backoff`: of labels that are taken away again and again.
+        """
         self._client = client
         self._cache = cache
         self._intake = intake
         self._reapply_seconds = reapply_seconds
         self._metrics = metrics
         self._applied: dict[str, _Applied] = {}  # by uid
+        self._restored = Restored(backoff)
         intake.on_removed(self._forget)
 
     async def write(self, child: Child) -> None:
@@ -61,15 +73,15 @@ class Children:
     async def look_for(self, ref: Ref, owner: str, marks: Mapping[str, str]) -> None:
         """Read an object that the cache does not have. If it exists and has this owner, restore its labels and put it into the cache.
 
-        Raises InvalidSpec if it exists and the cache cannot read it: it must not be taken for one that is gone.
+        Raises InvalidSpec if it exists and the cache cannot read it: it must not be taken for one that is gone. Raises
+        Transient if it is too soon to restore its labels once more.
         """
         try:
             found = await self._client.get(resources.of(ref.gvk), ref.namespace, ref.name)
             if records.owner(found).uid != owner:
                 return
             if not (found["metadata"].get("labels") or {}).items() >= marks.items():
-                log.warning("labels of an object were taken away; it gets them again", extra={"object": str(ref)})
-                found = await self._client.label(ref, found["metadata"]["uid"], marks)
+                found = await self._restore(ref, found["metadata"]["uid"], marks)
         except Gone:
             return
         self._intake.seen(ref.gvk, found)
@@ -117,7 +129,17 @@ class Children:
         ref = Ref(GroupVersionKind.of(manifest), metadata["namespace"], metadata["name"])
         if self._cache.store(ref.gvk) is None or not metadata.get("labels"):
             return
-        self._intake.seen(ref.gvk, await self._client.label(ref, existing["metadata"]["uid"], metadata["labels"]))
+        self._intake.seen(ref.gvk, await self._restore(ref, existing["metadata"]["uid"], metadata["labels"]))
+
+    async def _restore(self, ref: Ref, uid: str, marks: Mapping[str, str]) -> Object:
+        """Give an object its labels again. Raises Transient if that was done a moment ago: somebody else takes them away."""
+        wait = self._restored.wait(uid, time.monotonic())
+        if wait > 0:
+            raise Transient(f"labels of {ref} are taken away again and again: find out who does it", retry_after=wait)
+        log.warning("labels of an object were taken away; it gets them again", extra={"object": str(ref)})
+        labelled = await self._client.label(ref, uid, marks)
+        self._restored.note(uid, time.monotonic())
+        return labelled
 
     def _refuse_unreadable(self, manifest: Manifest) -> None:
         """Raise NotOurs for an object that cannot be read. No decision sees it, so deciding again would not help."""

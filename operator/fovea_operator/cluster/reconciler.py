@@ -27,7 +27,7 @@ from .kind import Kinds
 from .line import Line
 from .metrics import Metrics
 from .offences import Offences
-from .queue import Again
+from .queue import Again, Backoff
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ class Reconciler:
         self._requeue = requeue
         self._line = line
         self._offences = Offences()
-        self._children = Children(client, cache, intake, settings.resync_seconds, metrics)
+        backoff = Backoff(settings.retry_base_seconds, settings.retry_max_seconds)
+        self._children = Children(client, cache, intake, settings.resync_seconds, backoff, metrics)
 
     async def work(self, key: Key, waited: float) -> Again | None:
         """Reconcile one key: the boundary at which every error ends, in the way that `errors` says."""

@@ -10,6 +10,7 @@ from fovea_operator.cluster.children import Children
 from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.metrics import Metrics
+from fovea_operator.cluster.queue import Backoff
 from fovea_operator.errors import NotOurs, Overtaken
 from fovea_operator.reconcile.shared.decision import Child, Deletion, Write
 from support.kinds import MODEL_VERSION, POD, SERVICE
@@ -24,7 +25,7 @@ class World:
         self.cache = Cache(labels.MODEL_DEPLOYMENT)
         intake = Intake(self.cache, Kinds(), lambda _key: None)
         metrics = Metrics(self.cache, lambda: 0)
-        self.children = Children(self.server, self.cache, intake, 600, metrics)  # type: ignore[arg-type]
+        self.children = Children(self.server, self.cache, intake, 600, Backoff(), metrics)  # type: ignore[arg-type]
         self.intake = intake
 
     def write(self, write: Write, manifest: dict[str, Any]) -> list[str]:

@@ -1,8 +1,13 @@
 """Somebody takes the label away by which the operator watches an object, and perhaps puts it back."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from fovea_api.contract import labels
+from fovea_operator.cluster import children
+from fovea_operator.cluster.queue import Backoff
+from fovea_operator.cluster.restored import Restored
 from fovea_operator.reconcile.shared.decision import Child, Decision, Write
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
 from support.kinds import POD
@@ -57,6 +62,51 @@ def test_a_pod_whose_label_is_put_back_is_known_again() -> None:
 
 def self_labels(seen: Seen) -> dict[str, str]:
     return dict(seen.pod["metadata"]["labels"])
+
+
+class Clock:
+    """The monotonic clock, set by the test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(children, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+@pytest.mark.parametrize("seen", ["looked for", "met by its name"])
+def test_somebody_who_takes_the_labels_away_again_and_again_makes_no_race(
+    monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    """Each look that may come gives them back; the looks come ever later, and cost one read until then."""
+    clock, lab = Clock(monkeypatch), Seen()
+    if seen == "met by its name":
+        lab.world = World(lambda *_: Decision(children=(Child(Write.CREATE, pod()),)))
+        lab.world.know(job())
+        lab.pod = lab.world.know(pod())
+    pauses = []
+    for _ in range(10):
+        lab.leaves_the_watch()
+        again, calls = lab.world.work()
+        assert ("label Pod" in calls) == (again is None)
+        if again is not None:
+            pauses.append(again.at_least)
+            clock.now += again.at_least
+            assert "label Pod" in lab.world.work()[1]
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_labels_that_are_taken_away_once_in_a_while_are_given_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, lab = Clock(monkeypatch), Seen()
+    for _ in range(5):
+        lab.leaves_the_watch()
+        assert lab.look()[0] == ["get Pod", "label Pod"]
+        clock.now += 121
+
+
+def test_of_very_many_objects_the_oldest_are_forgotten() -> None:
+    restored = Restored(Backoff(1, 60))
+    for number in range(2000):
+        restored.note(str(number), 0)
+    assert (restored.wait("0", 0), restored.wait("1999", 0)) == (0, 1)
 
 
 def test_a_pod_that_is_gone_is_looked_for_once_and_an_old_list_does_not_bring_it_back() -> None:
