@@ -20,7 +20,7 @@ def state(job: TrainingJob) -> JobState:
 
 
 def jobs_table(jobs: Sequence[tuple[TrainingJob, float | None]], now: datetime) -> str:
-    """One row per job, each with the seconds since its progress was reported."""
+    """One row per job, each with the seconds since its progress was reported, or since its status was written."""
     headers = ("NAME", "STATE", "QUEUED", "RUNNING", "PROGRESS", "AS OF", "VERSION", "AGE")
     rows = [
         (
@@ -76,7 +76,7 @@ def description(
 ) -> str:
     """Everything about one job. `pods` and the files of the `output` may be a sentence on why they are not known.
 
-    `seconds` since its progress was reported; None where that is not known or does not matter.
+    `seconds` since its progress was reported, or since its status was written; None where that is not known or does not matter.
     """
     parts = [fields(_facts(job, now, _ago(seconds)))]
     if job.status.conditions:

@@ -137,8 +137,9 @@ def _send(jobs: "Jobs", manifests: list[dict[str, Any]], *, dry_run: bool, as_do
 def list_(ctx: click.Context, states: tuple[str, ...], limit: int, format_: str) -> None:
     """List jobs, newest first.
 
-    AS OF is the age of the progress of a running job. The progress comes from the operator, or from the job's status if the
-    operator cannot be asked. The number of older jobs that are left out goes to standard error.
+    AS OF says when the program of a running job last reported to the operator. If the operator cannot be asked, PROGRESS is
+    from the job's status, and AS OF says when that status was last written: the progress may be older. The number of older jobs
+    that are left out goes to standard error.
     """
     from fovea_api.v1alpha1 import JobState
 

@@ -47,7 +47,8 @@ class JobProgress:
     checkpoint: CheckpointStatus | None
     """Its newest published checkpoint."""
     age_seconds: float | None
-    """Since the report arrived or, if it is not live, since the status was written; None unless the job runs and has made progress."""
+    """Since the report arrived. If it is not live, since the status was last written, for whatever reason: then the progress may
+    be older. None unless the job runs and has made progress."""
     live: bool
     """Whether it is from the operator's memory, and not from the status."""
 
@@ -142,6 +143,7 @@ def _of(job: "Job", found: Mapping[str, LiveProgress]) -> JobProgress:
 
 
 def _age_of_status(job: "Job") -> float | None:
+    """Seconds since the status was written, whatever changed in it: no time of the progress stands in it."""
     written = [
         datetime.fromisoformat(entry["time"])
         for entry in job.raw.get("metadata", {}).get("managedFields") or ()
