@@ -12,9 +12,10 @@ from fovea_operator.cluster.keys import Key
 from fovea_operator.handlers import settings as kopf_settings
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared import times
 from fovea_operator.settings import Settings
 from support.kinds import MODEL_DEPLOYMENT
-from support.observations import machine, model_deployment, server_pod, version
+from support.observations import at, machine, model_deployment, server_pod, version
 from support.reconciled import World, pod
 from support.rollout_table import V1, held, stable
 
@@ -159,6 +160,27 @@ def test_a_cordon_is_answered_by_a_second_pod_and_an_event(world: World) -> None
     _, calls = world.work(DIGITS)
     assert calls == ["apply Deployment", "patch ModelDeployment/status", "announce SecondPodStarting"]
     assert world.server.objects[resources.DEPLOYMENT.gvk, V1]["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["refused", "taken"])
+def test_the_status_says_that_a_drain_goes_on_only_when_the_budget_lets_it(world: World, taken: bool) -> None:
+    late = stable(1) | {"evacuation": {"node": "n1", "step": "SecondPodLate", "since": times.text(at(0))}}
+    asyncio.run(discovery(world).look())
+    world.know(server("n1"))
+    world.work(DIGITS)
+    answers = {"readyReplicas": 1, "availableReplicas": 1, "observedGeneration": 1}
+    world.know({**world.server.objects[resources.DEPLOYMENT.gvk, V1], "status": answers})
+    world.know(node("n1"))
+    world.work(DIGITS)
+    known = world.server.objects[MODEL_DEPLOYMENT, "digits"]
+    world.know({**known, "status": {**known["status"], "places": held(late)["places"]}})
+    refusal = errors.Refused("a policy", code=403)
+    world.server.fail = lambda call: refusal if call == "apply PodDisruptionBudget" and not taken else None
+    for _ in range(2):
+        world.work(DIGITS)
+        said = world.server.objects[MODEL_DEPLOYMENT, "digits"]["status"]["message"]
+    assert ("A drain may evict the only pod now." in said) == taken
+    assert ("from 1 to 0, so that a drain goes on. If it stays 1, the API server refuses the change" in said) != taken
 
 
 def test_only_cordoned_nodes_are_watched() -> None:
