@@ -345,6 +345,9 @@ def test_a_second_pod_without_a_budget_is_not_said_to_be_waited_for() -> None:
     of = replace(seen(READY, {"n1"}, status=STARTING, replicas=2), budget=None)
     decision = decide_model_deployment(of, at(60), SETTINGS)
     assert "There is no PodDisruptionBudget digits, so no drain waits" in (decision.status or {})["message"]
+    late = replace(of, model_deployment=model_deployment(LATE))
+    said = (decide_model_deployment(late, at(DEADLINE), SETTINGS).status or {})["message"]
+    assert "A drain may evict the only pod now." in said
 
 
 def test_a_status_that_was_lost_begins_the_deadline_again() -> None:
@@ -363,8 +366,17 @@ def test_a_status_that_was_lost_begins_the_deadline_again() -> None:
         (READY | {"": False}, 2, 1, [0]),
         (READY | {"n2": True, "": False}, 3, 2, [1]),
         ({"n1": False}, 1, 1, [0]),
+        (READY | {"n2": True, "n3": True}, 1, 1, []),
     ],
-    ids=["held", "let go", "of two", "one of two is missing", "one of three is missing", "not ready"],
+    ids=[
+        "held",
+        "let go",
+        "of two",
+        "one of two is missing",
+        "one of three is missing",
+        "not ready",
+        "more than are wanted",
+    ],
 )
 def test_a_model_that_is_being_deleted_and_held_by_a_finalizer_holds_up_no_drain(
     answers: dict[str, bool], replicas: int, known: int, leaves: list[int]
