@@ -40,7 +40,7 @@ _DENIED = re.compile(r'admission webhook "[^"]*" denied the request')
 """A webhook denies with any code: 500 where it fails itself, 404 or 409 where it passes on what it was answered."""
 
 _PASSING = frozenset({HTTP_UNAUTHORIZED, HTTP_TIMEOUT, HTTP_GONE, HTTP_TOO_MANY})
-"""With 410 a long list lost its place: it has to begin anew."""
+"""With 410 a long list lost its place: it has to start again."""
 
 OF_CONTENT = frozenset({HTTP_BAD_REQUEST, HTTP_TOO_LARGE, HTTP_INVALID})
 """Refusals of what stands in a body. Another body may be taken; the same one never is."""

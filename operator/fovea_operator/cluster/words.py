@@ -1,7 +1,7 @@
 """When an object is looked at for the scheduler's words alone.
 
-Whenever a node joins or leaves, the scheduler says of every waiting pod anew how many nodes do not take it. Each such sentence
-stands in a status, and the statuses of ten thousand waiting jobs must not be written for each node of an autoscaler.
+When a node joins or leaves, the scheduler writes a new message on every waiting pod: how many nodes do not take it. Each such
+message stands in a status, and the statuses of ten thousand waiting jobs must not be written for each node of an autoscaler.
 """
 
 from collections.abc import Callable

@@ -15,7 +15,7 @@ from fovea_operator.settings import Settings
 _MODELS = {"name": "fovea-models", "mountPath": environment.MODELS_MOUNT}
 _TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
 _CONNECTION_SECONDS, _ANSWER_SECONDS = 30, 10
-"""How long a connection lives (a tenth more or less), and how long requests on it may then take: the client connects anew."""
+"""How long a connection lives (a tenth more or less), and how long requests on it may then take: the client connects again."""
 _CONNECTIONS = (
     f"grpc.max_connection_age_ms={_CONNECTION_SECONDS}000,grpc.max_connection_age_grace_ms={_ANSWER_SECONDS}000"
 )

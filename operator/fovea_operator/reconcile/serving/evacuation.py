@@ -74,7 +74,7 @@ def _step(view: ServingView, known: Evacuation | None, pods: list[PodRecord]) ->
 
 
 def _at(view: ServingView, known: Evacuation | None, node: str, step: EvacuationStep) -> Evacuation:
-    """That step, since now, unless it has been reached already: a scale from one replica to several begins no wait anew."""
+    """That step, since now, unless it has been reached already: a scale from one replica to several starts no new wait."""
     since = None if known is None or times.parse(known.since) is None else known.since
     stays = known is not None and any({known.step, step} <= same for same in (_WAITING, _LATE, {step}))
     if known is not None and stays and since is not None:
