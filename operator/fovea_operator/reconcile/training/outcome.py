@@ -5,7 +5,7 @@ Success is believed only with the digest of the published output.
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fovea_api.contract import environment, exit_codes, names, storage
 from fovea_api.contract.report import REASON_ALREADY_COMPLETE, REASON_PUBLISHED, Published, Termination
@@ -13,17 +13,15 @@ from fovea_api.v1alpha1 import TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
-from fovea_operator.reconcile.shared import containers, times
+from fovea_operator.reconcile.shared import containers
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import (
     MemberPods,
     ended,
     others_due,
-    refused_by_node,
-    refused_words,
     trainer_ended,
 )
-from fovea_operator.reconcile.training import stage
+from fovea_operator.reconcile.training import disruption, stage
 from fovea_operator.reconcile.training.view import View
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -33,20 +31,10 @@ _WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,99}")
 _SPOILT = ("StartError", "ContainerCannotRun")
 """The container runtime could not start the program: its code (127 or 128) is the runtime's own."""
 
-_EVICTED = "Evicted"
-_FROM_OUTSIDE = (_EVICTED, "Preempting", "NodeLost", "Shutdown", "Terminated")
-"""status.reason of a pod that its node ended."""
-
-_FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
-"""A container's reason when its node does not know how it ended: the code (137 or 255) is not the program's."""
-
 _KILLED = (137, 143)
 """Exit codes after SIGKILL and SIGTERM."""
 
 _BY_ITS_NODE = "its node sent it SIGTERM"
-_HOOK = timedelta(seconds=5)
-"""Within that after SIGTERM the sidecar's preStop hook has run. The operator deletes a pod later than that after its program's end."""
-
 _AGENT_REASONS = {
     exit_codes.DATA_CORRUPT: JobReason.DATA_CORRUPT,
     exit_codes.INPUT_MISSING: JobReason.INPUT_MISSING,
@@ -118,7 +106,7 @@ def ended_programs(view: View) -> dict[str, int]:
     """
     found = dict(view.status.ended_programs or {})
     for each in view.pods:
-        if each.pod is not None and not disturbed(each.pod) and isinstance(of_member(view, each), Done):
+        if each.pod is not None and not disruption.disturbed(each.pod) and isinstance(of_member(view, each), Done):
             found[each.member.key] = exit_codes.OK
     return found
 
@@ -132,7 +120,7 @@ def _by_pod(view: View, each: MemberPods, pod: PodRecord) -> Outcome | None:
     if found := _by_last_words(view, each, pod):
         return found
     sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
-    if not had_ended(view, each) or told_before(pod, Termination.from_json(sync.termination_message)):
+    if not had_ended(view, each) or disruption.told_before(pod, Termination.from_json(sync.termination_message)):
         return of(pod, publishes=each.member.publishes)
     # A deletion that came after the program's end says nothing of the program.
     return of(replace(pod, deleting=False, disrupted="", reason=""), publishes=each.member.publishes)
@@ -164,13 +152,13 @@ def _by_last_words(view: View, each: MemberPods, pod: PodRecord) -> Outcome | No
     """How a pod ends that containers of others keep alive, by its sidecar's last report; None where an attempt may follow it."""
     said, time = view.observed.progress, others_due(pod)
     held_up = had_ended(view, each) or (
-        time is not None and view.now >= time and not view.suspending and not disturbed(pod)
+        time is not None and view.now >= time and not view.suspending and not disruption.disturbed(pod)
     )
     if ended(pod) or not held_up or trainer_ended(pod) is None or said is None or not said.last_words:
         return None
     sync = ContainerRecord(exit_code=exit_codes.OK, termination_message=str(said.last_words))
     containers = {**pod.containers, names.SYNC_CONTAINER: sync}
-    why = _BY_ITS_NODE if told_before(pod, Termination.from_json(str(said.last_words))) else ""
+    why = _BY_ITS_NODE if disruption.told_before(pod, Termination.from_json(str(said.last_words))) else ""
     held = replace(pod, phase="Failed", deleting=False, disrupted=why, reason="", containers=containers)
     found = of(held, publishes=each.member.publishes)
     return None if isinstance(found, Failure) and found.retryable else found
@@ -201,15 +189,17 @@ def lost(pod: PodRecord | None) -> Failure:
 
 def interrupted(pod: PodRecord, said: Termination) -> Failure:
     """Its program got SIGTERM and ended with 0, without a sign that it was done."""
-    ended_by = f"its node sent pod {pod.name} SIGTERM" if told_before(pod, said) else f"pod {pod.name} was deleted"
-    why = f"{_disturbance(pod) if disturbed(pod) else ended_by}; its"
+    ended_by = (
+        f"its node sent pod {pod.name} SIGTERM" if disruption.told_before(pod, said) else f"pod {pod.name} was deleted"
+    )
+    why = f"{disruption.disturbance(pod) if disruption.disturbed(pod) else ended_by}; its"
     return Failure(
         JobReason.DISRUPTED,
         f"{why} program ended with 0 and left no {environment.SUCCESS_MARKER} in its output, so it may not have finished",
         retryable=True,
         exit_code=exit_codes.OK,
         at=trainer_ended(pod),
-        disruption=not _is_to_blame(pod),
+        disruption=not disruption.is_to_blame(pod),
     )
 
 
@@ -234,7 +224,7 @@ def _was_killed(sync: ContainerRecord) -> bool:
     """Whether a run of the sidecar was ended from outside, as by a restart of its node: the next run of it says more."""
     if sync.terminated_reason == "OOMKilled" or Termination.from_json(sync.termination_message) is not None:
         return False
-    return sync.exit_code in _KILLED or sync.terminated_reason in _FORGOTTEN
+    return sync.exit_code in _KILLED or sync.terminated_reason in disruption.FORGOTTEN
 
 
 def _judged_run(sync: ContainerRecord) -> ContainerRecord:
@@ -309,14 +299,14 @@ def _of_agent(pod: PodRecord, name: str, record: ContainerRecord, said: Terminat
     message = said.message if said and said.message else f"container {name} of pod {pod.name} ended with {code}"
     if record.terminated_reason == "OOMKilled":
         reason, message = JobReason.OUT_OF_MEMORY, f"container {name} of pod {pod.name} ran out of memory"
-    disruption = disturbed(pod) and not _is_to_blame(pod)
-    return Failure(reason, message, retryable or disturbed(pod), code, record.finished, disruption)
+    is_disruption = disruption.disturbed(pod) and not disruption.is_to_blame(pod)
+    return Failure(reason, message, retryable or disruption.disturbed(pod), code, record.finished, is_disruption)
 
 
 def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
     code = trainer.exit_code if trainer.exit_code is not None else exit_codes.INTERNAL
     at = trainer.finished
-    if disturbed(pod):
+    if disruption.disturbed(pod):
         return replace(_disruption(pod), exit_code=code, at=at)
     if trainer.terminated_reason in _SPOILT:
         said = containers.last_words(trainer.termination_message)
@@ -341,7 +331,7 @@ def _without_program(pod: PodRecord, sync: ContainerRecord) -> Success | Failure
     sync = _judged_run(sync)
     if sync.exit_code not in (None, exit_codes.OK) and Termination.from_json(sync.termination_message) is not None:
         return _of_fetch(pod, names.SYNC_CONTAINER, sync)
-    if disturbed(pod):
+    if disruption.disturbed(pod):
         return _disruption(pod)
     why = pod.message or pod.reason or _foreign_end(pod) or "it does not say why"
     return Failure(
@@ -364,55 +354,7 @@ def _foreign_end(pod: PodRecord) -> str:
     return ""
 
 
-def disturbed(pod: PodRecord) -> bool:
-    """Whether the pod was ended from outside: then its exit codes say nothing about the program."""
-    return (
-        pod.deleting
-        or bool(pod.disrupted)
-        or pod.reason in _FROM_OUTSIDE
-        or refused_by_node(pod)
-        or _forgotten(pod) is not None
-    )
-
-
-def _forgotten(pod: PodRecord) -> str | None:
-    """A container of ours of which its node does not know how it ended: the node or its container runtime has restarted."""
-    ours = (names.TRAINER_CONTAINER, names.FETCH_CONTAINER, names.SYNC_CONTAINER)
-    records = ((name, pod.containers.get(name, ContainerRecord())) for name in ours)
-    return next((name for name, record in records if record.terminated_reason in _FORGOTTEN), None)
-
-
-def _is_to_blame(pod: PodRecord) -> bool:
-    """Whether a pod was evicted for what it used itself: beyond its own limit of local storage, a kubelet evicts it and no
-    disruption is reported. The next attempt would go the same way.
-    """
-    return pod.reason == _EVICTED and not pod.disrupted and not pod.deleting
-
-
 def _disruption(pod: PodRecord) -> Failure:
-    return Failure(JobReason.DISRUPTED, _disturbance(pod), retryable=True, disruption=not _is_to_blame(pod))
-
-
-def told_before(pod: PodRecord, said: Termination | None) -> bool:
-    """Whether the pod began to end before its program had ended, as its sidecar reports.
-
-    A node that shuts down or evicts softly says so only when all containers have ended. Both times are the node's. Of a pod
-    that has ended by itself the time says nothing: its sidecar is ended as well.
-    """
-    began, finished = times.parse(said.end_began) if said else None, trainer_ended(pod)
-    if began is None or finished is None or (ended(pod) and not disturbed(pod)):
-        return False
-    return began < finished + _HOOK
-
-
-def _disturbance(pod: PodRecord) -> str:
-    if not (pod.disrupted or pod.deleting or pod.reason in _FROM_OUTSIDE):
-        if refused_by_node(pod):
-            return refused_words(pod)
-        if name := _forgotten(pod):
-            return (
-                f"node {pod.node or '(none)'} does not know how container {name} of pod {pod.name} ended, as after a "
-                "restart of the node"
-            )
-    why = pod.disrupted or pod.message or ("it was deleted" if pod.deleting else pod.reason)
-    return f"pod {pod.name} was ended from outside: {why}"
+    return Failure(
+        JobReason.DISRUPTED, disruption.disturbance(pod), retryable=True, disruption=not disruption.is_to_blame(pod)
+    )

@@ -16,7 +16,7 @@ from fovea_api.v1alpha1.training_job_status import CheckpointStatus, Publication
 
 from fovea_operator.desired.model import model_deployment, model_version
 from fovea_operator.reconcile.shared.decision import Child, Write
-from fovea_operator.reconcile.training import outcome, progress
+from fovea_operator.reconcile.training import disruption, outcome, progress
 from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn, pods_seen
 from fovea_operator.reconcile.training.outcome import Success
 from fovea_operator.reconcile.training.view import View
@@ -68,8 +68,8 @@ def _told_to_end(view: View, success: Success) -> bool:
     pod = view.chief.pod
     if pod is None or view.suspending:
         return view.suspending
-    told_before = outcome.told_before(pod, success.termination)
-    return told_before or (outcome.disturbed(pod) and not view.chief.had_ended)
+    told_before = disruption.told_before(pod, success.termination)
+    return told_before or (disruption.disturbed(pod) and not view.chief.had_ended)
 
 
 def _succeed(view: View, success: Success, message: str, changes: Changes, children: tuple[Child, ...] = ()) -> Answer:
