@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.plan import ModelPlan, TrainingPlan
 from fovea_api.contract.report import REPORT_AT_LEAST_EVERY, TERMINATION_LOG, Termination
+from fovea_api.standard_output import nobody_reads, until_nobody_reads
 
 from fovea_agent import log
 from fovea_agent.ending import GRACE, grace_left, seconds_since
@@ -46,7 +47,10 @@ Result = tuple[Termination, int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    return until_nobody_reads(lambda: _run(_parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
     log.configure(options.log_level)
     run: Callable[[argparse.Namespace], Result] = options.run
     try:
@@ -54,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AgentError as error:
         termination, code = error.termination(), error.exit_code
     except OSError as error:
+        if nobody_reads(error):
+            raise
         problem = _volume_problem(error)
         termination, code = problem.termination(), problem.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: said with its traceback, and to the operator

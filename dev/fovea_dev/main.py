@@ -15,6 +15,7 @@ from fovea_dev.embedded import EmbeddedCluster
 from fovea_dev.images import ALL_IMAGES, PLATFORM_IMAGES, named
 from fovea_dev.layout import Cache, Cluster, LayoutError
 from fovea_dev.progress import Progress, StepFailed
+from fovea_dev.standard_output import until_nobody_reads
 from fovea_dev.steps import run_steps
 from fovea_dev.target import Embedded, External, Target, choose
 from fovea_dev.tools import TOOLS, Tools, tool_steps
@@ -32,7 +33,10 @@ environment:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    return until_nobody_reads(lambda: _run(_parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
     proxies.spare_the_cluster(os.environ)
     progress = Progress()
     try:

@@ -8,12 +8,18 @@ from dataclasses import fields
 from importlib.metadata import version
 from typing import Any
 
+from fovea_api.standard_output import until_nobody_reads
+
 from . import logs
 from .settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, configure, run. Exit code 0 after a signal, 1 when the lease was lost or nothing could start."""
+    return until_nobody_reads(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     try:

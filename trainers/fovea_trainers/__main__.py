@@ -2,6 +2,8 @@
 
 import sys
 
+from fovea_api.standard_output import until_nobody_reads
+
 
 def main() -> int:
     """Fork, and run the command line in the child."""
@@ -10,7 +12,7 @@ def main() -> int:
     parent.stand_between()  # before anything large is imported
     from fovea_trainers import main as program
 
-    return program.main()
+    return until_nobody_reads(program.main)
 
 
 if __name__ == "__main__":

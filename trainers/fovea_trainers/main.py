@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 from fovea_api.contract import environment, exit_codes
+from fovea_api.standard_output import nobody_reads
 
 from fovea_trainers import flags
 from fovea_trainers.entry import RECIPES, catalogue, entry
@@ -53,7 +54,9 @@ def _run(name: str, argv: Sequence[str]) -> int:
             chosen.run(config, Session.begin(chosen.name, config, os.environ, interruption))
         except TrainerError:
             raise
-        except Exception as error:  # noqa: BLE001 - none is swallowed: see _failed
+        except Exception as error:  # none is swallowed: see _failed
+            if nobody_reads(error):
+                raise
             return _failed(error)
     return exit_codes.OK
 

@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from fovea_api.standard_output import until_nobody_reads
+
 from fovea_serving.server import flags
 
 USAGE_ERROR = 2
@@ -15,12 +17,16 @@ USAGE_ERROR = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
+    return until_nobody_reads(lambda: _run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s] %(message)s", stream=sys.stderr
     )
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        settings, notes = flags.parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+        settings, notes = flags.parse(arguments, os.environ)
     except flags.UsageError as error:
         print(f"fovea-model-server: {error}", file=sys.stderr)
         return USAGE_ERROR

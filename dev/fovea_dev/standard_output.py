@@ -1,0 +1,1 @@
+../../api/fovea_api/standard_output.py
