@@ -1,14 +1,16 @@
 """The command line of the recipes, and the catalogue that is made from the same configs."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 import typing
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from fovea_api import catalogue
-from fovea_trainers import flags, main
+from fovea_trainers import entry, flags, main
 from fovea_trainers.common_flags import TrainingFlags
 from fovea_trainers.errors import FlagError
 from fovea_trainers.recipes import image_classifier
@@ -139,6 +141,27 @@ def test_the_catalogue_is_made_without_tensorflow():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--learning-rate <float> [default: 0.01]" in done.stdout
+
+
+DOCS = Path(__file__).parents[3] / "docs"
+_, *SECTIONS = re.split(r"^## (.+)$", (DOCS / "reference/recipes.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+SECTION = dict(zip(SECTIONS[::2], SECTIONS[1::2], strict=True))
+
+
+def test_the_reference_page_has_a_section_for_each_recipe_and_the_tutorial_leads_to_it():
+    assert list(SECTION) == sorted(entry.RECIPES)
+    tutorial = (DOCS / "tutorial/first-model.md").read_text(encoding="utf-8")
+    assert "(../reference/recipes.md)" in tutorial
+    assert "`fovea-train image-classifier --help`" in tutorial
+
+
+@pytest.mark.parametrize("recipe", entry.RECIPES)
+def test_the_reference_page_lists_the_flags_that_a_recipe_s_help_lists(recipe, capsys):
+    assert main.main([recipe, "--help"]) == 0
+    helped = re.findall(r"^  --(\S+) <", capsys.readouterr().out, flags=re.MULTILINE)
+    listed = re.findall(r"^\| `(\S+)` \|", SECTION[recipe], flags=re.MULTILINE)
+    assert {"data", "epochs", "seed"} <= set(listed)
+    assert listed == helped
 
 
 COMMANDS = {
