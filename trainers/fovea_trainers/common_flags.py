@@ -49,3 +49,14 @@ class EarlyStoppingFlags:
         "checkpoint then holds the weights twice.",
     )
     min_delta: float = flag(0.0, "How much lower the validation loss must be to count.", minimum=0)
+
+
+@dataclass(frozen=True)
+class WeightsFlags:
+    """Where the network begins (`Workspace.weights`, `pretrained.load`)."""
+
+    weights: str = flag(
+        "",
+        "File of pretrained weights (.h5, .weights.h5, .keras), or a folder with one such file; empty: the input named "
+        "weights, and random weights without one.",
+    )

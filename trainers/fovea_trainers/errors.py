@@ -3,6 +3,7 @@
 TrainerError            1   permanent: the same run would fail again
 ├── FlagError           2   the command line
 ├── DataError           1   the pictures, tables or texts that were given
+├── WeightsError        1   the file of pretrained weights that was given
 ├── CheckpointError     1   a checkpoint that does not fit this run
 ├── NonFiniteLoss       1   the training diverged
 ├── CheckpointDamaged  75   no undamaged checkpoint is here: the next attempt begins with one before them
@@ -30,6 +31,10 @@ class FlagError(TrainerError):
 
 class DataError(TrainerError):
     """The data cannot be trained on; the message names folder or file and the next step."""
+
+
+class WeightsError(TrainerError):
+    """A file of pretrained weights that is none, or does not fit the network; the message names the file."""
 
 
 class CheckpointError(TrainerError):

@@ -1,11 +1,11 @@
 """What a recipe of your own is written with (docs/how-to/own-recipe.md). These names stay; the modules behind them may move."""
 
-from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, TrainingFlags
+from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, TrainingFlags, WeightsFlags
 from fovea_trainers.data import order
 from fovea_trainers.data.source import Source
 from fovea_trainers.errors import DataError
 from fovea_trainers.flags import flag
-from fovea_trainers.runtime import export, optimizers, pictures, results
+from fovea_trainers.runtime import export, optimizers, pictures, pretrained, results
 from fovea_trainers.runtime.export import Signature
 from fovea_trainers.runtime.loop import train
 from fovea_trainers.runtime.progress import say
@@ -23,12 +23,14 @@ __all__ = [
     "Trained",
     "Training",
     "TrainingFlags",
+    "WeightsFlags",
     "export",
     "flag",
     "mean",
     "optimizers",
     "order",
     "pictures",
+    "pretrained",
     "results",
     "say",
     "total",

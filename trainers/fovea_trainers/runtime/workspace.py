@@ -8,9 +8,13 @@ from typing import Self
 
 from fovea_api.contract import environment
 
-from fovea_trainers.errors import DataError, FlagError
+from fovea_trainers.errors import DataError, FlagError, WeightsError
 
 LOCAL = Path("fovea-out")
+WEIGHTS = "weights"
+"""The input that holds pretrained weights."""
+OF_WEIGHTS = (".h5", ".hdf5", ".keras")
+"""Suffixes by which a file of weights is found in a folder; what it holds is known by its content."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,50 @@ class Workspace:
         (self.output / environment.SUCCESS_MARKER).unlink(missing_ok=True)
 
     def data(self, given: str) -> Path:
-        """The training data: what `--data` says, else the input named `data`, else the only input."""
+        """The training data: what `--data` says, else the input named `data`, else the only input beside `weights`."""
         if given:
             return Path(given)
-        inputs = self.inputs.iterdir() if self.inputs.is_dir() else ()
-        names = sorted(path.name for path in inputs if not path.name.startswith("."))
+        names = _visible(self.inputs)
+        if len(names) > 1 and WEIGHTS in names:
+            names.remove(WEIGHTS)
         if "data" in names or len(names) == 1:
             return self.inputs / ("data" if "data" in names else names[0])
         found = f"has several inputs and none is named data: {', '.join(names)}" if names else "has no inputs"
         raise DataError(f"no training data: {self.inputs} {found}; give --data=DIR, or the job an input named data")
+
+    def weights(self, given: str) -> Path | None:
+        """The file of pretrained weights: what `--weights` says, else the input named `weights`; None without either.
+
+        In the place of a folder it is the only file of weights in it. Raises WeightsError for a file that is not there,
+        and for a folder with none or several.
+        """
+        path = Path(given) if given else self.inputs / WEIGHTS
+        if path.is_dir():
+            return _only_file(path)
+        if path.is_file():
+            return path
+        if given:
+            raise WeightsError(f"--weights={given}: there is no such file")
+        return None
+
+
+def _visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+
+
+def _only_file(folder: Path) -> Path:
+    names = _visible(folder)
+    found = [name for name in names if name.lower().endswith(OF_WEIGHTS)]
+    if len(found) == 1:
+        return folder / found[0]
+    if found:
+        raise WeightsError(
+            f"folder {folder} has {len(found)} files of weights: {', '.join(found)}; name one: --weights={folder / found[0]}"
+        )
+    raise WeightsError(
+        f"folder {folder} has no file of weights ({', '.join(OF_WEIGHTS)}), but {', '.join(names) or 'nothing'}: name the "
+        "file with --weights=FILE"
+    )
 
 
 def _count(variables: Mapping[str, str], name: str) -> int | None:
