@@ -11,6 +11,7 @@ import yaml
 from fovea_api import catalogue
 from fovea_api.contract import environment, exit_codes, row_wise, signatures
 from fovea_api.v1alpha1 import TrainingJob
+from fovea_trainers.datasets.a8a import lines as a8a_like
 from support import tables, training
 
 FLOOR = 0.85
@@ -20,7 +21,7 @@ FLOOR = 0.85
 @pytest.fixture(scope="module")
 def a8a(tmp_path_factory):
     """2,000 rows to train and 1,000 to validate on."""
-    root, lines = tmp_path_factory.mktemp("a8a"), tables.a8a_like(3000)
+    root, lines = tmp_path_factory.mktemp("a8a"), a8a_like(3000)
     tables.write(root / "a8a", lines[:2000])
     tables.write(root / "a8a.t", lines[2000:])
     return root
@@ -111,7 +112,7 @@ RESUMED = (
 
 
 def test_killed_within_an_epoch_it_goes_on_to_the_bytes_of_a_run_that_was_not(tmp_path):
-    data = tables.write(tmp_path / "table", tables.a8a_like(60))
+    data = tables.write(tmp_path / "table", a8a_like(60))
     command = ("tabular", f"--data={data}", *RESUMED)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert training.run(undisturbed, *command) == exit_codes.OK
@@ -159,7 +160,7 @@ def test_a_bad_line_is_left_out_and_counted(flowers):
 
 
 def test_a_run_that_a_flag_or_the_data_forbids_ends_with_a_sentence(tmp_path, a8a, capfd):
-    lines = tables.a8a_like(20)
+    lines = a8a_like(20)
     lines[3], lines[7] = "+1 3:one", "1 2"
     bad = tables.write(tmp_path / "bad", lines)
     refused = {

@@ -1,28 +1,8 @@
-"""Small tables that are made: a8a-like libsvm files, which a linear model cannot learn well, and CSV files."""
+"""Small tables that are made."""
 
 from pathlib import Path
 
 import numpy as np
-
-GROUPS = (5, 8, 7, 16, 7, 14, 6, 5, 2, 5, 5, 5, 37, 1)
-"""How many of the 123 binary features each of the 14 attributes has, of which one is 1, as in a8a."""
-
-
-def a8a_like(rows: int, *, seed: int = 1) -> list[str]:
-    """Lines `+1 3:1 11:1 …`: about a quarter +1, by single attributes and by two that count only together; 5 % are wrong."""
-    random = np.random.default_rng(seed)
-    picks = np.stack([random.integers(0, size, rows) for size in GROUPS], axis=1)
-    effects = [np.random.default_rng(100 + place).normal(0, 0.6, size) for place, size in enumerate(GROUPS)]
-    score = sum(effect[picks[:, place]] for place, effect in enumerate(effects))
-    together = (picks[:, 8] == 1) ^ (picks[:, 0] > 1)
-    score = score + 5.0 * together
-    labels = score > np.quantile(score, 0.76)
-    labels ^= random.random(rows) < 0.05
-    starts = np.cumsum([1, *GROUPS[:-1]])
-    return [
-        " ".join(["+1" if label else "-1", *(f"{place}:1" for place in starts + chosen)])
-        for label, chosen in zip(labels, picks, strict=True)
-    ]
 
 
 def write(path: Path, lines: list[str]) -> Path:

@@ -4,6 +4,7 @@ Usage:
   fovea-train <recipe> [--flag=value …]     train, evaluate, export
   fovea-train <recipe> --help               the recipe's flags
   fovea-train --catalogue                   flags of all recipes as JSON (see fovea_api.catalogue)
+  fovea-train make-dataset NAME OUT         write a small made data set; --help lists them
 
 A recipe is one of those below, or your own: ./my_recipe.py or my_package.my_recipe.
 """
@@ -16,10 +17,13 @@ from collections.abc import Sequence
 from fovea_api.contract import environment, exit_codes
 from fovea_api.standard_output import nobody_reads
 
-from fovea_trainers import flags
+from fovea_trainers import flags, make_dataset
 from fovea_trainers.entry import RECIPES, catalogue, entry
 from fovea_trainers.errors import FlagError, TrainerError
 from fovea_trainers.runtime.interruption import Interruption
+
+COMMANDS = {"make-dataset": make_dataset.main}
+"""What the program does beside running a recipe: (arguments) -> exit code."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Recipes:\n" + "\n".join(f"  {name:<20}{entry(name).recipe.help}" for name in RECIPES))
         return exit_codes.OK if arguments else FlagError.exit_code
     try:
+        if command := COMMANDS.get(arguments[0]):
+            return command(arguments[1:])
         return _run(arguments[0], arguments[1:])
     except TrainerError as error:
         print(f"fovea-train: {error}", file=sys.stderr)

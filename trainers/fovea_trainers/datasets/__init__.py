@@ -1,0 +1,6 @@
+"""Data sets that are made: small, seeded, each in the layout of a public one; `fovea-train make-dataset` writes them.
+
+A data set is a module in here: `HELP`, one line, and `write(root, *, count, seed)`, which fills an existing empty folder.
+The same count and seed give the same bytes. `COUNT` is the count where none is given; without it, 1,000. What imports
+TensorFlow stands in functions: the list of data sets is shown without it.
+"""
