@@ -26,6 +26,7 @@ def test_a_pod_s_directories_come_from_the_contract():
         checkpoints=Path("/fovea/checkpoints"),
         model=Path("/fovea/model"),
         output=Path("/fovea/output"),
+        cache=Path("/fovea/cache"),
         logs=Path("/fovea/logs"),
         progress=Path("/fovea/progress/progress.jsonl"),
         job="digits",

@@ -6,13 +6,39 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+Array = np.ndarray[Any, Any]
 _NO_FOLDERS_OF_A_USER = frozenset(
     {"__MACOSX", "lost+found", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information"}
 )
 """What archives of macOS, file systems and network storage put beside the user's folders."""
 _INTERRUPTIBLE = 1000
 """Files between two looks at whether a stop was requested."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Numbered files of a folder, in arrays: a listing of a million holds no object for each."""
+
+    root: Path
+    paths: Array
+    """bytes [n]: paths below `root` as the file system has them."""
+    sizes: Array
+    """int64 [n], in bytes."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def path(self, number: int) -> Path:
+        """A file."""
+        return self.root / self.name(number)
+
+    def name(self, number: int) -> str:
+        """Its path below `root`."""
+        return os.fsdecode(self.paths[number])
 
 
 @dataclass

@@ -25,6 +25,8 @@ class Workspace:
     checkpoints: Path
     model: Path
     output: Path
+    cache: Path
+    """What other jobs with the same `cache:` may use: written by one at a time, kept at its success."""
     logs: Path
     progress: Path
     job: str = ""
@@ -45,6 +47,7 @@ class Workspace:
             checkpoints=place(environment.CHECKPOINT_DIR, "checkpoints"),
             model=place(environment.MODEL_DIR, "model"),
             output=place(environment.OUTPUT_DIR, "output"),
+            cache=place(environment.CACHE_DIR, "cache"),
             logs=place(environment.LOG_DIR, "logs"),
             progress=place(environment.PROGRESS_FILE, "progress.jsonl"),
             job=variables.get(environment.CLOUD_ML_JOB, ""),
@@ -60,13 +63,14 @@ class Workspace:
             checkpoints=folder / "checkpoints",
             model=folder / "model",
             output=folder / "output",
+            cache=folder / "cache",
             logs=folder / "logs",
             progress=folder / "progress.jsonl",
         )
 
     def prepare(self) -> None:
         """Make the directories and take an earlier run's success marker away."""
-        for folder in (self.checkpoints, self.model, self.output, self.logs, self.progress.parent):
+        for folder in (self.checkpoints, self.model, self.output, self.cache, self.logs, self.progress.parent):
             folder.mkdir(parents=True, exist_ok=True)
         (self.output / environment.SUCCESS_MARKER).unlink(missing_ok=True)
 

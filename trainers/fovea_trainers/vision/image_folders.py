@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fovea_trainers.data.files import Found, look, walk
+from fovea_trainers.data.files import Files, Found, look, walk
 from fovea_trainers.errors import DataError
 from fovea_trainers.vision import formats
 
@@ -34,14 +34,9 @@ _INTERRUPTIBLE = 10_000
 
 
 @dataclass(frozen=True)
-class Listing:
+class Listing(Files):
     """What a folder holds; the pictures of a class in the order of their paths."""
 
-    root: Path
-    paths: Array
-    """bytes [n]: paths below `root` as the file system has them."""
-    sizes: Array
-    """int64 [n], in bytes."""
     labels: Array
     """int32 [n]: class numbers."""
     parts: Array
@@ -50,17 +45,6 @@ class Listing:
     """Names in the order of the class numbers."""
     ignored: tuple[str, ...]
     """Paths below `root` of files that are no pictures or have no label, and of folders beside a ready-made split."""
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def path(self, index: int) -> Path:
-        """The file of a picture."""
-        return self.root / self.name(index)
-
-    def name(self, index: int) -> str:
-        """Its path below `root`."""
-        return os.fsdecode(self.paths[index])
 
     def left_out(self) -> str:
         """How many files are ignored and of which suffixes, for the log; empty when there are none."""

@@ -1,13 +1,15 @@
 """Labelled pictures as training, validation and test set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from fovea_trainers.data import order
+from fovea_trainers.data.examples import Examples, Finish
 from fovea_trainers.data.source import Source
 from fovea_trainers.errors import DataError
 from fovea_trainers.runtime.progress import say
@@ -16,7 +18,7 @@ from fovea_trainers.runtime.strategy import Batches, Dataset, Shard
 from fovea_trainers.vision import augmentation, formats, image_folders, images
 from fovea_trainers.vision.augmentation import Augmentation
 from fovea_trainers.vision.flags import PictureFlags
-from fovea_trainers.vision.images import Images
+from fovea_trainers.vision.image_folders import Listing
 
 Array = np.ndarray[Any, Any]
 
@@ -25,7 +27,10 @@ Array = np.ndarray[Any, Any]
 class Sets:
     """Indices into `images`; validation and test may be empty."""
 
-    images: Images
+    images: Examples
+    listing: Listing
+    size: int
+    """Width and height of the pictures."""
     train: Array
     validation: Array
     test: Array
@@ -33,7 +38,7 @@ class Sets:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names in the order of the class numbers."""
-        return self.images.classes
+        return self.listing.classes
 
     def steps(self, batch_size: int) -> int:
         """Batches of an epoch."""
@@ -46,9 +51,11 @@ class Sets:
         def dataset(epoch: int, first: int, shard: Shard) -> Batches:
             places = order.batches(size, batch_size, seed=seed, epoch=epoch, first=first, shard=shard)
             if distortion is None:
-                return self.images.batches((self.train[place], None) for place in places)
-            maps = augmentation.transforms(distortion, size, self.images.size, seed=seed, epoch=epoch)
-            return self.images.batches((self.train[place], maps[place]) for place in places)
+                return self._batches(self.train[place] for place in places)
+            maps = augmentation.transforms(distortion, size, self.size, seed=seed, epoch=epoch)
+            return self.images.batches(
+                (self.train[place], self._finish(self.train[place], maps[place])) for place in places
+            )
 
         return dataset
 
@@ -62,9 +69,8 @@ class Sets:
 
     def readable(self) -> dict[str, int]:
         """How many pictures of each set were not found to be unreadable so far."""
-        unreadable = np.array(sorted(self.images.unreadable), np.int64)
         parts = {"train": self.train, "val": self.validation, "test": self.test}
-        return {name: len(part) - int(np.isin(part, unreadable).sum()) for name, part in parts.items()}
+        return {name: self.images.readable(part) for name, part in parts.items()}
 
     def describe(self) -> str:
         """One line for the log."""
@@ -72,7 +78,21 @@ class Sets:
         return f"{parts} of {len(self.classes)} classes"
 
     def _in_order(self, part: Array, batch_size: int) -> Batches:
-        return self.images.batches((chosen, None) for chosen in order.cut(part, batch_size))
+        return self._batches(order.cut(part, batch_size))
+
+    def _batches(self, wanted: Iterable[Array]) -> Batches:
+        return self.images.batches((numbers, self._finish(numbers)) for numbers in wanted)
+
+    def _finish(self, numbers: Array, maps: Array | None = None) -> Finish:
+        """Pixels as images float32 [n, size, size, 3] in 0..255, distorted by `maps`, and class numbers int32 [n]."""
+
+        def finish(kept: Array, pixels: Array) -> tuple[Any, ...]:
+            images = tf.cast(tf.constant(pixels), tf.float32)
+            if maps is not None and len(pixels):
+                images = augmentation.apply(images, tf.constant(maps[kept]))
+            return images, tf.constant(self.listing.labels[numbers[kept]])
+
+        return finish
 
 
 def read(flags: PictureFlags, seed: int, session: Session) -> Sets:
@@ -82,24 +102,16 @@ def read(flags: PictureFlags, seed: int, session: Session) -> Sets:
     listing = image_folders.scan(source.path, check)
     if left_out := listing.left_out():
         say(left_out)
-    found = images.read(
-        listing,
-        flags.image_size,
-        fingerprint=source.fingerprint(zip(listing.paths, listing.sizes, strict=True)),
-        exif_orientation=flags.exif_orientation,
-        cache_bytes=flags.cache_mib * 2**20 if flags.cache_images else 0,
-        max_unreadable=flags.max_unreadable,
-        say=say,
-        check=check,
-    )
+    fingerprint = source.fingerprint(zip(listing.paths, listing.sizes, strict=True))
+    found = images.read(listing, flags, fingerprint=fingerprint, check=check)
     parts = image_folders.split(
         listing, validation_ratio=flags.validation_ratio, test_ratio=flags.test_ratio, seed=seed, check=check
     )
     train, validation, test = (
         parts[part] for part in (image_folders.TRAIN, image_folders.VALIDATION, image_folders.TEST)
     )
-    _require_every_class(found, train, check)
-    sets = Sets(found, train, validation, test)
+    _require_every_class(found, listing, train, check)
+    sets = Sets(found, listing, flags.image_size, train, validation, test)
     say(sets.describe())
     return sets
 
@@ -122,15 +134,15 @@ def unvalidated(flags: PictureFlags) -> str:
     )
 
 
-def _require_every_class(found: Images, train: Array, check: Callable[[], None]) -> None:
+def _require_every_class(found: Examples, listing: Listing, train: Array, check: Callable[[], None]) -> None:
     """Raises DataError naming the classes of which no training picture can be read."""
     missing = []
-    for name, pictures in zip(found.classes, image_folders.by_class(found.listing, train), strict=True):
+    for name, pictures in zip(listing.classes, image_folders.by_class(listing, train), strict=True):
         check()
         if not found.any_readable(pictures):
             missing.append(name)
     if missing:
         raise DataError(
-            f"data folder {found.listing.root}: no picture of class {image_folders.some(missing)} can be read: formats "
+            f"data folder {listing.root}: no picture of class {image_folders.some(missing)} can be read: formats "
             f"are {formats.DECODED}; replace the pictures, or remove the class"
         )
