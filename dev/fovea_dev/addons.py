@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fovea_dev.api import Api
+from fovea_dev.diagnosis import diagnosis
 from fovea_dev.dns_query import resolves
 from fovea_dev.layout import CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, Cluster
-from fovea_dev.progress import StepFailed
+from fovea_dev.processes import Processes
 from fovea_dev.volumes import PROVISIONER, STORAGE_CLASS
 
 Object = dict[str, Any]
 DNS_PORT = 5353
 API_SERVER_NAME = f"kubernetes.default.svc.{CLUSTER_DOMAIN}"
 _LABELS = {"k8s-app": "kube-dns"}
+# What has to run until DNS answers: where one of them has ended, no waiting helps.
+_NEEDED = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "containerd",
+    "kubelet",
+    "kube-proxy",
+)
 _SYSTEM = "/api/v1/namespaces/kube-system"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
@@ -89,23 +99,34 @@ def storage_objects() -> list[tuple[str, Object]]:
     return [(f"/apis/storage.k8s.io/v1/storageclasses/{STORAGE_CLASS}", storage_class)]
 
 
-def bring_up(cluster: Cluster, client: Api, dns_image: str, kubelet_start: datetime, notes: list[str]) -> None:
-    """Apply the objects and wait until pods can be created, scheduled and resolve names."""
+def bring_up(cluster: Cluster, client: Api, dns_image: str, processes: Processes, notes: list[str]) -> None:
+    """Apply the objects and wait until pods can be created, scheduled and resolve names.
+
+    Raises StepFailed when that takes too long or a process that it needs ends: with what was seen.
+    """
     for path, body in node_access_objects() + storage_objects():
         client.apply(path, body)
     name_servers = host_name_servers(Path("/etc/resolv.conf").read_text())
     for path, body in dns_objects(dns_image, corefile(name_servers)):
         client.apply(path, body)
-    _wait(lambda: client.exists("/api/v1/namespaces/default/serviceaccounts/default"), 90, "the default ServiceAccount")
-    _wait(lambda: _node_is_ready(client, cluster.node_name, kubelet_start), 120, "the node being Ready")
+
+    def wait(name: str, ready: Callable[[], bool], seconds: float, what: str) -> None:
+        def seen() -> str:
+            return diagnosis(client, processes, _NEEDED)
+
+        processes.wait(name, ready, seconds, what, needs=_NEEDED, diagnosis=seen)
+
+    account = "/api/v1/namespaces/default/serviceaccounts/default"
+    wait("kube-controller-manager", lambda: client.exists(account), 90, "the default ServiceAccount")
+    wait("kubelet", lambda: _node_is_ready(cluster, client, processes), 120, "the node being Ready")
     # Asked in earnest: after a kill the objects still say that all is well.
-    _wait(lambda: resolves(DNS_SERVICE_ADDRESS, API_SERVER_NAME), 180, f"an answer of DNS for {API_SERVER_NAME}")
+    wait("kubelet", _dns_answers, 180, f"an answer of DNS for {API_SERVER_NAME}")
     notes.append("node Ready, DNS answers")
 
 
-def is_healthy(cluster: Cluster, client: Api, kubelet_start: datetime) -> bool:
+def is_healthy(cluster: Cluster, client: Api, processes: Processes) -> bool:
     """Whether the node reports itself Ready and DNS answers."""
-    return _node_is_ready(client, cluster.node_name, kubelet_start) and resolves(DNS_SERVICE_ADDRESS, API_SERVER_NAME)
+    return _node_is_ready(cluster, client, processes) and _dns_answers()
 
 
 def node_is_ready(node: Object, lease: Object, since: datetime) -> bool:
@@ -117,19 +138,17 @@ def node_is_ready(node: Object, lease: Object, since: datetime) -> bool:
     return datetime.fromisoformat(renewed) >= since
 
 
-def _node_is_ready(client: Api, name: str, since: datetime) -> bool:
-    lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
-    if not client.exists(f"/api/v1/nodes/{name}") or not client.exists(lease):
+def _node_is_ready(cluster: Cluster, client: Api, processes: Processes) -> bool:
+    node = f"/api/v1/nodes/{cluster.node_name}"
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{cluster.node_name}"
+    since = processes.started("kubelet")
+    if since is None or not client.exists(node) or not client.exists(lease):
         return False
-    return node_is_ready(client.get(f"/api/v1/nodes/{name}"), client.get(lease), since)
+    return node_is_ready(client.get(node), client.get(lease), since)
 
 
-def _wait(ready: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > deadline:
-            raise StepFailed(f"{what} did not happen within {seconds:.0f} s; look at `fovea_dev status` and the logs")
-        time.sleep(0.2)
+def _dns_answers() -> bool:
+    return resolves(DNS_SERVICE_ADDRESS, API_SERVER_NAME)
 
 
 def _object(api: str, kind: str, name: str) -> Object:

@@ -43,6 +43,12 @@ class Api:
         """Read an object or a list. Raises ApiError (its `code` says which)."""
         return self.request("GET", path)
 
+    def text(self, path: str) -> str:
+        """Read what is no JSON, such as a log. Raises ApiError."""
+        status, text = self._send("GET", path, None, "")
+        _demand_success("GET", path, status, text)
+        return text
+
     def exists(self, path: str) -> bool:
         """Whether an object is there."""
         try:
@@ -71,8 +77,7 @@ class Api:
     ) -> Object:
         """One request; the answer as an object. Raises ApiError with the server's message."""
         status, text = self._send(method, path, body, content_type)
-        if status >= http.HTTPStatus.BAD_REQUEST:
-            raise ApiError(f"{method} {path}: {status}: {_message(text)}", status)
+        _demand_success(method, path, status, text)
         answer = json.loads(text)
         if not isinstance(answer, dict):
             raise ApiError(f"{method} {path}: no JSON object in the answer", status)
@@ -96,6 +101,11 @@ class Api:
             connection.request(method, path, payload, headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode(errors="replace")
+
+
+def _demand_success(method: str, path: str, status: int, text: str) -> None:
+    if status >= http.HTTPStatus.BAD_REQUEST:
+        raise ApiError(f"{method} {path}: {status}: {_message(text)}", status)
 
 
 def _message(text: str) -> str:

@@ -219,22 +219,15 @@ def bring_up(cluster: Cluster, plane: ControlPlane, processes: Processes, notes:
     for name, path in configs.items():
         plane.kubeconfig(path, client=name)
     keys = plane.pki.fingerprint()
-    started = [
-        program.name
-        for program in (
-            plane.etcd(),
-            plane.api_server(),
-            plane.controller_manager(configs["controller-manager"]),
-            plane.scheduler(configs["scheduler"]),
-        )
-        if processes.ensure(program, configuration=keys)
-    ]
+    servers = (plane.etcd(), plane.api_server())
+    started = [program.name for program in servers if processes.ensure(program, configuration=keys)]
     client = plane.client()
     where = f"ready on {plane.api.host}:{plane.api.port}"
     processes.wait("kube-apiserver", client.is_ready, 120, where, needs=["etcd"])
-    # They give up when the API server takes long to start; then they are started once more.
-    processes.ensure(plane.controller_manager(configs["controller-manager"]), configuration=keys)
-    processes.ensure(plane.scheduler(configs["scheduler"]), configuration=keys)
+    # Not before: the controller manager ends when the API server is not healthy ten seconds after its start, so beside a
+    # slow one it could end just after it was seen to run (ADR 161).
+    clients = (plane.controller_manager(configs["controller-manager"]), plane.scheduler(configs["scheduler"]))
+    started += [program.name for program in clients if processes.ensure(program, configuration=keys)]
     notes.append("started " + " ".join(started) if started else "already running")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from fovea_dev import addons, control_plane, network, owner, packages, prerequisites, registry, teardown
@@ -162,13 +161,10 @@ class EmbeddedCluster:
     def _addons(self, notes: list[str]) -> None:
         self._volumes()
         image = self._pushed["coredns"].reference
-        addons.bring_up(self.cluster, self.plane.client(), image, self._kubelet_start(), notes)
+        addons.bring_up(self.cluster, self.plane.client(), image, self.processes, notes)
 
     def _is_healthy(self) -> bool:
-        return addons.is_healthy(self.cluster, self.plane.client(), self._kubelet_start())
-
-    def _kubelet_start(self) -> datetime:
-        return self.processes.started("kubelet") or datetime.now(UTC)
+        return addons.is_healthy(self.cluster, self.plane.client(), self.processes)
 
     def _volumes(self) -> None:
         pki, api = self.plane.pki, self.plane.api

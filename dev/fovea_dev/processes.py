@@ -115,11 +115,19 @@ class Processes:
         self._pid_file(name).unlink(missing_ok=True)
 
     def wait(
-        self, name: str, ready: Callable[[], bool], seconds: float, what: str, *, needs: Sequence[str] = ()
+        self,
+        name: str,
+        ready: Callable[[], bool],
+        seconds: float,
+        what: str,
+        *,
+        needs: Sequence[str] = (),
+        diagnosis: Callable[[], str] = str,
     ) -> None:
         """Wait until `ready()` while the process and those it `needs` live.
 
-        Raises StepFailed with the log of the one that ended, or of the process itself when the time is over.
+        Raises StepFailed with the log of the one that ended, or, when the time is over, of the process itself and with
+        the `diagnosis` of that moment.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -131,7 +139,7 @@ class Processes:
             if answered:
                 return
             if time.monotonic() > deadline:
-                raise StepFailed(f"{name}: {what} did not happen within {seconds:.0f} s", self.log(name))
+                raise StepFailed(f"{name}: {what} did not happen within {seconds:.0f} s", self.log(name), diagnosis())
             time.sleep(0.1)
 
     def _pid_file(self, name: str) -> Path:

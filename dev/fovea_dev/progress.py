@@ -15,15 +15,18 @@ LAST_LINES = 15
 
 
 class StepFailed(Exception):
-    """A step of `up` that went wrong; names the log file when there is one."""
+    """A step of `up` that went wrong; names the log file when there is one, and has what was seen at that moment."""
 
-    def __init__(self, message: str, log: Path | None = None) -> None:
+    def __init__(self, message: str, log: Path | None = None, seen: str = "") -> None:
         super().__init__(message)
         self.log = log
+        self.seen = seen
 
     def explain(self) -> str:
-        """The message, the log file's name and its last lines."""
+        """The message, what was seen, the log file's name and its last lines."""
         text = str(self)
+        if self.seen:
+            text += "".join(f"\n  {line}" for line in self.seen.splitlines())
         if self.log is None:
             return text
         lines = last_lines(self.log)

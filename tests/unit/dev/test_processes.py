@@ -99,6 +99,13 @@ def test_a_dead_process_that_another_needs_is_reported_with_its_own_log(processe
     assert "| disk full" in failure.value.explain()
 
 
+def test_what_was_seen_when_the_time_was_over_is_told(processes: Processes) -> None:
+    processes.ensure(SLEEP)
+    with pytest.raises(StepFailed, match=r"sleeper: an answer did not happen within 0 s") as failure:
+        processes.wait("sleeper", lambda: False, 0, "an answer", diagnosis=lambda: "pods:\n  coredns Pending")
+    assert "\n  pods:\n    coredns Pending\n  log: " in failure.value.explain()
+
+
 def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_time(processes: Processes) -> None:
     processes.ensure(Program("stubborn", ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]))
     identity = processes.identity("stubborn")
