@@ -35,7 +35,13 @@ def write_pictures(root: Path, *, per_class: int, classes: int = 3, size: int = 
 
 def variables(root: Path, **more: str) -> dict[str, str]:
     """The contract's environment for a run below a folder."""
-    names = (environment.CHECKPOINT_DIR, environment.MODEL_DIR, environment.OUTPUT_DIR, environment.LOG_DIR)
+    names = (
+        environment.CHECKPOINT_DIR,
+        environment.MODEL_DIR,
+        environment.OUTPUT_DIR,
+        environment.LOG_DIR,
+        environment.CACHE_DIR,
+    )
     directories = {name: str(root / name.lower()) for name in names}
     return {**directories, environment.PROGRESS_FILE: str(root / "progress.jsonl"), **more}
 

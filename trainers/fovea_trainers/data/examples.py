@@ -49,7 +49,7 @@ class Examples:
     noun: str = "picture"
     """What an example is called in the log."""
     held: Fields | None = None
-    """uint8 [examples, …] of each field, or None where they are read when they are needed."""
+    """[examples, …] of each field, or None where they are read when they are needed."""
     unreadable: set[int] = field(default_factory=set)
     """Examples that were found to be unreadable so far; grows while examples are read."""
 

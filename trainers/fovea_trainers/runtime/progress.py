@@ -52,6 +52,18 @@ class Reporter:
         self._validation: dict[str, float] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
 
+    def prepare(self, what: str, done: int, total: int) -> None:
+        """Long work before the first step: a share of it as a metric of that name, and a line in the log."""
+        now = self._clock()
+        if now >= self._file_due or done == total:
+            self._append(Progress(0, metrics={what: done / total}))
+        if now >= self._shown_due or done == total:
+            since, before = self._rate_from
+            rate = (done - before) / (now - since) if done > before and now > since else 0.0
+            say(f"{what} {done}/{total} {rate:.0f}/s", self._stream)
+            self._rate_from = (now, done)
+            self._shown_due = now + LINE_SECONDS
+
     def begin(self, position: Position, plan: Plan) -> None:
         """The run starts, or resumes, here; before, there is nothing to report."""
         self._plan = plan
@@ -95,9 +107,11 @@ class Reporter:
         self._validation = {name: value for name, value in metrics.items() if name.startswith("val_")}
 
     def _write(self, position: Position, metrics: dict[str, float]) -> None:
-        line = Progress(position.done, self._plan.steps, position.epoch, self._plan.epochs, metrics).to_json()
+        self._append(Progress(position.done, self._plan.steps, position.epoch, self._plan.epochs, metrics))
+
+    def _append(self, progress: Progress) -> None:
         with self._path.open("a", encoding="utf-8") as file:  # one write per line: a reader never sees half of one
-            file.write(line + "\n")
+            file.write(progress.to_json() + "\n")
         self._file_due = self._clock() + FILE_SECONDS
 
     def _show(self, position: Position, metrics: dict[str, float], epoch: int, batch: int) -> None:
