@@ -10,7 +10,7 @@ from fovea_api.contract.report import Published, Termination
 
 from fovea_agent import log
 from fovea_agent.errors import Corrupt, Misconfigured, Missing, TooNew
-from fovea_agent.evaluation import metrics_of, too_large
+from fovea_agent.evaluation import Measured, metrics_of, too_large
 from fovea_agent.fence import raise_fence
 from fovea_agent.inputs import Inputs
 from fovea_agent.leavings import Leavings
@@ -78,7 +78,7 @@ class Fetch:
             return None
         log.info("already complete", publication=prefix, digest=manifest.digest)
         model, problem = self._published_model(attempt)
-        metrics, left_out = self._metrics(prefix, manifest)
+        measured = self._measured(prefix, manifest)
         return Termination(
             report.REASON_ALREADY_COMPLETE,
             f"attempt {attempt} of this job finished and published its output: nothing is run again",
@@ -86,8 +86,9 @@ class Fetch:
             model=model,
             model_problem=problem,
             complete=True,
-            metrics=metrics,
-            metrics_left_out=left_out,
+            metrics=measured.metrics,
+            metrics_left_out=measured.left_out,
+            main_metric=measured.main,
         )
 
     def _published_model(self, attempt: int) -> tuple[Published | None, str]:
@@ -100,7 +101,7 @@ class Fetch:
         problem = saved_model.problem([entry.path for entry in manifest.entries], f"${environment.MODEL_DIR}")
         return describe(self.store, prefix, manifest), problem
 
-    def _metrics(self, prefix: str, manifest: Manifest) -> tuple[dict[str, float], int]:
+    def _measured(self, prefix: str, manifest: Manifest) -> Measured:
         for entry in manifest.entries:
             if entry.path == environment.EVALUATION_FILE and not too_large(entry.size):
                 try:
@@ -108,7 +109,7 @@ class Fetch:
                 except Missing as error:
                     # A user deleted it, which is no order to run the job again.
                     log.warning("the metrics of the output are gone", error=error.message)
-        return {}, 0
+        return Measured()
 
     def restore_checkpoint(self) -> tuple[Restored | None, str]:
         """The newest valid checkpoint of this job, else of the job it continues; and a sentence about it."""

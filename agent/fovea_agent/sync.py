@@ -35,7 +35,7 @@ from fovea_agent.errors import (
     Unreadable,
     Vanished,
 )
-from fovea_agent.evaluation import LARGEST, metrics_of, too_large
+from fovea_agent.evaluation import LARGEST, Measured, metrics_of, too_large
 from fovea_agent.fence import check_fence
 from fovea_agent.folder import Folder, is_file
 from fovea_agent.left_out import LeftOut
@@ -245,7 +245,7 @@ class Sync:
         if problems:
             self._afterwards(finished)
             raise Unreadable(f"{problems[0]}; submit the job again then. {_published_parts(model, output)}")
-        metrics, metrics_left_out = self._metrics()
+        measured = self._measured()
         marker = "complete" if finished else f"without {environment.SUCCESS_MARKER}"
         termination = Termination(
             report.REASON_PUBLISHED,
@@ -254,8 +254,9 @@ class Sync:
             model=model,
             checkpoint_step=self.checkpoints.newest,
             complete=finished,
-            metrics=metrics,
-            metrics_left_out=metrics_left_out,
+            metrics=measured.metrics,
+            metrics_left_out=measured.left_out,
+            main_metric=measured.main,
             model_problem=self._model_problem() if model else "",
             progress=self.reporter.current(),
             end_began=self._end_began(),
@@ -363,13 +364,13 @@ class Sync:
         folder = Folder(self.work.root, self.work.relative(environment.MODEL_DIR))
         return saved_model.problem(folder.files(), f"${environment.MODEL_DIR}")
 
-    def _metrics(self) -> tuple[dict[str, float], int]:
+    def _measured(self) -> Measured:
         folder = Folder(self.work.root, self.work.relative(environment.OUTPUT_DIR))
         holder = folder.files().get(environment.EVALUATION_FILE)
         if holder is None:
-            return {}, 0
+            return Measured()
         with folder.open(holder) as file:
-            return ({}, 0) if too_large(os.fstat(file.fileno()).st_size) else metrics_of(file.read(LARGEST))
+            return Measured() if too_large(os.fstat(file.fileno()).st_size) else metrics_of(file.read(LARGEST))
 
 
 def _published_parts(model: Published | None, output: Published | None) -> str:

@@ -226,6 +226,7 @@ def published(at_seconds: float = 72, *, model: Published | None = MODEL, **fiel
         model=model,
         checkpoint_step=440,
         metrics=fields.pop("metrics", {"accuracy": 0.97, "loss": 0.1}),
+        main_metric=fields.pop("main_metric", ""),
         model_problem=fields.pop("model_problem", ""),
         complete=fields.pop("complete", False),
         progress=fields.pop("progress", None),

@@ -44,7 +44,8 @@ MODEL_SERVER_LINGER_SECONDS = "FOVEA_MODEL_SERVER_LINGER_SECONDS"
 """Fovea's model server only: how long it still takes new connections after SIGTERM, for clients that have not heard yet (default 0)."""
 
 EVALUATION_FILE = "evaluation.json"
-"""`$FOVEA_OUTPUT_DIR/evaluation.json`: a JSON object; the numbers of its `metrics` object are what a ModelVersion records."""
+"""`$FOVEA_OUTPUT_DIR/evaluation.json`: a JSON object; the numbers of its `metrics` object are what a ModelVersion records.
+Its `mainMetric` may name the one that stands for the model."""
 
 DAMAGED_PREFIX = ".damaged-"
 """A program that cannot read the checkpoint `<step>/` it began with renames it to `.damaged-<step>` or `.damaged-<step>-…`: the

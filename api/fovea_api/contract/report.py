@@ -143,6 +143,8 @@ class Termination:
     """From `evaluation.json` of the output folder: what a ModelVersion records."""
     metrics_left_out: int = 0
     """How many more it has."""
+    main_metric: str = ""
+    """The name of the one that stands for the model (`fovea_api.contract.metrics.main`)."""
     model_problem: str = ""
     """`sync`, `fetch`: why `model` cannot be served (`fovea_api.contract.saved_model`); empty when it is a SavedModel."""
     progress: ProgressReport | None = None
@@ -167,7 +169,9 @@ class Termination:
             document["progress"] = self.progress.document()
         if _length(document) > MAX_TERMINATION_BYTES:
             document.pop("progress", None)
-        document = _with_metrics_that_fit(document, self.metrics, self.metrics_left_out, MAX_TERMINATION_BYTES)
+        document = _with_metrics_that_fit(
+            document, self.metrics, self.metrics_left_out, MAX_TERMINATION_BYTES, first=self.main_metric
+        )
         for name in ("message", "model_problem"):
             if (excess := _length(document) - MAX_TERMINATION_BYTES) > 0 and name in document:
                 document[name] = _shortened(str(document[name]), excess)
@@ -192,6 +196,7 @@ class Termination:
                 metrics={str(k): float(v) for k, v in document.get("metrics", {}).items()},
                 progress=ProgressReport.from_json(json.dumps(document["progress"])) if "progress" in document else None,
                 metrics_left_out=count if isinstance(count := document.get("metrics_left_out", 0), int) else 0,
+                main_metric=str(document.get("main_metric", "")),
                 model_problem=str(document.get("model_problem", "")),
                 complete=document.get("complete") is True,
                 end_began=str(document.get("end_began", "")),
@@ -223,20 +228,20 @@ def _shortened(text: str, excess: int) -> str:
 
 
 def _with_metrics_that_fit(
-    document: dict[str, Any], metrics: dict[str, float], left_out: int, most: int
+    document: dict[str, Any], metrics: dict[str, float], left_out: int, most: int, *, first: str = ""
 ) -> dict[str, Any]:
     """The document with as many of its metrics as fit into `most` bytes, and the number of the others."""
     if _length(document) <= most:
         return document
     least = document | {"metrics": {}, "metrics_left_out": left_out + len(metrics)}
-    kept = _fitting(metrics, most - _length(least))
+    kept = _fitting(metrics, most - _length(least), first)
     return document | {"metrics": kept, "metrics_left_out": left_out + len(metrics) - len(kept)}
 
 
-def _fitting(metrics: dict[str, float], room: int) -> dict[str, float]:
+def _fitting(metrics: dict[str, float], room: int, first: str) -> dict[str, float]:
     """As many as fit into `room` bytes, in their order: those that are to stay longest are tried first."""
     kept: set[str] = set()
-    for name, value in measured.by_rank(metrics).items():
+    for name, value in measured.by_rank(metrics, first=first).items():
         size = _length({name: value})  # the braces stand for the comma and the space between two
         if size <= room:
             kept.add(name)

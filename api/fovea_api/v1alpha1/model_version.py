@@ -22,12 +22,23 @@ class Lineage(Model):
     """For a model that no job trained: its origin, in the user's words."""
 
 
+class MainMetric(Model):
+    """The metric that stands for a version."""
+
+    name: Annotated[str, Field(max_length=128)]
+    """Name of the metric."""
+    value: float
+    """Its value."""
+
+
 class ModelVersionSpec(Model):
     """Record of a version. Only approval can be changed."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            immutable(("model", "version", "uri", "digest"), ("bytes", "format", "metrics", "lineage"), _FIXED),
+            immutable(
+                ("model", "version", "uri", "digest"), ("bytes", "format", "metrics", "mainMetric", "lineage"), _FIXED
+            ),
         )
     )
 
@@ -45,6 +56,8 @@ class ModelVersionSpec(Model):
     """Format of the files. Absent: SavedModel. Files of format Other can be the input of a job (model://), but are never served."""
     metrics: Annotated[dict[Annotated[str, Field(max_length=128)], float] | None, Field(max_length=64)] = None
     """Evaluation metrics by name."""
+    main_metric: MainMetric | None = None
+    """The metric that stands for the version, for example accuracy: the columns METRIC and VALUE of kubectl get."""
     lineage: Lineage | None = None
     """Origin of the model."""
     approval: Literal["Approved", "Rejected"] = "Approved"
@@ -78,7 +91,8 @@ KIND = Kind(
     columns=(
         Column(name="Model", type="string", json_path=".spec.model"),
         Column(name="Version", type="integer", json_path=".spec.version"),
-        Column(name="Accuracy", type="number", json_path=".spec.metrics.accuracy"),
+        Column(name="Metric", type="string", json_path=".spec.mainMetric.name"),
+        Column(name="Value", type="number", json_path=".spec.mainMetric.value"),
         Column(name="Approval", type="string", json_path=".spec.approval"),
         Column(name="Job", type="string", json_path=".spec.lineage.job"),
         Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),

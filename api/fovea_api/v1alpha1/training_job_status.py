@@ -161,8 +161,10 @@ class TrainingJobStatus(Status):
     metrics: dict[str, float] | None = None
     """Final metrics (evaluation.json), at most 64."""
     metrics_left_out: int | None = None
-    """Number of metrics that are not listed, including those that are not finite. Listed first are accuracy and loss, then
-    names that begin with val/ or val_, then the first of the others."""
+    """Number of metrics that are not listed, including those that are not finite. Listed first are mainMetric, accuracy and
+    loss, then names that begin with val/ or val_, then the first of the others."""
+    main_metric: str | None = None
+    """Name of the metric that stands for the model: the mainMetric of evaluation.json, else accuracy, loss, or the first."""
     model_version: str | None = None
     """Name of the registered ModelVersion."""
     queue_time: str | None = None

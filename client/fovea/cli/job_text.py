@@ -1,6 +1,6 @@
 """How jobs read: a table of many, a description of one, a line of progress. Pure; golden files hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from fovea_api.contract.manifest import Entry
@@ -49,13 +49,19 @@ def progress(job: TrainingJob) -> str:
     )
 
 
+def listed(metrics: Mapping[str, float], main: str = "", between: str = ", ") -> str:
+    """Names and values; the one that stands for the model comes first."""
+    names = sorted(metrics, key=lambda name: name != main)  # stable: the others stay in their order
+    return between.join(f"{name} {number(metrics[name])}" for name in names)
+
+
 def metrics(job: TrainingJob) -> str:
     """`loss 0.31, accuracy 0.91 and 3 more`: the final ones, else the latest."""
     where = job.status if job.status.metrics else job.status.progress
     if where is None or not where.metrics:
         return ""
     more = f" and {where.metrics_left_out} more" if where.metrics_left_out else ""
-    return ", ".join(f"{name} {number(value)}" for name, value in where.metrics.items()) + more
+    return listed(where.metrics, (job.status.main_metric or "") if where is job.status else "") + more
 
 
 def line(job: TrainingJob) -> str:

@@ -9,7 +9,8 @@ from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
 from fovea.sdk.models import Model
 
 from .files_text import files_section
-from .output import age, fields, indented, number, size, table, when
+from .job_text import listed
+from .output import age, fields, indented, size, table, when
 
 
 def models_table(models: Sequence[Model], now: datetime) -> str:
@@ -50,13 +51,18 @@ def versions_table(versions: Sequence[ModelVersion], now: datetime) -> str:
             version.spec.model,
             version.spec.version,
             version.spec.approval,
-            ", ".join(f"{name} {number(value)}" for name, value in (version.spec.metrics or {}).items()),
+            _metrics(version),
             _origin(version),
             age(version.metadata.creation_timestamp, now),
         )
         for version in versions
     ]
     return table(("NAME", "MODEL", "VERSION", "APPROVAL", "METRICS", "FROM", "AGE"), rows)
+
+
+def _metrics(version: ModelVersion, between: str = ", ") -> str:
+    main = version.spec.main_metric
+    return listed(version.spec.metrics or {}, main.name if main else "", between)
 
 
 def version_description(version: ModelVersion, now: datetime, files: Sequence[Entry] | str = ()) -> str:
@@ -73,7 +79,7 @@ def version_description(version: ModelVersion, now: datetime, files: Sequence[En
             ("Created", when(version.metadata.creation_timestamp, now)),
             ("Place", f"{spec.uri}" + (f" ({size(spec.bytes)})" if spec.bytes is not None else "")),
             ("Digest", spec.digest),
-            ("Metrics", "\n".join(f"{name} {number(value)}" for name, value in (spec.metrics or {}).items())),
+            ("Metrics", _metrics(version, "\n")),
         ]
     )
     flag = f" -n {version.metadata.namespace}" if version.metadata.namespace else ""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from fovea_api.contract import labels, names, saved_model, storage
 from fovea_api.contract.manifest import Entry, Manifest
+from fovea_api.contract.metrics import main
 from fovea_api.v1alpha1 import API_VERSION, ModelVersion
 from fovea_api.v1alpha1.model_version import KIND
 
@@ -87,6 +88,8 @@ class Versions:
         }
         if metrics:
             spec["metrics"] = dict(metrics)
+            name = main(metrics)
+            spec["mainMetric"] = {"name": name, "value": metrics[name]}
         return self._register(model, spec, notice)
 
     def download(

@@ -68,7 +68,7 @@ def _without_numbers(value: Any) -> Any:
 
 
 def _without_words(status: Status) -> dict[str, Any]:
-    kept = {key: value for key, value in status.items() if key != "metrics"}
+    kept = {key: value for key, value in status.items() if key not in ("metrics", "mainMetric")}
     if status.get("progress"):
         kept["progress"] = {key: value for key, value in status["progress"].items() if key != "metrics"}
     said = [_plain(condition) for condition in status.get("conditions") or ()]

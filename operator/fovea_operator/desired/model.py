@@ -21,11 +21,12 @@ def model_version(
     published: Published,
     metrics: Mapping[str, float],
     *,
+    main_metric: str = "",
     servable: bool = True,
 ) -> dict[str, Any]:
     """Version `number` of the model: where an attempt (None: not known which) published it, and its evaluation.
 
-    `servable`: whether it is a SavedModel.
+    `main_metric`: the one of the metrics that stands for it. `servable`: whether it is a SavedModel.
     """
     spec: dict[str, Any] = {
         "model": model,
@@ -42,6 +43,8 @@ def model_version(
         spec["format"] = "Other"
     if metrics:
         spec["metrics"] = dict(metrics)
+    if main_metric in metrics:
+        spec["mainMetric"] = {"name": main_metric, "value": metrics[main_metric]}
     return {
         "apiVersion": API_VERSION,
         "kind": ModelVersion.KIND,

@@ -1,5 +1,6 @@
 """What a progress report says, and which numbers of an evaluation are recorded."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from fovea_agent.evaluation import metrics_of
 from fovea_agent.report import Checkpointed, Reporter, build_report, last_progress
 from fovea_api.contract.progress import Progress
-from fovea_api.contract.report import ProgressAnswer, ProgressReport
+from fovea_api.contract.report import ProgressAnswer, ProgressReport, Termination
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,32 @@ def test_a_report_puts_progress_and_checkpoint_together() -> None:
     ],
 )
 def test_metrics_are_the_finite_numbers(data: bytes, metrics: dict[str, float]) -> None:
-    assert metrics_of(data)[0] == metrics
+    assert metrics_of(data).metrics == metrics
+
+
+@pytest.mark.parametrize(
+    ("document", "main"),
+    [
+        pytest.param('{"mainMetric": "f1", "metrics": {"loss": 1, "accuracy": 0.5, "f1": 0.7}}', "f1", id="named"),
+        pytest.param('{"mainMetric": "f1", "f1": 0.7, "accuracy": 1}', "f1", id="named beside top-level numbers"),
+        pytest.param('{"mainMetric": "iou", "metrics": {"loss": 1, "accuracy": 0.5}}', "accuracy", id="no such metric"),
+        pytest.param('{"mainMetric": ["f1"], "metrics": {"loss": 1}}', "loss", id="not a name"),
+        pytest.param('{"metrics": {"val_loss": 1, "rmse": 2}}', "val_loss", id="the first"),
+        pytest.param('{"mainMetric": "f1", "metrics": {"f1": NaN, "loss": 1}}', "loss", id="not a finite number"),
+        pytest.param('{"metrics": {}}', "", id="no metric at all"),
+    ],
+)
+def test_one_metric_stands_for_the_model(document: str, main: str) -> None:
+    assert metrics_of(document.encode()).main == main
+
+
+def test_the_main_metric_has_a_place_before_all_others() -> None:
+    many = {f"m{number}": float(number) for number in range(200)}
+    measured = metrics_of(json.dumps({"mainMetric": "m199", "metrics": many}).encode())
+    assert (measured.main, "m199" in measured.metrics, measured.left_out) == ("m199", True, 136)
+    long = {f"{name:a<100}": value for name, value in measured.metrics.items()}
+    text = Termination("Published", "", metrics=long, main_metric=f"{'m199':a<100}").to_json()
+    assert f"{'m199':a<100}" in Termination.from_json(text).metrics
 
 
 def test_a_report_that_takes_too_long_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,8 @@ SUCCEEDED = job(
     message="published",
     startTime="2026-04-29T12:00:42Z",
     endTime="2026-04-29T13:10:43Z",
-    metrics={"accuracy": 0.9666666, "loss": 0.1},
+    metrics={"accuracy": 0.9666666, "loss": 0.1, "meanIou": 0.8},
+    mainMetric="meanIou",
     modelVersion="digits-v3",
     output={
         "uri": "s3://fovea/vision/jobs/succeeded/u/output/0",
@@ -138,7 +139,7 @@ def test_pods_that_may_not_be_listed_are_said_to_be_so() -> None:
         (RUNNING, "RUNNING: epoch 2/10, step 90/450; loss 0.3123, accuracy 0.9"),
         (FAILED, "FAILED - input data: s3://fovea/vision/datasets/digit is not in the store"),
         (NEW, "QUEUED"),
-        (SUCCEEDED, "SUCCEEDED: accuracy 0.9667, loss 0.1 - published"),
+        (SUCCEEDED, "SUCCEEDED: meanIou 0.8, accuracy 0.9667, loss 0.1 - published"),
     ],
 )
 def test_a_line_of_progress(shown: TrainingJob, line: str) -> None:
@@ -167,7 +168,13 @@ def version(number: int, approval: str = "Approved", **spec: Any) -> ModelVersio
 
 VERSIONS = [
     version(1, lineage={"source": "a notebook"}),
-    version(2, metrics={"accuracy": 0.95}, lineage={"job": "monday", "jobUid": "u"}, bytes=4_900_000),
+    version(
+        2,
+        metrics={"accuracy": 0.95, "f1": 0.9},
+        mainMetric={"name": "f1", "value": 0.9},
+        lineage={"job": "monday", "jobUid": "u"},
+        bytes=4_900_000,
+    ),
     version(3, "Rejected", metrics={"accuracy": 0.5}),
 ]
 SERVING = ModelDeployment.model_validate(

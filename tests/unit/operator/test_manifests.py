@@ -143,7 +143,7 @@ def test_the_service_of_a_version_has_nothing_that_its_user_set_for_the_clients_
 
 
 def test_the_model_version(golden: Golden) -> None:
-    made = model_version(job(), "digits", 3, 1, MODEL, {"accuracy": 0.97})
+    made = model_version(job(), "digits", 3, 1, MODEL, {"loss": 0.1, "accuracy": 0.97}, main_metric="accuracy")
     golden.check("operator/model-version.yaml", made)
 
 

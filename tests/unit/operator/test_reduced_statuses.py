@@ -100,12 +100,19 @@ RICH = {
     "modelVersion": "digits-v1",
     "metrics": {WORDS: 1.0},
     "metricsLeftOut": 3,
+    "mainMetric": WORDS,
 }
 
 
 def test_only_words_and_what_is_named_by_others_are_left_out_first() -> None:
     plain, memory, needed = reduced.statuses(RICH)
-    assert {key for key in RICH if plain.get(key) != RICH[key]} == {"message", "lastFailure", "progress", "metrics"}
+    assert {key for key in RICH if plain.get(key) != RICH[key]} == {
+        "message",
+        "lastFailure",
+        "progress",
+        "metrics",
+        "mainMetric",
+    }
     assert plain["progress"] == {"step": 7, "steps": 9, "metricsLeftOut": 2}
     assert (plain["lastFailure"]["exitCode"], plain["lastFailure"]["reason"]) == (1, "ProgramFailed")
     lasting = {"resolvedInputs", "checkpoint", "output", "model", "modelVersion"}
@@ -115,7 +122,17 @@ def test_only_words_and_what_is_named_by_others_are_left_out_first() -> None:
 
 def test_a_field_of_a_status_is_either_remembered_or_known_to_be_left_out() -> None:
     """A new field is thought about: what later decisions build on must not be lost with an odd text."""
-    words = {"message", "conditions", "lastFailure", "progress", "metrics", "metricsLeftOut", "roles", "live"}
+    words = {
+        "message",
+        "conditions",
+        "lastFailure",
+        "progress",
+        "metrics",
+        "metricsLeftOut",
+        "mainMetric",
+        "roles",
+        "live",
+    }
     fields = {to_camel(name) for model in (TrainingJobStatus, ModelDeploymentStatus) for name in model.model_fields}
     assert fields - words == reduced.MEMORY
 

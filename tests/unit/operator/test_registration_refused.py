@@ -79,10 +79,11 @@ def test_last_words_that_were_heard_hold_whatever_becomes_of_the_pod(seen: PodRe
 
 def test_what_registration_says_of_the_model_is_remembered_too() -> None:
     asked = job(RUNNING, model={"name": "digits", "deploy": False})
-    done = ended(sync=published(model_problem="it holds no saved_model.pb", metrics={"accuracy": 0.5}))
+    measured = {"accuracy": 0.5, "f1": 0.7}
+    done = ended(sync=published(model_problem="it holds no saved_model.pb", metrics=measured, main_metric="f1"))
     decision = decide(observed(refused(done, of=asked)), 130)
     spec = decision.children[0].manifest["spec"]
-    assert (spec["format"], spec["metrics"]) == ("Other", {"accuracy": 0.5})
+    assert (spec["format"], spec["metrics"], spec["mainMetric"]) == ("Other", measured, {"name": "f1", "value": 0.7})
 
 
 def test_an_output_that_was_there_already_is_remembered_as_one() -> None:

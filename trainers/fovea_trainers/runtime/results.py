@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fovea_api.contract import environment
+from fovea_api.contract import environment, metrics
 
 from fovea_trainers import flags
 from fovea_trainers.common_flags import TrainingFlags
@@ -18,16 +18,18 @@ def publish(
     config: TrainingFlags,
     trained: Trained,
     *,
+    main: str = "",
     about: Mapping[str, Any] | None = None,
     sets: Mapping[str, Mapping[str, Any]] | None = None,
     pictures: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write evaluation.json, the learning curves and pictures, then say that the run is finished: the last thing it does.
 
-    `about` is what a recipe adds about its data (JSON), `sets` what it reports of each evaluated set, instead of the
-    set's size and metrics. `pictures` are PNGs: "x" becomes x.png.
+    `main` is the metric that stands for the model, by its name without a set's prefix; by default accuracy, else loss.
+    `about` is what a recipe adds about its data (JSON), `sets` what it reports of each evaluated set, instead of the set's
+    size and metrics. `pictures` are PNGs: "x" becomes x.png.
     """
-    document = _document(session, config, trained, about or {}, sets or _sets(trained))
+    document = _document(session, config, trained, main, about or {}, sets or _sets(trained))
     output = session.workspace.output
     (output / environment.EVALUATION_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     measured = trained.position.last_metrics() | dict(trained.metrics)
@@ -50,6 +52,7 @@ def _document(
     session: Session,
     config: TrainingFlags,
     trained: Trained,
+    main_metric: str,
     about: Mapping[str, Any],
     sets: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
@@ -59,10 +62,11 @@ def _document(
     `exportedStep` the number of updates they have seen in this run. `bestEpoch` has the lowest validation loss; it is
     another one only where the best weights were not kept (ADR 40).
     """
-    position = trained.position
+    position, headline = trained.position, trained.headline()
     return {
         "recipe": session.recipe,
-        "metrics": trained.headline(),
+        "metrics": headline,
+        "mainMetric": metrics.main(headline, main_metric),
         **about,
         "epochs": position.epoch,
         "steps": position.done,

@@ -56,6 +56,7 @@ class Changes(Reported, total=False):
     model_problem: str | None
     metrics: Mapping[str, float] | None
     metrics_left_out: int | None
+    main_metric: str | None
     model_version: str
     queue_time: str | None
     start_time: str | None

@@ -138,6 +138,7 @@ def _by_status(view: View) -> Success | None:
         model=_published(status.model) if status.model else None,
         metrics=dict(status.metrics or {}),
         metrics_left_out=status.metrics_left_out or 0,
+        main_metric=status.main_metric or "",
         model_problem=status.model_problem or "",
     )
     already = not status.output.uri.endswith(storage.output("", view.chief.attempt))

@@ -65,16 +65,16 @@ def _count(value: object) -> int | None:
     return int(value) if 0 <= value <= MAX_COUNT else None  # neither NaN nor an infinity lies between
 
 
-def kept(metrics: object, left_out: object = 0) -> tuple[dict[str, float], int]:
+def kept(metrics: object, left_out: object = 0, *, first: str = "") -> tuple[dict[str, float], int]:
     """What a Kubernetes object holds of some metrics, and how many it does not: JSON has no NaN, and all has a bound.
 
-    `left_out`: how many had been left out before.
+    `left_out`: how many had been left out before. `first`: the metric that is kept before all others.
     """
     before = _count(left_out) or 0
     if not isinstance(metrics, Mapping):
         return {}, before
     numbers = {str(name): number for name, value in metrics.items() if (number := _finite(value)) is not None}
-    held = chosen(numbers)
+    held = chosen(numbers, first=first)
     return held, min(before + len(metrics) - len(held), MAX_COUNT)
 
 

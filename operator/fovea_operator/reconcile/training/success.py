@@ -113,11 +113,12 @@ def _register(view: View, success: Success, model: str, published: Published) ->
     else:
         number = view.observed.next_number
         name = names.model_version(model, number)
-        metrics, _ = progress.kept(success.termination.metrics)
+        main = success.termination.main_metric
+        metrics, _ = progress.kept(success.termination.metrics, first=main)
         attempt = None if success.already else view.chief.attempt
         servable = not success.termination.model_problem
         manifest, plainer = (
-            model_version(view.job, model, number, attempt, published, measured, servable=servable)
+            model_version(view.job, model, number, attempt, published, measured, main_metric=main, servable=servable)
             for measured in (metrics, {})
         )
         children.append(Child(Write.CREATE, manifest, plainer if metrics else None))
@@ -144,13 +145,14 @@ def _next_step(view: View, success: Success, model: str, name: str, *, deploy: b
 
 def _published(view: View, success: Success) -> Changes:
     said = success.termination
-    metrics, left_out = progress.kept(said.metrics, said.metrics_left_out)
+    metrics, left_out = progress.kept(said.metrics, said.metrics_left_out, first=said.main_metric)
     changes = Changes(
         output=_publication(success.output),
         model=_publication(said.model) if said.model else None,
         model_problem=said.model_problem or None,
         metrics=metrics or None,
         metrics_left_out=left_out or None,
+        main_metric=said.main_metric if said.main_metric in metrics else None,
     )
     changes = {**changes, **progress.fields(said.progress or view.observed.progress)}
     newest = changes.get("checkpoint", view.status.checkpoint)
