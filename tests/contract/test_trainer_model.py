@@ -119,8 +119,9 @@ def test_the_output_folder_tells_the_run(trained):
         environment.SUCCESS_MARKER,
         "loss.png",
         "accuracy.png",
+        "confusion.png",
     }
-    for name in ("loss.png", "accuracy.png"):
+    for name in ("loss.png", "accuracy.png", "confusion.png"):
         assert tf.io.decode_png((output / name).read_bytes()).shape[0] > 300
     document = training.evaluation(trained)
     assert document["images"] == {"train": 18, "val": 6, "test": 6}

@@ -24,6 +24,7 @@ DISTRIBUTION = "fovea-trainers"
 RECIPES = {
     "image-classifier": "fovea_trainers.recipes.image_classifier",
     "tabular": "fovea_trainers.recipes.tabular",
+    "transfer-classifier": "fovea_trainers.recipes.transfer_classifier",
 }
 """Name -> module. Of these only what `run` calls imports TensorFlow, so that the catalogue is made without it."""
 OWN = "__recipe__"

@@ -60,6 +60,14 @@ def values(config: Any) -> dict[str, Value | None]:
     return {name: getattr(config, name) for name in _declared(type(config))}
 
 
+def whole_numbers(name: str, text: str, *, example: str) -> list[int]:
+    """The value of a flag that is a list of sizes, from 1 to 65536 each. Raises FlagError."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and 0 < int(word) <= 65536 for word in words):
+        raise FlagError(f'--{name} must be whole numbers from 1 to 65536, such as {example}, not "{text}"')
+    return [int(word) for word in words]
+
+
 def parse(name: str, recipe: Recipe, config_type: type[C], argv: Sequence[str]) -> C:
     """Read a command line into the config; raises FlagError. The last of repeated flags wins."""
     try:

@@ -11,7 +11,6 @@ early stopping; about 89 % after 34 epochs on 25,000 pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +19,8 @@ from fovea_trainers.vision.flags import AugmentationFlags, PictureFlags
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
-    from fovea_trainers.runtime.optimizers import Optimizer
     from fovea_trainers.runtime.session import Session
-    from fovea_trainers.runtime.strategy import Update
-    from fovea_trainers.runtime.totals import Total
 
 NAME = "image-classifier"
 HELP = "Train a small convolutional network on pictures in class folders (cats/1.jpg) or with flat names (cat.1.jpg)."
@@ -59,43 +54,6 @@ def network(classes: int, size: int) -> keras.Model:
     )
 
 
-def learning(model: keras.Model, optimizer: Optimizer) -> Update:
-    """One update by the cross-entropy of a batch: images [n, h, w, 3], class numbers [n], weights [n]."""
-    import tensorflow as tf
-
-    from fovea_trainers.runtime.classification import hits
-    from fovea_trainers.runtime.totals import mean, total
-
-    def update(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, step: tf.Tensor) -> dict[str, Total]:
-        with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = mean(losses, weights)
-        optimizer.apply(tape.gradient(loss, model.trainable_variables), step)
-        return {"loss": total(losses, weights), "accuracy": total(hits(labels, logits), weights)}
-
-    return update
-
-
-def evaluation(model: keras.Model) -> Callable[..., dict[str, Total]]:
-    """The same loss and hits without an update, and which classes were taken for which."""
-    import tensorflow as tf
-
-    from fovea_trainers.runtime.classification import CONFUSION, confusion, hits
-    from fovea_trainers.runtime.totals import total
-
-    def evaluate(images: tf.Tensor, labels: tf.Tensor) -> dict[str, Total]:
-        logits = model(images, training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        return {
-            "loss": total(losses),
-            "accuracy": total(hits(labels, logits)),
-            CONFUSION: confusion(labels, logits),
-        }
-
-    return evaluate
-
-
 def run(config: Config, session: Session) -> None:
     """Read, train, evaluate, export, in this order. Raises TrainerError."""
     import tensorflow as tf
@@ -115,9 +73,9 @@ def run(config: Config, session: Session) -> None:
         weights=variables_of(model),
         optimizers=[optimizer],
         signature=classification.BATCH,
-        update=learning(model, optimizer),
+        update=classification.learning(model, optimizer),
         totals={"loss": tf.float32, "accuracy": tf.int64},
-        evaluate=evaluation(model),
+        evaluate=classification.evaluation(model),
         dataset=pictures.training(config.batch_size, seed=config.seed, distortion=augmentation.of(config)),
         steps_per_epoch=pictures.steps(config.batch_size),
         sets=pictures.evaluated(config.batch_size),
@@ -129,7 +87,10 @@ def run(config: Config, session: Session) -> None:
     )
     trained = loop.train(training, config, session)
 
-    signatures = classification.exported(model, classes, config.image_size, exif_orientation=config.exif_orientation)
+    def logits(images: tf.Tensor) -> tf.Tensor:
+        return model(images, training=False)
+
+    signatures = classification.exported(logits, classes, config.image_size, exif_orientation=config.exif_orientation)
     export.write(session.workspace.model, signatures, tracked=variables_of(model))
     results.publish(
         session,
@@ -141,4 +102,7 @@ def run(config: Config, session: Session) -> None:
             "unreadable": len(pictures.images.unreadable),
         },
         sets={name: report(each, classes, unit="images") for name, each in trained.evaluations.items()},
+        pictures=classification.drawn(
+            model, trained, pictures, pictures.evaluated(config.batch_size), classification.BATCH
+        ),
     )

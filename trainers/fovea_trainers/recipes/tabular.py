@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, TrainingFlags
-from fovea_trainers.errors import FlagError
-from fovea_trainers.flags import flag
+from fovea_trainers.flags import flag, whole_numbers
 from fovea_trainers.tables.flags import TableFlags
 
 if TYPE_CHECKING:
@@ -187,10 +186,7 @@ def run(config: Config, session: Session) -> None:
 
 def hidden(config: Config) -> list[int]:
     """--hidden as numbers. Raises FlagError."""
-    words = config.hidden.split(",")
-    if not all(word.strip().isdecimal() and 0 < int(word) <= 65536 for word in words):
-        raise FlagError(f'--hidden must be whole numbers from 1 to 65536, such as 128,32,8, not "{config.hidden}"')
-    return [int(word) for word in words]
+    return whole_numbers("hidden", config.hidden, example="128,32,8")
 
 
 def shape(config: Config, sets: Sets) -> dict[str, object]:

@@ -21,13 +21,13 @@ def publish(
     main: str = "",
     about: Mapping[str, Any] | None = None,
     sets: Mapping[str, Mapping[str, Any]] | None = None,
-    pictures: Mapping[str, bytes] | None = None,
+    pictures: Mapping[str, bytes | None] | None = None,
 ) -> None:
     """Write evaluation.json, the learning curves and pictures, then say that the run is finished: the last thing it does.
 
     `main` is the metric that stands for the model, by its name without a set's prefix; by default accuracy, else loss.
     `about` is what a recipe adds about its data (JSON), `sets` what it reports of each evaluated set, instead of the set's
-    size and metrics. `pictures` are PNGs: "x" becomes x.png.
+    size and metrics. `pictures` are PNGs: "x" becomes x.png, None removes one of an earlier run.
     """
     document = _document(session, config, trained, main, about or {}, sets or _sets(trained))
     output = session.workspace.output
