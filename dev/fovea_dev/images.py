@@ -27,21 +27,30 @@ _PACKAGE_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX",
 
 @dataclass(frozen=True)
 class Image:
-    """An image: programs to copy into an otherwise empty one, or parts of the repository on a base with Python."""
+    """An image: programs to copy into an otherwise empty one, or on a base with Python parts of the repository or a folder."""
 
     name: str
     programs: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
+    context: str = ""
+    """A folder of the repository that has a Dockerfile and all that it copies."""
     arguments: Mapping[str, str] = field(default_factory=dict)
     dockerfile: str = ""
 
     @property
     def folder(self) -> Path:
-        return IMAGES / (self.dockerfile or self.name)
+        return REPOSITORY_ROOT / self.context if self.context else IMAGES / (self.dockerfile or self.name)
+
+    @property
+    def based(self) -> bool:
+        """Whether it is built on the base with Python, with packages from an index."""
+        return bool(self.members or self.context)
 
     def source_files(self, root: Path = REPOSITORY_ROOT) -> dict[str, Path]:
         """The files of the repository that the image is made of, by their place in the build's context."""
         files = {DOCKERFILE: self.folder / DOCKERFILE}
+        if self.context:
+            files |= {path.name: path for path in sorted((root / self.context).glob("*.py"))}
         if self.members:
             names = [*_WORKSPACE, *(f"{member}/pyproject.toml" for member in _MEMBERS)]
             for member in self.members:
@@ -64,6 +73,7 @@ OPTIONAL_IMAGES = (
         arguments={"VARIANT": "gpu"},
         dockerfile="fovea-tensorflow",
     ),
+    Image("example-programs", context="examples/programs"),
 )
 ALL_IMAGES = CLUSTER_IMAGES + PLATFORM_IMAGES + OPTIONAL_IMAGES
 
@@ -170,7 +180,7 @@ class Images:
 
     def _named(self, image: Image, sources: Mapping[str, Path]) -> Pushed:
         settings = [f"{name}={value}" for name, value in sorted(image.arguments.items())]
-        if image.members:
+        if image.based:
             settings.append(self._builder.base_image)
         return Pushed(f"{self._registry}/{image.name}", digest(sources, settings))
 
@@ -193,7 +203,7 @@ class Images:
         self._builder.push(reference, log)
 
     def _arguments(self, image: Image) -> dict[str, str]:
-        if not image.members:
+        if not image.based:
             return {}
         settings = {name: os.environ[name] for name in _PACKAGE_SETTINGS if name in os.environ}
         return {"BASE": self._builder.base_image, **settings, **image.arguments}

@@ -41,6 +41,7 @@ CHART = "tests/chart/test_on_api_server.py::"
 UNINSTALL = f"{CHART}test_uninstalling_leaves_definitions_machine_types_and_users_objects_and_nothing_else"
 IMAGES = "tests/e2e/test_images.py::test_every_program_of_an_image_says_how_it_is_used"
 HEALING = "tests/e2e/test_embedded_cluster_healing.py::test_a_second_up_starts_nothing_anew"
+PROGRAMS = "tests/e2e/test_example_programs.py::test_a_program_of_the_examples_becomes_a_version_of_its_model"
 TARGETS = f"{HERE}test_every_make_target_of_the_pages_exists"
 MADE = f"{HERE}test_what_make_does_to_the_machine_and_the_cluster_it_does_here"
 FRESH = f"{HERE}test_what_is_generated_is_what_its_sources_say"
@@ -63,6 +64,7 @@ RUN_BY = {
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
     r"FOVEA_KUBECONFIG=\S+ FOVEA_REGISTRY=\S+ PYTHONPATH=dev python3 -m fovea_dev images minio": IMAGES,  # to another registry
+    r"docker (build|push) .* examples/programs|docker push .*/example-programs:1|kubectl create configmap programs .*": PROGRAMS,
     r"docker (build|push) .*": IMAGES,  # the same files, built and pushed by buildah
     r"helm (install|upgrade|test) fovea .*": "tests/e2e/test_rollout.py::test_an_upgrade_of_fovea_touches_no_model_that_is_served",
     r"helm uninstall fovea .*": UNINSTALL,

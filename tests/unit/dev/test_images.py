@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from fovea_dev import images, registry
 from fovea_dev.images import ALL_IMAGES, IMAGES, Image, Images, digest, named, package_files, snapshot
-from fovea_dev.layout import Cache
+from fovea_dev.layout import REPOSITORY_ROOT, Cache
 from fovea_dev.progress import StepFailed
 from fovea_dev.tools import Tools
 
-DOCKERFILES = sorted(IMAGES.glob("*/Dockerfile"))
+DOCKERFILES = sorted([*IMAGES.glob("*/Dockerfile"), *(REPOSITORY_ROOT / "examples").glob("*/Dockerfile")])
 
 
 class RecordingBuilder:
