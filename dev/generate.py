@@ -36,7 +36,7 @@ def generate() -> None:
     """Run every generator, the ones that others read first."""
     run("-m", "fovea_api.v1alpha1.crd", "crds", "charts/fovea/files/crds")
     run("-m", "fovea_trainers.main", "--catalogue", into=ROOT / "api/fovea_api/catalogue.json")
-    run("dev/recipes_reference.py", into=ROOT / "docs/reference/recipes.md")
+    run("dev/recipes_reference.py", "docs/reference")
     run("dev/wire_code.py")
     run("-m", "fovea.cli.reference", into=ROOT / "docs/reference/cli.md")
     run("charts/values_reference.py", into=ROOT / "docs/reference/chart-values.md")

@@ -1,5 +1,6 @@
 """Small pictures, runs of recipes in this process or another, and the bytes of what they trained."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from fovea_api.contract import environment
+from fovea_trainers.entry import RECIPES
 from fovea_trainers.main import main
 from support.polling import until
 from tensorflow.core.util.event_pb2 import Event
@@ -58,9 +60,13 @@ def model_folder(root: Path) -> Path:
 
 
 def evaluation(root: Path) -> dict[str, Any]:
-    """evaluation.json of a run below a folder."""
+    """evaluation.json of a run below a folder; a recipe of the image describes all that it measures."""
     text = (root / environment.OUTPUT_DIR.lower() / environment.EVALUATION_FILE).read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text)
+    if document["recipe"] in RECIPES:
+        described = importlib.import_module(RECIPES[document["recipe"]]).METRICS
+        measured = {name.removeprefix("val_").removeprefix("test_") for name in document["metrics"]}
+        assert measured <= described.keys(), f"the recipe's METRICS do not describe {measured - described.keys()}"
     return document
 
 

@@ -97,7 +97,7 @@ def _unknown(command: click.Command, name: str, recipe: catalogue.Recipe, word: 
     hint = (
         f"did you mean {near[0]} ({candidates[near[0]]})?"
         if near
-        else f"docs/reference/recipes.md lists those of {name}."
+        else f"docs/reference/recipes/{name}.md lists those that there are."
     )
     return (
         f"neither this command nor recipe {name} has a flag {flag}: {hint} "

@@ -55,7 +55,7 @@ def test_a_value_that_looks_like_a_flag_stays_the_value_of_its_option() -> None:
             "did you mean --epochs (a flag of image-classifier)? One that only a newer image knows goes after --: `-- --epoch=6`",
         ),
         ((*RECIPE, "--machine-typ", "m"), "did you mean --machine-type (an option of this command)?"),
-        ((*RECIPE, "--xyzzy=1"), "docs/reference/recipes.md lists those of image-classifier"),
+        ((*RECIPE, "--xyzzy=1"), "docs/reference/recipes/image-classifier.md lists those that there are"),
         ((*RECIPE, "--epochs"), "--epochs of image-classifier needs a value: --epochs=INT"),
         (
             ("--image", "i", "--epochs", "6"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 import subprocess
 import sys
 import typing
@@ -144,24 +145,41 @@ def test_the_catalogue_is_made_without_tensorflow():
 
 
 DOCS = Path(__file__).parents[3] / "docs"
-_, *SECTIONS = re.split(r"^## (.+)$", (DOCS / "reference/recipes.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-SECTION = dict(zip(SECTIONS[::2], SECTIONS[1::2], strict=True))
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "reference/recipes").glob("*.md")}
 
 
-def test_the_reference_page_has_a_section_for_each_recipe_and_the_tutorial_leads_to_it():
-    assert list(SECTION) == sorted(entry.RECIPES)
+def test_each_recipe_has_a_page_and_the_list_and_the_tutorial_lead_to_it():
+    listed = re.findall(r"^\| \[(.+)\]\(recipes/(.+)\.md\)", (DOCS / "reference/recipes.md").read_text(), re.MULTILINE)
+    assert listed == [(name, name) for name in sorted(entry.RECIPES)]
+    assert PAGES.keys() == entry.RECIPES.keys()
     tutorial = (DOCS / "tutorial/first-model.md").read_text(encoding="utf-8")
-    assert "(../reference/recipes.md)" in tutorial
+    assert "(../reference/recipes/image-classifier.md)" in tutorial
     assert "`fovea-train image-classifier --help`" in tutorial
 
 
 @pytest.mark.parametrize("recipe", entry.RECIPES)
-def test_the_reference_page_lists_the_flags_that_a_recipe_s_help_lists(recipe, capsys):
+def test_a_recipe_s_page_lists_the_flags_that_its_help_lists(recipe, capsys):
     assert main.main([recipe, "--help"]) == 0
     helped = re.findall(r"^  --(\S+) <", capsys.readouterr().out, flags=re.MULTILINE)
-    listed = re.findall(r"^\| `(\S+)` \|", SECTION[recipe], flags=re.MULTILINE)
+    listed = re.findall(r"^\| `(\S+)` \|", PAGES[recipe].partition("## Flags")[2], flags=re.MULTILINE)
     assert {"data", "epochs", "seed"} <= set(listed)
     assert listed == helped
+
+
+def commands():
+    """`fovea-train <recipe> …` of all pages, each on one line."""
+    for path in sorted(DOCS.glob("[hrt]*/**/*.md")):
+        for block in re.findall(r"^```\w+\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line.removeprefix("$ "), comments=True)
+                if words[:1] == ["fovea-train"] and words[1:2] and words[1] in entry.RECIPES:
+                    yield pytest.param(words[1], words[2:], id=f"{path.stem}: {line[:60]}")
+
+
+@pytest.mark.parametrize(("recipe", "words"), list(commands()))
+def test_a_command_of_the_pages_is_understood(recipe, words):
+    chosen = entry.entry(recipe)
+    flags.parse(recipe, chosen.recipe, chosen.config_type, [word for word in words if word != "--help"])
 
 
 COMMANDS = {

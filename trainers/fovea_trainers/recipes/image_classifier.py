@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 NAME = "image-classifier"
 HELP = "Train a small convolutional network on pictures in class folders (cats/1.jpg) or with flat names (cat.1.jpg)."
 
+METRICS = {
+    "loss": "Mean cross-entropy.",
+    "accuracy": "Share of pictures whose most probable class is the right one.",
+}
+
 
 @dataclass(frozen=True)
 class Config(PictureFlags, AugmentationFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):

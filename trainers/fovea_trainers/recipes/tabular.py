@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 NAME = "tabular"
 HELP = "Train a linear model, a dense network, or both together, on tables in CSV or libsvm files."
+METRICS = {
+    "loss": "Mean cross-entropy.",
+    "accuracy": "Share of rows whose most probable class is the right one.",
+    "auc": "With two classes: share of pairs of rows, one of each class, in which the row of the second class has the higher score.",
+}
 LINEAR, DENSE, BOTH = "lr", "dnn", "wide-and-deep"
 EPSILON = 0.001
 """Of batch normalization."""

@@ -33,6 +33,11 @@ NAME = "transfer-classifier"
 HELP = "Train a small head on what a published network (VGG16, MobileNetV2, …) sees in labelled pictures."
 SIGMOID, SOFTMAX = "sigmoid", "softmax"
 
+METRICS = {
+    "loss": "Mean cross-entropy.",
+    "accuracy": "Share of pictures whose most probable class is the right one.",
+}
+
 
 @dataclass(frozen=True)
 class Config(PictureFlags, WeightsFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):
