@@ -1,5 +1,7 @@
 """`fovea predict`."""
 
+import base64
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +97,10 @@ def predict(
     ctx.exit(exit_codes.FAILED if failed else exit_codes.OK)
 
 
+_LISTED = 16
+"""Values of an output up to which a table lists them."""
+
+
 def _by_rest(model: str, images: Sequence[str], signature: str, input_name: str, **server: Any) -> "list[Prediction]":
     from fovea.sdk.rest import classify
 
@@ -112,7 +118,7 @@ def predictions_table(predictions: "Sequence[Prediction]", top: int) -> str:
     """One row per image: label, score, the next best classes; for other models their outputs."""
     if any(not prediction.scores for prediction in predictions):
         rows: list[tuple[object, ...]] = [
-            (p.source, p.version or "", "; ".join(f"{name}={value}" for name, value in p.outputs.items()))
+            (p.source, p.version or "", "; ".join(f"{name}={_shown(value)}" for name, value in p.outputs.items()))
             for p in predictions
         ]
         return table(("IMAGE", "VERSION", "OUTPUTS"), rows)
@@ -125,3 +131,14 @@ def predictions_table(predictions: "Sequence[Prediction]", top: int) -> str:
             (prediction.source, prediction.label, score, ", ".join(others[: top - 1]), prediction.version or "")
         )
     return table(("IMAGE", "LABEL", "SCORE", "NEXT", "VERSION"), rows)
+
+
+def _shown(value: Any) -> str:
+    """An output in a line: of bytes their number, of many numbers the shape."""
+    if isinstance(value, dict) and value.keys() == {"b64"}:
+        return f"{len(base64.b64decode(value['b64'])):,} bytes"
+    shape, inner = [], value
+    while isinstance(inner, list) and inner:
+        shape.append(len(inner))
+        inner = inner[0]
+    return "×".join(map(str, shape)) + " values" if math.prod(shape) > _LISTED else str(value)

@@ -1,5 +1,6 @@
 """Images in, predictions out: what gRPC and REST have in common."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,10 @@ class Prediction:
     score: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
-    """Outputs of a model that is no classifier of Fovea's, as nested lists without the batch dimension."""
+    """Outputs of a model that is no classifier of Fovea's, as nested lists without the batch dimension.
+
+    Bytes that are no text are {"b64": …}, as TensorFlow Serving's REST API has them.
+    """
     error: str = ""
 
     def document(self) -> dict[str, Any]:
@@ -66,5 +70,8 @@ def _first(value: Any) -> Any:
 
 def _text(value: Any) -> Any:
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"b64": base64.b64encode(value).decode()}
     return [_text(item) for item in value] if isinstance(value, list) else value

@@ -239,6 +239,11 @@ def test_predictions_of_a_classifier_and_of_another_model(golden: Golden) -> Non
     other = from_outputs("7.png", 3, {"embedding": [[0.5, 0.25]], "text": [b"seven"]})
     assert other.outputs == {"embedding": [0.5, 0.25], "text": "seven"}
     golden.check_text("client/predictions-other.txt", predictions_table([other], 3))
+    mask = from_outputs(
+        "7.png", 3, {"mask_bytes": [b"\x89PNG"], "class_map": [[[0] * 64] * 48], "box": [[8, 0, 48, 64]]}
+    )
+    assert mask.outputs["mask_bytes"] == {"b64": "iVBORw=="}
+    golden.check_text("client/predictions-mask.txt", predictions_table([mask], 3))
 
 
 @pytest.mark.parametrize(
