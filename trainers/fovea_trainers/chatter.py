@@ -11,6 +11,7 @@ NOISE = re.compile(
     rb"|To enable the following instructions: "
     rb"|" + _PREFIX + rb"(?:cpu_feature_guard|port)\.cc:\d+\] "
     rb"(?:This TensorFlow binary is optimized|oneDNN custom operations are on)"
+    rb"|" + _PREFIX + rb"util\.cc:\d+\] oneDNN supports DT_\w+ only on platforms with"
     rb"|" + _PREFIX + rb"cuda_(?:fft|dnn|blas)\.cc:\d+\] Unable to register cu\w+ factory"
     rb"|" + _PREFIX + rb"computation_placer\.cc:\d+\] computation placer already registered"
     rb"|" + _PREFIX + rb"local_rendezvous\.cc:\d+\] Local rendezvous is aborting with status: "

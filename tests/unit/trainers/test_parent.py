@@ -217,6 +217,7 @@ AWAY = (
     b"I0000 00:00:1795906147.190869   26257 cpu_feature_guard.cc:227] This TensorFlow binary is optimized to use available",
     b"To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow with the appropriate flags.",
     b"I0000 00:00:1795906147.190869   26257 port.cc:153] oneDNN custom operations are on. You may see slightly different",
+    b"E0000 00:00:1795980356.270613   18145 util.cc:131] oneDNN supports DT_UINT8 only on platforms with AVX-512. Falling back",
     b"E0000 00:00:1795906194.258090   26257 jpeg_mem.cc:331] Premature end of JPEG data. Stopped at line 14/64",
     b"Improper call to JPEG library in state 201",
     b"Corrupt JPEG data: premature end of data segment",
