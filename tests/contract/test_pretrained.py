@@ -12,6 +12,7 @@ from fovea_trainers.errors import WeightsError
 from fovea_trainers.runtime import pretrained
 from fovea_trainers.runtime.workspace import Workspace
 from keras import layers
+from support.legacy_weights import legacy_content, write_legacy
 
 
 def backbone(name="backbone"):
@@ -51,33 +52,6 @@ def assert_equal(ours, theirs):
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         assert np.array_equal(value, theirs[name]), name
-
-
-def write_legacy(path, content, group=None, name_of="{layer}/{weight}:0", pieces=1):
-    """As Keras 2 wrote it: attributes with the names of layers and weights, a group for each layer."""
-    with h5py.File(path, "w") as file:
-        root = file.create_group(group) if group else file
-        names = np.array([layer.encode() for layer in content])
-        if pieces == 1:
-            root.attrs["layer_names"] = names
-        else:
-            for number, piece in enumerate(np.array_split(names, pieces)):
-                root.attrs[f"layer_names{number}"] = piece
-        root.attrs["backend"], root.attrs["keras_version"] = b"tensorflow", b"2.2.4"
-        for layer, weights in content.items():
-            own = root.create_group(layer)
-            paths = [name_of.format(layer=layer, weight=weight) for weight in weights]
-            own.attrs["weight_names"] = np.array([each.encode() for each in paths])
-            for each, value in zip(paths, weights.values(), strict=True):
-                own.create_dataset(each, data=value)
-    return path
-
-
-def legacy_content(model):
-    return {
-        layer.name: {weight.name: weight.numpy() for weight in layer.trainable_weights + layer.non_trainable_weights}
-        for layer in model.layers
-    }
 
 
 @pytest.fixture

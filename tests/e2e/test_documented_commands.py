@@ -33,6 +33,7 @@ HELP_OF_RECIPES = (
     "tests/unit/trainers/test_flags.py::test_the_reference_page_lists_the_flags_that_a_recipe_s_help_lists"
 )
 OWN_RECIPE = "tests/contract/test_own_recipe.py::test_the_commands_of_the_page_are_the_ones_run_here"
+CELLS = "tests/contract/test_segmenter.py::test_it_learns_cells_that_no_pixel_tells_by_itself"
 HERE = "tests/e2e/test_documented_commands.py::"
 FIVE = f"{HERE}test_the_five_commands_of_the_readme_lead_to_a_served_model"
 DEMO = "tests/e2e/test_demo.py::test_the_demo_trains_to_at_least_95_percent"
@@ -60,7 +61,8 @@ RUN_BY = {
     r"pip install \./api \./wire \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,
     r"(\. \.venv/bin/activate|python make_data\.py|fovea-train \./line\.py .*)": OWN_RECIPE,
-    r"(\.venv/bin/)?fovea-train (?!\./).*": HELP_OF_RECIPES,
+    r"(\.venv/bin/)?fovea-train (?!\./|make-dataset cells|segmenter --data=cells).*": HELP_OF_RECIPES,
+    r"fovea-train (make-dataset cells|segmenter --data=cells).*": CELLS,
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
     r"FOVEA_KUBECONFIG=\S+ FOVEA_REGISTRY=\S+ PYTHONPATH=dev python3 -m fovea_dev images minio": IMAGES,  # to another registry
@@ -224,7 +226,7 @@ def no_command_does_anything(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_every_fovea_command_of_the_pages_is_understood(
     no_command_does_anything: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in ("my-pictures", "digits", "exported", "line-data"):
+    for folder in ("my-pictures", "cells", "digits", "exported", "line-data"):
         (tmp_path / folder).mkdir()
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     for file in ("picture.jpg", "7.png", "3.png", "my-model.yaml"):

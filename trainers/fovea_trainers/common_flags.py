@@ -38,6 +38,15 @@ class OptimizerFlags:
 
 
 @dataclass(frozen=True)
+class EpochDecayFlags:
+    """A learning rate that falls from epoch to epoch (`optimizers.by_epoch`)."""
+
+    epoch_decay: float = flag(
+        1.0, "The learning rate of an epoch is this times that of the epoch before.", minimum=0.01, maximum=1
+    )
+
+
+@dataclass(frozen=True)
 class EarlyStoppingFlags:
     """When training ends before its last epoch, and which weights are exported then."""
 

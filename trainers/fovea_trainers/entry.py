@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DISTRIBUTION = "fovea-trainers"
 RECIPES = {
     "image-classifier": "fovea_trainers.recipes.image_classifier",
+    "segmenter": "fovea_trainers.recipes.segmenter",
     "tabular": "fovea_trainers.recipes.tabular",
     "transfer-classifier": "fovea_trainers.recipes.transfer_classifier",
 }

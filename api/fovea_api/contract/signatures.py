@@ -17,5 +17,15 @@ CLASSES_OUTPUT = "classes"
 SCORES_OUTPUT = "scores"
 """float32 [n, k]: probability of each class; a row sums to 1."""
 
+MASK_OUTPUT = "mask_bytes"
+"""string [n]: a PNG of each picture's own size, whose pixels mean what those of the label pictures mean. Over REST, outputs
+with names that end in _bytes come in base64."""
+CLASS_MAP_OUTPUT = "class_map"
+"""uint8 [n, size, size]: the class of each pixel of the frame that the network sees, its margins included."""
+BOX_OUTPUT = "box"
+"""int32 [n, 4]: top, left, height and width of the picture in this frame."""
+SCORE_MAP_OUTPUT = "score_map"
+"""float32 [n, size, size, k]: probability of each class for each pixel of the frame."""
+
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 """TFRecords of PredictionLog inside a SavedModel, which a server replays before it opens its ports."""

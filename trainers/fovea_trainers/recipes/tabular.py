@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, TrainingFlags
+from fovea_trainers.common_flags import EarlyStoppingFlags, EpochDecayFlags, OptimizerFlags, TrainingFlags
 from fovea_trainers.flags import flag, whole_numbers
 from fovea_trainers.tables.flags import TableFlags
 
@@ -51,7 +51,7 @@ EPSILON = 0.001
 
 
 @dataclass(frozen=True)
-class Config(TableFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):
+class Config(TableFlags, TrainingFlags, OptimizerFlags, EpochDecayFlags, EarlyStoppingFlags):
     """Every knob."""
 
     epochs: int = 10
@@ -68,9 +68,6 @@ class Config(TableFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):
     hidden: str = flag("128,32,8", "Units of each dense layer of dnn and wide-and-deep, from the first to the last.")
     batch_norm: bool = flag(False, "Normalize what each dense layer gives over the batch.")
     dropout: float = flag(0.0, "Share of each dense layer's units left out at random.", minimum=0, maximum=0.9)
-    epoch_decay: float = flag(
-        1.0, "The learning rate of an epoch is this times that of the epoch before.", minimum=0.01, maximum=1
-    )
     standardize: bool = flag(True, "CSV: give every column mean 0 and deviation 1 in the model.")
 
 
