@@ -14,6 +14,8 @@ _PORT = (0, 65_535)
 _RANGES: dict[str, tuple[float, float]] = {
     "report_port": _PORT,
     "metrics_port": _PORT,
+    "server_connection_seconds": (1, 600),
+    "second_pod_end_seconds": (0, _DAY),
     "workers": (1, 256),
     "resync_seconds": (0.1, _DAY),
     "progress_seconds": (0.1, _DAY),
@@ -61,6 +63,8 @@ class Settings:
     """Image of model servers; its entry point takes TensorFlow Serving's flags."""
     server_command: tuple[str, ...] = ("tensorflow_model_server",)
     """Command of the model server's container."""
+    server_connection_seconds: int = 30
+    """How long a gRPC connection to a model server lives (a tenth more or less). A pod that is to go answers that long, and ten seconds."""
     bucket: str = storage.BUCKET
     """Bucket of the object store, where it cannot be learnt from a job's status (a job that left checkpoints only)."""
     model_service_type: str = "ClusterIP"
@@ -87,6 +91,12 @@ class Settings:
     """Port of the endpoint for progress reports."""
     metrics_port: int = 9090
     """Port of /metrics, /healthz and /readyz."""
+    second_pod_end_seconds: float = 120.0
+    """How long the second pod of a model with one replica stays when its node is not cordoned any more.
+
+    A removed node looks like one that was uncordoned, and Kubernetes deletes its pods within a minute. A Deployment that is
+    scaled down before that deletes the newer pod, the one that is to stay.
+    """
     workers: int = 16
     """Reconciles at the same time."""
     resync_seconds: float = 600.0

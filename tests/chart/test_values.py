@@ -100,6 +100,7 @@ def test_every_object_of_the_schema_is_closed_or_says_what_its_free_keys_hold() 
         ("objectStore.external.endpoint", "s3.example.com", "pattern"),
         ("objectStore.namespaces", ["Team"], "pattern"),
         ("serving.command", [], "minItems"),
+        ("serving.connectionSeconds", 0, "minimum"),
         ("training.graceSeconds", 1, "minimum"),
     ],
 )
@@ -221,4 +222,5 @@ def test_the_embedded_profile_uses_our_model_server_and_nothing_that_the_chart_d
     container = helm.one(manifests, "Deployment", "fovea-operator")["spec"]["template"]["spec"]["containers"][0]
     variables = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert variables["FOVEA_OPERATOR_SERVER_COMMAND"] == "fovea-model-server"
+    assert variables["FOVEA_OPERATOR_SERVER_CONNECTION_SECONDS"] == "5"
     assert variables["FOVEA_OPERATOR_MODEL_SERVICE_TYPE"] == "NodePort"

@@ -17,8 +17,8 @@ from support.local_models import Load, ask, place, register, save, serves
 from support.polling import until
 
 NAMESPACE = "vision"
-DRAIN_SECONDS = 45
-"""Longer than a connection to a model server lives (30 s and a tenth)."""
+DRAIN_SECONDS = 15
+"""Longer than a connection to a model server lives (5 s on the cluster of `make up`, and a tenth)."""
 BROKEN = {"garbage": 3, "fails its warm-up": 4}
 
 

@@ -36,7 +36,7 @@ class Rollout(Model):
     version stays served. Without an old version, Fovea goes on trying."""
     drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
     """Seconds for which the old version's pods stay after the Service has moved to the new version. It must be longer than
-    clients' connections last: the model server closes gRPC connections after 30 s."""
+    clients' connections last: the model server closes gRPC connections after 30 s (serving.connectionSeconds of the chart)."""
 
 
 _CLASS_KEPT = kept("loadBalancerClass", optional=True)

@@ -14,18 +14,8 @@ from fovea_operator.settings import Settings
 
 _MODELS = {"name": "fovea-models", "mountPath": environment.MODELS_MOUNT}
 _TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
-_CONNECTION_SECONDS, _ANSWER_SECONDS = 30, 10
-"""How long a connection lives (a tenth more or less), and how long requests on it may then take: the client connects again."""
-_CONNECTIONS = (
-    f"grpc.max_connection_age_ms={_CONNECTION_SECONDS}000,grpc.max_connection_age_grace_ms={_ANSWER_SECONDS}000"
-)
-_LEAVE_SECONDS = _CONNECTION_SECONDS + 10
-"""From the deletion of a pod to SIGTERM. Its address is withdrawn at once, so that by then all clients have moved to another pod.
-
-A server that stops cancels requests that its clients send before they hear of it.
-"""
-_GRACE_SECONDS = _LEAVE_SECONDS + 2 * _ANSWER_SECONDS
-"""From the deletion to SIGKILL. TensorFlow Serving answers until then."""
+_ANSWER_SECONDS = 10
+"""How long requests on a connection may take when its time is over and its client connects again."""
 
 
 def revision(model_deployment: ModelDeployment, version: ModelVersion) -> str:
@@ -84,6 +74,25 @@ def scale(model_deployment: ModelDeployment, number: int, revision: str, replica
     }
 
 
+def _leave_seconds(settings: Settings) -> int:
+    """From the deletion of a pod to SIGTERM. Its address is withdrawn at once, so that by then all clients have moved to another pod.
+
+    A server that stops cancels requests that its clients send before they hear of it.
+    """
+    return settings.server_connection_seconds + 10
+
+
+def _grace_seconds(settings: Settings) -> int:
+    """From the deletion to SIGKILL. TensorFlow Serving answers until then."""
+    return _leave_seconds(settings) + 2 * _ANSWER_SECONDS
+
+
+def _connections(settings: Settings) -> str:
+    """What the model server's flag says of connections."""
+    age, answers = settings.server_connection_seconds, _ANSWER_SECONDS
+    return f"grpc.max_connection_age_ms={age}000,grpc.max_connection_age_grace_ms={answers}000"
+
+
 def _pod(
     model_deployment: ModelDeployment,
     version: ModelVersion,
@@ -102,7 +111,7 @@ def _pod(
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "terminationGracePeriodSeconds": _grace_seconds(settings),
         "securityContext": containers.pod_security(),
         "initContainers": [
             containers.agent(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [_MODELS], machine_type, settings),
@@ -154,7 +163,7 @@ def _server(
             "--max_num_load_retries=0",
             "--enable_grpc_healthcheck_service=true",
             "--enable_profiler=false",
-            f"--grpc_channel_arguments={_CONNECTIONS}",
+            f"--grpc_channel_arguments={_connections(settings)}",
             *_parallelism(machine_type),
         ],
         "env": [
@@ -176,7 +185,7 @@ def _server(
             "timeoutSeconds": 5,
             "failureThreshold": 6,
         },
-        "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": _leave_seconds(settings)}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [_MODELS | {"readOnly": True}, dict(_TMP), *mounts],
     }

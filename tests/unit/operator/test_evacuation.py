@@ -216,6 +216,13 @@ def test_the_reason_why_the_second_pod_is_not_ready_is_said() -> None:
         assert why in (decision.status or {})["message"]
 
 
+@pytest.mark.parametrize(("now", "scales"), [(19, {}), (21, {V1: 1})])
+def test_how_long_the_second_pod_stays_is_a_setting(now: float, scales: dict[str, int]) -> None:
+    of = seen({"n1": True, "n2": True}, set(), status=ENDING, replicas=2)
+    decision = decide_model_deployment(of, at(now), replace(SETTINGS, second_pod_end_seconds=20))
+    assert summary(decision)["scales"] == scales
+
+
 def test_a_pod_that_ends_or_has_ended_is_on_no_node() -> None:
     of = seen({"n2": True}, {"n1"}, status=SECOND, replicas=2)
     for gone in pods(V1, {"n1": False}, phase="Failed") + pods(V1, READY, deleting=True):

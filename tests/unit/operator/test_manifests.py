@@ -196,6 +196,17 @@ def test_a_model_server_with_a_cpu_limit_is_told_how_many_cores_it_has(limit: st
     assert server["resources"]["limits"]["cpu"] == limit
 
 
+def test_a_model_server_answers_until_its_clients_connections_are_over() -> None:
+    settings = Settings(server_connection_seconds=5)
+    made = version_deployment(model_deployment(), version(3), "r", machine(), settings)
+    pod = made["spec"]["template"]["spec"]
+    [server] = pod["containers"]
+    connections = "grpc.max_connection_age_ms=5000,grpc.max_connection_age_grace_ms=10000"
+    assert f"--grpc_channel_arguments={connections}" in server["args"]
+    assert server["lifecycle"]["preStop"] == {"sleep": {"seconds": 15}}
+    assert pod["terminationGracePeriodSeconds"] == 35
+
+
 def test_a_cpu_limit_of_nothing_is_none() -> None:
     of = machine(cpu="0", cpuLimit="0")
     made = version_deployment(model_deployment(), version(3), "r", of, SETTINGS)["spec"]["template"]["spec"]

@@ -17,13 +17,6 @@ from fovea_operator.reconcile.shared.decision import Event
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import ended
 
-END_SECONDS = 120
-"""A removed node looks like one that was uncordoned, and Kubernetes deletes its pods within a minute.
-
-A Deployment that is scaled down before that deletes the newer pod, the one that is to stay.
-"""
-
-
 _WAITING = frozenset({EvacuationStep.STARTING, EvacuationStep.PODS_STARTING})
 _LATE = frozenset({EvacuationStep.LATE, EvacuationStep.PODS_LATE})
 
@@ -115,7 +108,7 @@ def deadline(view: ServingView, evacuation: Evacuation) -> datetime | None:
     seconds = {
         EvacuationStep.STARTING: view.spec.rollout.progress_deadline_seconds,
         EvacuationStep.PODS_STARTING: view.spec.rollout.progress_deadline_seconds,
-        EvacuationStep.ENDING: END_SECONDS,
+        EvacuationStep.ENDING: view.settings.second_pod_end_seconds,
     }.get(evacuation.step)
     since = times.parse(evacuation.since) or view.now
     return None if seconds is None else since + timedelta(seconds=seconds)
@@ -134,7 +127,8 @@ def message(view: ServingView, place: Place) -> str:
         case EvacuationStep.READY:
             said = f"{cordoned}: a second pod is ready, so one of the two can be evicted."
         case EvacuationStep.ENDING:
-            said = f"Node {place.evacuation.node} is not cordoned any more: one of the two pods ends {END_SECONDS} s after that."
+            end = f"{view.settings.second_pod_end_seconds:g} s"
+            said = f"Node {place.evacuation.node} is not cordoned any more: one of the two pods ends {end} after that."
         case EvacuationStep.LATE:
             said = f"{cordoned}, and no second pod was ready {late}"
             budget = (
