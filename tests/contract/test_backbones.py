@@ -76,6 +76,11 @@ def test_only_the_last_layers_are_trained():
     assert len(backbones.freeze(found, but_last=100)) == 13
 
 
+def test_normalization_is_never_trained_in_part():
+    found = backbones.build("mobilenetv2", 32)
+    assert backbones.freeze(found, but_last=4) == ["block_16_project", "Conv_1"]
+
+
 def test_a_frozen_network_normalizes_by_the_statistics_of_its_weights():
     found = backbones.build("mobilenetv2", 32)
     backbones.freeze(found, but_last=0)

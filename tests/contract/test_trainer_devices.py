@@ -17,7 +17,6 @@ tf.config.set_logical_device_configuration(
 )
 tf.config.experimental.enable_op_determinism()
 import keras
-from fovea_trainers.recipes import image_classifier
 from fovea_trainers.runtime import export, optimizers
 from fovea_trainers.runtime.best import Best
 from fovea_trainers.runtime.checkpoints import Checkpoints, Run
@@ -49,9 +48,9 @@ class Learner:
             self.optimizer = optimizers.make("sgd", self.model.trainable_variables, rate, momentum=0.9)
             self.totals = Totals({"loss": tf.float32, "accuracy": tf.int64})
             self.best = Best(variables_of(self.model))
-        update = image_classifier.learning(self.model, self.optimizer)
+        update = classification.learning(self.model, self.optimizer)
         self.step = place.build(update, self.totals, classification.BATCH)
-        self.evaluate = Evaluator(image_classifier.evaluation(self.model), classification.BATCH, Sums.ratios)
+        self.evaluate = Evaluator(classification.evaluation(self.model), classification.BATCH, Sums.ratios)
 
     def variables(self):
         return {"model": variables_of(self.model), "optimizer": self.optimizer.variables,

@@ -291,6 +291,32 @@ def test_the_split_takes_the_same_share_of_every_class():
     assert sorted(i for chosen in sets.values() for i in chosen) == list(range(25_000))
 
 
+def test_a_limit_takes_the_same_share_of_every_class_before_the_split():
+    given = pictures(cats=20_000, dogs=5_000)
+    sets = image_folders.split(given, validation_ratio=0.2, test_ratio=0, seed=1, limit=1_001)
+    counts = {part: Counter(given.classes[given.labels[i]] for i in chosen) for part, chosen in sets.items()}
+    assert counts == {"train": {"cats": 641, "dogs": 160}, "validation": {"cats": 160, "dogs": 40}, "test": {}}
+    assert plain(image_folders.split(given, validation_ratio=0.2, test_ratio=0, seed=1, limit=1_001)) == plain(sets)
+    other = image_folders.split(given, validation_ratio=0.2, test_ratio=0, seed=2, limit=1_001)
+    assert plain(other) != plain(sets)
+
+
+@pytest.mark.parametrize(
+    ("limit", "used"), [(2, [1, 1, 1]), (10, [1, 3, 6]), (60, [6, 18, 36]), (99, [10, 30, 59]), (500, [10, 30, 60])]
+)
+def test_a_limit_leaves_no_class_empty_and_is_no_wish_for_more(limit, used):
+    given = pictures(a=10, b=30, c=60)
+    sets = image_folders.split(given, validation_ratio=0, test_ratio=0, seed=1, limit=limit)
+    assert [len(chosen) for chosen in image_folders.by_class(given, sets["train"])] == used
+
+
+def test_a_limit_leaves_sets_given_by_folders_whole():
+    names = [(f"train/{label}/{i}.png", label, "train") for label in "ab" for i in range(10)]
+    given = listing([*names, *((f"test/a/{i}.png", "a", "test") for i in range(9))])
+    sets = image_folders.split(given, validation_ratio=0.2, test_ratio=0, seed=1, limit=10)
+    assert {part: len(chosen) for part, chosen in sets.items()} == {"train": 8, "validation": 2, "test": 9}
+
+
 def test_the_split_depends_on_names_and_seed_only():
     given = pictures(a=50, b=50)
     first = plain(image_folders.split(given, validation_ratio=0.2, test_ratio=0.2, seed=1))

@@ -1,4 +1,4 @@
-"""image-classifier: a small convolutional network on class folders, trained from scratch.
+"""image-classifier: a small convolutional network on class folders, trained from scratch; or a published one, fine-tuned.
 
     fovea-train image-classifier --data=digits/train --image-size=64 --no-augment --epochs=10 --no-early-stopping \
         --batch-size=8 --decay=0.002 --validation-ratio=0.1 --test-ratio=0.2
@@ -7,6 +7,13 @@ trains on scikit-learn's 1,797 handwritten digits (dev/digits.py): 96.1 to 98.3 
 seeds, after 29 to 61 s of training on two busy cores. The flags were chosen on the same test pictures: expect a little less.
 The defaults are those of the classic cats-and-dogs network: 150×150 pictures, three convolutions, SGD with momentum,
 early stopping; about 89 % after 34 epochs on 25,000 pictures.
+
+    fovea-train image-classifier --data=pets --backbone=mobilenetv2 --weights=mobilenetv2_notop.h5 --fine-tune=20
+
+puts one layer on the average of what a published network sees. With `--weights` that network stays as it is, but for its last
+layers: `--fine-tune` says how many of those with weights are trained. Normalization among them goes by the statistics of the
+weights, and is not trained. Without `--weights` all of it is trained from scratch. A second run with another `--fine-tune` in the same folder, or
+with the first as `checkpoint.from`, goes on from what the first has learnt: first the new layer, then more of them.
 """
 
 from __future__ import annotations
@@ -14,16 +21,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, TrainingFlags
-from fovea_trainers.vision.flags import AugmentationFlags, PictureFlags
+from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, TrainingFlags, WeightsFlags
+from fovea_trainers.errors import FlagError
+from fovea_trainers.flags import flag
+from fovea_trainers.vision import backbones
+from fovea_trainers.vision.flags import AugmentationFlags, ClassifierFlags
 
 if TYPE_CHECKING:
     import keras
 
     from fovea_trainers.runtime.session import Session
+    from fovea_trainers.vision.backbones import Backbone
 
 NAME = "image-classifier"
-HELP = "Train a small convolutional network on pictures in class folders (cats/1.jpg) or with flat names (cat.1.jpg)."
+HELP = "Train a convolutional network on pictures in class folders (cats/1.jpg) or with flat names (cat.1.jpg)."
+CNN = "cnn"
 
 METRICS = {
     "loss": "Mean cross-entropy.",
@@ -32,11 +44,20 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Config(PictureFlags, AugmentationFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):
+class Config(ClassifierFlags, AugmentationFlags, WeightsFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):
     """Every knob; the classic network's values are the defaults."""
 
+    backbone: str = flag(
+        CNN, "cnn: three convolutions; else a published network with one layer on top.", choices=(CNN, *backbones.NAMES)
+    )
+    fine_tune: int | None = flag(
+        None,
+        "How many of the last layers with weights of a pretrained backbone are trained; none: no layer of it.",
+        minimum=0,
+    )
 
-def network(classes: int, size: int) -> keras.Model:
+
+def convolutions(classes: int, size: int) -> keras.Model:
     """float32 [n, size, size, 3] in 0..255 -> logits [n, classes]; loss and exported signatures add the softmax."""
     from keras import Sequential, layers
 
@@ -59,20 +80,49 @@ def network(classes: int, size: int) -> keras.Model:
     )
 
 
+def on_top(backbone: Backbone, classes: int) -> keras.Model:
+    """Images as `convolutions` -> logits [n, classes], from the average of what a backbone sees."""
+    from keras import Input, Model, layers
+
+    images = Input((backbone.size, backbone.size, 3))
+    seen = layers.GlobalAveragePooling2D()(backbone.features(images, training=None))
+    return Model(images, layers.Dense(classes)(layers.Dropout(0.2)(seen)))
+
+
+def network(config: Config, classes: int) -> tuple[keras.Model, Backbone]:
+    """The whole network, and the part of it that `--weights` and `--feature-maps` are about. Raises FlagError."""
+    if config.backbone == CNN:
+        model = convolutions(classes, config.image_size)
+        return model, backbones.Backbone(CNN, config.image_size, model, lambda images: images)
+    backbone = backbones.build(config.backbone, config.image_size)
+    return on_top(backbone, classes), backbone
+
+
 def run(config: Config, session: Session) -> None:
     """Read, train, evaluate, export, in this order. Raises TrainerError."""
     import tensorflow as tf
 
-    from fovea_trainers.runtime import export, loop, optimizers, results
+    from fovea_trainers.runtime import export, loop, optimizers, pretrained, results
     from fovea_trainers.runtime.classification import report
     from fovea_trainers.runtime.training import Training, variables_of
-    from fovea_trainers.vision import augmentation, classification, sets
+    from fovea_trainers.vision import augmentation, classification, feature_maps, sets
 
+    weights = session.workspace.weights(config.weights)
+    if config.fine_tune is not None and (weights is None or config.backbone == CNN):
+        raise FlagError(
+            "--fine-tune is about a pretrained backbone: give --backbone and --weights as well, or leave it out"
+        )
     pictures = sets.read(config, config.seed, session)
     classes = pictures.classes
     with session.strategy.scope():
-        model = network(len(classes), config.image_size)
-        optimizer = optimizers.build(config, config.epochs, model.trainable_variables)
+        model, backbone = network(config, len(classes))
+        if config.feature_maps:
+            feature_maps.until(backbone, config.feature_maps)  # a layer that is not there is said before the training
+        loaded = pretrained.load(backbone.model, weights)
+        if weights is not None and config.backbone != CNN:
+            backbones.freeze(backbone, but_last=config.fine_tune or 0)
+        part = "" if config.backbone == CNN else f"{len(model.trainable_variables)} variables"
+        optimizer = optimizers.build(config, config.epochs, model.trainable_variables, part=part)
 
     training = Training(
         weights=variables_of(model),
@@ -84,8 +134,10 @@ def run(config: Config, session: Session) -> None:
         dataset=pictures.training(config.batch_size, seed=config.seed, distortion=augmentation.of(config)),
         steps_per_epoch=pictures.steps(config.batch_size),
         sets=pictures.evaluated(config.batch_size),
-        identity=sets.identity(config, pictures),
-        shape={"classes": list(classes), "image_size": config.image_size},
+        identity=sets.identity(config, pictures)
+        | ({"weights": loaded.digest, "fine_tune": config.fine_tune or 0} if loaded.digest else {}),
+        shape={"classes": list(classes), "image_size": config.image_size}
+        | ({} if config.backbone == CNN else {"backbone": config.backbone}),
         unreadable=pictures.images.unreadable,
         unit="img",
         unvalidated=sets.unvalidated(config),
@@ -101,13 +153,10 @@ def run(config: Config, session: Session) -> None:
         session,
         config,
         trained,
-        about={
-            "classes": list(classes),
-            "images": pictures.readable(),
-            "unreadable": len(pictures.images.unreadable),
-        },
+        about=classification.about(pictures) | {"backbone": config.backbone, "weights": loaded.about()},
         sets={name: report(each, classes, unit="images") for name, each in trained.evaluations.items()},
         pictures=classification.drawn(
             model, trained, pictures, pictures.evaluated(config.batch_size), classification.BATCH
-        ),
+        )
+        | feature_maps.drawn(backbone, config.feature_maps, pictures),
     )

@@ -22,7 +22,7 @@ from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, Trai
 from fovea_trainers.errors import FlagError, WeightsError
 from fovea_trainers.flags import flag, whole_numbers
 from fovea_trainers.vision import backbones
-from fovea_trainers.vision.flags import PictureFlags
+from fovea_trainers.vision.flags import ClassifierFlags
 
 if TYPE_CHECKING:
     import keras
@@ -40,7 +40,7 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Config(PictureFlags, WeightsFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):
+class Config(ClassifierFlags, WeightsFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):
     """Every knob; the article's values are the defaults."""
 
     epochs: int = 15
@@ -91,7 +91,7 @@ def run(config: Config, session: Session) -> None:
     from fovea_trainers.runtime import export, loop, optimizers, pretrained, results
     from fovea_trainers.runtime.classification import report
     from fovea_trainers.runtime.training import Training, variables_of
-    from fovea_trainers.vision import classification, features, sets
+    from fovea_trainers.vision import classification, feature_maps, features, sets
 
     units_of(config), dropouts_of(config)  # what is wrong with the flags is said before anything is read
     weights = session.workspace.weights(config.weights)
@@ -104,6 +104,8 @@ def run(config: Config, session: Session) -> None:
     classes = pictures.classes
     with session.strategy.scope():
         backbone = backbones.build(config.backbone, config.image_size)
+        if config.feature_maps:
+            feature_maps.until(backbone, config.feature_maps)  # a layer that is not there is said before the training
         loaded = pretrained.load(backbone.model, weights)
         backbones.freeze(backbone, but_last=0)
     seen = replace(
@@ -157,15 +159,10 @@ def run(config: Config, session: Session) -> None:
         session,
         config,
         trained,
-        about={
-            "classes": list(classes),
-            "images": pictures.readable(),
-            "unreadable": len(pictures.images.unreadable),
-            "backbone": config.backbone,
-            "weights": loaded.about(),
-        },
+        about=classification.about(pictures) | {"backbone": config.backbone, "weights": loaded.about()},
         sets={name: report(each, classes, unit="images") for name, each in trained.evaluations.items()},
-        pictures=classification.drawn(model, trained, pictures, seen.evaluated(config.batch_size), signature),
+        pictures=classification.drawn(model, trained, pictures, seen.evaluated(config.batch_size), signature)
+        | feature_maps.drawn(backbone, config.feature_maps, pictures),
     )
 
 

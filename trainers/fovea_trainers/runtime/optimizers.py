@@ -59,13 +59,20 @@ class Optimizer:
         return getattr(self._now, "rate", self._last)
 
 
-def build(flags: OptimizerFlags, epochs: int, weights: Sequence[Any], factor: Rate | None = None) -> Optimizer:
-    """The optimizer that the flags say, with the learning rate rate / (1 + decay · step), times the factor of the step."""
+def build(
+    flags: OptimizerFlags, epochs: int, weights: Sequence[Any], factor: Rate | None = None, part: str = ""
+) -> Optimizer:
+    """The optimizer that the flags say, with the learning rate rate / (1 + decay · step), times the factor of the step.
+
+    `part` names the weights where they are not all of the network's: an optimizer of another part has other variables.
+    """
     decay = flags.learning_rate / epochs if flags.decay is None else flags.decay
     options = {"momentum": flags.momentum} if flags.optimizer in WITH_MOMENTUM else {}
     rate = inverse_time(flags.learning_rate, decay)
     both = rate if factor is None else lambda step: rate(step) * factor(step)
-    return make(flags.optimizer, weights, both, **options)
+    made = make(flags.optimizer, weights, both, **options)
+    made.state += f" of {part}" if part else ""
+    return made
 
 
 def make(name: str, weights: Sequence[Any], rate: Rate, **options: Any) -> Optimizer:

@@ -57,8 +57,11 @@ class Backbone:
     prepare: Callable[[tf.Tensor], tf.Tensor]
     """float32 [n, size, size, 3] in 0..255 -> the same pictures as the weights were trained with."""
 
-    def features(self, images: tf.Tensor, *, training: bool = False) -> tf.Tensor:
-        """Of images in 0..255. `training=False`: normalization by the statistics of the weights, no dropout."""
+    def features(self, images: tf.Tensor, *, training: bool | None = False) -> tf.Tensor:
+        """Of images in 0..255. `training=False`: normalization by the statistics of the weights, no dropout.
+
+        None, where a network is built: as the whole network is called.
+        """
         return self.model(self.prepare(images), training=training)
 
 
@@ -80,12 +83,18 @@ def build(name: str, size: int) -> Backbone:
 
 
 def freeze(backbone: Backbone, *, but_last: int) -> list[str]:
-    """Train nothing but the last layers that have weights, `but_last` of them; returns their names in order."""
+    """Train nothing but the last layers that have weights, `but_last` of them; returns the names of those that are trained.
+
+    Normalization among them stays as it is, and goes by the statistics of the weights: those of a few small batches would
+    spoil what the layers above have learnt. (Keras overrules `training=False` for a network within another one.)
+    """
+    import keras
+
     weighted = [layer for layer in backbone.model.layers if layer.weights]
     trained = weighted[max(len(weighted) - but_last, 0) :]
     for layer in backbone.model.layers:
-        layer.trainable = layer in trained
-    return [layer.name for layer in trained]
+        layer.trainable = layer in trained and not isinstance(layer, keras.layers.BatchNormalization)
+    return [layer.name for layer in trained if layer.trainable]
 
 
 def _scaled_for_efficientnet(images: tf.Tensor) -> tf.Tensor:

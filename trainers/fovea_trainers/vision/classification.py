@@ -88,6 +88,15 @@ def exported(
     }
 
 
+def about(sets: Sets) -> dict[str, Any]:
+    """What evaluation.json says of the data of a classifier."""
+    return {
+        "classes": list(sets.classes),
+        "images": sets.readable(),
+        "unreadable": len(sets.images.unreadable),
+    }
+
+
 def predictions(model: keras.Model, batches: Iterable[tuple[Any, ...]], signature: Sequence[tf.TensorSpec]) -> Array:
     """Scores float32 [n, classes] of the examples of a set, in its order."""
 

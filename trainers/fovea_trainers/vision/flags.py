@@ -28,6 +28,21 @@ class PictureFlags:
 
 
 @dataclass(frozen=True)
+class ClassifierFlags(PictureFlags):
+    """What classifiers have beside: how many of the labelled pictures are used, and what is drawn of the network."""
+
+    limit: int | None = flag(
+        None,
+        "Use this many pictures only, chosen by the seed, the same share of each class; none: all. Ready-made validation "
+        "and test sets are used whole.",
+        minimum=2,
+    )
+    feature_maps: str = flag(
+        "", "Layer of the network whose maps of one picture are drawn (feature-maps.png); empty: none is."
+    )
+
+
+@dataclass(frozen=True)
 class AugmentationFlags:
     """How training pictures are distorted at random."""
 

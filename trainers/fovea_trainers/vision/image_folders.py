@@ -94,20 +94,28 @@ def _scan(root: Path, check: Callable[[], None]) -> Listing:
 
 
 def split(
-    listing: Listing, *, validation_ratio: float, test_ratio: float, seed: int, check: Callable[[], None] = lambda: None
+    listing: Listing,
+    *,
+    validation_ratio: float,
+    test_ratio: float,
+    seed: int,
+    limit: int | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Array]:
     """Indices of the pictures of each set, the same share of every class; sets given by folders stay as they are.
 
     A picture's place is decided by a hash of its name: adding others hardly moves it. At least one picture of each
-    class is left for training. `check` as in `scan`.
+    class is left for training. With a `limit`, that many pictures are divided, and the others of the training folder belong
+    to no set. `check` as in `scan`.
     """
     ratios = {VALIDATION: validation_ratio, TEST: test_ratio}
     sets = {part: [np.flatnonzero(listing.parts == PARTS.index(part))] for part in ratios} | {TRAIN: []}
     undecided = listing.parts <= PARTS.index(TRAIN)
-    draws = _draws(listing, seed, check) if any(not len(sets[p][0]) and r for p, r in ratios.items()) else None
-    for pictures in by_class(listing, np.flatnonzero(undecided)):
-        rest = pictures if draws is None else pictures[np.argsort(draws[pictures], kind="stable")]
-        size = len(rest)
+    drawn = limit is not None or any(not len(sets[p][0]) and r for p, r in ratios.items())
+    draws = _draws(listing, seed, check) if drawn else None
+    found = by_class(listing, np.flatnonzero(undecided))
+    for pictures, size in zip(found, _shares([len(pictures) for pictures in found], limit), strict=True):
+        rest = pictures if draws is None else pictures[np.argsort(draws[pictures], kind="stable")][:size]
         for part, ratio in ratios.items():
             count = 0 if len(sets[part][0]) else min(round(size * ratio), len(rest) - 1)
             chosen, rest = np.split(rest, [max(count, 0)])
@@ -134,6 +142,18 @@ def by_suffix(names: Iterable[str]) -> str:
     """How many names have which suffix, the most frequent first, for a message."""
     counts = Counter(formats.suffix(name) or "without suffix" for name in names)
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _shares(sizes: list[int], limit: int | None) -> list[int]:
+    """How many pictures of each class are used: the same share of each, `limit` together; of each at least one."""
+    whole = sum(sizes)
+    if limit is None or limit >= whole:
+        return sizes
+    shares = [limit * size // whole for size in sizes]
+    by_rest = sorted(range(len(sizes)), key=lambda label: -(limit * sizes[label] % whole))
+    for label in by_rest[: limit - sum(shares)]:
+        shares[label] += 1
+    return [max(share, 1) for share in shares]
 
 
 @dataclass(frozen=True)

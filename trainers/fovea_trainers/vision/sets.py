@@ -17,7 +17,7 @@ from fovea_trainers.runtime.session import Session
 from fovea_trainers.runtime.strategy import Batches, Dataset, Shard
 from fovea_trainers.vision import augmentation, formats, image_folders, images
 from fovea_trainers.vision.augmentation import Augmentation
-from fovea_trainers.vision.flags import PictureFlags
+from fovea_trainers.vision.flags import ClassifierFlags
 from fovea_trainers.vision.image_folders import Listing
 
 Array = np.ndarray[Any, Any]
@@ -95,7 +95,7 @@ class Sets:
         return finish
 
 
-def read(flags: PictureFlags, seed: int, session: Session) -> Sets:
+def read(flags: ClassifierFlags, seed: int, session: Session) -> Sets:
     """Scan and split a folder, and decode it if it fits; raises DataError when it cannot be trained on."""
     check = session.interruption.check
     source = Source(session.workspace.data(flags.data), session.workspace.inputs)
@@ -105,7 +105,12 @@ def read(flags: PictureFlags, seed: int, session: Session) -> Sets:
     fingerprint = source.fingerprint(zip(listing.paths, listing.sizes, strict=True))
     found = images.read(listing, flags, fingerprint=fingerprint, check=check)
     parts = image_folders.split(
-        listing, validation_ratio=flags.validation_ratio, test_ratio=flags.test_ratio, seed=seed, check=check
+        listing,
+        validation_ratio=flags.validation_ratio,
+        test_ratio=flags.test_ratio,
+        seed=seed,
+        limit=flags.limit,
+        check=check,
     )
     train, validation, test = (
         parts[part] for part in (image_folders.TRAIN, image_folders.VALIDATION, image_folders.TEST)
@@ -116,17 +121,17 @@ def read(flags: PictureFlags, seed: int, session: Session) -> Sets:
     return sets
 
 
-def identity(flags: PictureFlags, sets: Sets) -> dict[str, Any]:
+def identity(flags: ClassifierFlags, sets: Sets) -> dict[str, Any]:
     """What of the pictures must be equal for a run to go on where another stopped."""
     return {
         "data": sets.images.fingerprint,
         "validation_ratio": flags.validation_ratio,
         "test_ratio": flags.test_ratio,
         "exif_orientation": flags.exif_orientation,
-    }
+    } | ({} if flags.limit is None else {"limit": flags.limit})
 
 
-def unvalidated(flags: PictureFlags) -> str:
+def unvalidated(flags: ClassifierFlags) -> str:
     """Why there may be no validation set."""
     return (
         "no picture is kept for validation "
