@@ -5,6 +5,8 @@ Usage:
   fovea-train <recipe> --help               the recipe's flags
   fovea-train --catalogue                   flags of all recipes as JSON (see fovea_api.catalogue)
   fovea-train make-dataset NAME OUT         write a small made data set; --help lists them
+  fovea-train convert-weights FILE OUT --network=NAME
+                                            convert published weights for --weights; --help lists the networks
 
 A recipe is one of those below, or your own: ./my_recipe.py or my_package.my_recipe.
 """
@@ -17,12 +19,12 @@ from collections.abc import Sequence
 from fovea_api.contract import environment, exit_codes
 from fovea_api.standard_output import nobody_reads
 
-from fovea_trainers import flags, make_dataset
+from fovea_trainers import convert_weights, flags, make_dataset
 from fovea_trainers.entry import RECIPES, catalogue, entry
 from fovea_trainers.errors import FlagError, TrainerError
 from fovea_trainers.runtime.interruption import Interruption
 
-COMMANDS = {"make-dataset": make_dataset.main}
+COMMANDS = {"make-dataset": make_dataset.main, "convert-weights": convert_weights.main}
 """What the program does beside running a recipe: (arguments) -> exit code."""
 
 

@@ -1,8 +1,9 @@
 """Published convolutional networks without their classifier, by name: pictures to features [n, height, width, channels].
 
-A name is that of the class in `keras.applications` in small letters: vgg16, inceptionv3, mobilenetv2. Only what builds a
-network imports Keras, so that a recipe's flags may name them without it. Weights are never fetched: a network is built
-with random ones, and a file of weights is read into `Backbone.model`, whose layers have the published names.
+A name is that of the class in `keras.applications` in small letters: vgg16, inceptionv3, mobilenetv2; efficientnet-lite0 is
+defined here. Only what builds a network imports Keras, so that a recipe's flags may name them without it. Weights are never
+fetched: a network is built with random ones, and a file of weights is read into `Backbone.model`, whose layers have the
+published names.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ _SMALLEST = {"inception_resnet_v2": 75, "inception_v3": 75, "xception": 71}
 """Least width and height of a picture, where it is not that of the others."""
 _SMALLEST_OF_OTHERS = 32
 
-NAMES = tuple(sorted(_OF_KERAS))
+LITE0 = "efficientnet-lite0"
+NAMES = tuple(sorted([*_OF_KERAS, LITE0]))
 """What `build` knows."""
 
 
@@ -70,11 +72,16 @@ def build(name: str, size: int) -> Backbone:
 
     Raises FlagError for an unknown name, or a size that is too small for the network.
     """
-    if name not in _OF_KERAS:
+    if name not in NAMES:
         raise FlagError(f"unknown backbone {name}: one of {', '.join(NAMES)}")
-    family, constructor = _OF_KERAS[name]
+    family, constructor = _OF_KERAS.get(name, (name, ""))
     if size < (smallest := _SMALLEST.get(family, _SMALLEST_OF_OTHERS)):
         raise FlagError(f"--image-size={size} is too small for backbone {name}: it must be at least {smallest}")
+    if name == LITE0:
+        from fovea_trainers.vision import efficientnet_lite
+
+        network = efficientnet_lite.efficientnet_lite0(size, include_top=False)
+        return Backbone(name, size, network, efficientnet_lite.prepare)
     applications = importlib.import_module("keras.applications")
     model = getattr(applications, constructor)(weights=None, include_top=False, input_shape=(size, size, 3))
     of_family = getattr(applications, family).preprocess_input
