@@ -8,6 +8,8 @@ from fovea_trainers.recipes import tabular
 from fovea_trainers.runtime import optimizers
 from fovea_trainers.runtime.classification import auc, ranking
 from fovea_trainers.tables import reading
+from fovea_trainers.tables.flags import REGRESSION
+from fovea_trainers.tables.labels import Classes, Targets
 from fovea_trainers.tables.layers import SparseDense
 from fovea_trainers.tables.rows import Dense, Sparse
 from fovea_trainers.tables.sets import Sets, split
@@ -16,12 +18,15 @@ from support import tables
 
 def table(root, **flags):
     config = tabular.Config(**flags)
-    return reading.read(reading.find(root, config), config, standardize=config.standardize)
+    labels = Targets() if config.task == REGRESSION else Classes()
+    return reading.read(reading.find(root, config), config, labels, standardize=config.standardize)
 
 
 def sets(rows, classes=("-1", "1"), labels=(0, 1, 0, 1)):
-    found = reading.Table(rows, np.array(labels, np.int32), classes, len(labels), (), 0, [])
     everything = np.arange(len(labels))
+    found = reading.Table(
+        rows, np.array(labels, np.int32), classes, len(labels), (), 0, [], everything + 1, everything[:1]
+    )
     return Sets(found, everything, everything[:0], everything[:0], "")
 
 
@@ -52,7 +57,11 @@ REFUSED = {
         "no file matches --train-files=*.csv; there is a",
     ),
     "all for validation": ({"a": ["1 1:1"]}, {"validation_files": "*"}, "holds no file to train on; there is a"),
-    "two formats": ({"a": ["1 1:1"], "b.csv": ["x,y"]}, {}, "whose names end in .csv and others (a, b.csv)"),
+    "two formats": (
+        {"a": ["1 1:1"], "b.csv": ["x,y"]},
+        {},
+        "holds files of several formats, by their names (a, b.csv)",
+    ),
     "one class": ({"a": ["1 1:1", "+1 2:1"]}, {}, "have the single class 1: two classes or more are needed"),
     "no row": ({"a.csv": ["x,y"]}, {}, "have no row: two classes or more are needed"),
     "a class to validate only": (
@@ -187,3 +196,9 @@ def test_a_column_is_standardized_by_the_training_rows_alone_and_a_constant_one_
 def test_the_rate_falls_by_epoch():
     factor = optimizers.by_epoch(0.5, 10)
     assert [float(factor(tf.constant(step, tf.int64))) for step in (0, 9, 10, 25)] == [1, 1, 0.5, 0.25]
+
+
+def test_a_row_without_a_label_is_a_bad_one(tmp_path, capfd):
+    found = table(tables.write(tmp_path / "a.csv", ["x,y", "1,a", "2,", "3,b"]), max_bad_ratio=0.5)
+    assert (found.bad, found.labels.tolist()) == (1, [0, 1])
+    assert "a.csv line 3 (the label is empty) cannot be read; it is left out" in capfd.readouterr().err

@@ -190,9 +190,10 @@ def test_a_run_that_a_flag_or_the_data_forbids_ends_with_a_sentence(tmp_path, a8
     assert training.evaluation(tmp_path / "run")["badLines"] == 2
 
 
-def test_the_job_of_the_page_is_one_whose_flags_the_recipe_has():
+def test_the_jobs_of_the_page_have_flags_that_the_recipe_has():
     page = (Path(__file__).parents[2] / "docs/how-to/tables.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"^```yaml\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
-    job = yaml.safe_load(text)
-    TrainingJob.model_validate(job)
-    assert catalogue.check(job["spec"]["trainer"]["recipe"], job["spec"]["args"]) == []
+    jobs = re.findall(r"^```yaml\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(jobs) == 2
+    for job in map(yaml.safe_load, jobs):
+        TrainingJob.model_validate(job)
+        assert catalogue.check(job["spec"]["trainer"]["recipe"], job["spec"]["args"]) == []

@@ -23,6 +23,11 @@ class TrainingFlags:
     checkpoint_every_steps: int | None = flag(
         None, "Steps between checkpoints; none: what the job says, else an epoch.", minimum=1
     )
+    train_from_scratch: bool = flag(
+        False,
+        "Begin with new weights, and put checkpoints that are there aside; in a cluster, those of other jobs: an attempt "
+        "goes on where the one before stopped.",
+    )
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ BOX_OUTPUT = "box"
 """int32 [n, 4]: top, left, height and width of the picture in this frame."""
 SCORE_MAP_OUTPUT = "score_map"
 """float32 [n, size, size, k]: probability of each class for each pixel of the frame."""
+PREDICTIONS_OUTPUT = "predictions"
+"""float32 [n]: the number that a model of numbers (regression) predicts."""
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 """TFRecords of PredictionLog inside a SavedModel, which a server replays before it opens its ports."""

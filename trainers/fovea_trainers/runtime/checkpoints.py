@@ -5,7 +5,7 @@ Resume policy, in this order:
    → go on, bit by bit as if nothing had happened;
 2. given checkpoint: the newest one comes from another run (the agent places it here for `checkpoint.from`; or the data
    has changed) → keep weights, optimizer state and step count, begin with epoch 0 (online learning);
-3. scratch: there is none.
+3. scratch: there is none, or --train-from-scratch puts a given one aside.
 
 A damaged checkpoint is passed over for the one before, and put aside. If only damaged ones are there, the run ends with
 75; in a pod they are put aside then, too, by which the next attempt begins with the one before (ADR 112).
@@ -37,6 +37,8 @@ VARIABLES = "variables"
 FORMAT = 3
 """1 had no best weights and no unreadable examples, 2 other sums of the epoch."""
 STAGING_PREFIX = ".staging-"
+OTHER_PREFIX = ".other-"
+"""Checkpoints that a run from scratch has put aside."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,15 @@ class Checkpoints:
             shutil.rmtree(doomed)
         return target
 
-    def resume(self, run: Run, variables: Variables) -> Resumed:
-        """Restore by the policy above; raises CheckpointError when the newest undamaged checkpoint cannot be used."""
+    def resume(self, run: Run, variables: Variables, *, from_scratch: bool = False) -> Resumed:
+        """Restore by the policy above; `from_scratch` puts given checkpoints aside, and outside a cluster all of them.
+
+        Raises CheckpointError when the newest undamaged checkpoint cannot be used.
+        """
         for leftover in self.directory.glob(f"{STAGING_PREFIX}*"):  # of a process that was killed while writing
             shutil.rmtree(leftover)
+        if from_scratch:
+            self._put_others_aside(run)
         problems: dict[Path, str] = {}
         for step in reversed(self.steps()):
             path = self.directory / str(step)
@@ -130,6 +137,20 @@ class Checkpoints:
         """Kept for inspection: an error that only looks like damage must not delete all that was trained."""
         for path in damaged:
             path.rename(self.directory / f"{environment.DAMAGED_PREFIX}{path.name}-{time.time_ns()}")
+
+    def _put_others_aside(self, run: Run) -> None:
+        for step in self.steps():
+            path = self.directory / str(step)
+            if not self._job or not self._is_of(run, path):
+                path.rename(self.directory / f"{OTHER_PREFIX}{step}-{time.time_ns()}")
+
+    def _is_of(self, run: Run, path: Path) -> bool:
+        try:
+            return self._read_state(path)[1].identity == _plain(run).identity
+        except _Damaged:
+            return True  # passed over when it is restored
+        except CheckpointError:
+            return False
 
     def _resume_from(self, path: Path, run: Run, variables: Variables) -> Resumed:
         position, theirs, version = self._read_state(path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
-from fovea_trainers.errors import Interrupted, NonFiniteLoss, TrainerError
+from fovea_trainers.errors import CheckpointError, Interrupted, NonFiniteLoss, TrainerError
 from fovea_trainers.runtime.best import Best
 from fovea_trainers.runtime.checkpoints import Run, Variables
 from fovea_trainers.runtime.evaluation import Evaluation, Evaluator
@@ -25,6 +25,24 @@ def train(training: Training, config: TrainingFlags, session: Session) -> Traine
     When asked to stop, save and raise Interrupted. Raises NonFiniteLoss for a run that diverged, TrainerError for epochs
     that have no step or too few batches.
     """
+    loop = _loop(training, config, session)
+    position = loop.resume(config)
+    loop.train(position)
+    return loop.conclude(position)
+
+
+def evaluated(training: Training, config: TrainingFlags, session: Session) -> Trained:
+    """The newest checkpoint as it is, evaluated, without a step. Raises CheckpointError where there is none."""
+    loop = _loop(training, config, session)
+    position = loop.resume(config)
+    if not position.step:
+        raise CheckpointError(
+            f"there is no checkpoint in {session.checkpoints.directory}: train first, or name a job in spec.checkpoint.from"
+        )
+    return loop.conclude(position)
+
+
+def _loop(training: Training, config: TrainingFlags, session: Session) -> "_Loop":
     schedule = Schedule.of(config, training, session.workspace.checkpoint_every_steps)
     if isinstance(config, EarlyStoppingFlags) and config.early_stopping and schedule.patience is None:
         say(f"early stopping is off: {training.unvalidated}")
@@ -38,12 +56,7 @@ def train(training: Training, config: TrainingFlags, session: Session) -> Traine
         optimizer=" and ".join(optimizer.state for optimizer in training.optimizers),
     )
     evaluator = Evaluator(training.evaluate, training.signature, training.metrics)
-    loop = _Loop(training, schedule, session, run, totals, best, evaluator)
-    position = loop.resume()
-    plan = Plan(schedule.steps, schedule.steps_per_epoch, config.epochs, config.batch_size, training.unit)
-    session.reporter.begin(position, plan)
-    loop.train(position)
-    return loop.conclude(position)
+    return _Loop(training, schedule, session, run, totals, best, evaluator)
 
 
 @dataclass(frozen=True)
@@ -58,14 +71,17 @@ class _Loop:
     best: Best | None
     evaluator: Evaluator
 
-    def resume(self) -> Position:
-        resumed = self.session.checkpoints.resume(self.run, self._variables())
+    def resume(self, config: TrainingFlags) -> Position:
+        schedule = self.schedule
+        resumed = self.session.checkpoints.resume(self.run, self._variables(), from_scratch=config.train_from_scratch)
         say(resumed.message)
         position = resumed.position
         self.training.unreadable.update(position.unreadable)
-        if self.schedule.finished(position):
-            why = "early stopping has given up" if position.gives_up(self.schedule.patience) else "every step is done"
+        if schedule.finished(position):
+            why = "early stopping has given up" if position.gives_up(schedule.patience) else "every step is done"
             say(f"nothing left to train: {why}; evaluating and exporting once more")
+        plan = Plan(schedule.steps, schedule.steps_per_epoch, config.epochs, config.batch_size, self.training.unit)
+        self.session.reporter.begin(position, plan)
         return position
 
     def train(self, position: Position) -> None:

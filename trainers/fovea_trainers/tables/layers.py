@@ -31,6 +31,23 @@ class Standardize(keras.layers.Layer):  # type: ignore[misc]
         )
 
 
+class Restore(keras.layers.Layer):  # type: ignore[misc]
+    """float32 [n, 1] with mean 0 and deviation 1 -> numbers of any scale: the way back from `Standardize`."""
+
+    def __init__(self, mean: float, deviation: float, **more: Any) -> None:
+        """A deviation of 0 counts as 1."""
+        super().__init__(**more)
+        self._mean = self._fixed("mean", mean)
+        self.deviation = self._fixed("deviation", deviation if deviation > 0 else 1)
+
+    def call(self, outputs: tf.Tensor) -> tf.Tensor:
+        """As the class says."""
+        return outputs * self.deviation + self._mean
+
+    def _fixed(self, name: str, value: float) -> Any:
+        return self.add_weight(shape=(), initializer=keras.initializers.Constant(value), trainable=False, name=name)
+
+
 class SparseDense(keras.layers.Layer):  # type: ignore[misc]
     """ids int64 and values float32 [n, k] -> float32 [n, units]: a dense layer, which reads the entries' weights alone.
 

@@ -28,6 +28,10 @@ class Rows(Protocol):
         """Number of features."""
 
     @property
+    def dense(self) -> bool:
+        """Whether there is a number in every column."""
+
+    @property
     def signature(self) -> Sequence[tf.TensorSpec]:
         """Of the tensors of a batch, [n, …]; their names are the inputs of the exported model."""
 
@@ -48,6 +52,7 @@ class Dense:
 
     features: Array
     """float32 [rows, width]."""
+    dense = True
     standardize: bool
     """Whether a network sees every column with mean 0 and deviation 1."""
 
@@ -90,6 +95,7 @@ class Sparse:
     """int32 [entries]."""
     values: Array
     """float32 [entries]."""
+    dense = False
     width: int
     """Entries with an index of this or more count nothing."""
 

@@ -1,6 +1,6 @@
 """Rows of tables as training, validation and test set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,13 +12,14 @@ from fovea_api.contract import signatures
 
 from fovea_trainers.data import order
 from fovea_trainers.data.source import Source
-from fovea_trainers.runtime.classification import OUTPUTS, answer
+from fovea_trainers.runtime import classification, regression
 from fovea_trainers.runtime.export import Signature
 from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.session import Session
 from fovea_trainers.runtime.strategy import Batches, Dataset, Shard
 from fovea_trainers.tables import reading
-from fovea_trainers.tables.flags import TableFlags
+from fovea_trainers.tables.flags import REGRESSION, TableFlags
+from fovea_trainers.tables.labels import Classes, Targets
 from fovea_trainers.tables.reading import Table
 
 Array = np.ndarray[Any, Any]
@@ -39,13 +40,19 @@ class Sets:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names in the order of the class numbers."""
+        """Names in the order of the class numbers; empty where numbers are predicted."""
         return self.table.classes
 
     @property
+    def scale(self) -> tuple[float, float]:
+        """Mean and deviation of the numbers that are to be predicted, of the training set."""
+        labels = self.table.labels[self.train]
+        return float(labels.mean(dtype=np.float64)), float(labels.std(dtype=np.float64))
+
+    @property
     def signature(self) -> Sequence[tf.TensorSpec]:
-        """Of a batch: the features, and class numbers int32 [n]."""
-        return [*self.table.rows.signature, tf.TensorSpec([None], tf.int32)]
+        """Of a batch: the features, and class numbers int32 [n], or float32 [n] numbers that are to be predicted."""
+        return [*self.table.rows.signature, tf.TensorSpec([None], tf.int32 if self.classes else tf.float32)]
 
     def steps(self, batch_size: int) -> int:
         """Batches of an epoch."""
@@ -74,14 +81,18 @@ class Sets:
         return {"train": len(self.train), "val": len(self.validation), "test": len(self.test)}
 
     def exported(self, model: keras.Model) -> dict[str, Signature]:
-        """Features to the outputs of a classifier; `model` gives logits [n, classes] for the tensors of a batch."""
+        """Features to the outputs of a classifier, or of a model of numbers.
+
+        `model` gives logits [n, classes], or numbers [n, 1], for the tensors of a batch.
+        """
         rows, classes = self.table.rows, self.classes
-        served = Signature(
-            inputs=rows.signature,
-            function=lambda *features: answer(model(list(features), training=False), classes),
-            example=rows.example,
-            row_wise=OUTPUTS,
-        )
+
+        def serve(*features: tf.Tensor) -> Mapping[str, tf.Tensor]:
+            outputs = model(list(features), training=False)
+            return classification.answer(outputs, classes) if classes else regression.answer(outputs[:, 0])
+
+        row_wise = classification.OUTPUTS if classes else regression.OUTPUTS
+        served = Signature(inputs=rows.signature, function=serve, example=rows.example, row_wise=row_wise)
         return {signatures.SERVING_DEFAULT: served}
 
     def _in_order(self, part: Array, batch_size: int) -> Batches:
@@ -97,18 +108,20 @@ def read(flags: TableFlags, seed: int, session: Session, *, standardize: bool) -
     source = Source(session.workspace.data(flags.data), session.workspace.inputs)
     files = reading.find(source.path, flags)
     say(f"reading {len(files.train)} training and {len(files.validation)} validation files ({files.format})")
-    table = reading.read(files, flags, standardize=standardize)
+    numbers = flags.task == REGRESSION
+    table = reading.read(files, flags, Targets() if numbers else Classes(), standardize=standardize)
     own = np.arange(table.trained, len(table.labels))
     train, validation, test = split(
-        table.labels[: table.trained],
-        len(table.classes),
+        np.zeros(table.trained, np.int32) if numbers else table.labels[: table.trained],
+        max(1, len(table.classes)),
         validation_ratio=0.0 if len(own) else flags.validation_ratio,
         test_ratio=flags.test_ratio,
         seed=seed,
     )
     sets = Sets(table, train, own if len(own) else validation, test, source.fingerprint(table.digests))
     counts = ", ".join(f"{count} {name}" for name, count in sets.sizes().items())
-    say(f"{counts} rows of {len(sets.classes)} classes with {table.rows.width} features")
+    classes = "" if numbers else f" of {len(sets.classes)} classes"
+    say(f"{counts} rows{classes} with {table.rows.width} features")
     return sets
 
 

@@ -1,11 +1,9 @@
-"""One line of a table as a label and numbers. Pure: no file, no TensorFlow."""
+"""One line of a table as a label and numbers, read alike by the trainers and by what converts tables. Pure: no file."""
 
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
-
-from fovea_trainers.errors import DataError
+from typing import Any, Self
 
 LARGEST = 3.4028234e38
 """Of float32, which numbers are kept in."""
@@ -17,34 +15,46 @@ class BadLine(Exception):
     """What is wrong with a line, for a message that names file and line."""
 
 
+class BadTable(Exception):
+    """What is wrong with the first line of a file, so that none of it can be read."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns of a CSV file, the label among them."""
 
     names: tuple[str, ...]
-    label: int
+    label: int | None
+    """None: no column is a label."""
 
     @classmethod
     def of(cls, cells: Sequence[str], label: str, *, heading: bool) -> Self:
-        """From the first line of a file; without a heading the names are numbers from 1 on. Raises DataError."""
+        """From the first line of a file; without a heading the names are numbers from 1 on. Raises BadTable."""
         numbers = tuple(str(number + 1) for number in range(len(cells)))
         names = tuple(cell.strip() for cell in cells) if heading else numbers
         if len(names) < 2:
-            raise DataError(f"the first line has {len(names)} column: a feature and a label are needed")
+            raise BadTable(f"the first line has {len(names)} column: a feature and a label are needed")
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f'two columns have the name "{twice}"')
+            raise BadTable(f'two columns have the name "{twice}"')
         if not label:
             return cls(names, len(names) - 1)
         if label in names:
             return cls(names, names.index(label))
         if label in numbers:
             return cls(names, numbers.index(label))
-        raise DataError(f"there is no column {label}: --label-column is one of {', '.join(names)}, or a number")
+        raise BadTable(f"there is no column {label}: --label-column is one of {', '.join(names)}, or a number")
+
+    @classmethod
+    def without_label(cls, cells: Sequence[str], *, heading: bool) -> Self:
+        """As `of`, where each column is a feature."""
+        return cls(tuple(cell.strip() if heading else str(place) for place, cell in enumerate(cells, 1)), None)
 
     @property
     def features(self) -> tuple[str, ...]:
         """Names without the label's."""
+        if self.label is None:
+            return self.names
         return self.names[: self.label] + self.names[self.label + 1 :]
 
 
@@ -64,23 +74,21 @@ def is_heading(first: Sequence[str]) -> bool:
 
 
 def csv_row(text: str, columns: Columns) -> tuple[str, list[float]]:
-    """Label and features in the order of the columns. Raises BadLine."""
+    """Label (empty: there is none) and features in the order of the columns. Raises BadLine."""
     found = cells(text)
     if len(found) != len(columns.names):
         raise BadLine(f"{len(found)} columns instead of {len(columns.names)}")
-    label = found.pop(columns.label).strip()
-    if not label:
-        raise BadLine("the label is empty")
+    label = "" if columns.label is None else found.pop(columns.label).strip()
     values = []
     for name, cell in zip(columns.features, found, strict=True):
-        values.append(_number(cell, f"column {name}"))
+        values.append(number(cell, f"column {name}"))
     return label, values
 
 
 def libsvm_row(text: str) -> tuple[str, list[int], list[float]]:
     """Label, indices and values of `+1 3:1 11:0.5`; +1 and 1.0 are the label "1". Raises BadLine."""
     first, *words = text.split()
-    label = _number(first, "label")
+    label = number(first, "label")
     indices: list[int] = []
     values: list[float] = []
     for word in words:
@@ -88,15 +96,24 @@ def libsvm_row(text: str) -> tuple[str, list[int], list[float]]:
         if not colon or not index.isdecimal():
             raise BadLine(f'"{_short(word)}" is not index:value')
         indices.append(int(index))
-        values.append(_number(value, f"index {_short(index)}"))
+        values.append(number(value, f"index {_short(index)}"))
     if indices and max(indices) > LARGEST_INDEX:
         raise BadLine(f"index {_short(str(max(indices)))} is above {LARGEST_INDEX}")
     if len(set(indices)) < len(indices):
         raise BadLine(f"index {next(index for index in indices if indices.count(index) > 1)} is there twice")
-    return str(int(label)) if label.is_integer() else repr(label), indices, values
+    return label_of(label), indices, values
 
 
-def _number(text: str, what: str) -> float:
+def label_of(value: Any) -> str:
+    """The label that a number or the bytes of a text stand for: 1 and 1.0 are the label "1". Raises BadLine."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace").strip()
+    given = number(str(value), "the label")
+    return str(int(given)) if given.is_integer() else str(value)
+
+
+def number(text: str, what: str) -> float:
+    """A number that float32 holds; `what` it is, for the message. Raises BadLine."""
     if not text.strip():
         raise BadLine(f"{what} is empty")
     try:

@@ -1,8 +1,7 @@
 """One line of a CSV or libsvm file becomes a label and numbers, or says what is wrong with it."""
 
 import pytest
-from fovea_trainers.errors import DataError
-from fovea_trainers.tables.lines import BadLine, Columns, cells, csv_row, is_heading, libsvm_row
+from fovea_api.contract.table_lines import BadLine, BadTable, Columns, cells, csv_row, is_heading, libsvm_row
 
 COLUMNS = Columns(("width", "kind", "length"), 1)
 
@@ -23,7 +22,6 @@ BAD_CSV = {
     "too many columns": ("1,rose,2,3", "4 columns instead of 3"),
     "a text": ("1,rose,long", 'column length is "long", which is no number'),
     "no text": ("1,rose, ", "column length is empty"),
-    "no label": ("1, ,2", "the label is empty"),
     "not a number": ("nan,rose,2", 'column width is "nan", which is no number'),
     "an infinite number": ("1,rose,-inf", 'column length is "-inf", which is no number'),
     "more than float32 holds": ("1e39,rose,2", 'column width is "1e39", which is no number'),
@@ -104,6 +102,6 @@ BAD_COLUMNS = {
 
 @pytest.mark.parametrize(("names", "label", "problem"), BAD_COLUMNS.values(), ids=BAD_COLUMNS.keys())
 def test_columns_that_cannot_be(names, label, problem):
-    with pytest.raises(DataError) as bad:
+    with pytest.raises(BadTable) as bad:
         Columns.of(names, label, heading=True)
     assert str(bad.value) == problem

@@ -1,0 +1,168 @@
+"""CSV and libsvm files, line by line, into a store. A line that cannot be read is left out, named and counted."""
+
+import hashlib
+import os
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from fovea_api.contract.table_lines import BadLine, Columns, cells, csv_row, is_heading, libsvm_row
+
+from fovea_trainers.errors import DataError
+from fovea_trainers.tables.flags import AUTO, TableFlags
+from fovea_trainers.tables.labels import Labels
+from fovea_trainers.tables.left_out import LeftOut
+from fovea_trainers.tables.stores import DenseStore, SparseStore, Store
+
+
+class Lines(Protocol):
+    """What the lines of a format are, and where their rows go."""
+
+    remark: str
+    """What begins a remark, up to the end of a line; empty: there are none."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the features, where they have some."""
+
+    @property
+    def store(self) -> Store:
+        """The rows so far."""
+
+    def begins(self, text: str) -> bool:
+        """Take in the first line of a file; whether it is a heading, and no row. Raises DataError."""
+
+    def add(self, text: str) -> None:
+        """Take in a row. Raises BadLine, and is then as before."""
+
+
+class TextFiles:
+    """Reads files of lines; `numbers` has the number of each row's line, from 1 on."""
+
+    def __init__(self, root: Path, lines: Lines, left_out: LeftOut) -> None:
+        self.numbers = array("q")
+        self._root, self._lines, self._left_out = root, lines, left_out
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the features of a CSV file; empty for libsvm."""
+        return self._lines.columns
+
+    @property
+    def store(self) -> Store:
+        """The rows so far."""
+        return self._lines.store
+
+    def read(self, name: str) -> bytes:
+        """Take in a file; its digest. Raises DataError for one that is no table."""
+        digest = hashlib.sha256(os.fsencode(name) + b"\0")
+        began = False
+        for number, text in _numbered(self._root / name, digest, self._lines.remark):
+            if not began:
+                began = True
+                if self._lines.begins(text):
+                    continue
+            try:
+                self._lines.add(text)
+                self.numbers.append(number)
+            except BadLine as error:
+                self._left_out.note(f"{name} line {number} ({error})")
+        return digest.digest()
+
+
+class Csv:
+    """A number in each column, and a label; `expected` is the number of features that a model has."""
+
+    remark = ""
+
+    def __init__(self, flags: TableFlags, labels: Labels, expected: int | None = None) -> None:
+        self._flags, self._labels, self._expected = flags, labels, expected
+        self._columns: Columns | None = None
+        self._store = DenseStore(0)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """As `Lines`."""
+        return self._columns.features if self._columns else ()
+
+    @property
+    def store(self) -> Store:
+        """As `Lines`."""
+        return self._store
+
+    def begins(self, text: str) -> bool:
+        """As `Lines`."""
+        try:
+            first = cells(text)
+        except BadLine as error:
+            raise DataError(f"the first line cannot be read: {error}") from error
+        heading = is_heading(first) if self._flags.heading == AUTO else self._flags.heading == "yes"
+        if self._columns is None:
+            self._columns = self._first(first, heading=heading)
+            self._store.width = len(self._columns.features)
+        elif heading and tuple(cell.strip() for cell in first) != self._columns.names:
+            raise DataError(
+                f"the columns are {', '.join(first)}, those of the files before {', '.join(self._columns.names)}: all "
+                "files need the same columns in the same order"
+            )
+        return heading
+
+    def add(self, text: str) -> None:
+        """As `Lines`."""
+        if self._columns is None:
+            raise ValueError("a row before the first line of a file")
+        label, values = csv_row(text, self._columns)
+        self._labels.add(label)
+        self._store.values.extend(values)
+
+    def _first(self, first: list[str], *, heading: bool) -> Columns:
+        if self._expected == len(first):
+            return Columns.without_label(first, heading=heading)
+        columns = Columns.of(first, self._flags.label_column, heading=heading)
+        if self._expected not in (None, len(columns.features)):
+            raise DataError(
+                f"the first line has {len(first)} columns: the model takes {self._expected} features, without a label or "
+                "with one beside them"
+            )
+        return columns
+
+
+class Libsvm:
+    """A label, and index:value for each feature that is not 0."""
+
+    columns: tuple[str, ...] = ()
+    remark = "#"
+
+    def __init__(self, flags: TableFlags, labels: Labels) -> None:
+        self._labels = labels
+        self._store = SparseStore(flags.feature_size)
+
+    @property
+    def store(self) -> Store:
+        """As `Lines`."""
+        return self._store
+
+    def begins(self, _text: str) -> bool:
+        """No heading."""
+        return False
+
+    def add(self, text: str) -> None:
+        """As `Lines`."""
+        label, ids, values = libsvm_row(text)
+        self._labels.add(label)
+        self._store.ids.extend(ids)
+        self._store.values.extend(values)
+        self._store.ends.append(len(self._store.ids))
+
+
+def _numbered(path: Path, digest: Any, remark: str) -> Iterator[tuple[int, str]]:
+    """Lines without remarks that are not empty, with their numbers from 1 on; the file's bytes go into the digest."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            digest.update(line)
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace").strip("\r\n")
+            if remark:
+                text = text.partition(remark)[0]
+            if text.strip():
+                yield number, text
