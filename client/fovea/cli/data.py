@@ -1,4 +1,4 @@
-"""`fovea data`: upload, list, download, delete."""
+"""`fovea data`: upload, list, download, delete; convert and show files."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import exit_codes
+from .convert import convert, show
 from .each import each
 from .options import Where, cluster_options, examples, format_option, store_options
 from .output import age, document, show_list, size, table, utc_now
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Upload, list, download and delete data sets."""
+    """Upload, list, download and delete data sets; convert and show files."""
+
+
+data.add_command(convert)
+data.add_command(show)
 
 
 @data.command(

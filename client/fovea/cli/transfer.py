@@ -46,6 +46,20 @@ def shown(work: "Callable[[Callable[[Progress], None]], T]", *, quiet: bool = Fa
         return work(show)
 
 
+def shown_count(work: "Callable[[Callable[[int, int], None]], T]", *, quiet: bool, doing: str) -> T:
+    """Run `work` with a callback (done, all), and return its result."""
+    if quiet or not sys.stderr.isatty():
+        return work(lambda _done, _all: None)
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None)
+        return work(lambda done, everything: bar.update(task, completed=done, total=everything))
+
+
 def parallel_option(command: F) -> F:
     """--parallel N."""
     option = click.option(

@@ -1,0 +1,93 @@
+"""TFRecord files without TensorFlow: records with checksums, and shards with an index of their records."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import google_crc32c
+from fovea_api.contract import shards
+
+from .errors import InvalidError
+
+_HEADER = struct.Struct("<QI")
+_CHECK = struct.Struct("<I")
+_LARGEST = 2**40
+"""A longer record is none: the file is something else."""
+
+
+def read(path: Path) -> Iterator[bytes]:
+    """Its records in order. Raises InvalidError for a file that is damaged or no TFRecord file, with the record's number."""
+    with path.open("rb") as file:
+        number = 1
+        while header := file.read(_HEADER.size):
+            if len(header) < _HEADER.size:
+                raise _damaged(path, number, "it is cut off")
+            length, check = _HEADER.unpack(header)
+            if check != _masked(header[:8]) or length > _LARGEST:
+                raise _damaged(path, number, "the checksum of its length is wrong")
+            content = file.read(length + _CHECK.size)
+            if len(content) < length + _CHECK.size:
+                raise _damaged(path, number, "it is cut off")
+            if _CHECK.unpack(content[length:])[0] != _masked(content[:length]):
+                raise _damaged(path, number, "its checksum is wrong")
+            yield content[:length]
+            number += 1
+
+
+class Shards:
+    """Writes records into shards of about `size` bytes, each with its index; they get their names at the end."""
+
+    def __init__(self, folder: Path, prefix: str, size: int) -> None:
+        self._folder, self._prefix, self._size = folder, prefix, size
+        self._file: BinaryIO | None = None
+        self._index: BinaryIO | None = None
+        self._offset = 0
+        self.shards = self.records = self.bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._close()
+        if kind is None:
+            for number in range(self.shards):
+                place = self._folder / shards.name(self._prefix, number, self.shards)
+                self._part(number).rename(place)
+                self._part(number, shards.INDEX_SUFFIX).rename(f"{place}{shards.INDEX_SUFFIX}")
+
+    def write(self, record: bytes) -> None:
+        """Append one record."""
+        if self._file is None or self._index is None or self._offset >= self._size:
+            self._close()
+            self._file = self._part(self.shards).open("wb")
+            self._index = self._part(self.shards, shards.INDEX_SUFFIX).open("wb")
+            self._offset = 0
+            self.shards += 1
+        length = struct.pack("<Q", len(record))
+        self._file.write(length + _CHECK.pack(_masked(length)) + record + _CHECK.pack(_masked(record)))
+        self._index.write(struct.pack("<q", self._offset))
+        size = _HEADER.size + len(record) + _CHECK.size
+        self._offset, self.bytes, self.records = self._offset + size, self.bytes + size, self.records + 1
+
+    def _part(self, number: int, suffix: str = "") -> Path:
+        return self._folder / f"{self._prefix}-{number:05d}.partial{suffix}"
+
+    def _close(self) -> None:
+        if self._index is not None:
+            self._index.write(struct.pack("<q", self._offset))
+            self._index.close()
+        if self._file is not None:
+            self._file.close()
+
+
+def _masked(content: bytes) -> int:
+    """The checksum of the format: CRC-32C, turned and shifted, so that a record may hold checksums itself."""
+    crc: int = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _damaged(path: Path, number: int, what: str) -> InvalidError:
+    return InvalidError(
+        f"{path}: record {number} is damaged ({what}), or this is no TFRecord file; write or fetch the file again"
+    )
