@@ -127,6 +127,7 @@ def images(
                             }
                         )
                     )
+                    written.label(numbers[label])
                     done += 1
                     progress(done, total)
         output.text(shards.CLASSES_FILE, "".join(f"{name}\n" for name in classes))

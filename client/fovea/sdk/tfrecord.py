@@ -42,6 +42,7 @@ class Shards:
         self._folder, self._prefix, self._size = folder, prefix, size
         self._file: BinaryIO | None = None
         self._index: BinaryIO | None = None
+        self._labels: BinaryIO | None = None
         self._offset = 0
         self.shards = self.records = self.bytes = 0
 
@@ -54,7 +55,9 @@ class Shards:
             for number in range(self.shards):
                 place = self._folder / shards.name(self._prefix, number, self.shards)
                 self._part(number).rename(place)
-                self._part(number, shards.INDEX_SUFFIX).rename(f"{place}{shards.INDEX_SUFFIX}")
+                for suffix in (shards.INDEX_SUFFIX, shards.LABELS_SUFFIX):
+                    if (beside := self._part(number, suffix)).exists():
+                        beside.rename(f"{place}{suffix}")
 
     def write(self, record: bytes) -> None:
         """Append one record."""
@@ -70,6 +73,12 @@ class Shards:
         size = _HEADER.size + len(record) + _CHECK.size
         self._offset, self.bytes, self.records = self._offset + size, self.bytes + size, self.records + 1
 
+    def label(self, number: int) -> None:
+        """The class number of the record that was just written: of all records, or of none."""
+        if self._labels is None:
+            self._labels = self._part(self.shards - 1, shards.LABELS_SUFFIX).open("wb")
+        self._labels.write(struct.pack("<i", number))
+
     def _part(self, number: int, suffix: str = "") -> Path:
         return self._folder / f"{self._prefix}-{number:05d}.partial{suffix}"
 
@@ -77,14 +86,14 @@ class Shards:
         if self._index is not None:
             self._index.write(struct.pack("<q", self._offset))
             self._index.close()
-        if self._file is not None:
-            self._file.close()
+        for file in (self._file, self._labels):
+            if file is not None:
+                file.close()
+        self._labels = None
 
 
 def _masked(content: bytes) -> int:
-    """The checksum of the format: CRC-32C, turned and shifted, so that a record may hold checksums itself."""
-    crc: int = google_crc32c.value(content)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    return shards.masked(google_crc32c.value(content))
 
 
 def _damaged(path: Path, number: int, what: str) -> InvalidError:

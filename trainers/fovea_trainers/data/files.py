@@ -40,6 +40,10 @@ class Files:
         """Its path below `root`."""
         return os.fsdecode(self.paths[number])
 
+    def content(self, number: int) -> bytes:
+        """Its bytes. Raises OSError."""
+        return self.path(number).read_bytes()
+
 
 @dataclass
 class Found:

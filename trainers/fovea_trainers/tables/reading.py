@@ -66,7 +66,7 @@ def find(root: Path, flags: TableFlags) -> Files:
         names, base = sorted(os.fsdecode(path) for path in found.paths), root
     else:
         raise DataError(f"data {root} does not exist; give --data=DIR, or a file")
-    names = [name for name in names if not shards.is_index(name)]
+    names = [name for name in names if not shards.is_beside(name)]
     validation = [name for name in names if flags.validation_files and fnmatchcase(name, flags.validation_files)]
     wanted = [name for name in names if fnmatchcase(name, flags.train_files or "*")]
     train = [name for name in wanted if name not in validation]

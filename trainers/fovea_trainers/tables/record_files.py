@@ -26,6 +26,8 @@ from fovea_trainers.tables.stores import DenseStore, SparseStore, Store
 
 Array = np.ndarray[Any, Any]
 LABEL = "label"
+REFUSED = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
+"""What `parse_example` raises; its message quotes a record that is none, which Python then fails to read as text."""
 _TOGETHER = 1024
 _BLOCK = 2**20
 _KINDS = {"int64_list": tf.int64, "float_list": tf.float32, "bytes_list": tf.string}
@@ -71,9 +73,9 @@ class RecordFiles:
             self._layout = _Layout.of(batch, self._flags, self._features)
         try:
             parsed = tf.io.parse_example(tf.constant(batch), self._layout.spec)
-        except tf.errors.InvalidArgumentError as error:
+        except REFUSED as error:
             if len(batch) == 1:
-                self._left_out.note(f"{name} record {first} ({_plain(reason(error))})")
+                self._left_out.note(f"{name} record {first} ({_plain(error)})")
                 return
             for place in range(len(batch)):
                 self._take(batch[place : place + 1], name, first + place)
@@ -178,7 +180,8 @@ class _Layout:
         self.store.ends.frombytes((before + np.cumsum(lengths[kept])).astype(np.int64).tobytes())
 
 
-def _plain(text: str) -> str:
+def _plain(error: Exception) -> str:
+    text = reason(error) if isinstance(error, tf.errors.OpError) else ""
     return text.partition(" (")[0].strip(". ") or "it is no Example"
 
 

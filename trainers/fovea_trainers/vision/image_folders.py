@@ -9,7 +9,6 @@ A listing of a million files holds arrays: no object for each file, and no file 
 
 import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fovea_api.contract.picture_names import FLAT_NAME, FOLDERS, TEST, TRAIN, VALIDATION
 
 from fovea_trainers.data.files import Files, Found, look, walk
 from fovea_trainers.errors import DataError
 from fovea_trainers.vision import formats
 
 Array = np.ndarray[Any, Any]
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = ("", TRAIN, VALIDATION, TEST)
 """The set that a picture's folder puts it into; "" leaves it to the split. A listing holds indices into this."""
-_ALIASES = {TRAIN: ("train", "training"), VALIDATION: ("validation", "valid", "val"), TEST: ("test", "testing")}
-_FLAT_NAME = re.compile(r"(?P<label>[^.]+)\.\d+(\.[^.]+)?")
 _EXPECTED = "expected one folder per class (cats/1.jpg, dogs/1.jpg), or flat names (cat.0.jpg, dog.0.jpg)"
 _INTERRUPTIBLE = 10_000
 """Pictures between two looks at whether a stop was requested: some hundredths of a second."""
@@ -45,6 +42,17 @@ class Listing(Files):
     """Names in the order of the class numbers."""
     ignored: tuple[str, ...]
     """Paths below `root` of files that are no pictures or have no label, and of folders beside a ready-made split."""
+
+    def draws(self, seed: int, check: Callable[[], None]) -> Array:
+        """uint64 [n]: by the seed and the name of each picture, which decides about its place in a split."""
+        draws = np.empty(len(self), np.uint64)
+        prefixes = [f"{seed}/{name}/".encode() for name in self.classes]
+        for index, (path, label) in enumerate(zip(self.paths, self.labels, strict=True)):
+            if index % _INTERRUPTIBLE == 0:
+                check()
+            digest = hashlib.sha256(prefixes[label] + path.rpartition(b"/")[2]).digest()
+            draws[index] = int.from_bytes(digest[:8])
+        return draws
 
     def left_out(self) -> str:
         """How many files are ignored and of which suffixes, for the log; empty when there are none."""
@@ -112,7 +120,7 @@ def split(
     sets = {part: [np.flatnonzero(listing.parts == PARTS.index(part))] for part in ratios} | {TRAIN: []}
     undecided = listing.parts <= PARTS.index(TRAIN)
     drawn = limit is not None or any(not len(sets[p][0]) and r for p, r in ratios.items())
-    draws = _draws(listing, seed, check) if drawn else None
+    draws = listing.draws(seed, check) if drawn else None
     found = by_class(listing, np.flatnonzero(undecided))
     for pictures, size in zip(found, _shares([len(pictures) for pictures in found], limit), strict=True):
         rest = pictures if draws is None else pictures[np.argsort(draws[pictures], kind="stable")][:size]
@@ -166,17 +174,6 @@ class _Labelled:
     """Class folders without a picture, and what is in them instead."""
 
 
-def _draws(listing: Listing, seed: int, check: Callable[[], None]) -> Array:
-    draws = np.empty(len(listing), np.uint64)
-    prefixes = [f"{seed}/{name}/".encode() for name in listing.classes]
-    for index, (path, label) in enumerate(zip(listing.paths, listing.labels, strict=True)):
-        if index % _INTERRUPTIBLE == 0:
-            check()
-        digest = hashlib.sha256(prefixes[label] + path.rpartition(b"/")[2]).digest()
-        draws[index] = int.from_bytes(digest[:8])
-    return draws
-
-
 def _joined(
     root: Path, folders: dict[str, Path], found: dict[str, _Labelled], classes: tuple[str, ...], beside: tuple[str, ...]
 ) -> Listing:
@@ -203,7 +200,7 @@ def _joined(
 def _parts(root: Path, folders: Sequence[Path]) -> dict[str, Path]:
     """Folder of each set of a ready-made split; {} when there is none."""
     parts = {}
-    for part, names in _ALIASES.items():
+    for part, names in FOLDERS.items():
         if matching := [folder for folder in folders if folder.name.lower() in names]:
             parts[part] = min(matching, key=lambda folder: names.index(folder.name.lower()))
     if parts and TRAIN not in parts:
@@ -226,7 +223,7 @@ def _labelled(folder: Path, check: Callable[[], None]) -> _Labelled:
         return _Labelled(classes, sorted(ignored), empty)
     for path, size in zip(loose.paths, loose.sizes, strict=True):
         name = os.fsdecode(path)
-        if match := _FLAT_NAME.fullmatch(name):
+        if match := FLAT_NAME.fullmatch(name):
             files = classes.setdefault(match["label"], Found())
             files.paths.append(path)
             files.sizes.append(size)

@@ -44,7 +44,7 @@ def decoder(size: int, *, exif_orientation: bool) -> Callable[[tf.Tensor], tf.Te
 def content(files: Files, number: int) -> bytes:
     """A picture's file. Raises Unreadable, or OSError when the disk fails."""
     try:
-        found = files.path(number).read_bytes()
+        found = files.content(number)
     except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
         raise Unreadable(error.strerror or str(error)) from error
     if not found:

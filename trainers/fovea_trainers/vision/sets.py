@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from fovea_api.contract.picture_names import TEST, TRAIN, VALIDATION
 
 from fovea_trainers.data import order
 from fovea_trainers.data.examples import Examples, Finish
@@ -15,7 +16,7 @@ from fovea_trainers.errors import DataError
 from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.session import Session
 from fovea_trainers.runtime.strategy import Batches, Dataset, Shard
-from fovea_trainers.vision import augmentation, formats, image_folders, images
+from fovea_trainers.vision import augmentation, formats, image_folders, image_shards, images
 from fovea_trainers.vision.augmentation import Augmentation
 from fovea_trainers.vision.flags import ClassifierFlags
 from fovea_trainers.vision.image_folders import Listing
@@ -99,11 +100,12 @@ def read(flags: ClassifierFlags, seed: int, session: Session) -> Sets:
     """Scan and split a folder, and decode it if it fits; raises DataError when it cannot be trained on."""
     check = session.interruption.check
     source = Source(session.workspace.data(flags.data), session.workspace.inputs)
-    listing = image_folders.scan(source.path, check)
+    found = image_shards.names(source.path, check) if source.path.is_dir() else []
+    listing = image_shards.scan(source.path, found, check) if found else image_folders.scan(source.path, check)
     if left_out := listing.left_out():
         say(left_out)
     fingerprint = source.fingerprint(zip(listing.paths, listing.sizes, strict=True))
-    found = images.read(listing, flags, fingerprint=fingerprint, check=check)
+    examples = images.read(listing, flags, fingerprint=fingerprint, check=check)
     parts = image_folders.split(
         listing,
         validation_ratio=flags.validation_ratio,
@@ -112,11 +114,9 @@ def read(flags: ClassifierFlags, seed: int, session: Session) -> Sets:
         limit=flags.limit,
         check=check,
     )
-    train, validation, test = (
-        parts[part] for part in (image_folders.TRAIN, image_folders.VALIDATION, image_folders.TEST)
-    )
-    _require_every_class(found, listing, train, check)
-    sets = Sets(found, listing, flags.image_size, train, validation, test)
+    train, validation, test = (parts[part] for part in (TRAIN, VALIDATION, TEST))
+    _require_every_class(examples, listing, train, check)
+    sets = Sets(examples, listing, flags.image_size, train, validation, test)
     say(sets.describe())
     return sets
 
