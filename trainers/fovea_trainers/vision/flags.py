@@ -11,7 +11,9 @@ THRESHOLD, NUMBERS = "threshold", "numbers"
 class PictureFlags:
     """Which pictures are read, how they are split into sets, and what a network sees of them (`sets.read`)."""
 
-    data: str = flag("", "Folder of pictures; empty: the input named data, or the only input.")
+    data: str = flag(
+        "", "Folder of pictures, or of TFRecord shards of them; empty: the input named data, or the only input."
+    )
     image_size: int = flag(150, "Width and height that pictures are scaled to, in pixels.", minimum=8, maximum=1024)
     validation_ratio: float = flag(0.2, "Share of each class kept for validation.", minimum=0, maximum=0.9)
     test_ratio: float = flag(0.0, "Share of each class kept for the final test.", minimum=0, maximum=0.9)

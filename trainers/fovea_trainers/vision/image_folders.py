@@ -4,7 +4,7 @@
 2. Flat names as Kaggle's: `cat.0.jpg`.
 3. Already split: `train/`, `validation/` (or `val/`, `valid/`) and `test/`, in any case of letters, each as 1 or 2.
 
-A listing of a million files holds arrays: no object for each file, and no file is decoded.
+Shards of pictures are a layout of their own (`image_shards`). A listing of a million files holds arrays: no object for each file, and no file is decoded.
 """
 
 import hashlib
