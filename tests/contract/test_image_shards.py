@@ -1,14 +1,17 @@
 """Pictures in TFRecord shards: any record by its number, with and without an index, and the recipe that trains on them."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from fovea.sdk import convert
 from fovea_api.contract import exit_codes
 from fovea_trainers import make_dataset
-from fovea_trainers.data import shards
+from fovea_trainers.data import order, shards
 from fovea_trainers.data.examples import Unreadable
 from fovea_trainers.errors import DataError
+from fovea_trainers.runtime.strategy import Shard
 from fovea_trainers.vision import image_folders, image_shards
 from support import training
 
@@ -174,3 +177,11 @@ def test_a_record_without_a_picture_is_unreadable(tmp_path):
         writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
     with pytest.raises(Unreadable, match="the record has no image/encoded or image"):
         listing(tmp_path).content(1)
+
+
+def test_workers_read_the_batches_of_one_worker_in_turns(pets):
+    found = listing(pets / "shards")
+    read = partial(order.batches, len(found), 7, seed=1, epoch=2, first=3)
+    alone = [chosen.tolist() for chosen in read(shard=Shard())]
+    first, second = ([chosen.tolist() for chosen in read(shard=Shard(index, 2))] for index in range(2))
+    assert [*first, *second] == [*alone[::2], *alone[1::2]]

@@ -164,7 +164,7 @@ def test_every_optimizer_lowers_the_loss(name, rows):
     made = sets(rows)
     model = tabular.network(config, made)
     optimizer = optimizers.build(config, config.epochs, model.trainable_variables)
-    update = tabular.learning(model, optimizer)
+    update = tabular.learning(model, optimizer, made)
     batch = (*rows.take(np.arange(4)), tf.constant([0, 1, 0, 1]), tf.ones([4]))
     losses = [float(update(*batch, tf.constant(step, tf.int64))["loss"][0]) for step in range(1, 6)]
     assert losses[-1] < losses[0]

@@ -4,6 +4,8 @@ import os
 
 from fovea_api.contract.picture_names import MAGIC, SUFFIXES
 
+__all__ = ["DECODED", "SUFFIXES", "is_picture", "suffix"]
+
 DECODED = "JPEG, PNG, BMP, GIF and WebP"
 
 
