@@ -213,7 +213,8 @@ def run(config: Config, session: Session) -> None:
         dataset=sets.training(config.batch_size, seed=config.seed, distortion=distortion),
         steps_per_epoch=steps,
         sets=sets.evaluated(config.batch_size),
-        identity=mask_sets.identity(config, sets) | {"weights": pretrained_weights.digest},
+        identity=mask_sets.identity(config, sets)
+        | {"weights": pretrained_weights.digest, "class_weights": config.class_weights},
         shape={"model": config.model, "classes": config.classes},
         unreadable=sets.frames.unreadable,
         unit="img",
