@@ -12,10 +12,10 @@ from fovea_api.contract import shards
 from fovea_api.contract.table_lines import BadTable
 
 from fovea_trainers.data.files import walk
+from fovea_trainers.data.left_out import LeftOut
 from fovea_trainers.errors import DataError
 from fovea_trainers.tables.flags import AUTO, CSV, LIBSVM, TFRECORD, TableFlags
 from fovea_trainers.tables.labels import Labels, flat, some
-from fovea_trainers.tables.left_out import LeftOut
 from fovea_trainers.tables.record_files import RecordFiles
 from fovea_trainers.tables.rows import Rows
 from fovea_trainers.tables.stores import Store
@@ -107,7 +107,7 @@ def read(files: Files, flags: TableFlags, labels: Labels, *, standardize: bool, 
     if trained or not left_out.bad:  # else the files are no table, which is said below
         reader.store.settle()
         take(files.validation)
-    left_out.require_few(flags.max_bad_ratio, len(labels))
+    left_out.require_few(flags.max_bad_ratio, len(labels), "choose other files by --train-files")
     classes, values = labels.settled(trained, files.root)
     rows, numbers = reader.store.rows(standardize=standardize), flat(reader.numbers, np.int64)
     return Table(

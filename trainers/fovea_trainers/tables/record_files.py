@@ -16,11 +16,11 @@ import numpy as np
 import tensorflow as tf
 from fovea_api.contract.table_lines import LARGEST, LARGEST_INDEX, BadLine, label_of
 
+from fovea_trainers.data.left_out import LeftOut
 from fovea_trainers.errors import DataError
 from fovea_trainers.runtime.reasons import reason
 from fovea_trainers.tables.flags import TableFlags
 from fovea_trainers.tables.labels import Labels
-from fovea_trainers.tables.left_out import LeftOut
 from fovea_trainers.tables.rows import FEATURES, IDS, VALUES
 from fovea_trainers.tables.stores import DenseStore, SparseStore, Store
 

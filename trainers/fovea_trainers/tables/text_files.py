@@ -3,16 +3,16 @@
 import hashlib
 import os
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fovea_api.contract.table_lines import BadLine, Columns, cells, csv_row, is_heading, libsvm_row
 
+from fovea_trainers.data.left_out import LeftOut
+from fovea_trainers.data.lines import numbered
 from fovea_trainers.errors import DataError
 from fovea_trainers.tables.flags import AUTO, TableFlags
 from fovea_trainers.tables.labels import Labels
-from fovea_trainers.tables.left_out import LeftOut
 from fovea_trainers.tables.stores import DenseStore, SparseStore, Store
 
 
@@ -58,7 +58,7 @@ class TextFiles:
         """Take in a file; its digest. Raises DataError for one that is no table."""
         digest = hashlib.sha256(os.fsencode(name) + b"\0")
         began = False
-        for number, text in _numbered(self._root / name, digest, self._lines.remark):
+        for number, text in numbered(self._root / name, digest, self._lines.remark):
             if not began:
                 began = True
                 if self._lines.begins(text):
@@ -154,15 +154,3 @@ class Libsvm:
         self._store.ids.extend(ids)
         self._store.values.extend(values)
         self._store.ends.append(len(self._store.ids))
-
-
-def _numbered(path: Path, digest: Any, remark: str) -> Iterator[tuple[int, str]]:
-    """Lines without remarks that are not empty, with their numbers from 1 on; the file's bytes go into the digest."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            digest.update(line)
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace").strip("\r\n")
-            if remark:
-                text = text.partition(remark)[0]
-            if text.strip():
-                yield number, text

@@ -30,11 +30,11 @@ class LeftOut:
         elif self.bad == NAMED + 1:
             say(f"further {self.unit} that cannot be read are counted, not named")
 
-    def require_few(self, ratio: float, good: int) -> None:
-        """Raises DataError when more than this share is bad, or none is good."""
+    def require_few(self, ratio: float, good: int, remedy: str) -> None:
+        """Raises DataError when more than this share is bad, or none is good; `remedy` is what else a user may do."""
         total = self.bad + good
         if self.bad > ratio * total or (self.bad and not good):
             raise DataError(
                 f"{self.bad} of {total} {self.unit} in {self.root} cannot be read, the first is {self.first}; repair or "
-                f"remove them, choose other files by --train-files, or allow more by --max-bad-ratio (now {ratio})"
+                f"remove them, {remedy}, or allow more by --max-bad-ratio (now {ratio})"
             )
