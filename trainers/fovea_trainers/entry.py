@@ -24,6 +24,7 @@ DISTRIBUTION = "fovea-trainers"
 RECIPES = {
     "image-classifier": "fovea_trainers.recipes.image_classifier",
     "segmenter": "fovea_trainers.recipes.segmenter",
+    "caption-generator": "fovea_trainers.recipes.caption_generator",
     "tabular": "fovea_trainers.recipes.tabular",
     "transfer-classifier": "fovea_trainers.recipes.transfer_classifier",
 }

@@ -1,4 +1,4 @@
-"""What a recipe's SavedModel answers to: names of its signatures, their inputs and the outputs of a classifier."""
+"""What a recipe's SavedModel answers to: names of its signatures, their inputs and outputs."""
 
 SERVING_DEFAULT = "serving_default"
 """Encoded image files (JPEG, PNG, BMP, GIF), decoded in the graph."""
@@ -28,6 +28,15 @@ SCORE_MAP_OUTPUT = "score_map"
 """float32 [n, size, size, k]: probability of each class for each pixel of the frame."""
 PREDICTIONS_OUTPUT = "predictions"
 """float32 [n]: the number that a model of numbers (regression) predicts."""
+
+BEAM = "beam"
+"""Input and outputs of a captioner as in `serving_default`, which writes word by word; this one follows several captions at once."""
+CAPTION_OUTPUT = "caption"
+"""string [n]: the caption of each image, its words separated by spaces."""
+WORDS_OUTPUT = "words"
+"""string [n, k]: its words, then `<end>` where it is shorter than k, then empty strings."""
+WORD_SCORES_OUTPUT = "word_scores"
+"""float32 [n, k]: probability of each of `words` when the words before it are given; 0 for empty ones."""
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 """TFRecords of PredictionLog inside a SavedModel, which a server replays before it opens its ports."""

@@ -109,3 +109,17 @@ def by_epoch(base: float, steps: int) -> Rate:
         return tf.pow(tf.constant(base, tf.float32), tf.cast(step // steps, tf.float32))
 
     return at
+
+
+def warm_up(width: int, steps: int, factor: float = 1.0) -> Rate:
+    """The Transformer's: rises for `steps` updates, then falls with the root of their number n, which begins with 1.
+
+    factor · width^-0.5 · min(n^-0.5, n · steps^-1.5).
+    """
+    import tensorflow as tf
+
+    def at(step: tf.Tensor) -> tf.Tensor:
+        number = tf.cast(step + 1, tf.float32)
+        return factor * width**-0.5 * tf.minimum(tf.math.rsqrt(number), number * steps**-1.5)
+
+    return at

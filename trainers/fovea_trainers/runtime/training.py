@@ -1,7 +1,7 @@
 """What a recipe hands to the loop, and what it gets back."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import keras
@@ -88,6 +88,13 @@ class Trained:
         kept = self.position.kept
         step = self.position.step if kept is None else int(self.position.history[kept - 1]["step"])
         return step - self.position.start
+
+    def adding(self, metrics: Mapping[str, Mapping[str, float]]) -> Self:
+        """With metrics that were measured after the training, by the names of the sets."""
+        more = {
+            name: replace(each, metrics={**each.metrics, **metrics[name]}) for name, each in self.evaluations.items()
+        }
+        return replace(self, evaluations=more)
 
     def evaluated(self) -> dict[str, float]:
         """Metrics of each set by name: val_loss, …, test_accuracy."""
