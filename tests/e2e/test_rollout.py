@@ -54,7 +54,7 @@ class Models:
         hurried = {"drainSeconds": 0, "progressDeadlineSeconds": 60}
         self._apply(self.pinned, self.model, version=1, rollout=hurried)
         for name in self.broken.values():
-            self._apply(name, self.model, version=1, rollout={"drainSeconds": 0, "progressDeadlineSeconds": 40})
+            self._apply(name, self.model, version=1, rollout=hurried)
         for what, name in self.broken.items():
             serves(self.cluster, name, 1)
             self.patch(name, {"version": BROKEN[what]})
