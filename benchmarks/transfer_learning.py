@@ -10,6 +10,7 @@ would train on a batch that is there already; the three take turns.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,9 @@ def train(folder: Path, *command: str) -> tuple[float, float]:
     folder.mkdir(exist_ok=True)
     began = time.monotonic()
     with (folder / "log.txt").open("w", encoding="utf-8") as log:
-        subprocess.run([sys.executable, "-m", "fovea_trainers", *command], cwd=folder, stderr=log, check=True)
+        done = subprocess.run([sys.executable, "-m", "fovea_trainers", *command], cwd=folder, stderr=log, check=False)
+    if done.returncode:
+        sys.exit((folder / "log.txt").read_text(encoding="utf-8"))
     document = json.loads((folder / "fovea-out/output/evaluation.json").read_text(encoding="utf-8"))
     return document["sets"]["test"]["accuracy"], time.monotonic() - began
 
@@ -95,8 +98,7 @@ def main() -> None:
         transfer = ("transfer-classifier", f"--data={root / 'data'}", f"--weights={weights}", *LITE)
         scratch = ("image-classifier", f"--data={root / 'data'}", *SCRATCH, f"--epochs={options.epochs}")
         rows = {"transfer-classifier, features computed": train(root / "transfer", *transfer)}
-        for path in (root / "transfer/fovea-out/checkpoints").iterdir():
-            path.rename(root / path.name)
+        shutil.rmtree(root / "transfer/fovea-out/checkpoints")  # another head has other weights
         another = ("--head=64", "--head-dropout=0.3")
         rows["transfer-classifier, another head, features in the cache"] = train(root / "transfer", *transfer, *another)
         rows["image-classifier from scratch"] = train(root / "scratch", *scratch, f"--patience={options.epochs}")
