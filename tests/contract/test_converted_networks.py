@@ -1,5 +1,6 @@
 """Published weights of other libraries in networks of Keras: they give what the originals give, on real pictures."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,10 @@ import published
 import pytest
 import skimage
 import tensorflow as tf
+import yaml
+from fovea_api import catalogue
 from fovea_api.contract import exit_codes
+from fovea_api.v1alpha1 import TrainingJob
 from fovea_trainers.conversion import torch_pickle
 from fovea_trainers.conversion.networks import NETWORKS, convert
 from fovea_trainers.errors import WeightsError
@@ -160,6 +164,13 @@ def test_each_conversion_of_the_how_to_makes_a_file_of_its_network(tmp_path, fil
     assert main(["convert-weights", str(places[first] / rest), str(tmp_path / out), network]) == exit_codes.OK
     name = network.removeprefix("--network=")
     assert pretrained.load(NETWORKS[name].build(), tmp_path / out).missing == ()
+
+
+def test_the_job_of_the_how_to_is_one_whose_flags_the_recipe_has():
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    job = yaml.safe_load(text)
+    TrainingJob.model_validate(job)
+    assert catalogue.check(job["spec"]["trainer"]["recipe"], job["spec"]["args"]) == []
 
 
 def test_the_how_to_names_every_network():

@@ -1,5 +1,6 @@
 """Networks for faces with their published weights: they equal the originals, and tell people on photographs apart."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import published
 import pytest
 import tensorflow as tf
 import yaml
+from fovea_api.contract import exit_codes
 from fovea_trainers.conversion.networks import convert
+from fovea_trainers.main import main
 from fovea_trainers.vision.faces import descriptor, detector, finding, landmark_network
 
 GOLDEN = Path(__file__).parents[1] / "data/faces"
@@ -155,3 +158,65 @@ def test_a_face_of_half_the_resolution_is_the_same_person(networks, photographs)
     assert len(again) == len(faces)
     assert max(distances.min(axis=1)) < 0.3
     assert sorted(distances.argmin(axis=1)) == list(range(len(faces)))
+
+
+@pytest.fixture(scope="module")
+def weights(networks, tmp_path_factory):
+    """The flags of the command that finds eyes."""
+    flags = []
+    for flag, network in (("--detector", "face-detector"), ("--landmarks", "face-landmarks")):
+        path = tmp_path_factory.mktemp("weights") / f"{network}.weights.h5"
+        networks[network].save_weights(path)
+        flags.append(f"{flag}={path}")
+    return flags
+
+
+def test_the_eyes_of_each_picture_s_largest_face_become_a_file(tmp_path, capsys, weights, photographs):
+    image, faces = photographs[2]
+    wanted = {}
+    for number, face in enumerate(faces):
+        x, y, width, height = (int(edge) for edge in face.box)
+        left, top = max(x - width // 2, 0), max(y - height // 2, 0)
+        crop = tf.cast(image[top : y + height * 3 // 2, left : x + width * 3 // 2], tf.uint8)
+        path = tmp_path / "data" / f"person {number}" / "1.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(tf.io.encode_png(crop).numpy())
+        wanted[f"person {number}/1.png"] = face.eyes - [left, top]
+    (tmp_path / "data/small").mkdir()
+    (tmp_path / "data/small/whole.jpg").write_bytes((published.face_api() / "demo/sample2.jpg").read_bytes())
+    wanted["small/whole.jpg"] = photographs[1][1][0].eyes
+    (tmp_path / "data/person 0/grey.png").write_bytes(
+        tf.io.encode_png(tf.fill([90, 90, 3], tf.constant(128, tf.uint8))).numpy()
+    )
+    (tmp_path / "data/person 0/torn.jpg").write_bytes(b"\xff\xd8\xff")
+    out = tmp_path / "data/eyes.csv"
+    assert main(["find-eyes", str(tmp_path / "data"), str(out), *weights]) == exit_codes.OK
+    said = capsys.readouterr().out
+    assert f"wrote the eyes of 4 pictures to {out}" in said
+    assert "no face is found on person 0/grey.png, person 0/torn.jpg, or the file cannot be read" in said
+    heading, *lines = csv.reader(out.read_text(encoding="utf-8").splitlines())
+    assert heading == ["picture", "left x", "left y", "right x", "right y"]
+    assert [line[0] for line in lines] == list(wanted)
+    for name, *places in lines:
+        eyes = np.array(places, float).reshape(2, 2)
+        apart = np.linalg.norm(wanted[name][0] - wanted[name][1])
+        assert np.abs(eyes - wanted[name]).max() < 0.1 * apart
+    assert [path.name for path in out.parent.iterdir() if path.is_file()] == ["eyes.csv"]
+
+
+def test_the_command_that_finds_eyes_names_what_is_wrong(tmp_path, capsys, weights):
+    (tmp_path / "empty").mkdir()
+    swapped = [weights[0].replace("face-detector", "nothing"), weights[1]]
+    others = [weights[1].replace("--landmarks", "--detector"), weights[1]]
+    out = str(tmp_path / "eyes.csv")
+    cases = (
+        ([str(tmp_path / "nowhere"), out, *weights], "nowhere is no folder: name the folder of pictures"),
+        ([str(tmp_path / "empty"), out, *weights], "none of the 0 pictures of"),
+        ([str(tmp_path / "empty"), out, *swapped], "there is no such file; fovea-train convert-weights makes it"),
+        ([str(tmp_path / "empty"), out, *others], "has weights for none of the network's layers"),
+        ([str(tmp_path / "empty"), out], "the following arguments are required: --detector, --landmarks: fovea-train"),
+    )
+    for arguments, said in cases:
+        assert main(["find-eyes", *arguments]) != exit_codes.OK
+        assert said in capsys.readouterr().err
+    assert not Path(out).exists()

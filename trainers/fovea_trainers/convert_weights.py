@@ -1,12 +1,11 @@
 """`fovea-train convert-weights`: weights of PyTorch or TensorFlow.js into a file that --weights takes."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from fovea_api.contract import exit_codes
 
+from fovea_trainers.command_line import Parser
 from fovea_trainers.errors import FlagError, WeightsError
 
 HELP = "Convert published weights of PyTorch or TensorFlow.js into a .weights.h5 file for --weights of a recipe."
@@ -21,14 +20,11 @@ def main(argv: Sequence[str]) -> int:
     if not argv or "-h" in argv or "--help" in argv:
         print(describe())
         return exit_codes.OK if argv else FlagError.exit_code
-    parser = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = Parser(_USAGE)
     parser.add_argument("file", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--network", choices=list(NETWORKS), required=True)
-    try:
-        given = parser.parse_args(list(argv))
-    except argparse.ArgumentError as error:
-        raise FlagError(f"{error}: {_USAGE}") from error
+    given = parser.read(argv)
     if not given.out.name.endswith(SUFFIX):
         raise FlagError(f"{given.out} must end in {SUFFIX}: that is the format that is written")
     write(given.network, given.file, given.out)
@@ -58,9 +54,3 @@ def describe() -> str:
 
     lines = [_USAGE, "", HELP, "Nothing is downloaded: FILE is on this machine. The networks are:", ""]
     return "\n".join([*lines, *(f"  {name:<20}{network.help}" for name, network in NETWORKS.items())])
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """No usage of argparse's own."""
-        raise FlagError(f"{message}: {_USAGE}")

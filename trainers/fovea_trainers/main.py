@@ -7,6 +7,7 @@ Usage:
   fovea-train make-dataset NAME OUT         write a small made data set; --help lists them
   fovea-train convert-weights FILE OUT --network=NAME
                                             convert published weights for --weights; --help lists the networks
+  fovea-train find-eyes FOLDER OUT.csv …    find eyes, by which face-verifier aligns faces; --help
 
 A recipe is one of those below, or your own: ./my_recipe.py or my_package.my_recipe.
 """
@@ -19,12 +20,12 @@ from collections.abc import Sequence
 from fovea_api.contract import environment, exit_codes
 from fovea_api.standard_output import nobody_reads
 
-from fovea_trainers import convert_weights, flags, make_dataset
+from fovea_trainers import convert_weights, find_eyes, flags, make_dataset
 from fovea_trainers.entry import RECIPES, catalogue, entry
 from fovea_trainers.errors import FlagError, TrainerError
 from fovea_trainers.runtime.interruption import Interruption
 
-COMMANDS = {"make-dataset": make_dataset.main, "convert-weights": convert_weights.main}
+COMMANDS = {"make-dataset": make_dataset.main, "convert-weights": convert_weights.main, "find-eyes": find_eyes.main}
 """What the program does beside running a recipe: (arguments) -> exit code."""
 
 

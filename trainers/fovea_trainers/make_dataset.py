@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from fovea_api.contract import exit_codes
 
 from fovea_trainers import datasets
+from fovea_trainers.command_line import Parser
 from fovea_trainers.errors import FlagError, TrainerError
 
 HELP = "Write a small made data set in the layout of a public one."
@@ -69,15 +69,12 @@ def main(argv: Sequence[str]) -> int:
     if not argv or "-h" in argv or "--help" in argv:
         print(describe())
         return exit_codes.OK if argv else FlagError.exit_code
-    parser = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = Parser(_USAGE)
     parser.add_argument("name")
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=_whole(1))
     parser.add_argument("--seed", type=_whole(0), default=1)
-    try:
-        given = parser.parse_args(list(argv))
-    except argparse.ArgumentError as error:
-        raise FlagError(f"{error}: {_USAGE}") from error
+    given = parser.read(argv)
     make(given.name, given.out, count=given.count, seed=given.seed)
     print(f"wrote data set {given.name} to {given.out}")
     return exit_codes.OK
@@ -90,12 +87,6 @@ def describe() -> str:
         known = generator(name)
         lines.append(f"  {name:<14}{known.help} [--count: {known.count}]")
     return "\n".join(lines)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """No usage of argparse's own."""
-        raise FlagError(f"{message}: {_USAGE}")
 
 
 def _whole(minimum: int) -> Callable[[str], int]:
