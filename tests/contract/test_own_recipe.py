@@ -13,12 +13,10 @@ import yaml
 from fovea_api.contract import environment, exit_codes, row_wise
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_trainers import sdk
-from support import training
+from support import pages, training
+from support.pages import in_environment
 
-PAGE = (Path(__file__).parents[2] / "docs/how-to/own-recipe.md").read_text(encoding="utf-8")
-BLOCKS: dict[str, list[str]] = {}
-for language, content in re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL):
-    BLOCKS.setdefault(language, []).append(content)
+BLOCKS = pages.blocks("docs/how-to/own-recipe.md")
 COMMANDS = [line for block in BLOCKS["console"] for line in block.splitlines()]
 FLAGS = ("--learning-rate=0.05", "--epochs=60")
 STEPS = 600
@@ -36,23 +34,6 @@ def folder(tmp_path_factory):
     assert COMMANDS[:3] == ["make setup", ". .venv/bin/activate", "python make_data.py"]
     in_environment(COMMANDS[2], root)
     return root
-
-
-def in_environment(command: str, folder: Path, **variables: str) -> str:
-    """What a command of the page prints, with the programs that `. .venv/bin/activate` brings."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=folder,
-        env={**os.environ, "PATH": path, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == exit_codes.OK, done.stdout
-    return done.stdout
 
 
 def start(folder: Path, out: Path, recipe: str, *flags: str) -> subprocess.Popen[str]:
@@ -169,6 +150,6 @@ def test_the_job_of_the_page_is_one_and_runs_the_file_that_the_image_has():
 def test_what_recipes_of_others_rely_on_is_there():
     assert sdk.__all__ == sorted(sdk.__all__)
     assert all(hasattr(sdk, name) for name in sdk.__all__)
-    imported = re.search(r"from fovea_trainers\.sdk import \((.*?)\)", PAGE, re.DOTALL)
+    imported = re.search(r"from fovea_trainers\.sdk import \((.*?)\)", BLOCKS["python"][0], re.DOTALL)
     assert imported is not None
     assert set(re.findall(r"\w+", imported[1])) <= set(sdk.__all__)

@@ -30,8 +30,8 @@ class Sample:
 
 
 def captions(samples: Sequence[Sample]) -> bytes | None:
-    """A PNG of pictures with the model's caption and, below it, one of the data set; None without any picture."""
-    tiles = [Tile(each.pixels, f"{_wrapped(each.written)}\n·\n{_wrapped(each.reference)}") for each in samples]
+    """A PNG of pictures with the model's caption and, in brackets, one of the data set; None without any picture."""
+    tiles = [Tile(each.pixels, f"{_wrapped(each.written)}\n{_wrapped(each.reference, '({})')}") for each in samples]
     return pictures.sheet(tiles)
 
 
@@ -56,5 +56,5 @@ def lit(pixels: Array, weights: Array) -> Array:
     return light
 
 
-def _wrapped(words: Sequence[str]) -> str:
-    return textwrap.fill(" ".join(words), _COLUMNS) or "(no word)"
+def _wrapped(words: Sequence[str], form: str = "{}") -> str:
+    return textwrap.fill(form.format(" ".join(words) or "no word"), _COLUMNS)
