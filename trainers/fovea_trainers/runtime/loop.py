@@ -2,20 +2,24 @@
 
 import math
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NoReturn
+
+import tensorflow as tf
 
 from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
 from fovea_trainers.errors import CheckpointError, Interrupted, NonFiniteLoss, TrainerError
 from fovea_trainers.runtime.best import Best
 from fovea_trainers.runtime.checkpoints import Run, Variables
-from fovea_trainers.runtime.evaluation import Evaluation, Evaluator
+from fovea_trainers.runtime.evaluation import Evaluation, Evaluator, Sums
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.progress import Plan, say
 from fovea_trainers.runtime.session import Session
+from fovea_trainers.runtime.strategy import Batches
 from fovea_trainers.runtime.summaries import Summaries
-from fovea_trainers.runtime.totals import LOSS, Totals
+from fovea_trainers.runtime.totals import LOSS, Total, Totals
 from fovea_trainers.runtime.training import VALIDATION, Schedule, Trained, Training
 
 
@@ -57,6 +61,26 @@ def _loop(training: Training, config: TrainingFlags, session: Session) -> "_Loop
     )
     evaluator = Evaluator(training.evaluate, training.signature, training.metrics)
     return _Loop(training, schedule, session, run, totals, best, evaluator)
+
+
+def measure(
+    session: Session,
+    *,
+    signature: Sequence[tf.TensorSpec],
+    evaluate: Callable[..., Mapping[str, Total]],
+    sets: Mapping[str, Callable[[], Batches]],
+    metrics: Callable[[Sums], Mapping[str, float]] = Sums.ratios,
+) -> Trained:
+    """Evaluate the weights as they are, without training or a checkpoint; parameters are those of Training.
+
+    Raises NonFiniteLoss.
+    """
+    position = Position()
+    session.reporter.begin(position, Plan(0, 0, 0, 0))
+    evaluator = Evaluator(evaluate, signature, metrics)
+    evaluations = {name: evaluator(batches(), session.interruption.check) for name, batches in sets.items()}
+    _require_finite(evaluations, position.step)
+    return Trained(position, {}, evaluations, stopped_early=False)
 
 
 @dataclass(frozen=True)
@@ -140,9 +164,7 @@ class _Loop:
             if position.history[position.kept - 1]["step"] != position.step:
                 say(f"the weights of epoch {position.kept}, which has the lowest validation loss, are exported")
         evaluations = {name: self._evaluate(name) for name in self.training.sets}
-        for name, evaluation in evaluations.items():
-            if not math.isfinite(evaluation.metrics[LOSS]):
-                raise NonFiniteLoss(f"the {name} loss", position.step)
+        _require_finite(evaluations, position.step)
         metrics = self.totals.read() if position.batch else position.last_metrics()
         return Trained(position, metrics, evaluations, position.gives_up(self.schedule.patience))
 
@@ -172,6 +194,12 @@ class _Loop:
             "running": self.totals.variables,
         }
         return held if self.best is None else {**held, "best": self.best.variables}
+
+
+def _require_finite(evaluations: Mapping[str, Evaluation], step: int) -> None:
+    for name, evaluation in evaluations.items():
+        if not math.isfinite(evaluation.metrics[LOSS]):
+            raise NonFiniteLoss(f"the {name} loss", step)
 
 
 def _too_few(position: Position, schedule: Schedule) -> TrainerError:

@@ -52,17 +52,26 @@ def content(files: Files, number: int) -> bytes:
     return found
 
 
-def read(files: Files, flags: PictureFlags, *, fingerprint: str, check: Callable[[], None] = lambda: None) -> Examples:
+def read(
+    files: Files,
+    flags: PictureFlags,
+    *,
+    fingerprint: str,
+    check: Callable[[], None] = lambda: None,
+    decoded: Callable[[tf.Tensor, int], tf.Tensor] | None = None,
+) -> Examples:
     """Pictures uint8 [size, size, 3]: decoded now if all fit into the memory that the flags allow, else when needed.
 
-    Raises DataError as `Examples.batches`; `check` is called for every picture, and may raise to give up.
+    `decoded` makes one of an encoded file and its number; without it, pictures are scaled. Raises DataError as
+    `Examples.batches`; `check` is called for every picture, and may raise to give up.
     """
     size = flags.image_size
-    decoded = decoder(size, exif_orientation=flags.exif_orientation)
+    scaled = decoder(size, exif_orientation=flags.exif_orientation)
+    made = decoded or (lambda file, _: scaled(file))
 
     def load(number: int) -> Fields:
         try:
-            return (decoded(tf.constant(content(files, number))).numpy(),)
+            return (made(tf.constant(content(files, number)), number).numpy(),)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             raise Unreadable(reason(error)) from error
 

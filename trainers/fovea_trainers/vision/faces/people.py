@@ -1,0 +1,116 @@
+"""People in LFW's layout: a folder for each, `name/name_0001.jpg`. Sets are made of whole people, by hashes of names.
+
+Who is in the training set is nobody that the model is tested on: it learns what tells people apart, not these people.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fovea_trainers.data import order
+from fovea_trainers.data.files import Files, look, walk
+from fovea_trainers.errors import DataError
+from fovea_trainers.vision import formats
+from fovea_trainers.vision.image_folders import some
+
+Array = np.ndarray[Any, Any]
+_EXPECTED = "expected one folder for each person, with that person's pictures (anna/anna_0001.jpg)"
+
+
+@dataclass(frozen=True)
+class People(Files):
+    """Pictures of people; those of a person in the order of their paths."""
+
+    labels: Array
+    """int32 [n]: whose picture it is, a place in `names`."""
+    names: tuple[str, ...]
+
+    def pictures(self) -> list[Array]:
+        """Numbers of each person's pictures."""
+        bounds = np.searchsorted(self.labels, np.arange(1, len(self.names)))
+        return np.split(np.arange(len(self)), bounds)
+
+    def numbers(self) -> dict[str, int]:
+        """Of the pictures by their paths below `root`, without suffix."""
+        return {os.path.splitext(self.name(number))[0]: number for number in range(len(self))}  # noqa: PTH122
+
+    def only(self, kept: Array) -> "People":
+        """These pictures (bool [n]) and the people who have any."""
+        labels = self.labels[kept]
+        present = np.unique(labels)
+        names = tuple(self.names[label] for label in present)
+        return People(
+            self.root, self.paths[kept], self.sizes[kept], np.searchsorted(present, labels).astype(np.int32), names
+        )
+
+
+def scan(root: Path, say: Callable[[str], None], check: Callable[[], None] = lambda: None) -> People:
+    """List a folder; raises DataError when it does not have two people. `check` is called often, and may raise."""
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.is_file() else "does not exist"
+        raise DataError(f"data {root} {what}: {_EXPECTED}; give --data=DIR")
+    try:
+        folders, loose = look(root, check)
+        found = [(folder.name, walk(folder, f"{folder.name}/", formats.is_picture, check)) for folder in folders]
+    except PermissionError as error:
+        raise DataError(
+            f"data folder {root}: {os.fsdecode(error.filename or root)} cannot be opened ({error.strerror}): make it "
+            f"readable (chmod -R a+rX), or move it out of {root}"
+        ) from error
+    others = [*loose, *(name for _, files in found for name in files.others)]
+    if others:
+        say(f"ignored {len(others)} files that are no pictures of a person: {some(sorted(others))}")
+    paths: list[bytes] = []
+    sizes: list[int] = []
+    labels: list[int] = []
+    names: list[str] = []
+    for name, files in found:
+        for place in sorted(range(len(files.paths)), key=files.paths.__getitem__):
+            paths.append(files.paths[place])
+            sizes.append(files.sizes[place])
+            labels.append(len(names))
+        if files.paths:
+            names.append(name)
+    if len(names) < 2:
+        what = f"has pictures of one person only ({names[0]})" if names else "has no pictures of people"
+        raise DataError(f"data folder {root} {what}: {_EXPECTED}; formats are {formats.DECODED}")
+    array = np.empty(len(paths), object)
+    array[:] = paths
+    return People(root, array, np.array(sizes, np.int64), np.array(labels, np.int32), tuple(names))
+
+
+def split(people: People, among: Array, shares: tuple[float, float], seed: int) -> tuple[Array, Array, Array]:
+    """The people `among` whom it is chosen (numbers), as training, validation and test set; `shares` are the last two.
+
+    A hash of the name decides: other people who come or go hardly move anyone.
+    """
+    digests = [
+        hashlib.sha256(f"{seed}/{people.names[number]}".encode(errors="surrogateescape")).digest() for number in among
+    ]
+    drawn = among[np.argsort([int.from_bytes(digest[:8]) for digest in digests], kind="stable")]
+    validation = min(round(len(among) * shares[0]), len(among))
+    test = min(round(len(among) * shares[1]), len(among) - validation)
+    parts = np.split(drawn, [validation, validation + test])
+    return np.sort(parts[2]), np.sort(parts[0]), np.sort(parts[1])
+
+
+def grouped(pictures: list[Array], size: int, *, seed: int, epoch: int) -> list[Array]:
+    """Every picture once, in groups of at most `size` pictures of one person, in an order of (seed, epoch) alone.
+
+    A person's pictures are in as few groups as can be, and the groups as equal as can be: what is left over is no group
+    of one, which would have no pair.
+    """
+    drawn = order.permutation(sum(map(len, pictures)), seed=seed, epoch=epoch)
+    keys = np.split(np.argsort(drawn), np.cumsum([len(own) for own in pictures])[:-1])
+    groups = [
+        group
+        for own, key in zip(pictures, keys, strict=True)
+        for group in np.array_split(own[np.argsort(key)], -(-len(own) // size))
+    ]
+    places = np.argsort([drawn[place] for place in range(len(groups))], kind="stable")
+    return [groups[place] for place in places]
