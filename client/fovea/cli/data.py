@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Upload, list, download and delete data sets; convert and show files."""
+    """Convert, show, upload, list, download and delete data sets."""
 
 
 data.add_command(convert)
