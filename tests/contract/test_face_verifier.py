@@ -263,6 +263,7 @@ def test_a_run_that_a_flag_or_the_data_forbids_ends_with_a_sentence(tmp_path, co
         (f"--data={data}", "--validation-ratio=0"): (1, "a threshold is chosen on validation pairs"),
         (f"--data={data}", "--validation-ratio=0.5", "--test-ratio=0.5"): (1, "0 of 12 people", "left to learn from"),
         (f"--data={data}", "--softmax-epochs=1"): (2, "leaves none of the --epochs=1 to --loss=triplet"),
+        (f"--data={data}", "--embedding=face-descriptor"): (2, "takes pictures of 150 pixels: drop --image-size=16"),
         (f"--data={data}", "--fgsm=1,x"): (2, '--fgsm must be numbers up to 255, such as 1,2,4,8, or empty, not "1,x"'),
         (f"--data={data}", "--pictures-per-person=8"): (2, "--batch-size=8 holds fewer than two people"),
         (f"--data={data / 'p01'}",): (1, "has no pictures of people"),
