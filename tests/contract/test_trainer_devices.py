@@ -48,8 +48,14 @@ class Learner:
             self.optimizer = optimizers.make("sgd", self.model.trainable_variables, rate, momentum=0.9)
             self.totals = Totals({"loss": tf.float32, "accuracy": tf.int64})
             self.best = Best(variables_of(self.model))
+        self.traced = 0
         update = classification.learning(self.model, self.optimizer)
-        self.step = place.build(update, self.totals, classification.BATCH)
+
+        def counted(*batch):
+            self.traced += 1
+            return update(*batch)
+
+        self.step = place.build(counted, self.totals, classification.BATCH)
         self.evaluate = Evaluator(classification.evaluation(self.model), classification.BATCH, Sums.ratios)
 
     def variables(self):
@@ -79,7 +85,7 @@ def train(place, steps, dropout=0.0, start=0, folder=None):
         store.save(Position(step=steps, epoch=1, kept=1, history=[{"epoch": 1, "step": steps}]), RUN, made.variables())
     loss = made.evaluate([(tf.constant(PICTURES), tf.constant(LABELS))]).metrics["loss"]
     trained = [np.asarray(weight.value.read_value()).tolist() for weight in made.model.weights]
-    return made, {"weights": trained, "running": made.totals.read(), "loss": loss}
+    return made, {"weights": trained, "running": made.totals.read(), "loss": loss, "traced": made.traced}
 
 
 two = ["CPU:0", "CPU:1"]
@@ -120,19 +126,22 @@ def trained(place, name, options):
         model = keras.Sequential([keras.layers.Input((2,)), layer])
         rate = optimizers.inverse_time(0.5, 1.0)
         optimizer = optimizers.make(name, model.trainable_variables, rate, **options)
-        totals = Totals({"loss": tf.float32})
+        totals = Totals({"loss": tf.float32, "inputs": tf.TensorSpec([2], tf.float32)})
 
     def update(x, weights, step):
         with tf.GradientTape() as tape:
             losses = tf.square(model(x))[:, 0]
             loss = mean(losses, weights)
         optimizer.apply(tape.gradient(loss, model.trainable_variables), step)
-        return {"loss": total(losses, weights)}
+        inputs = tf.reduce_sum(weights[:, tf.newaxis] * x, axis=0), tf.size(losses)
+        return {"loss": total(losses, weights), "inputs": inputs}
 
     step = place.build(update, totals, [tf.TensorSpec([None, 2])])
     for number in (1, 2, 3):
         place.schedule(step, (tf.constant([[1.0, 0.5], [0.5, 0.0], [0.25, 1.0]]),), number)
     place.join()
+    assert totals.sums().sums["inputs"].tolist() == [5.25, 4.5], "of three steps"
+    assert [*totals.read()] == ["loss"]
     return layer.kernel.numpy().ravel().tolist()
 
 
@@ -170,6 +179,10 @@ def test_two_devices_reach_what_one_reaches_with_batches_that_do_not_divide_and_
     assert_equal(answers["two"], answers["one"], exact=False)
     assert np.isclose(answers["two"]["running"]["loss"], answers["one"]["running"]["loss"], rtol=1e-4)
     assert answers["two"]["running"]["accuracy"] == answers["one"]["running"]["accuracy"]
+
+
+def test_batches_of_every_size_have_one_graph(answers):
+    assert (answers["one"]["traced"], answers["two"]["traced"]) == (1, 2), "one for each device"
 
 
 def test_a_checkpoint_of_two_devices_is_continued_by_one(answers):

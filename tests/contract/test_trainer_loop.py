@@ -14,7 +14,7 @@ from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
 from fovea_trainers.errors import CheckpointDamaged, CheckpointError, Interrupted, NonFiniteLoss, TrainerError
-from fovea_trainers.runtime import failures, loop, strategy
+from fovea_trainers.runtime import failures, loop, placement, strategy
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.progress import Reporter
@@ -176,7 +176,7 @@ def test_totals_that_are_not_the_declared_ones_are_refused_by_name(tmp_path):
 
 def test_a_worker_writes_nothing_where_the_chief_writes(tmp_path, monkeypatch):
     spec = ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 1)
-    monkeypatch.setattr(strategy, "select", lambda _spec, _gpus: strategy.Single())
+    monkeypatch.setattr(placement, "select", lambda *_: strategy.Single())
     run(tmp_path, epochs=1, cluster=spec)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

@@ -15,7 +15,7 @@ NOISE = re.compile(
     rb"|" + _PREFIX + rb"cuda_(?:fft|dnn|blas)\.cc:\d+\] Unable to register cu\w+ factory"
     rb"|" + _PREFIX + rb"computation_placer\.cc:\d+\] computation placer already registered"
     rb"|" + _PREFIX + rb"local_rendezvous\.cc:\d+\] Local rendezvous is aborting with status: "
-    rb"(?:INVALID_ARGUMENT|OUT_OF_RANGE)|\s+\[\[\{\{"
+    rb"(?:INVALID_ARGUMENT|OUT_OF_RANGE|ABORTED: Cleanup)|\s+\[\[\{\{"
     rb"|" + _PREFIX + rb"op_kernel\.cc:\d+\] OP_REQUIRES failed at decode_\w+\.cc:\d+ : INVALID_ARGUMENT"
     rb"|" + _PREFIX + rb"jpeg_mem\.cc:\d+\] "
     # libjpeg and libpng: a picture that cannot be read is named by us, with its file.

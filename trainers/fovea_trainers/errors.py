@@ -9,7 +9,9 @@ TrainerError            1   permanent: the same run would fail again
 ├── CheckpointDamaged  75   no undamaged checkpoint is here: the next attempt begins with one before them
 ├── CpuImage            1   GPUs, and a TensorFlow that cannot use any
 ├── NoGpu              75   a machine type with GPUs, and none found: another node may have some
-└── Interrupted        75   SIGTERM: a checkpoint is written, start me again
+├── PeerLost           75   another process of the job has died or does not answer
+├── Interrupted        75   SIGTERM: a checkpoint is written, start me again
+└── Released            0   a worker or parameter server whose chief is done
 
 Errors of TensorFlow and of the operating system: runtime/failures.py.
 """
@@ -71,3 +73,15 @@ class Interrupted(TrainerError):
     """Asked to stop; everything up to the last step is in a checkpoint."""
 
     exit_code = exit_codes.RESTART
+
+
+class PeerLost(TrainerError):
+    """Another process of the job has died, or does not answer."""
+
+    exit_code = exit_codes.RESTART
+
+
+class Released(TrainerError):
+    """The chief is done: what is left to do of a recipe is the chief's alone."""
+
+    exit_code = exit_codes.OK

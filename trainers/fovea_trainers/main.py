@@ -22,7 +22,7 @@ from fovea_api.standard_output import nobody_reads
 
 from fovea_trainers import convert_weights, find_eyes, flags, make_dataset
 from fovea_trainers.entry import RECIPES, catalogue, entry
-from fovea_trainers.errors import FlagError, TrainerError
+from fovea_trainers.errors import FlagError, PeerLost, TrainerError
 from fovea_trainers.runtime.interruption import Interruption
 
 COMMANDS = {"make-dataset": make_dataset.main, "convert-weights": convert_weights.main, "find-eyes": find_eyes.main}
@@ -44,13 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             return command(arguments[1:])
         return _run(arguments[0], arguments[1:])
     except TrainerError as error:
-        print(f"fovea-train: {error}", file=sys.stderr)
+        print(f"fovea-train: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, PeerLost):
+            os._exit(error.exit_code)  # TensorFlow's own end would wait for the other process
         return error.exit_code
 
 
 def _run(name: str, argv: Sequence[str]) -> int:
     # Before TensorFlow is imported: warnings and errors; with GPUs also what it found out about them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if os.environ.get(environment.GPUS) else "1")
+    if os.environ.get(environment.TF_CONFIG):
+        os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")  # else a lost process is waited for, not reported
     with Interruption(saves=False) as interruption:  # SIGTERM means: exit; once there are steps: checkpoint, then exit
         try:
             chosen = entry(name)
@@ -60,7 +64,9 @@ def _run(name: str, argv: Sequence[str]) -> int:
             config = flags.parse(name, chosen.recipe, chosen.config_type, argv)
             from fovea_trainers.runtime.session import Session
 
-            chosen.run(config, Session.begin(chosen.name, config, os.environ, interruption))
+            session = Session.begin(chosen.name, config, os.environ, interruption)
+            chosen.run(config, session)
+            session.strategy.finish()
         except TrainerError:
             raise
         except Exception as error:  # none is swallowed: see _failed

@@ -23,6 +23,12 @@ GPUS = "FOVEA_GPUS"
 """How many GPUs the machine type has; absent: none."""
 
 TF_CONFIG = "TF_CONFIG"
+"""The tasks of a distributed job, see `fovea_api.contract.cluster_spec`; absent: one process."""
+SYNC = "FOVEA_SYNC"
+"""`1`: the workers of a job with parameter servers share each batch, and its update is made once (`spec.sync`). Absent: each worker
+has batches of its own. Of the environment, as TF_CONFIG is, since it is the job's and no flag of a recipe."""
+PEER_SECONDS = "FOVEA_PEER_SECONDS"
+"""How long another process of a distributed job may not answer before a chief gives up, with an exit code that asks for a restart (default 60)."""
 CLOUD_ML_JOB = "CLOUD_ML_JOB"
 CLOUD_ML_HP_METRIC_FILE = "CLOUD_ML_HP_METRIC_FILE"
 

@@ -10,6 +10,7 @@ from . import exit_codes
 from .completion import completion
 from .data import data
 from .jobs import jobs
+from .local import local
 from .models import models
 from .options import cluster_options, examples
 from .predict import predict
@@ -62,7 +63,7 @@ def cli() -> None:
     """
 
 
-for _command_group in (jobs, models, versions, data, predict, completion):
+for _command_group in (jobs, models, versions, data, predict, local, completion):
     cli.add_command(_command_group)
 
 

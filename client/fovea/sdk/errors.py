@@ -7,7 +7,7 @@ FoveaError
 ├── AlreadyExistsError      the name is taken
 ├── ConflictError           changed by somebody else meanwhile
 ├── ForbiddenError          not allowed, or not logged in
-├── NotInstalledError       the cluster has no Fovea
+├── NotInstalledError       the cluster has no Fovea, or this machine no fovea-trainers
 ├── UnreachableError        no answer from the API server, the store or the model server
 ├── StoreError              the object store refused or lost something
 ├── PredictionError         the model server answered with an error

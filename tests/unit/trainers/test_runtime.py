@@ -11,9 +11,10 @@ import pytest
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_trainers.errors import DataError, FlagError, TrainerError
-from fovea_trainers.runtime import curves, roles, strategy
+from fovea_trainers.runtime import curves, placement, roles, strategy
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.position import Position
+from fovea_trainers.runtime.roles import Role
 from fovea_trainers.runtime.workspace import Workspace
 
 
@@ -71,17 +72,32 @@ def test_missing_training_data_is_refused_with_the_remedy(tmp_path, names, words
         Workspace.from_environment({environment.INPUT_DIR: str(tmp_path)}).data("")
 
 
-def test_a_cluster_is_refused_until_there_is_a_strategy_for_it():
-    spec = ClusterSpec({"chief": ("a:1",), "worker": ("b:1", "c:1")}, "chief", 0)
-    with pytest.raises(TrainerError, match="names 3 tasks"):
-        strategy.select(spec)
-    with pytest.raises(TrainerError, match="names 2 tasks"):
-        strategy.select(ClusterSpec({"chief": ("a:1",)}, "evaluator", 0))
+def place(spec):
+    with Interruption() as interruption:
+        return placement.select(spec, Role.of(spec), 0, interruption, {})
+
+
+def test_a_single_task_runs_alone_whatever_tf_config_calls_it():
+    assert isinstance(place(None), strategy.Single)
+    assert isinstance(place(ClusterSpec({"chief": ("a:1",)}, "chief", 0)), strategy.Single)
+
+
+REFUSED = {
+    "an evaluator": (ClusterSpec({"chief": ("a:1",)}, "evaluator", 0), "no task evaluator"),
+    "servers without a worker": (ClusterSpec({"chief": ("a:1",), "ps": ("b:1",)}, "chief", 0), "needs a worker"),
+    "servers without a chief": (ClusterSpec({"worker": ("a:1",), "ps": ("b:1",)}, "worker", 0), "needs a chief"),
+}
+
+
+@pytest.mark.parametrize(("spec", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_cluster_that_no_strategy_takes_is_refused(spec, words):
+    with pytest.raises(TrainerError, match=words):
+        place(spec)
+
+
+def test_tf_config_that_is_no_json_is_refused():
     with pytest.raises(TrainerError, match=r"TF_CONFIG: .*; unset it to train in one process"):
         roles.cluster({environment.TF_CONFIG: "not json"})
-    alone = ClusterSpec({"chief": ("a:1",)}, "chief", 0)
-    assert isinstance(strategy.select(roles.cluster({environment.TF_CONFIG: alone.to_env()})), strategy.Single)
-    assert isinstance(strategy.select(roles.cluster({})), strategy.Single)
 
 
 ROLES = {

@@ -29,6 +29,7 @@ from fovea_api.contract import environment
 
 from fovea_trainers.errors import CheckpointDamaged, CheckpointError, NonFiniteLoss
 from fovea_trainers.runtime import failures
+from fovea_trainers.runtime.placement import io_device
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.reasons import reason
 
@@ -90,7 +91,8 @@ class Checkpoints:
         if not target.exists():
             staging = self.directory / f"{STAGING_PREFIX}{position.step}-{os.getpid()}"
             staging.mkdir(parents=True)
-            tf.train.Checkpoint(**_plain_lists(variables)).write(str(staging / VARIABLES))
+            options = tf.train.CheckpointOptions(experimental_io_device=io_device(variables["model"]))
+            tf.train.Checkpoint(**_plain_lists(variables)).write(str(staging / VARIABLES), options)
             state = {"format": FORMAT, "position": position.to_json(), "run": asdict(run)}
             (staging / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
             for path in (*staging.iterdir(), staging):
@@ -196,7 +198,8 @@ class Checkpoints:
     def _restore(self, path: Path, variables: Variables) -> None:
         checkpoint = tf.train.Checkpoint(**_plain_lists(variables))
         try:
-            status = checkpoint.read(str(path / VARIABLES))
+            options = tf.train.CheckpointOptions(experimental_io_device=io_device(variables["model"]))
+            status = checkpoint.read(str(path / VARIABLES), options)
             status.assert_existing_objects_matched()
         except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
             why = reason(error) if isinstance(error, tf.errors.OpError) else str(error).splitlines()[0]

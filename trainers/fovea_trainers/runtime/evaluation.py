@@ -8,21 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from fovea_trainers.runtime.graph import traced
-from fovea_trainers.runtime.totals import LOSS, Total, ratio
+from fovea_trainers.runtime.totals import LOSS, Sums, Total
 
+__all__ = ["Evaluation", "Evaluator", "Sums"]
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Totals of a set by name: float64 or int64 sums of any shape, and how much was counted."""
-
-    sums: Mapping[str, Array]
-    counts: Mapping[str, float]
-
-    def ratios(self) -> dict[str, float]:
-        """Each scalar sum by its count."""
-        return {name: ratio(value, self.counts[name]) for name, value in self.sums.items() if value.ndim == 0}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from fovea_api.contract import row_wise, signatures
 
 from fovea_trainers.runtime import warmup
 from fovea_trainers.runtime.graph import traced
+from fovea_trainers.runtime.placement import io_device
 
 STAGING = ".staging"
 WARMED_UP = (1, 8)
@@ -43,7 +44,8 @@ def write(directory: Path, given: Mapping[str, Signature], tracked: Sequence[Any
     shutil.rmtree(directory / STAGING, ignore_errors=True)
     staging = directory / STAGING
     graphs = {name: traced(*signature.inputs)(signature.function) for name, signature in given.items()}
-    tf.saved_model.save(module, str(staging), signatures=graphs)
+    options = tf.saved_model.SaveOptions(experimental_io_device=io_device(module.weights))
+    tf.saved_model.save(module, str(staging), signatures=graphs, options=options)
     warmup.write(staging, [request for size in WARMED_UP for request in _requests(given, size)])
     row_wise.write(staging, {name: signature.row_wise for name, signature in given.items()})
     for path in directory.iterdir():

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
@@ -16,6 +16,7 @@ from fovea_trainers.runtime.checkpoints import Run, Variables
 from fovea_trainers.runtime.evaluation import Evaluation, Evaluator, Sums
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.progress import Plan, say
+from fovea_trainers.runtime.roles import Role
 from fovea_trainers.runtime.session import Session
 from fovea_trainers.runtime.strategy import Batches
 from fovea_trainers.runtime.summaries import Summaries
@@ -32,6 +33,7 @@ def train(training: Training, config: TrainingFlags, session: Session) -> Traine
     loop = _loop(training, config, session)
     position = loop.resume(config)
     loop.train(position)
+    session.strategy.leave_to_chief()
     return loop.conclude(position)
 
 
@@ -43,15 +45,17 @@ def evaluated(training: Training, config: TrainingFlags, session: Session) -> Tr
         raise CheckpointError(
             f"there is no checkpoint in {session.checkpoints.directory}: train first, or name a job in spec.checkpoint.from"
         )
+    session.strategy.leave_to_chief()
     return loop.conclude(position)
 
 
 def _loop(training: Training, config: TrainingFlags, session: Session) -> "_Loop":
+    session.strategy.supply(training.dataset, training.unreadable)
     schedule = Schedule.of(config, training, session.workspace.checkpoint_every_steps)
     if isinstance(config, EarlyStoppingFlags) and config.early_stopping and schedule.patience is None:
         say(f"early stopping is off: {training.unvalidated}")
+    totals = session.strategy.totals(training.totals)
     with session.strategy.scope():
-        totals = Totals(training.totals)
         best = Best(training.weights) if schedule.keep_best else None
     run = Run(
         identity={"job": session.workspace.job, "seed": config.seed, "batch_size": config.batch_size}
@@ -96,10 +100,16 @@ class _Loop:
     evaluator: Evaluator
 
     def resume(self, config: TrainingFlags) -> Position:
-        schedule = self.schedule
-        resumed = self.session.checkpoints.resume(self.run, self._variables(), from_scratch=config.train_from_scratch)
-        say(resumed.message)
-        position = resumed.position
+        schedule, variables = self.schedule, self._variables()
+
+        def restore() -> dict[str, Any]:
+            resumed = self.session.checkpoints.resume(self.run, variables, from_scratch=config.train_from_scratch)
+            say(resumed.message)
+            return resumed.position.to_json()
+
+        position = Position.from_json(self.session.strategy.from_chief(restore))
+        if position.step:
+            self.session.strategy.take_from_chief(variable for part in variables.values() for variable in part)
         self.training.unreadable.update(position.unreadable)
         if schedule.finished(position):
             why = "early stopping has given up" if position.gives_up(schedule.patience) else "every step is done"
@@ -116,13 +126,16 @@ class _Loop:
 
         def save() -> None:
             strategy.join()
-            self.totals.read()  # never a checkpoint of a diverged run
+            self.totals.sums()  # never a checkpoint of a diverged run
             position.seconds = time.monotonic() - started
+            training.unreadable.update(strategy.all_unreadable(training.unreadable))
             position.unreadable = sorted(training.unreadable)
-            self.session.checkpoints.save(position, self.run, self._variables())
+            if self.session.role is Role.CHIEF:
+                self.session.checkpoints.save(position, self.run, self._variables())
 
         def stop() -> NoReturn:
             save()
+            strategy.from_chief(dict)  # the others stay until it is written: their end would be an error there
             raise Interrupted(f"asked to stop; checkpoint {position.step} is written, the same command resumes from it")
 
         with closing(reporter), Summaries(self.session.workspace.logs, position.history) as summaries:
@@ -140,7 +153,7 @@ class _Loop:
                 close_epoch()
             while not schedule.finished(position):
                 for batch in strategy.batches(training.dataset, position.epoch, position.batch):
-                    if interruption.requested:
+                    if strategy.asked_to_stop(interruption.requested):
                         stop()
                     position.advance()
                     strategy.schedule(step, batch, position.step)
@@ -149,7 +162,7 @@ class _Loop:
                     if closes:
                         close_epoch()
                     else:
-                        reporter.step(position, self.totals.read)
+                        reporter.step(position, self._running)
                     if position.done % schedule.checkpoint_every_steps == 0 or schedule.finished(position):
                         save()
                     if closes or schedule.finished(position):
@@ -165,13 +178,13 @@ class _Loop:
                 say(f"the weights of epoch {position.kept}, which has the lowest validation loss, are exported")
         evaluations = {name: self._evaluate(name) for name in self.training.sets}
         _require_finite(evaluations, position.step)
-        metrics = self.totals.read() if position.batch else position.last_metrics()
+        metrics = self._running() if position.batch else position.last_metrics()
         return Trained(position, metrics, evaluations, position.gives_up(self.schedule.patience))
 
     def _close_epoch(self, position: Position) -> dict[str, float]:
-        metrics = self.totals.read()
+        metrics = self._running()
         if VALIDATION in self.training.sets:
-            metrics |= self._evaluate(VALIDATION).prefixed(f"{VALIDATION}_")
+            metrics |= self.session.strategy.from_chief(lambda: self._evaluate(VALIDATION).prefixed(f"{VALIDATION}_"))
         # Before early stopping sees it: NaN is "not lower" than anything, and would end a diverged run as a success.
         if not math.isfinite(metrics.get("val_loss", 0.0)):
             raise NonFiniteLoss("the validation loss", position.step)
@@ -183,6 +196,9 @@ class _Loop:
             self.best.keep()
             position.kept = position.epoch
         return metrics
+
+    def _running(self) -> dict[str, float]:
+        return dict(self.training.step_metrics(self.totals.sums()))
 
     def _evaluate(self, name: str) -> Evaluation:
         return self.evaluator(self.training.sets[name](), self.session.interruption.check)

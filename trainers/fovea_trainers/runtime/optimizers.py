@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fovea_trainers.errors import FlagError
+from fovea_trainers.runtime.exchange import current
 
 if TYPE_CHECKING:
     import keras
@@ -51,6 +52,10 @@ class Optimizer:
 
         On several devices each has the gradients of its share; they are added up.
         """
+        exchange = current()
+        if exchange is not None:
+            exchange.apply(self, gradients)
+            return
         self._now.rate = self._last = self._rate(step - 1)
         self._optimizer.apply(gradients)
 

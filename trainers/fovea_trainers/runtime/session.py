@@ -1,5 +1,8 @@
 """Where and as what a recipe runs: made once from the environment, before the recipe begins."""
 
+import atexit
+import io
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from fovea_trainers.common_flags import TrainingFlags
-from fovea_trainers.runtime import devices, roles, strategy
+from fovea_trainers.runtime import devices, placement, roles
 from fovea_trainers.runtime.checkpoints import Checkpoints
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.progress import Reporter, say
@@ -43,11 +46,13 @@ class Session:
         spec = roles.cluster(variables)
         role = Role.of(spec)
         if role is not Role.CHIEF:
-            workspace = workspace.scratch(Path(tempfile.mkdtemp(prefix="fovea-")))
+            folder = tempfile.mkdtemp(prefix="fovea-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            workspace = workspace.scratch(Path(folder))
         workspace.prepare()
         _make_repeatable(config.seed)
         gpus = devices.gpus(workspace.gpus)
-        place = strategy.select(spec, gpus)
+        place = placement.select(spec, role, gpus, interruption, variables)
         if gpus > 1:
             say(f"training on {gpus} GPUs: each takes its share of the --batch-size={config.batch_size} of a step")
         return cls(
@@ -56,7 +61,7 @@ class Session:
             workspace,
             place,
             interruption,
-            Reporter(workspace.progress),
+            Reporter(workspace.progress, stream=None if role is Role.CHIEF else io.StringIO()),
             Checkpoints(workspace.checkpoints, keep=workspace.checkpoint_keep, job=workspace.job),
         )
 

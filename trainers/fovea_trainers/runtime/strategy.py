@@ -1,8 +1,7 @@
 """Where steps run and where batches are read. The loop schedules steps and joins before it saves.
 
-`Single` runs a step where the loop runs, `Mirrored` (mirrored.py) on every GPU of the machine. A parameter-server strategy
-hands it to a coordinator's workers instead: a batch is then what a worker's own data set yields, `schedule` returns at
-once, and `join` waits until every scheduled step is applied and its totals are added up.
+`Single` runs a step where the loop runs, `Mirrored` (mirrored.py) on every GPU of the machine. `ParameterServer`
+(parameter_server.py) hands it to workers, which read its batch themselves; a worker has the strategy `Server`.
 """
 
 from __future__ import annotations
@@ -12,22 +11,19 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fovea_api.contract.cluster_spec import ClusterSpec
-
-from fovea_trainers.errors import TrainerError
-
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from fovea_trainers.runtime.totals import Total, Totals
+    from fovea_trainers.runtime.totals import Kind, Total, Totals
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The batches of an epoch that a process reads: of those with the numbers first, first + 1, … every `count`th."""
+    """What a process reads of an epoch: every `every`th batch, and of its examples the numbers index, index + count, …"""
 
     index: int = 0
     count: int = 1
+    every: int = 1
 
 
 Batches = Iterable[tuple[Any, ...]]
@@ -46,6 +42,15 @@ class Strategy(Protocol):
     def scope(self) -> AbstractContextManager[Any]:
         """Variables are made in here."""
 
+    def totals(self, kinds: Mapping[str, Kind]) -> Totals:
+        """The running totals, where steps can add to them."""
+
+    def supply(self, dataset: Dataset, unreadable: set[int]) -> None:
+        """Return at once in a process in which the loop runs; others give batches to those that run the steps.
+
+        These end by Released, PeerLost or Interrupted.
+        """
+
     def batches(self, dataset: Dataset, epoch: int, first: int) -> Batches:
         """What `schedule` takes, one a step, from batch `first` of an epoch on."""
 
@@ -62,6 +67,24 @@ class Strategy(Protocol):
     def join(self) -> None:
         """Return when every scheduled step is applied."""
 
+    def asked_to_stop(self, here: bool) -> bool:
+        """Whether to save and stop: `here` says whether this process was asked to. All processes get the same answer."""
+
+    def from_chief(self, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What the chief finds by `decide`, a JSON object, in all processes in which the loop runs; only the chief calls it."""
+
+    def take_from_chief(self, variables: Iterable[tf.Variable]) -> None:
+        """Give variables the values that they have in the chief."""
+
+    def leave_to_chief(self) -> None:
+        """Training is over: return in the chief. In others wait until it is done, and raise Released."""
+
+    def all_unreadable(self, here: set[int]) -> set[int]:
+        """The unreadable examples that this process has found, and those that others have found."""
+
+    def finish(self) -> None:
+        """The recipe is done: let the other processes end."""
+
 
 class Single:
     """One process, its own devices."""
@@ -69,6 +92,16 @@ class Single:
     def scope(self) -> AbstractContextManager[Any]:
         """No placement of its own."""
         return nullcontext()
+
+    def totals(self, kinds: Mapping[str, Kind]) -> Totals:
+        """Where the weights are."""
+        from fovea_trainers.runtime.totals import Totals
+
+        with self.scope():
+            return Totals(kinds)
+
+    def supply(self, dataset: Dataset, unreadable: set[int]) -> None:
+        """The loop runs here."""
 
     def batches(self, dataset: Dataset, epoch: int, first: int) -> Batches:
         """All of them."""
@@ -98,18 +131,23 @@ class Single:
     def join(self) -> None:
         """Every step was applied when `schedule` returned."""
 
+    def asked_to_stop(self, here: bool) -> bool:
+        """Nobody else is asked."""
+        return here
 
-def select(spec: ClusterSpec | None, gpus: int = 0) -> Strategy:
-    """The strategy for a cluster and the number of GPUs that TensorFlow sees.
+    def from_chief(self, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """This is the chief."""
+        return decide()
 
-    Raises TrainerError for a cluster of several tasks: recipes train in one process.
-    """
-    if spec is not None and spec.tasks > 1:
-        raise TrainerError(
-            f"TF_CONFIG names {spec.tasks} tasks, but recipes train in one process: set distribution: Single"
-        )
-    if gpus > 1:
-        from fovea_trainers.runtime.mirrored import Mirrored
+    def take_from_chief(self, variables: Iterable[tf.Variable]) -> None:
+        """They have them."""
 
-        return Mirrored()
-    return Single()
+    def leave_to_chief(self) -> None:
+        """This is the chief."""
+
+    def all_unreadable(self, here: set[int]) -> set[int]:
+        """Nobody else reads."""
+        return here
+
+    def finish(self) -> None:
+        """Nobody waits."""

@@ -5,16 +5,35 @@ server those lose updates.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from fovea_trainers.errors import NonFiniteLoss
+from fovea_trainers.runtime.exchange import current
 
+Array = np.ndarray[Any, Any]
 LOSS = "loss"
 """The total that each update and each evaluation has: divergence and early stopping are read from it."""
 
 Total = tuple[tf.Tensor, tf.Tensor]
-"""A sum and a count, scalars. In an evaluation the sum may have any shape (a confusion matrix): it is then no metric."""
+"""A sum and a count, a scalar. A sum of another shape (a confusion matrix) is no metric by itself."""
+Kind: TypeAlias = tf.DType | tf.TensorSpec
+"""Of a sum: the dtype of a scalar, or shape and dtype. tf.int64 counts whole numbers exactly."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Totals of many batches by name: sums of any shape, and how much was counted."""
+
+    sums: Mapping[str, Array]
+    counts: Mapping[str, float]
+
+    def ratios(self) -> dict[str, float]:
+        """Each scalar sum by its count."""
+        return {name: ratio(value, self.counts[name]) for name, value in self.sums.items() if value.ndim == 0}
 
 
 def total(values: tf.Tensor, weights: tf.Tensor | None = None) -> Total:
@@ -43,14 +62,18 @@ class Totals:
     The variables belong to the checkpoint, so a resumed epoch reports what an undisturbed one would.
     """
 
-    def __init__(self, kinds: Mapping[str, tf.DType]) -> None:
-        """The dtype of each sum by name: tf.int64 counts whole numbers exactly. Raises ValueError without a loss."""
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        """What each sum is, by name. Raises ValueError without a loss."""
         if LOSS not in kinds:
             raise ValueError(f"totals are {', '.join(kinds) or 'empty'}: a recipe's totals must have the name {LOSS!r}")
         alike = tf.VariableAggregation.ONLY_FIRST_REPLICA  # every device assigns the sum over all of them
         self._sums = {
-            name: tf.Variable(tf.zeros([], dtype), name=f"{name}_sum", aggregation=alike)
-            for name, dtype in kinds.items()
+            name: tf.Variable(
+                tf.zeros(getattr(kind, "shape", []), getattr(kind, "dtype", kind)),
+                name=f"{name}_sum",
+                aggregation=alike,
+            )
+            for name, kind in kinds.items()
         }
         self._counts = {
             name: tf.Variable(tf.zeros([], tf.float64), name=f"{name}_count", aggregation=alike) for name in kinds
@@ -77,11 +100,16 @@ class Totals:
             self._sums[name].assign_add(values)
             self._counts[name].assign_add(count)
 
-    def read(self) -> dict[str, float]:
-        """Metrics of the epoch so far; raises NonFiniteLoss with the first step at which the loss was not a number."""
+    def sums(self) -> Sums:
+        """Of the epoch so far; raises NonFiniteLoss with the first step at which the loss was not a number."""
         if (bad := int(self._bad.read_value())) >= 0:
             raise NonFiniteLoss("the loss", bad)
-        return {name: ratio(self._sums[name].read_value(), self._counts[name].read_value()) for name in self._sums}
+        sums = {name: kept.read_value().numpy() for name, kept in self._sums.items()}
+        return Sums(sums, {name: float(kept.read_value()) for name, kept in self._counts.items()})
+
+    def read(self) -> dict[str, float]:
+        """Each scalar sum by its count; raises as `sums`."""
+        return self.sums().ratios()
 
     def reset(self) -> None:
         """A new epoch begins."""
@@ -89,13 +117,16 @@ class Totals:
             variable.assign(tf.zeros_like(variable))
 
 
-def ratio(values: tf.Tensor, count: tf.Tensor) -> float:
+def ratio(values: Any, count: float) -> float:
     """A metric: sum by count, 0 where nothing was counted."""
     return float(values) / float(count) if float(count) else 0.0
 
 
 def over_devices(*shares: tf.Tensor) -> list[tf.Tensor]:
-    """Sums over the devices of a strategy, of scalars that each has of its own; without one, the scalars."""
+    """Sums over the devices of a strategy, of tensors that each has of its own; without one, the tensors."""
+    exchange = current()
+    if exchange is not None:
+        return exchange.sums(shares)
     if not tf.distribute.has_strategy():
         return list(shares)
     context = tf.distribute.get_replica_context()

@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
 from fovea_trainers.errors import TrainerError
-from fovea_trainers.runtime.evaluation import Evaluation, Sums
+from fovea_trainers.runtime.evaluation import Evaluation
 from fovea_trainers.runtime.optimizers import Optimizer
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.strategy import Batches, Dataset, Update
-from fovea_trainers.runtime.totals import Total
+from fovea_trainers.runtime.totals import Kind, Sums, Total
 
 VALIDATION = "val"
 """The set after each epoch: what early stopping looks at, and the prefix of its metrics."""
@@ -33,8 +33,10 @@ class Training:
     """Of the tensors of a batch, each [n, …] with n = None."""
     update: Update
     """(*tensors, weights float32 [n], step) -> totals: loss, gradients and update of one batch, written for one device."""
-    totals: Mapping[str, tf.DType]
-    """Dtype of each sum that `update` returns, by name; one is `loss`. tf.int64 counts whole numbers exactly."""
+    totals: Mapping[str, Kind]
+    """Of each sum that `update` returns, by name: its dtype, or a TensorSpec if it is no scalar. One is `loss`, a scalar."""
+    step_metrics: Callable[[Sums], Mapping[str, float]] = Sums.ratios
+    """Metrics of an epoch's steps from the sums of their totals; by default each scalar sum by its count."""
     evaluate: Callable[..., Mapping[str, Total]]
     """(*tensors) -> totals of one batch, without an update."""
     metrics: Callable[[Sums], Mapping[str, float]] = Sums.ratios

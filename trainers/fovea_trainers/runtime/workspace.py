@@ -51,9 +51,9 @@ class Workspace:
             logs=place(environment.LOG_DIR, "logs"),
             progress=place(environment.PROGRESS_FILE, "progress.jsonl"),
             job=variables.get(environment.CLOUD_ML_JOB, ""),
-            checkpoint_every_steps=_count(variables, environment.CHECKPOINT_EVERY_STEPS),
-            checkpoint_keep=_count(variables, environment.CHECKPOINT_KEEP) or 3,
-            gpus=_count(variables, environment.GPUS) or 0,
+            checkpoint_every_steps=count(variables, environment.CHECKPOINT_EVERY_STEPS),
+            checkpoint_keep=count(variables, environment.CHECKPOINT_KEEP) or 3,
+            gpus=count(variables, environment.GPUS) or 0,
         )
 
     def scratch(self, folder: Path) -> Self:
@@ -121,7 +121,8 @@ def _only_file(folder: Path) -> Path:
     )
 
 
-def _count(variables: Mapping[str, str], name: str) -> int | None:
+def count(variables: Mapping[str, str], name: str) -> int | None:
+    """A whole number of the environment; None when it is not set. Raises FlagError for anything else."""
     text = variables.get(name)
     if not text:
         return None

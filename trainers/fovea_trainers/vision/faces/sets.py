@@ -62,7 +62,7 @@ class Sets:
         def dataset(epoch: int, first: int, shard: Shard) -> Batches:
             groups = people.grouped(self.train, size, seed=seed, epoch=epoch)
             batches = [np.concatenate(groups[start : start + together]) for start in range(0, count, together)]
-            return self._learnt(batches[first + shard.index :: shard.count])
+            return self._learnt(order.divided(batches, first, shard))
 
         return dataset, -(-count // together)
 

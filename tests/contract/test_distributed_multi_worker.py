@@ -1,0 +1,100 @@
+"""Several processes that hold all weights each, on loopback; and the synchronous ways against a single process."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from fovea_api.contract import environment, exit_codes
+from support import tables, training
+from support.distributed import distributed
+
+PAIR = {"chief": 1, "worker": 1}
+EPOCHS = 20
+STEPS = 10
+"""Of an epoch: 48 training pictures, batches of 5, the last one of 3."""
+EXACT = (
+    "--label-column=kind",
+    "--batch-size=7",
+    "--epochs=3",
+    "--hidden=8,4",
+    "--validation-ratio=0.2",
+    "--optimizer=adam",
+    "--learning-rate=0.01",
+)
+"""200 rows: 160 to train in batches of 7 rows, which 2 workers share as 4 and 3, and a last batch of 6."""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return training.write_pictures(tmp_path_factory.mktemp("data"), per_class=20)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return tables.write(tmp_path_factory.mktemp("table") / "flowers.csv", tables.flowers(200))
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory, table):
+    root = tmp_path_factory.mktemp("single")
+    assert training.run(root, "tabular", f"--data={table.parent}", *EXACT) == exit_codes.OK
+    return root
+
+
+def values(root):
+    """Every variable of the newest checkpoint of a run."""
+    newest = root / environment.CHECKPOINT_DIR.lower() / str(training.checkpoints(root)[-1])
+    reader = tf.train.load_checkpoint(str(newest / "variables"))
+    return {
+        name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name != training.OBJECT_GRAPH
+    }
+
+
+WAYS = {
+    "several machines": (PAIR, {}),
+    "synchronous parameter servers": ({"chief": 1, "worker": 2, "ps": 1}, {environment.SYNC: "1"}),
+}
+
+
+@pytest.mark.parametrize(("roles", "more"), WAYS.values(), ids=WAYS.keys())
+def test_two_workers_that_share_each_batch_learn_what_one_process_learns(tmp_path, table, single, roles, more):
+    with distributed(tmp_path, roles, "tabular", f"--data={table.parent}", *EXACT, **more) as run:
+        assert set(run.codes().values()) == {exit_codes.OK}, run.lines
+    ours, theirs = values(tmp_path), values(single)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert np.allclose(ours[name], value, rtol=1e-3, atol=1e-5), name
+    result, expected = training.evaluation(tmp_path), training.evaluation(single)
+    assert [epoch["accuracy"] for epoch in result["history"]] == [epoch["accuracy"] for epoch in expected["history"]]
+    assert result["metrics"]["val_loss"] == pytest.approx(expected["metrics"]["val_loss"], rel=1e-3)
+    assert result["steps"] == expected["steps"]
+
+
+def test_a_run_that_was_frozen_and_stopped_ends_with_the_bytes_of_one_that_was_not(tmp_path, pictures):
+    flags = ("--batch-size=5", f"--epochs={EPOCHS}", "--checkpoint-every-steps=7")
+    command = ("image-classifier", f"--data={pictures}", *training.FLAGS, *flags)
+    calm, disturbed = tmp_path / "calm", tmp_path / "disturbed"
+    with distributed(calm, PAIR, *command) as run:
+        assert set(run.codes().values()) == {exit_codes.OK}, run.lines
+    assert not [line for line in run.lines if line.startswith("worker 0 | epoch")], "only the chief reports"
+    with distributed(disturbed, PAIR, *command, **{environment.PEER_SECONDS: "8"}) as run:
+        run.step(14)
+        run.signal("worker 0", signal.SIGSTOP)
+        assert run.training.wait() == exit_codes.RESTART, run.lines
+        assert run.said("worker 0"), run.lines
+    frozen = training.checkpoints(disturbed)[-1]
+    assert frozen < EPOCHS * STEPS
+    with distributed(disturbed, PAIR, *command) as run:
+        run.step(frozen + 7)
+        run.signal("worker 0", signal.SIGTERM)
+        assert set(run.codes().values()) == {exit_codes.RESTART}, run.lines
+    newest = training.checkpoints(disturbed)[-1]
+    assert frozen + 7 <= newest < EPOCHS * STEPS
+    assert len(run.said(f"asked to stop; checkpoint {newest} is written")) == 2, "both at the same step"
+    with distributed(disturbed, PAIR, *command) as run:
+        assert set(run.codes().values()) == {exit_codes.OK}, run.lines
+    assert training.trained_bytes(disturbed) == training.trained_bytes(calm)
+    ours, theirs = training.evaluation(disturbed), training.evaluation(calm)
+    assert json.dumps(ours["history"]) == json.dumps(theirs["history"])

@@ -1,0 +1,69 @@
+"""Parts of distributed training, each without the other processes."""
+
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from fovea_trainers.data import order
+from fovea_trainers.errors import TrainerError
+from fovea_trainers.runtime import server
+from fovea_trainers.runtime.strategy import Shard
+
+
+def test_sums_wait_for_every_part_and_add_one_that_comes_twice_once():
+    sums, answers = server.Sums(), {}
+
+    def give(part, value):
+        answers[part] = sums.add(np.array([1, 1, part]), np.int64(2), np.array([value]))[0]
+
+    first = threading.Thread(target=give, args=(0, 10.0))
+    again = threading.Thread(target=give, args=(0, 10.0))
+    for thread in (first, again):
+        thread.start()
+    assert not answers
+    give(1, 5.0)
+    for thread in (first, again):
+        thread.join(timeout=30)
+    assert answers == {0: [15.0], 1: [15.0]}
+
+
+def test_shards_of_a_batch_are_the_batch_and_numbers_step_over_batches():
+    def of(shard, first=0):
+        return order.batches(17, 5, seed=1, epoch=2, first=first, shard=shard)
+
+    whole = of(Shard())
+    parts = [of(Shard(index=index, count=3)) for index in range(3)]
+    for number, batch in enumerate(whole):
+        assert sorted(np.concatenate([part[number] for part in parts])) == sorted(batch)
+    assert [len(part[-1]) for part in parts] == [1, 1, 0], "17 rows: the last batch has 2"
+    assert np.array_equal(np.concatenate(of(Shard(every=2), first=1)), np.concatenate(whole[1::2]))
+
+
+def test_a_worker_reads_on_as_long_as_it_gets_the_batches_that_it_expects():
+    opened = []
+
+    def dataset(epoch, first, shard):
+        opened.append((epoch, first, shard))
+        for number in range(first, 6, shard.every):
+            yield (tf.constant([[float(number)]] * (number + 1)),)
+
+    batches = server._Batches(dataset, set(), 2)
+    taken = [batches.take(0, number, -1) for number in (0, 2, 5)]
+    assert [values[0][0, 0] for values in taken] == [0, 2, 5]
+    assert [values[1].tolist() for values in taken] == [[1.0], [1.0] * 3, [1.0] * 6]
+    assert opened == [(0, 0, Shard(every=2)), (0, 5, Shard(every=2))]
+    with pytest.raises(TrainerError, match="epoch 1 has no batch 7, but steps_per_epoch is more"):
+        batches.take(0, 6, -1)
+
+
+def test_what_a_worker_finds_unreadable_is_said_once():
+    found = set()
+
+    def dataset(epoch, first, shard):
+        for number in range(first, 4):
+            found.add(number)
+            yield (tf.zeros([1, 1]),)
+
+    batches = server._Batches(dataset, found, 1)
+    assert [batches.take(0, number, -1)[-1].tolist() for number in (0, 1)] == [[0], [1]]

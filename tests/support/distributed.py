@@ -1,0 +1,84 @@
+"""Distributed trainings as processes on loopback, a working directory for each: what a job's pods see of each other."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fovea.sdk.local_training import LocalTraining, Member
+from support import training
+from support.polling import until
+
+SECONDS = 240
+
+
+class Distributed:
+    """A training under way, and all that its processes have said."""
+
+    def __init__(self, root: Path, roles: dict[str, int], *command: str, **more: str) -> None:
+        self.root = root
+        self.lines: list[str] = []
+        self.training = LocalTraining(
+            [sys.executable, "-m", "fovea_trainers", *command],
+            roles,
+            variables=training.variables(root, **more),
+            write=self.lines.append,
+        )
+
+    def member(self, name: str) -> Member:
+        """Such as `worker 1`."""
+        return next(member for member in self.training.members if member.name == name)
+
+    def process(self, name: str) -> int:
+        """The number of the trainer's process, behind its parent."""
+        parent = self.member(name).process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+        return int(children[0]) if children else parent
+
+    def kill(self, name: str) -> None:
+        """As the kernel's OOM killer does: the trainer and its parent."""
+        self.signal(name, signal.SIGKILL)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """To the trainer itself."""
+        os.kill(self.process(name), number)
+
+    def said(self, text: str) -> list[str]:
+        """Lines with a text."""
+        return [line for line in self.lines if text in line]
+
+    def until(self, condition: Any, what: str) -> None:
+        """Poll; fails with what was said when the chief ends before."""
+
+        def probe() -> object:
+            met = condition()
+            ended = self.training.chief.process.poll()
+            assert met or ended is None, f"the chief ended with {ended}: " + "\n".join(self.lines[-40:])
+            return met
+
+        until(probe, seconds=SECONDS, what=what, every=0.02)
+
+    def step(self, number: int) -> None:
+        """Wait for a checkpoint of at least this step."""
+        self.until(lambda: max(training.checkpoints(self.root), default=0) >= number, f"checkpoint {number}")
+
+    def codes(self) -> dict[str, int]:
+        """Exit codes of all by name, once they have ended."""
+        self.training.wait()
+        return {member.name: member.process.returncode for member in self.training.members}
+
+
+@contextmanager
+def distributed(root: Path, roles: dict[str, int], *command: str, **more: str) -> Iterator[Distributed]:
+    """Start, and leave nothing behind."""
+    run = Distributed(root, roles, *command, **more)
+    try:
+        yield run
+    finally:
+        for member in run.training.members:
+            if member.process.poll() is None:
+                member.process.send_signal(signal.SIGCONT)
+                member.process.kill()

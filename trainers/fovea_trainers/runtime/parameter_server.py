@@ -1,0 +1,239 @@
+"""Weights on parameter servers: the chief hands out steps, workers run them, each on a batch of its own.
+
+Steps are asynchronous: an update is computed with weights that others change meanwhile. Every batch of an epoch is
+trained once, by whichever worker is free; its totals are added up here, when its step has ended, so they are exact.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import count
+from typing import Any
+
+import tensorflow as tf
+from fovea_api.contract.cluster_spec import ClusterSpec
+from keras.src.backend.tensorflow.core import Variable
+
+from fovea_trainers.errors import TrainerError
+from fovea_trainers.runtime import remote, server
+from fovea_trainers.runtime.graph import traced
+from fovea_trainers.runtime.lifeline import Sign, look
+from fovea_trainers.runtime.progress import say
+from fovea_trainers.runtime.replicas import on_replicas
+from fovea_trainers.runtime.strategy import Batches, Dataset, Single, Step, Update
+from fovea_trainers.runtime.totals import Kind, Total, Totals, over_devices
+from fovea_trainers.runtime.watchdog import Watchdog
+
+AHEAD = 2
+"""Steps per worker that are handed out before the first of them has ended: one that runs, and one that follows at once."""
+ALL = -1
+"""In the place of the number of a part: the whole batch."""
+_RELEASE_SECONDS = 5.0
+_MISSING_SECONDS = 30.0
+_ASK_SECONDS = 1.0
+
+
+class ParameterServer(Single):
+    """The chief's side; the other one is server.py."""
+
+    def __init__(self, spec: ClusterSpec, peer_seconds: float, *, patient: bool = True) -> None:
+        """Waits until all workers and servers listen; `peer_seconds`: for so long they may not answer afterwards.
+
+        `patient`: a worker that has died is waited for without end, as long as there is another one.
+        """
+        _require(spec)
+        _wait_for(spec)
+        _count_exactly()
+        cluster = tf.train.ClusterSpec({role: list(addresses) for role, addresses in spec.cluster.items()})
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            cluster, task_type="chief", task_id=0, rpc_layer="grpc"
+        )
+        self._strategy = tf.distribute.ParameterServerStrategy(resolver)
+        self._coordinator = tf.distribute.coordinator.ClusterCoordinator(self._strategy)
+        self._devices = [
+            f"/job:{role}/replica:0/task:{index}/device:CPU:0"
+            for role in ("worker", "ps")
+            for index in range(len(spec.cluster[role]))
+        ]
+        self._watchdog = Watchdog(_others(spec), peer_seconds, patient=patient)
+        self._leaving = _Leaving(self._devices)
+        self._ahead = AHEAD * len(spec.cluster["worker"])
+        self._under_way = 0
+        self._unreadable: set[int] = set()
+        self._add: Callable[[Mapping[str, Total], int], None]
+        self._scheduled: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        threading.Thread(target=self._fetch, daemon=True, name="results of steps").start()
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Variables made in here live on the parameter servers."""
+        scope: AbstractContextManager[Any] = self._strategy.scope()
+        return scope
+
+    def totals(self, kinds: Mapping[str, Kind]) -> Totals:
+        """On the chief, which alone changes them."""
+        return Totals(kinds)
+
+    def batches(self, _dataset: Dataset, epoch: int, first: int) -> Batches:
+        """Their numbers: the worker that runs a step reads its batch."""
+        return ((epoch, number) for number in count(first))
+
+    def build(self, update: Update, totals: Totals, signature: Sequence[tf.TensorSpec]) -> Step:
+        """An update as a step that any worker may run; it answers with the totals of its batch."""
+        replicas = self._strategy.num_replicas_in_sync
+        number = tf.TensorSpec([], tf.int64)
+
+        def share(*batch: tf.Tensor) -> dict[str, list[tf.Tensor]]:
+            return {name: over_devices(*pair) for name, pair in update(*batch).items()}
+
+        @traced(number, number, number)
+        def whole(epoch: tf.Tensor, place: tf.Tensor, step: tf.Tensor) -> tuple[Any, tf.Tensor]:
+            tensors, unreadable = self._read(signature, epoch, place, tf.constant(ALL, tf.int64))
+            found = on_replicas(self._strategy, share, replicas, tensors, step)
+            return self._strategy.experimental_local_results(found)[0], unreadable
+
+        def schedule(epoch: int, place: int, step: int) -> None:
+            self._collect(self._ahead - 1)
+            self._hand_out(step, whole, epoch, place, step)
+
+        self._add = lambda found, step: totals.add(found, tf.constant(step, tf.int64))
+        return schedule
+
+    def join(self) -> None:
+        """Every step has ended, and its totals are added up."""
+        self._collect(0)
+
+    def asked_to_stop(self, here: bool) -> bool:
+        """Also when a process that holds weights was asked to: they must be saved before it ends."""
+        return here or self._leaving.any()
+
+    def all_unreadable(self, here: set[int]) -> set[int]:
+        """Those that the workers have found, too."""
+        return here | self._unreadable
+
+    def finish(self) -> None:
+        """Let workers and servers end; the machine of one that does not hear it is not waited for."""
+        threads = [threading.Thread(target=_release, args=(device,), daemon=True) for device in self._devices]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + _RELEASE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _read(
+        self, signature: Sequence[tf.TensorSpec], epoch: tf.Tensor, place: tf.Tensor, part: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Within a graph that a worker runs: a batch or a part of it, as `weighted` has it; and what was unreadable."""
+        specs = [*signature, tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.int64)]
+        tensors = remote.call(server.BATCH, [epoch, place, part], [spec.dtype for spec in specs])
+        for tensor, spec in zip(tensors, specs, strict=True):
+            tensor.set_shape(spec.shape)
+        return tensors[:-1], tensors[-1]
+
+    def _hand_out(self, step: int, function: Any, *arguments: int) -> None:
+        values = tuple(tf.constant(value, tf.int64) for value in arguments)
+        self._scheduled.put((step, self._coordinator.schedule(function, args=values)))
+        self._under_way += 1
+
+    def _collect(self, most: int) -> None:
+        """Wait until at most so many steps are under way."""
+        while self._under_way > most:
+            step, (found, unreadable) = self._next()
+            self._unreadable.update(unreadable.tolist())
+            self._add({name: (tf.constant(values), tf.constant(size)) for name, (values, size) in found.items()}, step)
+
+    def _next(self) -> tuple[int, Any]:
+        """The oldest result that is under way, when it is there. Raises what its step has raised, PeerLost for one that hangs."""
+        while True:
+            try:
+                step, result = self._ended.get(timeout=1)
+            except queue.Empty:
+                self._watchdog.check()
+                continue
+            self._under_way -= 1
+            if isinstance(result, Exception):
+                self._coordinator.join()  # raises the first error, of which this one may be a consequence
+                raise result
+            return step, result
+
+    def _fetch(self) -> None:
+        """In a thread: only there it is possible to wait for a result while others look at the clock."""
+        while True:
+            step, ended = self._scheduled.get()
+            try:
+                self._ended.put((step, self._coordinator.fetch(ended)))
+            except Exception as error:  # noqa: BLE001 - the loop raises it
+                self._ended.put((step, error))
+
+
+def _release(device: str) -> None:
+    try:
+        remote.ask(device, server.RELEASE, [tf.bool])
+    except tf.errors.OpError as error:
+        # It may end before its answer is sent; one that has not heard it ends when this process does.
+        del error
+
+
+class _Leaving:
+    """Processes that were asked to stop, and that need the chief to save first: each is asked by a thread."""
+
+    def __init__(self, devices: Sequence[str]) -> None:
+        self._found: dict[str, bool] = dict.fromkeys(devices, False)
+        for device in devices:
+            threading.Thread(target=self._ask, args=(device,), daemon=True, name=f"ask {device}").start()
+
+    def any(self) -> bool:
+        """Whether there is one."""
+        return any(self._found.values())
+
+    def _ask(self, device: str) -> None:
+        while True:
+            try:
+                self._found[device] = bool(remote.ask(device, server.STOPS, [tf.bool])[0])
+            except tf.errors.OpError:
+                self._found[device] = False  # it has ended, or begins
+            time.sleep(_ASK_SECONDS)
+
+
+def _others(spec: ClusterSpec) -> dict[str, str]:
+    """Addresses of workers and servers by names such as `worker 1`."""
+    return {f"{role} {index}": address for role in ("worker", "ps") for index, address in enumerate(spec.cluster[role])}
+
+
+def _require(spec: ClusterSpec) -> None:
+    """Raises TrainerError for a cluster that TensorFlow's strategy does not take."""
+    for role in ("chief", "worker", "ps"):
+        if not spec.cluster.get(role):
+            raise TrainerError(
+                f"TF_CONFIG: a cluster with parameter servers needs a {role}; add its address to cluster"
+            )
+    if len(spec.cluster["chief"]) > 1:
+        raise TrainerError(f"TF_CONFIG: cluster.chief has {len(spec.cluster['chief'])} addresses, one is possible")
+
+
+def _wait_for(spec: ClusterSpec) -> None:
+    """Until all others listen. TensorFlow would wait, too, but deaf for signals and without a word."""
+    waiting = _others(spec)
+    due = time.monotonic() + _MISSING_SECONDS
+    while waiting := {name: address for name, address in waiting.items() if look(address) is not Sign.ANSWERS}:
+        if time.monotonic() > due:
+            say("waiting for " + ", ".join(f"{name} ({address})" for name, address in waiting.items()))
+            due += _MISSING_SECONDS
+        time.sleep(0.2)
+
+
+def _count_exactly() -> None:
+    """Keras adds to a variable by reading and assigning it: between the two, another worker's addition is lost.
+
+    `optimizer.iterations` counts so, which Adam's correction reads.
+    """
+
+    def assign_add(self: Variable, value: Any) -> Any:
+        return self._value.assign_add(tf.cast(value, self._value.dtype))
+
+    def assign_sub(self: Variable, value: Any) -> Any:
+        return self._value.assign_sub(tf.cast(value, self._value.dtype))
+
+    Variable.assign_add, Variable.assign_sub = assign_add, assign_sub
