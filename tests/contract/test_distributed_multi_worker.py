@@ -11,7 +11,7 @@ from support import tables, training
 from support.distributed import distributed
 
 PAIR = {"chief": 1, "worker": 1}
-EPOCHS = 20
+EPOCHS = 60
 STEPS = 10
 """Of an epoch: 48 training pictures, batches of 5, the last one of 3."""
 EXACT = (

@@ -50,7 +50,7 @@ class MultiWorker(Single):
             if (role, index) != (spec.role, spec.index)
         }
         Watchdog(others, peer_seconds, patient=True)  # sums with one that has ended raise an error
-        self._sums: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._sum_everywhere)
+        self._sums: dict[tuple[Any, int], Callable[[tf.Tensor], tf.Tensor]] = {}
 
     def scope(self) -> AbstractContextManager[Any]:
         """Variables made in here exist in every process, and begin with the chief's values."""
@@ -134,7 +134,8 @@ class MultiWorker(Single):
 
     def _sum(self, mine: Array) -> Array:
         room = 1 << max(6, (len(mine) - 1).bit_length())  # few sizes: each has a graph of its own
-        summed: Array = self._sums(tf.constant(np.pad(mine, (0, room - len(mine))))).numpy()
+        added = self._sums.setdefault((mine.dtype, room), tf.function(self._sum_everywhere))
+        summed: Array = added(tf.constant(np.pad(mine, (0, room - len(mine))))).numpy()
         return summed[: len(mine)]
 
     def _sum_everywhere(self, mine: tf.Tensor) -> tf.Tensor:
