@@ -203,6 +203,26 @@ def test_faces_are_aligned_by_their_eyes_in_training_and_when_they_are_served(tm
     assert answer["similarity"].numpy()[0] > 0.99, "the same face, twice as large"
 
 
+def test_other_eyes_or_pairs_in_the_same_files_are_other_data(tmp_path, capfd):
+    data = faces.drawn(tmp_path / "people", 10)
+    eyes, tested = (data / "eyes.csv").read_text(encoding="utf-8"), data / "pairs.txt"
+    people = sorted(path.name for path in data.iterdir() if path.is_dir())
+    lines = [f"{people[0]}\t1\t2", f"{people[0]}\t1\t{people[1]}\t1"]
+    tested.write_text("\n".join(lines), encoding="utf-8")
+    command = ("face-verifier", f"--data={data}", *SMALL, "--landmarks=eyes.csv", "--pairs=pairs.txt")
+    assert training.run(tmp_path, *command) == exit_codes.OK
+    capfd.readouterr()
+    first, rest = eyes.splitlines()[1], "\n".join([*eyes.splitlines()[:1], *eyes.splitlines()[2:]])
+    name, x, *places = first.split(",")
+    for path, text in (
+        (data / "eyes.csv", "\n".join([rest, ",".join([name, f"{float(x) + 1}", *places])])),
+        (tested, "\n".join([lines[0].replace("2", "3"), lines[1]])),
+    ):
+        path.write_text(text, encoding="utf-8")
+        assert training.run(tmp_path, *command) == exit_codes.OK
+        assert "with new epochs (data was" in capfd.readouterr().err, path.name
+
+
 def test_a_picture_that_cannot_be_read_is_named_and_takes_its_pairs_along(tmp_path, coloured, capfd):
     data = shutil.copytree(coloured, tmp_path / "people")
     found = people.scan(data, lambda _: None)

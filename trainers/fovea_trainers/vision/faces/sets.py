@@ -110,10 +110,13 @@ def read(flags: FaceFlags, seed: int, session: Session, *, learning: bool, thres
     check = session.interruption.check
     source = Source(session.workspace.data(flags.data), session.workspace.inputs)
     found = people.scan(source.path, say, check)
-    fingerprint = source.fingerprint(zip(found.paths, found.sizes, strict=True))
+    state = list(zip(found.paths, found.sizes, strict=True))
     found, eyes = _with_eyes(flags, found)
     pictures = found.pictures()
     tested = pairs.read(found.root / flags.pairs, found.numbers()) if flags.pairs else None
+    # What these files say, not their size alone: other eyes make other pictures.
+    state += [(said.tobytes(), len(said)) for said in (eyes, tested) if said is not None]
+    fingerprint = source.fingerprint(state)
     parts = _parts(flags, found, tested, seed, learning=learning)
     made = {
         name: pairs.generated([pictures[i] for i in part], each=flags.pairs_per_person, seed=seed, check=check)
