@@ -1,6 +1,7 @@
 """The recipe caption-generator on rendered shapes: what it leaves, how it is asked, what bad data and a kill do to it."""
 
 import re
+import shutil
 import signal
 
 import keras
@@ -122,6 +123,14 @@ def test_the_model_server_answers_with_the_captions_that_were_evaluated(trained,
 
 def order(output):
     return (signatures.CAPTION_OUTPUT, signatures.WORDS_OUTPUT, signatures.WORD_SCORES_OUTPUT).index(output)
+
+
+def test_features_of_another_size_begin_new_epochs_though_they_have_the_same_shape(
+    tmp_path, trained, data, weights, capfd
+):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    assert run(tmp_path, data, *FROZEN, f"--weights={weights}", "--image-size=33", "--max-steps=1", "--beams=1") == 0
+    assert "with new epochs (image_size was 32, is 33)" in capfd.readouterr().err
 
 
 def test_killed_within_an_epoch_it_goes_on_to_the_bytes_of_a_run_that_was_not(tmp_path, data):

@@ -139,6 +139,7 @@ def identity(flags: CaptionFlags, sets: Sets) -> dict[str, Any]:
     """What of the data must be equal for a run to go on where another stopped."""
     return {
         "data": sets.seen.fingerprint,
+        "image_size": flags.image_size,  # features of other sizes may have one shape
         "token_file": flags.token_file,
         "validation_ratio": flags.validation_ratio,
         "test_ratio": flags.test_ratio,
