@@ -23,7 +23,7 @@ class Page:
     """int64 [n]: their numbers."""
     captions: list[list[str]]
     attention: Array
-    """float32 [n, longest, rows, columns]: where the model looked for each word."""
+    """float32 [m, longest, rows, columns]: where the model looked for each word of the first m captions."""
 
     def bleu(self, sets: Sets) -> dict[str, float]:
         """bleu1 to bleu4, by all captions of each picture."""
@@ -35,7 +35,7 @@ class Page:
         return {sets.data.name(picture): " ".join(caption) for picture, caption in chosen}
 
     def samples(self, sets: Sets, most: int) -> list[Sample]:
-        """The first `most` pictures with their captions, for drawing."""
+        """The first `most` pictures with their captions, for drawing: as many as were said to be `drawn`."""
         samples = []
         for place, picture in enumerate(self.pictures[:most].tolist()):
             fields, _ = sets.pictures.read(picture)
@@ -45,8 +45,13 @@ class Page:
         return samples
 
 
-def write(sets: Sets, pictures: Array, writer: Writer, batch_size: int, check: Callable[[], None]) -> Page:
-    """Captions for these pictures. `check` may raise to give up."""
+def write(
+    sets: Sets, pictures: Array, writer: Writer, batch_size: int, check: Callable[[], None], *, drawn: int = 0
+) -> Page:
+    """Captions for these pictures. `check` may raise to give up.
+
+    Where the model looked is kept of the first `drawn` or a few more: of a large set it would fill the memory.
+    """
     ask = traced(sets.signature[0])(writer)
     numbers: list[Array] = []
     captions: list[list[str]] = []
@@ -57,10 +62,12 @@ def write(sets: Sets, pictures: Array, writer: Writer, batch_size: int, check: C
             written = ask(seen)
             numbers.append(readable)
             captions += [sets.vocabulary.caption(row) for row in written.words.numpy()]
-            attention.append(written.attention.numpy())
-    if not numbers:
-        return Page(np.zeros(0, np.int64), [], np.zeros((0, 0, 0, 0), np.float32))
-    return Page(np.concatenate(numbers), captions, np.concatenate(attention))
+            if sum(map(len, attention)) < drawn:
+                attention.append(written.attention.numpy())
+    none = np.zeros((0, 0, 0, 0), np.float32)
+    return Page(
+        np.concatenate([np.zeros(0, np.int64), *numbers]), captions, np.concatenate(attention) if attention else none
+    )
 
 
 def most_frequent(sets: Sets, pictures: Array) -> dict[str, Any]:

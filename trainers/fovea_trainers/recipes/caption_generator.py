@@ -277,7 +277,8 @@ def publish(config: Config, session: Session, sets: Sets, trained: Trained, gree
     samples: Sequence[Sample] = []
     bleu, reports = {}, {}
     for name, pictures in sets.beside().items():
-        page, other = (pages.write(sets, pictures, writer, config.batch_size, check) for writer in (greedy, beam))
+        page = pages.write(sets, pictures, greedy, config.batch_size, check, drawn=SHOWN)
+        other = pages.write(sets, pictures, beam, config.batch_size, check)
         samples = page.samples(sets, SHOWN)
         bleu[name] = page.bleu(sets) | {f"beam_{metric}": value for metric, value in other.bleu(sets).items()}
         reports[name] = {
