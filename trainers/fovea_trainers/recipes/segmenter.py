@@ -228,7 +228,7 @@ def run(config: Config, session: Session) -> None:
         session,
         config,
         trained,
-        main="mean_iou",
+        main="mean_iou" if trained.evaluations else "iou",  # training counts no matrix
         about={
             "classes": list(names),
             "classWeights": list(class_weights),
