@@ -4,12 +4,13 @@ import hashlib
 import json
 import struct
 
+import google_crc32c
 import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from fovea.cli.main import cli
-from fovea_api.contract import exit_codes
+from fovea_api.contract import exit_codes, shards
 from fovea_trainers import make_dataset
 from fovea_trainers.datasets.a8a import lines as a8a_like
 from support import tables, training
@@ -131,7 +132,10 @@ def test_a_damaged_file_is_named_with_its_record(tmp_path):
         for _ in range(3):
             writer.write(b"0123456789")
     whole = path.read_bytes()
+    length = struct.pack("<Q", 2**62)
+    endless = length + struct.pack("<I", shards.masked(google_crc32c.value(length)))
     broken = {
+        "record 1 is damaged (it is cut off)": endless,
         "record 2 is damaged (its checksum is wrong)": whole[:40] + b"?" + whole[41:],
         "record 3 is damaged (the checksum of its length is wrong)": whole[:52] + b"?" + whole[53:],
         "record 3 is damaged (it is cut off)": whole[:-1],
@@ -156,6 +160,12 @@ REFUSED = {
         "b.csv: its columns are z, y, not x, y",
         "",
     ),
+    "files whose shards would have one name": (
+        "csv",
+        {"a/b.csv": ["x,y", "1,2"], "a-b.csv": ["x,y", "3,4"]},
+        "would have shards of the same name: rename one of them",
+        "a/b.csv",
+    ),
     "no csv": ("csv", {"a": ["1,2"]}, "has no file whose name ends in .csv", ""),
     "one class": (
         "images",
@@ -174,6 +184,11 @@ def test_data_that_cannot_be_converted_is_named_and_nothing_is_left(tmp_path, ki
     assert words in said
     assert more in said
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_place_that_takes_nothing_is_named(tmp_path):
+    data = tables.write(tmp_path / "a", ["1 1:1"])
+    assert f"{data / 'out'} cannot be written (" in run("convert", "libsvm", "tfrecord", data, data / "out", code=1)
 
 
 def test_bad_rows_within_the_share_are_left_out_and_named(tmp_path):

@@ -146,14 +146,27 @@ class _Output:
 
     def __enter__(self) -> Self:
         shutil.rmtree(self._staging, ignore_errors=True)  # of a conversion that was killed
-        self._staging.mkdir(parents=True)
+        try:
+            self._staging.mkdir(parents=True)
+        except OSError as error:
+            raise self._not_written(error) from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._staging.rename(self._folder)
-        else:
-            shutil.rmtree(self._staging, ignore_errors=True)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._staging.rename(self._folder)
+            elif isinstance(error, OSError):  # what cannot be read is none: `local_files.reading`
+                raise self._not_written(error) from error
+        except OSError as failed:
+            raise self._not_written(failed) from failed
+        finally:
+            shutil.rmtree(self._staging, ignore_errors=True)  # it is gone unless something failed
+
+    def _not_written(self, error: OSError) -> InvalidError:
+        return InvalidError(
+            f"{self._folder} cannot be written ({error.strerror or error}): make space there, or name another folder"
+        )
 
     def shards(self, prefix: str, size: int) -> Shards:
         """A new set of shards."""
@@ -185,13 +198,13 @@ def _tables(
     max_bad_ratio: float,
 ) -> Converted:
     """All files of a folder, or one, each with shards of its own name."""
-    files = _files(source, suffix)
+    prefixes = _prefixes(source, _files(source, suffix), suffix)
     left_out: list[str] = []
     with _Output(out) as output:
-        for file in files:
-            name = file.name if source.is_file() else file.relative_to(source).as_posix()
+        for prefix, file in prefixes.items():
+            name = _name(source, file)
             try:
-                with output.shards(name.removesuffix(suffix).replace("/", "-"), shard_bytes) as written:
+                with output.shards(prefix, shard_bytes) as written:
                     for number, row in enumerate(rows(file), 1):
                         if isinstance(row, bytes):
                             written.write(row)
@@ -207,6 +220,20 @@ def _tables(
                 f"them, or allow more by --max-bad-ratio (now {max_bad_ratio})"
             )
         return done
+
+
+def _prefixes(source: Path, files: Iterable[Path], suffix: str) -> dict[str, Path]:
+    """The file of each name of shards; raises InvalidError for two files whose shards would have one name."""
+    found: dict[str, Path] = {}
+    for file in files:
+        other = found.setdefault(_name(source, file).removesuffix(suffix).replace("/", "-"), file)
+        if other is not file:
+            raise InvalidError(f"{other} and {file} would have shards of the same name: rename one of them")
+    return found
+
+
+def _name(source: Path, file: Path) -> str:
+    return file.name if source.is_file() else file.relative_to(source).as_posix()
 
 
 def _files(source: Path, suffix: str) -> list[Path]:

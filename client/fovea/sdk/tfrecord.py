@@ -1,5 +1,6 @@
 """TFRecord files without TensorFlow: records with checksums, and shards with an index of their records."""
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,20 +13,21 @@ from .errors import InvalidError
 
 _HEADER = struct.Struct("<QI")
 _CHECK = struct.Struct("<I")
-_LARGEST = 2**40
-"""A longer record is none: the file is something else."""
 
 
 def read(path: Path) -> Iterator[bytes]:
     """Its records in order. Raises InvalidError for a file that is damaged or no TFRecord file, with the record's number."""
     with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
         number = 1
         while header := file.read(_HEADER.size):
             if len(header) < _HEADER.size:
                 raise _damaged(path, number, "it is cut off")
             length, check = _HEADER.unpack(header)
-            if check != _masked(header[:8]) or length > _LARGEST:
+            if check != _masked(header[:8]):
                 raise _damaged(path, number, "the checksum of its length is wrong")
+            if length > size:  # before memory is taken for it
+                raise _damaged(path, number, "it is cut off")
             content = file.read(length + _CHECK.size)
             if len(content) < length + _CHECK.size:
                 raise _damaged(path, number, "it is cut off")
