@@ -171,6 +171,56 @@ def test_a_file_of_pytorch_that_is_cut_off_is_named(tmp_path, torch, content, wr
             torch_pickle.read(path)
 
 
+@pytest.mark.parametrize("write", LAYOUTS)
+def test_a_few_numbers_do_not_become_a_tensor_that_fills_the_memory(tmp_path, torch, write):
+    tensor = Tensor("1", np.zeros(6, np.float32), (2**24, 2**24), (0, 0))
+    path = write(tmp_path / "model.pth", {"weight": tensor}, torch)
+    with pytest.raises(WeightsError, match="has only 6 numbers"):
+        torch_pickle.read(path)
+
+
+def test_numbers_that_a_zip_file_compresses_are_refused_before_they_take_memory(tmp_path, torch):
+    path = tmp_path / "model.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/data.pkl", pickled({"weight": Tensor("1", np.zeros(1, "f4"), (1,), (1,))}, torch))
+        archive.writestr("model/data/1", bytes(2**20))
+    with pytest.raises(WeightsError, match="its members are compressed"):
+        torch_pickle.read(path)
+
+
+def test_a_size_beyond_the_file_takes_no_memory(tmp_path, torch):
+    path = tmp_path / "model.pth"
+    legacy(path, {"weight": Tensor("1", np.zeros(6, np.float32), (6,), (1,))}, torch)
+    path.write_bytes(path.read_bytes()[: -8 - 24] + struct.pack("<q", 2**60) + bytes(24))
+    with pytest.raises(WeightsError, match="it is cut off: 4611686018427387904 bytes are wanted, and 24 are there"):
+        torch_pickle.read(path)
+
+
+def test_a_large_number_of_a_memo_takes_no_memory(tmp_path, torch):
+    path = tmp_path / "model.pth"
+    content = pickled({"weight": Tensor("1", np.zeros(1, np.float32), (1,), (1,))}, torch)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data.pkl", content.removesuffix(b".") + b"r\xff\xff\xff\x7f.")
+        archive.writestr("model/data/1", bytes(4))
+    assert list(torch_pickle.read(path)) == ["weight"]
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        b"\x80\x02ctorch\nFloatStorage\nN}X\x05\x00\x00\x00dtypeX\x01\x00\x00\x00Os\x86b.",  # sets a frozen field
+        b"\x80\x022222.",  # nothing on the stack
+        b"\x80\x02X\x05\x00.",  # the length of a text is cut off
+    ],
+)
+def test_a_pickle_that_python_fails_at_in_its_own_way_is_named(tmp_path, evil):
+    path = tmp_path / "model.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data.pkl", evil)
+    with pytest.raises(WeightsError, match=r"model.pth cannot be read as a state_dict"):
+        torch_pickle.read(path)
+
+
 def test_what_is_no_state_dict_is_refused(tmp_path, torch):
     path = tmp_path / "model.pth"
     path.write_bytes(b"<html>")

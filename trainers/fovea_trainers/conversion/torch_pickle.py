@@ -5,9 +5,11 @@ pickle can name any function to be called when it is read; here it can name noth
 """
 
 import math
+import os
 import pickle
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,23 @@ _DTYPES = {
 }
 
 
+_DAMAGED = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What pickle, zipfile and numpy say of a file that is damaged, or made to do damage."""
+
+
 def read(path: Path) -> Mapping[str, Array]:
     """Tensors by their names, in the file's order. Raises WeightsError for a file that is no state_dict; OSError."""
     with path.open("rb") as file:
@@ -48,7 +67,7 @@ def read(path: Path) -> Mapping[str, Array]:
             else:
                 raise WeightsError(f"{path} is no file of PyTorch: it begins with {start[:8]!r}")
             return {name: tensor.array(storages) for name, tensor in _tensors(content)}
-        except (pickle.UnpicklingError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             reason = f"it has no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
             raise WeightsError(
                 f"{path} cannot be read as a state_dict of PyTorch: {reason}; save model.state_dict() alone, or fetch the "
@@ -73,7 +92,7 @@ class _Tensor:
     strides: Sequence[int]
 
     def array(self, storages: Mapping[str, bytes]) -> Array:
-        """A copy. Raises ValueError for one that reaches beyond its storage."""
+        """Its numbers within the storage. Raises ValueError for one that reaches beyond it, or shows its numbers several times."""
         row = np.frombuffer(storages[self.storage.key], self.storage.dtype)
         if len(self.shape) != len(self.strides) or min([self.offset, *self.shape, *self.strides]) < 0:
             raise ValueError(f"a tensor of shape {self.shape} has strides {self.strides} and offset {self.offset}")
@@ -82,13 +101,18 @@ class _Tensor:
         last = self.offset + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
         if last >= row.size:
             raise ValueError(f"a tensor of shape {self.shape} reaches beyond its {row.size} numbers")
+        if math.prod(self.shape) > row.size:  # strides of 0 would make any number of them of one
+            raise ValueError(f"a tensor of shape {self.shape} has only {row.size} numbers")
         width = row.itemsize
         strides = [stride * width for stride in self.strides]
-        return np.lib.stride_tricks.as_strided(row[self.offset :], self.shape, strides, writeable=False).copy()
+        return np.lib.stride_tricks.as_strided(row[self.offset :], self.shape, strides, writeable=False)
 
 
-class _Unpickler(pickle.Unpickler):
-    """Makes tensors that know where their numbers are, and refuses every name that a state_dict does not need."""
+class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the public name is that in C
+    """Makes tensors that know where their numbers are, and refuses every name that a state_dict does not need.
+
+    It is the one in Python: that in C takes as much memory as the largest number of a memo says, up to 64 GiB.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -129,6 +153,8 @@ def _legacy(file: BinaryIO) -> tuple[Any, Mapping[str, bytes]]:
 
 def _of_zip(file: BinaryIO) -> tuple[Any, Mapping[str, bytes]]:
     with zipfile.ZipFile(file) as archive:
+        if sum(member.file_size for member in archive.infolist()) > os.fstat(file.fileno()).st_size:
+            raise ValueError("its members are compressed, which those of PyTorch are not")
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError("it is a ZIP file without a data.pkl")
@@ -151,7 +177,7 @@ def _tensors(content: Any) -> list[tuple[str, _Tensor]]:
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:
-    content = file.read(size) if size >= 0 else b""
-    if len(content) != size:
-        raise ValueError(f"it is cut off: {math.inf if size < 0 else size - len(content)} bytes are missing")
-    return content
+    there = os.fstat(file.fileno()).st_size - file.tell()
+    if not 0 <= size <= there:  # before any memory is taken for it
+        raise ValueError(f"it is cut off: {size} bytes are wanted, and {there} are there")
+    return file.read(size)
