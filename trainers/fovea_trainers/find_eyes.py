@@ -55,6 +55,10 @@ def write(folder: Path, out: Path, detector: Path, landmarks: Path) -> None:
     from fovea_trainers.vision.faces.detector import face_detector
     from fovea_trainers.vision.faces.landmark_network import face_landmarks
 
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)  # before the work, which takes long
+    except OSError as error:
+        raise TrainerError(f"{out} cannot be written: {error}") from error
     sizes, place = [face_detector(size) for size in SIZES], face_landmarks()
     for each in sizes:
         pretrained.load(each, detector)
