@@ -106,6 +106,7 @@ def test_killed_at_any_step_it_ends_with_the_bytes_of_an_undisturbed_run(tmp_pat
 def test_what_cannot_be_trained_ends_with_a_sentence(tmp_path, data, weights, capfd):
     wrong = tmp_path / "vgg.weights.h5"
     keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name="fc1")]).save_weights(wrong)
+    overflowing = training.write_overflowing_weights(tmp_path / "overflowing.weights.h5")
     refused = {
         ("--fine-tune=2",): (2, "--fine-tune is about a pretrained backbone: give --backbone and --weights as well"),
         ("--fine-tune=2", f"--weights={weights}"): (2, "--fine-tune is about a pretrained backbone"),
@@ -116,7 +117,7 @@ def test_what_cannot_be_trained_ends_with_a_sentence(tmp_path, data, weights, ca
             "--feature-maps=conv9: network cnn has no such layer with maps; it has rescaling",
         ),
         (*NETWORK, f"--weights={wrong}"): (1, "has weights for none of the network's layers: it has fc1"),
-        ("--learning-rate=100", "--epochs=20"): (1, "non-finite at step"),
+        ("--learning-rate=100", "--epochs=3", f"--weights={overflowing}"): (1, "non-finite at step"),
     }
     for flags, (code, words) in refused.items():
         assert training.train(tmp_path / "run", data, *flags) == code, flags

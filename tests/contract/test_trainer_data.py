@@ -19,7 +19,6 @@ QUICK = ("--max-steps=2", "--no-augment")
 DIVERGING = (
     "--epochs=3",
     "--learning-rate=100",
-    "--momentum=1",
     "--no-augment",
     "--checkpoint-every-steps=1000",
 )
@@ -28,6 +27,11 @@ DIVERGING = (
 @pytest.fixture
 def data(tmp_path):
     return training.write_pictures(tmp_path / "data", per_class=10)
+
+
+@pytest.fixture
+def overflowing(tmp_path):
+    return f"--weights={training.write_overflowing_weights(tmp_path / 'overflowing.weights.h5')}"
 
 
 def test_unreadable_pictures_are_named_and_left_out(tmp_path, data, capfd, monkeypatch):
@@ -102,21 +106,21 @@ def test_a_class_without_a_readable_picture_ends_the_run(tmp_path, data, capfd):
     assert "no picture of class class-2 can be read" in capfd.readouterr().err
 
 
-def test_a_diverged_run_ends_with_the_step_and_the_remedy(tmp_path, data, capfd):
-    assert training.train(tmp_path, data, *DIVERGING) == 1
+def test_a_diverged_run_ends_with_the_step_and_the_remedy(tmp_path, data, overflowing, capfd):
+    assert training.train(tmp_path, data, *DIVERGING, overflowing) == 1
     said = capfd.readouterr().err
     assert "the loss became non-finite at step " in said
     assert "Lower --learning-rate" in said
     assert training.checkpoints(tmp_path) == []
 
 
-def test_a_run_that_ends_with_the_update_that_diverged_is_no_success(tmp_path, data, capfd):
+def test_a_run_that_ends_with_the_update_that_diverged_is_no_success(tmp_path, data, overflowing, capfd):
     """No step after it has a loss that could tell; its weights may still be numbers, however large."""
-    assert training.train(tmp_path / "whole", data, *DIVERGING) == 1
+    assert training.train(tmp_path / "whole", data, *DIVERGING, overflowing) == 1
     noticed = re.search(r"the loss became non-finite at step (\d+)", capfd.readouterr().err)
     assert noticed is not None
     last = int(noticed[1]) - 1
-    assert training.train(tmp_path, data, *DIVERGING, f"--max-steps={last}") == 1
+    assert training.train(tmp_path, data, *DIVERGING, overflowing, f"--max-steps={last}") == 1
     assert f" became non-finite at step {last}: the training diverged" in capfd.readouterr().err
     assert not list(training.model_folder(tmp_path).iterdir())
     assert not list((tmp_path / environment.OUTPUT_DIR.lower()).iterdir())

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from fovea_api.contract import environment
 from fovea_trainers.entry import RECIPES
 from fovea_trainers.main import main
+from fovea_trainers.recipes import image_classifier
 from support.polling import until
 from tensorflow.core.util.event_pb2 import Event
 
@@ -33,6 +35,20 @@ def write_pictures(root: Path, *, per_class: int, classes: int = 3, size: int = 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(tf.io.encode_png(pixels).numpy())
     return root
+
+
+def write_overflowing_weights(path: Path) -> Path:
+    """Weights of the image classifier on three classes by which the first update, with a great learning rate, gives infinite ones.
+
+    A great learning rate alone does not diverge for sure: the units may die of it, and the loss stays a number. Rounding
+    decides on that, and processors round differently.
+    """
+    keras.utils.set_random_seed(1)
+    model = image_classifier.convolutions(3, 16)
+    last = model.layers[-1].kernel
+    last.assign(last * 1e37)
+    model.save_weights(path)
+    return path
 
 
 def variables(root: Path, **more: str) -> dict[str, str]:
