@@ -286,6 +286,7 @@ def test_arrays_of_tensorflow_js_are_read_across_files_and_out_of_few_bits(tmp_p
         (BYTES[:-1], WEIGHTS, {}, "the files of weights end within axis"),
         (BYTES + b"x", WEIGHTS, {}, "have 41 bytes, and the arrays 40"),
         (BYTES, WEIGHTS, {"paths": ["../../etc/passwd"]}, "../../etc/passwd is no file beside it"),
+        (BYTES, WEIGHTS, {"paths": ["shard1.bin"] * 2}, "it names a file of weights twice"),
         (BYTES, [{"name": "x", "shape": [1]}], {}, "it has no 'dtype'"),
         (BYTES, [{"name": "x", "shape": [1], "dtype": "string"}], {}, "it has no 'string'"),
     ],

@@ -5,7 +5,7 @@ An array may be quantized: whole numbers of 8 or 16 bits, of which each stands f
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,20 @@ def read(manifest: Path) -> Mapping[str, Array]:
     try:
         document = json.loads(manifest.read_text(encoding="utf-8"))
         groups = document["weightsManifest"] if isinstance(document, dict) else document
+        _require_once([path for group in groups for path in group["paths"]])
         return {name: array for group in groups for name, array in _arrays(manifest.parent, group)}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise WeightsError(
             f"{manifest} cannot be read as a manifest of TensorFlow.js: {reason}; give the JSON file that lies beside the "
             "files of weights"
         ) from error
+
+
+def _require_once(paths: Sequence[str]) -> None:
+    """A short manifest could fill the memory with one file."""
+    if len(set(paths)) < len(paths):
+        raise ValueError("it names a file of weights twice")
 
 
 def _arrays(folder: Path, group: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
