@@ -258,6 +258,26 @@ def test_a_file_that_holds_no_weights_is_named_with_what_it_is(tmp_path, trained
     assert str(path) in str(caught.value)
 
 
+def test_a_compressed_file_with_bytes_that_were_changed_is_damaged(tmp_path):
+    whole, path = randomized(classifier()), tmp_path / "whole.weights.h5"
+    whole.save_weights(path)
+    with zipfile.ZipFile(archive := tmp_path / "whole.keras", "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.write(path, "model.weights.h5")
+    content = archive.read_bytes()
+    for place in range(100, 400, 20):
+        archive.write_bytes(content[:place] + bytes(16) + content[place + 16 :])
+        with pytest.raises(WeightsError, match="it may be cut off or damaged: upload it again"):
+            pretrained.load(whole, archive)
+
+
+def test_a_list_of_layers_that_is_none_is_damage(tmp_path):
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = 3
+    with pytest.raises(WeightsError, match="it may be cut off or damaged: upload it again"):
+        pretrained.load(classifier(), path)
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
 def test_a_file_that_is_cut_off_is_damaged_wherever_it_ends(tmp_path, suffix):
     whole = randomized(classifier())

@@ -8,6 +8,7 @@ is a tree of groups; each has the name of its layer. A `.keras` file is a ZIP wi
 import itertools
 import re
 import zipfile
+import zlib
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80\x02\x8a\x0a"
 _TORCH = "it is a file of PyTorch: convert it with fovea-train convert-weights"
 _OF_A_MODEL = re.compile(r"(/layers/[^/]+)+")
 """Groups of Keras 3 whose layer is one of a network, and not a part of another layer."""
+
+
+_DAMAGED = (OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What h5py and zipfile say of a damaged file."""
 
 
 class Nameless(Exception):
@@ -96,10 +101,10 @@ def _explained(path: Path) -> Iterator[None]:
     """What h5py and zipfile say of a damaged file, as WeightsError; an error of the surroundings stays what it is."""
     try:
         yield
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        reason = str(error).strip("'\"").splitlines()[0]
+        reason = (str(error).strip("'\"").splitlines() or ["it is cut off"])[0]
         raise WeightsError(
             f"{path} cannot be read as Keras weights: {reason}; it may be cut off or damaged: upload it again"
         ) from error
