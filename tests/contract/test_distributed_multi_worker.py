@@ -82,8 +82,7 @@ def test_a_run_that_was_frozen_and_stopped_ends_with_the_bytes_of_one_that_was_n
     with distributed(disturbed, PAIR, *command, **{environment.PEER_SECONDS: "8"}) as run:
         run.step(14)
         run.signal("worker 0", signal.SIGSTOP)
-        assert run.training.wait() == exit_codes.RESTART, run.lines
-        assert run.said("worker 0"), run.lines
+        assert run.named_and_ended("worker 0") == exit_codes.RESTART, run.lines
     frozen = training.checkpoints(disturbed)[-1]
     assert frozen < EPOCHS * STEPS
     with distributed(disturbed, PAIR, *command) as run:

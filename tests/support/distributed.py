@@ -26,6 +26,7 @@ class Distributed:
             roles,
             variables=training.variables(root, **more),
             write=self.lines.append,
+            leaving_seconds=SECONDS,  # all that are not frozen end by themselves, on a busy machine not at once
         )
 
     def member(self, name: str) -> Member:
@@ -60,6 +61,14 @@ class Distributed:
             return met
 
         until(probe, seconds=SECONDS, what=what, every=0.02)
+
+    def named_and_ended(self, name: str) -> int:
+        """The chief's exit code, once it has given up the frozen process, which ends now."""
+        code = self.training.chief.process.wait(timeout=SECONDS)
+        self.kill(name)
+        self.codes()
+        assert self.said(f"{name} has not answered for"), self.lines
+        return code
 
     def step(self, number: int) -> None:
         """Wait for a checkpoint of at least this step."""

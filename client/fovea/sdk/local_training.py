@@ -20,9 +20,10 @@ from .errors import InvalidError
 
 CHIEF = "chief"
 PORTS = range(20000, 32768)
-"""Below those that the kernel gives to outgoing connections: none of them is taken between its choice and its use."""
+"""Below those that the kernel gives to outgoing connections: it takes none of them between its choice and its use."""
 LEAVING_SECONDS = 15.0
-"""For so long the others may run on when the chief has ended."""
+_DRAWN = random.SystemRandom()
+"""Not Python's own generator: a recipe that has run in this process has set its seed, to the same value in all of them."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -51,14 +52,19 @@ class LocalTraining:
         *,
         variables: Mapping[str, str] | None = None,
         write: Callable[[str], None],
+        leaving_seconds: float = LEAVING_SECONDS,
     ) -> None:
         """`command` is the same for all; `roles` are numbers of processes, with one chief; `write` gets lines of output.
+
+        `leaving_seconds`: for so long the others may run on when the chief has ended.
 
         Raises InvalidError for a command that cannot be started.
         """
         self._write = write
+        self._leaving_seconds = leaving_seconds
         self._stopped = 0
-        cluster = _addresses(roles)
+        self._ports = _Ports(sum(roles.values()))
+        cluster = _addresses(roles, self._ports.numbers)
         self.members: list[Member] = []
         for role, addresses in cluster.items():
             for index in range(len(addresses)):
@@ -105,7 +111,7 @@ class LocalTraining:
             member.process.kill()
 
     def _end_others(self) -> None:
-        until = time.monotonic() + LEAVING_SECONDS
+        until = time.monotonic() + self._leaving_seconds
         for member in self.members:
             with suppress(subprocess.TimeoutExpired):
                 member.process.wait(max(0.0, until - time.monotonic()))
@@ -113,9 +119,10 @@ class LocalTraining:
         for member in self.members:
             member.process.wait()
             member.reader.join(timeout=5)
+        self._ports.give_back()
 
     def _start(self, command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        parent = os.getpid()
+        parent, prctl = os.getpid(), ctypes.CDLL(None).prctl if sys.platform == "linux" else None
         try:
             return subprocess.Popen(
                 list(command),
@@ -124,7 +131,7 @@ class LocalTraining:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 process_group=0,  # a terminal's Ctrl-C comes to this process alone
-                preexec_fn=lambda: _end_with(parent),  # noqa: PLW1509 - no thread is started before all processes are
+                preexec_fn=lambda: _end_with(parent, prctl),  # noqa: PLW1509 - no thread is started before all processes are
             )
         except OSError as error:
             self.kill()
@@ -137,28 +144,52 @@ class LocalTraining:
                     self._write(f"{member.name} | {line.decode('utf-8', 'replace').rstrip()}")
 
 
-def _end_with(parent: int) -> None:
-    """In the new process: the kernel ends it when its parent ends, however. Only Linux offers that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _end_with(parent: int, prctl: Callable[[int, int], object] | None) -> None:
+    """In the new process: the kernel ends it when its parent ends, however. Only Linux offers that.
+
+    `prctl` was looked up before the fork: the loader's lock may be held by a thread that does not exist here.
+    """
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(128 + signal.SIGKILL)
 
 
-def _addresses(roles: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    free = iter(_free_ports(sum(roles.values())))
+def _addresses(roles: Mapping[str, int], ports: Sequence[int]) -> dict[str, tuple[str, ...]]:
+    free = iter(ports)
     return {role: tuple(f"127.0.0.1:{next(free)}" for _ in range(count)) for role, count in roles.items() if count}
 
 
-def _free_ports(count: int) -> list[int]:
-    found: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
-        if len(found) == count:
-            break
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-    return found
+class _Ports:
+    """Ports of TCP that nobody uses. No other training chooses them meanwhile: each holds the same ports of UDP.
+
+    The processes take seconds to listen, and TensorFlow's servers would share a port with those of another training.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._held: dict[int, socket.socket] = {}
+        for port in _DRAWN.sample(PORTS, len(PORTS)):
+            if len(self._held) == count:
+                break
+            held = socket.socket(type=socket.SOCK_DGRAM)
+            try:
+                held.bind(("127.0.0.1", port))
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            except OSError:
+                held.close()
+            else:
+                self._held[port] = held
+
+    @property
+    def numbers(self) -> list[int]:
+        """As many as were asked for, if there are as many."""
+        return list(self._held)
+
+    def give_back(self) -> None:
+        """The training has ended."""
+        for held in self._held.values():
+            held.close()
 
 
 def _exit_code(code: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fovea.cli.main import cli
-from fovea.sdk import local_programs
+from fovea.sdk import local_programs, local_training
 from fovea.sdk.errors import InvalidError, NotInstalledError
 from fovea.sdk.local_training import LocalTraining
 from support.polling import until
@@ -36,6 +37,7 @@ training.wait()
 
 def start(program, roles, **more):
     lines: list[str] = []
+    more.setdefault("leaving_seconds", 120)
     return LocalTraining([sys.executable, "-c", program], roles, write=lines.append, **more), lines
 
 
@@ -61,15 +63,24 @@ def test_every_process_has_its_own_tf_config_and_its_name_before_each_line():
     assert all(address.startswith("127.0.0.1:") for address in addresses)
 
 
+def test_ports_that_another_training_has_chosen_are_left_alone_before_anyone_listens(monkeypatch):
+    monkeypatch.setattr(local_training, "_DRAWN", random.Random(1))
+    first = local_training._Ports(4)
+    monkeypatch.setattr(local_training, "_DRAWN", random.Random(1))
+    second = local_training._Ports(4)
+    assert not set(first.numbers) & set(second.numbers)
+    first.give_back()
+    second.give_back()
+
+
 def test_one_process_is_the_whole_cluster():
     training, lines = start(SAY, {"chief": 1, "worker": 0})
     assert training.wait() == 0
     assert list(json.loads(lines[0].split(" | ", 1)[1])["cluster"]) == ["chief"]
 
 
-def test_the_exit_code_is_the_chief_s_and_the_others_do_not_outlive_it(monkeypatch):
-    monkeypatch.setattr("fovea.sdk.local_training.LEAVING_SECONDS", 0.5)
-    training, _ = start(CHIEF_ENDS, {"chief": 1, "worker": 2})
+def test_the_exit_code_is_the_chief_s_and_the_others_do_not_outlive_it():
+    training, _ = start(CHIEF_ENDS, {"chief": 1, "worker": 2}, leaving_seconds=0.5)
     assert training.wait() == 7
     assert [member.process.returncode for member in training.members[1:]] == [-signal.SIGKILL] * 2
 
@@ -96,7 +107,7 @@ def test_children_end_with_a_parent_that_is_killed():
 
 def test_a_chief_without_a_worker_left_is_asked_to_stop():
     program = "import json, os, sys, time\nif 'worker' in os.environ['TF_CONFIG'].split('task')[1]: sys.exit(3)\ntime.sleep(600)"
-    training, lines = start(program, {"chief": 1, "worker": 2, "ps": 1})
+    training, lines = start(program, {"chief": 1, "worker": 2, "ps": 1}, leaving_seconds=0.5)
     assert training.wait() == 128 + signal.SIGTERM
     assert "worker 1 has ended with exit code 3" in lines
     assert "no worker is left: the chief is asked to stop" in lines

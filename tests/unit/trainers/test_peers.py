@@ -28,13 +28,14 @@ def listening():
 
 def test_a_chief_that_was_never_there_is_waited_for_and_one_that_has_gone_is_lost():
     clock = Clock()
-    server, address = listening()
-    server.close()
+    server = socket.socket()  # bound, not listening: refuses, and nobody else takes the port
+    server.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{server.getsockname()[1]}"
     assert look(address) is Sign.REFUSES
     lifeline = Lifeline(address, clock)
     clock.now = 1000.0
     assert not lifeline.lost(), "it has not begun"
-    server = socket.create_server(("127.0.0.1", int(address.rpartition(":")[2])))
+    server.listen()
     assert not lifeline.lost()
     server.close()
     lifeline.lost()
