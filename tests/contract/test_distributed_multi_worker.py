@@ -72,6 +72,17 @@ def test_two_workers_that_share_each_batch_learn_what_one_process_learns(tmp_pat
     assert result["steps"] == expected["steps"]
 
 
+def test_pictures_that_one_worker_cannot_read_end_a_synchronous_job(tmp_path):
+    data = training.write_pictures(tmp_path / "data", per_class=10)
+    for path in sorted(data.rglob("*.png"))[::2]:
+        path.write_bytes(path.read_bytes()[:60])
+    command = ("image-classifier", f"--data={data}", *training.FLAGS, "--no-cache-images", "--epochs=40")
+    roles, more = WAYS["synchronous parameter servers"]
+    with distributed(tmp_path, roles, *command, **more) as run:
+        assert run.codes()["chief"] == 1, run.lines
+    assert run.said("cannot be read so far"), run.lines
+
+
 def test_a_run_that_was_frozen_and_stopped_ends_with_the_bytes_of_one_that_was_not(tmp_path, pictures):
     flags = ("--batch-size=5", f"--epochs={EPOCHS}", "--checkpoint-every-steps=7")
     command = ("image-classifier", f"--data={pictures}", *training.FLAGS, *flags)

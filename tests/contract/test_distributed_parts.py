@@ -28,6 +28,22 @@ def test_sums_wait_for_every_part_and_add_one_that_comes_twice_once():
     assert answers == {0: [15.0], 1: [15.0]}
 
 
+def test_sums_whose_part_has_failed_fail_for_those_that_wait():
+    sums, failed = server.Sums(), []
+
+    def give():
+        try:
+            sums.add(np.array([1, 1, 0]), np.int64(2), np.array([1.0]))
+        except TrainerError as error:
+            failed.append(str(error))
+
+    waits = threading.Thread(target=give, daemon=True)
+    waits.start()
+    sums.give_up()
+    waits.join(timeout=60)
+    assert failed == ["step 1: another worker's part has failed"]
+
+
 def test_shards_of_a_batch_are_the_batch_and_numbers_step_over_batches():
     def of(shard, first=0):
         return order.batches(17, 5, seed=1, epoch=2, first=first, shard=shard)

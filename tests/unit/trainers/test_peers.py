@@ -65,12 +65,18 @@ def test_a_process_that_takes_a_connection_and_says_nothing_is_silent(monkeypatc
 class Peers:
     """Two workers with signs that a test gives them, and the watchdog that looks at them."""
 
-    def __init__(self, monkeypatch, *signs, patient=True):
+    def __init__(self, monkeypatch, *signs, patient=True, **more):
         monkeypatch.setattr(watchdog, "BEAT_SECONDS", 0.005)
         self.clock, self.ended = Clock(), []
         named = dict(zip(("worker 0", "worker 1"), signs, strict=True))
         self.dog = watchdog.Watchdog(
-            {name: name for name in named}, 60, patient=patient, clock=self.clock, look=named.get, end=self.ended.append
+            {name: name for name in named},
+            60,
+            patient=patient,
+            clock=self.clock,
+            look=named.get,
+            end=self.ended.append,
+            **more,
         )
         until(lambda: {name: sign for name, (sign, _) in self.dog._signs.items()} == named, what="a look", every=0.005)
         self.dog.check()
@@ -83,6 +89,13 @@ def test_a_silent_worker_is_named_and_the_process_ends_if_nobody_looks(monkeypat
         peers.dog.check()
     peers.clock.now = 64.0
     until(lambda: peers.ended, what="the end", every=0.005)
+
+
+def test_where_all_wait_in_tensorflow_one_that_has_ended_ends_the_process(monkeypatch):
+    peers = Peers(monkeypatch, Sign.ANSWERS, Sign.REFUSES, patient=False, guards_ends=True)
+    peers.clock.now = 64.0
+    until(lambda: peers.ended, what="the end", every=0.005)
+    assert peers.ended[0].startswith("worker 1 has ended and was not back within 60 s")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ class MultiWorker(Single):
             for role, index in members
             if (role, index) != (spec.role, spec.index)
         }
-        Watchdog(others, peer_seconds, patient=True)  # sums with one that has ended raise an error
+        # Sums with one that was killed raise an error; those with one that left in good order, by an error of its own, wait.
+        Watchdog(others, peer_seconds, patient=False, guards_ends=True)
         self._sums: dict[tuple[Any, int], Callable[[tf.Tensor], tf.Tensor]] = {}
 
     def scope(self) -> AbstractContextManager[Any]:

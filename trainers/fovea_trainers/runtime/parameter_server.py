@@ -65,7 +65,8 @@ class ParameterServer(Single):
         self._add: Callable[[Mapping[str, Total], int], None]
         self._scheduled: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        threading.Thread(target=self._fetch, daemon=True, name="results of steps").start()
+        for _ in range(self._ahead):
+            threading.Thread(target=self._fetch, daemon=True, name="result of a step").start()
 
     def scope(self) -> AbstractContextManager[Any]:
         """Variables made in here live on the parameter servers."""
@@ -132,9 +133,9 @@ class ParameterServer(Single):
             tensor.set_shape(spec.shape)
         return tensors[:-1], tensors[-1]
 
-    def _hand_out(self, step: int, function: Any, *arguments: int) -> None:
+    def _hand_out(self, label: int, function: Any, *arguments: int) -> None:
         values = tuple(tf.constant(value, tf.int64) for value in arguments)
-        self._scheduled.put((step, self._coordinator.schedule(function, args=values)))
+        self._scheduled.put((label, self._coordinator.schedule(function, args=values)))
         self._under_way += 1
 
     def _collect(self, most: int) -> None:
@@ -145,27 +146,34 @@ class ParameterServer(Single):
             self._add({name: (tf.constant(values), tf.constant(size)) for name, (values, size) in found.items()}, step)
 
     def _next(self) -> tuple[int, Any]:
-        """The oldest result that is under way, when it is there. Raises what its step has raised, PeerLost for one that hangs."""
+        """The next result to be there, and its label. Raises what its step has raised, PeerLost for one that hangs."""
         while True:
             try:
-                step, result = self._ended.get(timeout=1)
+                label, result = self._ended.get(timeout=1)
             except queue.Empty:
                 self._watchdog.check()
                 continue
             self._under_way -= 1
             if isinstance(result, Exception):
+                self._give_up()
                 self._coordinator.join()  # raises the first error, of which this one may be a consequence
                 raise result
-            return step, result
+            return label, result
+
+    def _give_up(self) -> None:
+        """A step has failed: end what waits for it elsewhere. Here no step waits for another."""
 
     def _fetch(self) -> None:
-        """In a thread: only there it is possible to wait for a result while others look at the clock."""
+        """In a thread: only there it is possible to wait for a result while others look at the clock.
+
+        One for each: a step that has failed is seen at once, also while an older one waits for it.
+        """
         while True:
-            step, ended = self._scheduled.get()
+            label, ended = self._scheduled.get()
             try:
-                self._ended.put((step, self._coordinator.fetch(ended)))
+                self._ended.put((label, self._coordinator.fetch(ended)))
             except Exception as error:  # noqa: BLE001 - the loop raises it
-                self._ended.put((step, error))
+                self._ended.put((label, error))
 
 
 def _release(device: str) -> None:

@@ -21,7 +21,7 @@ from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.strategy import Dataset, Shard, Single
 from fovea_trainers.runtime.weights import weighted
 
-BATCH, STOPS, RELEASE, SUM = "fovea-batch", "fovea-stops", "fovea-release", "fovea-sum"
+BATCH, STOPS, RELEASE, SUM, GIVE_UP = "fovea-batch", "fovea-stops", "fovea-release", "fovea-sum", "fovea-give-up"
 """Names of the functions that the chief calls, or a step."""
 LEAVING_SECONDS = 20.0
 """A worker that is asked to stop waits so long for the chief, which may have been asked, too, and saves."""
@@ -44,7 +44,9 @@ class Server(Single):
         remote.offer(BATCH, self._batch)
         remote.offer(STOPS, self._stops)
         remote.offer(RELEASE, self._release)
-        remote.offer(SUM, Sums().add)
+        sums = Sums()
+        remote.offer(SUM, sums.add)
+        remote.offer(GIVE_UP, sums.give_up)
         self._workers = len(spec.cluster.get("worker", ()))
         threads = _THREADS + 2 * self._workers
         tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -133,6 +135,7 @@ class Sums:
     def __init__(self) -> None:
         self._parts: dict[tuple[int, int], dict[int, Any]] = {}
         self._changed = threading.Condition()
+        self._given_up = False
 
     def add(self, key: Any, parts: Any, values: Any) -> list[Any]:
         """`key` is the step, the place in its graph, and the number of the part, of as many as `parts` says.
@@ -146,5 +149,14 @@ class Sums:
             mine = self._parts.setdefault((step, place), {})
             mine[part] = values
             self._changed.notify_all()
-            self._changed.wait_for(lambda: len(mine) == int(parts))
+            self._changed.wait_for(lambda: len(mine) == int(parts) or self._given_up)
+            if len(mine) < int(parts):
+                raise TrainerError(f"step {step}: another worker's part has failed")
             return [np.sum([mine[number] for number in sorted(mine)], axis=0)]
+
+    def give_up(self) -> list[Any]:
+        """A part has failed, for good: let those that wait for it fail, too."""
+        with self._changed:
+            self._given_up = True
+            self._changed.notify_all()
+        return [np.bool_(True)]

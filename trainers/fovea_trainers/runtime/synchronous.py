@@ -5,6 +5,7 @@ has died until it is back. Gradients go through the chief: a model whose weights
 faster by MultiWorkerMirrored.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ class Synchronous(ParameterServer):
 
         def schedule(epoch: int, place: int, step: int) -> None:
             for index in range(self._workers):
-                self._hand_out(step, part, epoch, place, step, index)
+                self._hand_out(index, part, epoch, place, step, index)
             found, gradients = self._sum_of_parts()
             now = tf.constant(step, tf.int64)
             apply(gradients, now)
@@ -67,7 +68,8 @@ class Synchronous(ParameterServer):
         return schedule
 
     def _sum_of_parts(self) -> tuple[Mapping[str, Total], list[list[tf.Tensor]]]:
-        parts = [self._next()[1] for _ in range(self._workers)]
+        ended = dict(self._next() for _ in range(self._workers))
+        parts = [ended[index] for index in range(self._workers)]  # sums are rounded in one order
         for _, _, unreadable in parts:
             self._unreadable.update(unreadable.tolist())
         found = {
@@ -79,6 +81,17 @@ class Synchronous(ParameterServer):
             for of_all in zip(*(gradients for _, gradients, _ in parts), strict=True)
         ]
         return found, gradients
+
+    def _give_up(self) -> None:
+        """The other workers wait for the part that has failed, and the coordinator for them."""
+        threading.Thread(target=_tell, daemon=True, name="give up").start()
+
+
+def _tell() -> None:
+    try:
+        remote.ask(_MEETING, server.GIVE_UP, [tf.bool])
+    except tf.errors.OpError as error:
+        del error  # the server has ended: then nobody waits in it
 
 
 class _Meeting:

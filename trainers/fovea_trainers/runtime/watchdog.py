@@ -28,17 +28,19 @@ class Watchdog:
         limit: float,
         *,
         patient: bool,
+        guards_ends: bool = False,
         clock: Callable[[], float] = time.monotonic,
         look: Callable[[str], Sign] = look,
         end: Callable[[str], object] | None = None,
     ) -> None:
         """`limit` are the seconds that a task may be silent, or away.
 
-        `patient`: the job goes on without a worker that has ended, as long as there is another one. `end` gets the reason
-        and ends the process.
+        `patient`: the job goes on without a worker that has ended, as long as there is another one. `guards_ends`: the main
+        thread waits for all in TensorFlow, where it may not notice such an end. `end` gets the reason and ends the process.
         """
         self._limit = limit
         self._patient = patient
+        self._guards_ends = guards_ends
         self._clock = clock
         self._look = look
         self._end = end or _end
@@ -55,7 +57,7 @@ class Watchdog:
         gone = self._since(Sign.REFUSES, self._limit)
         workers = {name for name in self._signs if name.startswith("worker")}
         if gone and (not self._patient or workers <= set(gone)):
-            raise PeerLost(f"{' and '.join(gone)} has ended and was not back within {self._limit:.0f} s; {_AGAIN}")
+            raise PeerLost(self._words_of_end(gone))
 
     def _watch(self, name: str, address: str) -> None:
         while True:
@@ -65,11 +67,13 @@ class Watchdog:
             time.sleep(BEAT_SECONDS)
 
     def _guard(self) -> None:
-        """The end of a process whose main thread is in TensorFlow, and waits there for the task that is silent."""
+        """The end of a process whose main thread is in TensorFlow, and waits there for the task that is silent, or has ended."""
         while True:
             time.sleep(BEAT_SECONDS)
             if silent := self._since(Sign.SILENT, self._limit + PATIENCE_SECONDS):
                 self._end(self._words(silent))
+            if self._guards_ends and (gone := self._since(Sign.REFUSES, self._limit + PATIENCE_SECONDS)):
+                self._end(self._words_of_end(gone))
 
     def _since(self, wanted: Sign, limit: float) -> list[str]:
         now = self._clock()
@@ -79,6 +83,9 @@ class Watchdog:
         return (
             f"{' and '.join(silent)} has not answered for {self._limit:.0f} s: frozen, or its machine is gone; {_AGAIN}"
         )
+
+    def _words_of_end(self, gone: Sequence[str]) -> str:
+        return f"{' and '.join(gone)} has ended and was not back within {self._limit:.0f} s; {_AGAIN}"
 
 
 def _end(words: str) -> NoReturn:
