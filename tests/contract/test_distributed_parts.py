@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from fovea_trainers.data import order
 from fovea_trainers.errors import TrainerError
-from fovea_trainers.runtime import server
+from fovea_trainers.runtime import remote, server, synchronous
 from fovea_trainers.runtime.strategy import Shard
 
 
@@ -42,6 +42,21 @@ def test_sums_whose_part_has_failed_fail_for_those_that_wait():
     sums.give_up()
     waits.join(timeout=60)
     assert failed == ["step 1: another worker's part has failed"]
+
+
+def test_a_synchronous_update_gets_sums_of_every_shape(monkeypatch):
+    monkeypatch.setattr(synchronous, "_MEETING", "CPU:0")
+    remote.offer(server.SUM, server.Sums().add)
+    meeting = synchronous._Meeting(1)
+    people = tf.constant([1.0, 0.0, 2.0])
+
+    @tf.function
+    def summed():
+        return meeting.begin(tf.constant(1, tf.int64), tf.constant(0, tf.int64)).sums([people, tf.constant(4)])
+
+    counts, number = summed()
+    assert counts.numpy().tolist() == [1.0, 0.0, 2.0]
+    assert (number.numpy(), number.dtype) == (4, tf.int32)
 
 
 def test_shards_of_a_batch_are_the_batch_and_numbers_step_over_batches():

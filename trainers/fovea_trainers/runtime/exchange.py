@@ -18,7 +18,7 @@ class Exchange(Protocol):
     """Sums and gradients of all shares of a batch."""
 
     def sums(self, shares: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Of scalars that each share has of its own, over all shares."""
+        """Of tensors that each share has of its own, over all shares."""
 
     def apply(self, optimizer: Any, gradients: Sequence[tf.Tensor]) -> None:
         """Take the gradients of this share."""

@@ -22,7 +22,7 @@ from fovea_trainers.runtime.strategy import Step, Update
 from fovea_trainers.runtime.totals import Total, Totals
 
 _MEETING = "/job:ps/replica:0/task:0/device:CPU:0"
-"""Where the workers add up the scalars of a step."""
+"""Where the workers add up the counts of a step."""
 
 
 class Synchronous(ParameterServer):
@@ -95,7 +95,7 @@ def _tell() -> None:
 
 
 class _Meeting:
-    """The exchange of an update: scalars by a function of the first parameter server, which waits for all shares."""
+    """The exchange of an update: sums by a function of the first parameter server, which waits for all shares."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -115,11 +115,14 @@ class _Meeting:
         """One number for each place of the graph that asks tells the server which sums belong together."""
         self._place += 1
         with tf.device(_MEETING):
-            wide = tf.stack([tf.cast(share, tf.float64) for share in shares])
+            wide = tf.concat([tf.reshape(tf.cast(share, tf.float64), [-1]) for share in shares], axis=0)
             key = tf.stack([self._step, tf.constant(self._place, tf.int64), self._index])
             (summed,) = remote.call(server.SUM, [key, tf.constant(self._workers, tf.int64), wide], [tf.float64])
-        summed.set_shape([len(shares)])
-        return [tf.cast(value, share.dtype) for value, share in zip(tf.unstack(summed), shares, strict=True)]
+        parts = tf.split(summed, [tf.size(share) for share in shares])
+        return [
+            tf.ensure_shape(tf.reshape(tf.cast(part, share.dtype), tf.shape(share)), share.shape)
+            for part, share in zip(parts, shares, strict=True)
+        ]
 
     def apply(self, optimizer: Optimizer, gradients: Sequence[tf.Tensor]) -> None:
         """Given to the chief, in the order of the update. Gradients of single rows become whole."""
