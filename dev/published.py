@@ -4,11 +4,13 @@
 """
 
 import hashlib
+import http.client
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -25,6 +27,7 @@ FACE_API = "@vladmandic/face-api/-/face-api-1.7.15.tgz"
 FACE_API_SHA256 = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031"
 """Of npm, MIT: networks for faces, as TensorFlow.js writes them, and photographs."""
 _SECONDS = 300
+_TRIES = 3
 
 
 def efficientnet_lite0() -> Path:
@@ -51,8 +54,7 @@ def face_api() -> Path:
     with locked(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
             registry = os.environ.get("NPM_CONFIG_REGISTRY") or "https://registry.npmjs.org"
-            with urllib.request.urlopen(f"{registry.rstrip('/')}/{FACE_API}", timeout=_SECONDS) as answer:  # noqa: S310
-                content = answer.read()
+            content = _fetched(f"{registry.rstrip('/')}/{FACE_API}")
             if (found := hashlib.sha256(content).hexdigest()) != FACE_API_SHA256:
                 raise ValueError(f"{FACE_API} has the sha256 {found}, expected is {FACE_API_SHA256}")
             staging = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -64,6 +66,21 @@ def face_api() -> Path:
             (staging / "package").rename(folder)
             shutil.rmtree(staging)
     return folder
+
+
+def _fetched(url: str) -> bytes:
+    """What a registry answers; a connection that breaks is tried again, a refusal is not."""
+    for left in reversed(range(_TRIES)):
+        try:
+            with urllib.request.urlopen(url, timeout=_SECONDS) as answer:  # noqa: S310
+                content: bytes = answer.read()
+                return content
+        except (OSError, http.client.HTTPException) as error:
+            if not left or isinstance(error, urllib.error.HTTPError):
+                raise RuntimeError(
+                    f"{url} cannot be fetched: {error}; NPM_CONFIG_REGISTRY names another registry"
+                ) from error
+    raise AssertionError("the last try returns or raises")
 
 
 def _folder(name: str) -> Path:
