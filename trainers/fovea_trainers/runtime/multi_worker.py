@@ -6,6 +6,7 @@ saves, reports and exports.
 """
 
 import json
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,8 @@ from fovea_trainers.runtime.watchdog import Watchdog
 from fovea_trainers.runtime.weights import weighted
 
 Array = np.ndarray[Any, Any]
+_LATER_SECONDS = 60
+"""The watchdog needs some seconds more than its limit: TensorFlow's own end of the process, which names nobody, comes after it."""
 LAG = 1
 """A stop is read from the sums of the step before the last one: reading those of the last would wait for it."""
 
@@ -44,6 +47,7 @@ class MultiWorker(Single):
         self._stops: deque[tf.Tensor] = deque()
         self._watch_each_other(spec, peer_seconds)
         self._strategy = _interruptibly(lambda: tf.distribute.MultiWorkerMirroredStrategy(_resolver(spec, gpus)))
+        _hear_again(signal.SIGTERM)
         others = {
             "chief" if role == "chief" else f"{role} {index}": spec.cluster[role][index]
             for role, index in members
@@ -158,7 +162,7 @@ class MultiWorker(Single):
         context.context().configure_coordination_service(
             service_type="standalone",
             service_leader=f"/job:{leader}/replica:0/task:0",
-            heartbeat_timeout_in_ms=round(2000 * peer_seconds),
+            heartbeat_timeout_in_ms=round(1000 * (2 * peer_seconds + _LATER_SECONDS)),
             shutdown_barrier_timeout_in_ms=1000,
             coordinated_jobs=jobs,
         )
@@ -190,6 +194,11 @@ def _interruptibly(make: Callable[[], Any]) -> Any:
     if failed:
         raise failed[0]
     return made[0]
+
+
+def _hear_again(number: signal.Signals) -> None:
+    """TensorFlow's coordination service has put a handler of its own, which saves nothing, in the place of Python's."""
+    signal.signal(number, signal.getsignal(number))
 
 
 def _whole(dtype: Any) -> Any:
