@@ -30,6 +30,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_option(parser)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the wide tests, unless they are wanted or one is named (`pytest file.py::test_…`)."""
+    named = any("::" in argument for argument in config.args)
+    left_out = [] if WIDE or named else [item for item in items if item.get_closest_marker("wide")]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Compares whole objects with files under tests/data."""

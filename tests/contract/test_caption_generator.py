@@ -133,6 +133,7 @@ def test_features_of_another_size_begin_new_epochs_though_they_have_the_same_sha
     assert "with new epochs (image_size was 32, is 33)" in capfd.readouterr().err
 
 
+@pytest.mark.wide
 def test_killed_within_an_epoch_it_goes_on_to_the_bytes_of_a_run_that_was_not(tmp_path, data):
     flags = (f"--data={data}", *SMALL, "--epochs=4", "--early-stopping", "--patience=9", "--beams=1")
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"

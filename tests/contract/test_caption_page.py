@@ -48,6 +48,7 @@ def attributes(caption):
     return (second, MIRRORED[where], first) if where in MIRRORED else (first, where, second)
 
 
+@pytest.mark.wide
 def test_the_model_says_what_is_where_far_more_often_than_the_most_frequent_caption(folder):
     document = json.loads((folder / "fovea-out/output" / environment.EVALUATION_FILE).read_text())
     data = reading.read(folder / "shapes", "", max_bad_ratio=0)
@@ -63,6 +64,7 @@ def test_the_model_says_what_is_where_far_more_often_than_the_most_frequent_capt
     assert document["mainMetric"] == "bleu4"
 
 
+@pytest.mark.wide
 def test_the_page_says_how_the_model_is_asked(folder):
     (script,) = BLOCKS["python"]
     (folder / "ask.py").write_text(script, encoding="utf-8")

@@ -35,6 +35,7 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.wide
 def test_the_page_s_commands_do_what_it_says(tmp_path):
     assert COMMANDS[:IN_CLONE] == ["make setup", ". .venv/bin/activate"]
     said = {}

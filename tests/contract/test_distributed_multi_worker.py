@@ -82,6 +82,7 @@ def test_pictures_that_one_worker_cannot_read_end_a_synchronous_job(tmp_path):
     assert run.said("cannot be read so far"), run.lines
 
 
+@pytest.mark.wide
 def test_a_run_that_was_frozen_and_stopped_ends_with_the_bytes_of_one_that_was_not(tmp_path, pictures):
     flags = ("--batch-size=5", "--epochs=4000", "--decay=0", "--checkpoint-every-steps=7")
     command = ("image-classifier", f"--data={pictures}", *training.FLAGS, *flags)

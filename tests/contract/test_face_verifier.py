@@ -120,7 +120,9 @@ def coloured(tmp_path_factory):
     return faces.coloured(tmp_path_factory.mktemp("coloured") / "people", 12)
 
 
-@pytest.mark.parametrize("loss", ["softmax", "center", "triplet"])
+@pytest.mark.parametrize(
+    "loss", [*(pytest.param(loss, marks=pytest.mark.wide) for loss in ("softmax", "center")), "triplet"]
+)
 def test_killed_at_a_random_step_it_goes_on_to_the_bytes_of_a_run_that_was_not(tmp_path, coloured, loss):
     command = (
         "face-verifier",

@@ -176,6 +176,7 @@ def squares(tmp_path_factory):
     return data.write(tmp_path_factory.mktemp("squares"), 18)
 
 
+@pytest.mark.wide
 def test_killed_within_an_epoch_it_goes_on_to_the_bytes_of_a_run_that_was_not(tmp_path, squares):
     """Distorted pictures that are read each time, dropout, weights of the classes, and the best epoch's weights."""
     flags = ("--epochs=4", "--batch-size=3", "--class-weights=balanced", "--no-cache-images")
@@ -200,6 +201,7 @@ def test_killed_within_an_epoch_it_goes_on_to_the_bytes_of_a_run_that_was_not(tm
     assert document["sets"]["val"]["pixels"] == inner < len(names) * 32 * 32
 
 
+@pytest.mark.wide
 def test_mobilenet_unet_begins_with_the_weights_of_the_released_file(tmp_path, squares, capfd):
     """A file of the layout and the layer names of mobilenet_1_0_224_tf_no_top.h5, which has two more pairs of layers."""
     from keras import applications
