@@ -195,6 +195,13 @@ def test_no_threshold_is_more_accurate_than_the_chosen_one(compared):
     assert ((similarities >= limit) == same).mean() == best
 
 
+@pytest.mark.parametrize(("kind", "said"), [(True, "of two people"), (False, "of one person")])
+def test_no_threshold_is_chosen_without_pairs_of_both_kinds(kind, said):
+    counts = sums(np.linspace(0.1, 0.9, 9), np.full(9, kind)).sums[verification.SIMILARITIES]
+    with pytest.raises(DataError, match=f"no pair {said} of the validation set can be read"):
+        verification.threshold(counts)
+
+
 def test_the_threshold_lies_in_the_middle_of_the_gap_between_both_kinds():
     totals = sums(np.array([0.1, 0.2, 0.6, 0.9]), np.array([False, False, True, True]))
     assert verification.threshold(totals.sums[verification.SIMILARITIES]) == pytest.approx(0.4, abs=1e-3)

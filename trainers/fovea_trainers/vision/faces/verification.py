@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fovea_trainers.errors import DataError
 from fovea_trainers.runtime import pictures
 from fovea_trainers.runtime.classification import auc
 from fovea_trainers.runtime.evaluation import Evaluation, Sums
@@ -62,8 +63,15 @@ def tar_at_far(counts: Array, far: float) -> float | None:
 def threshold(counts: Array) -> float:
     """The similarity from which pairs are taken for one person with the fewest errors.
 
-    Of several that are next to each other it is the one in the middle, of several such ranges the widest.
+    Of several that are next to each other it is the one in the middle, of several such ranges the widest. `counts` are
+    those of the validation set. Raises DataError where they have no pair of one kind: any threshold would do.
     """
+    for pairs, kind in zip(counts.sum(axis=1), ("two people", "one person"), strict=True):
+        if not pairs:
+            raise DataError(
+                f"no pair of {kind} of the validation set can be read, so no threshold can be chosen; repair the pictures that "
+                "are named above, or give --threshold"
+            )
     different, same = _accepted(counts)
     right = same + different[0] - different
     best = np.flatnonzero(right == right.max())
