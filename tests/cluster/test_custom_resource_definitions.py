@@ -12,7 +12,12 @@ from fovea_api.v1alpha1 import API_VERSION, KINDS, MachineType
 from kubernetes import client
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "examples").glob("*.yaml"))}
+EXAMPLES = {
+    f"{path.stem}-{number}" if number else path.stem: manifest
+    for path in sorted((ROOT / "examples").glob("*.yaml"))
+    for number, manifest in enumerate(yaml.safe_load_all(path.read_text()))
+}
+"""All manifests by the names of their files; further ones of a file have numbers."""
 INVALID = yaml.safe_load((ROOT / "tests/data/api/invalid_manifests.yaml").read_text())
 PLURALS = {kind.kind: kind for kind in KINDS}
 
