@@ -199,7 +199,7 @@ class Learner:
 
 
 def learner(config: Config, people: int, dimensions: int) -> Learner:
-    """For so many training people."""
+    """For `people` persons to train on, and embeddings of `dimensions` numbers."""
     import keras
 
     head = keras.Sequential([keras.layers.Input((dimensions,)), keras.layers.Dense(people)])

@@ -139,7 +139,7 @@ class ParameterServer(Single):
         self._under_way += 1
 
     def _collect(self, most: int) -> None:
-        """Wait until at most so many steps are under way."""
+        """Wait until at most `most` steps are under way."""
         while self._under_way > most:
             step, (found, unreadable) = self._next()
             self._unreadable.update(unreadable.tolist())

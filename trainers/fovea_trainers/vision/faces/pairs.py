@@ -74,7 +74,7 @@ def read(path: Path, numbers: Mapping[str, int]) -> Array:
 
 
 def spread(pairs: Array, most: int) -> Array:
-    """At most so many of the pairs [m, 2], evenly spread over them."""
+    """At most `most` of the pairs [m, 2], evenly spread over them."""
     chosen: Array = pairs[np.unique(np.linspace(0, len(pairs) - 1, most).astype(int))]
     return chosen
 

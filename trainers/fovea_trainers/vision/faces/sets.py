@@ -50,7 +50,7 @@ class Sets:
         return dataset, -(-len(numbers) // batch_size)
 
     def grouped(self, batch_size: int, size: int, *, seed: int) -> tuple[Dataset, int]:
-        """Batches of so many people with up to `size` pictures each as fit into the batch size, and their number."""
+        """Batches of as many people as fit, with up to `size` pictures each, and the number of batches."""
         together = batch_size // size
         if together < 2:
             raise FlagError(
