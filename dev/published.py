@@ -53,8 +53,7 @@ def face_api() -> Path:
     folder = _folder("face-api-1.7.15")
     with locked(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
-            registry = os.environ.get("NPM_CONFIG_REGISTRY") or "https://registry.npmjs.org"
-            content = _fetched(f"{registry.rstrip('/')}/{FACE_API}")
+            content = _fetched(f"{_registry().rstrip('/')}/{FACE_API}")
             if (found := hashlib.sha256(content).hexdigest()) != FACE_API_SHA256:
                 raise ValueError(f"{FACE_API} has the sha256 {found}, expected is {FACE_API_SHA256}")
             staging = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -66,6 +65,18 @@ def face_api() -> Path:
             (staging / "package").rename(folder)
             shutil.rmtree(staging)
     return folder
+
+
+def _registry() -> str:
+    """The address that npm itself would use. The package is fetched without npm, which would install it."""
+    if named := os.environ.get("NPM_CONFIG_REGISTRY"):
+        return named
+    if not (npm := shutil.which("npm")):
+        raise RuntimeError(
+            f"{FACE_API} cannot be fetched: there is no npm whose registry could be asked; install npm (`apt install npm`), "
+            "or set NPM_CONFIG_REGISTRY to the address of a registry"
+        )
+    return subprocess.run([npm, "config", "get", "registry"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _fetched(url: str) -> bytes:

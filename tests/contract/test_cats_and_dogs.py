@@ -1,10 +1,7 @@
 """The page on cats and dogs as it stands there, and the comparison that it makes, with fewer pictures."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import photographs
@@ -15,7 +12,7 @@ from fovea_api import catalogue
 from fovea_api.contract import exit_codes
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_trainers.main import main
-from support import training
+from support import pages, training
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/tutorial/cats-and-dogs.md").read_text(encoding="utf-8")
@@ -44,7 +41,7 @@ def test_the_page_s_commands_do_what_it_says(tmp_path):
             (tmp_path / "weights").symlink_to(published.efficientnet_lite0().parents[2])
             continue
         smaller = re.sub("|".join(SMALLER), lambda found: SMALLER[found[0]], command)
-        said[command] = in_environment(smaller, tmp_path)
+        said[command] = pages.in_environment(smaller, tmp_path)
     scratch, first, second = (said[command] for command in said if re.match(r"fovea-train \w+-classifier", command))
     assert "training from scratch" in scratch
     assert "computing the features of 120 pictures" in first
@@ -54,23 +51,6 @@ def test_the_page_s_commands_do_what_it_says(tmp_path):
     assert listed <= there | {"mistakes.png"}
     document = json.loads((tmp_path / "fovea-out/output/evaluation.json").read_text(encoding="utf-8"))
     assert document["sets"]["test"]["accuracy"] > 0.8
-
-
-def in_environment(command, folder):
-    """What a command of the page prints, with the programs that `. .venv/bin/activate` brings."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == exit_codes.OK, done.stdout
-    return done.stdout
 
 
 def test_on_photographs_a_published_network_is_far_better_than_one_from_scratch(tmp_path, weights):
