@@ -1,7 +1,7 @@
 """The whole platform on the local cluster: a job's way to RUNNING, what a checkpoint costs, a model server behind its NodePort,
-and a rollout under load.
+a rollout under load, and the way back of a worker that dies.
 
-    python benchmarks/local_platform.py [--only start,checkpoint,serving,rollout] [--quick]
+    python benchmarks/local_platform.py [--only start,checkpoint,serving,rollout,restart] [--quick]
 
 (Not called platform.py: a script's own folder comes first on the import path, and that name is the standard library's.)
 Everything it makes has a name of its own and is deleted at the end; what is measured runs in the team namespace `vision`.
@@ -17,11 +17,12 @@ sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("tests", 
 
 from local.checkpoint import checkpoint
 from local.cluster import Local
+from local.restart import restart
 from local.rollout import rollout
 from local.serving import serving
 from local.start import start
 
-PARTS = {"start": start, "checkpoint": checkpoint, "serving": serving, "rollout": rollout}
+PARTS = {"start": start, "checkpoint": checkpoint, "serving": serving, "rollout": rollout, "restart": restart}
 
 
 def main() -> None:

@@ -3,7 +3,10 @@
     python benchmarks/operator_burst.py --burst 500 1000 --steady 60
     python benchmarks/operator_burst.py --burst 1000 --peer tfjob-tuned --rounds 2
 
-Each pod is set Running 0.2 s after it appears and Succeeded, with the sidecar's termination message, 2 s later. Every
+    python benchmarks/operator_burst.py --burst 200 --distributed --peer tfjob-tuned --rounds 2
+
+Each pod is set Running 0.2 s after it appears and Succeeded, with the sidecar's termination message, 2 s later: also a
+parameter server, which spares both operators its deletion. Every
 time is read from the API server's audit log (level Metadata) and CPU and memory from /proc: the operator's own metrics
 are not asked. Every run has an API server and an etcd of its own, which are left to calm down before it begins.
 
@@ -25,6 +28,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("tests", 
 # ruff: noqa: E402 - what stands in tests/ and dev/ is no distribution
 
 from burst import table
+from burst.kinds import TFJobs, TrainingJobs
 from burst.lab import Contestant, Run, measure
 from burst.ours import Ours
 from burst.peer import PEERS, Peer, built
@@ -55,11 +59,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     loads = [Load(count, submitters=options.submitters) for count in options.burst]
     if options.steady:
-        loads.append(Load(options.steady, 1.0, options.submitters))
-    contestants: list[Contestant] = [Ours(dict(item.split("=", 1) for item in options.set), options.profile)]
+        loads.append(Load(int(options.steady * options.rate), 1 / options.rate, options.submitters))
+    settings = dict(item.split("=", 1) for item in options.set)
+    contestants: list[Contestant] = [Ours(settings, options.profile, kind=TrainingJobs(options.distributed))]
     if options.peer:
         built()  # before the first run, not between the two of a pair
-        contestants.append(Peer(options.peer))
+        contestants.append(Peer(options.peer, TFJobs(options.distributed)))
     shared_memory = Path("/dev/shm")
     root = options.folder or Path(tempfile.mkdtemp(dir=shared_memory if shared_memory.is_dir() else None))
     try:
@@ -72,7 +77,11 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--burst", type=int, nargs="*", default=[], help="sizes of bursts, e.g. 500 1000 5000")
-    parser.add_argument("--steady", type=int, default=0, help="seconds of one job per second")
+    parser.add_argument("--steady", type=int, default=0, help="seconds of jobs at --rate")
+    parser.add_argument("--rate", type=float, default=1.0, help="jobs a second of --steady (default: 1)")
+    parser.add_argument(
+        "--distributed", action="store_true", help="jobs of four pods: a chief, two workers, a parameter server"
+    )
     parser.add_argument("--peer", choices=list(PEERS), help="measure Kubeflow's training operator, too, in turns")
     parser.add_argument("--rounds", type=int, default=1, help="how often every load is measured (default: 1)")
     parser.add_argument("--folder", type=Path, help="where keys, data and logs go (default: /dev/shm if there is one)")

@@ -25,6 +25,8 @@ CACHE = Cache.from_environment().root
 REPORTS = CACHE / "test-reports" / hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:8]
 DEV = (sys.executable, "-m", "fovea_dev")
 CLUSTER_TOOLS = "kube-apiserver,etcd,minio,versitygw,helm,kubectl"
+ENGINES = "kueue"
+"""What wide tests run in the local cluster."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Preparation:
     def __init__(self, *arguments: str) -> None:
         self.what = f"fovea_dev {' '.join(arguments)}"
         REPORTS.mkdir(parents=True, exist_ok=True)
-        self._lines = REPORTS / f"{arguments[0]}.log"
+        self._lines = REPORTS / f"{'-'.join(arguments)}.log"
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "dev")}
         with self._lines.open("w") as lines:
             self._process = subprocess.Popen(
@@ -164,6 +166,7 @@ def run_tiers(tiers: list[Tier], *, wide: bool, pytest_arguments: list[str]) -> 
             flush=True,
         )
         tools = Preparation("tools", "--only", CLUSTER_TOOLS)
+    engines = Preparation("tools", "--only", ENGINES) if wide and any(tier.needs_cluster for tier in tiers) else None
     results: list[Result] = []
     for tier in tiers:
         start = time.monotonic()
@@ -171,6 +174,9 @@ def run_tiers(tiers: list[Tier], *, wide: bool, pytest_arguments: list[str]) -> 
             if tier.needs_tools and tools is not None:
                 tools.finish()
                 tools = None
+            if tier.needs_cluster and engines is not None:
+                engines.finish()
+                engines = None
             with cluster_for_tests(tier):
                 results.append(run_tier(tier, wide=wide, pytest_arguments=pytest_arguments))
         except NotReady as error:

@@ -26,6 +26,7 @@ from fovea_agent.checkpoints import (
 )
 from fovea_agent.errors import AgentError, Conflict, Corrupt, Missing, TooNew, Vanished, VolumeProblem
 from fovea_agent.folder import Folder
+from fovea_agent.held import held_steps
 from fovea_agent.known import Known
 from fovea_agent.left_out import LeftOut
 from fovea_agent.listing import Stat
@@ -367,7 +368,8 @@ class Checkpoints:
         """Delete published checkpoints beyond the plan's number: manifest first, so that no reader starts on one."""
         parent = storage.checkpoints(self.job)
         try:
-            prune(self.sending.store, parent, self.plan.checkpoint_keep)
+            store = self.sending.store
+            prune(store, parent, self.plan.checkpoint_keep, held_steps(store, self.job))
         except AgentError as error:
             # What is left over is pruned with the next; it is no reason to end, least of all a job that has finished.
             log.warning("not pruned", publications=parent, error=error.message)

@@ -12,6 +12,7 @@ from fovea_agent import log
 from fovea_agent.errors import Corrupt, Misconfigured, Missing, TooNew
 from fovea_agent.evaluation import Measured, metrics_of, too_large
 from fovea_agent.fence import raise_fence
+from fovea_agent.following import restore_measured
 from fovea_agent.inputs import Inputs
 from fovea_agent.leavings import Leavings
 from fovea_agent.proof import Doubt, doubted, is_unproven
@@ -38,19 +39,22 @@ class Fetch:
     def run(self) -> tuple[Termination, int]:
         """Fetch everything; returns what to say and the exit code. Raises AgentError."""
         self.work.prepare()
-        complete = self.find_complete()
-        if complete is not None:
-            return complete, exit_codes.ALREADY_COMPLETE
         if self.plan.publish:
-            # Only the member that publishes is fenced: the attempts of the other members are counted for themselves.
+            # The others do not look for themselves: the member that publishes says that nothing is left to do.
+            complete = self.find_complete()
+            if complete is not None:
+                return complete, exit_codes.ALREADY_COMPLETE
+            # Only it is fenced: the attempts of the other members are counted for themselves.
             raise_fence(self.store, self.job, self.plan.attempt)
-        restored, says = self.restore_checkpoint()
+        restored, says = self.restore_checkpoint() if self.plan.restore else (None, "needs no checkpoint")
         folder = self.work.directory(environment.INPUT_DIR)
-        inputs = Inputs(self.store, self.job, folder, self.work.staging, self.transfers)
+        inputs = Inputs(self.store, self.job, folder, self.work.staging, self.transfers, self.work.streams)
         leavings = Leavings(self.plan, self.store)
         for item in map(leavings.publication, self.plan.inputs):
             inputs.fetch(item)
         self.restore_cache()
+        if self.plan.follows:
+            restore_measured(self.store, self.plan, self.work, self.transfers)
         step = restored.number if restored else None
         return Termination(report.REASON_FETCHED, says, checkpoint_step=step), exit_codes.OK
 

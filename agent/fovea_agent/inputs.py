@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from fovea_api.contract import listing, storage
+from fovea_api.contract import listing, shards, storage, streams
 from fovea_api.contract.plan import INPUT_PUBLICATION, INPUT_STORE, Input
 
 from fovea_agent import log
 from fovea_agent.download import Wanted, downloads
-from fovea_agent.errors import Changed, Corrupt, KeyRefused, Misconfigured, Missing, Replaced, TooNew
+from fovea_agent.errors import AgentError, Changed, Corrupt, KeyRefused, Misconfigured, Missing, Replaced, TooNew
 from fovea_agent.parallel import run_each
 from fovea_agent.pins import Draft, Pin
 from fovea_agent.restore import place, read_manifest, restore
@@ -33,6 +33,8 @@ class Inputs:
     folder: Path
     staging: Path
     transfers: int = DEFAULT_TRANSFERS
+    streams: Path | None = None
+    """Where listings of streamed inputs stay, for `sync`."""
 
     def fetch(self, item: Input) -> None:
         """Fetch one input to `<folder>/<name>`, its identity beside it; one that is in its place is whole and stays."""
@@ -46,6 +48,11 @@ class Inputs:
         if (self.folder / item.name).exists():
             log.info("input is in its place already", input=item.name)
             return
+        if item.room and item.kind != INPUT_STORE:
+            raise Misconfigured(
+                f"input {item.name!r} cannot be streamed, since {item.uri} is what a job or model left: take it out of "
+                "spec.inputModes"
+            )
         if item.kind == INPUT_PUBLICATION:
             self._fetch_publication(source, item, location)
         elif item.kind == INPUT_STORE:
@@ -59,10 +66,30 @@ class Inputs:
         work = self.staging / f"input-{item.name}"
         listed = Listed(source, item, location, Pin(self.store, self.job, item.name), work, self.transfers)
         identity = listed.fetch()
+        if item.room:
+            self._leave_shards(item, listed)
         identity.write(self.folder, item.name)
         place(listed.tree / SINGLE if listed.single else listed.tree, self.folder / item.name)
         shutil.rmtree(work)
-        log.info("input fetched", input=item.name, uri=item.uri, files=identity.files, bytes=identity.size)
+        later = {"of_them_shards_later": len(listed.shards)} if item.room else {}
+        log.info("input fetched", input=item.name, uri=item.uri, files=identity.files, bytes=identity.size, **later)
+
+    def _leave_shards(self, item: Input, listed: "Listed") -> None:
+        """For `sync` the listing, for the program the names and sizes: before the input is in its place."""
+        if listed.single or not listed.shards:
+            raise Misconfigured(
+                f"input {item.name!r} has the mode Stream, but {item.uri} has no shard (a TFRecord file such as "
+                "train-00000-of-00010.tfrecord): write shards with fovea data convert and upload their folder, or take the input out "
+                "of spec.inputModes"
+            )
+        if self.streams is None:
+            raise ValueError(f"input {item.name!r} is streamed: the place for its listing must be given")
+        self.streams.mkdir(parents=True, exist_ok=True)
+        shutil.move(listed.file, _listing_of(self.streams, item))
+        folder = streams.folder(self.folder, item.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o2777)  # the program, which may run as another user, writes here
+        streams.write(folder / streams.SHARDS_FILE, streams.Shards(listed.shards, item.room).to_json())
 
     def _fetch_publication(self, source: Store, item: Input, location: storage.Location) -> None:
         try:
@@ -98,6 +125,10 @@ class Listed:
         self.tree = work / "tree"
         self.single = False
         """Whether the address is that of one object, not of a folder."""
+        self.file = work
+        """The listing, once all is fetched."""
+        self.shards: dict[str, int] = {}
+        """Of a streamed input: sizes of what is left for `sync`, by path."""
 
     def fetch(self) -> listing.Identity:
         """Fetch it to `tree`; raises Changed when it changes meanwhile, Replaced when it has since the first attempt."""
@@ -130,6 +161,7 @@ class Listed:
     def _begin(self) -> None:
         # Left over from an earlier run of this container. What was listed then may have changed since; partial files
         # carry their ETag in their names and go on.
+        self.shards.clear()
         if self.tree.exists():
             shutil.rmtree(self.tree)
         for folder in (self.tree, self._partials):
@@ -141,11 +173,18 @@ class Listed:
 
     def _download(self, wanted: Iterable[Wanted]) -> None:
         # The volume lives and dies with the pod: no fsync for what can be fetched again.
-        tasks = downloads(self._source, wanted, self.tree, self._partials, durable=False)
+        tasks = downloads(self._source, self._before_the_program(wanted), self.tree, self._partials, durable=False)
         run_each(tasks, self._transfers)
 
+    def _before_the_program(self, wanted: Iterable[Wanted]) -> Iterator[Wanted]:
+        for one in wanted:
+            if self._item.room and not self.single and shards.is_tfrecord(one.path.rpartition("/")[2]):
+                self.shards[one.path] = one.size
+            else:
+                yield one
+
     def _fetch_first(self, file: Path) -> listing.Identity:
-        key = self._location.key
+        key, self.file = self._location.key, file
         with Draft(file, self._item.uri) as draft:
 
             def noted(planned: Iterable[Wanted]) -> Iterator[Wanted]:
@@ -163,7 +202,7 @@ class Listed:
             return draft.close()
 
     def _fetch_again(self, file: Path) -> listing.Identity:
-        identity = self._pin.identity(file)
+        identity, self.file = self._pin.identity(file), file
         objects = self._pin.objects(file, self._location)
         first = next(objects)
         self.single = first.key == self._location.key
@@ -171,12 +210,32 @@ class Listed:
         try:
             self._download(wanted)
         except (Changed, Missing, Corrupt) as error:
-            raise Replaced(
-                f"input {self._item.name!r} is no longer what this job began with ({error.message}); all attempts of a "
-                "job read the same data. Submit a new job to train on the data as it is now; with spec.checkpoint.from "
-                "it goes on from this job's checkpoint"
-            ) from error
+            raise replaced(self._item, error) from error
         return identity
+
+
+def replaced(item: Input, error: AgentError) -> Replaced:
+    """Say that an input has changed since the job began, by what was found."""
+    return Replaced(
+        f"input {item.name!r} is no longer what this job began with ({error.message}); all attempts of a "
+        "job read the same data. Submit a new job to train on the data as it is now; with spec.checkpoint.from "
+        "it goes on from this job's checkpoint"
+    )
+
+
+def streamed_shards(
+    folder: Path, store: Store, item: Input, location: storage.Location
+) -> Iterator[tuple[str, StoredObject]]:
+    """Path and object of each shard of a streamed input, by the listing that `fetch` left in `folder`; raises Corrupt."""
+    base = f"{location.key}/" if location.key else ""
+    for found in Pin(store, "", item.name).objects(_listing_of(folder, item), location):
+        path = found.key.removeprefix(base)
+        if shards.is_tfrecord(path.rpartition("/")[2]):
+            yield path, found
+
+
+def _listing_of(folder: Path, item: Input) -> Path:
+    return folder / f"{item.name}.jsonl.gz"
 
 
 def _single(found: StoredObject) -> Wanted:

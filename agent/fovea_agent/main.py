@@ -127,6 +127,8 @@ def _sync(options: argparse.Namespace) -> Result:
         ended, code = _fetch_first(options, plan, store, work)
         if code != exit_codes.OK:
             return ended, code
+    from fovea_agent.program_log import ProgramLog
+    from fovea_agent.streams import Streams
     from fovea_agent.sync import Sync
 
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -139,6 +141,10 @@ def _sync(options: argparse.Namespace) -> Result:
     sync = Sync(
         plan, store, work, reporter, options.poll, options.transfers, tell, options.settle, options.grace_period
     )
+    sync.streams = Streams(plan, store, work, options.transfers)
+    sync.streams.start()
+    if plan.report_url:
+        sync.program_log = ProgramLog(plan.report_url, options.report_token)
     reporter.program_ended = lambda: sync.told(grace_left(options.grace_period, 0))
     begun.put(sync)
     return sync.run(), exit_codes.OK

@@ -1,6 +1,7 @@
 """How publications that are no longer needed are deleted."""
 
 import itertools
+from collections.abc import Collection
 
 from fovea_api.contract import storage
 
@@ -12,8 +13,10 @@ from fovea_agent.restore import published_numbers, read_manifest, stored_numbers
 from fovea_agent.store import PAGE, Store
 
 
-def prune(store: Store, parent: str, keep: int) -> None:
+def prune(store: Store, parent: str, keep: int, but: Collection[int] = ()) -> None:
     """Delete the publications `<parent>/<number>` that are older than the newest `keep`, and what lies between them.
+
+    `but`: numbers that stay, also those that are older.
 
     Checkpoints that may be torn do not count: nothing goes because of them.
 
@@ -23,6 +26,8 @@ def prune(store: Store, parent: str, keep: int) -> None:
     published = published_numbers(store, parent)
     unproven = unproven_numbers(store, parent, published)
     for number in to_prune(published.keys() - unproven, stored_numbers(store, parent), keep):
+        if number in but:
+            continue
         prefix = f"{parent}/{number}"
         manifest = storage.manifest(prefix)
         if number in published:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import urllib3
+from fovea_api.contract.evaluation import Best
 from fovea_api.contract.metrics import chosen
 from fovea_api.contract.progress import Progress
 from fovea_api.contract.report import (
@@ -62,11 +63,14 @@ def build_report(
     publishing: bool = False,
     last_words: str = "",
     left_out: str = "",
+    best: Best | None = None,
 ) -> ProgressReport:
     """Put it all together."""
     built = ProgressReport(publishing=publishing, last_words=last_words, left_out=left_out)
     if unreachable_since is not None:
         built = replace(built, store_unreachable_since=f"{unreachable_since:%Y-%m-%dT%H:%M:%SZ}")
+    if best is not None:
+        built = replace(built, best_step=best.step, best_metric=best.metric, best_value=best.value)
     if progress is not None:
         kept = chosen({name: value for name, value in progress.metrics.items() if math.isfinite(value)})
         built = replace(
@@ -110,6 +114,8 @@ class Reporter:
         self.left_out: Callable[[], str] = lambda: ""
         self.program_ended: Callable[[], object] = lambda: None
         """Called at every answer that says so."""
+        self.best: Best | None = None
+        """The best checkpoint by an evaluator's word."""
         self._url = url.rstrip("/") + PROGRESS_PATH if url else ""
         self._token = token_directory / REPORT_TOKEN_FILE
         directory, _, self._file = progress_file.rpartition("/")
@@ -176,6 +182,7 @@ class Reporter:
             publishing=self._publishing,
             last_words=self._last_words,
             left_out=left_out,
+            best=self.best,
         )
 
     def step(self) -> int | None:

@@ -177,11 +177,7 @@ def restore_newest(
         prefix = f"{parent}/{number}"
         try:
             manifest = _read_filled(store, prefix)
-            target = destination / str(number)
-            if manifest.named:
-                _restore_named(store, prefix, manifest, destination, staging, transfers)
-            elif not target.is_dir():
-                restore(store, prefix, manifest, target, staging, transfers)
+            restore_to(store, prefix, manifest, destination, staging, transfers)
         except (Corrupt, Missing) as error:
             log.warning("passed over: it does not verify", publication=prefix, error=error.message)
             passed_over[number] = error.message
@@ -192,6 +188,15 @@ def restore_newest(
     if passed_over:
         raise Corrupt(f"nothing below s3://{store.bucket}/{parent} verifies: {'; '.join(passed_over.values())}")
     return None
+
+
+def restore_to(store: Store, prefix: str, manifest: Manifest, destination: Path, staging: Path, transfers: int) -> None:
+    """Restore the publication at `<parent>/<number>` to `<destination>/<number>`, or to the names that the program gave it."""
+    target = destination / prefix.rpartition("/")[2]
+    if manifest.named:
+        _restore_named(store, prefix, manifest, destination, staging, transfers)
+    elif not target.is_dir():
+        restore(store, prefix, manifest, target, staging, transfers)
 
 
 def _restore_named(

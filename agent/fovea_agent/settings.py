@@ -149,6 +149,11 @@ class WorkVolume:
         """What `fetch` restored, for `sync`."""
         return self.agent / "restored.json"
 
+    @property
+    def streams(self) -> Path:
+        """Listings of streamed inputs, which `fetch` left for `sync`."""
+        return self.agent / "streams"
+
     def is_used(self) -> bool:
         """Whether the program has left something. A kubelet that is restarted lets it start before all is fetched."""
         made = (environment.CHECKPOINT_DIR, environment.MODEL_DIR, environment.OUTPUT_DIR, environment.LOG_DIR)

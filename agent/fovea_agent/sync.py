@@ -23,14 +23,12 @@ from fovea_api.contract.report import Published, Termination
 
 from fovea_agent import log
 from fovea_agent.ahead import Ahead
+from fovea_agent.cache_publishing import CachePublishing
 from fovea_agent.checkpoint_publishing import Checkpoints
 from fovea_agent.ending import GRACE, began_at, grace_left, seconds_since
 from fovea_agent.errors import (
     AgentError,
-    Conflict,
-    Corrupt,
     Fenced,
-    Missing,
     Postponed,
     Unreadable,
     Vanished,
@@ -38,24 +36,23 @@ from fovea_agent.errors import (
 from fovea_agent.evaluation import LARGEST, Measured, metrics_of, too_large
 from fovea_agent.fence import check_fence
 from fovea_agent.folder import Folder, is_file
+from fovea_agent.following import Following
 from fovea_agent.left_out import LeftOut
 from fovea_agent.listing import Listing
-from fovea_agent.prune import prune
-from fovea_agent.publish import Publication, at, contents, manifest_of, publish, unreadable
+from fovea_agent.program_log import ProgramLog
+from fovea_agent.publish import Publication, at, publish, unreadable
 from fovea_agent.report import Reporter
-from fovea_agent.restore import published_numbers, read_manifest
 from fovea_agent.sending import Sending
 from fovea_agent.settings import DEFAULT_TRANSFERS, POLL, SETTLE, WorkVolume
 from fovea_agent.store import Store
+from fovea_agent.streams import Streams
 from fovea_agent.transfer import earlier_prefixes
 
-CHECKPOINTS, RESULTS = "checkpoints", "results that are there already"
+CHECKPOINTS, RESULTS, EVALUATIONS = "checkpoints", "results that are there already", "evaluations"
 """What fails as a whole while the program runs, in the job's message."""
 LONGEST_PAUSE = 60.0
 """Seconds between two rounds of which the first failed, at most."""
 TRIES = 3
-KEPT_GENERATIONS = 2
-"""Of a cache: the newest, and the one before it, which somebody may be restoring."""
 
 
 def pause_after(failures: int, poll: float) -> float:
@@ -78,6 +75,10 @@ class Sync:
     settle: float = SETTLE
     grace: float = GRACE
     """Seconds of the pod's grace period."""
+    streams: Streams | None = None
+    """Inputs whose shards arrive while the program runs."""
+    program_log: ProgramLog | None = None
+    """What the program prints; None: nobody hands it out."""
     ended: threading.Event = field(default_factory=threading.Event)
     """The trainer has ended."""
     _pod_ends: threading.Event = field(default_factory=threading.Event)
@@ -94,6 +95,9 @@ class Sync:
         plain = replace(self.sending, earlier=lambda _: ())
         self.checkpoints = Checkpoints(
             self.plan, self.work, plain, self.reporter, self.left_out, self.settle, self.poll
+        )
+        self.cache = CachePublishing(
+            self.plan, self.work, plain, self._say_what_is_left_out, self._result_or_checkpoint_first
         )
         self.ahead = Ahead(self.work, self.sending, self._results(), self._is_finished, self._something_else_first)
 
@@ -116,13 +120,32 @@ class Sync:
     def run(self) -> Termination:
         """Publish until the trainer has ended, then the rest; returns what to say. Raises AgentError."""
         try:
+            if self.plan.follows:
+                return self._follow()
             if not self.plan.publish:
                 self.ended.wait()
-                nothing = Termination(report.REASON_NOTHING_TO_PUBLISH, "this pod publishes nothing: the chief does")
-                return self._until_the_pod_ends(nothing)
+                return self._end_beside_the_chief("this pod publishes nothing: the chief does")
             return self._publish()
         finally:
             self.reporter.stop(self.store.patience.left())
+
+    def _follow(self) -> Termination:
+        """The evaluator's sidecar. Whatever fails is tried again: nobody waits for it."""
+        sending = Sending(self.store, transfers=self.transfers)
+        following, failures = Following(self.plan, self.work, sending, self.reporter, self.poll), 0
+        while not self.ended.is_set():
+            failures = 0 if self._lives_through(EVALUATIONS, following.look) else failures + 1
+            self._rest(pause_after(failures, self.poll))
+        self._lives_through(EVALUATIONS, following.finish)
+        return self._end_beside_the_chief("what the evaluator measured is published beside the result of the job")
+
+    def _end_beside_the_chief(self, said: str) -> Termination:
+        """Of a pod that publishes no result of the job."""
+        try:
+            self._end_streams()
+        finally:
+            self._publish_program_log()
+        return self._until_the_pod_ends(Termination(report.REASON_NOTHING_TO_PUBLISH, said))
 
     def _publish(self) -> Termination:
         failures = 0
@@ -131,10 +154,27 @@ class Sync:
             self._rest(pause_after(failures, self.poll))
         try:
             termination = self._publish_rest()
+            self._end_streams()
         except AgentError as error:
+            self.tell(error.termination())  # should the time be over before the log is published
+            self._publish_program_log()
             self._until_the_pod_ends(error.termination())
             raise
+        self._publish_program_log()
         return self._until_the_pod_ends(termination)
+
+    def _publish_program_log(self) -> None:
+        if self.program_log is not None:
+            key = storage.program_log(self.job, f"{self.plan.role}-{self.plan.index}", self.plan.attempt)
+            self.program_log.publish_last(self.store, key)
+
+    def _end_streams(self) -> None:
+        """Once all else is done: raises why the shards of an input came no more, if the program did not finish without them."""
+        if self.streams is None:
+            return
+        self.streams.stop()
+        if self.streams.failure is not None and not self._is_finished():
+            raise self.streams.failure
 
     def _rest(self, seconds: float) -> None:
         """Wait for the next round; shorter, when the program has ended."""
@@ -166,7 +206,10 @@ class Sync:
             return False
         sent = self._lives_through(RESULTS, self.ahead.send)
         # Whatever was postponed waits for this: it must have its turn in the same round.
-        return self._lives_through(CHECKPOINTS, partial(self.checkpoints.publish, pause=self._result_first)) and sent
+        well = self._lives_through(CHECKPOINTS, partial(self.checkpoints.publish, pause=self._result_first)) and sent
+        with suppress(Postponed):
+            self.cache.publish_ahead()
+        return well
 
     def _begin(self) -> None:
         """Once, before anything is published."""
@@ -196,6 +239,12 @@ class Sync:
         """A checkpoint on its way waits for the result of a program that has finished."""
         self.look_for_the_end()
         if self._is_finished() and (self.ended.is_set() or not self.ahead.through):
+            raise Postponed
+
+    def _result_or_checkpoint_first(self) -> None:
+        """The cache, while the program runs, waits for everything else."""
+        self.look_for_the_end()
+        if self.ended.is_set() or self._is_finished() or self.checkpoints.wait():
             raise Postponed
 
     def _something_else_first(self, name: str) -> None:
@@ -229,6 +278,8 @@ class Sync:
 
     def _publish_rest(self) -> Termination:
         finished = self._is_finished()
+        if self.streams is not None:
+            self.streams.stop()
         log.info("the trainer has ended: publishing the rest", finished=finished)
         self.reporter.publishing()
         for what in (CHECKPOINTS, RESULTS):  # from now on they are published, or this ends with the reason
@@ -270,8 +321,10 @@ class Sync:
         return f"{began:%Y-%m-%dT%H:%M:%SZ}" if began else ""
 
     def _afterwards(self, finished: bool) -> None:
-        """What a finished program's result does not need. Never worth failing for."""
+        """What a finished program's result does not need, and a cache that is whole. Never worth failing for."""
         if not finished:
+            if self.cache.is_due():
+                self.publish_cache()
             return
         self._try("the logs", lambda: self._publish_folder(environment.LOG_DIR, []))
         self._try("the last checkpoint", lambda: self.checkpoints.publish(ended=True, finished=True))
@@ -329,36 +382,7 @@ class Sync:
 
     def publish_cache(self) -> None:
         """Publish the cache as its next generation, unless the newest holds the same. Never worth failing for."""
-        self._try(f"the cache {self.plan.cache}", self._publish_generation)
-
-    def _publish_generation(self) -> None:
-        folder = Folder(self.work.root, self.work.relative(environment.CACHE_DIR))
-        parent = storage.cache(self.plan.namespace, self.plan.cache)
-        listing = folder.listing()
-        self._say_what_is_left_out(folder, listing)
-        if not listing.files:
-            return
-        del listing  # as above
-        for _ in range(TRIES):
-            newest = max(published_numbers(self.store, parent), default=0)
-            # Two jobs may publish the same generation at once: payload folders of their own, and one manifest wins.
-            payload = f"{self.plan.uid}-{self.plan.attempt}"
-            sending = replace(self.sending, earlier=lambda _: ())
-            try:
-                if not newest or not self._is_generation(folder, f"{parent}/{newest}"):
-                    publish(sending, folder, Publication(f"{parent}/{newest + 1}", payload, self.plan.attempt))
-                break
-            except (Conflict, Vanished) as error:
-                log.warning("cache not published: trying again", error=error.message)
-        prune(self.store, parent, KEPT_GENERATIONS)
-
-    def _is_generation(self, folder: Folder, prefix: str) -> bool:
-        try:
-            newest = read_manifest(self.store, prefix)
-        except (Corrupt, Missing):
-            return False
-        files = contents(self.sending, folder, folder.listing())
-        return manifest_of(Publication(prefix, "", self.plan.attempt), files).digest == newest.digest
+        self._try(f"the cache {self.plan.cache}", self.cache.publish)
 
     def _model_problem(self) -> str:
         folder = Folder(self.work.root, self.work.relative(environment.MODEL_DIR))

@@ -13,6 +13,10 @@ from fovea_operator.cluster import credentials
 MERGE = "application/merge-patch+json"
 
 
+class Gone(Exception):
+    """What was to be changed is not there."""
+
+
 class _Overwhelmed(Exception):
     """The server asks to try again."""
 
@@ -48,6 +52,8 @@ class Calls:
             if answer.status in (429, 500, 503, 504):
                 raise _Overwhelmed(str(answer.status))
             document: dict[str, Any] = await answer.json()
+            if answer.status == 404:
+                raise Gone(f"{method} {path}: {document.get('message')}")
             if answer.status >= 400:
                 raise RuntimeError(f"{method} {path}: {answer.status}: {document.get('message')}")
             return document

@@ -44,8 +44,8 @@ class Ledger:
             case "create", self.kind.plural, "":
                 self.submitted[name] = at
             case "create", "pods", "":
-                self.pod[self.kind.job_of(name)] = at
-            case "patch", "pods", "status":
+                self.pod[self.kind.job_of(name)] = at  # the last one of the job
+            case "patch", "pods", "status" if self.kind.leads(name):
                 self.pod_ended[self.kind.job_of(name)] = at
             case "patch" | "update", self.kind.plural, "status":
                 # The last one counts: it is that which makes the job Succeeded.
@@ -63,11 +63,11 @@ class Ledger:
             self.writes += 1
 
     def seconds_to_pod(self) -> list[float]:
-        """From a job's submission to its pod's creation."""
+        """From a job's submission to the creation of its last pod."""
         return [self.pod[name] - at for name, at in self.submitted.items()]
 
     def seconds_to_end(self) -> list[float]:
-        """From a pod's end to its job's end."""
+        """From the end of the leading pod to its job's end."""
         return [max(0.0, self.ended[name] - self.pod_ended[name]) for name in self.submitted]
 
     @property

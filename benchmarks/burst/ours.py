@@ -1,6 +1,7 @@
 """Fovea's operator under measure, at its default settings or with some set."""
 
 import os
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -28,16 +29,19 @@ class Ours:
     def running(self, server: ApiServer, namespace: str) -> Iterator[int]:
         """The process id of an operator that leads."""
         metrics, report = free_ports(2)
-        log = server.folder / "operator.log"
-        ports = {"NAMESPACE": namespace, "METRICS_PORT": str(metrics), "REPORT_PORT": str(report)}
-        process = start(self._command(server, ports), log)
+        process = self.start(server, namespace, metrics, report)
         try:
-            wait_ready(process, f"http://127.0.0.1:{metrics}/readyz", log)
+            wait_ready(process, f"http://127.0.0.1:{metrics}/readyz", server.folder / "operator.log")
             yield process.pid
             said = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10)
             (server.folder / "operator-metrics.txt").write_bytes(said.read())  # to look at, not for the table
         finally:
             end(process)
+
+    def start(self, server: ApiServer, namespace: str, metrics: int, report: int) -> "subprocess.Popen[bytes]":
+        """Start one on these ports; its log is begun again."""
+        ports = {"NAMESPACE": namespace, "METRICS_PORT": str(metrics), "REPORT_PORT": str(report)}
+        return start(self._command(server, ports), server.folder / "operator.log")
 
     def _command(self, server: ApiServer, ports: dict[str, str]) -> Command:
         variables = {f"FOVEA_OPERATOR_{name}": value for name, value in {**ports, **self.settings}.items()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import http
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fovea_dev.api import Api
+from fovea_dev.api import Api, ApiError
 from fovea_dev.diagnosis import diagnosis
 from fovea_dev.dns_query import resolves
 from fovea_dev.layout import CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, Cluster
@@ -99,6 +100,21 @@ def storage_objects() -> list[tuple[str, Object]]:
     return [(f"/apis/storage.k8s.io/v1/storageclasses/{STORAGE_CLASS}", storage_class)]
 
 
+def apply_with_address(client: Api, path: str, body: Object) -> None:
+    """Apply an object, a Service of a fixed address among them.
+
+    An API server that was killed while it made the Service may have left the address taken, for about a minute.
+    """
+    try:
+        client.apply(path, body)
+    except ApiError as error:
+        address = (body.get("spec") or {}).get("clusterIP")
+        if error.code != http.HTTPStatus.UNPROCESSABLE_ENTITY or not address or client.exists(path):
+            raise
+        client.delete(f"/apis/networking.k8s.io/v1/ipaddresses/{address}")
+        client.apply(path, body)
+
+
 def bring_up(cluster: Cluster, client: Api, dns_image: str, processes: Processes, notes: list[str]) -> None:
     """Apply the objects and wait until pods can be created, scheduled and resolve names.
 
@@ -108,7 +124,7 @@ def bring_up(cluster: Cluster, client: Api, dns_image: str, processes: Processes
         client.apply(path, body)
     name_servers = host_name_servers(Path("/etc/resolv.conf").read_text())
     for path, body in dns_objects(dns_image, corefile(name_servers)):
-        client.apply(path, body)
+        apply_with_address(client, path, body)
 
     def wait(name: str, ready: Callable[[], bool], seconds: float, what: str) -> None:
         def seen() -> str:

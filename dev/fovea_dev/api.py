@@ -49,6 +49,16 @@ class Api:
         _demand_success("GET", path, status, text)
         return text
 
+    def lines(self, path: str) -> Iterator[str]:
+        """Lines of an answer that goes on for a while, such as that of a watch. Raises ApiError."""
+        with self._connection() as connection:
+            connection.request("GET", path, headers={"Accept": "application/json"})
+            answer = connection.getresponse()
+            if answer.status >= http.HTTPStatus.BAD_REQUEST:
+                _demand_success("GET", path, answer.status, answer.read().decode(errors="replace"))
+            while line := answer.readline():
+                yield line.decode()
+
     def exists(self, path: str) -> bool:
         """Whether an object is there."""
         try:

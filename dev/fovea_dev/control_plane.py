@@ -31,6 +31,8 @@ API_SERVER_NAMES = (
 # The API server's name inside the cluster: an object store there can fetch the keys and check a pod's token.
 SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc"
 
+_GANGS = "GenericWorkload=true,GangScheduling=true"
+
 
 @dataclass(frozen=True)
 class Address:
@@ -122,6 +124,9 @@ class ControlPlane:
             "authorization-mode": "Node,RBAC",
             "enable-admission-plugins": "NodeRestriction",
             "allow-privileged": "true",
+            # Pods that get their nodes together (PodGroup).
+            "feature-gates": _GANGS,
+            "runtime-config": "scheduling.k8s.io/v1alpha2=true",
             "etcd-servers": f"https://{self.etcd_client.host}:{self.etcd_client.port}",
             "etcd-cafile": self.pki.certificate("etcd-ca"),
             "etcd-certfile": self.pki.certificate("apiserver-etcd-client"),
@@ -174,6 +179,8 @@ class ControlPlane:
             "service-cluster-ip-range": SERVICE_NETWORK,
             # Node-local addresses come from the CNI plugin's own range.
             "allocate-node-cidrs": "false",
+            # Without it, the finalizer of a PodGroup is never removed.
+            "feature-gates": "GenericWorkload=true",
             "kube-api-qps": "200",
             "kube-api-burst": "400",
         }
@@ -182,7 +189,12 @@ class ControlPlane:
 
     def scheduler(self, kubeconfig: Path) -> Program:
         """kube-scheduler, without leader election."""
-        flags = {**self._serving("scheduler", kubeconfig), "kube-api-qps": "500", "kube-api-burst": "1000"}
+        flags = {
+            **self._serving("scheduler", kubeconfig),
+            "kube-api-qps": "500",
+            "kube-api-burst": "1000",
+            "feature-gates": _GANGS,
+        }
         return Program("kube-scheduler", [str(self.program("kube-scheduler")), *_flags(flags)])
 
     def _serving(self, certificate: str, kubeconfig: Path) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ DAEMONS = (
     "kubelet",
     "kube-proxy",
     "volumes",
+    "policies",
 )
 
 
@@ -159,14 +160,16 @@ class EmbeddedCluster:
         self.node.bring_up(self._pushed["pause"].reference, notes)
 
     def _addons(self, notes: list[str]) -> None:
-        self._volumes()
+        self._own_program("volumes", {"folder": self.cluster.volumes, "node": self.cluster.node_name}, ["volumes.py"])
+        self._own_program("policies", {"table": self.cluster.policy_table}, ["policies.py", "policy_rules.py"])
         image = self._pushed["coredns"].reference
         addons.bring_up(self.cluster, self.plane.client(), image, self.processes, notes)
 
     def _is_healthy(self) -> bool:
         return addons.is_healthy(self.cluster, self.plane.client(), self.processes)
 
-    def _volumes(self) -> None:
+    def _own_program(self, name: str, own: Mapping[str, object], files: Sequence[str]) -> None:
+        """Run a module of ours as a process of the cluster. It starts again when one of its files has changed."""
         pki, api = self.plane.pki, self.plane.api
         flags: dict[str, object] = {
             "host": api.host,
@@ -174,13 +177,12 @@ class EmbeddedCluster:
             "authority": pki.certificate("ca"),
             "certificate": pki.certificate("admin"),
             "key": pki.key("admin"),
-            "folder": self.cluster.volumes,
-            "node": self.cluster.node_name,
+            **own,
         }
-        command = [sys.executable, "-m", "fovea_dev.volumes", *(f"--{name}={value}" for name, value in flags.items())]
+        command = [sys.executable, "-m", f"fovea_dev.{name}", *(f"--{flag}={value}" for flag, value in flags.items())]
         environment = {"PYTHONPATH": str(REPOSITORY_ROOT / "dev"), "PYTHONDONTWRITEBYTECODE": "1"}
-        source = (Path(__file__).parent / "volumes.py").read_text()
-        self.processes.ensure(Program("volumes", command, environment), configuration=source + pki.fingerprint())
+        source = "".join((Path(__file__).parent / file).read_text() for file in files)
+        self.processes.ensure(Program(name, command, environment), configuration=source + pki.fingerprint())
 
     def _locked(self) -> AbstractContextManager[None]:
         def waiting() -> None:

@@ -74,6 +74,7 @@ OPTIONAL_IMAGES = (
         dockerfile="fovea-tensorflow",
     ),
     Image("example-programs", context="examples/programs"),
+    Image("kueue", programs=("kueue",)),
 )
 ALL_IMAGES = CLUSTER_IMAGES + PLATFORM_IMAGES + OPTIONAL_IMAGES
 

@@ -221,6 +221,11 @@ class Cluster:
         return self.name
 
     @property
+    def policy_table(self) -> str:
+        """The nft table that enforces NetworkPolicies."""
+        return f"{self.name}-policies"
+
+    @property
     def api_url(self) -> str:
         return f"https://{NODE_ADDRESS}:{API_PORT}"
 

@@ -179,7 +179,7 @@ def _prerequisites(_options: argparse.Namespace, progress: Progress) -> int:
         wanted = prerequisites.for_embedded_cluster(cache)
     else:
         wanted = [*prerequisites.for_tools(cache), *_other(target, progress).needs()]
-    found = list(dict.fromkeys([*prerequisites.for_setup(cache), *wanted]))
+    found = list(dict.fromkeys([*prerequisites.for_setup(cache), *wanted, *prerequisites.for_contract_tests()]))
     for item in found:
         print(f"{'ok     ' if item.met else 'MISSING'} {item.name}: {item.found}")
         if not item.met:

@@ -24,7 +24,7 @@ KERNEL_SETTINGS = (
 )
 _WANTED = {
     "net/ipv4/ip_forward": "1",
-    # On one bridge too, an answer must pass the rules that gave its asker a service's address.
+    # On one bridge too, an answer must pass the rules that gave its asker a service's address, and a request those of policies.
     "net/bridge/bridge-nf-call-iptables": "1",
 }
 # In its nftables mode kube-proxy owns these two tables and no other rule.
@@ -68,7 +68,7 @@ def take_down(cluster: Cluster) -> None:
     """Delete our links and tables and kube-proxy's, and put the kernel settings back."""
     # Our own table is the sign that kube-proxy's are this cluster's too: it is made before and deleted after them.
     if _has_table("ip", cluster.nft_table):
-        for family, table in (*KUBE_PROXY_TABLES, ("ip", cluster.nft_table)):
+        for family, table in (*KUBE_PROXY_TABLES, ("ip", cluster.policy_table), ("ip", cluster.nft_table)):
             if _has_table(family, table):
                 output(["nft", "delete", "table", family, table])
     for link in (cluster.pod_bridge, cluster.node_link):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +207,7 @@ class Node:
         keys = "" if name == "containerd" else self._plane.pki.fingerprint()
         restarted = self._processes.ensure(Program(name, command), configuration=text + keys)
         if name == "containerd":
-            self._processes.wait(name, lambda: _listens(cluster.containerd_socket), 60, "an open socket")
+            self._processes.wait(name, lambda: cri_answers(cluster.containerd_socket), 60, "an answer of CRI")
         return restarted
 
     def _kubelet_flags(self, configuration: Path) -> list[str]:
@@ -221,10 +221,19 @@ class Node:
         ]
 
 
-def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(str(path))
-        except OSError:
-            return False
-        return True
+def cri_answers(path: Path) -> bool:
+    """Whether the container runtime behind this socket answers the first question of kubelet.
+
+    An open socket is not enough: containerd listens before its CRI service is initialized, and kubelet ends at the error
+    that it gets then.
+    """
+    command = ["curl", "--silent", "--max-time", "2", "--http2-prior-knowledge", "--unix-socket", str(path)]
+    headers = ["--header", "content-type: application/grpc", "--header", "te: trailers"]
+    empty_message = bytes(5)  # gRPC's frame: not compressed, length 0
+    done = subprocess.run(
+        [*command, *headers, "--data-binary", "@-", "http://localhost/runtime.v1.RuntimeService/Version"],
+        input=empty_message,
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0 and bool(done.stdout)  # an error has trailers only

@@ -15,7 +15,7 @@ from fovea_dev.layout import Cache
 from fovea_dev.processes import start_time
 from fovea_dev.progress import StepFailed
 
-NODE_PACKAGES = ("containerd", "runc", "containernetworking-plugins", "nftables", "iproute2", "kmod", "procps")
+NODE_PACKAGES = ("containerd", "runc", "containernetworking-plugins", "nftables", "iproute2", "kmod", "procps", "curl")
 IMAGE_PACKAGES = ("buildah", "mmdebstrap", "catatonit", "docker-registry")
 
 _POLICY = Path("/usr/sbin/policy-rc.d")

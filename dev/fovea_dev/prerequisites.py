@@ -53,6 +53,13 @@ def for_tools(cache: Cache) -> list[Prerequisite]:
     return [_python(), _go(), *programs, _disk(cache)]
 
 
+def for_contract_tests() -> list[Prerequisite]:
+    """What tests with published weights of npm need beside the tools: the address of a registry, which npm knows."""
+    remedy = "install npm: apt-get install npm; or set NPM_CONFIG_REGISTRY to the address of a registry"
+    found = os.environ.get("NPM_CONFIG_REGISTRY") or shutil.which("npm")
+    return [Prerequisite("npm, or NPM_CONFIG_REGISTRY", found or "neither", bool(found), remedy)]
+
+
 def for_embedded_cluster(cache: Cache) -> list[Prerequisite]:
     """What the embedded cluster needs."""
     return [_linux(), _root(), *for_tools(cache), _apt(), _cgroups(), _overlay(cache)]

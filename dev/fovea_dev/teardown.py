@@ -15,7 +15,7 @@ from fovea_dev.remains import clear_pods, remove_log_links, shims, unmount_below
 
 _NAMESPACE = "k8s.io"
 # A process that gives orders ends before those that follow them.
-_FIRST = ("kubelet", "kube-proxy", "volumes", "kube-scheduler", "kube-controller-manager")
+_FIRST = ("kubelet", "kube-proxy", "volumes", "policies", "kube-scheduler", "kube-controller-manager")
 _FOREIGN_FOLDERS = tuple(
     Path(name)
     for name in (

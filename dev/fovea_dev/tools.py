@@ -106,12 +106,24 @@ PEERS = (
 )
 
 
+# What Fovea works with where a cluster has it: built only by the wide tests, which run it.
+ENGINES = (
+    Module(
+        "kueue",
+        {"kueue": "sigs.k8s.io/kueue/cmd/kueue"},
+        "sigs.k8s.io/kueue",
+        ("sigs.k8s.io/kueue/pkg/version.GitVersion={version}",),
+    ),
+)
+_ALL = (*TOOLS, *PEERS, *ENGINES)
+
+
 def module_of(program: str) -> Module:
     """The module that builds a program."""
-    for module in (*TOOLS, *PEERS):
+    for module in _ALL:
         if program in module.programs:
             return module
-    known = ", ".join(sorted(name for module in (*TOOLS, *PEERS) for name in module.programs))
+    known = ", ".join(sorted(name for module in _ALL for name in module.programs))
     raise StepFailed(f"no such tool: {program} (there are: {known})")
 
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
-from fovea_api.contract import labels
-from fovea_api.contract.report import PROGRESS_PATH, ProgressAnswer
+from fovea_api.contract import labels, names
+from fovea_api.contract.report import LOG_PATH, PROGRESS_PATH, ProgressAnswer
 
 from .cluster import endpoints, resources
 from .cluster.cache import Cache
@@ -31,6 +31,8 @@ from .cluster.line import Line
 from .cluster.live import LiveReports
 from .cluster.liveness import Liveness
 from .cluster.metrics import Metrics
+from .cluster.pod_logs import LogDesk
+from .cluster.positions import Positioning, Positions
 from .cluster.progress import Desk, Doorkeeper, Reports, Sender
 from .cluster.queue import Backoff, WorkQueue
 from .cluster.reconciler import Reconciler
@@ -75,8 +77,14 @@ class Operator:
         self._client = ApiClient(
             load, count=self._metrics.count_call, connections=settings.workers + _CONNECTIONS_BESIDE_WORK
         )
-        self._reports = Reports(settings.progress_seconds, self._wake_for_report, settings.progress_rate)
-        self._jobs = TrainingJobs(self._cache, self._reports, ttl_seconds=settings.ttl_seconds)
+        self._reports = Reports(
+            settings.progress_seconds, self._wake_for_report, settings.progress_rate, self._leads_its_job
+        )
+        positions = Positions()
+        self._positioning = Positioning(
+            self._client, self._cache, positions, self._wake_for_place, settings.queue_position_seconds
+        )
+        self._jobs = TrainingJobs(self._cache, self._reports, positions=positions, ttl_seconds=settings.ttl_seconds)
         self._kinds = Kinds(self._jobs, ModelDeployments(self._cache))
         self._intake = Intake(self._cache, self._kinds, self._queue.add, settings.watch_namespaces)
         self._intake.relisted = self._relisted
@@ -127,7 +135,10 @@ class Operator:
 
     def _report_application(self) -> web.Application:
         """What agents post to and clients read from."""
-        application = Desk(self._reports, Doorkeeper(self._client.review_token), self._answer_to).application()
+        doorkeeper = Doorkeeper(self._client.review_token)
+        application = Desk(self._reports, doorkeeper, self._answer_to).application()
+        logs = LogDesk(doorkeeper, lambda sender: self._answer_to(sender) is not None, self._client.log)
+        application.router.add_get(LOG_PATH, logs.get)
         application.router.add_get(PROGRESS_PATH, LiveReports(self._reports).get)
         return application
 
@@ -154,6 +165,7 @@ class Operator:
             others = [
                 asyncio.create_task(self._resync(), name="resync"),
                 asyncio.create_task(self._announcer.run(), name="events"),
+                asyncio.create_task(self._positioning.run(), name="places in queues"),
             ]
             if await self._until_stopped(_first_of(keeping, watching, *others)):
                 raise FoveaError("the watch ended by itself: the operator has to start again")
@@ -289,6 +301,15 @@ class Operator:
         entry = self._cache.pods.get(namespace, pod)
         if entry is not None:
             self._wake_later(self._jobs.key(namespace, entry.owner.name), seconds)
+
+    def _leads_its_job(self, namespace: str, pod: str) -> bool:
+        entry = self._cache.pods.get(namespace, pod)
+        return entry is None or entry.record.labels.get(labels.ROLE, names.ROLE_CHIEF) == names.ROLE_CHIEF
+
+    def _wake_for_place(self, namespace: str, workload: str) -> None:
+        entry = self._cache.queued.get(namespace, workload)
+        if entry is not None and entry.owner.group_kind == self._jobs.resource.gvk.group_kind:
+            self._queue.add(self._jobs.key(namespace, entry.owner.name))
 
     def _wake_later(self, key: Key, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._queue.add, key)

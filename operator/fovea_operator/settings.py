@@ -16,6 +16,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "metrics_port": _PORT,
     "server_connection_seconds": (1, 600),
     "second_pod_end_seconds": (0, _DAY),
+    "queue_position_seconds": (1, _DAY),
     "workers": (1, 256),
     "resync_seconds": (0.1, _DAY),
     "progress_seconds": (0.1, _DAY),
@@ -34,7 +35,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?")
 _OPTIONAL = frozenset({"agent_cpu_limit"})
-_QUANTITIES = _OPTIONAL | {"agent_cpu", "agent_memory", "agent_memory_limit"}
+_QUANTITIES = _OPTIONAL | {"agent_cpu", "agent_memory", "agent_memory_limit", "stream_room"}
 _PATTERNS = frozenset({"service_accounts", "priority_classes"})
 _PATTERN = re.compile(r"[a-z0-9*]([a-z0-9.*-]*[a-z0-9*])?")
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -97,6 +98,12 @@ class Settings:
     A removed node looks like one that was uncordoned, and Kubernetes deletes its pods within a minute. A Deployment that is
     scaled down before that deletes the newer pod, the one that is to stay.
     """
+    coscheduling_scheduler: str = "scheduler-plugins-scheduler"
+    """Scheduler of pods in a PodGroup of scheduling.x-k8s.io (the scheduler plugins)."""
+    volcano_scheduler: str = "volcano"
+    """Scheduler of pods in a PodGroup of scheduling.volcano.sh (Volcano)."""
+    queue_position_seconds: float = 15.0
+    """Kueue is asked this often for the order of queues in which jobs wait."""
     workers: int = 16
     """Reconciles at the same time."""
     resync_seconds: float = 600.0
@@ -107,6 +114,10 @@ class Settings:
     """Status writes a second that the progress of all jobs together may cost; the scheduler's words may cost as many."""
     grace_seconds: int = 600
     """Grace period of training pods: time for the last checkpoint and the publication."""
+    stream_room: str = "10Gi"
+    """Most bytes of shards that a pod holds of each streamed input (spec.inputModes) at once."""
+    training_network_policies: bool = True
+    """Whether each job of several pods gets a NetworkPolicy: only its own pods reach each other."""
     cancel_grace_seconds: int = 30
     """Grace period when a job is cancelled or deleted."""
     ttl_seconds_after_finished: float = math.inf

@@ -107,7 +107,7 @@ def test_a_fresh_cluster_has_the_kinds_and_the_machine_types_after_one_run_with_
     chart: Chart,
 ) -> None:
     assert set(versions(chart, DEFINITIONS)) == {f"{kind.plural}.fovea.dev" for kind in KINDS}
-    assert set(versions(chart, MACHINE_TYPES)) == {"standard", "standard-gpu", "large-model", "serving-small"}
+    assert set(versions(chart, MACHINE_TYPES)) == helm.MACHINE_TYPES
     policies = versions(chart, "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
     assert "trainingjob-args.fovea.dev" in policies
 
@@ -139,14 +139,15 @@ def test_a_machine_type_that_left_the_values_goes_and_those_of_others_stay(chart
     chart.apply([own])
     done = chart.install_crds({"machineTypes": {"large-model": None, "standard": {"cpu": "3"}}})
     assert done.returncode == 0, done.stderr
-    assert set(versions(chart, MACHINE_TYPES)) == {"standard", "standard-gpu", "serving-small", "own"}
+    assert set(versions(chart, MACHINE_TYPES)) == helm.MACHINE_TYPES - {"large-model"} | {"own"}
     assert chart.server.client.get(f"{MACHINE_TYPES}/standard")["spec"] == {
         "cpu": "3",
         "memory": "2Gi",
+        "costWeight": 1,
         "default": True,
     }
     assert chart.install_crds().returncode == 0
-    assert set(versions(chart, MACHINE_TYPES)) == {"standard", "standard-gpu", "large-model", "serving-small", "own"}
+    assert set(versions(chart, MACHINE_TYPES)) == helm.MACHINE_TYPES | {"own"}
 
 
 def test_numbers_as_quantities_and_a_dotted_name_are_installed(chart: Chart) -> None:

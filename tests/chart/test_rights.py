@@ -95,6 +95,12 @@ def test_an_operator_that_does_not_protect_single_pods_may_not_see_nodes(
     assert rights_of(default_manifests, OPERATOR)[""] - without == any_name(nodes)
 
 
+def test_an_operator_that_makes_no_network_policies_may_not_make_any(default_manifests: list[helm.Manifest]) -> None:
+    without = rights_of(helm.template({"training": {"networkPolicies": False}}), OPERATOR)[""]
+    writes = {Access("networking.k8s.io", "networkpolicies", verb) for verb in ("create", "patch")}
+    assert rights_of(default_manifests, OPERATOR)[""] - without == any_name(writes)
+
+
 def test_every_kind_that_the_builders_write_may_be_created_and_every_kind_that_is_deleted_may_be_deleted() -> None:
     needs = {resource.gvk: verbs for resource, verbs in operator_access.NEEDS.items()}
     emitted, deleted = operator_access.emitted_kinds(), operator_access.deleted_kinds()

@@ -155,3 +155,38 @@ def test_what_a_deleted_job_left_is_named_at_submission(run: Run, cluster: Clust
     ran = run("jobs", "submit", "other", *recipe, "--input", "data=job://prep@monday/output")
     assert ran.code != 0
     assert "spec.inputs.data" in ran.err
+
+
+def test_a_job_is_submitted_again_with_other_flags_and_goes_on_from_its_checkpoint(run: Run, cluster: Cluster) -> None:
+    run(
+        "jobs", "submit", "digits", "--recipe", "image-classifier", "--suspend", "--epochs", 10, "--optimizer", "sgd"
+    ).ok()
+    again = run("jobs", "resubmit", "digits", "--arg", "epochs=20", "--", "--optimizer=adam").ok()
+    assert again.out == f"Job digits-2 submitted to namespace {cluster.namespace}.\n"
+    old, new = cluster.get("TrainingJob", "digits"), cluster.get("TrainingJob", "digits-2")
+    assert old is not None
+    assert new is not None
+    assert new["spec"]["args"] == {"epochs": 20, "optimizer": "adam"}
+    assert not new["spec"]["suspend"]
+    run("jobs", "resubmit", "digits", "--from-checkpoint").ok()
+    third = cluster.get("TrainingJob", "digits-3")
+    assert third is not None
+    assert third["spec"]["checkpoint"]["from"] == f"job://digits@{old['metadata']['uid']}"
+    scratch = run("jobs", "resubmit", "digits-3", "--name", "fresh", "--train-from-scratch").ok()
+    assert "Job fresh submitted" in scratch.out
+    fresh = cluster.get("TrainingJob", "fresh")
+    assert fresh is not None
+    assert fresh["spec"]["checkpoint"]["trainFromScratch"] is True
+    assert run("jobs", "resubmit", "digits", "--from-checkpoint", "--train-from-scratch").code == 2
+    assert "exists" in run("jobs", "resubmit", "digits", "--name", "fresh").err
+
+
+def test_a_model_names_the_checkpoint_to_begin_with(run: Run, cluster: Cluster) -> None:
+    recipe = ("--recipe", "image-classifier")
+    run("jobs", "submit", "more", *recipe, "--checkpoint-from", "model://digits/3").ok()
+    made = cluster.get("TrainingJob", "more")
+    assert made is not None
+    assert made["spec"]["checkpoint"]["from"] == "model://digits/3"
+    refused = run("jobs", "submit", "less", *recipe, "--checkpoint-from", "model://digits/0")
+    assert refused.code == 1
+    assert "spec.checkpoint.from" in refused.err

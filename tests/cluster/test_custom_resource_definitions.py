@@ -10,6 +10,7 @@ import pytest
 import yaml
 from fovea_api.v1alpha1 import API_VERSION, KINDS, MachineType
 from kubernetes import client
+from support import imports
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {
@@ -86,6 +87,16 @@ def test_every_example_is_taken_with_strict_field_validation(api: Api, name: str
     )
 
 
+@pytest.mark.parametrize("name", sorted(imports.SOURCES))
+def test_every_imported_job_and_machine_type_is_taken_with_strict_field_validation(api: Api, name: str) -> None:
+    for manifest in imports.manifests(imports.made_of(name)):
+        is_job = manifest["kind"] == "TrainingJob"
+        # A MachineType belongs to no namespace, and one of its name may be there.
+        place = {"metadata.namespace": api.namespace} if is_job else {"metadata.name": f"mt-{uuid.uuid4().hex[:8]}"}
+        wanted = changed(manifest, place)
+        assert api.create(wanted, dry_run=True)["spec"].keys() >= manifest["spec"].keys()
+
+
 @pytest.mark.parametrize("case", INVALID, ids=[entry["case"] for entry in INVALID])
 def test_an_invalid_manifest_is_refused_in_words_that_help(api: Api, case: dict[str, Any]) -> None:
     manifest = changed(in_namespace(EXAMPLES[case["from"]], api.namespace), case.get("set", {}))
@@ -126,11 +137,21 @@ def test_defaults_are_filled_in_by_the_api_server(api: Api) -> None:
     assert api.create(manifest, dry_run=True)["spec"] == {
         **manifest["spec"],
         "distribution": "Single",
+        "sync": False,
         "suspend": False,
         "cancel": False,
-        "checkpoint": {"everySteps": 500, "keep": 3},
+        "checkpoint": {"everySteps": 500, "keep": 3, "trainFromScratch": False},
         "runPolicy": {"backoffLimit": 3, "cleanPodPolicy": "Running"},
     }
+
+
+def test_inputs_with_addresses_in_the_store_can_be_streamed(api: Api) -> None:
+    inputs = {"data": "s3://fovea/vision/pets", "other": "s3://fovea/vision/more", "base": "model://faces"}
+    modes = {"data": "Stream", "base": "Fetch"}
+    manifest = changed(
+        in_namespace(EXAMPLES["digits"], api.namespace), {"spec.inputs": inputs, "spec.inputModes": modes}
+    )
+    assert api.create(manifest, dry_run=True)["spec"]["inputModes"] == modes
 
 
 def test_suspend_cancel_and_ttl_can_be_changed(api: Api) -> None:

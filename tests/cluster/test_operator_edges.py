@@ -197,7 +197,7 @@ def test_progress_reaches_the_status_from_the_pod_itself_and_from_nobody_else(
         "the progress in the status",
         lambda: (job := cluster.get("TrainingJob", "digits")) and job.get("status", {}).get("progress") and job,
     )
-    assert job["status"]["progress"] == {"step": 120, "steps": 400, "metrics": {"loss": 0.5}}
+    assert job["status"]["progress"] == {"summary": "120/400", "step": 120, "steps": 400, "metrics": {"loss": 0.5}}
     assert condition(job, "Running")["status"] == "True"
 
 

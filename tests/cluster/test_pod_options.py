@@ -8,7 +8,8 @@ from fovea_api.v1alpha1 import API_VERSION, MachineType, ModelDeployment, Traini
 from fovea_dev.api import ApiError
 from fovea_operator.cluster import records
 from fovea_operator.desired.deployment import revision, version_deployment
-from fovea_operator.desired.pod import Member, Sources, training_pod
+from fovea_operator.desired.members import Member
+from fovea_operator.desired.pod import Sources, training_pod
 from fovea_operator.desired.service import service
 from fovea_operator.settings import Settings
 from support.kube_apiserver import Cluster, machine_type, path_of

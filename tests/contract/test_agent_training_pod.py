@@ -45,6 +45,31 @@ def test_what_a_trainer_wrote_is_published_and_the_next_attempt_finds_the_job_co
     assert again.termination.complete
 
 
+def test_workers_begin_with_the_newest_checkpoint_and_parameter_servers_with_none(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    pod.checkpoint(200, {"weights": b"w200"})
+    until(lambda: published(object_store, pod) == {200}, what="checkpoint 200 is published")
+    finish(pod)
+    assert pod.sync_ended().termination.complete
+
+    chief = pod.next_attempt()
+    worker = replace(chief, plan=replace(chief.plan, role="worker", publish=False), folder=pod.folder / "worker")
+    server = replace(chief, plan=replace(chief.plan, role="ps", publish=False, restore=False), folder=pod.folder / "ps")
+    for each in (worker, server):
+        each.folder.mkdir()
+    found = {each.plan.role: each.fetch() for each in (worker, server)}
+    assert {role: ended.code for role, ended in found.items()} == {"worker": exit_codes.OK, "ps": exit_codes.OK}, (
+        "only the chief says that the job is complete"
+    )
+    assert {role: ended.termination.checkpoint_step for role, ended in found.items()} == {"worker": 200, "ps": None}
+    folder = environment.DIRECTORIES[environment.CHECKPOINT_DIR].rsplit("/", 1)[1]
+    assert sorted(path.name for path in (worker.work / folder).iterdir()) == ["200"]
+    assert list((server.work / folder).iterdir()) == []
+
+
 def test_without_the_success_marker_the_output_is_published_but_the_job_is_not_complete(
     object_store: ObjectStore, pod: TrainingPod
 ) -> None:
@@ -245,7 +270,7 @@ def test_a_store_that_does_not_answer_ends_fetch_as_retryable_when_patience_ends
     assert exit_codes.outcome(ended.code) is exit_codes.Outcome.RETRYABLE
 
 
-def test_a_cache_is_shared_by_the_jobs_of_a_namespace_and_published_at_success_only(
+def test_a_cache_is_shared_by_the_jobs_of_a_namespace_and_published_at_success(
     object_store: ObjectStore, pod: TrainingPod
 ) -> None:
     parent = storage.cache(NAMESPACE, f"features-{pod.plan.uid}")
@@ -264,6 +289,23 @@ def test_a_cache_is_shared_by_the_jobs_of_a_namespace_and_published_at_success_o
     manifests = [name for name in object_store.names(f"{parent}/") if name.endswith(storage.MANIFEST)]
     assert manifests == [f"1/{storage.MANIFEST}", f"2/{storage.MANIFEST}"]
     assert [e.path for e in manifest(object_store, f"{parent}/2").entries] == ["more", "vgg"]
+
+
+def test_a_cache_that_is_whole_outlives_a_pod_that_is_lost_before_its_program_ends(
+    object_store: ObjectStore, pod: TrainingPod
+) -> None:
+    pod.plan = replace(pod.plan, cache=f"features-{pod.plan.uid}")
+    parent = storage.cache(NAMESPACE, pod.plan.cache)
+    assert pod.fetch().code == exit_codes.OK
+    pod.start_sync()
+    pod.write(environment.CACHE_DIR, {"vgg": b"features"})
+    pod.write(environment.OUTPUT_DIR, {environment.CACHE_MARKER: b""})
+    until(lambda: f"1/{storage.MANIFEST}" in object_store.names(f"{parent}/"), what="the cache is published")
+    pod.kill_sync()
+    second = pod.next_attempt()
+    assert second.fetch().code == exit_codes.OK
+    assert (second.directory(environment.CACHE_DIR) / "vgg").read_bytes() == b"features"
+    assert not list(second.directory(environment.OUTPUT_DIR).iterdir()), "it says itself when its cache is whole"
 
 
 def test_a_link_out_of_the_output_never_publishes_what_only_the_agent_may_read(

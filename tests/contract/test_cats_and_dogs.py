@@ -42,17 +42,24 @@ def test_the_page_s_commands_do_what_it_says(tmp_path):
             continue
         smaller = re.sub("|".join(SMALLER), lambda found: SMALLER[found[0]], command)
         said[command] = pages.in_environment(smaller, tmp_path)
-    scratch, first, second = (said[command] for command in said if re.match(r"fovea-train \w+-classifier", command))
+    scratch, first, second, asked = (
+        said[command] for command in said if re.match(r"fovea-train \w+-classifier", command)
+    )
     assert "training from scratch" in scratch
     assert "computing the features of 120 pictures" in first
     assert "features of 120 pictures are in the cache" in second
     listed = set(re.findall(r"`([\w-]+\.(?:png|json))`", PAGE.partition("## 3.")[0]))
     there = {path.name for path in (tmp_path / "from-scratch/output").iterdir()}
     assert listed <= there | {"mistakes.png"}
-    document = json.loads((tmp_path / "fovea-out/output/evaluation.json").read_text(encoding="utf-8"))
+    document = json.loads((tmp_path / "with-a-head/output/evaluation.json").read_text(encoding="utf-8"))
     assert document["sets"]["test"]["accuracy"] > 0.8
+    assert "submission.csv has 40 lines: id, and as label the probability of dog" in asked
+    heading, *lines = (tmp_path / "fovea-out/output/submission.csv").read_text(encoding="utf-8").splitlines()
+    assert (heading, len(lines)) == ("id,label", 40)
+    assert lines[0].startswith("cat.0,0.")
 
 
+@pytest.mark.wide
 def test_on_photographs_a_published_network_is_far_better_than_one_from_scratch(tmp_path, weights):
     """Test crops share no pixel with training crops. The scratch network takes longer than features and head together."""
     photographs.write(tmp_path / "data", per_class=30, test_per_class=20)

@@ -1,8 +1,10 @@
 """`fovea data convert` and `show`: TensorFlow reads what they write, the recipes train on it, and they read TensorFlow's."""
 
+import gzip
 import hashlib
 import json
 import struct
+import zlib
 
 import google_crc32c
 import numpy as np
@@ -50,6 +52,7 @@ def test_converted_csv_trains_to_the_bytes_of_the_text(tmp_path, task):
     more = ("--number-labels",) if task == "regression" else ()
     run("convert", "csv", "tfrecord", data, tmp_path / "shards", "--label-column", label, *more)
     flags = (f"--task={task}", f"--label-column={label}", "--epochs=1", "--hidden=4")
+    flags += ("--validation-ratio=0",)  # rows are divided by the name of their file, and that is another one
     for name, source in (("text", data), ("shards", tmp_path / "shards")):
         assert training.run(tmp_path / name, "tabular", f"--data={source}", *flags) == exit_codes.OK
     assert training.trained_bytes(tmp_path / "text", "model") == training.trained_bytes(tmp_path / "shards", "model")
@@ -141,6 +144,8 @@ def test_a_damaged_file_is_named_with_its_record(tmp_path):
         "record 3 is damaged (it is cut off)": whole[:-1],
         "record 1 is damaged (the checksum of its length is wrong)": b"no TFRecord file at all",
     }
+    broken["is compressed (GZIP), and records"] = gzip.compress(whole)
+    broken["is compressed (ZLIB)"] = zlib.compress(whole)
     for words, content in broken.items():
         path.write_bytes(content)
         assert words in run("show", path, code=1)
@@ -197,3 +202,42 @@ def test_bad_rows_within_the_share_are_left_out_and_named(tmp_path):
     assert "2 records in 1 shards" in said
     assert 'Left out: a row 2 ("x:1" is not index:value)' in said
     assert "exists and is not empty" in run("convert", "libsvm", "tfrecord", data, tmp_path / "out", code=1)
+
+
+def test_pictures_without_a_class_and_whatever_else_is_not_converted_is_named_and_counted(tmp_path):
+    data = tmp_path / "data"
+    picture = b"\xff\xd8\xff of a jpeg"
+    names = ["train/cat.0.jpg", "train/dog.0.jpg", *(f"test/{number}.jpg" for number in range(4)), "test1/1.jpg"]
+    for name in [*names, "README.md", "train/list.txt", ".DS_Store", "__MACOSX/train/._cat.0.jpg"]:
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(picture if name.endswith("jpg") else b"no picture")
+    said = run("convert", "images", "tfrecord", data, tmp_path / "out")
+    assert "2 records in 1 shards" in said
+    shown = [
+        "README.md (it is in none of the sets train, test)",
+        "test1/ (it is in none of the sets train, test)",
+        "train/list.txt (it is no picture)",
+        "test/0.jpg (it has no class)",
+        "test/1.jpg (it has no class)",
+    ]
+    assert "".join(f"Left out: {line}\n" for line in [*shown, "2 more; --format json names all"]) in said
+    everything = run("convert", "images", "tfrecord", data, tmp_path / "again", "--format", "json")
+    document = json.loads(everything[everything.index("{") : everything.rindex("}") + 1])
+    assert document["left_out"] == [*shown, *(f"test/{number}.jpg (it has no class)" for number in (2, 3))]
+
+
+def test_loose_pictures_beside_class_folders_and_an_empty_class_are_named(tmp_path):
+    data = tmp_path / "data"
+    for name in ("a/1.jpg", "b/1.jpg", "cat.0.jpg"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(b"\xff\xd8\xff")
+    (data / "c").mkdir()
+    said = run("convert", "images", "tfrecord", data, tmp_path / "out")
+    assert "Left out: c is an empty folder\nLeft out: cat.0.jpg (it has no class)\nNext: " in said
+
+
+def test_files_that_are_no_csv_are_named(tmp_path):
+    tables.write(tmp_path / "data" / "a.csv", ["x,y", "1,2"])
+    tables.write(tmp_path / "data" / "notes.txt", ["x"])
+    said = run("convert", "csv", "tfrecord", tmp_path / "data", tmp_path / "out")
+    assert "Left out: notes.txt (its name does not end in .csv)\nNext: " in said

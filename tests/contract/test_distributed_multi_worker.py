@@ -1,6 +1,7 @@
 """Several processes that hold all weights each, on loopback; and the synchronous ways against a single process."""
 
 import json
+import re
 import signal
 
 import numpy as np
@@ -79,7 +80,9 @@ def test_pictures_that_one_worker_cannot_read_end_a_synchronous_job(tmp_path):
     roles, more = WAYS["synchronous parameter servers"]
     with distributed(tmp_path, roles, *command, **more) as run:
         assert run.codes()["chief"] == 1, run.lines
-    assert run.said("cannot be read so far"), run.lines
+    (said,) = [line for line in run.said("cannot be read so far") if "fovea-train: " in line]
+    assert re.search(r"fovea-train: worker \d: \d+ of \d+ pictures in ", said), run.lines
+    assert not run.said("defect"), run.lines
 
 
 @pytest.mark.wide

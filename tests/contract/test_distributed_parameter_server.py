@@ -111,3 +111,18 @@ def test_workers_and_servers_end_with_a_chief_that_is_killed(tmp_path, data):
             "worker 0": exit_codes.RESTART,
             "ps 0": exit_codes.RESTART,
         }, run.lines
+
+
+def test_a_server_that_dies_while_the_chief_writes_a_checkpoint_leaves_only_whole_ones(tmp_path, data):
+    folder = tmp_path / environment.CHECKPOINT_DIR.lower()
+    with distributed(
+        tmp_path, {**ROLES, "worker": 1}, *command(data, "--epochs=400", "--checkpoint-every-steps=2")
+    ) as run:
+        run.step(STEPS)
+        run.until(lambda: list(folder.glob(".staging-*")), "a checkpoint is being written")
+        run.kill("ps 0")
+        assert run.training.wait() == exit_codes.RESTART, run.lines
+    newest = training.checkpoints(tmp_path)[-1]
+    assert training.trained_bytes(tmp_path), "each variable of the newest one can be read"
+    assert training.train(tmp_path, data, *FLAGS, f"--max-steps={newest + 3}", "--epochs=400") == exit_codes.OK
+    assert training.checkpoints(tmp_path)[-1] == newest + 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from fovea_trainers.data import order
-from fovea_trainers.errors import TrainerError
+from fovea_trainers.errors import DataError, TrainerError
 from fovea_trainers.runtime import remote, server, synchronous
 from fovea_trainers.runtime.strategy import Shard
 
@@ -42,6 +42,24 @@ def test_sums_whose_part_has_failed_fail_for_those_that_wait():
     sums.give_up()
     waits.join(timeout=60)
     assert failed == ["step 1: another worker's part has failed"]
+
+
+def test_what_a_process_refuses_reaches_its_caller_as_an_error_without_a_trace():
+    def refuse():
+        with remote.refusing("worker 1"):
+            raise DataError('13 of 24 pictures in "/data/]" cannot be read so far')
+
+    remote.offer("refuse", refuse)
+
+    @tf.function
+    def asked():
+        return remote.call("refuse", [], [tf.bool])
+
+    with pytest.raises(tf.errors.OpError) as raised:
+        asked()
+    found = remote.refusal(raised.value)
+    assert (str(found), found.exit_code) == ('worker 1: 13 of 24 pictures in "/data/]" cannot be read so far', 1)
+    assert remote.refusal(ValueError("of a recipe's own")) is None
 
 
 def test_a_synchronous_update_gets_sums_of_every_shape(monkeypatch):

@@ -1,6 +1,7 @@
 """The recipe for faces: what it learns, what it says of bad data, what it serves, and that it goes on to the bit."""
 
 import contextlib
+import os
 import random
 import re
 import shutil
@@ -18,7 +19,11 @@ from fovea_api.v1alpha1 import TrainingJob
 from fovea_trainers.datasets import identities
 from fovea_trainers.main import main
 from fovea_trainers.recipes import face_verifier
-from fovea_trainers.vision.faces import pairs, people
+from fovea_trainers.runtime.interruption import Interruption
+from fovea_trainers.runtime.session import Session
+from fovea_trainers.runtime.strategy import Shard
+from fovea_trainers.vision import augmentation
+from fovea_trainers.vision.faces import pairs, people, sets
 from support import faces, model_server, training
 from support.faces import SMALL
 
@@ -65,6 +70,27 @@ def test_people_who_were_not_trained_on_are_told_apart_which_the_pixels_do_not_t
     for left, right in (rows, [side - side.mean(axis=1, keepdims=True) for side in rows]):
         cosine = (left * right).sum(axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
         assert max(((cosine >= limit) == same).mean() for limit in cosine) < FLOOR - 0.1, "with the best threshold"
+
+
+@pytest.fixture(scope="module")
+def often_drawn(tmp_path_factory):
+    """The page's people, with three times as many pictures of each."""
+    root = tmp_path_factory.mktemp("often") / "people"
+    assert main([*MAKE.split()[:2], str(root), *MAKE.split()[3:], "--pictures=24"]) == exit_codes.OK
+    return root
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("loss", ["softmax", "center"])
+def test_naming_people_tells_others_apart_where_there_are_enough_pictures_of_each(tmp_path, often_drawn, loss):
+    """With 8 pictures of each, undistorted, softmax learns these pictures by heart: all are named rightly, and 0.6 of the pairs."""
+    flags = [word for word in TRAIN.split()[2:] if not word.startswith("--epochs")]
+    more = ("--epochs=8", "--softmax-epochs=4" if loss == "center" else "--softmax-epochs=0", "--fgsm=")
+    command = ("face-verifier", f"--data={often_drawn}", *flags, *more, f"--loss={loss}")
+    assert training.run(tmp_path, *command) == exit_codes.OK
+    document = training.evaluation(tmp_path)
+    assert document["metrics"]["accuracy"] > FLOOR
+    assert document["metrics"]["auc"] > FLOOR + 0.1
 
 
 def test_the_results_tell_the_run(trained):
@@ -176,6 +202,28 @@ def test_without_training_given_weights_are_measured_on_all_people_and_exported(
     assert answer == pytest.approx(model(pixels[tf.newaxis]).numpy(), abs=1e-5)
 
 
+def test_learnt_pictures_are_distorted_each_time_in_another_way_and_compared_ones_are_not(tmp_path, coloured):
+    """Distorted, every picture differs from epoch to epoch; without it, from no epoch to another."""
+    config = face_verifier.Config(data=str(coloured), image_size=16, batch_size=64)
+    with training.environ(training.variables(tmp_path)), Interruption(saves=False) as interruption:
+        session = Session.begin("test", config, dict(os.environ), interruption)
+        found = sets.read(config, 1, session, learning=True, threshold=False)
+
+    def pictures(distortion, epoch):
+        """Those of an epoch by their first pixels' sums, whatever the order."""
+        batches, _ = found.plain(64, distortion, seed=1)
+        ((images, _),) = batches(epoch, 0, Shard())
+        return np.sort(tf.reduce_sum(images, axis=[1, 2, 3]).numpy())
+
+    augmented = augmentation.of(config)
+    assert np.array_equal(pictures(None, 0), pictures(None, 1))
+    assert np.array_equal(pictures(augmented, 0), pictures(augmented, 0))
+    assert np.abs(pictures(augmented, 0) - pictures(augmented, 1)).min() > 0
+    (compared,) = found.compared(64)["val"]()
+    whole = {tuple(map(float, tf.reshape(one, [-1])[:9])) for one in found.images.held[0].astype(np.float32)}
+    assert {tuple(map(float, tf.reshape(one, [-1])[:9])) for one in compared[0]} <= whole
+
+
 def test_pairs_of_a_file_are_the_test_and_their_people_are_not_learnt_from(tmp_path, coloured, capfd):
     data = shutil.copytree(coloured, tmp_path / "people")
     lines = ["2\t2", "p01\t1\t2", "p02\t1\t3", "p01\t1\tp02\t1", "p03\t2\tp01\t3"]
@@ -223,6 +271,14 @@ def test_other_eyes_or_pairs_in_the_same_files_are_other_data(tmp_path, capfd):
         path.write_text(text, encoding="utf-8")
         assert training.run(tmp_path, *command) == exit_codes.OK
         assert "with new epochs (data was" in capfd.readouterr().err, path.name
+
+
+def test_people_are_divided_as_by_earlier_versions():
+    paths = np.array([f"p{number}/1.jpg".encode() for number in range(14)], object)
+    names = tuple(f"p{number}" for number in range(14))
+    found = people.People(Path("/data"), paths, np.ones(14, np.int64), np.arange(14, dtype=np.int32), names)
+    sets = people.split(found, np.arange(1, 14), (0.3, 0.2), 7)
+    assert [part.tolist() for part in sets] == [[1, 3, 4, 5, 10, 12], [2, 7, 8, 13], [6, 9, 11]]
 
 
 def test_a_picture_that_cannot_be_read_is_named_and_takes_its_pairs_along(tmp_path, coloured, capfd):

@@ -12,6 +12,7 @@ from fovea_trainers.recipes import face_verifier
 from fovea_trainers.runtime import optimizers, pretrained
 from fovea_trainers.runtime.evaluation import Evaluation, Sums
 from fovea_trainers.vision.faces import fgsm, landmarks, people, verification, vggface
+from fovea_trainers.vision.faces.losses import away_from, semi_hard, to_centers
 from sklearn import metrics
 
 MARGIN = 0.3
@@ -46,7 +47,7 @@ def test_semi_hard_losses_are_those_of_plain_loops(seed):
     embeddings, whose = random_batch(seed)
     weights = np.ones(len(whose), np.float32)
     weights[seed] = 0
-    losses, counted = (one.numpy() for one in face_verifier.semi_hard(embeddings, whose, tf.constant(weights), MARGIN))
+    losses, counted = (one.numpy() for one in semi_hard(embeddings, whose, tf.constant(weights), MARGIN))
     expected = by_hand(embeddings, whose, weights)
     assert {(a, p) for a, p in zip(*np.nonzero(counted), strict=True)} == set(expected)
     assert [losses[pair] for pair in expected] == pytest.approx(list(expected.values()), abs=1e-5)
@@ -56,7 +57,7 @@ def test_of_negatives_farther_than_the_positive_the_nearest_is_taken_and_none_th
     angles = np.radians([0, 30, 20, 40, 90])  # anchor, positive, too near, semi-hard, easy
     embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     whose = np.array([7, 7, 1, 2, 3], np.int32)
-    losses, _ = face_verifier.semi_hard(embeddings, whose, tf.ones(5), MARGIN)
+    losses, _ = semi_hard(embeddings, whose, tf.ones(5), MARGIN)
     squared = 2 - 2 * np.cos(angles)
     assert losses[0, 1].numpy() == pytest.approx(squared[1] - squared[3] + MARGIN, abs=1e-5)
 
@@ -64,14 +65,14 @@ def test_of_negatives_farther_than_the_positive_the_nearest_is_taken_and_none_th
 def test_where_every_negative_is_nearer_than_the_positive_the_farthest_is_taken():
     angles = np.radians([0, 90, 20, 40])
     embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    losses, _ = face_verifier.semi_hard(embeddings, np.array([7, 7, 1, 2], np.int32), tf.ones(4), MARGIN)
+    losses, _ = semi_hard(embeddings, np.array([7, 7, 1, 2], np.int32), tf.ones(4), MARGIN)
     squared = 2 - 2 * np.cos(angles)
     assert losses[0, 1].numpy() == pytest.approx(squared[1] - squared[3] + MARGIN, abs=1e-5)
 
 
 def test_a_batch_of_one_person_has_no_triplet_and_no_number_that_is_none():
     embeddings, _ = random_batch(1, count=4)
-    losses, counted = face_verifier.semi_hard(embeddings, np.zeros(4, np.int32), tf.ones(4), MARGIN)
+    losses, counted = semi_hard(embeddings, np.zeros(4, np.int32), tf.ones(4), MARGIN)
     assert np.isfinite(losses.numpy()).all()
     assert not counted.numpy().any()
 
@@ -88,11 +89,11 @@ def test_centers_move_by_the_rule_of_the_center_loss():
         expected[person] -= 0.5 * (before[person] - own).sum(axis=0) / (1 + len(own))
     centers = keras.Variable(before, trainable=True)
     moving = optimizers.make("sgd", [centers], optimizers.inverse_time(0.5, 0.0))
-    moves = face_verifier.away_from(tf.constant(embeddings), tf.constant(whose), tf.constant(weights), centers.value)
+    moves = away_from(tf.constant(embeddings), tf.constant(whose), tf.constant(weights), centers.value)
     moving.apply([moves], tf.constant(1, tf.int64))
     assert centers.numpy() == pytest.approx(expected, abs=1e-6)
     assert (centers.numpy()[5] == before[5]).all(), "a person without a picture in the batch"
-    distances = face_verifier.to_centers(tf.constant(embeddings), tf.constant(whose), tf.constant(before))
+    distances = to_centers(tf.constant(embeddings), tf.constant(whose), tf.constant(before))
     assert distances.numpy() == pytest.approx(((embeddings - before[whose]) ** 2).sum(axis=1) / 2, abs=1e-5)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from fovea_api.contract import environment
 from fovea_trainers.common_flags import TrainingFlags
 from fovea_trainers.data.files import Files
 from fovea_trainers.errors import DataError, Interrupted
@@ -147,6 +148,40 @@ def test_unreadable_pictures_are_left_out_each_time_until_they_are_repaired(sess
     bad.write_bytes(b"")
     with pytest.raises(DataError, match=r"1 of 100 pictures in .* cannot be read so far"):
         computed(session, folder, fingerprint="second", max_unreadable=0)
+
+
+def marker(session):
+    return session.workspace.output / environment.CACHE_MARKER
+
+
+def test_the_cache_is_said_to_be_whole_when_all_is_computed_and_not_while_it_changes(session, folder, monkeypatch):
+    seen = []
+    plain = Reporter.prepare
+
+    def look(self, what, done, total):
+        seen.append(marker(session).exists())
+        plain(self, what, done, total)
+
+    monkeypatch.setattr(Reporter, "prepare", look)
+    for fingerprint in ("first", "second"):
+        computed(session, folder, fingerprint=fingerprint)
+        assert marker(session).exists(), fingerprint
+    assert seen == [False] * 8
+
+
+def test_a_process_that_does_not_write_the_cache_reads_what_is_in_it(session, folder, tmp_path, capfd):
+    first = np.array(computed(session, folder).held[0])
+    before = {path: path.stat().st_mtime_ns for path in session.workspace.cache.rglob("*")}
+    other = replace(session, workspace=session.workspace.scratch(tmp_path / "scratch"))
+    other.workspace.prepare()
+    capfd.readouterr()
+    assert np.array_equal(computed(other, folder).held[0], first)
+    assert counts(capfd.readouterr().err) == []
+    bad = folder / "class-0" / "007.png"
+    bad.write_bytes(bad.read_bytes()[:50])
+    assert computed(other, folder, fingerprint="second").unreadable == {7}
+    assert counts(capfd.readouterr().err) == [COUNT], "what it lacks it computes into a folder of its own"
+    assert {path: path.stat().st_mtime_ns for path in session.workspace.cache.rglob("*")} == before
 
 
 def test_damaged_features_are_computed_once_more(session, folder, capfd):

@@ -1,5 +1,7 @@
 """Pictures in TFRecord shards: any record by its number, with and without an index, and the recipe that trains on them."""
 
+import gzip
+import zlib
 from functools import partial
 
 import numpy as np
@@ -121,6 +123,16 @@ def test_a_shard_without_an_index_that_is_cut_off_is_named(pets):
     path = pets / "shards" / "data-00001-of-00002.tfrecord"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"data-00001-of-00002.tfrecord: record \d+ is damaged or cut off"):
+        listing(pets / "shards")
+
+
+@pytest.mark.parametrize(("kind", "pack"), [("GZIP", gzip.compress), ("ZLIB", zlib.compress)])
+@pytest.mark.parametrize("without", [(), (".index",)], ids=["with an index", "without an index"])
+def test_a_compressed_shard_is_named_with_what_to_do(pets, kind, pack, without):
+    strip(pets / "shards", *without)
+    path = pets / "shards" / "data-00001-of-00002.tfrecord"
+    path.write_bytes(pack(path.read_bytes()))
+    with pytest.raises(DataError, match=rf"data-00001-of-00002.tfrecord is compressed \({kind}\), .* uncompress it \("):
         listing(pets / "shards")
 
 

@@ -20,6 +20,17 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name, tmp_pa
     assert first == second != other
 
 
+def test_more_pictures_of_a_person_begin_with_the_same_ones(tmp_path):
+    few, many = tmp_path / "few", tmp_path / "many"
+    for out, pictures in ((few, None), (many, 10)):
+        make_dataset.make("identities", out, count=2, seed=1, pictures=pictures)
+    first, second = contents(few), contents(many)
+    assert [sum(name.startswith("person_0002/") for name in found) for found in (first, second)] == [8, 10]
+    assert {name: second[name] for name in first if name != "eyes.csv"} == {
+        k: v for k, v in first.items() if k != "eyes.csv"
+    }
+
+
 def test_pets_have_kaggles_flat_names_and_differ_in_size(tmp_path):
     make_dataset.make("pets", tmp_path / "pets", count=8, seed=1)
     files = contents(tmp_path / "pets")

@@ -53,6 +53,21 @@ def test_without_lists_all_pictures_are_split_by_the_seed(tmp_path):
     assert parts["val"].tolist() != other["val"].tolist()
 
 
+def test_one_more_picture_moves_at_most_one_other_into_or_out_of_each_set(tmp_path):
+    files = [f"{number:02}.png" for number in range(20)]
+    write(tmp_path, files, files)
+
+    def sets():
+        pairs = mask_folders.scan(tmp_path)
+        parts = mask_folders.split(pairs, validation_ratio=0.3, test_ratio=0.0, seed=1)
+        return {part: set(names(pairs, numbers)) for part, numbers in parts.items()}
+
+    before = sets()
+    write(tmp_path, ["00-new.png"], ["00-new.png"])
+    after = sets()
+    assert len((before["val"] & after["train"]) | (before["train"] & after["val"])) <= 1
+
+
 REFUSED = {
     "no pictures": ([], ["a.png"], {}, "has no folder Images (there is Labels)"),
     "no labels": (["a.png"], [], {}, "has no folder Labels (there is Images)"),

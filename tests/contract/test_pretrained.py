@@ -351,3 +351,17 @@ def test_weights_are_no_training_data_where_there_is_another_input(workspace):
     for name in ("weights", "pets"):
         (workspace.inputs / name).mkdir(parents=True)
     assert workspace.data("") == workspace.inputs / "pets"
+
+
+def test_a_frozen_network_gets_all_of_its_layers_from_the_file_or_none(trained, tmp_path):
+    content = legacy_content(trained)
+    write_legacy(tmp_path / "smaller.h5", {name: content[name] for name in ("block1_conv1", "block1_bn")})
+    larger = backbone()
+    before = values(larger)
+    with pytest.raises(WeightsError) as refused:
+        pretrained.load(larger, tmp_path / "smaller.h5", frozen=True)
+    assert (
+        "smaller.h5 has no weights for 1 of 3 layers that are not trained: block2_dw; give the weights of this network"
+    ) in str(refused.value)
+    assert_equal(values(larger), before)
+    assert pretrained.load(larger, tmp_path / "smaller.h5").missing == ("block2_dw",)

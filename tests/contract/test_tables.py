@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from fovea_trainers.data import split
 from fovea_trainers.errors import DataError
 from fovea_trainers.recipes import tabular
 from fovea_trainers.runtime import optimizers
@@ -12,7 +13,7 @@ from fovea_trainers.tables.flags import REGRESSION
 from fovea_trainers.tables.labels import Classes, Targets
 from fovea_trainers.tables.layers import SparseDense
 from fovea_trainers.tables.rows import Dense, Sparse
-from fovea_trainers.tables.sets import Sets, split
+from fovea_trainers.tables.sets import Sets, draws, groups
 from support import tables
 
 
@@ -75,6 +76,13 @@ REFUSED = {
         {},
         "b.csv: the columns are z, y, those of the files before x, y: all files need the same columns",
     ),
+    "one number as two classes": (
+        {"a.csv": ["x,y", "1,1", "2,0", "3,1.0"]},
+        {},
+        "class 1 and class 1.0 are the same number: write it alike in all rows",
+    ),
+    "a column without a name": ({"a.csv": [",x,y", "0,1,a", "1,2,b"]}, {}, "a.csv: column 1 has no name"),
+    "names that count up": ({"a.csv": ["0,1,y", "5,1,a", "6,2,b"]}, {}, 'a.csv: the first line "0,1,y" may be'),
     "an index of millions": ({"a": ["1 1:1", "2 10000000:1"]}, {}, "the largest index is 10000000"),
 }
 
@@ -100,24 +108,64 @@ def test_classes_that_are_numbers_stand_in_the_order_of_numbers(tmp_path):
     assert (read.classes, read.labels.tolist()) == (("-1", "9", "10"), [2, 1, 0])
 
 
+def test_a_heading_of_numbers_is_one_where_the_flag_says_so(tmp_path):
+    file = tables.write(tmp_path / "a.csv", ["0,1,y", "5,1,a", "6,2,b"])
+    assert table(file, heading="yes").columns == ("0", "1")
+    assert table(file, heading="no").classes == ("a", "b", "y")
+
+
+def test_labels_that_are_not_utf_8_are_no_class(tmp_path):
+    (tmp_path / "a.csv").write_bytes("x,y\n1,für\n2,for\n3,fär\n4,far\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"the first is a.csv line 2 \(it is not UTF-8: save the file as UTF-8\)"):
+        table(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_bytes("x,y\n1,a\n2,b\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"the first line cannot be read: it is not UTF-8: save the file as UTF-8$"):
+        table(tmp_path / "b.csv")
+
+
 def test_other_bytes_are_another_table(tmp_path):
     first = table(tables.write(tmp_path / "a", ["1 1:1", "2 1:1"])).digests
     assert table(tables.write(tmp_path / "a", ["1 1:1", "2 1:2"])).digests != first
     assert table(tables.write(tmp_path / "a", ["1 1:1", "2 1:1"])).digests == first
 
 
-def test_every_class_is_split_alike_and_one_row_of_it_stays():
-    labels = np.array([0] * 70 + [1] * 29 + [2], np.int32)
-    parts = split(labels, 3, validation_ratio=0.2, test_ratio=0.1, seed=1)
-    assert [np.bincount(labels[part], minlength=3).tolist() for part in parts] == [[49, 20, 1], [14, 6, 0], [7, 3, 0]]
-    assert sorted(np.concatenate(parts).tolist()) == list(range(100))
-    few = np.array([0, 0, 0, 0, 0, 1], np.int32)
-    parts_of_few = split(few, 2, validation_ratio=0.6, test_ratio=0.9, seed=1)
-    assert [np.bincount(few[part], minlength=2).tolist() for part in parts_of_few] == [[1, 1], [3, 0], [1, 0]]
-    again = split(labels, 3, validation_ratio=0.2, test_ratio=0.1, seed=1)
-    assert all(np.array_equal(one, two) for one, two in zip(parts, again, strict=True))
-    other = split(labels, 3, validation_ratio=0.2, test_ratio=0.1, seed=2)
-    assert not np.array_equal(parts[1], other[1])
+def divided(root, seed=1, **flags):
+    """The rows (file, line) of the training, validation and test set, and what was read."""
+    config = tabular.Config(**flags)
+    files = reading.find(root, config)
+    labels = Targets() if config.task == REGRESSION else Classes()
+    found = reading.read(files, config, labels, standardize=True)
+    parts = split.divide(groups(found), draws(found, files.train, seed), (config.validation_ratio, config.test_ratio))
+    owners = np.searchsorted(found.ends, np.arange(found.trained), "right")
+    return [{(files.train[owners[row]], int(found.numbers[row])) for row in part} for part in (parts[2], *parts[:2])], (
+        found,
+        parts,
+    )
+
+
+def test_every_class_is_split_alike_and_one_row_of_it_stays(tmp_path):
+    tables.write(tmp_path / "a.csv", ["x,y", *(f"{n},a" for n in range(70)), *(f"{n},b" for n in range(29)), "1,c"])
+    _, (found, (validation, test, train)) = divided(tmp_path, validation_ratio=0.2, test_ratio=0.1)
+    counts = [np.bincount(found.labels[part], minlength=3).tolist() for part in (train, validation, test)]
+    assert counts == [[49, 20, 1], [14, 6, 0], [7, 3, 0]]
+    assert sorted(np.concatenate([train, validation, test]).tolist()) == list(range(100))
+    _, (_, again) = divided(tmp_path, validation_ratio=0.2, test_ratio=0.1)
+    assert [part.tolist() for part in again] == [part.tolist() for part in (validation, test, train)]
+    _, (_, other) = divided(tmp_path, seed=2, validation_ratio=0.2, test_ratio=0.1)
+    assert other[0].tolist() != validation.tolist()
+
+
+@pytest.mark.parametrize("more", [{}, {"task": REGRESSION}], ids=["classes", "numbers"])
+def test_one_more_file_and_rows_behind_others_leave_most_rows_where_they_were(tmp_path, more):
+    rows = ["x,y", *(f"{number},{number % 2}" for number in range(100))]
+    tables.write(tmp_path / "m.csv", rows)
+    (train, validation, _), _ = divided(tmp_path, validation_ratio=0.3, **more)
+    tables.write(tmp_path / "a.csv", rows[:11])
+    tables.write(tmp_path / "m.csv", [*rows, "5,0", "not a number,1", "6,1"])
+    (now_trained, now_validated, _), _ = divided(tmp_path, validation_ratio=0.3, max_bad_ratio=0.1, **more)
+    moved = (train & now_validated) | (validation & now_trained)
+    assert len(moved) <= 12, "each of the 12 rows that came moves at most one other"
+    assert train | validation == {row for row in now_trained | now_validated if row[0] == "m.csv" and row[1] <= 101}
 
 
 def test_sparse_rows_give_what_dense_ones_do():

@@ -109,9 +109,50 @@ def test_inference_takes_rows_without_a_label(fitted, tmp_path):
     assert [float(row["prediction"]) for row in predictions(tmp_path)] == pytest.approx([10, 12], abs=0.6)
 
 
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A model of the columns width and height, of which width alone counts."""
+    root = tmp_path_factory.mktemp("named")
+    rows = [f"{number % 2},{number % 3},{'odd' if number % 2 else 'even'}" for number in range(60)]
+    tables.write(root / "data.csv", ["width,height,kind", *rows])
+    flags = ("--model=lr", "--learning-rate=0.5", "--epochs=3")
+    assert training.run(root, "tabular", f"--data={root / 'data.csv'}", *flags) == exit_codes.OK
+    return root
+
+
+HEADINGS = {
+    "without a label": (["width,height", "1,0", "0,1"], ["", ""]),
+    "the label first": (["kind,width,height", "a,1,0", "b,0,1"], ["a", "b"]),
+    "another name for the label": (["width,truth,height", "1,a,0", "0,b,1"], ["a", "b"]),
+    "no heading": (["1,0,a", "0,1,b"], ["a", "b"]),
+}
+
+
+@pytest.mark.parametrize(("lines", "truths"), HEADINGS.values(), ids=HEADINGS.keys())
+def test_inference_finds_the_columns_of_a_model_by_their_names(named, tmp_path, lines, truths):
+    data = tables.write(tmp_path / "new.csv", lines)
+    flags = ("--mode=inference", f"--saved-model={training.model_folder(named)}")
+    assert training.run(tmp_path, "tabular", f"--data={data}", *flags) == exit_codes.OK
+    assert [row["label"] for row in predictions(tmp_path)] == ["odd", "even"]
+    assert [row["truth"] for row in predictions(tmp_path)] == truths
+
+
+@pytest.mark.parametrize("heading", ["height,width", "height,width,kind", "width,depth", "width,height,depth,kind"])
+def test_inference_refuses_other_columns_than_those_of_the_training(named, tmp_path, capfd, heading):
+    values = ",".join("1" * (heading.count(",") + 1))
+    data = tables.write(tmp_path / "new.csv", [heading, values])
+    flags = ("--mode=inference", f"--saved-model={training.model_folder(named)}")
+    assert training.run(tmp_path, "tabular", f"--data={data}", *flags) == 1
+    columns = heading.replace(",", ", ")
+    assert (
+        f"new.csv: the columns are {columns}, but the model was trained on width, height: write them in this order, and at "
+        "most a label beside them"
+    ) in capfd.readouterr().err
+
+
 def test_inference_that_cannot_be_is_said_in_a_sentence(fitted, a8a, tmp_path, capfd):
     sparse = tables.write(tmp_path / "a8a", a8a_like(3))
-    wide = tables.write(tmp_path / "wide.csv", ["1,2,3"])
+    wide = tables.write(tmp_path / "wide.csv", ["1,3,2"])
     model = training.model_folder(fitted)
     refused = {
         (sparse, model): "takes features, but the files in",

@@ -104,6 +104,31 @@ def test_a_bad_record_is_named_left_out_and_counted_and_its_neighbours_stay(tmp_
         read(path)
 
 
+@pytest.mark.parametrize("kind", ["GZIP", "ZLIB"])
+def test_compressed_files_are_read_beside_others_whatever_their_names(tmp_path, kind):
+    records = [example(label=[i % 2], features=[float(i), 1.0]) for i in range(9)]
+    write(tmp_path / "plain" / "a.tfrecord", records)
+    write(tmp_path / "plain" / "b.tfrecord.gz", records)
+    write(tmp_path / "mixed" / "a.tfrecord", records)
+    with tf.io.TFRecordWriter(str(tmp_path / "mixed" / "b.tfrecord.gz"), kind) as writer:
+        for record in records:
+            writer.write(record)
+    plain, mixed = read(tmp_path / "plain"), read(tmp_path / "mixed")
+    assert np.array_equal(plain.rows.features, mixed.rows.features)
+    assert (plain.labels.tolist(), plain.numbers.tolist()) == (mixed.labels.tolist(), mixed.numbers.tolist())
+
+
+@pytest.mark.parametrize("kind", ["GZIP", "ZLIB"])
+def test_a_compressed_file_that_is_cut_off_is_named(tmp_path, kind):
+    path = tmp_path / "a.tfrecord"
+    with tf.io.TFRecordWriter(str(path), kind) as writer:
+        for number in range(3000):
+            writer.write(example(label=[number % 2], features=[float(number)]))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match=r"a.tfrecord: damaged, or no TFRecord file, after record"):
+        read(path)
+
+
 def test_files_that_are_no_tables_are_named(tmp_path):
     pictures = write(tmp_path / "p" / "a.tfrecord", [example(label=[1], image=[b"png"])] * 3)
     with pytest.raises(
@@ -133,7 +158,8 @@ def test_a_glob_of_records_trains_to_the_bytes_that_the_libsvm_file_does(tmp_pat
             )
         write(tmp_path / "records" / f"train-0000{part}-of-00002.tfrecord", records)
         (tmp_path / "records" / f"train-0000{part}-of-00002.tfrecord.index").write_bytes(b"no row")
-    flags = ("--epochs=1", "--hidden=4", "--train-files=*")
+    # Rows are divided by the name of their file, and these are others.
+    flags = ("--epochs=1", "--hidden=4", "--train-files=*", "--validation-ratio=0")
     for data in ("text", "records"):
         assert training.run(tmp_path / f"run-{data}", "tabular", f"--data={tmp_path / data}", *flags) == exit_codes.OK
     assert training.trained_bytes(tmp_path / "run-text") == training.trained_bytes(tmp_path / "run-records")

@@ -150,6 +150,62 @@ places = Single(), Mirrored(["CPU:0", "CPU:1"])
 print(json.dumps({way: [trained(place, *asked) for place in places] for way, asked in ways.items()}))
 """
 
+FACES = """
+import json
+import numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 3
+)
+import keras
+from fovea_trainers.recipes import face_verifier
+from fovea_trainers.runtime import optimizers
+from fovea_trainers.runtime.mirrored import Mirrored
+from fovea_trainers.runtime.strategy import Single
+from fovea_trainers.runtime.totals import Totals
+from fovea_trainers.vision.faces import sets
+
+PICTURES = np.random.default_rng(3).integers(0, 256, (6, 4, 4, 3)).astype(np.float32)
+PEOPLE = np.array([0, 0, 1, 1, 2, 2], np.int32)  # three devices get one person each
+config = {loss: face_verifier.Config(loss=loss, batch_size=6) for loss in ("softmax", "center", "triplet")}
+
+
+def trained(place, config):
+    keras.utils.set_random_seed(1)
+    with place.scope():
+        layers = keras.layers
+        model = keras.Sequential([layers.Input((4, 4, 3)), layers.Flatten(), layers.Rescaling(1 / 255), layers.Dense(4),
+                                  layers.UnitNormalization()])
+        who = face_verifier.learner(config, 3, 4)
+        weights = [*model.trainable_variables, *who.people.trainable_variables]
+        optimizer = optimizers.make("sgd", weights, optimizers.inverse_time(0.05, 0.0))
+        centers = [who.centers] if who.centers is not None else []
+        moving = optimizers.make("sgd", centers, optimizers.inverse_time(0.5, 0.0)) if centers else None
+        totals = Totals({"loss": tf.float32})
+    update = face_verifier.learning(config, model, who, 1, optimizer, moving)
+    step = place.build(update, totals, sets.BATCH)
+    for number, most in enumerate((6, 6, 5, 1), 1):
+        place.schedule(step, (tf.constant(PICTURES[:most]), tf.constant(PEOPLE[:most])), number)
+    place.join()
+    found, changed = totals.sums(), [*weights, *centers]
+    values = [np.asarray(one.value.read_value()).tolist() for one in changed]
+    return values, float(found.sums["loss"]), found.counts["loss"]
+
+
+places = Single(), Mirrored(["CPU:0", "CPU:1", "CPU:2"])
+print(json.dumps({loss: [trained(place, each) for place in places] for loss, each in config.items()}))
+"""
+
+
+def test_losses_of_faces_compare_the_pictures_of_all_devices():
+    done = subprocess.run([sys.executable, "-c", FACES], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for loss, (one, three) in json.loads(done.stdout.splitlines()[-1]).items():
+        (weights, summed, count), (expected, loss_of_one, count_of_one) = three, one
+        assert loss_of_one > 0, loss
+        assert (count, summed) == (count_of_one, pytest.approx(loss_of_one, rel=1e-4)), loss
+        for ours, theirs in zip(weights, expected, strict=True):
+            assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-6), loss
+
 
 def test_every_optimizer_reaches_on_two_devices_what_it_reaches_on_one():
     done = subprocess.run([sys.executable, "-c", OPTIMIZERS], capture_output=True, text=True, check=False)

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import keras
 import pytest
 import tensorflow as tf
 from fovea_agent.checkpoints import survey
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_trainers.common_flags import EarlyStoppingFlags, TrainingFlags
-from fovea_trainers.errors import CheckpointDamaged, CheckpointError, Interrupted, NonFiniteLoss, TrainerError
-from fovea_trainers.runtime import failures, loop, placement, strategy
+from fovea_trainers.errors import CheckpointDamaged, CheckpointError, Interrupted, NonFiniteLoss, Released, TrainerError
+from fovea_trainers.runtime import failures, finite, loop, optimizers, placement, strategy
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.position import Position
 from fovea_trainers.runtime.progress import Reporter
@@ -40,9 +41,10 @@ def run(
     cluster: ClusterSpec | None = None,
     batches: int = EPOCH,
     steps_per_epoch: int = EPOCH,
+    checkpoint_every: int = 1,
 ) -> Position:
     """Train below a folder: step N makes the weight `weight(N)`, after a loss that is a number."""
-    variable, loss = tf.Variable(0.0), tf.Variable(0.0)
+    variable, loss = tf.Variable(0.0, name="dense/kernel"), tf.Variable(0.0)
     once = tf.ones([1])
 
     def update(_example: tf.Tensor, weights: tf.Tensor, step: tf.Tensor) -> dict[str, Total]:
@@ -56,7 +58,9 @@ def run(
         yield (once,)
 
     session = begin(root, job, stream or io.StringIO(), cluster)
-    config = Config(epochs=epochs, batch_size=1, max_steps=max_steps, checkpoint_every_steps=1, patience=patience)
+    config = Config(
+        epochs=epochs, batch_size=1, max_steps=max_steps, checkpoint_every_steps=checkpoint_every, patience=patience
+    )
     training = Training(
         weights=[variable],
         optimizers=[],
@@ -103,12 +107,56 @@ def saved(root: Path) -> list[int]:
     return sorted(int(name) for name in names if not name.startswith("."))
 
 
+class Waiting(strategy.Single):
+    """Of a process that is not the chief."""
+
+    def leave_to_chief(self) -> None:
+        raise Released("the chief is done")
+
+
+def test_a_process_that_is_not_the_chief_measures_nothing(tmp_path):
+    def unasked() -> Iterable[tuple[tf.Tensor]]:
+        raise AssertionError("the chief alone reads these")
+
+    session = replace(begin(tmp_path, "", io.StringIO(), None), strategy=Waiting())
+    with pytest.raises(Released):
+        loop.measure(session, signature=[tf.TensorSpec([None])], evaluate=lambda _: {}, sets={"val": unasked})
+
+
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_weights_that_the_last_update_broke_are_not_saved(tmp_path, broken):
     """The loss of a step is computed before its update: it is still a number where the weights are none any more."""
-    with pytest.raises(NonFiniteLoss, match="a weight became non-finite at step 3: the training diverged"):
+    with pytest.raises(NonFiniteLoss, match="variable dense/kernel became non-finite at step 3: the training diverged"):
         run(tmp_path, weight=lambda step: broken if step == 3 else 1.0, max_steps=3)
     assert saved(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("broken", "every", "kept", "when"),
+    [(6, 100, [], "in steps 5 to 8"), (5, 3, [3], "in steps 5 to 6"), (8, 3, [3, 6], "in steps 7 to 8")],
+)
+def test_weights_that_are_no_numbers_end_the_epoch_though_every_loss_is_one(tmp_path, broken, every, kept, when):
+    """Units that have died hide what became of their weights: no loss tells, however long training goes on."""
+    said = (
+        f"variable dense/kernel became non-finite {when}: .* the checkpoints before step {when.split()[2]} are intact"
+    )
+    with pytest.raises(NonFiniteLoss, match=said):
+        run(tmp_path, weight=lambda step: float("inf") if step >= broken else 1.0, checkpoint_every=every)
+    assert saved(tmp_path) == kept
+
+
+def test_what_the_optimizer_keeps_is_looked_at_too():
+    """An infinite second moment makes every later update of a weight 0: it stays as it is, a number, and learns nothing."""
+    weight = keras.Variable([1.0], name="kernel")
+    adam = optimizers.make("adam", [weight], optimizers.inverse_time(0.1, 0.0))
+    looked = finite.Finite([weight.value, *adam.variables], 0)
+    for step, gradient in ((1, 1.0), (2, 1e30)):
+        adam.apply([tf.constant([gradient])], tf.constant(step, tf.int64))
+        if step == 1:
+            looked.require(step)
+    assert bool(tf.reduce_all(tf.math.is_finite(weight.value)))
+    with pytest.raises(NonFiniteLoss, match=r"variable adam(_\d+)?/kernel_velocity became non-finite at step 2"):
+        looked.require(2)
 
 
 def test_a_validation_loss_that_is_no_number_is_no_reason_to_stop_early(tmp_path):
@@ -174,11 +222,11 @@ def test_totals_that_are_not_the_declared_ones_are_refused_by_name(tmp_path):
         Totals({"accuracy": tf.int64})
 
 
-def test_a_worker_writes_nothing_where_the_chief_writes(tmp_path, monkeypatch):
+def test_a_worker_writes_its_own_progress_and_nothing_where_the_chief_writes(tmp_path, monkeypatch):
     spec = ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 1)
-    monkeypatch.setattr(placement, "select", lambda *_: strategy.Single())
+    monkeypatch.setattr(placement, "select", lambda *_, **__: strategy.Single())
     run(tmp_path, epochs=1, cluster=spec)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["progress.jsonl"]
 
 
 def cut_off(path: Path, size: int = 3) -> None:

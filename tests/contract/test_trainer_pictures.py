@@ -1,5 +1,6 @@
 """What is seen of a picture: its orientation, in training and serving alike, and what its file is called."""
 
+import io
 import struct
 
 import numpy as np
@@ -132,6 +133,23 @@ def test_a_turned_picture_is_served_as_it_was_trained(tmp_path):
     unturned = images.decoder(16, exif_orientation=False)(tf.constant(file))
     upright_pixels = images.decoder(16, exif_orientation=True)(tf.constant(file))
     assert not np.array_equal(unturned.numpy(), upright_pixels.numpy())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
+def test_of_a_picture_with_transparency_the_stored_colours_are_seen(kind):
+    pixels = np.full((6, 6, 4), (200, 100, 50, 255), np.uint8)
+    pixels[3:, :, 3] = 0
+    picture = Image.fromarray(pixels, "RGBA")
+    file = io.BytesIO()
+    picture.save(file, kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
+    seen = tf.function(lambda content: images.decode(content, exif_orientation=True))(tf.constant(file.getvalue()))
+    assert np.array_equal(seen.numpy(), pixels[..., :3])
+
+
+@pytest.mark.parametrize("content", [b"", b"BM", b"RIFF....WEBP"])
+def test_a_beginning_alone_is_no_picture(content):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        images.decode(tf.constant(content), exif_orientation=True)
 
 
 def test_classes_of_every_format_that_tensorflow_decodes_are_trained_on(tmp_path):

@@ -3,16 +3,17 @@
 import json
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.progress import Progress
-from support import training
+from support import tables, training
 
 PICTURES = 20
 """Per class, of three: 48 training pictures, 12 steps of 4 an epoch."""
-EPOCHS = 20
+EPOCHS = 8
 STEPS = 12 * EPOCHS
 LONG = (f"--epochs={EPOCHS}", "--checkpoint-every-steps=7")
 
@@ -38,9 +39,16 @@ def assert_same_run(root, undisturbed):
     assert (ours["steps"], ours["epochs"]) == (STEPS, EPOCHS)
 
 
+def test_a_wait_that_fails_leaves_no_process():
+    process = subprocess.Popen(["sleep", "600"], stdout=subprocess.PIPE, text=True)
+    with pytest.raises(AssertionError, match="what the training was to do"):
+        training.wait_until(lambda: False, process, seconds=0.1)
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_sigkill_in_the_middle_of_an_epoch(tmp_path, data, undisturbed):
     process = training.start(tmp_path, data, *LONG)
-    training.wait_until(lambda: 28 in training.checkpoints(tmp_path), process)
+    training.wait_until(lambda: training.checkpoints(tmp_path), process)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -52,13 +60,13 @@ def test_sigkill_in_the_middle_of_an_epoch(tmp_path, data, undisturbed):
 
 
 def test_sigterm_writes_a_checkpoint_at_the_next_step_and_asks_for_a_restart(tmp_path, data, undisturbed):
-    process = training.start(tmp_path, data, f"--epochs={EPOCHS}", "--checkpoint-every-steps=25")
+    process = training.start(tmp_path, data, f"--epochs={EPOCHS}", "--checkpoint-every-steps=5")
     training.wait_until(lambda: training.checkpoints(tmp_path), process)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == exit_codes.RESTART
     newest = training.checkpoints(tmp_path)[-1]
-    assert 25 <= newest < STEPS
+    assert 5 <= newest < STEPS
     assert f"asked to stop; checkpoint {newest} is written" in said
     shutil.rmtree(tmp_path / environment.LOG_DIR.lower())  # the next attempt's pod begins with an empty one
     assert training.train(tmp_path, data, *LONG) == exit_codes.OK
@@ -149,10 +157,18 @@ def test_momentum_switched_on_or_off_takes_the_weights_only(tmp_path, data, capf
 def test_a_checkpoint_of_another_shape_is_refused_with_the_difference(tmp_path, data, undisturbed, capfd):
     checkpoints = {environment.CHECKPOINT_DIR: str(undisturbed / environment.CHECKPOINT_DIR.lower())}
     assert training.train(tmp_path, data, "--epochs=1", "--image-size=24", **checkpoints) == 1
-    assert "image_size was 16, is 24; train with the old values, or remove" in capfd.readouterr().err
+    remedy = "train with the old values, or begin with new weights (--train-from-scratch), or"
+    assert f"image_size was 16, is 24; {remedy} remove" in capfd.readouterr().err
     given = {**checkpoints, environment.CLOUD_ML_JOB: "tuesday"}
     assert training.train(tmp_path, data, "--epochs=1", "--image-size=24", **given) == 1
-    assert "train with the old values, or name another job in spec.checkpoint.from" in capfd.readouterr().err
+    assert f"{remedy} name another job in spec.checkpoint.from" in capfd.readouterr().err
+
+
+def test_of_a_checkpoint_of_another_recipe_the_recipes_alone_are_named(tmp_path, undisturbed, capfd):
+    table = tables.write(tmp_path / "a.csv", ["x,y", "1,a", "2,b", "3,a", "4,b"])
+    checkpoints = {environment.CHECKPOINT_DIR: str(undisturbed / environment.CHECKPOINT_DIR.lower())}
+    assert training.run(tmp_path, "tabular", f"--data={table}", "--validation-ratio=0", **checkpoints) == 1
+    assert "does not fit this run: recipe was image-classifier, is tabular; train with" in capfd.readouterr().err
 
 
 def test_checkpoints_appear_by_rename_complete_and_only_the_newest_stay(tmp_path, data):

@@ -126,6 +126,10 @@ def test_what_cannot_be_trained_on_ends_with_a_sentence(tmp_path, data, weights,
         (f"--data={data}",): (1, "there are no weights for vgg16: give --weights=FILE"),
         command(data, tmp_path / "none.h5"): (1, "there is no such file"),
         command(data, wrong): (1, "has weights for none of the network's layers: it has only"),
+        command(data, weights, "--backbone=vgg19"): (
+            1,
+            "has no weights for 3 of 16 layers that are not trained: block3_conv4, block4_conv4, block5_conv4; give",
+        ),
         command(alone, weights): (1, "has the single class class-0"),
         command(data, weights, "--image-size=31"): (2, "--image-size=31 is too small for backbone vgg16"),
         command(data, weights, "--head=512,x"): (

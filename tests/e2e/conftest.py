@@ -21,21 +21,62 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "dev"))
 
 from deploy import Deployment  # noqa: E402 - dev/ is no package
+from fovea_dev.layout import Cache  # noqa: E402
+from fovea_dev.locks import locked  # noqa: E402
+from fovea_dev.target import Embedded, choose  # noqa: E402 - as above
+
+collect_ignore = [] if isinstance(choose(), Embedded) else ["test_gpus.py"]
+"""A device plugin has to be where the kubelet is: on this machine it is that of the embedded cluster."""
 
 TEAM, OTHER_TEAM = "vision", "speech"
 APART = ("test_embedded_cluster_healing.py", "test_embedded_cluster_teardown.py")
+"""They bring a cluster of their own."""
+TOGETHER = (
+    "test_distributed_jobs.py",
+    "test_example_programs.py",
+    "test_images.py",
+    "test_injected_containers.py",
+    "test_job_chains.py",
+    "test_moving_in.py",
+    "test_recipes.py",
+)
+"""They look at their own objects, and disturb nothing: two of them run at once. All other files have the cluster for themselves."""
+LOCK = Cache.from_environment().root / "locks/e2e-tests.lock"
+
+
+def file_of(nodeid: str) -> str:
+    """The name of a test's file."""
+    return Path(nodeid.partition("::")[0]).name
 
 
 class OneCluster(LoadScopeScheduling):
-    """Tests that share the cluster run one after another; the files that bring a cluster of their own run beside them."""
+    """Files that run together first, each as soon as a worker is free; then those that stay alone, one after another, and beside them those apart."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "apart" if Path(nodeid.partition("::")[0]).name in APART else "shared"
+        file = file_of(nodeid)
+        return file if file in TOGETHER else "apart" if file in APART else "alone"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneCluster:
     """What `make test` runs the tier with. (Groups by marker are what xdist 3.8 no longer gets from pytest 9.)"""
+    config.option.loadscopereorder = False  # the order of the tests counts
     return OneCluster(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that run together come first."""
+    items.sort(key=lambda item: file_of(item.nodeid) not in TOGETHER)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undisturbed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """While a file has the cluster for itself, no other one runs."""
+    file = Path(request.node.path).name
+    if file in APART:
+        yield
+        return
+    with locked(LOCK, shared=file in TOGETHER):
+        yield
 
 
 class Cluster:
@@ -123,8 +164,9 @@ class Cluster:
 def cluster() -> Iterator[Cluster]:
     """The cluster, up and with Fovea installed; two teams have a key of the object store."""
     deployment = Deployment()
-    deployment.cluster()
-    deployment.install(namespaces=(TEAM, OTHER_TEAM))
+    with locked(LOCK.with_name("e2e-install.lock")):
+        deployment.cluster()
+        deployment.install(namespaces=(TEAM, OTHER_TEAM))
     return Cluster(deployment)
 
 

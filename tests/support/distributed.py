@@ -2,14 +2,13 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fovea.sdk.local_training import LocalTraining, Member
-from support import training
+from support import training, warm_trainers
 from support.polling import until
 
 SECONDS = 240
@@ -22,7 +21,7 @@ class Distributed:
         self.root = root
         self.lines: list[str] = []
         self.training = LocalTraining(
-            [sys.executable, "-m", "fovea_trainers", *command],
+            warm_trainers.command(*command),
             roles,
             variables=training.variables(root, **more),
             write=self.lines.append,
@@ -35,7 +34,7 @@ class Distributed:
 
     def process(self, name: str) -> int:
         """The number of the trainer's process, behind its parent."""
-        parent = self.member(name).process.pid
+        parent = warm_trainers.process_of(self.member(name).process.pid)
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
         return int(children[0]) if children else parent
 

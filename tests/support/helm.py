@@ -17,6 +17,10 @@ EMBEDDED_PROFILE = ROOT / "dev/values-embedded.yaml"
 RELEASE = "fovea"
 NAMESPACE = "fovea-system"
 KUBERNETES = "1.36.0"
+MACHINE_TYPES = frozenset(
+    {"standard", "standard-gpu", "complex-model-s", "complex-model-m", "large-model", "serving-small"}
+)
+"""Those of the chart's own values."""
 """What `helm template` renders for: a Helm built without its release flags would assume an old one."""
 
 Manifest = dict[str, Any]

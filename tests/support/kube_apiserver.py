@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 CRDS = ROOT / "crds"
 MACHINE = "standard"
 
+KUEUE = "kueue.x-k8s.io/v1beta2"
+
 _PLURALS = {
     "Pod": "pods",
     "Service": "services",
@@ -29,11 +31,16 @@ _PLURALS = {
     "LimitRange": "limitranges",
     "Deployment": "deployments",
     "PodDisruptionBudget": "poddisruptionbudgets",
+    "NetworkPolicy": "networkpolicies",
     "Lease": "leases",
     "TrainingJob": "trainingjobs",
     "ModelVersion": "modelversions",
     "ModelDeployment": "modeldeployments",
     "MachineType": "machinetypes",
+    "Workload": "workloads",
+    "PodGroup": "podgroups",
+    "ResourceFlavor": "resourceflavors",
+    "WorkloadPriorityClass": "workloadpriorityclasses",
     "CustomResourceDefinition": "customresourcedefinitions",
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
@@ -42,7 +49,10 @@ _PLURALS = {
 _GROUPS = {
     "Deployment": "apps/v1",
     "Lease": "coordination.k8s.io/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",
+    "Workload": KUEUE,
+    "PodGroup": "scheduling.k8s.io/v1alpha2",
 }
 
 

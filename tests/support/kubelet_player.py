@@ -29,6 +29,12 @@ def terminated(code: int, message: str = "", reason: str = "") -> dict[str, Any]
 
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 WAITING = {"waiting": {"reason": "PodInitializing"}}
+EVICTED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "EvictionByEvictionAPI",
+    "message": "Eviction API: evicting",
+}
 FETCHED = terminated(0, Termination(REASON_FETCHED, "everything is in place").to_json())
 
 
@@ -76,9 +82,16 @@ class Kubelet:
         self.ended(pod, 0, sync=message)
 
     def ended(
-        self, pod: str, code: int, *, sync: Termination | None = None, reason: str = "", last_words: str = ""
+        self,
+        pod: str,
+        code: int,
+        *,
+        sync: Termination | None = None,
+        reason: str = "",
+        last_words: str = "",
+        evicted: bool = False,
     ) -> None:
-        """The trainer ended with a code and those last words; the sidecar said `sync`."""
+        """The trainer ended with a code and those last words; the sidecar said `sync`. `evicted`: the pod was told to go."""
         said = sync or Termination(REASON_PUBLISHED, "the logs are in the store")
         status = self._containers(
             pod,
@@ -86,6 +99,8 @@ class Kubelet:
             sync=terminated(0, said.to_json()),
             trainer=terminated(code, last_words, reason),
         )
+        if evicted:
+            status["conditions"].append(EVICTED)
         self._status(pod, status)
 
     def outlived(self, pod: str, code: int, container: str) -> None:

@@ -91,7 +91,7 @@ GPU = machine(
     ephemeralStorage="200Gi",
     sharedMemory="16Gi",
     gpus={"count": 2},
-    nodeSelector={"cloud.example.com/accelerator": "a100-40g"},
+    nodeSelector={"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"},
     tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
 )
 
@@ -129,11 +129,14 @@ def index_of(versions: Iterable[ModelVersion]) -> VersionIndex:
 
 
 def after(of: TrainingJob, decision: Decision) -> TrainingJob:
-    """The job with the decided status written."""
+    """The job with the decided status written, and what rides along with a change."""
     if decision.status is None:
         return of
     document = of.dump()
-    document["status"] = json.loads(json.dumps(decision.status))
+    whole = dict(decision.status)
+    if whole != of.status.dump():
+        whole |= decision.riders
+    document["status"] = json.loads(json.dumps({name: value for name, value in whole.items() if value is not None}))
     return TrainingJob.model_validate(document)
 
 

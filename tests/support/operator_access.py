@@ -32,18 +32,26 @@ NEEDS: dict[Resource, set[str]] = {
     resources.SERVICE: {*_WATCH, "get", "create", "patch", "delete"},
     resources.DEPLOYMENT: {*_WATCH, "get", "create", "patch", "delete"},
     resources.DISRUPTION_BUDGET: {*_WATCH, "get", "create", "patch"},
+    resources.NETWORK_POLICY: {*_WATCH, "get", "create", "patch"},
     resources.EVENT: {"create"},
+    resources.WORKLOAD: {*_WATCH, "get", "create", "patch", "delete"},
+    **{group: {*_WATCH, "get", "create", "patch"} for group in resources.POD_GROUPS},
 }
 """Where jobs and models live."""
 SUBRESOURCES: dict[Resource, dict[str, str]] = {
     # An owner reference that blocks deletion asks for `update` of finalizers where that is enforced.
     resources.TRAINING_JOB: {"status": "patch", "finalizers": "update"},
     resources.MODEL_DEPLOYMENT: {"status": "patch", "finalizers": "update"},
+    resources.WORKLOAD: {"status": "patch"},
+    resources.VISIBLE_QUEUE: {"pendingworkloads": "get"},
+    resources.POD: {"log": "get"},
 }
 CLUSTER_NEEDS: dict[Resource, set[str]] = {
     resources.MACHINE_TYPE: _WATCH,
     resources.NODE: _WATCH,
     resources.TOKEN_REVIEW: {"create"},
+    resources.RESOURCE_FLAVOR: _WATCH,
+    resources.WORKLOAD_PRIORITY: _WATCH,
 }
 """What belongs to no namespace."""
 LEASE_NEEDS: dict[str, set[str]] = {"": {"create"}, "named": {"get", "update"}}

@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from fovea_api.contract import environment
 from fovea_trainers.entry import RECIPES
 from fovea_trainers.main import main
 from fovea_trainers.recipes import image_classifier
+from support import warm_trainers
 from support.polling import until
 from tensorflow.core.util.event_pb2 import Event
 
@@ -138,7 +138,7 @@ def start(root: Path, data: Path, *flags: str) -> subprocess.Popen[str]:
 def begin(root: Path, *command: str) -> subprocess.Popen[str]:
     """Run `fovea-train` in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "fovea_trainers", *command],
+        warm_trainers.command(*command),
         env={**os.environ, **variables(root)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -147,11 +147,16 @@ def begin(root: Path, *command: str) -> subprocess.Popen[str]:
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], *, seconds: float = 180) -> None:
-    """Poll until the condition holds; fails when the process ends first or the time is over."""
+    """Poll until the condition holds; fails when the process ends first or the time is over, and then leaves no process."""
 
     def probe() -> object:
         met = condition()
         assert met or process.poll() is None, f"ended with {process.returncode} too early: {process.communicate()[0]}"
         return met
 
-    until(probe, seconds=seconds, what="what the training was to do", every=0.005)
+    try:
+        until(probe, seconds=seconds, what="what the training was to do", every=0.005)
+    except BaseException:
+        process.kill()  # the trainer behind it ends with it
+        process.communicate()
+        raise

@@ -28,6 +28,12 @@ class TrainingFlags:
         "Begin with new weights, and put checkpoints that are there aside; in a cluster, those of other jobs: an attempt "
         "goes on where the one before stopped.",
     )
+    mixed_precision: bool = flag(
+        False,
+        "Compute updates in bfloat16, with weights and losses in float32: faster on GPUs from compute capability 8.0 on. "
+        "Evaluation and the exported model stay float32.",
+    )
+    jit: bool = flag(False, "Let XLA compile the step; for one process with one device.")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ TrainerError            1   permanent: the same run would fail again
 ├── NonFiniteLoss       1   the training diverged
 ├── CheckpointDamaged  75   no undamaged checkpoint is here: the next attempt begins with one before them
 ├── CpuImage            1   GPUs, and a TensorFlow that cannot use any
-├── NoGpu              75   a machine type with GPUs, and none found: another node may have some
+├── HiddenGpus          1   GPUs, some of which a variable of the job hides
+├── NoGpu              75   a machine type with GPUs, and too few found: another node may have them
+├── InputFailed         *  a shard of a streamed input will not come; the code is the agent's
+├── InputSilent        75  the sidecar, which fetches shards, shows no sign of life
 ├── PeerLost           75   another process of the job has died or does not answer
 ├── Interrupted        75   SIGTERM: a checkpoint is written, start me again
 └── Released            0   a worker or parameter server whose chief is done
@@ -50,12 +53,15 @@ class CheckpointDamaged(TrainerError):
 
 
 class NonFiniteLoss(TrainerError):
-    """Loss or weights became NaN or infinite."""
+    """The loss, a weight, or what an optimizer keeps, became NaN or infinite."""
 
-    def __init__(self, what: str, step: int) -> None:
+    def __init__(self, what: str, step: int, *, first: int | None = None) -> None:
+        """It was seen after `step`, and happened there or, with `first`, in one of the steps from `first` on."""
+        one = first is None or first == step
+        when, before = (f"at step {step}", "this step") if one else (f"in steps {first} to {step}", f"step {first}")
         super().__init__(
-            f"{what} became non-finite at step {step}: the training diverged. Lower --learning-rate (a tenth is a good "
-            "first try) or choose --optimizer=adam; the checkpoints before this step are intact"
+            f"{what} became non-finite {when}: the training diverged. Lower --learning-rate (a tenth is a good first try) or "
+            f"choose --optimizer=adam; the checkpoints before {before} are intact"
         )
 
 
@@ -63,14 +69,32 @@ class CpuImage(TrainerError):
     """TensorFlow is built without CUDA, but the machine type has GPUs."""
 
 
+class HiddenGpus(TrainerError):
+    """CUDA_VISIBLE_DEVICES has fewer GPUs than the machine type."""
+
+
 class NoGpu(TrainerError):
-    """TensorFlow finds no GPU, but the machine type has some."""
+    """TensorFlow finds fewer GPUs than the machine type has."""
 
     exit_code = exit_codes.RESTART
 
 
 class Interrupted(TrainerError):
     """Asked to stop; everything up to the last step is in a checkpoint."""
+
+    exit_code = exit_codes.RESTART
+
+
+class InputFailed(TrainerError):
+    """A shard of a streamed input will not come; the message is the agent's, and so is the exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class InputSilent(TrainerError):
+    """The sidecar, which fetches the shards of a streamed input, shows no sign of life."""
 
     exit_code = exit_codes.RESTART
 

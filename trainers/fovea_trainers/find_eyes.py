@@ -61,8 +61,8 @@ def write(folder: Path, out: Path, detector: Path, landmarks: Path) -> None:
         raise TrainerError(f"{out} cannot be written: {error}") from error
     sizes, place = [face_detector(size) for size in SIZES], face_landmarks()
     for each in sizes:
-        pretrained.load(each, detector)
-    pretrained.load(place, landmarks)
+        pretrained.load(each, detector, frozen=True)
+    pretrained.load(place, landmarks, frozen=True)
     names = sorted(os.fsdecode(name) for name in files.walk(folder, "", formats.is_picture, lambda: None).paths)
     lines, without = [], []
     for name in names:

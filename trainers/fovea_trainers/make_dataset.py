@@ -17,7 +17,7 @@ from fovea_trainers.errors import FlagError, TrainerError
 
 HELP = "Write a small made data set in the layout of a public one."
 COUNT = 1000
-_USAGE = "fovea-train make-dataset NAME OUT [--count=N] [--seed=N]"
+_USAGE = "fovea-train make-dataset NAME OUT [--count=N] [--pictures=N] [--seed=N]"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Generator:
     count: int
     """Used where none is given."""
     write: Callable[..., None]
-    """(root, *, count, seed): see `datasets`."""
+    """(root, *, count, seed), and `pictures` where there is a number of them: see `datasets`."""
+    pictures: int | None = None
+    """Of each person or thing, used where none is given; None: the data set has no such number."""
 
 
 def names() -> list[str]:
@@ -41,12 +43,17 @@ def generator(name: str) -> Generator:
     if name not in names():
         raise FlagError(f"data set {name} does not exist: there is {', '.join(names())}")
     module = importlib.import_module(f"{datasets.__name__}.{name}")
-    return Generator(module.HELP, getattr(module, "COUNT", COUNT), module.write)
+    return Generator(module.HELP, getattr(module, "COUNT", COUNT), module.write, getattr(module, "PICTURES_EACH", None))
 
 
-def make(name: str, out: Path, *, count: int | None, seed: int) -> None:
-    """Write a data set to `out`, which appears complete. Raises FlagError for a place that holds something, TrainerError for one that takes nothing."""
+def make(name: str, out: Path, *, count: int | None, seed: int, pictures: int | None = None) -> None:
+    """Write a data set to `out`, which appears complete.
+
+    Raises FlagError for a place that holds something and for `pictures` where there is no such number, TrainerError for a place
+    that takes nothing.
+    """
     chosen = generator(name)
+    numbers = {"count": count or chosen.count} | _pictures(name, chosen, pictures)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FlagError(f"{out} exists and is not empty: name a new folder, or remove it first")
     try:
@@ -55,7 +62,7 @@ def make(name: str, out: Path, *, count: int | None, seed: int) -> None:
     except OSError as error:
         raise TrainerError(f"{out} cannot be written: {error}") from error
     try:
-        chosen.write(staging, count=chosen.count if count is None else count, seed=seed)
+        chosen.write(staging, seed=seed, **numbers)
         staging.chmod(0o755)
         staging.rename(out)
     except OSError as error:
@@ -73,20 +80,31 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("name")
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=_whole(1))
+    parser.add_argument("--pictures", type=_whole(2))
     parser.add_argument("--seed", type=_whole(0), default=1)
     given = parser.read(argv)
-    make(given.name, given.out, count=given.count, seed=given.seed)
+    make(given.name, given.out, count=given.count, seed=given.seed, pictures=given.pictures)
     print(f"wrote data set {given.name} to {given.out}")
     return exit_codes.OK
 
 
 def describe() -> str:
     """The text of --help."""
-    lines = [_USAGE, "", HELP, "The same --count and --seed give the same bytes. --seed is 1 where none is given.", ""]
+    lines = [_USAGE, "", HELP, "The same numbers and --seed give the same bytes. --seed is 1 where none is given.", ""]
     for name in names():
         known = generator(name)
-        lines.append(f"  {name:<14}{known.help} [--count: {known.count}]")
+        more = "" if known.pictures is None else f", --pictures: {known.pictures}"
+        lines.append(f"  {name:<14}{known.help} [--count: {known.count}{more}]")
     return "\n".join(lines)
+
+
+def _pictures(name: str, chosen: Generator, given: int | None) -> dict[str, int]:
+    if chosen.pictures is not None:
+        return {"pictures": given or chosen.pictures}
+    if given is None:
+        return {}
+    having = ", ".join(other for other in names() if generator(other).pictures is not None)
+    raise FlagError(f"data set {name} has no --pictures={given}: only {having} has; drop it, or give --count")
 
 
 def _whole(minimum: int) -> Callable[[str], int]:

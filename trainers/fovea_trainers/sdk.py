@@ -6,6 +6,7 @@ from fovea_trainers.data.source import Source
 from fovea_trainers.errors import DataError
 from fovea_trainers.flags import flag
 from fovea_trainers.runtime import export, optimizers, pictures, pretrained, results
+from fovea_trainers.runtime.all_gather import all_gather
 from fovea_trainers.runtime.export import Signature
 from fovea_trainers.runtime.loop import train
 from fovea_trainers.runtime.progress import say
@@ -24,6 +25,7 @@ __all__ = [
     "Training",
     "TrainingFlags",
     "WeightsFlags",
+    "all_gather",
     "export",
     "flag",
     "mean",

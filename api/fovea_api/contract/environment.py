@@ -1,5 +1,8 @@
 """What a trainer sees: directories and files, never credentials. Names of its environment variables and where they point."""
 
+from . import names
+from .cluster_spec import ClusterSpec
+
 INPUT_DIR = "FOVEA_INPUT_DIR"
 """Inputs, one folder (or file) per name: `$FOVEA_INPUT_DIR/<name>`; their identities: `fovea_api.contract.listing`."""
 CHECKPOINT_DIR = "FOVEA_CHECKPOINT_DIR"
@@ -9,7 +12,7 @@ MODEL_DIR = "FOVEA_MODEL_DIR"
 OUTPUT_DIR = "FOVEA_OUTPUT_DIR"
 """evaluation.json, pictures, anything worth keeping."""
 CACHE_DIR = "FOVEA_CACHE_DIR"
-"""Restored at start and published when the program left SUCCESS_MARKER, shared by the jobs of a namespace."""
+"""Restored at start and published when the program left SUCCESS_MARKER or CACHE_MARKER, shared by the jobs of a namespace."""
 LOG_DIR = "FOVEA_LOG_DIR"
 """TensorBoard event files."""
 PROGRESS_FILE = "FOVEA_PROGRESS_FILE"
@@ -21,12 +24,24 @@ CHECKPOINT_KEEP = "FOVEA_CHECKPOINT_KEEP"
 """How many checkpoints to keep (`spec.checkpoint.keep`)."""
 GPUS = "FOVEA_GPUS"
 """How many GPUs the machine type has; absent: none."""
+GPU_MEMORY_GROWS = "TF_FORCE_GPU_ALLOW_GROWTH"
+"""TensorFlow's: `true` takes the memory of a GPU as it is needed, not all of it at the start."""
+VISIBLE_GPUS = "NVIDIA_VISIBLE_DEVICES"
+"""NVIDIA's container runtime reads it. A device plugin sets it to the GPUs that a pod was given."""
 
 TF_CONFIG = "TF_CONFIG"
 """The tasks of a distributed job, see `fovea_api.contract.cluster_spec`; absent: one process."""
 SYNC = "FOVEA_SYNC"
 """`1`: the workers of a job with parameter servers share each batch, and its update is made once (`spec.sync`). Absent: each worker
 has batches of its own. Of the environment, as TF_CONFIG is, since it is the job's and no flag of a recipe."""
+PS_HOSTS = "FOVEA_PS_HOSTS"
+"""host:port of each parameter server, with commas between; for programs that take `--ps_hosts` and read no TF_CONFIG. Absent: none."""
+WORKER_HOSTS = "FOVEA_WORKER_HOSTS"
+"""host:port of the chief and of each worker, with commas between: to such a program the chief is its first worker."""
+JOB_NAME = "FOVEA_JOB_NAME"
+"""`worker` or `ps`: which of the two lists this process stands in."""
+TASK_INDEX = "FOVEA_TASK_INDEX"
+"""Its place in that list, from 0."""
 PEER_SECONDS = "FOVEA_PEER_SECONDS"
 """How long another process of a distributed job may not answer before a chief gives up, with an exit code that asks for a restart (default 60)."""
 CLOUD_ML_JOB = "CLOUD_ML_JOB"
@@ -62,6 +77,11 @@ SUCCESS_MARKER = "_SUCCESS"
 With it a finished job is recognised even when its pod object was lost before the operator saw it end,
 and exit code 0 of a pod that had to end early (drained, evicted, deleted, suspended) is believed."""
 
+CACHE_MARKER = "_CACHE_WHOLE"
+"""An empty file `$FOVEA_OUTPUT_DIR/_CACHE_WHOLE` says that $FOVEA_CACHE_DIR is whole and worth publishing now, while the program goes
+on: a pod that is lost later has not worked on it in vain. The program removes the file before it changes the cache, and writes it
+again once that is whole."""
+
 DIRECTORIES: dict[str, str] = {
     INPUT_DIR: f"{WORK_MOUNT}/inputs",
     CHECKPOINT_DIR: f"{WORK_MOUNT}/checkpoints",
@@ -84,7 +104,13 @@ the program has ended, which may have used most of the pod's grace period by the
 
 
 def of_trainer(
-    job: str, *, checkpoint_every_steps: int | None = None, checkpoint_keep: int | None = None, gpus: int = 0
+    job: str,
+    *,
+    checkpoint_every_steps: int | None = None,
+    checkpoint_keep: int | None = None,
+    gpus: int = 0,
+    cluster: ClusterSpec | None = None,
+    sync: bool = False,
 ) -> dict[str, str]:
     """Environment of the trainer container, beyond what the user's own `env` adds."""
     variables = dict(DIRECTORIES)
@@ -97,4 +123,33 @@ def of_trainer(
         variables[CHECKPOINT_KEEP] = str(checkpoint_keep)
     if gpus:
         variables[GPUS] = str(gpus)
+    variables |= of_gpus(gpus)
+    if cluster is not None:
+        variables |= _of_cluster(cluster)
+    if sync:
+        variables[SYNC] = "1"
     return variables
+
+
+def of_gpus(count: int) -> dict[str, str]:
+    """Variables of trainers and model servers about the GPUs of their machine type.
+
+    Images built for CUDA ask for all GPUs of a node (`NVIDIA_VISIBLE_DEVICES=all`), which its runtime grants also to a pod without
+    any. With GPUs the variable stays the device plugin's: a value of the pod's would win over it.
+    """
+    return {GPU_MEMORY_GROWS: "true"} if count else {VISIBLE_GPUS: "void"}
+
+
+def _of_cluster(spec: ClusterSpec) -> dict[str, str]:
+    if spec.role == names.ROLE_EVALUATOR:
+        return {TF_CONFIG: spec.to_env()}  # it stands in neither list
+    workers = tuple(address for role in (names.ROLE_CHIEF, names.ROLE_WORKER) for address in spec.cluster.get(role, ()))
+    servers = spec.cluster.get(names.ROLE_PS, ())
+    is_server = spec.role == names.ROLE_PS
+    variables = {
+        TF_CONFIG: spec.to_env(),
+        WORKER_HOSTS: ",".join(workers),
+        JOB_NAME: names.ROLE_PS if is_server else names.ROLE_WORKER,
+        TASK_INDEX: str((servers if is_server else workers).index(spec.cluster[spec.role][spec.index])),
+    }
+    return variables | ({PS_HOSTS: ",".join(servers)} if servers else {})

@@ -99,6 +99,16 @@ def of_training_pod(job: str, role: str, index: int, attempt: int) -> dict[str, 
     }
 
 
+def of_job(job: str) -> dict[str, str]:
+    """Labels of what is made once for all pods of a job: its Service, its NetworkPolicy, its place in a queue."""
+    return {MANAGED: MANAGED_VALUE, MANAGED_BY: MANAGED_BY_VALUE, JOB: job}
+
+
+def training_selector(job: str) -> dict[str, str]:
+    """Selector of the training pods of a job, whatever their role and attempt."""
+    return {COMPONENT: COMPONENT_TRAINER, JOB: job}
+
+
 def of_model_server(model_deployment: str, model: str, version: int, revision: str) -> dict[str, str]:
     """Labels of one version's Deployment, its Service and its pods."""
     return {

@@ -5,6 +5,12 @@ MAX_NAME = 40
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 ROLE_CHIEF = "chief"
+ROLE_WORKER = "worker"
+ROLE_PS = "ps"
+ROLE_EVALUATOR = "evaluator"
+"""In no cluster of `TF_CONFIG`: the others do not know of it."""
+TRAINING_PORT = 2222
+"""On which TensorFlow listens in every pod of a distributed job."""
 
 TRAINER_CONTAINER = "trainer"
 FETCH_CONTAINER = "fovea-fetch"
@@ -38,6 +44,26 @@ def training_host(job: str, role: str, index: int) -> str:
 def pods_service(job: str) -> str:
     """Name of the headless Service by which a job's pods find each other: never the job's, which a ModelDeployment may have."""
     return f"{job}-pods"
+
+
+def workload(job: str) -> str:
+    """Name of the Workload by which a job waits in a queue of Kueue."""
+    return f"trainingjob-{job}"
+
+
+def pod_group(job: str) -> str:
+    """Name of the PodGroup of a job whose pods get their nodes together."""
+    return f"trainingjob-{job}"
+
+
+def pods_policy(job: str) -> str:
+    """Name of the NetworkPolicy by which a job's pods are reached by each other only."""
+    return f"{job}-pods"
+
+
+def training_address(job: str, namespace: str, role: str, index: int) -> str:
+    """host:port of a role's member in `TF_CONFIG`, whatever the attempt. Not down to the cluster's own domain, which differs."""
+    return f"{training_host(job, role, index)}.{pods_service(job)}.{namespace}.svc:{TRAINING_PORT}"
 
 
 def object_store_pod(service: str) -> str:

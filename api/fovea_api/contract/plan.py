@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from .names import ROLE_EVALUATOR
 from .skew import known
 
 INPUT_STORE = "s3"
@@ -24,6 +25,9 @@ class Input:
     uri: str
     kind: str = INPUT_STORE
     digest: str = ""
+    room: int = 0
+    """Bytes of shards that may lie on the disk at once, of an input that is streamed (`contract.streams`); 0: it is fetched whole
+    before the program starts."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,17 @@ class TrainingPlan:
     checkpoint_from: str = ""
     """Job prefix (`s3://…`, of `storage.job` or `storage.jobs`) whose newest checkpoint to start from when this job has none."""
     cache: str = ""
+    restore: bool = True
+    """Whether this pod begins with a checkpoint (parameter servers do not)."""
     publish: bool = True
     """Whether this pod's `sync` publishes (only the chief does)."""
     report_url: str = ""
     """Where `sync` posts progress reports; empty: nowhere."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether this pod's `sync` brings the checkpoints of the job, and publishes what is measured of them: the evaluator's."""
+        return self.role == ROLE_EVALUATOR
 
     def to_json(self) -> str:
         """Serialise for the environment variable; field names are camelCase-free on purpose, this is not an API."""

@@ -19,6 +19,9 @@ PROGRESS_PATH = "/v1/progress"
 
 GET of the same path, with tickets in place of a token: the newest reports as `fovea_api.v1alpha1.live_progress.LiveAnswer`.
 """
+LOG_PATH = "/v1/log"
+"""Path of the operator's endpoint for the log of the pod that asks: GET, bearer token of the pod. The answer is what the kubelet
+has of the program's log, a time stamp before each line."""
 TICKETS_HEADER = "Fovea-Tickets"
 """Header of that GET: the `status.live.ticket` of one job or of several, with commas between them."""
 MAX_TICKETS = 200
@@ -79,6 +82,11 @@ class ProgressReport:
     """Whether the program has ended and what it left is being published."""
     last_words: str = ""
     """The termination message of `sync`, before it ends: nothing is left to publish, well or not, and the pod may end."""
+    best_step: int | None = None
+    """Of an evaluator: the step of the best checkpoint so far, which is published and kept."""
+    best_metric: str = ""
+    """The name of the metric by which it is the best."""
+    best_value: float | None = None
     left_out: str = ""
     """What is not published of what the program left, and why: a sentence without a full stop, empty for nothing."""
 

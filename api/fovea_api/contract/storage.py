@@ -122,6 +122,41 @@ def tensorboard(job_prefix: str, attempt: int) -> str:
     return f"{job_prefix}/tensorboard/{attempt}"
 
 
+def evaluations(job_prefix: str, attempt: int) -> str:
+    """Prefix under which an attempt of the evaluator published what it measured: a publication for each step."""
+    return f"{evaluators(job_prefix)}/{attempt}"
+
+
+def evaluators(job_prefix: str) -> str:
+    """Prefix under which each attempt of the evaluator has its publications."""
+    return f"{job_prefix}/evaluator"
+
+
+def evaluator_events(job_prefix: str, attempt: int) -> str:
+    """Prefix of the TensorBoard event files of an attempt of the evaluator."""
+    return f"{evaluations(job_prefix, attempt)}/tensorboard"
+
+
+def held(job_prefix: str, attempt: int, step: int) -> str:
+    """Key of the empty object by which an attempt of the evaluator says that it needs a checkpoint: it is not pruned."""
+    return f"{all_held(job_prefix)}{attempt}/{step}"
+
+
+def all_held(job_prefix: str) -> str:
+    """Prefix (with a closing slash) of what `held` names."""
+    return f"{evaluators(job_prefix)}/held/"
+
+
+def program_logs(job_prefix: str) -> str:
+    """Prefix (with a closing slash) of what programs printed."""
+    return f"{job_prefix}/logs/"
+
+
+def program_log(job_prefix: str, task: str, attempt: int) -> str:
+    """Key of what the program of a member (`chief-0`) printed in an attempt: lines with time stamps, in one object."""
+    return f"{program_logs(job_prefix)}{task}/{attempt}.log"
+
+
 def fence(job_prefix: str, attempt: int) -> str:
     """Key of the empty object by which an attempt says that it has started; older attempts then stop writing."""
     return f"{fences(job_prefix)}{attempt}"

@@ -9,6 +9,8 @@ LARGEST = 3.4028234e38
 """Of float32, which numbers are kept in."""
 LARGEST_INDEX = 2**31 - 1
 _SHOWN = 40
+_REPLACEMENT = "\ufffd"
+_SEPARATORS = {";": ";", "\t": "tabs", "|": "|"}
 
 
 class BadLine(Exception):
@@ -33,7 +35,10 @@ class Columns:
         numbers = tuple(str(number + 1) for number in range(len(cells)))
         names = tuple(cell.strip() for cell in cells) if heading else numbers
         if len(names) < 2:
-            raise BadTable(f"the first line has {len(names)} column: a feature and a label are needed")
+            raise BadTable(
+                f"the first line has {len(names)} column: a feature and a label are needed{_separators(cells)}"
+            )
+        _require_names(names)
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise BadTable(f'two columns have the name "{twice}"')
@@ -47,8 +52,10 @@ class Columns:
 
     @classmethod
     def without_label(cls, cells: Sequence[str], *, heading: bool) -> Self:
-        """As `of`, where each column is a feature."""
-        return cls(tuple(cell.strip() if heading else str(place) for place, cell in enumerate(cells, 1)), None)
+        """As `of`, where each column is a feature. Raises BadTable."""
+        names = tuple(cell.strip() if heading else str(place) for place, cell in enumerate(cells, 1))
+        _require_names(names)
+        return cls(names, None)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -59,7 +66,12 @@ class Columns:
 
 
 def cells(text: str) -> list[str]:
-    """The cells of a CSV line; a cell in quotes may hold commas, but no line break. Raises BadLine."""
+    """The cells of a CSV line; a cell in quotes may hold commas, but no line break. Raises BadLine.
+
+    `text` has a replacement character where its bytes are not UTF-8: two classes could become one by it.
+    """
+    if _REPLACEMENT in text:
+        raise BadLine("it is not UTF-8: save the file as UTF-8")
     if '"' not in text:
         return text.split(",")
     try:
@@ -69,8 +81,15 @@ def cells(text: str) -> list[str]:
 
 
 def is_heading(first: Sequence[str]) -> bool:
-    """Whether no cell is a number."""
-    return not any(_is_number(cell) for cell in first)
+    """Whether no cell is a number. Raises BadTable for cells that may be names as well as numbers: 0, 1, 2, kind."""
+    if not any(_is_number(cell) for cell in first):
+        return True
+    if _counts_up(first):
+        raise BadTable(
+            f'the first line "{_short(",".join(first))}" may be the names of the columns, as pandas writes them, or a row: '
+            "say by --heading which"
+        )
+    return False
 
 
 def csv_row(text: str, columns: Columns) -> tuple[str, list[float]]:
@@ -123,6 +142,32 @@ def number(text: str, what: str) -> float:
     if not -LARGEST <= value <= LARGEST or "_" in text:
         raise BadLine(f'{what} is "{_short(text.strip())}", which is no number')
     return value
+
+
+def _counts_up(first: Sequence[str]) -> bool:
+    """Whether a line has nothing but whole numbers that follow each other, and perhaps a text before or after them."""
+    filled = [cell.strip() for cell in first if cell.strip()]
+    numbers = [int(cell) for cell in filled if cell.isdecimal()]
+    if len(first) < 3 or len(numbers) < 2 or (numbers[0] > 1 and len(numbers) < 3):
+        return False
+    others = [place for place, cell in enumerate(filled) if not cell.isdecimal()]
+    at_an_end = not others or (len(others) == 1 and others[0] in (0, len(filled) - 1))
+    follow = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return follow and at_an_end and not any(_is_number(filled[place]) for place in others)
+
+
+def _require_names(names: Sequence[str]) -> None:
+    if "" in names:
+        raise BadTable(
+            f"column {names.index('') + 1} has no name: if it numbers the rows, leave it out (pandas: "
+            "to_csv(index=False)), else give it a name"
+        )
+
+
+def _separators(first: Sequence[str]) -> str:
+    """What to do about a line that has other separators than commas; empty where it has none."""
+    found = [name for separator, name in _SEPARATORS.items() if any(separator in cell for cell in first)]
+    return f"; separate columns by commas, not by {found[0]}, and write decimals with a point" if found else ""
 
 
 def _is_number(text: str) -> bool:

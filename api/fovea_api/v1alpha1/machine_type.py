@@ -106,7 +106,7 @@ class MachineTypeSpec(Model):
     gpus: Gpus | None = None
     """Accelerators; absent: none."""
     node_selector: Annotated[dict[LabelKey, LabelValue] | None, Field(max_length=16)] = None
-    """Labels that a node must have."""
+    """Labels that a node must have. nvidia.com/gpu.product selects the product of GPU, where GPU feature discovery labels nodes with it."""
     tolerations: Annotated[list[Toleration] | None, Field(max_length=16)] = None
     """Tolerations of the pods: taints that a node may have."""
     affinity: Affinity | None = None
@@ -121,6 +121,9 @@ class MachineTypeSpec(Model):
     """Annotations of the pods."""
     agent: AgentResources | None = None
     """Resources of the agent's containers in these pods."""
+    cost_weight: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
+    """Cost of one hour of a pod of this type, in a unit of your choice: a price, or a multiple of another machine type.
+    status.cost of a job adds it up."""
     default: bool = False
     """Whether this is the default for jobs and ModelDeployments that name no machine type. Set it on one machine type only.
     If several set it, the first one by name is the default."""
@@ -150,6 +153,7 @@ KIND = Kind(
         Column(name="CPU", type="string", json_path=".spec.cpu"),
         Column(name="Memory", type="string", json_path=".spec.memory"),
         Column(name="GPUs", type="integer", json_path=".spec.gpus.count"),
+        Column(name="Cost", type="number", json_path=".spec.costWeight", priority=1),
         Column(name="Default", type="boolean", json_path=".spec.default"),
         Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
     ),

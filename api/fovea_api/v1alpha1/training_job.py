@@ -6,9 +6,11 @@ from pydantic import ConfigDict, Field
 
 from fovea_api.contract import names
 
-from .common import NAME_RULE, Column, Kind, MachineTypeName, Model, Name, Resource, immutable, kept, rule, rules
+from .common import NAME_RULE, Column, Kind, LabelKey, Model, Name, Resource, immutable, kept, rule, rules
 from .container import Container
 from .pod import PodOptions
+from .roles import Distribution, Roles, ScaleTier
+from .scheduling import Scheduling
 from .training_job_status import TrainingJobStatus
 
 _NAMED = rf"[a-z]([-a-z0-9]{{0,{names.MAX_NAME - 2}}}[a-z0-9])?"
@@ -16,6 +18,7 @@ _NAMED = rf"[a-z]([-a-z0-9]{{0,{names.MAX_NAME - 2}}}[a-z0-9])?"
 
 
 _UID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_VERSION = rf"model://{_NAMED}(/[1-9][0-9]{{0,8}})?"
 _JOB = rf"job://{_NAMED}(@(latest|{_UID}))?"
 
 
@@ -37,20 +40,6 @@ class Trainer(Model):
     """A program of your own."""
 
 
-class Role(Model):
-    """Machine type of a role."""
-
-    machine_type: MachineTypeName | None = None
-    """MachineType of the role's pods. Absent: the default MachineType."""
-
-
-class Roles(Model):
-    """Roles of the job."""
-
-    chief: Role
-    """The pod that trains, checkpoints and publishes."""
-
-
 class Checkpoint(Model):
     """When checkpoints are written, how many are kept, and which checkpoint the job begins with. Each attempt begins with
     the job's own newest checkpoint, if there is one.
@@ -60,17 +49,20 @@ class Checkpoint(Model):
     """Number of steps between checkpoints ($FOVEA_CHECKPOINT_EVERY_STEPS). Absent: the program's own default."""
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     """Number of checkpoints that are kept. Older ones are removed."""
-    from_: Annotated[str | None, Field(alias="from", max_length=256, pattern=rf"^{_JOB}$")] = None
+    from_: Annotated[str | None, Field(alias="from", max_length=256, pattern=rf"^({_JOB}|{_VERSION})$")] = None
     """Begin with the newest checkpoint of another job in this namespace: job://NAME. The field has no effect once the job has
     a checkpoint of its own.
 
     For a deleted job: job://NAME@UID, or job://NAME@latest for the newest job of that name that left a checkpoint.
+    model://NAME (newest approved) or model://NAME/VERSION: of the job that trained that version.
     """
+    train_from_scratch: bool = False
+    """true: begin without the checkpoint that `from` names. The job's own checkpoints are resumed all the same."""
 
 
 class Cache(Model):
     """A folder that jobs of a namespace share ($FOVEA_CACHE_DIR). Fovea restores it at the start, and publishes it at the
-    end if the program left the file _SUCCESS in its output.
+    end if the program left the file _SUCCESS in its output, or as soon as the file _CACHE_WHOLE is there.
     """
 
     name: Name
@@ -93,6 +85,10 @@ class RunPolicy(Model):
     """Maximum number of retries; then the job fails. A retry follows exit code 75, exit code 128 or more, or a temporary error of
     Fovea's own containers. A drain, a preemption, an eviction, a deleted pod, or a node that is lost, restarts or refuses the
     pod is a disruption: it starts a new attempt, but is no retry. status.disruptions counts disruptions; they have no limit."""
+    restart_scope: Literal["Replica", "Role", "Job"] | None = None
+    """Pods that begin their next attempt when one of a job's pods fails. Replica: the failed pod. Role: all pods of its role. Job: all
+    pods. The others go on. Absent: Replica for the workers of distribution ParameterServer without sync, which train on without
+    each other; else Job."""
     max_running_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
     """Longest time, in seconds, for which the program may run, all attempts together. After this time the job fails. Absent: no limit."""
     max_wait_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
@@ -114,7 +110,7 @@ InputUri = Annotated[
     Field(
         min_length=6,
         max_length=1024,
-        pattern=rf"^(s3://[^/?#]+/[^?#]*|{_JOB}/(output|model)|model://{_NAMED}(/[1-9][0-9]{{0,8}})?)$",
+        pattern=rf"^(s3://[^/?#]+/[^?#]*|{_JOB}/(output|model)|{_VERSION})$",
     ),
 ]
 """s3://bucket/path, job://NAME/output, job://NAME/model, model://NAME (newest approved) or model://NAME/VERSION.
@@ -122,10 +118,67 @@ InputUri = Annotated[
 For a job that may be deleted: job://NAME@UID/… or job://NAME@latest/….
 """
 
+InputMode = Literal["Fetch", "Stream"]
+
 _POLICY_KEPT = " && ".join(
     [kept(f"runPolicy.{field}", optional=False) for field in ("backoffLimit", "cleanPodPolicy")]
-    + [kept(f"runPolicy.{field}", optional=True) for field in ("maxRunningSeconds", "maxWaitSeconds", "publishSeconds")]
+    + [
+        kept(f"runPolicy.{field}", optional=True)
+        for field in ("restartScope", "maxRunningSeconds", "maxWaitSeconds", "publishSeconds")
+    ]
 )
+
+
+_LARGE = "has(self.scaleTier) && self.scaleTier in ['STANDARD_1', 'PREMIUM_1']"
+_WORKERS, _SERVERS = "has(self.roles) && has(self.roles.worker)", "has(self.roles) && has(self.roles.ps)"
+_ROLES = (
+    rule(
+        "!has(self.roles) || !has(self.scaleTier) || self.scaleTier == 'CUSTOM'",
+        "spec.roles goes with scaleTier CUSTOM only: remove roles or set scaleTier: CUSTOM",
+        field=".roles",
+    ),
+    rule(
+        "!has(self.scaleTier) || self.scaleTier != 'CUSTOM' || has(self.roles)",
+        "scaleTier CUSTOM needs spec.roles: add roles.chief.machineType",
+        field=".scaleTier",
+    ),
+    rule(
+        f"self.distribution != 'Single' || !({_LARGE})",
+        "a job of this scale tier has several pods, and distribution Single has one: set distribution to ParameterServer or "
+        "MultiWorkerMirrored, or scaleTier to BASIC",
+        field=".scaleTier",
+    ),
+    rule(
+        f"self.distribution != 'Single' || !({_WORKERS} || {_SERVERS})",
+        "distribution Single has one pod, the chief: remove roles.worker and roles.ps, or set distribution to ParameterServer or "
+        "MultiWorkerMirrored",
+        field=".roles",
+    ),
+    rule(
+        f"self.distribution != 'ParameterServer' || {_LARGE} || ({_WORKERS} && {_SERVERS})",
+        "distribution ParameterServer needs workers and parameter servers: add roles.worker.count and roles.ps.count, or set "
+        "scaleTier to STANDARD_1",
+        field=".distribution",
+    ),
+    rule(
+        f"self.distribution != 'MultiWorkerMirrored' || {_LARGE} || {_WORKERS}",
+        "distribution MultiWorkerMirrored needs workers beside the chief: add roles.worker.count, or set scaleTier to STANDARD_1",
+        field=".distribution",
+    ),
+    rule(
+        f"self.distribution != 'MultiWorkerMirrored' || !({_SERVERS})",
+        "distribution MultiWorkerMirrored has no parameter servers, each process holds all weights: remove roles.ps, or set "
+        "distribution to ParameterServer",
+        field=".roles",
+    ),
+    rule(
+        "!self.sync || self.distribution == 'ParameterServer'",
+        "spec.sync is about parameter servers, and MultiWorkerMirrored is always synchronous: remove sync, or set distribution "
+        "to ParameterServer",
+        field=".sync",
+    ),
+)
+"""Which pods a job may have."""
 
 
 class TrainingJobSpec(Model):
@@ -134,8 +187,11 @@ class TrainingJobSpec(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             immutable(
-                ("trainer", "distribution"),
-                ("inputs", "scaleTier", "roles", "checkpoint", "cache", "model", "pod"),
+                ("trainer", "distribution", "sync"),
+                (
+                    *("inputs", "inputModes", "scaleTier", "roles", "scheduling"),
+                    *("checkpoint", "cache", "model", "pod", "managedBy"),
+                ),
                 "submit a new job instead (only suspend, cancel and runPolicy.ttlSecondsAfterFinished can be changed)",
                 {
                     "spec.runPolicy is immutable except for ttlSecondsAfterFinished": _POLICY_KEPT,
@@ -143,15 +199,17 @@ class TrainingJobSpec(Model):
                 },
             ),
             rule(
-                "!has(self.roles) || !has(self.scaleTier) || self.scaleTier == 'CUSTOM'",
-                "spec.roles goes with scaleTier CUSTOM only: remove roles or set scaleTier: CUSTOM",
-                field=".roles",
+                "!has(self.inputModes) || (has(self.inputs) && self.inputModes.all(name, name in self.inputs))",
+                "spec.inputModes names what is no input: each name must be one of spec.inputs",
+                field=".inputModes",
             ),
             rule(
-                "!has(self.scaleTier) || self.scaleTier != 'CUSTOM' || has(self.roles)",
-                "scaleTier CUSTOM needs spec.roles: add roles.chief.machineType",
-                field=".scaleTier",
+                "!has(self.inputModes) || !has(self.inputs) || self.inputModes.all(name, self.inputModes[name] != 'Stream' || "
+                "!(name in self.inputs) || self.inputs[name].startsWith('s3://'))",
+                "spec.inputModes: only inputs with an s3:// address can be streamed; what a job or model left is fetched whole (Fetch)",
+                field=".inputModes",
             ),
+            *_ROLES,
         )
     )
 
@@ -168,13 +226,26 @@ class TrainingJobSpec(Model):
 
     For a deleted job: job://NAME@UID/output or job://NAME@latest/output.
     """
-    scale_tier: Literal["BASIC", "BASIC_GPU", "CUSTOM"] | None = None
-    """BASIC: one pod on the default machine type. BASIC_GPU: one pod on machine type standard-gpu. CUSTOM: machine types of spec.roles.
-    Absent: CUSTOM with spec.roles, else BASIC."""
-    distribution: Literal["Single"] = "Single"
-    """How training is spread over pods. Single: one pod."""
+    input_modes: Annotated[dict[Name, InputMode] | None, Field(max_length=32)] = None
+    """How inputs arrive: name -> Fetch or Stream. Fetch, the default: all of the input is there before the program starts. Stream:
+    TFRecord shards of an s3:// address arrive while the program runs, in the order in which it wants them, and make room for
+    others; all other files are there before. The recipe image-classifier reads streamed inputs.
+    """
+    scale_tier: ScaleTier | None = None
+    """BASIC: one pod on the default machine type. BASIC_GPU: one pod on machine type standard-gpu. STANDARD_1: a chief and 4 workers on
+    complex-model-s, and 3 parameter servers on standard. PREMIUM_1: a chief and 19 workers on complex-model-m, and 11 parameter
+    servers on large-model. CUSTOM: numbers of pods and machine types of spec.roles. Absent: CUSTOM with spec.roles, else BASIC."""
+    distribution: Distribution = "Single"
+    """How training is spread over pods. Single: one pod. ParameterServer: parameter servers hold the weights, workers compute, and the
+    chief leads. MultiWorkerMirrored: the chief and the workers hold all weights each, and share each batch. The program learns
+    its place from TF_CONFIG."""
+    sync: bool = False
+    """With distribution ParameterServer, true: the workers share each batch, and its update is made once ($FOVEA_SYNC). false: each
+    worker trains on batches of its own, and waits for no other."""
     roles: Roles | None = None
-    """Machine types by role, for scaleTier CUSTOM."""
+    """Numbers of pods and machine types by role, for scaleTier CUSTOM."""
+    scheduling: Scheduling | None = None
+    """Queue and gang scheduling."""
     checkpoint: Checkpoint | None = None
     """Checkpoints."""
     cache: Cache | None = None
@@ -189,6 +260,9 @@ class TrainingJobSpec(Model):
     """true: the running program saves a checkpoint and ends, and no pod runs. false: the job goes on from its newest checkpoint."""
     cancel: bool = False
     """Set to true to cancel the job; this cannot be undone."""
+    managed_by: LabelKey | None = None
+    """Controller that works on the job, for example kueue.x-k8s.io/multikueue. Absent or fovea.dev/operator: Fovea. Fovea leaves a job of
+    another controller alone."""
 
 
 class TrainingJob(Resource):
@@ -214,10 +288,10 @@ KIND = Kind(
     root_rules=(NAME_RULE,),
     columns=(
         Column(name="State", type="string", json_path=".status.state"),
-        Column(name="Step", type="integer", json_path=".status.progress.step"),
-        Column(name="Of", type="integer", json_path=".status.progress.steps"),
-        Column(name="Version", type="string", json_path=".status.modelVersion"),
+        Column(name="Progress", type="string", json_path=".status.progress.summary"),
+        Column(name="Loss", type="number", json_path=".status.progress.metrics.loss"),
         Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
-        Column(name="Message", type="string", json_path=".status.message"),
+        Column(name="Version", type="string", json_path=".status.modelVersion", priority=1),
+        Column(name="Message", type="string", json_path=".status.message", priority=1),
     ),
 )

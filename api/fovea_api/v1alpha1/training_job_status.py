@@ -38,9 +38,41 @@ class RoleStatus(Model):
     """Pods that ended without success. Pods that were deleted do not count: see retries, disruptions and lastFailure."""
 
 
+class MemberState(StrEnum):
+    """States of a member of a distributed job."""
+
+    QUEUED = "QUEUED"
+    PREPARING = "PREPARING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+
+class MemberStatus(Model):
+    """One member of a distributed job: where its current attempt stands."""
+
+    state: MemberState
+    """QUEUED, PREPARING, RUNNING, SUCCEEDED, FAILED, or STOPPED: Fovea ended it together with the job."""
+    attempt: int = 0
+    """Number of the attempt, from 0."""
+    since: str | None = None
+    """Time at which this state began."""
+    node: str | None = None
+    """Node of its pod."""
+    step: int | None = None
+    """Steps that its program has reported. A worker of a recipe with distribution ParameterServer counts the steps that it has
+    run itself since it started."""
+    behind_percent: int | None = None
+    """Percent by which a straggler is slower than the median worker. Absent for all other members. Only workers with
+    distribution ParameterServer and sync false are compared: other workers wait for each other at every step."""
+
+
 class ProgressStatus(Model):
     """Progress of the program, as the program reports it."""
 
+    summary: str | None = None
+    """Steps done of steps planned, for example 120/500. Only the steps done, if the program plans none."""
     step: int | None = None
     """Steps done."""
     steps: int | None = None
@@ -49,8 +81,12 @@ class ProgressStatus(Model):
     """Epochs done."""
     epochs: int | None = None
     """Epochs planned."""
+    steps_per_second: float | None = None
+    """Steps in a second, over the last two minutes of reports."""
+    remaining_seconds: int | None = None
+    """Seconds until all steps are done at this pace. Absent while no program runs."""
     metrics: dict[str, float] | None = None
-    """Newest values by name, at most 64."""
+    """Newest values by name, at most 64, with six significant digits."""
     metrics_left_out: int | None = None
     """Number of metrics that are not listed, including those that are not finite. Listed first are accuracy and loss, then
     names that begin with val/ or val_, then the first of the others."""
@@ -74,6 +110,26 @@ class CheckpointStatus(Model):
     """Digest of its files."""
     time: str | None = None
     """Time of the publication."""
+
+
+class BestCheckpointStatus(Model):
+    """Best checkpoint so far, as the evaluator measured it."""
+
+    step: int
+    """Step of the checkpoint. It is published, and stays beyond checkpoint.keep."""
+    metric: Annotated[str, Field(max_length=128)]
+    """Name of the metric by which it is the best."""
+    value: float
+    """Value of this metric on the validation data."""
+
+
+class CostStatus(Model):
+    """Cost of the job's pods: for each one the hours from its start on a node to its end, times spec.costWeight of its machine type."""
+
+    total: float
+    """Cost until this status was written. Fovea updates it when it writes the status for another reason, and at the end."""
+    ended: float = 0.0
+    """Part of total from attempts that have ended."""
 
 
 class PublicationStatus(Model):
@@ -103,6 +159,8 @@ class ResolvedInput(Model):
 class FailureStatus(Model):
     """How the last failed or disrupted attempt ended."""
 
+    member: str | None = None
+    """Member (<role>-<index>) whose attempt it was. Absent for a job of one pod."""
     attempt: int
     """Number of the attempt, from 0."""
     exit_code: int | None = None
@@ -111,6 +169,17 @@ class FailureStatus(Model):
     """Reason in CamelCase, for programs."""
     message: str
     """Reason in a sentence, for people."""
+
+
+class FailingStepStatus(Model):
+    """Step at which the program failed last, and how often in a row."""
+
+    step: int | None = None
+    """Last step that the program had reported. Absent if it had reported none."""
+    checkpoint_step: int | None = None
+    """Newest checkpoint at that time. Absent if there was none."""
+    failures: int
+    """Number of failures in a row at this step with this checkpoint. Disruptions do not count."""
 
 
 class TrainingJobStatus(Status):
@@ -124,6 +193,9 @@ class TrainingJobStatus(Status):
     """Conditions: Admitted, Running, Suspended, Complete, Failed."""
     roles: dict[str, RoleStatus] | None = None
     """Numbers of pods by role."""
+    members: dict[str, MemberStatus] | None = None
+    """Members (<role>-<index>) of a distributed job. Fovea updates them when it writes the status for another reason, so a
+    step may be some seconds old."""
     attempts: dict[str, int] | None = None
     """Number of the current attempt of each member (<role>-<index>). The first attempt is 0. Only the chief is listed at 0."""
     retries: int | None = None
@@ -133,8 +205,13 @@ class TrainingJobStatus(Status):
     lost, restarts or refuses the pod. They are not retries, and have no limit."""
     next_attempt_time: str | None = None
     """The next attempt does not start before this time."""
+    next_attempt_times: dict[str, str] | None = None
+    """Members (<role>-<index>) that begin another attempt while the rest of the job goes on, and the time before which it does not start."""
     suspending: bool | None = None
-    """true from the time at which Fovea stops the pods because of spec.suspend until that attempt has ended; then absent."""
+    """true from the time at which Fovea stops the pods because of spec.suspend, or since the queue took the quota back, until that
+    attempt has ended; then absent."""
+    store_unreachable: bool | None = None
+    """true while the program cannot start because the object store does not answer; then absent."""
     ended_programs: dict[str, int] | None = None
     """Exit code by member (<role>-<index>). Listed are members whose program ended before Fovea deleted their pod."""
     resolved_inputs: Annotated[
@@ -146,12 +223,18 @@ class TrainingJobStatus(Status):
     """Addresses that job://, model:// and checkpoint.from stood for when the first pod was made. Each later attempt uses the same addresses."""
     last_failure: FailureStatus | None = None
     """Last failed or disrupted attempt."""
+    failing_step: FailingStepStatus | None = None
+    """Step at which the program failed last, and how often in a row. From the second time on, message and lastFailure say so."""
     progress: ProgressStatus | None = None
     """Progress of the program. Fovea updates it every few seconds, and less often while many jobs run."""
     live: LiveStatus | None = None
     """Where clients can read the newest progress until the job has ended. `fovea jobs list` and `fovea jobs wait` do this."""
     checkpoint: CheckpointStatus | None = None
     """Newest published checkpoint."""
+    best_checkpoint: BestCheckpointStatus | None = None
+    """Best checkpoint that the evaluator (spec.roles.evaluator) has measured."""
+    evaluator_failures: int | None = None
+    """Number of attempts of the evaluator that failed. After three, the job goes on without it."""
     output: PublicationStatus | None = None
     """Published output folder."""
     model: PublicationStatus | None = None
@@ -167,12 +250,17 @@ class TrainingJobStatus(Status):
     """Name of the metric that stands for the model: the mainMetric of evaluation.json, else accuracy, loss, or the first."""
     model_version: str | None = None
     """Name of the registered ModelVersion."""
+    queue_position: int | None = None
+    """Place of the job in its queue (spec.scheduling.queue); 1 is next. Exact up to 20, then rounded up: to tens up to 200, then to
+    hundreds. Absent once the job has quota."""
     queue_time: str | None = None
     """Time at which the job last began to wait for a node."""
     start_time: str | None = None
     """Time at which a program of the job first started."""
     running_seconds: int | None = None
     """Seconds for which the programs of ended attempts ran. runPolicy.maxRunningSeconds limits these and the current attempt together."""
+    cost: CostStatus | None = None
+    """Cost of all attempts of all pods."""
     end_time: str | None = None
     """Time at which the job ended."""
     observed_generation: int | None = None

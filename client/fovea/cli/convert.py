@@ -11,19 +11,25 @@ from .output import document, size, table
 from .transfer import quiet_option, shown_count
 
 if TYPE_CHECKING:
-    from fovea.sdk.convert import Converted
+    from fovea.sdk.shard_folder import Converted
 
 _LEFT_OUT = 5
+_PICTURES = ("images", "masks", "captions", "faces")
 
 
 @click.command(
     epilog=examples(
         "fovea data convert images tfrecord ./pets ./pets-shards",
+        "fovea data convert masks tfrecord ./cells ./cells-shards",
+        "fovea data convert captions tfrecord ./flickr8k ./flickr8k-shards",
+        "fovea data convert faces tfrecord ./lfw ./lfw-shards",
         "fovea data convert csv tfrecord ./flowers.csv ./flowers --label-column kind",
         "fovea data convert libsvm tfrecord ./a8a ./a8a-shards",
     )
 )
-@click.argument("kind", metavar="csv|libsvm|images", type=click.Choice(["csv", "libsvm", "images"]))
+@click.argument(
+    "kind", metavar="csv|libsvm|images|masks|captions|faces", type=click.Choice(["csv", "libsvm", *_PICTURES])
+)
 @click.argument("to", metavar="tfrecord", type=click.Choice(["tfrecord"]))
 @click.argument("source", metavar="SOURCE", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
@@ -55,9 +61,12 @@ def convert(
 ) -> None:
     """Write tables or pictures as TFRecord shards.
 
+    Pictures are those with classes (images), with masks, with captions, or of people (faces).
+
     OUT appears when all is written. Each shard has an index beside it, by which training reads its records in any order.
     """
     from fovea.sdk import convert as converting
+    from fovea.sdk import convert_masks, convert_named
 
     del to  # the only one there is
     shard_bytes = shard_mib * 2**20
@@ -74,8 +83,14 @@ def convert(
     elif kind == "libsvm":
         done = converting.libsvm(source, out, shard_bytes=shard_bytes, max_bad_ratio=max_bad_ratio)
     else:
+        write = {
+            "images": converting.images,
+            "masks": convert_masks.masks,
+            "captions": convert_named.captions,
+            "faces": convert_named.faces,
+        }[kind]
         done = shown_count(
-            lambda progress: converting.images(source, out, shard_bytes=shard_bytes, progress=progress),
+            lambda progress: write(source, out, shard_bytes=shard_bytes, progress=progress),
             quiet=quiet,
             doing="converting",
         )
@@ -113,8 +128,8 @@ def _say(done: "Converted", format_: str) -> None:
         click.echo(document(asdict(done) | {"folder": str(done.folder), "left_out": list(done.left_out)}, format_))
         return
     click.echo(f"{done.folder}: {done.records} records in {done.shards} shards ({size(done.bytes)}).")
-    for row in done.left_out[:_LEFT_OUT]:
-        click.echo(f"Left out: {row}", err=True)
+    for what in done.left_out[:_LEFT_OUT]:
+        click.echo(f"Left out: {what}", err=True)
     if len(done.left_out) > _LEFT_OUT:
-        click.echo(f"Left out: {len(done.left_out) - _LEFT_OUT} more rows", err=True)
+        click.echo(f"Left out: {len(done.left_out) - _LEFT_OUT} more; --format json names all", err=True)
     click.echo(f"Next: fovea data upload {done.folder} NAME", err=True)

@@ -69,12 +69,16 @@ def print_logs(source: "Jobs", name: str, *, container: str = "trainer", **how: 
             said = text
 
     printed = False
-    for line in source.stream_logs(name, container=container, seen=say, **how):
+
+    def note(text: str) -> None:
+        click.echo(text, err=True)
+
+    for line in source.stream_logs(name, container=container, seen=say, notice=note, **how):
         click.echo(f"[{line.task}/{line.attempt}] {line.text}")
         printed = True
     if not printed:
         click.echo(
-            f"No log of container {container}: it has not started, or its pods are deleted. "
+            f"No log of container {container}: it has not started, or printed nothing, or its pods are deleted. "
             "What the agent did is in --container fovea-sync and, where there was something to fetch, fovea-fetch.",
             err=True,
         )

@@ -6,7 +6,9 @@ from datetime import datetime
 from fovea_api.contract.manifest import Entry
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
-from fovea_api.v1alpha1.training_job_status import PublicationStatus
+from fovea_api.v1alpha1.roles import pods_by_role
+from fovea_api.v1alpha1.training_job import TrainingJobSpec
+from fovea_api.v1alpha1.training_job_status import FailureStatus, MemberStatus, PublicationStatus
 
 from fovea.sdk.pods import Pod
 
@@ -49,6 +51,17 @@ def progress(job: TrainingJob) -> str:
     )
 
 
+def pace(job: TrainingJob) -> str:
+    """`4.2 steps/s, about 1m25s left`; empty where it is not known."""
+    seen = job.status.progress
+    if seen is None or seen.steps_per_second is None:
+        return ""
+    rate = seen.steps_per_second
+    words = f"{number(rate)} steps/s" if rate >= 0.1 or rate == 0 else f"{duration(1 / rate)} per step"
+    left = seen.remaining_seconds
+    return words if left is None or state(job).ended else f"{words}, about {duration(left)} left"
+
+
 def listed(metrics: Mapping[str, float], main: str = "", between: str = ", ") -> str:
     """Names and values; the one that stands for the model comes first."""
     names = sorted(metrics, key=lambda name: name != main)  # stable: the others stay in their order
@@ -66,7 +79,8 @@ def metrics(job: TrainingJob) -> str:
 
 def line(job: TrainingJob) -> str:
     """One line on where the job stands."""
-    now_known = [part for part in (progress(job), metrics(job)) if part]
+    rate = pace(job) if state(job) == JobState.RUNNING else ""
+    now_known = [part for part in (progress(job), rate, metrics(job)) if part]
     text = ": " + "; ".join(now_known) if now_known else ""
     if not now_known or state(job) != JobState.RUNNING:
         text += f" - {job.status.message}" if job.status.message else ""
@@ -90,6 +104,8 @@ def description(
             (c.type, c.status, c.reason, age(c.last_transition_time, now), c.message) for c in job.status.conditions
         ]
         parts.append("Conditions:\n" + indented(table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)))
+    if job.status.members:
+        parts.append("Members:\n" + indented(_members(job, now)))
     if isinstance(pods, str):
         parts.append(f"Pods: {pods}")
     elif pods:
@@ -99,6 +115,24 @@ def description(
         parts.append(section)
     parts.append("Next:\n" + "\n".join(f"  {step}" for step in next_steps(job)))
     return "\n\n".join(parts)
+
+
+def _members(job: TrainingJob, now: datetime) -> str:
+    headers = ("MEMBER", "STATE", "NODE", "ATTEMPT", "STEP", "SINCE", "NOTE")
+    rows = [
+        (key, each.state, each.node, str(each.attempt), each.step, age(each.since, now), _note(job, key, each))
+        for key, each in (job.status.members or {}).items()
+    ]
+    return table(headers, rows)
+
+
+def _note(job: TrainingJob, key: str, member: MemberStatus) -> str:
+    if member.behind_percent is not None:
+        return f"straggler: {member.behind_percent} % behind the median"
+    failure = job.status.last_failure
+    if failure is not None and failure.member == key and failure.attempt in (member.attempt, member.attempt - 1):
+        return f"attempt {failure.attempt} failed: {failure.reason}"
+    return ""
 
 
 def next_steps(job: TrainingJob) -> list[str]:
@@ -164,7 +198,6 @@ def _facts(job: TrainingJob, now: datetime, reported: str) -> list[tuple[str, ob
     trainer = f"recipe {spec.trainer.recipe}" if spec.trainer.recipe else ""
     if spec.trainer.container:
         trainer = f"image {spec.trainer.container.image}"
-    machine = spec.roles.chief.machine_type if spec.roles else None
     failure = status.last_failure
     checkpoint = status.checkpoint
     return [
@@ -174,8 +207,10 @@ def _facts(job: TrainingJob, now: datetime, reported: str) -> list[tuple[str, ob
         ("Message", status.message),
         ("Trainer", trainer),
         ("Arguments", " ".join(f"--{name}={_word(value)}" for name, value in (spec.args or {}).items())),
-        ("Inputs", "\n".join(f"{name}={uri}" for name, uri in (spec.inputs or {}).items())),
-        ("Machine", machine or spec.scale_tier or "the default machine type"),
+        ("Inputs", _inputs(spec)),
+        ("Machine", _machines(job)),
+        ("Distribution", _distribution(job)),
+        ("Queue", _queue(job)),
         ("UID", job.metadata.uid),
         ("Created", when(job.metadata.creation_timestamp, now)),
         ("Started", when(status.start_time, now)),
@@ -183,15 +218,54 @@ def _facts(job: TrainingJob, now: datetime, reported: str) -> list[tuple[str, ob
         ("Queued for", _queued(job, now)),
         ("Running for", _running(job, now)),
         ("Progress", progress(job) + (f" ({reported})" if reported and progress(job) else "")),
+        ("Pace", pace(job)),
         ("Metrics", metrics(job)),
         ("Checkpoint", f"step {checkpoint.step} {when(checkpoint.time, now)}".rstrip() if checkpoint else ""),
+        ("Best", _best(job)),
+        ("Cost", f"{number(status.cost.total)} (machine hours × costWeight)" if status.cost else ""),
         ("Output", _publication(status.output)),
         ("Model", _publication(status.model)),
         ("Version", status.model_version),
         ("Retries", f"{status.retries} of {spec.run_policy.backoff_limit}" if status.retries else ""),
         ("Disruptions", str(status.disruptions) if status.disruptions else ""),
-        ("Last failure", f"attempt {failure.attempt}: {failure.reason}: {failure.message}" if failure else ""),
+        ("Last failure", _failure(failure) if failure else ""),
     ]
+
+
+def _best(job: TrainingJob) -> str:
+    best = job.status.best_checkpoint
+    return f"checkpoint {best.step} by the evaluator: {best.metric} {number(best.value)}" if best else ""
+
+
+def _failure(failure: FailureStatus) -> str:
+    of = f" of {failure.member}" if failure.member else ""
+    return f"attempt {failure.attempt}{of}: {failure.reason}: {failure.message}"
+
+
+def _machines(job: TrainingJob) -> str:
+    """The machine type, or what each role has of which."""
+    spec = job.spec
+    roles = pods_by_role(spec.distribution, spec.scale_tier, spec.roles)
+    if len(roles) == 1:
+        return (spec.roles.chief.machine_type if spec.roles else None) or spec.scale_tier or _DEFAULT_MACHINE
+    return ", ".join(f"{role}: {pods.count} × {pods.machine_type or _DEFAULT_MACHINE}" for role, pods in roles.items())
+
+
+def _distribution(job: TrainingJob) -> str:
+    if job.spec.distribution == "Single":
+        return ""
+    return f"{job.spec.distribution}{', synchronous' if job.spec.sync else ''}"
+
+
+def _queue(job: TrainingJob) -> str:
+    scheduling, place = job.spec.scheduling, job.status.queue_position
+    if scheduling is None or scheduling.queue is None:
+        return ""
+    priority = f", priority {scheduling.priority}" if scheduling.priority else ""
+    return f"{scheduling.queue}{priority}{f', place {place}' if place else ''}"
+
+
+_DEFAULT_MACHINE = "the default machine type"
 
 
 def _ago(seconds: float | None) -> str:
@@ -202,6 +276,15 @@ def _publication(published: PublicationStatus | None) -> str:
     if published is None:
         return ""
     return f"{published.uri} ({published.files} files, {size(published.bytes)})"
+
+
+def _inputs(spec: TrainingJobSpec) -> str:
+    modes = spec.input_modes or {}
+    lines = (
+        f"{name}={uri}" + (" (streamed)" if modes.get(name) == "Stream" else "")
+        for name, uri in (spec.inputs or {}).items()
+    )
+    return "\n".join(lines)
 
 
 def _word(value: object) -> str:

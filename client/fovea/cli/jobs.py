@@ -1,4 +1,4 @@
-"""`fovea jobs`: submit, list, describe, wait, stream-logs, cancel, suspend, resume, delete."""
+"""`fovea jobs`: submit, resubmit, list, describe, wait, stream-logs, cancel, suspend, resume, delete; job_import.py has import."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,8 +9,10 @@ import click
 
 from .each import each
 from .job_following import print_logs, wait_for
+from .job_import import import_
 from .options import Where, cluster_options, complete_job, examples, format_option, seconds, store_options
 from .output import document, documents, show_list, utc_now
+from .resubmit import resubmit
 from .submit_flags import UserArguments, manifests_of, submit_options
 from .transfer import download_options, downloaded, folder_argument
 from .viewer import open_pictures
@@ -28,6 +30,12 @@ STATES = ("QUEUED", "PREPARING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING",
 @click.group()
 def jobs() -> None:
     """Submit and follow training jobs."""
+
+
+jobs.add_command(resubmit)
+
+
+jobs.add_command(import_)
 
 
 @jobs.command(
@@ -211,7 +219,7 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
     type=click.Choice(RESULTS),
     default="output",
     show_default=True,
-    help="logs: the TensorBoard files of each attempt, and the program's log of the pods that still exist.",
+    help="logs: the TensorBoard files of each attempt, and what the programs printed.",
 )
 @click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="From this attempt. Default: the newest.")
 @click.option("--step", type=click.IntRange(min=0), metavar="N", help="The checkpoint of this step. Default: all.")
@@ -283,7 +291,9 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
 @jobs.command(
     "stream-logs",
     epilog=examples(
-        "fovea jobs stream-logs digits", "fovea jobs stream-logs digits --no-follow --container fovea-sync"
+        "fovea jobs stream-logs digits",
+        "fovea jobs stream-logs digits --task-name worker-1 --attempt 0",
+        "fovea jobs stream-logs digits --no-follow --container fovea-sync",
     ),
 )
 @click.argument("name", shell_complete=complete_job)
@@ -295,16 +305,19 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
     show_default=True,
     help="trainer is the program, the others are the agent.",
 )
+@click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="Only this attempt. Default: all.")
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Go on until the job has ended.")
+@store_options
 @cluster_options
 @click.pass_context
-def stream_logs(ctx: click.Context, name: str, task: str, container: str, follow: bool) -> None:
+def stream_logs(ctx: click.Context, name: str, task: str, container: str, attempt: int | None, follow: bool) -> None:
     """Print a job's log across its attempts.
 
-    Each line begins with task and attempt, [chief-0/1].
+    Each line begins with task and attempt, [chief-0/1]. Where the pod of an attempt is gone, what its program printed comes
+    from the object store.
     """
     source = _client(ctx).jobs
-    print_logs(source, name, follow=follow, container=container, task=task)
+    print_logs(source, name, follow=follow, container=container, task=task, attempt=attempt)
 
 
 @jobs.command(epilog=examples("fovea jobs cancel digits"))
@@ -359,7 +372,7 @@ def resume(ctx: click.Context, names: Sequence[str]) -> None:
 @cluster_options
 @click.pass_context
 def delete(ctx: click.Context, names: Sequence[str], yes: bool) -> None:
-    """Delete jobs with their pods and logs. Published output, model versions and deployments stay."""
+    """Delete jobs with their pods. Published output and logs, model versions and deployments stay."""
     if not yes:
         click.confirm(f"Delete {', '.join(names)}?", abort=True, err=True)
     source = _client(ctx).jobs

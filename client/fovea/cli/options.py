@@ -48,6 +48,13 @@ def _where_option(*names: str, help: str, **more: Any) -> Callable[[F], F]:  # n
     return click.option(*names, expose_value=False, callback=_remember, help=help, **more)
 
 
+def namespace_option(command: F) -> F:
+    """--namespace alone, for a command that asks no cluster."""
+    return _where_option("-n", "--namespace", metavar="NAME", help="Namespace of the job. Default: the source's.")(
+        command
+    )
+
+
 def cluster_options(command: F) -> F:
     """--namespace, --context, --kubeconfig; read with `@click.pass_obj` as a Where."""
     for option in (

@@ -1,12 +1,19 @@
 """The flags of `fovea jobs submit`, the words after `--`, and the manifests that they make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import Where, pairs, seconds
+
+if TYPE_CHECKING:
+    from fovea.sdk.submission import Submission
+
+SCALE_TIERS = ("BASIC", "BASIC_GPU", "STANDARD_1", "PREMIUM_1", "CUSTOM")
+DISTRIBUTIONS = ("Single", "ParameterServer", "MultiWorkerMirrored")
+"""As in the API's types, which are too heavy to load for the help text."""
 
 
 class UserArguments(click.Command):
@@ -57,11 +64,41 @@ _OPTIONS = (
         help="Input: s3://bucket/path, job://JOB/output, model://MODEL[/VERSION]; for a deleted job: job://JOB@latest/output (or @UID). Repeatable.",
     ),
     click.option(
-        "--scale-tier",
-        type=click.Choice(("BASIC", "BASIC_GPU", "CUSTOM")),
-        help="Size of the job; CUSTOM with --machine-type.",
+        "--input-mode",
+        "input_modes",
+        metavar="NAME=MODE",
+        multiple=True,
+        callback=pairs,
+        help="How an input arrives: Fetch (before the program starts; the default), or Stream (shards of an s3:// address, while it runs). Repeatable.",
     ),
-    click.option("--machine-type", metavar="NAME", default="", help="MachineType of the job's pod."),
+    click.option(
+        "--scale-tier",
+        type=click.Choice(SCALE_TIERS),
+        help="Size of the job; CUSTOM with --machine-type, --workers or --parameter-servers.",
+    ),
+    click.option("--machine-type", metavar="NAME", default="", help="MachineType of the job's pod, or of its chief."),
+    click.option(
+        "--distribution",
+        type=click.Choice(DISTRIBUTIONS),
+        help="How training is spread over pods. Single: one pod, the default.",
+    ),
+    click.option("--sync", is_flag=True, help="With ParameterServer: the workers share each batch."),
+    click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Number of workers beside the chief."),
+    click.option("--worker-machine-type", metavar="NAME", default="", help="MachineType of the workers."),
+    click.option("--parameter-servers", metavar="N", type=click.IntRange(min=1), help="Number of parameter servers."),
+    click.option(
+        "--parameter-server-machine-type", metavar="NAME", default="", help="MachineType of the parameter servers."
+    ),
+    click.option(
+        "--evaluator", is_flag=True, help="One more pod, which measures each checkpoint and names the best one."
+    ),
+    click.option("--evaluator-machine-type", metavar="NAME", default="", help="MachineType of the evaluator."),
+    click.option(
+        "--queue", metavar="NAME", default="", help="Queue of Kueue (LocalQueue) in which the job waits for quota."
+    ),
+    click.option(
+        "--queue-priority", metavar="NAME", default="", help="Priority in the queue: a WorkloadPriorityClass of Kueue."
+    ),
     click.option("--model", metavar="NAME", default="", help="Register the trained model as its next version."),
     click.option("--deploy", is_flag=True, help="Serve the model's newest version."),
     click.option("--cache", metavar="NAME", default="", help="Cache shared with other jobs of the namespace."),
@@ -69,7 +106,11 @@ _OPTIONS = (
         "--checkpoint-from",
         metavar="JOB",
         default="",
-        help="Begin with another job's newest checkpoint; for a deleted job: JOB@latest or JOB@UID.",
+        help="Begin with another job's newest checkpoint; for a deleted job: JOB@latest or JOB@UID; of the job that trained a "
+        "model: model://MODEL[/VERSION].",
+    ),
+    click.option(
+        "--train-from-scratch", is_flag=True, help="Begin without the checkpoint that the job's file would begin with."
     ),
     click.option("--checkpoint-every", metavar="STEPS", type=click.IntRange(min=1), help="Steps between checkpoints."),
     click.option("--backoff-limit", metavar="N", type=click.IntRange(min=0), help="How many failures are retried."),
@@ -101,16 +142,7 @@ def manifests_of(ctx: click.Context, names: tuple[str, ...], flags: dict[str, An
     where = ctx.find_object(Where) or Where()
     words = submission.arguments(ctx.meta.get("user_args", ()))
     if not (flags["recipe"] or flags["image"] or flags["config"]):
-        given = [_option(ctx, name) for name, value in flags.items() if value not in (None, "", {}, (), False)]
-        if given or words:
-            raise click.UsageError(
-                f"{', '.join(given) or 'arguments after --'}: a job from flags needs --recipe, --image or --config too"
-            )
-        for name in names:
-            if name != "-" and not {".", "/"} & set(name) and not Path(name).exists():
-                raise click.UsageError(
-                    f"there is no file {name}: a job of that name from flags needs --recipe, --image or --config too"
-                )
+        _demand_files(ctx, names, flags, words)
         return [manifest for name in names for manifest in _of_file(name, where.namespace)]
     if flags["recipe"] and flags["image"]:
         raise click.UsageError("--recipe and --image exclude each other: a recipe has its own image")
@@ -118,36 +150,80 @@ def manifests_of(ctx: click.Context, names: tuple[str, ...], flags: dict[str, An
         raise click.UsageError(
             f"with --recipe, --image or --config exactly one NAME is expected, not {' '.join(names)}"
         )
-    base: dict[str, Any] = {}
-    if flags["config"]:
-        base, *more = submission.load(flags["config"])
-        if more:
-            raise click.UsageError(f"--config {flags['config']} holds {len(more) + 1} jobs, one is expected")
-    checkpoint_from = flags["checkpoint_from"]
-    return [
-        submission.Submission(
-            name=names[0],
-            namespace=where.namespace or "",
-            base=base,
-            recipe=flags["recipe"],
-            image=flags["image"],
-            command=flags["command"],
-            args={**{name: submission.scalar(value) for name, value in flags["args"].items()}, **words},
-            inputs=flags["inputs"],
-            scale_tier=flags["scale_tier"] or "",
-            machine_type=flags["machine_type"],
-            model=flags["model"],
-            deploy=flags["deploy"],
-            cache=flags["cache"],
-            checkpoint_from=f"job://{checkpoint_from.removeprefix('job://')}" if checkpoint_from else "",
-            checkpoint_every_steps=flags["checkpoint_every"],
-            backoff_limit=flags["backoff_limit"],
-            max_running_seconds=None if flags["max_running"] is None else int(flags["max_running"]),
-            max_wait_seconds=None if flags["max_wait"] is None else int(flags["max_wait"]),
-            labels=flags["labels"],
-            suspend=flags["suspend"],
-        ).manifest()
-    ]
+    job = _submission(names[0], where.namespace or "", flags, words)
+    return [job.manifest()]
+
+
+def _demand_files(
+    ctx: click.Context, names: tuple[str, ...], flags: Mapping[str, Any], words: Mapping[str, Any]
+) -> None:
+    given = [_option(ctx, name) for name, value in flags.items() if value not in (None, "", {}, (), False)]
+    if given or words:
+        raise click.UsageError(
+            f"{', '.join(given) or 'arguments after --'}: a job from flags needs --recipe, --image or --config too"
+        )
+    for name in names:
+        if name != "-" and not {".", "/"} & set(name) and not Path(name).exists():
+            raise click.UsageError(
+                f"there is no file {name}: a job of that name from flags needs --recipe, --image or --config too"
+            )
+
+
+def _base(config: str) -> dict[str, Any]:
+    """The one job of the file that the others start from; empty without a file."""
+    from fovea.sdk import submission
+
+    if not config:
+        return {}
+    base, *more = submission.load(config)
+    if more:
+        raise click.UsageError(f"--config {config} holds {len(more) + 1} jobs, one is expected")
+    return base
+
+
+def _submission(name: str, namespace: str, flags: Mapping[str, Any], words: Mapping[str, Any]) -> "Submission":
+    from fovea.sdk import submission
+
+    return submission.Submission(
+        name=name,
+        namespace=namespace,
+        base=_base(flags["config"]),
+        recipe=flags["recipe"],
+        image=flags["image"],
+        command=flags["command"],
+        args={**{name: submission.scalar(value) for name, value in flags["args"].items()}, **words},
+        inputs=flags["inputs"],
+        input_modes=flags["input_modes"],
+        scale_tier=flags["scale_tier"] or "",
+        machine_type=flags["machine_type"],
+        distribution=flags["distribution"] or "",
+        queue=flags["queue"],
+        queue_priority=flags["queue_priority"],
+        sync=flags["sync"],
+        workers=flags["workers"],
+        worker_machine_type=flags["worker_machine_type"],
+        parameter_servers=flags["parameter_servers"],
+        parameter_server_machine_type=flags["parameter_server_machine_type"],
+        evaluator=flags["evaluator"],
+        evaluator_machine_type=flags["evaluator_machine_type"],
+        model=flags["model"],
+        deploy=flags["deploy"],
+        cache=flags["cache"],
+        checkpoint_from=_address(flags["checkpoint_from"]),
+        train_from_scratch=flags["train_from_scratch"],
+        checkpoint_every_steps=flags["checkpoint_every"],
+        backoff_limit=flags["backoff_limit"],
+        max_running_seconds=None if flags["max_running"] is None else int(flags["max_running"]),
+        max_wait_seconds=None if flags["max_wait"] is None else int(flags["max_wait"]),
+        labels=flags["labels"],
+        suspend=flags["suspend"],
+    )
+
+
+def _address(checkpoint_from: str) -> str:
+    if not checkpoint_from or checkpoint_from.startswith(("job://", "model://")):
+        return checkpoint_from
+    return f"job://{checkpoint_from}"
 
 
 def _of_file(name: str, namespace: str | None) -> list[dict[str, Any]]:

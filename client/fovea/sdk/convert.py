@@ -2,34 +2,17 @@
 
 import os
 import random
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Self
 
 from fovea_api.contract import picture_names, shards
 from fovea_api.contract.table_lines import BadLine, BadTable, Columns, cells, csv_row, is_heading, libsvm_row
-from fovea_wire.example_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List
+from fovea_wire.example_pb2 import Feature, FloatList, Int64List
 
-from . import local_files
+from . import local_files, picture_files
 from .errors import InvalidError
-from .tfrecord import Shards
-
-SHARD_BYTES = 128 * 2**20
-ALL = "data"
-"""Name of the shards of files that no set was chosen for."""
-
-
-@dataclass(frozen=True)
-class Converted:
-    """What was written: the folder, its shards and records, their bytes, and what could not be read."""
-
-    folder: Path
-    shards: int
-    records: int
-    bytes: int
-    left_out: tuple[str, ...]
+from .shard_folder import ALL, NOT_DATA, SHARD_BYTES, Converted, ShardFolder, bytes_, example, visible_files
 
 
 def csv(
@@ -63,7 +46,7 @@ def csv(
                     continue
             try:
                 label, values = csv_row(text, columns)
-                yield _example(label=_label(label, number=number_labels), features=_floats(values))
+                yield example(label=_label(label, number=number_labels), features=_floats(values))
             except BadLine as error:
                 yield error
 
@@ -77,7 +60,7 @@ def libsvm(source: Path, out: Path, *, shard_bytes: int = SHARD_BYTES, max_bad_r
         for text in _lines(file, remark="#"):
             try:
                 label, ids, values = libsvm_row(text)
-                yield _example(
+                yield example(
                     label=_floats([float(label)]),
                     ids=Feature(int64_list=Int64List(value=ids)),
                     values=_floats(values),
@@ -100,8 +83,10 @@ def images(
     `source` has class folders (cats/1.jpg), flat names (cat.1.jpg), or folders train, validation and test with either.
     An Example has `image/encoded`, `image/filename`, `image/class/label`, a number, and `image/class/text`. The file
     classes.txt has the names of the classes in the order of their numbers. `progress` is called with pictures done and all.
+    What has no class is left out, and named in the result.
     """
-    sets = {name: _labelled(folder) for name, folder in _sets(source).items()}
+    folders, left_out = _sets(source)
+    sets = {name: _labelled(source, folder, left_out) for name, folder in folders.items()}
     classes = sorted({label for found in sets.values() for label, _ in found})
     if len(classes) < 2:
         raise InvalidError(
@@ -110,7 +95,7 @@ def images(
         )
     numbers = {name: number for number, name in enumerate(classes)}
     total, done = sum(map(len, sets.values())), 0
-    with _Output(out) as output:
+    with ShardFolder(out) as output:
         for name, found in sets.items():
             random.Random(1).shuffle(found)  # noqa: S311 - nobody is kept from guessing it
             with output.shards(name, shard_bytes) as written:
@@ -118,12 +103,12 @@ def images(
                     with local_files.reading(path):
                         content = path.read_bytes()
                     written.write(
-                        _example(
+                        example(
                             **{
-                                "image/encoded": _bytes(content),
-                                "image/filename": _bytes(os.fsencode(path.relative_to(source))),
+                                "image/encoded": bytes_(content),
+                                "image/filename": bytes_(os.fsencode(path.relative_to(source))),
                                 "image/class/label": Feature(int64_list=Int64List(value=[numbers[label]])),
-                                "image/class/text": _bytes(label.encode()),
+                                "image/class/text": bytes_(label.encode()),
                             }
                         )
                     )
@@ -131,62 +116,7 @@ def images(
                     done += 1
                     progress(done, total)
         output.text(shards.CLASSES_FILE, "".join(f"{name}\n" for name in classes))
-        return output.converted(())
-
-
-class _Output:
-    """A folder that appears complete, or not at all."""
-
-    def __init__(self, folder: Path) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InvalidError(f"{folder} exists and is not empty: name a new folder, or remove it first")
-        self._folder = folder
-        self._staging = folder.parent / f".{folder.name}.partial"
-        self._written: list[Shards] = []
-
-    def __enter__(self) -> Self:
-        shutil.rmtree(self._staging, ignore_errors=True)  # of a conversion that was killed
-        try:
-            self._staging.mkdir(parents=True)
-        except OSError as error:
-            raise self._not_written(error) from error
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._staging.rename(self._folder)
-            elif isinstance(error, OSError):  # what cannot be read is none: `local_files.reading`
-                raise self._not_written(error) from error
-        except OSError as failed:
-            raise self._not_written(failed) from failed
-        finally:
-            shutil.rmtree(self._staging, ignore_errors=True)  # it is gone unless something failed
-
-    def _not_written(self, error: OSError) -> InvalidError:
-        return InvalidError(
-            f"{self._folder} cannot be written ({error.strerror or error}): make space there, or name another folder"
-        )
-
-    def shards(self, prefix: str, size: int) -> Shards:
-        """A new set of shards."""
-        self._written.append(Shards(self._staging, prefix, size))
-        return self._written[-1]
-
-    def text(self, name: str, content: str) -> None:
-        """A small file beside them."""
-        (self._staging / name).write_text(content, encoding="utf-8")
-
-    def converted(self, left_out: Iterable[str]) -> Converted:
-        """What was written."""
-        written = self._written
-        return Converted(
-            self._folder,
-            sum(each.shards for each in written),
-            sum(each.records for each in written),
-            sum(each.bytes for each in written),
-            tuple(left_out),
-        )
+        return output.converted(left_out)
 
 
 def _tables(
@@ -198,9 +128,10 @@ def _tables(
     max_bad_ratio: float,
 ) -> Converted:
     """All files of a folder, or one, each with shards of its own name."""
-    prefixes = _prefixes(source, _files(source, suffix), suffix)
+    files, others = _files(source, suffix)
+    prefixes = _prefixes(source, files, suffix)
     left_out: list[str] = []
-    with _Output(out) as output:
+    with ShardFolder(out) as output:
         for prefix, file in prefixes.items():
             name = _name(source, file)
             try:
@@ -212,7 +143,7 @@ def _tables(
                             left_out.append(f"{name} row {number} ({row})")
             except BadTable as error:
                 raise InvalidError(f"{file}: {error}") from error
-        done = output.converted(left_out)
+        done = output.converted([*others, *left_out])
         if len(left_out) > max_bad_ratio * (done.records + len(left_out)) or not done.records:
             first = f", the first is {left_out[0]}" if left_out else ""
             raise InvalidError(
@@ -236,15 +167,19 @@ def _name(source: Path, file: Path) -> str:
     return file.name if source.is_file() else file.relative_to(source).as_posix()
 
 
-def _files(source: Path, suffix: str) -> list[Path]:
+def _files(source: Path, suffix: str) -> tuple[list[Path], list[str]]:
+    """The files to convert, and what else is there."""
     if source.is_file():
-        return [source]
+        return [source], []
     if not source.is_dir():
         raise InvalidError(f"{source} does not exist: name a file, or a folder of files")
-    found = [source / file.name for file in local_files.scan(source) if file.name.lower().endswith(suffix)]
+    left_out: list[str] = []
+    names = [file.name for file in visible_files(source, left_out)]
+    found = [source / name for name in names if name.lower().endswith(suffix)]
     if not found:
         raise InvalidError(f"{source} has no file whose name ends in {suffix}")
-    return found
+    others = [name for name in names if not name.lower().endswith(suffix)]
+    return found, [*left_out, *(f"{name} (its name does not end in {suffix})" for name in others)]
 
 
 def _lines(file: Path, remark: str = "") -> Iterator[str]:
@@ -264,55 +199,56 @@ def _first(text: str) -> list[str]:
         raise BadTable(f"the first line cannot be read: {error}") from error
 
 
-def _sets(source: Path) -> dict[str, Path]:
-    """The folder of each set of a ready-made split, else the source itself."""
+def _sets(source: Path) -> tuple[dict[str, Path], list[str]]:
+    """The folder of each set of a ready-made split, and what is beside them; else the source itself, and nothing."""
     if not source.is_dir():
         raise InvalidError(f"{source} is not a folder of pictures")
-    below = [path for path in sorted(source.iterdir()) if path.is_dir()]
+    entries = [
+        path for path in sorted(source.iterdir()) if not any(fnmatchcase(path.name, pattern) for pattern in NOT_DATA)
+    ]
+    below = [path for path in entries if path.is_dir()]
     found = {
         name: min(matching, key=lambda path: names.index(path.name.lower()))
         for name, names in picture_names.FOLDERS.items()
         if (matching := [path for path in below if path.name.lower() in names])
     }
-    return found if picture_names.TRAIN in found else {ALL: source}
+    if picture_names.TRAIN not in found:
+        return {ALL: source}, []
+    sets = ", ".join(path.name for path in found.values())
+    beside = [path for path in entries if path not in found.values()]
+    return found, [f"{path.name}{'/' if path.is_dir() else ''} (it is in none of the sets {sets})" for path in beside]
 
 
-def _labelled(folder: Path) -> list[tuple[str, Path]]:
-    """Class and path of each picture, by name."""
-    found = [file for file in local_files.scan(folder) if _is_picture(file.path)]
-    nested = [(file.name.partition("/")[0], file.path) for file in found if "/" in file.name]
-    if nested:
-        return nested
-    flat = [(picture_names.FLAT_NAME.fullmatch(file.name), file.path) for file in found]
-    return [(match["label"], path) for match, path in flat if match]
-
-
-def _is_picture(path: Path) -> bool:
-    if path.suffix.lower() in picture_names.SUFFIXES:
-        return True
-    with local_files.reading(path), path.open("rb") as file:
-        return picture_names.MAGIC.match(file.read(16)) is not None
+def _labelled(source: Path, folder: Path, left_out: list[str]) -> list[tuple[str, Path]]:
+    """Class and path of each picture of a set's folder, by name; what is none, or has none, goes into `left_out`."""
+    entries = visible_files(folder, left_out)
+    pictures = {file.name for file in entries if picture_files.is_picture(file.path)}
+    nested = any("/" in name for name in pictures)
+    found = []
+    for file in entries:
+        flat = picture_names.FLAT_NAME.fullmatch(file.name)
+        name = file.path.relative_to(source).as_posix()
+        if file.name not in pictures:
+            left_out.append(f"{name} (it is no picture)")
+        elif nested and "/" in file.name:
+            found.append((file.name.partition("/")[0], file.path))
+        elif flat and not nested:
+            found.append((flat["label"], file.path))
+        else:
+            left_out.append(f"{name} (it has no class)")
+    return found
 
 
 def _label(text: str, *, number: bool) -> Feature:
     if not text:
         raise BadLine("the label is empty")
     if not number:
-        return _bytes(text.encode())
+        return bytes_(text.encode())
     try:
         return _floats([float(text)])
     except ValueError as error:
         raise BadLine(f'the label is "{text}", which is no number') from error
 
 
-def _bytes(value: bytes) -> Feature:
-    return Feature(bytes_list=BytesList(value=[value]))
-
-
 def _floats(values: list[float]) -> Feature:
     return Feature(float_list=FloatList(value=values))
-
-
-def _example(**features: Feature) -> bytes:
-    content: bytes = Example(features=Features(feature=features)).SerializeToString(deterministic=True)
-    return content

@@ -89,9 +89,9 @@ class Job:
         """Block until it has ended; see `Jobs.wait`."""
         return self._jobs.wait(self.address, timeout=timeout)
 
-    def stream_logs(self, *, follow: bool = True) -> Iterator[LogLine]:
+    def stream_logs(self, *, follow: bool = True, attempt: int | None = None) -> Iterator[LogLine]:
         """Its log; see `Jobs.stream_logs`."""
-        return self._jobs.stream_logs(self.address, follow=follow)
+        return self._jobs.stream_logs(self.address, follow=follow, attempt=attempt)
 
     def pods(self) -> list[Pod]:
         """Its pods, oldest attempt first."""

@@ -4,16 +4,18 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fovea_api.contract import names
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.training_job import KIND
 
-from . import last_words, live, object_names, pods, submission
+from . import last_words, live, object_names, pods, published_logs, submission
 from .cluster import Cluster
-from .errors import ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
+from .errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
 from .job import Job
 from .live import JobProgress
 from .logs import LogLine, LogStream
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .results import Results
 
 _WATCH_SECONDS = 240
+_MOST_NAMES = 100
 
 
 class Jobs:
@@ -54,6 +57,35 @@ class Jobs:
         namespace = str(manifest.get("metadata", {}).get("namespace") or self.kinds.namespace)
         jobs = self if namespace == self.kinds.namespace else self.within(namespace)
         return Job(jobs, jobs.kinds.create(manifest, dry_run=dry_run))
+
+    def resubmit(
+        self,
+        name: str,
+        *,
+        as_name: str = "",
+        args: Mapping[str, submission.Value] = MappingProxyType({}),
+        from_checkpoint: bool = False,
+        train_from_scratch: bool = False,
+    ) -> Job:
+        """Submit a job's spec again as a new job: `as_name`, or the next free one of digits-2, digits-3, …
+
+        It begins as that job began. `from_checkpoint`: with that job's newest checkpoint. `train_from_scratch`: without any.
+        """
+        if from_checkpoint and train_from_scratch:
+            raise InvalidError("a job begins either with a checkpoint or from scratch: choose one")
+        job = self.get(name)
+        begin = f"job://{job.address}" if from_checkpoint else ""
+        for number in range(_MOST_NAMES):
+            wanted = as_name or submission.next_name(job.name, number)
+            how: dict[str, Any] = {"checkpoint_from": begin, "train_from_scratch": train_from_scratch}
+            try:
+                return self.submit(submission.clone(job.raw, wanted, args=args, **how))
+            except AlreadyExistsError:
+                if as_name:
+                    raise
+        raise InvalidError(
+            f"{_MOST_NAMES} jobs are called {submission.next_name(job.name, 0)} and so on: name the new one"
+        )
 
     def get(self, name: str) -> Job:
         """One job; raises NotFoundError. Of NAME@UID that is deleted it is JobGoneError where it is known how it ended."""
@@ -183,26 +215,40 @@ class Jobs:
         follow: bool = True,
         container: str = names.TRAINER_CONTAINER,
         task: str = "",
+        attempt: int | None = None,
         seen: Callable[[Job], None] = lambda _: None,
+        notice: Callable[[str], None] = lambda _: None,
         timeout: float | None = None,
         begun: float | None = None,
         job: Job | None = None,
     ) -> Iterator[LogLine]:
-        """Lines of the job's log across all attempts; with `follow` until the job has ended.
+        """Lines of the job's log across all attempts, or of `attempt`; with `follow` until the job has ended.
 
+        What a program printed whose pod is gone comes first, from the store; `notice` gets a sentence about each of them.
         Raises InvalidError for a container or a task that no job has. While it is followed, `seen` is called about once
         a second with the job as it is (as it ended in the end, also where it is deleted then), and WaitTimeoutError is
         raised where it goes on after `timeout` seconds. The other arguments are those of `follow`.
         """
-        for what, value, known in (("container", container, pods.CONTAINERS), ("task", task, ("", *pods.TASKS))):
-            if value not in known:
-                raise InvalidError(f"a job has no {what} {value!r}: it has {', '.join(filter(None, known))}")
+        if container not in pods.CONTAINERS:
+            raise InvalidError(f"a job has no container {container!r}: it has {', '.join(pods.CONTAINERS)}")
         job = job or self.get(name)
-        stream = LogStream(self.cluster, job.namespace, job.name, job.uid, container=container, task=task)
+        known = pods.tasks(job.resource)
+        if task and task not in known:
+            raise InvalidError(f"job {job.name} has no task {task!r}: it has {', '.join(known)}")
+        asked: dict[str, Any] = {"task": task, "attempt": attempt}
+        stream = LogStream(self.cluster, job.namespace, job.name, job.uid, container=container, **asked)
+        gone: Iterator[LogLine] = iter(())
+        if container == names.TRAINER_CONTAINER:
+            places = published_logs.without_pods(job, stream.attempts(), **asked)
+            cluster = self.cluster.within(job.namespace)
+            gone = published_logs.lines(
+                job, places, lambda: open_store(cluster, endpoint=self._endpoint, brief=True), notice
+            )
         if not follow:
-            return stream.read()
+            return chain(gone, stream.read())
         begun = time.monotonic() if begun is None else begun
-        return stream.follow(Watched(self.follow(name, timeout=timeout, begun=begun, job=job), seen).over)
+        watched = Watched(self.follow(name, timeout=timeout, begun=begun, job=job), seen)
+        return chain(gone, stream.follow(watched.over))
 
     def download(
         self,
@@ -220,7 +266,7 @@ class Jobs:
         """Bring the output, model, logs or checkpoints of a job into a folder (`<name>-<what>` by default).
 
         The newest attempt's, or `attempt`'s; all checkpoints, each in a folder of its step, or that of `step`. Logs are
-        `$FOVEA_LOG_DIR` of each attempt and what the program printed, where its pods are still there. Also of a deleted
+        `$FOVEA_LOG_DIR` of each attempt and what the programs printed. Also of a deleted
         job: NAME@latest, or NAME@UID where there were several. Verified by the digests of its manifest; repeat it to go
         on after a failure. Raises NotFoundError, and AlreadyExistsError for other files in their places without `force`.
         """

@@ -1,27 +1,24 @@
-"""What a job's program printed, as files: one for each attempt whose pod is still there."""
+"""What a job's programs printed, as files: one for each attempt of each task."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .download import writing
 from .errors import AlreadyExistsError
 from .local_files import shown
-
-if TYPE_CHECKING:
-    from .job import Job
+from .logs import LogLine
 
 
-def save_logs(job: "Job", folder: Path, *, attempt: int | None = None, force: bool = False) -> list[str]:
-    """Write `<task>-<attempt>.log` for each attempt (or one) and return their names.
+def save_logs(lines: Iterable[LogLine], folder: Path, *, force: bool = False) -> list[str]:
+    """Write `<task>-<attempt>.log` for each attempt of these lines and return their names.
 
     A log that has grown replaces what was saved of it; AlreadyExistsError for another file of that name.
     """
     texts: dict[str, list[str]] = {}
-    for line in job.stream_logs(follow=False):
-        if attempt in (None, line.attempt):
-            texts.setdefault(f"{line.task}-{line.attempt}.log", []).append(f"{line.text}\n")
-    for name, lines in texts.items():
-        _write(folder / name, "".join(lines).encode(errors="surrogateescape"), force=force)
+    for line in lines:
+        texts.setdefault(f"{line.task}-{line.attempt}.log", []).append(f"{line.text}\n")
+    for name, text in texts.items():
+        _write(folder / name, "".join(text).encode(errors="surrogateescape"), force=force)
     return sorted(texts)
 
 

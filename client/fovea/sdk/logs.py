@@ -49,12 +49,17 @@ class LogStream:
         *,
         container: str = names.TRAINER_CONTAINER,
         task: str = "",
+        attempt: int | None = None,
     ) -> None:
         self._cluster, self._namespace, self._job, self._uid = cluster, namespace, job, uid
-        self._container, self._task = container, task
+        self._container, self._task, self._attempt = container, task, attempt
         self._lines: queue.SimpleQueue[LogLine | BaseException] = queue.SimpleQueue()
         self._readers: dict[str, threading.Thread] = {}
         self._newest: dict[str, threading.Thread] = {}  # by task
+
+    def attempts(self) -> set[tuple[str, int]]:
+        """Task and attempt of each pod that is there."""
+        return {(pod.task, pod.attempt) for pod in self._pods()}
 
     def read(self) -> Iterator[LogLine]:
         """What there is now, pod after pod."""
@@ -96,7 +101,8 @@ class LogStream:
 
     def _pods(self) -> list[Pod]:
         found = pods.of_job(self._cluster, self._namespace, self._job, self._uid)
-        return [pod for pod in found if not self._task or pod.task == self._task]
+        asked = (pod for pod in found if not self._task or pod.task == self._task)
+        return [pod for pod in asked if self._attempt in (None, pod.attempt)]
 
     def _begun(self, pod: Pod) -> bool:
         state = pod.containers.get(self._container)

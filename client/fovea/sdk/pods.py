@@ -5,15 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from fovea_api.contract import labels, names
+from fovea_api.v1alpha1 import TrainingJob
+from fovea_api.v1alpha1.roles import pods_by_role
 
 from .api_errors import Target
 from .cluster import Cluster
 from .resources import core_path
 
-TASKS = (f"{names.ROLE_CHIEF}-0",)
-"""Members of a job."""
 CONTAINERS = (names.TRAINER_CONTAINER, names.FETCH_CONTAINER, names.SYNC_CONTAINER)
 """Containers of a member."""
+
+
+def tasks(job: TrainingJob) -> tuple[str, ...]:
+    """Members of a job by role and index, the chief first."""
+    spec = job.spec
+    roles = pods_by_role(spec.distribution, spec.scale_tier, spec.roles)
+    return tuple(f"{role}-{index}" for role, pods in roles.items() for index in range(pods.count))
 
 
 @dataclass(frozen=True)

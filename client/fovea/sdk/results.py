@@ -1,6 +1,6 @@
 """What a job has published: its output, model, logs and checkpoints; found in the store, also when the job is deleted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +10,12 @@ from fovea_api.contract import storage
 from fovea_api.contract.manifest import Manifest, ManifestError
 
 from . import download as downloading
-from . import object_names
+from . import object_names, published_logs
 from .cluster import Cluster
 from .download import Downloaded, Wanted, of_manifest
 from .errors import InvalidError, NotFoundError, StoreError
 from .log_files import save_logs
+from .logs import LogLine
 from .object_names import LATEST
 from .store import Store
 
@@ -98,10 +99,15 @@ class Results:
         done = downloading.download(store, _files(found, what), folder, force=force, **how)
         if what != LOGS:
             return done
-        texts = save_logs(self._job, folder, attempt=number, force=force) if self._job else []
+        said = self._job.stream_logs(follow=False, attempt=number) if self._job else self._published_logs(store, number)
+        texts = save_logs(said, folder, force=force)
         if not found and not texts:
             raise NotFoundError(self._nothing(what, number))
         return Downloaded(folder, (*done.names, *texts), done.fetched + len(texts), done.skipped, done.bytes)
+
+    def _published_logs(self, store: Store, number: int | None) -> Iterator[LogLine]:
+        prefix = storage.job(self._cluster.namespace, self._name, self._uids(store)[0])
+        return published_logs.all_lines(store, prefix, number)
 
     def _uids(self, store: Store) -> list[str]:
         """The one that is meant, or all of that name, the newest first."""

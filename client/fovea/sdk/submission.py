@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fovea_api import catalogue
+from fovea_api.contract import names
 from fovea_api.v1alpha1 import API_VERSION, TrainingJob
 
 from . import object_names
@@ -24,6 +25,7 @@ _SECTIONS = (
     "spec.trainer.container",
     "spec.args",
     "spec.inputs",
+    "spec.inputModes",
     "spec.roles",
     "spec.checkpoint",
     "spec.model",
@@ -63,12 +65,24 @@ class Submission:
     command: tuple[str, ...] = ()
     args: Mapping[str, Value] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    input_modes: Mapping[str, str] = field(default_factory=dict)
     scale_tier: str = ""
     machine_type: str = ""
+    distribution: str = ""
+    sync: bool = False
+    workers: int | None = None
+    worker_machine_type: str = ""
+    parameter_servers: int | None = None
+    parameter_server_machine_type: str = ""
+    evaluator: bool = False
+    evaluator_machine_type: str = ""
+    queue: str = ""
+    queue_priority: str = ""
     model: str = ""
     deploy: bool = False
     cache: str = ""
     checkpoint_from: str = ""
+    train_from_scratch: bool = False
     checkpoint_every_steps: int | None = None
     backoff_limit: int | None = None
     max_running_seconds: int | None = None
@@ -99,11 +113,18 @@ class Submission:
         recipe = spec["trainer"].get("recipe")
         _merge(spec, "args", _negated(self.args, recipe) if isinstance(recipe, str) else self.args)
         _merge(spec, "inputs", self.inputs)
+        _merge(spec, "inputModes", self.input_modes)
         if self.scale_tier:
             spec["scaleTier"] = self.scale_tier
-        if self.machine_type:
-            spec["roles"] = {"chief": {"machineType": self.machine_type}}
-        _merge(spec, "checkpoint", _given({"from": self.checkpoint_from, "everySteps": self.checkpoint_every_steps}))
+        if self.distribution:
+            spec["distribution"] = self.distribution
+        if self.sync:
+            spec["sync"] = True
+        if roles := self._roles(_section(spec, "roles")):
+            spec["roles"] = roles
+        _merge(spec, "scheduling", _given({"queue": self.queue, "priority": self.queue_priority}))
+        if checkpoint := self._checkpoint(_section(spec, "checkpoint")):
+            spec["checkpoint"] = checkpoint
         if self.cache:
             spec["cache"] = {"name": self.cache}
         _merge(spec, "model", _given({"name": self.model, "deploy": self.deploy or None}))
@@ -118,6 +139,26 @@ class Submission:
         if self.suspend:
             spec["suspend"] = True
         return spec
+
+    def _checkpoint(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        if self.checkpoint_from:  # whoever names one wants it
+            checkpoint.pop("trainFromScratch", None)
+        scratch = self.train_from_scratch or None
+        given = {"from": self.checkpoint_from, "everySteps": self.checkpoint_every_steps, "trainFromScratch": scratch}
+        return checkpoint | _given(given)
+
+    def _roles(self, roles: dict[str, Any]) -> dict[str, Any]:
+        """Those of the file, with what is given of each."""
+        given = {
+            "chief": _given({"machineType": self.machine_type}),
+            "worker": _given({"count": self.workers, "machineType": self.worker_machine_type}),
+            "ps": _given({"count": self.parameter_servers, "machineType": self.parameter_server_machine_type}),
+        }
+        for role, fields in given.items():
+            _merge(roles, role, fields)
+        if self.evaluator or self.evaluator_machine_type:
+            roles["evaluator"] = _section(roles, "evaluator") | _given({"machineType": self.evaluator_machine_type})
+        return roles
 
     def _trainer(self, trainer: dict[str, Any]) -> dict[str, Any]:
         if self.recipe:
@@ -136,6 +177,30 @@ class Submission:
                 "a recipe has a program of its own"
             )
         return trainer
+
+
+def clone(
+    job: Mapping[str, Any],
+    name: str,
+    *,
+    args: Mapping[str, Value],
+    checkpoint_from: str = "",
+    train_from_scratch: bool = False,
+) -> dict[str, Any]:
+    """A new job with the spec of another one, but for being suspended or cancelled; `args` win over its own."""
+    begin = {"checkpoint_from": checkpoint_from, "train_from_scratch": train_from_scratch}
+    document = Submission(name=name, base=checked(job, "the job"), args=args, **begin).manifest()  # type: ignore[arg-type]
+    document["spec"].pop("suspend", None)
+    return document
+
+
+def next_name(name: str, number: int) -> str:
+    """The name of a clone: digits -> digits-2, digits-2 -> digits-3; `number` is added to that, for where it is taken."""
+    stem, count = name, 1
+    if match := re.fullmatch(r"(.*[a-z0-9])-([0-9]{1,6})", name):
+        stem, count = match[1], int(match[2])
+    ending = f"-{count + 1 + number}"
+    return stem[: names.MAX_NAME - len(ending)].rstrip("-") + ending
 
 
 def load(source: str | Path) -> list[dict[str, Any]]:

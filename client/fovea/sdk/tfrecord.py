@@ -25,6 +25,8 @@ def read(path: Path) -> Iterator[bytes]:
                 raise _damaged(path, number, "it is cut off")
             length, check = _HEADER.unpack(header)
             if check != _masked(header[:8]):
+                if number == 1 and (kind := shards.compression(header, google_crc32c.value)):
+                    raise InvalidError(shards.uncompressing(path, kind))
                 raise _damaged(path, number, "the checksum of its length is wrong")
             if length > size:  # before memory is taken for it
                 raise _damaged(path, number, "it is cut off")
@@ -45,6 +47,7 @@ class Shards:
         self._file: BinaryIO | None = None
         self._index: BinaryIO | None = None
         self._labels: BinaryIO | None = None
+        self._names: BinaryIO | None = None
         self._offset = 0
         self.shards = self.records = self.bytes = 0
 
@@ -57,7 +60,7 @@ class Shards:
             for number in range(self.shards):
                 place = self._folder / shards.name(self._prefix, number, self.shards)
                 self._part(number).rename(place)
-                for suffix in (shards.INDEX_SUFFIX, shards.LABELS_SUFFIX):
+                for suffix in (shards.INDEX_SUFFIX, shards.LABELS_SUFFIX, shards.NAMES_SUFFIX):
                     if (beside := self._part(number, suffix)).exists():
                         beside.rename(f"{place}{suffix}")
 
@@ -81,6 +84,12 @@ class Shards:
             self._labels = self._part(self.shards - 1, shards.LABELS_SUFFIX).open("wb")
         self._labels.write(struct.pack("<i", number))
 
+    def name(self, name: str) -> None:
+        """The name of the record that was just written, without a line break: of all records, or of none."""
+        if self._names is None:
+            self._names = self._part(self.shards - 1, shards.NAMES_SUFFIX).open("wb")
+        self._names.write(f"{name}\n".encode())
+
     def _part(self, number: int, suffix: str = "") -> Path:
         return self._folder / f"{self._prefix}-{number:05d}.partial{suffix}"
 
@@ -88,10 +97,10 @@ class Shards:
         if self._index is not None:
             self._index.write(struct.pack("<q", self._offset))
             self._index.close()
-        for file in (self._file, self._labels):
+        for file in (self._file, self._labels, self._names):
             if file is not None:
                 file.close()
-        self._labels = None
+        self._labels = self._names = None
 
 
 def _masked(content: bytes) -> int:

@@ -20,9 +20,12 @@ from fovea_operator.reconcile.shared.decision import GroupKind, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import (
     BudgetRecord,
     DeploymentRecord,
+    FlavorRecord,
+    NetworkPolicyRecord,
     NodeRecord,
     PodRecord,
     ServiceRecord,
+    WorkloadRecord,
 )
 from fovea_operator.reconcile.training.view import is_settled
 
@@ -279,7 +282,12 @@ class Cache:
         self.workloads: Store[DeploymentRecord] = Store(resources.DEPLOYMENT, records.workload)
         self.services: Store[ServiceRecord] = Store(resources.SERVICE, records.service)
         self.budgets: Store[BudgetRecord] = Store(resources.DISRUPTION_BUDGET, records.budget)
+        self.network_policies: Store[NetworkPolicyRecord] = Store(resources.NETWORK_POLICY, records.network_policy)
         self.nodes: Store[NodeRecord] = Store(resources.NODE, records.node)
+        self.queued: Store[WorkloadRecord] = Store(resources.WORKLOAD, records.queued)
+        self.flavors: Store[FlavorRecord] = Store(resources.RESOURCE_FLAVOR, records.flavor)
+        self.priorities: Store[int] = Store(resources.WORKLOAD_PRIORITY, records.priority)
+        groups: tuple[Store[Any], ...] = tuple(Store(each, records.pod_group) for each in resources.POD_GROUPS)
         self.models = Models()
         self.jobs.follow(self.models.job_changed)
         self.versions.follow(self.models.version_changed)
@@ -291,6 +299,7 @@ class Cache:
         self.workloads.group_by(BY_OWNER, _owned)
         self.services.group_by(BY_OWNER, _owned)
         self.budgets.group_by(BY_OWNER, _owned)
+        self.queued.group_by(BY_OWNER, _owned)
         self._stores: dict[GroupVersionKind, Store[Any]] = {}
         self.served: frozenset[GroupVersionKind] = frozenset()
         """The optional kinds that the API server serves now, as far as all their objects are known."""
@@ -303,7 +312,12 @@ class Cache:
             self.workloads,
             self.services,
             self.budgets,
+            self.network_policies,
             self.nodes,
+            self.queued,
+            self.flavors,
+            self.priorities,
+            *groups,
         )
         for store in stores:
             self.add(store)
@@ -323,7 +337,11 @@ class Cache:
 
 
 def _owned(
-    entry: Entry[PodRecord] | Entry[DeploymentRecord] | Entry[ServiceRecord] | Entry[BudgetRecord],
+    entry: Entry[PodRecord]
+    | Entry[DeploymentRecord]
+    | Entry[ServiceRecord]
+    | Entry[BudgetRecord]
+    | Entry[WorkloadRecord],
 ) -> tuple[str, GroupKind, str] | None:
     owner = entry.owner
     return (entry.record.namespace, owner.group_kind, owner.name) if owner.uid else None

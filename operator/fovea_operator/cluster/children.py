@@ -53,10 +53,13 @@ class Children:
 
     async def write(self, child: Child) -> None:
         """Make a child exist as its manifest says. Raises Refused: by a quota, by a policy, or since another owner has the name."""
-        if child.write is Write.CREATE:
-            await self._create(child.manifest)
-        else:
-            await self._apply(child.manifest)
+        match child.write:
+            case Write.CREATE:
+                await self._create(child.manifest)
+            case Write.APPLY:
+                await self._apply(child.manifest)
+            case Write.STATUS:
+                await self._patch_status(child.manifest)
 
     async def delete(self, item: Deletion) -> None:
         """Delete exactly this object. An object that no longer exists is no error."""
@@ -166,6 +169,12 @@ class Children:
         entry = self._known(manifest)
         if entry is not None:
             self._applied[entry.uid] = _Applied(digest, _intent(entry), time.monotonic())
+
+    async def _patch_status(self, manifest: Manifest) -> None:
+        gvk, metadata = GroupVersionKind.of(manifest), manifest["metadata"]
+        ref = Ref(gvk, metadata["namespace"], metadata["name"])
+        answer = await self._client.merge_status(ref, int(metadata["resourceVersion"]), manifest["status"])
+        self._intake.seen(gvk, answer)
 
     def _forget(self, uid: str) -> None:
         self._applied.pop(uid, None)

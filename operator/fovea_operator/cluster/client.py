@@ -5,6 +5,7 @@ import json
 import math
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +31,7 @@ METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 _RELOAD_SECONDS = 60.0
+_LOG_PIECE = 64 * 1024
 
 
 class ApiClient:
@@ -162,6 +164,24 @@ class ApiClient:
         resource = resources.TOKEN_REVIEW
         answer = await self.request("create", resource, "POST", resource.path(), review)
         return dict(answer.get("status") or {})
+
+    @asynccontextmanager
+    async def log(self, namespace: str, pod: str, container: str, lines: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The last `lines` lines of a container's log with time stamps, in pieces as they come."""
+        path = f"{resources.POD.path(namespace, pod, 'log')}?container={container}&timestamps=true&tailLines={lines}"
+        session, credentials = await self._open()
+        headers = {"Accept": "*/*"} | ({"Authorization": f"Bearer {credentials.token}"} if credentials.token else {})
+        code = 0
+        try:
+            async with session.get(credentials.server + path, headers=headers) as answer:
+                code = answer.status
+                if code >= 400:
+                    raise _error("GET", path, code, await answer.read(), answer.headers.get("Retry-After", "0"))
+                yield answer.content.iter_chunked(_LOG_PIECE)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.Transient(f"GET {_plain(path)}: {type(error).__name__}: {error}") from error
+        finally:
+            self._count("get", "pods/log", code)
 
     async def request(
         self,

@@ -12,6 +12,7 @@ from fovea_api.contract.report import MAX_TICKETS, TICKETS_HEADER
 from fovea_api.v1alpha1.live_progress import LiveAnswer, LiveProgress
 
 from fovea_operator.reconcile.training import progress
+from fovea_operator.reconcile.training.pace import progress_with
 
 from .progress import Kept, Reports
 
@@ -68,8 +69,9 @@ class LiveReports:
 def _shown(kept: Kept, now: float) -> LiveProgress:
     # The report is what a pod says: it is held to the bounds of a status.
     fields = progress.fields(kept.report)
+    said = fields.get("progress")
     return LiveProgress(
-        progress=fields.get("progress"),
+        progress=progress_with(said, kept.track.pace) if said is not None else None,
         checkpoint=fields.get("checkpoint"),
         age_seconds=round(max(0.0, now - kept.arrived), 1),
     )

@@ -129,7 +129,7 @@ class Models:
             index.reserve(uid, number)
 
     def give_back(self, uid: str) -> None:
-        """Cancel the reservation of a job: its version exists, was refused, or is not needed."""
+        """Cancel the reservation of a job: its version exists or is not needed."""
         model = self._reserving.pop(uid, None)
         if model is not None:
             with self._changing(model) as index:

@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +21,9 @@ from fovea_api.contract import names
 from fovea_api.contract.report import PROGRESS_PATH, ProgressAnswer, ProgressReport
 
 from fovea_operator.errors import ApiError
+from fovea_operator.reconcile.shared.observed import Heard
+from fovea_operator.reconcile.training.pace import Track
+from fovea_operator.reconcile.training.progress import counted
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,13 @@ class Kept:
     """Seconds of the monotonic clock."""
     ticket: str
     """Shows the report to a client. It cannot be guessed, and stands only in the status of the pod's job."""
+    track: Track = field(default_factory=Track)
+    """The steps of the newest reports."""
+
+    @property
+    def heard(self) -> Heard:
+        """What a decision learns of it."""
+        return Heard(self.report, self.track.pace)
 
 
 class Reports:
@@ -65,14 +75,25 @@ class Reports:
 
     Each such decision writes a status. So the period grows with the number of pods that report: together they cause at most
     `rate` writes per second. Any other change, such as a checkpoint, the end of the program or a store that does not answer,
-    is decided on at once; a store that goes and comes back, once in a period.
+    is decided on at once; a store that goes and comes back, once in a period. Numbers of pods that do not lead their job are
+    written together with its own: no decision is made for them.
     """
 
-    def __init__(self, period: float, wake: Callable[[str, str, float], None], rate: float = 20.0) -> None:
-        """`period`: the shortest period, in seconds. `wake` gets namespace, pod and the seconds after which its job must be decided on."""
+    def __init__(
+        self,
+        period: float,
+        wake: Callable[[str, str, float], None],
+        rate: float = 20.0,
+        leads: Callable[[str, str], bool] = lambda _namespace, _pod: True,
+    ) -> None:
+        """`period`: the shortest period, in seconds. `wake` gets namespace, pod and the seconds after which its job must be decided on.
+
+        `leads`: whether the pod of a namespace and a name reports the progress of its job.
+        """
         self._shortest = period
         self._rate = rate
         self._wake = wake
+        self._leads = leads
         # By uid: a pod of the same name may follow, of a namesake of the job.
         self._latest: dict[str, Kept] = {}
         self._uids: dict[str, str] = {}  # by ticket
@@ -83,6 +104,11 @@ class Reports:
         """The newest report of the pod with that uid."""
         kept = self._latest.get(uid)
         return kept.report if kept is not None else None
+
+    def heard(self, uid: str) -> Heard | None:
+        """What the pod with that uid has reported."""
+        kept = self._latest.get(uid)
+        return kept.heard if kept is not None else None
 
     def ticket(self, uid: str) -> str:
         """The ticket for the reports of the pod with that uid; empty while there are none."""
@@ -98,10 +124,15 @@ class Reports:
         """Take in a report at `now` (seconds of a monotonic clock)."""
         kept = self._latest.get(sender.uid)
         ticket = kept.ticket if kept is not None else secrets.token_urlsafe(_TICKET_BYTES)
-        self._latest[sender.uid] = Kept(report, now, ticket)
+        track = (kept.track if kept is not None else Track()).then(counted(report.step), now)
+        self._latest[sender.uid] = Kept(report, now, ticket, track)
         self._uids[ticket] = sender.uid
         before = kept.report if kept is not None else None
         if before == report:
+            return
+        if not self._leads(sender.namespace, sender.pod):
+            if before is None or _as_news(before) != _as_news(report):
+                self._wake(sender.namespace, sender.pod, 0.0)
             return
         looked = self._looked.get(sender.uid)
         is_news = before is None or _as_news(before) != _as_news(report) or self._turns(sender.uid, before, report, now)
@@ -158,6 +189,17 @@ class Doorkeeper:
         self._reviews = asyncio.Semaphore(_MAX_REVIEWS)
         self._verdicts: dict[bytes, tuple[float, Sender]] = {}
         self._refusals: dict[bytes, float] = {}  # apart: a flood of them must not drive out good verdicts
+
+    async def sender_of(self, request: web.Request, now: float) -> Sender | web.Response | None:
+        """The pod that sent a request, None for a stranger; a response where neither can be known."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return web.Response(status=401, text="a bearer token of the pod is needed\n")
+        try:
+            return await self.sender(token.strip(), now)
+        except ApiError as error:
+            log.warning("cannot review a token", extra={"error": str(error)})
+            return web.Response(status=503, text="the API server did not answer; try again\n")
 
     async def sender(self, token: str, now: float) -> Sender | None:
         """The pod, or None when the token is not one of a pod for our audience. Raises ApiError."""
@@ -225,6 +267,11 @@ def _sender(status: dict[str, Any]) -> Sender | None:
     return Sender(match.group(1), pod[0], uid[0])
 
 
+def refused() -> web.Response:
+    """The answer to a stranger."""
+    return web.Response(status=403, text="the token is not one of a training pod of Fovea\n")
+
+
 class Desk:
     """The HTTP endpoint that agents post to."""
 
@@ -244,20 +291,15 @@ class Desk:
 
     async def post(self, request: web.Request) -> web.Response:
         """Take in a report: 200 with a ProgressAnswer, or 204; 401 no token, 403 a stranger, 400 malformed, 503 when the API server is away."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            return web.Response(status=401, text="a bearer token of the pod is needed\n")
         now = asyncio.get_running_loop().time()
-        try:
-            sender = await self._doorkeeper.sender(token.strip(), now)
-        except ApiError as error:
-            log.warning("cannot review a token", extra={"error": str(error)})
-            return web.Response(status=503, text="the API server did not answer; try again\n")
+        sender = await self._doorkeeper.sender_of(request, now)
+        if isinstance(sender, web.Response):
+            return sender
         # Read the body first: the pod may be deleted while the body arrives.
         body = await request.text() if sender is not None else ""
         answer = self._answer_to(sender) if sender is not None else None
         if sender is None or answer is None:
-            return web.Response(status=403, text="the token is not one of a training pod of Fovea\n")
+            return refused()
         try:
             report = ProgressReport.from_json(body)
         except ValueError as error:

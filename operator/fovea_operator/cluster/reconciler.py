@@ -14,7 +14,7 @@ from fovea_operator.cluster import bounded, merge_patch, records, reduced
 from fovea_operator.errors import HTTP_SERVER_ERRORS, OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
 from fovea_operator.reconcile.shared import platform
 from fovea_operator.reconcile.shared.conditions import Finding, Truth, put
-from fovea_operator.reconcile.shared.decision import POD, Child, Event, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import POD, Child, Decision, Event, GroupVersionKind
 from fovea_operator.settings import Settings
 
 from .cache import Cache, Entry
@@ -128,7 +128,10 @@ class Reconciler:
             decided_on = self._entry(key)
             decision = self._kinds.of(key).decide(key, now, self._settings, str(error))
         if decided_on is not None and decision.status is not None:
-            await self._write_status(key, decided_on, decision.status)
+            await self._write_status(key, decided_on, decision)
+            if decision.deadline is not None:
+                late = datetime.now(UTC) - decision.deadline.due
+                self._metrics.count_deadline(decision.deadline.field, late.total_seconds())
         for deletion in decision.deletions:
             await self._children.delete(deletion)
         subject = Subject(key.gvk, key.namespace, key.name, entry.uid)
@@ -184,18 +187,20 @@ class Reconciler:
     def _entry(self, key: Key) -> Entry[Any] | None:
         return self._kinds.of(key).store.get(key.namespace, key.name)
 
-    async def _write_status(self, key: Key, decided_on: Entry[Any], decided: dict[str, Any]) -> None:
+    async def _write_status(self, key: Key, decided_on: Entry[Any], decision: Decision) -> None:
         # The newest entry: while children were written, somebody may have edited the spec, or deleted the object.
         current = self._entry(key)
         if current is None or current.uid != decided_on.uid:
             return
         if current.record.status != decided_on.record.status:
             raise Overtaken("another operator wrote the status that this decision builds on")
-        there = current.record.status.dump()
+        there, wanted = current.record.status.dump(), decision.status or {}
         refusals: list[Refused] = []
-        *larger, least = decided, *reduced.statuses(decided)
-        for status in (*(one for one in larger if not self._offences.known(key, current.uid, one)), least):
-            if status == there:
+        full = {name: value for name, value in {**wanted, **decision.riders}.items() if value is not None}
+        *larger, least = zip((full, *reduced.statuses(full)), (wanted, *reduced.statuses(wanted)), strict=True)
+        allowed = (pair for pair in larger if not self._offences.known(key, current.uid, pair[0]))
+        for status, alone in (*allowed, least):
+            if there in (status, alone):
                 return
             try:
                 await self._patch_status(key, current, status)

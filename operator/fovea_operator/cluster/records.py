@@ -17,9 +17,14 @@ from fovea_operator.reconcile.shared.observed import (
     BudgetRecord,
     ContainerRecord,
     DeploymentRecord,
+    FlavorRecord,
+    NetworkPolicyRecord,
     NodeRecord,
+    PodGroupRecord,
     PodRecord,
+    PodSetUpdate,
     ServiceRecord,
+    WorkloadRecord,
 )
 
 Raw = Mapping[str, Any]
@@ -241,9 +246,69 @@ def budget(raw: Raw) -> BudgetRecord:
     )
 
 
+def network_policy(raw: Raw) -> NetworkPolicyRecord:
+    """A NetworkPolicy."""
+    metadata = raw["metadata"]
+    return NetworkPolicyRecord(metadata["namespace"], metadata["name"])
+
+
 def node(raw: Raw) -> NodeRecord:
     """A node."""
     return NodeRecord(raw["metadata"]["name"])
+
+
+def flavor(raw: Raw) -> FlavorRecord:
+    """A ResourceFlavor."""
+    spec = raw.get("spec") or {}
+    return FlavorRecord(node_labels=spec.get("nodeLabels") or {}, tolerations=tuple(spec.get("tolerations") or ()))
+
+
+def priority(raw: Raw) -> int:
+    """The value of a WorkloadPriorityClass."""
+    return int(raw.get("value") or 0)
+
+
+def queued(raw: Raw) -> WorkloadRecord:
+    """A Workload."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    admission = status.get("admission")
+    updates: dict[str, tuple[PodSetUpdate, ...]] = {}
+    for check in status.get("admissionChecks") or ():
+        for wanted in check.get("podSetUpdates") or ():
+            updates[wanted["name"]] = (*updates.get(wanted["name"], ()), _update(wanted))
+    return WorkloadRecord(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid(raw),
+        version=version(raw),
+        generation=int(metadata.get("generation") or 0),
+        queue=spec.get("queueName") or "",
+        conditions=tuple(status.get("conditions") or ()),
+        flavors=None
+        if admission is None
+        else {item["name"]: _flavors(item) for item in admission["podSetAssignments"]},
+        updates=updates,
+        deleting=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def _flavors(assigned: Raw) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((assigned.get("flavors") or {}).values()))
+
+
+def _update(wanted: Raw) -> PodSetUpdate:
+    return PodSetUpdate(
+        labels=wanted.get("labels") or {},
+        annotations=wanted.get("annotations") or {},
+        node_selector=wanted.get("nodeSelector") or {},
+        tolerations=tuple(wanted.get("tolerations") or ()),
+    )
+
+
+def pod_group(raw: Raw) -> PodGroupRecord:
+    """A PodGroup."""
+    metadata = raw["metadata"]
+    return PodGroupRecord(metadata["namespace"], metadata["name"], uid(raw))
 
 
 def service(raw: Raw) -> ServiceRecord:

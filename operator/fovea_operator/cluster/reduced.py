@@ -17,10 +17,15 @@ NEEDED = frozenset(
         "retries",
         "disruptions",
         "nextAttemptTime",
+        "nextAttemptTimes",
         "queueTime",
         "startTime",
         "runningSeconds",
+        "cost",
         "suspending",
+        "storeUnreachable",
+        "failingStep",
+        "evaluatorFailures",
         "endedPrograms",
         "endTime",
         "places",
@@ -53,8 +58,8 @@ def statuses(status: Status) -> Iterator[dict[str, Any]]:
 
 
 def offence(status: Status) -> str:
-    """The part of a status that the API server may refuse, as one text: all of it except times and numbers."""
-    return json.dumps(_without_numbers(status), sort_keys=True)
+    """The part of a status that the API server may refuse, as one text: all of it except times, numbers and the states of members."""
+    return json.dumps(_without_numbers({**status, "members": None}), sort_keys=True)
 
 
 def _without_numbers(value: Any) -> Any:
@@ -68,7 +73,7 @@ def _without_numbers(value: Any) -> Any:
 
 
 def _without_words(status: Status) -> dict[str, Any]:
-    kept = {key: value for key, value in status.items() if key not in ("metrics", "mainMetric")}
+    kept = {key: value for key, value in status.items() if key not in ("metrics", "mainMetric", "bestCheckpoint")}
     if status.get("progress"):
         kept["progress"] = {key: value for key, value in status["progress"].items() if key != "metrics"}
     said = [_plain(condition) for condition in status.get("conditions") or ()]

@@ -7,6 +7,7 @@ from typing import Any
 
 from fovea_api.v1alpha1 import API_VERSION, KINDS
 
+from fovea_operator.reconcile.shared import decision
 from fovea_operator.reconcile.shared.decision import GroupVersionKind
 
 
@@ -66,8 +67,22 @@ SERVICE = Resource("v1", "Service", "services", labelled=True)
 EVENT = Resource("v1", "Event", "events")
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments", labelled=True)
 DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", labelled=True)
+NETWORK_POLICY = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", labelled=True)
 NODE = Resource("v1", "Node", "nodes", namespaced=False, field_selector="spec.unschedulable=true", optional=True)
 """Cordoned nodes only: of thousands that take pods, none costs anything."""
+WORKLOAD = Resource(*decision.WORKLOAD, "workloads", labelled=True, optional=True)
+RESOURCE_FLAVOR = Resource(
+    "kueue.x-k8s.io/v1beta2", "ResourceFlavor", "resourceflavors", namespaced=False, optional=True
+)
+WORKLOAD_PRIORITY = Resource(
+    "kueue.x-k8s.io/v1beta2", "WorkloadPriorityClass", "workloadpriorityclasses", namespaced=False, optional=True
+)
+VISIBLE_QUEUE = Resource("visibility.kueue.x-k8s.io/v1beta2", "LocalQueue", "localqueues")
+"""Where Kueue says in which order Workloads wait."""
+POD_GROUPS = tuple(
+    Resource(*gvk, "podgroups", labelled=True, optional=True)
+    for gvk in (decision.POD_GROUP, decision.COSCHEDULING_POD_GROUP, decision.VOLCANO_POD_GROUP)
+)
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 TOKEN_REVIEW = Resource("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False)
 
@@ -76,11 +91,18 @@ MODEL_VERSION = OURS["ModelVersion"]
 MODEL_DEPLOYMENT = OURS["ModelDeployment"]
 MACHINE_TYPE = OURS["MachineType"]
 
-WATCHED = (MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB, POD, DEPLOYMENT, SERVICE, DISRUPTION_BUDGET)
+WATCHED = (
+    *(MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB),
+    *(POD, DEPLOYMENT, SERVICE, DISRUPTION_BUDGET, NETWORK_POLICY),
+)
 """In every cluster, owners before what they own. Optional kinds are those with a store in the cache."""
 
 _KNOWN = {
-    item.gvk: item for item in (*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, DISRUPTION_BUDGET, LEASE, TOKEN_REVIEW)
+    item.gvk: item
+    for item in (
+        *(*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, DISRUPTION_BUDGET, LEASE, TOKEN_REVIEW),
+        *(WORKLOAD, *POD_GROUPS, NETWORK_POLICY),
+    )
 }
 
 

@@ -73,6 +73,11 @@ def resources(machine: MachineType) -> dict[str, Any]:
     return {"requests": requests, "limits": limits}
 
 
+def gpus(machine: MachineType) -> int:
+    """How many accelerators a pod of this type has."""
+    return machine.spec.gpus.count if machine.spec.gpus else 0
+
+
 def cpu_limit(given: str | None) -> str | None:
     """A limit of CPU; None where there is none, which 0 means as well: no program runs within it."""
     return given if given and number(given) else None

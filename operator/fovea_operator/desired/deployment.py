@@ -167,8 +167,8 @@ def _server(
             *_parallelism(machine_type),
         ],
         "env": [
-            {"name": "HOME", "value": _TMP["mountPath"]},
-            {"name": "TF_FORCE_GPU_ALLOW_GROWTH", "value": "true"},
+            {"name": name, "value": value}
+            for name, value in {"HOME": _TMP["mountPath"], **environment.of_gpus(containers.gpus(machine_type))}.items()
         ],
         "ports": [
             {"name": names.GRPC_PORT_NAME, "containerPort": names.GRPC_PORT},

@@ -1,14 +1,17 @@
 """The training pod: `fovea-fetch` (init container, where there is something to fetch) -> `fovea-sync` (native sidecar) -> `trainer`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fovea_api.contract import environment, expansion, labels, names, report
+from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_api.contract.plan import Input, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, TrainingJob
 from fovea_api.v1alpha1.container import Container
 
 from fovea_operator.desired import containers, owner, pod_options
+from fovea_operator.desired.members import Member, cluster_spec, together
 from fovea_operator.settings import Settings
 
 RECIPE_COMMAND = "fovea-train"
@@ -26,24 +29,6 @@ _END_BEGINS = ["sh", "-c", f"[ -e {environment.END_BEGAN} ] || cat /proc/uptime 
 
 
 @dataclass(frozen=True)
-class Member:
-    """One pod's place in a job: a role and an index in it."""
-
-    role: str = names.ROLE_CHIEF
-    index: int = 0
-
-    @property
-    def key(self) -> str:
-        """Its key in the job's status."""
-        return f"{self.role}-{self.index}"
-
-    @property
-    def publishes(self) -> bool:
-        """Whether its sidecar publishes what the program leaves, so that its end counts only with that."""
-        return self.role == names.ROLE_CHIEF
-
-
-@dataclass(frozen=True)
 class Sources:
     """Where the agent fetches from: inputs and the job whose newest checkpoint to begin with, as store addresses."""
 
@@ -58,22 +43,21 @@ def training_pod(
     machine_type: MachineType,
     sources: Sources,
     settings: Settings,
-    *,
-    alone: bool = True,
+    members: Sequence[Member] = (Member(),),
 ) -> dict[str, Any]:
-    """The pod of one attempt of a job's member; `alone`: no other pod of the job has to find it."""
+    """The pod of one attempt of a job's member, which is one of `members`."""
     container = job.spec.trainer.container
     name = job.metadata.name
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "hostname": names.training_host(name, member.role, member.index),
-        **({} if alone else {"subdomain": names.pods_service(name)}),
+        **({"subdomain": names.pods_service(name)} if len(together(members)) > 1 and not member.follows else {}),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_seconds(job, settings),
         "securityContext": containers.pod_security(),
         "initContainers": _agents(job, member, attempt, machine_type, sources, settings),
-        "containers": [_trainer(job, machine_type, settings)],
+        "containers": [_trainer(job, machine_type, settings, cluster_spec(job, members, member))],
         "volumes": [*_volumes(container, machine_type, settings), *pod_options.account_volumes(job)],
         **pod_options.placement(job, machine_type),
     }
@@ -104,13 +88,13 @@ def grace_seconds(job: TrainingJob, settings: Settings) -> int:
     return job.spec.run_policy.publish_seconds or settings.grace_seconds
 
 
-def needs_fetch(job: TrainingJob, attempt: int, sources: Sources) -> bool:
-    """Whether a pod gets a container that fetches: where there may be something to fetch, which can take hours.
+def needs_fetch(job: TrainingJob, member: Member, attempt: int, sources: Sources) -> bool:
+    """Whether a member's pod gets a container that fetches: where there may be something to fetch, which can take hours.
 
     In any other pod the sidecar does the rest of it (`sync --fetch`): it makes the folders and looks whether the job is complete.
     It would also restore a checkpoint, which a first attempt has only if an earlier pod of it was lost before the status named it.
     """
-    return bool(attempt or sources.inputs or sources.checkpoint_from or job.spec.cache)
+    return member.reads and bool(attempt or sources.inputs or sources.checkpoint_from or job.spec.cache)
 
 
 def _agents(
@@ -124,9 +108,10 @@ def _agents(
         attempt=attempt,
         role=member.role,
         index=member.index,
-        inputs=sources.inputs,
-        checkpoint_from=sources.checkpoint_from,
-        cache=job.spec.cache.name if job.spec.cache else "",
+        inputs=sources.inputs if member.reads else (),
+        checkpoint_from=sources.checkpoint_from if member.reads and not member.follows else "",
+        cache=job.spec.cache.name if job.spec.cache and member.reads else "",
+        restore=member.reads and not member.follows,
         publish=member.publishes,
         report_url=settings.report_url,
         **({"checkpoint_keep": checkpoint.keep} if checkpoint else {}),
@@ -135,7 +120,7 @@ def _agents(
     user = job.spec.trainer.container.run_as_user if job.spec.trainer.container else None
     mounts: list[dict[str, Any]] = [_WORK, _AGENT]
     before, command = [], ["sync", f"--grace-period={grace_seconds(job, settings)}"]
-    if needs_fetch(job, attempt, sources):
+    if needs_fetch(job, member, attempt, sources):
         before = [containers.agent(names.FETCH_CONTAINER, ["fetch"], plan, mounts, machine_type, settings, user)]
     else:
         command.append("--fetch")
@@ -145,7 +130,9 @@ def _agents(
     return [*before, sync | {"restartPolicy": "Always", "lifecycle": lifecycle}]
 
 
-def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
+def _trainer(
+    job: TrainingJob, machine_type: MachineType, settings: Settings, cluster: ClusterSpec | None
+) -> dict[str, Any]:
     container = job.spec.trainer.container
     built = _recipe(job, machine_type, settings) if container is None else _own(container, job)
     checkpoint = job.spec.checkpoint
@@ -153,7 +140,9 @@ def _trainer(job: TrainingJob, machine_type: MachineType, settings: Settings) ->
         job.metadata.name,
         checkpoint_every_steps=checkpoint.every_steps if checkpoint else None,
         checkpoint_keep=checkpoint.keep if checkpoint else None,
-        gpus=machine_type.spec.gpus.count if machine_type.spec.gpus else 0,
+        gpus=containers.gpus(machine_type),
+        cluster=cluster,
+        sync=job.spec.sync,
     )
     own = [variable.dump() for variable in (container.env if container else None) or ()]
     taken = {variable["name"] for variable in own}

@@ -59,18 +59,14 @@ def pods_service(job: TrainingJob) -> dict[str, Any]:
         "metadata": {
             "name": names.pods_service(name),
             "namespace": job.metadata.namespace,
-            "labels": {
-                labels.MANAGED: labels.MANAGED_VALUE,
-                labels.MANAGED_BY: labels.MANAGED_BY_VALUE,
-                labels.JOB: name,
-            },
+            "labels": labels.of_job(name),
             "ownerReferences": [owner.reference(job)],
         },
         "spec": {
             "type": "ClusterIP",
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
-            "selector": {labels.COMPONENT: labels.COMPONENT_TRAINER, labels.JOB: name},
+            "selector": labels.training_selector(name),
         },
     }
 

@@ -12,6 +12,7 @@ from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_OWNER, Cache, Change, Entry, Name
 from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
+from fovea_operator.cluster.positions import Positions
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.reconcile.shared.conditions import is_true
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, GroupVersionKind
@@ -39,13 +40,20 @@ class TrainingJobs(Kind[TrainingJob]):
     trouble = JobCondition.ADMITTED.value
 
     def __init__(
-        self, cache: Cache, reports: Reports, decide: Decide = decide_job, *, ttl_seconds: float | None = None
+        self,
+        cache: Cache,
+        reports: Reports,
+        decide: Decide = decide_job,
+        *,
+        positions: Positions | None = None,
+        ttl_seconds: float | None = None,
     ) -> None:
-        """`ttl_seconds`: how long an ended job is kept if its spec does not set it; None: without end."""
+        """`positions`: places in queues. `ttl_seconds`: how long an ended job is kept if its spec does not set it; None: without end."""
         super().__init__(cache.jobs)
         self._cache = cache
         self._reports = reports
         self._decide = decide
+        self._positions = positions or Positions()
         self._references: dict[Key, References] = {}
         self._named_by: dict[_Subject, set[Key]] = {}
         self._ttl_seconds = ttl_seconds
@@ -61,11 +69,16 @@ class TrainingJobs(Kind[TrainingJob]):
         if observed is None:
             return Decision()
         decision = self._decide(observed, now, settings)
-        self._hold_number(observed.job, decision.children)
+        if not refused:
+            self._hold_number(observed.job, decision.children)
         return decision
 
     def _hold_number(self, job: TrainingJob, children: Iterable[Child]) -> None:
-        """Reserve the number of the job's version until the next decision on the job, so that no other job gets it."""
+        """Reserve the number of the job's version until the next decision on the job, so that no other job gets it.
+
+        It stays reserved after a refusal too: an earlier try without an answer may have registered the version. With another
+        number, the job would register two.
+        """
         models, uid = self._cache.models, job.metadata.uid
         versions = [child.manifest for child in children if GroupVersionKind.of(child.manifest) == _VERSION]
         if versions:
@@ -84,7 +97,9 @@ class TrainingJobs(Kind[TrainingJob]):
         others = {name: cache.jobs.get(namespace, name) for name in references.jobs}
         named = cache.model_deployments.get(namespace, spec.model.name) if spec.model is not None else None
         pods = self._pods(key, entry.uid)
-        newest = max(pods, key=lambda pod: pod.created).uid if pods else ""
+        chiefs = [pod for pod in pods if pod.labels.get(labels.ROLE, names.ROLE_CHIEF) == names.ROLE_CHIEF]
+        newest = max(chiefs, key=lambda pod: pod.created).uid if chiefs else ""
+        heard = {pod.uid: said for pod in pods if (said := self._reports.heard(pod.uid)) is not None}
         return JobObserved(
             job=entry.record,
             pods=pods,
@@ -94,13 +109,28 @@ class TrainingJobs(Kind[TrainingJob]):
             versions={model: cache.models.versions(namespace, model) for model in references.models},
             model_deployments={named.record.metadata.name: named.record} if named is not None else {},
             next_number=cache.models.next_number(namespace, spec.model.name, entry.uid) if spec.model else 0,
-            progress=self._reports.latest(newest),
+            progress=heard[newest].report if newest in heard else None,
+            pace=heard[newest].pace if newest in heard else None,
+            heard=heard,
             ticket=self._reports.ticket(newest),
             refused=refused,
             predecessors=self._predecessors(key, entry.uid),
             vanished=self._departed.vanished(key, entry.uid),
             vanished_places=self._departed.vanished_places(key, entry.uid),
+            served=cache.served,
+            **self._queued(key, entry.uid),
         )
+
+    def _queued(self, key: Key, uid: str) -> dict[str, Any]:
+        """What is observed of the job in a queue."""
+        owned = self._cache.queued.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
+        workload = next((entry.record for entry in owned if entry.owner.uid == uid), None)
+        return {
+            "workload": workload,
+            "queue_position": self._positions.of(workload.namespace, workload.name) if workload is not None else None,
+            "flavors": self._cache.flavors.by_name,
+            "priorities": self._cache.priorities.by_name,
+        }
 
     def _pods(self, key: Key, uid: str) -> tuple[PodRecord, ...]:
         """Pods of the job with this uid, not those of an earlier job of the same name."""
@@ -168,7 +198,7 @@ class TrainingJobs(Kind[TrainingJob]):
                 # Not the jobs that train the model: they wait for none of its versions, and many jobs may train one model.
                 for model in _models(change):
                     yield from self._waiting(_MODEL, change.name[0], model)
-            case resources.MACHINE_TYPE.gvk:
+            case resources.MACHINE_TYPE.gvk | resources.RESOURCE_FLAVOR.gvk | resources.WORKLOAD_PRIORITY.gvk:
                 yield from self._unfinished
             case resources.POD.gvk:
                 yield from self._of_pod(change)

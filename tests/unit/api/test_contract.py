@@ -3,7 +3,18 @@
 import json
 
 import pytest
-from fovea_api.contract import cluster_spec, environment, exit_codes, manifest, names, plan, progress, report, storage
+from fovea_api.contract import (
+    cluster_spec,
+    environment,
+    exit_codes,
+    manifest,
+    names,
+    plan,
+    progress,
+    report,
+    shards,
+    storage,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -278,3 +289,16 @@ def test_an_endpoint_with_a_password_is_refused_without_telling_it() -> None:
     with pytest.raises(ValueError, match="not taken") as refused:
         storage.address("https://me:secret@minio:9000")
     assert "secret@" not in str(refused.value)
+
+
+def test_a_record_whose_length_looks_like_a_compressed_file_is_one_that_is_not():
+    crc = 0x12345678
+    for begin in (b"\x1f\x8b\x08\0\0\0\0\0", b"\x78\x9c\0\0\0\0\0\0"):
+        plain = begin + shards.masked(crc).to_bytes(4, "little")
+        assert shards.compression(plain, lambda _: crc) == ""
+        assert shards.compression(plain, lambda _: crc + 1) == ("GZIP" if begin[0] == 0x1F else "ZLIB")
+    assert [shards.compression(head, lambda _: crc) for head in (b"", b"\x78", b"no record at all"[:12])] == [
+        "",
+        "",
+        "",
+    ]

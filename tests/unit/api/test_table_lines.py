@@ -28,6 +28,7 @@ BAD_CSV = {
     "a number as Python writes it": ("1_000,rose,2", 'column width is "1_000", which is no number'),
     "a cell of many letters": (f"{'9x' * 50},rose,2", f'column width is "{"9x" * 20}…", which is no number'),
     "a quote that does not end": ('1,"rose,2', "unexpected end of data"),
+    "bytes that are not UTF-8": ("1,ros\ufffd,2", "it is not UTF-8: save the file as UTF-8"),
 }
 
 
@@ -79,6 +80,24 @@ def test_a_heading_has_no_number():
     assert not is_heading(cells("x,rose,2")), "a bad line is no heading"
 
 
+@pytest.mark.parametrize(
+    "line", ["0,1,target", "1,2,3,kind", "kind,0,1", ",0,1,kind", "0,1,2,3", "2019,2020,2021,kind"]
+)
+def test_a_first_line_that_counts_up_may_be_names_or_a_row(line):
+    with pytest.raises(BadTable) as bad:
+        is_heading(cells(line))
+    assert str(bad.value) == (
+        f'the first line "{line}" may be the names of the columns, as pandas writes them, or a row: say by --heading which'
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["0,1", "1,kind", "1,kind,2", "5,6,kind", "1,0,1,kind", "0.5,1.5,2.5", "0,1.0,kind", "0,1,kind,x"]
+)
+def test_a_row_does_not_count_up(line):
+    assert not is_heading(cells(line))
+
+
 COLUMN_NAMES = {
     "the last by default": ("", True, ("a", "b", "c"), ("a", "b")),
     "by name": ("b", True, ("a", "b", "c"), ("a", "c")),
@@ -97,6 +116,23 @@ BAD_COLUMNS = {
     "an unknown one": (["a", "b"], "c", "there is no column c: --label-column is one of a, b, or a number"),
     "a single one": (["a"], "", "the first line has 1 column: a feature and a label are needed"),
     "two of one name": (["a", "a", "b"], "", 'two columns have the name "a"'),
+    "one without a name": (
+        ["", "a", "b"],
+        "",
+        "column 1 has no name: if it numbers the rows, leave it out (pandas: to_csv(index=False)), else give it a name",
+    ),
+    "semicolons": (
+        ["a;b;c"],
+        "",
+        "the first line has 1 column: a feature and a label are needed; separate columns by commas, not by ;, and write "
+        "decimals with a point",
+    ),
+    "tabs": (
+        ["a\tb"],
+        "",
+        "the first line has 1 column: a feature and a label are needed; separate columns by commas, not by tabs, and write "
+        "decimals with a point",
+    ),
 }
 
 

@@ -2,15 +2,17 @@ from typing import Any
 
 import pytest
 from burst import table
-from burst.kinds import JOB_KINDS, JobKind, TFJobs, TrainingJobs
+from burst.kinds import JobKind, TFJobs, TrainingJobs, kind_of
 from burst.lab import Run
 from burst.ledger import Ledger, percentiles
+from burst.outcomes import Outcomes
 from burst.process import Cost
 from burst.submitter import Load
 from fovea_api.contract import names
 
 # As the two operators name the pod of a job of one replica.
 PODS = {"trainingjobs": names.training_pod("job-00001", "chief", 0, 0), "tfjobs": "job-00001-worker-0"}
+KINDS = {plural: kind_of(plural, distributed=False) for plural in PODS}
 AGENTS = {
     "trainingjobs": "fovea-operator",
     "tfjobs": "training-operator/v0.0.0 (linux/amd64) kubernetes/$Format",
@@ -55,13 +57,13 @@ def read(kind: JobKind, *more: dict[str, Any]) -> Ledger:
     return ledger
 
 
-@pytest.mark.parametrize("kind", JOB_KINDS.values(), ids=JOB_KINDS)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_the_job_ends_with_the_last_write_of_its_status_that_was_accepted(kind: JobKind) -> None:
     ledger = read(kind)
     assert (ledger.seconds_to_pod(), ledger.seconds_to_end(), ledger.drain) == ([0.25], [1.0], 3.5)
 
 
-@pytest.mark.parametrize("kind", JOB_KINDS.values(), ids=JOB_KINDS)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_only_the_operators_own_calls_are_counted_and_events_and_refusals_apart(kind: JobKind) -> None:
     ledger = read(kind)
     assert (ledger.writes, ledger.events, ledger.reads, dict(ledger.failures)) == (4, 1, 0, {409: 1})
@@ -82,7 +84,7 @@ def test_what_an_operator_writes_about_itself_is_not_counted() -> None:
     assert (ledger.writes, ledger.events, ledger.reads, dict(ledger.failures)) == (4, 1, 1, {409: 1})
 
 
-@pytest.mark.parametrize("kind", JOB_KINDS.values(), ids=JOB_KINDS)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_job_has_succeeded_when_its_operator_says_so(kind: JobKind) -> None:
     said = {
         "trainingjobs": ({"state": "RUNNING"}, {"state": "SUCCEEDED"}),
@@ -93,6 +95,35 @@ def test_a_job_has_succeeded_when_its_operator_says_so(kind: JobKind) -> None:
     }
     before, after = said[kind.plural]
     assert [kind.has_succeeded(job) for job in ({}, {"status": before}, {"status": after})] == [False, False, True]
+
+
+def test_a_job_of_four_pods_ends_with_its_chief_whichever_pod_is_last() -> None:
+    chief, worker = (names.training_pod("job-00001", role, 0, 0) for role in ("chief", "worker"))
+    ledger = Ledger(TrainingJobs(distributed=True))
+    ledger.read(
+        [
+            request(1, "submitter", "create", "trainingjobs"),
+            request(1.5, "fovea-operator", "create", "pods", chief),
+            request(2, "fovea-operator", "create", "pods", worker),
+            request(3, "stepper", "patch", "pods/status", chief, code=200),
+            request(3.5, "stepper", "patch", "pods/status", worker, code=200),
+            request(4, "fovea-operator", "patch", "trainingjobs/status", code=200),
+        ]
+    )
+    assert (ledger.seconds_to_pod(), ledger.seconds_to_end()) == ([1.0], [1.0])
+
+
+def test_the_pods_of_a_peers_job_are_led_by_its_chief_or_by_its_only_worker() -> None:
+    pods = ("job-00001-chief-0", "job-00001-worker-0", "job-00001-ps-0")
+    assert [TFJobs(distributed=True).leads(pod) for pod in pods] == [True, False, False]
+    assert TFJobs().leads(PODS["tfjobs"])
+
+
+def test_the_same_pods_fail_in_each_storm_in_about_the_wanted_number() -> None:
+    fates = [Outcomes(killed=5, wrong=2).code(f"job-{number:05}-chief-0-0") for number in range(10000)]
+    assert fates == [Outcomes(killed=5, wrong=2).code(f"job-{number:05}-chief-0-0") for number in range(10000)]
+    assert (fates.count(137), fates.count(1)) == (pytest.approx(500, rel=0.2), pytest.approx(200, rel=0.2))
+    assert {Outcomes().code(f"job-{number:05}-chief-0-0") for number in range(100)} == {0}
 
 
 def test_percentiles_of_few_and_many_values() -> None:

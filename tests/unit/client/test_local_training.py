@@ -1,5 +1,6 @@
 """Trainings as processes of this machine, with programs that need no TensorFlow."""
 
+import importlib.util
 import json
 import os
 import random
@@ -123,10 +124,21 @@ COMMANDS = {
 
 @pytest.mark.parametrize(("program", "text", "expected"), COMMANDS.values(), ids=COMMANDS.keys())
 def test_how_a_program_is_started(tmp_path, monkeypatch, program, text, expected):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name == "fovea_trainers" else None)
     monkeypatch.chdir(tmp_path)
     if text:
         Path("own.py").write_text(text, encoding="utf-8")
     assert local_programs.command(program, ["--x=1"]) == [sys.executable, *expected]
+
+
+def test_the_trainers_of_another_python_are_found_on_the_path_and_their_absence_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotInstalledError, match=r"pip install 'fovea-trainers\[cpu\]'"):
+        local_programs.command("image-classifier", [])
+    there = tmp_path / "fovea-train"
+    there.touch(mode=0o755)
+    assert local_programs.command("image-classifier", ["--x=1"]) == [str(there), "image-classifier", "--x=1"]
 
 
 def test_a_file_that_is_missing_or_no_python_is_named(tmp_path, monkeypatch):

@@ -50,6 +50,10 @@ class Scripted:
     def __init__(self, answers: list[Any], events: list[Any] = (), texts: list[Any] = ()) -> None:  # type: ignore[assignment]
         self.answers, self.events, self.texts = list(answers), list(events), list(texts)
 
+    def within(self, namespace: str) -> "Scripted":
+        assert namespace == self.namespace
+        return self
+
     def get(self, target: Any, path: str, query: Any = None) -> Any:
         if "/pods" in path:
             return POD if path.endswith(POD["metadata"]["name"]) else {"items": [POD]}

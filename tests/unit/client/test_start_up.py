@@ -26,7 +26,10 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     assert loaded_by(f"import {module}") == []
 
 
-@pytest.mark.parametrize("words", [["--help"], ["jobs", "submit", "--help"], ["--version"], ["completion", "bash"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["jobs", "submit", "--help"], ["jobs", "import", "--help"], ["--version"], ["completion", "bash"]],
+)
 def test_help_version_and_completion_load_nothing_heavy(words: list[str]) -> None:
     assert loaded_by(f"from fovea.cli.main import cli\ncli({words!r}, prog_name='fovea', standalone_mode=False)") == []
 

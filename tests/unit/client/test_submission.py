@@ -77,6 +77,7 @@ def test_every_word_has_its_place_in_the_spec() -> None:
         command=("python", "-m", "train"),
         args={"epochs": 3},
         inputs={"data": "s3://fovea/vision/datasets/digits"},
+        input_modes={"data": "Stream"},
         scale_tier="CUSTOM",
         machine_type="standard-gpu",
         model="digits",
@@ -95,6 +96,7 @@ def test_every_word_has_its_place_in_the_spec() -> None:
         "trainer": {"container": {"image": "registry.example.com/train:1", "command": ["python", "-m", "train"]}},
         "args": {"epochs": 3},
         "inputs": {"data": "s3://fovea/vision/datasets/digits"},
+        "inputModes": {"data": "Stream"},
         "scaleTier": "CUSTOM",
         "roles": {"chief": {"machineType": "standard-gpu"}},
         "checkpoint": {"from": "job://monday", "everySteps": 50},
@@ -107,6 +109,29 @@ def test_every_word_has_its_place_in_the_spec() -> None:
     read = TrainingJob.model_validate(manifest).dump()["spec"]
     for field, value in manifest["spec"].items():
         assert read[field] == value or read[field].items() >= value.items()
+
+
+def test_the_roles_of_a_distributed_job_are_merged_into_those_of_the_file() -> None:
+    base = {"spec": {"trainer": {"recipe": "tabular"}, "roles": {"ps": {"machineType": "large"}, "chief": {}}}}
+    wanted = Submission(
+        name="a",
+        base=base,
+        distribution="ParameterServer",
+        sync=True,
+        workers=4,
+        worker_machine_type="gpu",
+        parameter_servers=2,
+        evaluator=True,
+    )
+    spec = wanted.manifest()["spec"]
+    assert (spec["distribution"], spec["sync"]) == ("ParameterServer", True)
+    assert spec["roles"] == {
+        "chief": {},
+        "worker": {"count": 4, "machineType": "gpu"},
+        "ps": {"count": 2, "machineType": "large"},
+        "evaluator": {},
+    }
+    TrainingJob.model_validate(wanted.manifest())
 
 
 def test_flags_win_over_the_base_and_leave_the_rest(tmp_path: Path) -> None:

@@ -28,6 +28,10 @@ def job(
     )
 
 
+def member(state: str, **more: Any) -> dict[str, Any]:
+    return {"state": state, "attempt": 0, "since": "2026-05-01T11:02:30Z", **more}
+
+
 def condition(kind: str, status: str, reason: str, message: str, at: str = "2026-05-01T11:30:00Z") -> dict[str, str]:
     return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": at}
 
@@ -47,7 +51,15 @@ RUNNING = job(
         condition("Running", "True", "Started", "the program is running"),
     ],
     startTime="2026-05-01T11:02:30Z",
-    progress={"step": 90, "steps": 450, "epoch": 2, "epochs": 10, "metrics": {"loss": 0.31234, "accuracy": 0.9}},
+    progress={
+        "step": 90,
+        "steps": 450,
+        "epoch": 2,
+        "epochs": 10,
+        "stepsPerSecond": 1.2345,
+        "remainingSeconds": 292,
+        "metrics": {"loss": 0.31234, "accuracy": 0.9},
+    },
     checkpoint={"step": 80, "digest": "sha256:" + "0" * 64, "time": "2026-05-01T11:58:00Z"},
     retries=1,
     lastFailure={"attempt": 0, "exitCode": 137, "reason": "NodeLost", "message": "node gpu-3 is gone"},
@@ -62,6 +74,7 @@ SUCCEEDED = job(
     endTime="2026-04-29T13:10:43Z",
     metrics={"accuracy": 0.9666666, "loss": 0.1, "meanIou": 0.8},
     mainMetric="meanIou",
+    cost={"total": 11.7842, "ended": 11.7842},
     modelVersion="digits-v3",
     output={
         "uri": "s3://fovea/vision/jobs/succeeded/u/output/0",
@@ -77,6 +90,25 @@ FAILED = job(
     message="input data: s3://fovea/vision/datasets/digit is not in the store",
     conditions=[condition("Failed", "True", "InputMissing", "input data is missing")],
     endTime="2026-05-01T11:01:00Z",
+)
+DISTRIBUTED = job(
+    "distributed",
+    spec={"distribution": "ParameterServer", "roles": {"worker": {"count": 3}, "ps": {"count": 1}, "evaluator": {}}},
+    state="RUNNING",
+    message="training",
+    startTime="2026-05-01T11:02:30Z",
+    progress={"step": 900, "steps": 45000, "stepsPerSecond": 0.05, "remainingSeconds": 882000},
+    members={
+        "chief-0": member("RUNNING", node="node-1", step=900),
+        "worker-0": member("RUNNING", node="node-2", step=330),
+        "worker-1": member("RUNNING", node="node-3", step=190, behindPercent=42),
+        "worker-2": member("QUEUED", attempt=2, since="2026-05-01T11:59:30Z"),
+        "ps-0": member("RUNNING", node="node-1"),
+        "evaluator-0": member("RUNNING", node="node-2", step=800),
+    },
+    bestCheckpoint={"step": 600, "metric": "accuracy", "value": 0.975},
+    retries=2,
+    lastFailure={"member": "worker-2", "attempt": 1, "exitCode": 137, "reason": "OutOfMemory", "message": "killed"},
 )
 SUSPENDED = job("suspended", spec={"suspend": True}, state="QUEUED", message="suspended")
 NEW = job("new", "2026-05-01T11:59:57Z")
@@ -111,7 +143,7 @@ def test_a_list_of_jobs(golden: Golden) -> None:
 
 
 @pytest.mark.parametrize(
-    "shown", [RUNNING, SUCCEEDED, FAILED, SUSPENDED, NEW], ids=lambda shown: str(shown.metadata.name)
+    "shown", [RUNNING, DISTRIBUTED, SUCCEEDED, FAILED, SUSPENDED, NEW], ids=lambda shown: str(shown.metadata.name)
 )
 def test_a_description_of_a_job(golden: Golden, shown: TrainingJob) -> None:
     pods = PODS if shown is RUNNING else []
@@ -136,7 +168,7 @@ def test_pods_that_may_not_be_listed_are_said_to_be_so() -> None:
 @pytest.mark.parametrize(
     ("shown", "line"),
     [
-        (RUNNING, "RUNNING: epoch 2/10, step 90/450; loss 0.3123, accuracy 0.9"),
+        (RUNNING, "RUNNING: epoch 2/10, step 90/450; 1.234 steps/s, about 4m52s left; loss 0.3123, accuracy 0.9"),
         (FAILED, "FAILED - input data: s3://fovea/vision/datasets/digit is not in the store"),
         (NEW, "QUEUED"),
         (SUCCEEDED, "SUCCEEDED: meanIou 0.8, accuracy 0.9667, loss 0.1 - published"),

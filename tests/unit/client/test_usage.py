@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, get_args
 
 import grpc
 import pytest
@@ -11,8 +12,10 @@ from fovea.cli.jobs import CONTAINERS
 from fovea.cli.main import cli
 from fovea.cli.options import seconds
 from fovea.cli.reference import page
+from fovea.cli.submit_flags import DISTRIBUTIONS, SCALE_TIERS
 from fovea.sdk import PredictionError, Predictor, pods
-from fovea_api.v1alpha1 import JobState
+from fovea_api.v1alpha1 import JobState, TrainingJob
+from fovea_api.v1alpha1.roles import Distribution, ScaleTier
 from support.command_line import fovea
 
 
@@ -54,9 +57,24 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(words: list[str], messag
     assert message in " ".join(ran.err.split())
 
 
-def test_a_task_that_no_job_has_is_refused_at_once() -> None:
-    ran = fovea("jobs", "stream-logs", "digits", "--task-name", "chief", "--kubeconfig", "/nowhere")
-    assert (ran.code, ran.err) == (1, "ERROR: a job has no task 'chief': it has chief-0\n")
+@pytest.mark.parametrize(
+    ("spec", "tasks"),
+    [
+        ({}, ("chief-0",)),
+        (
+            {"distribution": "ParameterServer", "roles": {"worker": {"count": 2}, "ps": {}}},
+            ("chief-0", "worker-0", "worker-1", "ps-0"),
+        ),
+    ],
+)
+def test_the_tasks_that_can_be_chosen_are_the_members_of_the_job(spec: dict[str, Any], tasks: tuple[str, ...]) -> None:
+    document = {"metadata": {"name": "digits"}, "spec": {"trainer": {"recipe": "tabular"}, **spec}}
+    assert pods.tasks(TrainingJob.model_validate({"kind": "TrainingJob", **document})) == tasks
+
+
+def test_the_scale_tiers_and_distributions_that_can_be_chosen_are_those_of_the_api() -> None:
+    assert get_args(ScaleTier) == SCALE_TIERS
+    assert get_args(Distribution) == DISTRIBUTIONS
 
 
 def test_the_containers_that_can_be_chosen_are_those_of_a_job() -> None:

@@ -2,7 +2,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from fovea_dev.addons import corefile, dns_objects, host_name_servers, node_is_ready
+from fovea_dev.addons import apply_with_address, corefile, dns_objects, host_name_servers, node_is_ready
+from fovea_dev.api import ApiError
 from fovea_dev.dns_query import is_answered, question
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -70,3 +71,32 @@ def test_a_dns_question_asks_for_one_address() -> None:
 )
 def test_only_an_answer_with_a_record_counts(packet: str, expected: bool) -> None:
     assert is_answered(bytes.fromhex(packet), 0x1234) is expected
+
+
+class Taken:
+    """An API server that keeps the address of a Service that it never made."""
+
+    def __init__(self, *, is_made: bool) -> None:
+        self.is_made, self.calls = is_made, [""]
+
+    def apply(self, path: str, body: dict[str, Any]) -> None:
+        self.calls.append(f"APPLY {path}")
+        if not any(call.startswith("DELETE") for call in self.calls):
+            raise ApiError("failed to allocate IP 10.96.0.10", 422)
+
+    def exists(self, path: str) -> bool:
+        return self.is_made
+
+    def delete(self, path: str) -> None:
+        self.calls.append(f"DELETE {path}")
+
+
+def test_an_address_that_a_killed_api_server_left_taken_is_given_back() -> None:
+    body = {"spec": {"clusterIP": "10.96.0.10"}}
+    server = Taken(is_made=False)
+    apply_with_address(server, "/dns", body)  # type: ignore[arg-type]
+    assert server.calls[2:] == ["DELETE /apis/networking.k8s.io/v1/ipaddresses/10.96.0.10", "APPLY /dns"]
+    with pytest.raises(ApiError):
+        apply_with_address(Taken(is_made=True), "/dns", body)  # type: ignore[arg-type]
+    with pytest.raises(ApiError):
+        apply_with_address(Taken(is_made=False), "/dns", {"spec": {}})  # type: ignore[arg-type]

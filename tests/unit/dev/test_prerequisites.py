@@ -49,6 +49,22 @@ def test_a_machine_without_go_is_told_where_to_get_it(monkeypatch: pytest.Monkey
     assert "go.dev/dl" in lacking["Go 1.26 or newer"].remedy
 
 
+def test_published_weights_need_npm_or_the_address_of_a_registry(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("NPM_CONFIG_REGISTRY", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (lacking,) = prerequisites.for_contract_tests()
+    assert (lacking.found, lacking.met) == ("neither", False)
+    assert "apt-get install npm" in lacking.remedy
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "https://registry.example")
+    (named,) = prerequisites.for_contract_tests()
+    assert (named.found, named.met) == ("https://registry.example", True)
+    monkeypatch.delenv("NPM_CONFIG_REGISTRY")
+    (tmp_path / "npm").touch(mode=0o755)
+    assert prerequisites.for_contract_tests()[0].met
+
+
 def test_every_prerequisite_has_a_remedy(tmp_path: Path) -> None:
     found = prerequisites.for_embedded_cluster(Cache(tmp_path))
     assert [item.name for item in found if not item.remedy] == []

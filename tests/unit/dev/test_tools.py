@@ -6,13 +6,13 @@ import pytest
 from fovea_dev import tools
 from fovea_dev.layout import Cache
 from fovea_dev.progress import StepFailed
-from fovea_dev.tools import KUBERNETES_MINOR, MODULES, PEERS, TOOLS, Tools, module_of
+from fovea_dev.tools import ENGINES, KUBERNETES_MINOR, MODULES, PEERS, TOOLS, Tools, module_of
 
 KUBERNETES = module_of("kubelet")
 
 
 def test_every_go_module_below_tools_is_built_and_every_program_is_named_as_its_tool() -> None:
-    modules = (*TOOLS, *PEERS)
+    modules = (*TOOLS, *PEERS, *ENGINES)
     assert {module.name for module in modules} == {path.parent.name for path in MODULES.glob("*/go.mod")}
     for module in modules:
         text = (module.folder / "go.mod").read_text()

@@ -1,6 +1,7 @@
 """Whatever is observed: decisions never raise and keep their promises. Hypothesis prints the seed of a failure."""
 
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -9,10 +10,11 @@ from fovea_api.contract import labels
 from fovea_api.v1alpha1 import JobState, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
+from fovea_operator.desired.members import members_of
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
-from fovea_operator.reconcile.shared.decision import TRAINING_JOB, Decision
+from fovea_operator.reconcile.shared.decision import TRAINING_JOB, WORKLOAD, Decision, Write
 from fovea_operator.reconcile.shared.observed import JobObserved, ServingObserved
-from fovea_operator.reconcile.shared.pods import attempt_of, ended
+from fovea_operator.reconcile.shared.pods import alive, attempt_of, ended
 from fovea_operator.reconcile.training.decide import decide_job
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +23,11 @@ from support.any_observation import observations, serving_observations
 from support.observations import SETTINGS, after, at, written
 
 PROFILE = settings(max_examples=80)
+
+
+def keyed(marks: Mapping[str, str]) -> str:
+    """The member that labels are of."""
+    return f"{marks.get(labels.ROLE, '')}-{marks.get(labels.INDEX, '')}"
 
 
 def created(decision: Decision, kind: str) -> list[dict[str, Any]]:
@@ -34,38 +41,87 @@ def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObser
     decision = decide_job(seen, at(now), SETTINGS)
     assert seen == before, "a decision changes nothing that it was shown"
     assert decide_job(seen, at(now), SETTINGS) == decision, "the same observation, the same decision"
-    json.dumps(decision.status, allow_nan=False)
+    json.dumps({**(decision.status or {}), **decision.riders}, allow_nan=False)
 
-    status = seen.job.status
-    made = created(decision, "Pod")
-    was_over = status.state is not None and status.state.ended
-    recorded = (status.attempts or {}).get("chief-0", -1)
-    now_recorded = ((decision.status or {}).get("attempts") or {}).get("chief-0", recorded)
+    require_a_status_that_only_goes_forward(seen, decision)
+    require_no_second_pod(seen, decision)
+    require_one_version(seen, decision)
+    require_that_attempts_are_recorded_before_their_pods_go(seen, decision)
+    require_quota(seen, decision, now)
 
-    assert len(made) <= 1
-    if was_over:
-        assert not decision.children, "an ended job never gets a pod again"
+
+def require_quota(seen: JobObserved, decision: Decision, now: int) -> None:
+    """A job with a queue has pods while it holds quota, and gives the quota back when it has none."""
+    scheduling, workload = seen.job.spec.scheduling, seen.workload
+    if scheduling is not None and scheduling.queue is not None and created(decision, "Pod"):
+        assert workload is not None
+        assert not workload.deleting
+        holds = [workload.condition(kind) is not None for kind in ("QuotaReserved", "Admitted", "Evicted", "Finished")]
+        assert holds == [True, True, False, False]
+    known = {member.key for member in members_of(seen.job)}
+    held = alive((pod for pod in seen.pods if keyed(pod.labels) in known and attempt_of(pod) is not None), at(now))
+    for child in decision.children:
+        if child.write is Write.STATUS and (was_over(seen) or "admission" in child.manifest["status"]):
+            assert not held, "quota is free when none of the job's pods holds a node"
+    if seen.job.status.state is not None and any(each.gvk == WORKLOAD for each in decision.deletions):
+        assert not held, "a job leaves its queue when none of its pods holds a node"
+
+
+def was_over(seen: JobObserved) -> bool:
+    state = seen.job.status.state
+    return state is not None and state.ended
+
+
+def recorded(seen: JobObserved, decision: Decision) -> tuple[dict[str, int], dict[str, int]]:
+    """Attempts by the status before and by the one after."""
+    before = seen.job.status.attempts or {}
+    return before, (decision.status or {}).get("attempts") or before
+
+
+def require_a_status_that_only_goes_forward(seen: JobObserved, decision: Decision) -> None:
+    status, over = seen.job.status, was_over(seen)
+    if over:
+        assert all(child.write is Write.STATUS for child in decision.children), "an ended job never gets a pod again"
         said = (decision.status or status.dump()) | {"observedGeneration": None, "conditions": None}
         assert said == status.dump() | {"observedGeneration": None, "conditions": None}, (
             "an ended job's status is final"
         )
-    ends = decision.status is not None and JobState(decision.status["state"]).ended
+    state = (decision.status or {}).get("state")
+    ends = state is not None and JobState(state).ended
     if ends:
-        assert not made
+        assert not created(decision, "Pod")
     told = [event.ended_as for event in decision.events if event.ended_as]
-    assert told == ([decision.status["state"]] if ends and not was_over else []), (  # type: ignore[index]
+    assert told == ([state] if ends and not over else []), (
         "one Event says how a job ended, whatever its reason, and none says it of a job that goes on"
     )
-    assert now_recorded >= recorded, "attempts never decrease"
+    spent = status.cost.dump() if status.cost else {"total": 0, "ended": 0}
+    assert all(decision.riders.get("cost", spent)[part] >= amount for part, amount in spent.items()), "spent is spent"
+    before, after_it = recorded(seen, decision)
+    assert after_it.get("chief-0", -1) >= before.get("chief-0", -1), "attempts never decrease"
+    if "chief-0" in before:
+        known = {member.key for member in members_of(seen.job)}
+        assert all(after_it.get(key, 0) >= number for key, number in before.items() if key in known)
 
+
+def require_no_second_pod(seen: JobObserved, decision: Decision) -> None:
+    made = created(decision, "Pod")
+    before, _ = recorded(seen, decision)
+    known = {member.key for member in members_of(seen.job)}
+    assert len(made) == len({keyed(pod["metadata"]["labels"]) for pod in made}), "one pod of a member at a time"
     for pod_manifest in made:
-        number = int(pod_manifest["metadata"]["labels"][labels.ATTEMPT])
-        same = [pod for pod in seen.pods if attempt_of(pod) is not None and attempt_of(pod) >= number]
+        marks = pod_manifest["metadata"]["labels"]
+        number, key = int(marks[labels.ATTEMPT]), keyed(marks)
+        assert key in known
+        of_member = [pod for pod in seen.pods if keyed(pod.labels) == key]
+        same = [pod for pod in of_member if attempt_of(pod) is not None and attempt_of(pod) >= number]
         assert not same, "no pod for an attempt that has one, nor for one that is over"
         taken = {pod.name for pod in seen.predecessors}
         assert pod_manifest["metadata"]["name"] not in taken, "no pod under the name of a deleted job's"
-        assert number >= recorded
+        if "chief-0" in before:
+            assert number >= before.get(key, 0)
 
+
+def require_one_version(seen: JobObserved, decision: Decision) -> None:
     assert len(created(decision, "ModelVersion")) <= 1
     if any(versions.of_job("job-uid") for versions in seen.versions.values()):
         assert not created(decision, "ModelVersion"), "a job registers one version"
@@ -73,15 +129,21 @@ def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObser
         assert decision.status is not None
         assert decision.status["modelVersion"] == manifest["metadata"]["name"]
 
+
+def require_that_attempts_are_recorded_before_their_pods_go(seen: JobObserved, decision: Decision) -> None:
     by_name = {pod.name: pod for pod in seen.pods}
+    known = {member.key for member in members_of(seen.job)}
+    _, after_it = recorded(seen, decision)
     for deletion in decision.deletions:
         pod = by_name.get(deletion.name)
         if pod is None:
-            assert deletion.gvk == TRAINING_JOB
+            assert deletion.gvk in (TRAINING_JOB, WORKLOAD)
             continue
         number = attempt_of(pod)
-        if ended(pod) and number is not None and not was_over:
-            assert number <= now_recorded, "an attempt is recorded before its pod goes"
+        key = keyed(pod.labels)
+        if ended(pod) and number is not None and not was_over(seen) and key in known:
+            absent = 0 if "chief-0" in after_it else -1
+            assert number <= after_it.get(key, absent), "an attempt is recorded before its pod goes"
 
 
 @given(observations(), st.integers(0, 1500))
@@ -142,9 +204,11 @@ def test_a_status_of_an_older_operator_that_lacks_fields_costs_no_second_pod(
     missing = data.draw(st.sets(st.sampled_from(sorted(TrainingJobStatus.model_fields))))
     older = {key: value for key, value in status.items() if to_snake(key) not in missing}
     decision = decide_job(replace(seen, job=after(seen.job, Decision(status=older))), at(now), SETTINGS)
-    alive = {number for pod in seen.pods if (number := attempt_of(pod)) is not None and not ended(pod)}
     for manifest in created(decision, "Pod"):
-        assert int(manifest["metadata"]["labels"][labels.ATTEMPT]) > max(alive, default=-1)
+        marks = manifest["metadata"]["labels"]
+        of_member = [pod for pod in seen.pods if keyed(pod.labels) == keyed(marks)]
+        alive = {number for pod in of_member if (number := attempt_of(pod)) is not None and not ended(pod)}
+        assert int(marks[labels.ATTEMPT]) > max(alive, default=-1)
 
 
 def without_conditions(decision: Decision) -> dict[str, Any]:
@@ -166,11 +230,20 @@ def will_be_looked_at(decision: Decision, now: int) -> bool:
     return bool(decision.children or decision.deletions or asked)
 
 
+def without_riders(status: Mapping[str, Any]) -> dict[str, Any]:
+    """A status without what is no reason to write it."""
+    kept = {field: value for field, value in status.items() if field not in ("members", "cost")}
+    if "progress" in kept:
+        pace = ("stepsPerSecond", "remainingSeconds")
+        kept["progress"] = {field: value for field, value in kept["progress"].items() if field not in pace}
+    return kept
+
+
 def asks_for_more(first: Decision, second: Decision) -> bool:
     """Whether the second decision, on the first one's status, does what the first one did not ask to be woken for."""
     wakes, then = first.requeue_at, second.requeue_at
-    said = (first.status or {}) | {"startTime": None}  # an estimate, where the pod is not there
-    says = (second.status or first.status or {}) | {"startTime": None}
+    said = without_riders(first.status or {}) | {"startTime": None}  # an estimate, where the pod is not there
+    says = without_riders(second.status or first.status or {}) | {"startTime": None}
     later = then == wakes or (wakes is not None and (then is None or wakes <= then))
     return bool(second.children or said != says or not later)
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 from fovea_api.contract.report import ProgressAnswer, ProgressReport, Termination
+from fovea_operator.desired.members import Member
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.training import stopping
 from fovea_operator.reconcile.training.decide import decide_job
 from support.decision_table import RUNNING, decide, summary
+from support.members import of
 from support.observations import SETTINGS, after, at, ended, job, observed, pod, published, running
 
 MESH = "istio-proxy"
@@ -71,6 +73,25 @@ def test_a_failure_that_is_tried_again_waits_for_the_end_of_the_pod() -> None:
     )
     assert (told["state"], told["deletes"]) == ("RUNNING", ["digits-chief-0-0"])
     assert done["state"] == "QUEUED"
+
+
+SERVERS = {"distribution": "ParameterServer", "roles": {"worker": {"count": 1}, "ps": {"count": 1}}}
+
+
+@pytest.mark.parametrize(("code", "retries", "ended_programs"), [(137, 1, None), (0, None, {"worker-0": 0})])
+def test_a_worker_beside_a_mesh_ends_with_its_program(
+    code: int, retries: int | None, ended_programs: dict[str, int] | None
+) -> None:
+    worker = of(Member("worker", 0), lives_on(code))
+    others = (running(), of(Member("ps", 0), running()))
+    early = decide(observed(job(RUNNING, **SERVERS), *others, worker), 79)
+    assert early.requeue_at == at(80)
+    assert not early.deletions
+    decision = decide(observed(job(RUNNING, **SERVERS), *others, worker), 80)
+    assert decision.status is not None
+    assert (decision.status.get("retries"), decision.status.get("endedPrograms")) == (retries, ended_programs)
+    again = decide(observed(after(job(RUNNING, **SERVERS), decision), *others, worker), 81)
+    assert "digits-worker-0-0" in {each.name for each in (*decision.deletions, *again.deletions)}
 
 
 def test_a_failure_for_good_is_one_when_the_sidecar_has_said_its_last_words() -> None:

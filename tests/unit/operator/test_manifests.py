@@ -11,9 +11,10 @@ from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.desired import containers
 from fovea_operator.desired.deployment import revision, scale, version_deployment
 from fovea_operator.desired.disruption_budget import disruption_budget
+from fovea_operator.desired.members import Member
 from fovea_operator.desired.model import model_deployment as deployment_of_a_job
 from fovea_operator.desired.model import model_version
-from fovea_operator.desired.pod import Member, Sources, needs_fetch, training_pod
+from fovea_operator.desired.pod import Sources, needs_fetch, training_pod
 from fovea_operator.desired.service import service, version_service
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Write
@@ -73,7 +74,7 @@ def test_a_pod_has_a_container_that_fetches_where_there_may_be_something_to_fetc
     attempt: int, sources: Sources, spec: dict[str, Any], wanted: bool
 ) -> None:
     of = job(**spec)
-    assert needs_fetch(of, attempt, sources) is wanted
+    assert needs_fetch(of, Member(), attempt, sources) is wanted
     agents = training_pod(of, Member(), attempt, machine(), sources, SETTINGS)["spec"]["initContainers"]
     assert ("--fetch" in agents[-1]["command"]) is not wanted
     assert [each["name"] for each in agents] == [names.FETCH_CONTAINER] * wanted + [names.SYNC_CONTAINER]

@@ -7,7 +7,8 @@ from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, TrainingJob
 from fovea_operator.desired import pod_options
 from fovea_operator.desired.deployment import revision, version_deployment
-from fovea_operator.desired.pod import Member, Sources, training_pod
+from fovea_operator.desired.members import Member
+from fovea_operator.desired.pod import Sources, training_pod
 from fovea_operator.desired.service import service
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.settings import Settings

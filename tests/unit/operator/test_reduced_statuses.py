@@ -101,6 +101,7 @@ RICH = {
     "metrics": {WORDS: 1.0},
     "metricsLeftOut": 3,
     "mainMetric": WORDS,
+    "bestCheckpoint": {"step": 7, "metric": WORDS, "value": 1.0},
 }
 
 
@@ -112,6 +113,7 @@ def test_only_words_and_what_is_named_by_others_are_left_out_first() -> None:
         "progress",
         "metrics",
         "mainMetric",
+        "bestCheckpoint",
     }
     assert plain["progress"] == {"step": 7, "steps": 9, "metricsLeftOut": 2}
     assert (plain["lastFailure"]["exitCode"], plain["lastFailure"]["reason"]) == (1, "ProgramFailed")
@@ -130,8 +132,11 @@ def test_a_field_of_a_status_is_either_remembered_or_known_to_be_left_out() -> N
         "metrics",
         "metricsLeftOut",
         "mainMetric",
+        "bestCheckpoint",
         "roles",
+        "members",
         "live",
+        "queuePosition",
     }
     fields = {to_camel(name) for model in (TrainingJobStatus, ModelDeploymentStatus) for name in model.model_fields}
     assert fields - words == reduced.MEMORY

@@ -42,3 +42,28 @@ def test_of_too_many_metrics_the_first_ones_stay_validation_before_them_and_the_
 @pytest.mark.parametrize("left_out", [-1, float("nan"), "many", HUGE, None, [3]])
 def test_a_number_of_left_out_metrics_that_cannot_be_is_none(left_out: object) -> None:
     assert progress.kept({"loss": 1.0}, left_out) == ({"loss": 1.0}, 0)
+
+
+SUMMARIES = {
+    "of the planned ones": (ProgressReport(step=120, steps=500), "120/500"),
+    "where none are planned": (ProgressReport(step=120), "120"),
+    "where the planned ones cannot be": (ProgressReport(step=120, steps=-1), "120"),
+}
+
+
+@pytest.mark.parametrize(("report", "summary"), SUMMARIES.values(), ids=SUMMARIES.keys())
+def test_the_steps_are_summed_up_for_a_column(report: ProgressReport, summary: str) -> None:
+    assert progress.fields(report)["progress"].summary == summary
+
+
+ROUNDED = {
+    "a float32": (0.31234567523002625, 0.312346),
+    "a small one": (1.23456789e-7, 1.23457e-7),
+    "a count": (123456789.0, 123456789.0),
+    "few digits": (0.25, 0.25),
+}
+
+
+@pytest.mark.parametrize(("said", "shown"), ROUNDED.values(), ids=ROUNDED.keys())
+def test_metrics_of_the_progress_have_six_digits(said: float, shown: float) -> None:
+    assert progress.fields(ProgressReport(step=1, metrics={"loss": said}))["progress"].metrics == {"loss": shown}

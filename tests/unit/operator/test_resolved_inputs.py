@@ -68,6 +68,12 @@ def test_the_first_status_with_a_pod_tells_what_its_plan_says_though_the_objects
         assert status["resolvedInputs"] == KNOWN, status["state"]
 
 
+def test_a_streamed_input_has_room_for_its_shards_in_the_plan() -> None:
+    inputs = {"raw": "s3://fovea/vision/raw", "more": "s3://fovea/vision/more"}
+    decision = decide(observed(job(inputs=inputs, inputModes={"raw": "Stream", "more": "Fetch"})))
+    assert {item["name"]: item["room"] for item in plan(decision)["inputs"]} == {"raw": 10 * 2**30, "more": 0}
+
+
 def test_a_job_that_waited_for_its_inputs_tells_them_with_its_pod() -> None:
     waiting = decide(observed(job(**NAMED)))
     assert waiting.status is not None

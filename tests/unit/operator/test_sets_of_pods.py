@@ -4,34 +4,32 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fovea_api.contract import labels, names
+from fovea_api.contract import labels
 from fovea_api.v1alpha1 import TrainingJob
-from fovea_operator.desired.pod import Member
-from fovea_operator.reconcile.shared.decision import Child, Decision, Write
+from fovea_operator.desired.members import Member
+from fovea_operator.reconcile.shared.decision import Decision, Write
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import PodSet, Recorded
-from fovea_operator.reconcile.training import admission, outcome
-from fovea_operator.reconcile.training.admission import Additions, Preparation, Wait
-from fovea_operator.reconcile.training.decide import decide_set
+from fovea_operator.reconcile.training import outcome
+from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.reconcile.training.view import View
 from support.decision_table import RUNNING, SEEN, summary
-from support.observations import SETTINGS, after, at, ended, job, observed, preparing, running
+from support.golden import Golden
+from support.members import of
+from support.observations import SETTINGS, after, at, ended, observed, preparing, running
+from support.observations import job as single_job
 
 CHIEF, WORKERS = Member(), (Member("worker", 0), Member("worker", 1))
 MEMBERS = (CHIEF, *WORKERS)
 NOTHING = Recorded({}, between_attempts=False, ended={})
 
 
-def of(member: Member, pod: PodRecord) -> PodRecord:
-    """The same pod as another member's."""
-    attempt = int(pod.labels[labels.ATTEMPT])
-    name = names.training_pod("digits", member.role, member.index, attempt)
-    marks = labels.of_training_pod("digits", member.role, member.index, attempt)
-    return replace(pod, name=name, uid=f"{name}-uid", labels=marks)
+def job(status: dict[str, Any] | None = None, **spec: Any) -> TrainingJob:
+    return single_job(status, distribution="MultiWorkerMirrored", roles={"worker": {"count": 2}}, **spec)
 
 
 def decide(of_job: TrainingJob, *pods: PodRecord, now: float = 60, **seen: Any) -> Decision:
-    return decide_set(View.of(observed(of_job, *pods, **seen), at(now), SETTINGS, MEMBERS))
+    return decide_job(observed(of_job, *pods, **seen), at(now), SETTINGS)
 
 
 def all_run() -> tuple[PodRecord, ...]:
@@ -63,20 +61,44 @@ def test_all_pods_are_made_at_once_with_the_service_by_which_they_find_each_othe
     decision = decide(job())
     assert summary(decision)["creates"] == [
         "digits-pods",
+        "digits-pods",
         "digits-chief-0-0",
         "digits-worker-0-0",
         "digits-worker-1-0",
     ]
-    service, *pods = (child.manifest for child in decision.children)
+    _, service, *pods = (child.manifest for child in decision.children)
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["selector"].items() <= pods[1]["metadata"]["labels"].items()
     assert {pod["spec"]["subdomain"] for pod in pods} == {service["metadata"]["name"]}
     assert [pod["spec"]["hostname"] for pod in pods] == ["digits-chief-0", "digits-worker-0", "digits-worker-1"]
 
 
+def test_before_any_pod_a_network_policy_lets_the_pods_of_the_job_reach_each_other_and_nobody_else(
+    golden: Golden,
+) -> None:
+    policy, _, *pods = decide(job()).children
+    assert policy.write is Write.CREATE, "known, it costs nothing"
+    golden.check("operator/network-policy-of-a-job.yaml", policy.manifest)
+    selector = policy.manifest["spec"]["podSelector"]["matchLabels"]
+    for pod in pods:
+        assert selector.items() <= pod.manifest["metadata"]["labels"].items()
+
+
+def test_a_job_of_one_pod_opens_no_port_and_gets_no_network_policy() -> None:
+    assert [child.manifest["kind"] for child in decide_job(observed(single_job()), at(60), SETTINGS).children] == [
+        "Pod"
+    ]
+
+
+def test_a_platform_team_may_do_without_network_policies() -> None:
+    without = replace(SETTINGS, training_network_policies=False)
+    kinds = [child.manifest["kind"] for child in decide_job(observed(job()), at(60), without).children]
+    assert kinds == ["Service", "Pod", "Pod", "Pod"]
+
+
 def test_only_the_pods_that_are_missing_are_made() -> None:
     made = decide(job(), running(), of(WORKERS[1], preparing())).children
-    assert [child.manifest["metadata"]["name"] for child in made] == ["digits-pods", "digits-worker-0-0"]
+    assert [child.manifest["metadata"]["name"] for child in made] == ["digits-pods", "digits-pods", "digits-worker-0-0"]
 
 
 @pytest.mark.parametrize(
@@ -102,9 +124,10 @@ def test_the_chiefs_success_ends_the_job_and_stops_the_others() -> None:
 
 def test_a_worker_that_ends_with_0_is_done_and_publishes_nothing() -> None:
     done = of(WORKERS[0], ended(sync=None))
-    view = View.of(observed(job(SEEN), running(), done, all_run()[2]), at(80), SETTINGS, MEMBERS)
+    seen = observed(job(SEEN), running(), done, all_run()[2])
+    view = View.of(seen, at(80), SETTINGS)
     assert outcome.of_member(view, view.pods.members[1]) == outcome.Done()
-    assert summary(decide_set(view))["state"] == "RUNNING"
+    assert summary(decide_job(seen, at(80), SETTINGS))["state"] == "RUNNING"
 
 
 def test_a_worker_that_is_done_is_remembered_and_its_pod_may_go_while_the_others_run() -> None:
@@ -115,7 +138,7 @@ def test_a_worker_that_is_done_is_remembered_and_its_pod_may_go_while_the_others
     gone = decide(later, running(), all_run()[2], now=90)
     assert (summary(gone)["creates"], summary(gone)["disruptions"]) == ([], None)
     assert summary(gone)["state"] in (None, "RUNNING")
-    view = View.of(observed(later, running(), all_run()[2]), at(90), SETTINGS, MEMBERS)
+    view = View.of(observed(later, running(), all_run()[2]), at(90), SETTINGS)
     assert view.pods.missing == (), "it is not looked for"
     both = decide(later, running(), of(WORKERS[1], ended(sync=None)), now=95)
     assert (both.status or {})["endedPrograms"] == {"worker-0": 0, "worker-1": 0}
@@ -164,7 +187,10 @@ def test_the_next_attempt_waits_until_the_pods_of_the_one_before_have_ended() ->
     assert (waits.status or {})["nextAttemptTime"], "the status does not claim that the next pods were seen"
     for over in (ended(code=143, deleting=True), replace(saves, deletion_deadline=at(60))):
         made = decide(between, over, done, failed, now=100)
-        assert summary(made)["creates"] == ["digits-pods", "digits-chief-0-1", "digits-worker-0-1", "digits-worker-1-1"]
+        assert summary(made)["creates"] == [
+            *("digits-pods", "digits-pods"),
+            *("digits-chief-0-1", "digits-worker-0-1", "digits-worker-1-1"),
+        ]
 
 
 def test_a_worker_whose_pod_vanished_is_a_disruption_once_it_was_seen() -> None:
@@ -185,31 +211,3 @@ def test_a_suspension_waits_for_every_member() -> None:
     status = decide(stopping, gone, *over).status or {}
     assert status["attempts"] == {"chief-0": 1, "worker-0": 1, "worker-1": 1}
     assert "suspending" not in status
-
-
-def test_admission_comes_between_the_plan_and_the_pods(monkeypatch: pytest.MonkeyPatch) -> None:
-    quota = Child(Write.CREATE, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workload"}})
-    planned: list[str] = []
-
-    def waits(_view: View, pods: Any) -> Preparation:
-        planned.extend(pod["metadata"]["name"] for pod in pods)
-        return Preparation((quota,), wait=Wait("QuotaPending", "Waiting for 2 GPUs of queue team-a."))
-
-    monkeypatch.setattr(admission, "prepare", waits)
-    decision = decide(job())
-    assert planned == ["digits-chief-0-0", "digits-worker-0-0", "digits-worker-1-0"]
-    assert decision.children == (quota,)
-    assert summary(decision)["conditions"]["Admitted"] == "False QuotaPending"
-    assert (decision.status or {})["message"] == "Waiting for 2 GPUs of queue team-a."
-
-    mark = Additions(
-        labels={"group": "digits", labels.ROLE: "x"}, spec={"nodeSelector": {"gpu": "a100"}, "schedulerName": "s"}
-    )
-    monkeypatch.setattr(admission, "prepare", lambda _view, _pods: Preparation((quota,), mark))
-    first, _, *pods = decide(job()).children
-    assert first is quota
-    for pod in pods:
-        assert pod.manifest["metadata"]["labels"]["group"] == "digits"
-        assert pod.manifest["metadata"]["labels"][labels.ROLE] != "x", "what Fovea's pods have stays"
-        assert pod.manifest["spec"]["nodeSelector"] == {"gpu": "a100"}
-        assert pod.manifest["spec"]["schedulerName"] == "s"

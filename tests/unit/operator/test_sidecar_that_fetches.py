@@ -42,6 +42,7 @@ KILLED = ContainerRecord(exit_code=143, terminated_reason="Error", finished=at(2
 FORGOTTEN = ContainerRecord(exit_code=255, terminated_reason="Unknown", finished=at(20))
 WAITED = SEEN | {
     "state": "PREPARING",
+    "storeUnreachable": True,
     "conditions": [
         {
             "type": "Running",

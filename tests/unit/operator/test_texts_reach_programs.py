@@ -9,7 +9,8 @@ from fovea_api.contract.plan import Input, ModelPlan, TrainingPlan
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.cluster import records
 from fovea_operator.desired.deployment import version_deployment
-from fovea_operator.desired.pod import Member, Sources, training_pod
+from fovea_operator.desired.members import Member
+from fovea_operator.desired.pod import Sources, training_pod
 from support import kubelet_expansion
 from support.observations import SETTINGS, job, machine, model_deployment, version
 

@@ -34,7 +34,7 @@ def test_progress_and_the_newest_checkpoint_reach_the_status() -> None:
     )
     status = decide(observed(job(RUNNING), running(), progress=said)).status
     assert status is not None
-    counts = {"step": 120, "steps": 440, "epoch": 2, "epochs": 10}
+    counts = {"summary": "120/440", "step": 120, "steps": 440, "epoch": 2, "epochs": 10}
     assert status["progress"] == counts | {"metrics": {"loss": 0.5}, "metricsLeftOut": 1}
     assert status["checkpoint"] == {"step": 100, "digest": "sha256:c", "time": "2026-11-21T10:00:50Z"}
 
@@ -44,7 +44,10 @@ def test_the_last_progress_comes_with_the_sidecars_last_words_when_its_report_wa
     last = Termination(REASON_PUBLISHED, "published", output=OUTPUT, progress=ProgressReport(step=440, steps=440))
     pod = ended(sync=ContainerRecord(exit_code=0, termination_message=last.to_json()))
     status = decide(observed(job(RUNNING), pod, progress=lost)).status
-    assert (status["state"], status["progress"]) == ("SUCCEEDED", {"step": 440, "steps": 440})
+    assert (status["state"], status["progress"]) == (
+        "SUCCEEDED",
+        {"summary": "440/440", "step": 440, "steps": 440},
+    )
 
 
 def test_progress_stays_when_the_operator_has_just_started() -> None:
@@ -176,4 +179,4 @@ def test_the_gpu_tier_takes_the_gpu_machine_and_image() -> None:
     seen = observed(job(scaleTier="BASIC_GPU"), machine_types=[machine(), GPU])
     [pod_child] = decide(seen).children
     assert pod_child.manifest["spec"]["containers"][0]["image"] == SETTINGS.trainer_gpu_image
-    assert pod_child.manifest["spec"]["nodeSelector"] == {"cloud.example.com/accelerator": "a100-40g"}
+    assert pod_child.manifest["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"}

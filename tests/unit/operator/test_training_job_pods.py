@@ -317,14 +317,14 @@ TABLE: dict[str, Row] = {
     "deploy makes a ModelDeployment for the model": Row(
         lambda: observed(job(RUNNING, model={"name": "digits", "deploy": True}), ended()),
         {"state": "SUCCEEDED", "creates": ["digits-v1", "digits"]},
-        "Ask it with: fovea predict --model digits IMAGE",
+        "If it takes pictures, ask it with: fovea predict --model digits IMAGE",
     ),
     "deploy leaves a ModelDeployment that exists alone": Row(
         lambda: observed(
             job(RUNNING, model={"name": "digits", "deploy": True}), ended(), model_deployments=[model_deployment()]
         ),
         {"state": "SUCCEEDED", "creates": ["digits-v1"]},
-        "Ask it with: fovea predict --model digits IMAGE",
+        "If it takes pictures, ask it with: fovea predict --model digits IMAGE",
     ),
     "a ModelDeployment of that name that serves another model is named": Row(
         lambda: observed(

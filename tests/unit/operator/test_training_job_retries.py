@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fovea_api.contract import names
-from fovea_api.contract.report import Published
+from fovea_api.contract.report import Published, Termination
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ContainerRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, SEEN, Row, decide
@@ -20,6 +20,10 @@ from support.observations import (
     preparing,
     published,
     running,
+)
+
+REPLACED = ContainerRecord(
+    exit_code=65, termination_message=Termination("InputReplaced", "input 'data' is another").to_json(), finished=at(72)
 )
 
 TABLE: dict[str, Row] = {
@@ -56,6 +60,26 @@ TABLE: dict[str, Row] = {
     ),
     "a killed program is retried": Row(
         lambda: observed(job(RUNNING), ended(code=137)), {"state": "QUEUED", "retries": 1}
+    ),
+    "a program that ends since a shard of its input will not come fails the job with the agent's reason": Row(
+        lambda: observed(
+            job(RUNNING),
+            ended(code=65, said="shard a.tfrecord will not come", sync=REPLACED),
+        ),
+        {
+            "state": "FAILED",
+            "conditions": {
+                "Admitted": "True Accepted",
+                "Running": "False InputReplaced",
+                "Failed": "True InputReplaced",
+            },
+        },
+        "Failed: input 'data' is another",
+    ),
+    "a program that fails for a reason of its own is quoted, whatever its sidecar says": Row(
+        lambda: observed(job(RUNNING), ended(code=1, said="E: no data", sync=REPLACED)),
+        {"state": "FAILED"},
+        "the program ended with exit code 1: E: no data",
     ),
     "a program out of memory is retried and told why": Row(
         lambda: observed(job(RUNNING), ended(code=137, reason="OOMKilled")),

@@ -392,6 +392,7 @@ def test_only_children_are_listed_by_label_and_owners_come_before_them(world: Wo
         ("Deployment", labels.MANAGED_SELECTOR),
         ("Service", labels.MANAGED_SELECTOR),
         ("PodDisruptionBudget", labels.MANAGED_SELECTOR),
+        ("NetworkPolicy", labels.MANAGED_SELECTOR),
     ]
 
 

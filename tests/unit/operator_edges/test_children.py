@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
+from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.children import Children
 from fovea_operator.cluster.intake import Intake
@@ -184,3 +185,28 @@ def test_deleting_what_is_gone_or_replaced_forgets_it_and_spares_the_successor(w
     asyncio.run(world.children.delete(Deletion(POD, "team", "digits-chief-0-0", pod.uid)))
     assert world.cache.pods.get("team", "digits-chief-0-0") is None
     assert "deletionTimestamp" not in world.server.objects[POD, "digits-chief-0-0"]["metadata"]
+
+
+def network_policy() -> dict[str, Any]:
+    made = manifest("NetworkPolicy", "digits-pods", podSelector={})
+    return {**made, "apiVersion": resources.NETWORK_POLICY.api_version}
+
+
+def test_a_network_policy_costs_one_write_however_often_it_is_decided(world: World) -> None:
+    assert world.write(Write.CREATE, network_policy()) == ["create"]
+    assert world.write(Write.CREATE, network_policy()) == []
+
+
+def test_a_network_policy_that_somebody_deleted_is_made_again_by_the_next_decision_that_needs_it(world: World) -> None:
+    world.write(Write.CREATE, network_policy())
+    gone = world.server.objects.pop((resources.NETWORK_POLICY.gvk, "digits-pods"))
+    world.intake.event(resources.NETWORK_POLICY.gvk, "DELETED", gone)
+    assert world.write(Write.CREATE, network_policy()) == ["create"]
+
+
+def test_a_network_policy_of_someone_else_is_never_taken_for_the_jobs(world: World) -> None:
+    theirs = network_policy()
+    theirs["metadata"]["ownerReferences"] = []
+    world.server.put(theirs)
+    with pytest.raises(NotOurs, match=r"NetworkPolicy team/digits-pods exists and was not made by Fovea"):
+        world.write(Write.CREATE, network_policy())

@@ -22,8 +22,8 @@ from support.kinds import TRAINING_JOB
 from support.memory_api import Server
 from support.reconciled import job
 
-GROUP = Resource("scheduling.example.com/v1", "PodGroup", "podgroups", optional=True)
-NAMESAKE = Resource("scheduling.example.org/v1", "PodGroup", "podgroups", optional=True)
+GROUP = Resource("scheduling.example.com/v1", "Gang", "gangs", optional=True)
+NAMESAKE = Resource("scheduling.example.org/v1", "Gang", "gangs", optional=True)
 DIGITS = Key(TRAINING_JOB, "team", "digits")
 
 
@@ -33,7 +33,7 @@ def group(name: str = "digits", of: Resource = GROUP, **metadata: Any) -> dict[s
 
 
 class Scheduled(Kind[Any]):
-    """Jobs of a made-up kind that have a PodGroup where there are some."""
+    """Jobs of a made-up kind that have a Gang where there are some."""
 
     resource = Resource("fovea.dev/v1alpha1", "TrainingJob", "trainingjobs")
     trouble = "Admitted"
@@ -172,19 +172,19 @@ def test_an_api_server_that_does_not_answer_changes_nothing_that_is_known(world:
     assert not world.watches[0][1].stopped
 
 
-@pytest.mark.parametrize("error", [errors.Refused("podgroups is forbidden", code=403), errors.Gone("went", code=404)])
+@pytest.mark.parametrize("error", [errors.Refused("gangs is forbidden", code=403), errors.Gone("went", code=404)])
 def test_a_kind_that_may_not_be_listed_or_went_meanwhile_counts_as_not_served(
     world: World, error: errors.ApiError, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.server.served.add(GROUP)
-    world.server.fail = lambda call: error if call == "list PodGroup" else None
+    world.server.fail = lambda call: error if call == "list Gang" else None
     assert not world.look()
     assert world.watches == []
     assert world.decided == {"message": "needs none"}
     assert ("an optional kind is left out" in caplog.text) == isinstance(error, errors.Refused)
 
 
-FORBIDDEN = errors.Refused("podgroups is forbidden", code=403)
+FORBIDDEN = errors.Refused("gangs is forbidden", code=403)
 
 
 def test_a_kind_whose_right_is_taken_away_is_left_out_when_looks_in_a_row_have_been_refused(
@@ -193,7 +193,7 @@ def test_a_kind_whose_right_is_taken_away_is_left_out_when_looks_in_a_row_have_b
     world.server.served.add(GROUP)
     world.server.put(group())
     world.look()
-    world.server.fail = lambda call: FORBIDDEN if call == "list PodGroup" else None
+    world.server.fail = lambda call: FORBIDDEN if call == "list Gang" else None
     looks = [(world.look(), world.discovery.in_doubt, world.known()) for _ in range(7)]
     assert looks == [(False, True, ["digits"])] * 5 + [(True, False, []), (False, False, [])]
     assert world.watches[0][1].stopped
@@ -209,7 +209,7 @@ def test_a_kind_that_is_refused_for_a_moment_keeps_its_objects_and_its_watch(
     world.server.put(group())
     world.look()
     for _ in range(3):
-        world.server.fail = lambda call: passing if call == "list PodGroup" else None
+        world.server.fail = lambda call: passing if call == "list Gang" else None
         assert [world.look() for _ in range(5)] == [False] * 5
         world.server.fail = None
         assert not world.look()
@@ -247,8 +247,8 @@ def test_a_kind_that_is_refused_in_the_middle_of_a_run_is_asked_for_again_at_onc
 
     def fail(call: str) -> Exception | None:
         nonlocal asked
-        asked += call == "list PodGroup" and bool(server.objects)
-        return FORBIDDEN if call == "list PodGroup" and server.objects and asked <= again else None
+        asked += call == "list Gang" and bool(server.objects)
+        return FORBIDDEN if call == "list Gang" and server.objects and asked <= again else None
 
     server.served, server.fail = {GROUP, resources.NODE}, fail
     monkeypatch.setattr(runtime, "_POLL_SECONDS", 0)
@@ -291,8 +291,8 @@ def test_an_optional_kind_that_gets_no_answer_at_the_start_is_asked_for_again_be
 
     def fail(call: str) -> Exception | None:
         nonlocal asked
-        asked += call == "discover PodGroup"
-        return errors.ApiError("etcd has a new leader", code=500) if "PodGroup" in call and asked <= failures else None
+        asked += call == "discover Gang"
+        return errors.ApiError("etcd has a new leader", code=500) if "Gang" in call and asked <= failures else None
 
     server.fail = fail
     monkeypatch.setattr(runtime, "_POLL_SECONDS", 0)

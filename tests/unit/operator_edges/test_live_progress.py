@@ -75,7 +75,14 @@ def test_a_ticket_shows_what_a_status_would_show_of_the_newest_report() -> None:
     [shown] = answer.found.values()
     assert shown.pop("ageSeconds") < 60
     assert shown == {
-        "progress": {"step": 90, "steps": 450, "epoch": 2, "epochs": 10, "metrics": {"loss": 0.3}},
+        "progress": {
+            "summary": "90/450",
+            "step": 90,
+            "steps": 450,
+            "epoch": 2,
+            "epochs": 10,
+            "metrics": {"loss": 0.3},
+        },
         "checkpoint": {"step": 80, "digest": "sha256:ab", "time": "2026-01-01T00:00:00Z"},
     }
     LiveAnswer.model_validate_json(answer.text)

@@ -15,6 +15,7 @@ from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.progress import Desk, Doorkeeper, Reports, Sender
 from fovea_operator.kinds.training_job import TrainingJobs
+from fovea_operator.reconcile.shared.observed import Heard, Pace
 from fovea_operator.reconcile.training import stopping
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
@@ -415,3 +416,35 @@ def test_a_refused_token_is_asked_for_again_after_a_short_while() -> None:
 
     pod = Sender("team", NAME, "p1")
     assert asyncio.run(run()) == [None, None, pod, pod]
+
+
+def test_the_pace_of_a_pod_is_known_from_its_reports() -> None:
+    world = World()
+    world.intake.seen(TRAINING_JOB, job("new", 1))
+    world.intake.seen(POD, pod("new-pod", "new", 2))
+    for second in range(0, 65, 5):
+        world.reports.put(Sender("team", NAME, "new-pod"), ProgressReport(step=10 + 2 * second), second)
+    observed = world.jobs.observe(world.jobs.key("team", "digits"), "")
+    assert observed is not None
+    assert observed.pace == Pace(2.0, 60)
+    assert observed.heard == {"new-pod": Heard(ProgressReport(step=130), Pace(2.0, 60))}
+
+
+def test_numbers_of_a_pod_that_does_not_lead_its_job_cause_no_decision() -> None:
+    woken: list[tuple[str, float]] = []
+    reports = Reports(
+        5, lambda _namespace, pod, seconds: woken.append((pod, seconds)), 1, lambda _, pod: pod == "chief"
+    )
+    for number in range(20):
+        reports.put(Sender("team", f"worker-{number}", f"w{number}"), ProgressReport(step=1), 0)
+    assert len(woken) == 20, "the first report says that the agent is there"
+    assert reports.period == 5, "the period grows with those that are written for alone"
+    woken.clear()
+    reports.put(Sender("team", "worker-0", "w0"), ProgressReport(step=2, metrics={"loss": 1.0}), 1)
+    assert woken == []
+    reports.put(Sender("team", "worker-0", "w0"), ProgressReport(step=2, publishing=True), 2)
+    assert woken == [("worker-0", 0.0)]
+    woken.clear()
+    reports.put(Sender("team", "chief", "c"), ProgressReport(step=1), 3)
+    reports.put(Sender("team", "chief", "c"), ProgressReport(step=2), 4)
+    assert woken == [("chief", 0), ("chief", 4)]

@@ -425,3 +425,26 @@ def test_what_does_not_need_a_refused_child_is_written_all_the_same() -> None:
     again, _ = world.work()
     assert again == Again(0), "the first refusal is the one that is reported"
     assert (POD, "other-1") in world.server.objects
+
+
+def test_what_rides_along_is_written_with_a_change_and_never_alone() -> None:
+    state = {"state": "RUNNING"}
+    progress = {"step": 1}
+
+    def decide(observed: JobObserved, _now: datetime, _: Settings) -> Decision:
+        kept = observed.job.status.dump()
+        step = {"step": progress["step"]}
+        riders = {"members": {"worker-0": {"state": "RUNNING", "attempt": 0, **step}}, "message": None}
+        return Decision(status={**kept, **state}, riders=riders)
+
+    world = World(decide)
+    world.know(job(status={"state": "QUEUED", "message": "it waits"}))
+    assert world.work()[1] == ["patch TrainingJob/status"]
+    status = world.cache.jobs.get("team", "digits").record.status.dump()  # type: ignore[union-attr]
+    assert (status["members"]["worker-0"]["step"], "message" in status) == (1, False)
+    progress["step"] = 2
+    assert world.work()[1] == [], "a step alone is no reason to write"
+    state["state"] = "FAILED"
+    assert world.work()[1] == ["patch TrainingJob/status"]
+    status = world.cache.jobs.get("team", "digits").record.status.dump()  # type: ignore[union-attr]
+    assert status["members"]["worker-0"]["step"] == 2

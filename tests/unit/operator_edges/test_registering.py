@@ -209,7 +209,9 @@ def test_a_version_that_somebody_registers_meanwhile_is_met_once_and_its_number_
     assert named(server) == {f"{MODEL}-v2"}
 
 
-def test_a_number_whose_version_was_refused_is_the_next_jobs() -> None:
+def test_a_number_whose_version_was_refused_stays_its_jobs() -> None:
+    """A try before that, without an answer, may have registered it: with another number the job would have two versions."""
+
     async def run() -> Server:
         server = Server()
         parts = Parts(server)
@@ -223,7 +225,40 @@ def test_a_number_whose_version_was_refused_is_the_next_jobs() -> None:
         return server
 
     found = {name: status.get("modelVersion") for name, status in statuses(asyncio.run(run())).items()}
-    assert found == {"job-1": f"{MODEL}-v1", "job-0": f"{MODEL}-v2"}
+    assert found == {"job-0": f"{MODEL}-v1", "job-1": f"{MODEL}-v2"}
+
+
+def test_a_version_that_was_registered_without_an_answer_is_found_though_the_next_try_is_refused() -> None:
+    """A quota refuses before anybody looks whether the name is taken."""
+
+    async def run() -> Server:
+        server = Server()
+        parts = Parts(server)
+        parts.know(jobs_that_ended(server, 2))
+        first, second = (parts.jobs.key(NAMESPACE, f"job-{number}") for number in range(2))
+        create, answers = (
+            server.create,
+            iter((errors.Transient("no answer"), errors.Refused("exceeded quota", code=403))),
+        )
+
+        async def without_answer(manifest: Raw) -> Raw:
+            error = next(answers, None)
+            if isinstance(error, errors.Refused):
+                raise error
+            stored = await create(manifest)
+            if error is not None:
+                raise error
+            return stored
+
+        server.create = without_answer  # type: ignore[method-assign]
+        for key in (first, first, second, first):
+            await parts.reconciler.work(key, 0.0)
+        return server
+
+    server = asyncio.run(run())
+    found = {name: status.get("modelVersion") for name, status in statuses(server).items()}
+    assert found == {"job-0": f"{MODEL}-v1", "job-1": f"{MODEL}-v2"}
+    assert [name for gvk, name in server.objects if gvk == MODEL_VERSION] == [f"{MODEL}-v1", f"{MODEL}-v2"]
 
 
 @pytest.mark.parametrize("end", ["deleted", "cancelled"])

@@ -90,11 +90,11 @@ class Longer(Config, TrainingFlags):
 def test_a_recipe_inherits_flags_and_may_change_a_default_alone():
     recipe = flags.recipe_of("A recipe.", Longer)
     own = ["rate", "batch-size", "steps", "augment", "rule", "name"]
-    shared = ["epochs", "max-steps", "seed", "checkpoint-every-steps", "train-from-scratch"]
+    shared = ["epochs", "max-steps", "seed", "checkpoint-every-steps", "train-from-scratch", "mixed-precision", "jit"]
     assert list(recipe.flags) == [*own, *shared, "depth"], "the order of the bases, then its own"
     assert (recipe.flags["batch-size"].default, recipe.flags["batch-size"].minimum) == (8, 1)
     assert flags.parse("r", recipe, Longer, ["--epochs=2"]) == Longer(epochs=2, batch_size=8)
-    assert list(flags.values(Longer()))[-2:] == ["train_from_scratch", "depth"]
+    assert list(flags.values(Longer()))[-2:] == ["jit", "depth"]
 
 
 def test_an_optional_flag_may_be_written_in_the_old_way():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fovea_trainers.data import files
+from fovea_api.contract import left_alone
 from fovea_trainers.errors import DataError
 from fovea_trainers.vision import image_folders
 from fovea_trainers.vision.image_folders import PARTS, Listing
@@ -203,7 +203,7 @@ def test_a_link_to_a_folder_above_brings_no_pictures_of_other_classes(tmp_path, 
     assert [listing.name(i) for i in range(len(listing))] == ["a/1.png", "b/1.png"]
 
 
-@pytest.mark.parametrize("name", [".snapshot", *sorted(files._NO_FOLDERS_OF_A_USER)])
+@pytest.mark.parametrize("name", [".snapshot", *sorted(left_alone.NO_FOLDERS_OF_A_USER)])
 def test_what_systems_put_beside_the_classes_is_no_class_and_not_looked_into(tmp_path, monkeypatch, name):
     data = folder(tmp_path, "a/1.png", "b/1.png", f"{name}/a/1.png", f"a/{name}/1.png")
     unreadable(monkeypatch, data / name, data / "a" / name)

@@ -45,6 +45,11 @@ def test_the_same_count_and_seed_give_the_same_bytes_and_another_seed_others(tmp
         (("a9a", "out"), "data set a9a does not exist: there is a8a"),
         (("a8a",), "the following arguments are required: out"),
         (("a8a", "out", "--count=0"), "argument --count: '0' must be a whole number of at least 1"),
+        (
+            ("a8a", "out", "--pictures=3"),
+            "data set a8a has no --pictures=3: only identities has; drop it, or give --count",
+        ),
+        (("identities", "out", "--pictures=1"), "argument --pictures: '1' must be a whole number of at least 2"),
         (("a8a", "out", "--size=3"), "unrecognized arguments: --size=3"),
     ],
 )

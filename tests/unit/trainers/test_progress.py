@@ -5,7 +5,7 @@ import io
 import pytest
 from fovea_api.contract.progress import Progress
 from fovea_trainers.runtime.position import Position
-from fovea_trainers.runtime.progress import Plan, Reporter
+from fovea_trainers.runtime.progress import OwnSteps, Plan, Reporter
 
 PLAN = Plan(steps=40, steps_per_epoch=20, epochs=2, batch_size=32, unit="img")
 
@@ -113,3 +113,18 @@ def test_what_follows_a_bar_within_an_epoch_stands_on_a_line_of_its_own(tmp_path
     bar, rest = stream.getvalue().split("\n", 1)
     assert " loss 0.5000 " in bar
     assert rest == ("done: loss 0.5000\n" if ended == "end" else "")
+
+
+def test_a_worker_writes_the_number_of_its_own_steps_at_most_once_a_second(tmp_path, clock):
+    (tmp_path / "progress").mkdir()
+    steps = OwnSteps(tmp_path / "progress" / "progress.jsonl", clock=clock)
+    for _ in range(20):
+        steps.one_more()
+        clock.now += 0.125
+    assert lines(tmp_path) == [Progress(1), Progress(9), Progress(17)]
+
+
+def test_a_worker_that_shares_the_chiefs_file_writes_nothing(tmp_path, clock, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    OwnSteps(None, clock=clock).one_more()
+    assert list(tmp_path.iterdir()) == []

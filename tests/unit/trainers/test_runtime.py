@@ -72,9 +72,9 @@ def test_missing_training_data_is_refused_with_the_remedy(tmp_path, names, words
         Workspace.from_environment({environment.INPUT_DIR: str(tmp_path)}).data("")
 
 
-def place(spec):
+def place(spec, gpus=0, *, jit=False):
     with Interruption() as interruption:
-        return placement.select(spec, Role.of(spec), 0, interruption, {})
+        return placement.select(spec, Role.of(spec), gpus, interruption, {}, jit=jit)
 
 
 def test_a_single_task_runs_alone_whatever_tf_config_calls_it():
@@ -83,7 +83,6 @@ def test_a_single_task_runs_alone_whatever_tf_config_calls_it():
 
 
 REFUSED = {
-    "an evaluator": (ClusterSpec({"chief": ("a:1",)}, "evaluator", 0), "no task evaluator"),
     "servers without a worker": (ClusterSpec({"chief": ("a:1",), "ps": ("b:1",)}, "chief", 0), "needs a worker"),
     "servers without a chief": (ClusterSpec({"worker": ("a:1",), "ps": ("b:1",)}, "worker", 0), "needs a chief"),
 }
@@ -93,6 +92,33 @@ REFUSED = {
 def test_a_cluster_that_no_strategy_takes_is_refused(spec, words):
     with pytest.raises(TrainerError, match=words):
         place(spec)
+
+
+def test_an_evaluator_is_alone_whatever_the_cluster_of_the_others():
+    others = {"chief": ("a:1",), "worker": ("b:1",), "ps": ("c:1",)}
+    assert isinstance(place(ClusterSpec(others, "evaluator", 0)), strategy.Single)
+
+
+SEVERAL = {
+    "several GPUs": (None, 2, "2 GPUs"),
+    "parameter servers": (
+        ClusterSpec({"chief": ("a:1",), "worker": ("b:1",), "ps": ("c:1",)}, "worker", 0),
+        0,
+        "3 processes",
+    ),
+    "several workers": (ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 1), 1, "2 processes"),
+}
+
+
+@pytest.mark.parametrize(("spec", "gpus", "words"), SEVERAL.values(), ids=SEVERAL.keys())
+def test_xla_compiles_the_step_of_one_device_alone(spec, gpus, words):
+    with pytest.raises(TrainerError, match=f"--jit .* here are {words}, .*: leave --jit out"):
+        place(spec, gpus, jit=True)
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_single_task_with_one_device_takes_jit(gpus):
+    assert isinstance(place(None, gpus, jit=True), strategy.Single)
 
 
 def test_tf_config_that_is_no_json_is_refused():
@@ -130,6 +156,13 @@ def test_a_scratch_workspace_reads_the_same_and_writes_elsewhere(tmp_path):
     written = (scratch.checkpoints, scratch.model, scratch.output, scratch.logs, scratch.progress)
     assert all(path.is_relative_to(tmp_path) for path in written)
     assert (scratch.inputs, scratch.job, scratch.gpus) == (workspace.inputs, "digits", 2)
+
+
+def test_a_member_s_own_file_of_progress_stays_when_the_rest_goes_to_scratch(tmp_path):
+    workspace = Workspace.from_environment(environment.of_trainer("digits", gpus=2))
+    scratch = workspace.scratch(tmp_path, own_progress=True)
+    assert scratch.progress == workspace.progress
+    assert all(path.is_relative_to(tmp_path) for path in (scratch.checkpoints, scratch.output, scratch.logs))
 
 
 STOPPING = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from fovea_dev import images
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / ".github/workflows"
@@ -34,9 +35,20 @@ def test_every_target_and_path_of_a_workflow_exists(name: str) -> None:
         for word in words:
             if re.match(r"(api|wire|client|charts|dev)(/|$)", word):
                 assert (ROOT / word).exists(), word
-    for image in re.findall(r"image: \[(.*)\]", (FOLDER / name).read_text()):
-        for one in image.split(", "):
-            assert (ROOT / f"dev/images/{one}/Dockerfile").is_file(), one
+
+
+@pytest.mark.parametrize("job", ["build", "push"])
+def test_a_fork_builds_and_pushes_all_of_fovea_s_images_that_with_cuda_included(job: str) -> None:
+    built = {
+        each["image"]: (each["folder"], {"VARIANT": each["variant"]} if "variant" in each else {})
+        for each in WORKFLOWS["images.yaml"]["jobs"][job]["strategy"]["matrix"]["include"]
+    }
+    assert built == {
+        image.name: (image.folder.name, dict(image.arguments))
+        for image in images.ALL_IMAGES
+        if image.name.startswith("fovea")
+    }
+    assert "fovea-tensorflow-gpu" in built
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

@@ -11,7 +11,8 @@ class CaptionFlags(PictureFlags):
     """Which pictures and captions are read, how they are split into sets, and what becomes of the words (`sets.read`)."""
 
     data: str = flag(
-        "", "Folder of pictures and Flickr8k.token.txt; empty: the input named data, or the only input beside weights."
+        "",
+        "Folder of pictures, or of TFRecord shards of them, and Flickr8k.token.txt; empty: the input named data, or the only input beside weights.",
     )
     image_size: int = 299
     validation_ratio: float = flag(

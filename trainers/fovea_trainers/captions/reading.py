@@ -2,7 +2,8 @@
 
 A folder holds pictures, and a text file with lines `name.jpg#0<TAB>A child in a pink dress .`: `Flickr8k.token.txt` or
 `token.txt`, at any depth. Lists of names `Flickr_8k.trainImages.txt`, `…devImages.txt` and `…testImages.txt` beside it say
-which picture belongs to which set; without them the split follows from the names of the pictures and the seed.
+which picture belongs to which set; without them the split follows from the names of the pictures and the seed. The pictures
+may be records of shards instead (`data/named_records.py`), with the texts beside them.
 """
 
 import hashlib
@@ -16,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from fovea_trainers.captions.words import clean
-from fovea_trainers.data import lines
-from fovea_trainers.data.files import Files, Found, walk
+from fovea_trainers.data import lines, named_records
+from fovea_trainers.data import split as sets
+from fovea_trainers.data.files import Found, walk
 from fovea_trainers.data.left_out import LeftOut
+from fovea_trainers.data.named_records import NamedFiles
 from fovea_trainers.errors import DataError
 from fovea_trainers.runtime.progress import say
 from fovea_trainers.vision import formats
@@ -35,7 +38,7 @@ _LINE = re.compile(r"(?P<name>[^\t]+)#\d+\t(?P<caption>.*)")
 
 
 @dataclass(frozen=True)
-class Captioned(Files):
+class Captioned(NamedFiles):
     """Pictures that have captions, in the order of their names."""
 
     captions: tuple[tuple[tuple[str, ...], ...], ...]
@@ -57,9 +60,11 @@ def read(root: Path, token_file: str, *, max_bad_ratio: float, check: Callable[[
     if not root.is_dir():
         what = "is a file, not a folder" if root.is_file() else "does not exist"
         raise DataError(f"data {root} {what}; give --data=DIR, a folder with pictures and {TOKEN_FILES[0]}")
-    found = walk(root, "", formats.is_picture, check)
+    there = walk(root, "", formats.is_picture, check)
+    packed = named_records.open_all(root, (name for name in there.others if "/" not in name), check)
+    found = packed.found() if packed else there
     pictures = _by_name(root, found)
-    file = _token_file(root, token_file, found.others)
+    file = _token_file(root, token_file, there.others)
     digest, left_out = hashlib.sha256(), LeftOut(root, "lines")
     captions = _captions(root / file, digest, pictures, left_out)
     left_out.require_few(max_bad_ratio, sum(map(len, captions.values())), "add the pictures that are missing")
@@ -73,10 +78,11 @@ def read(root: Path, token_file: str, *, max_bad_ratio: float, check: Callable[[
     paths = np.empty(len(names), object)
     paths[:] = [found.paths[place] for place in places]
     sizes = np.array([found.sizes[place] for place in places], np.int64)
-    lists = {name: root / name for name in found.others if _LISTS.fullmatch(Path(name).name)}
+    lists = {name: root / name for name in there.others if _LISTS.fullmatch(Path(name).name)}
     given = _given(lists, names, digest)
     words = tuple(tuple(captions[name]) for name in names)
-    return Captioned(root, paths, sizes, words, given, left_out.bad, len(missing), digest.digest())
+    records = packed.records(paths) if packed else None
+    return Captioned(root, paths, sizes, words, given, left_out.bad, len(missing), digest.digest(), records=records)
 
 
 def split(data: Captioned, *, validation_ratio: float, test_ratio: float, seed: int) -> tuple[Array, Array, Array]:
@@ -88,13 +94,8 @@ def split(data: Captioned, *, validation_ratio: float, test_ratio: float, seed: 
     if data.given is not None:
         train, validation, test = (np.flatnonzero(data.given == part) for part in (TRAIN, VALIDATION, TEST))
     else:
-        draws = [
-            hashlib.sha256(f"{seed}/{Path(data.name(picture)).name}".encode()).digest() for picture in range(len(data))
-        ]
-        order = np.array(sorted(range(len(data)), key=draws.__getitem__), np.int64)
-        validated = min(round(len(data) * validation_ratio), len(data) - 1)
-        tested = min(round(len(data) * test_ratio), len(data) - 1 - validated)
-        validation, test, train = (np.sort(part) for part in np.split(order, [validated, validated + tested]))
+        draws = sets.draws(seed, (path.rpartition(b"/")[2] for path in data.paths))
+        validation, test, train = sets.divide([np.arange(len(data))], draws, (validation_ratio, test_ratio))
     if not len(train):
         raise DataError(f"data folder {data.root}: the list of training pictures names none that has a caption")
     return train, validation, test

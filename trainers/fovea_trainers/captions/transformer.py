@@ -177,7 +177,8 @@ class Encoder(keras.Model):  # type: ignore[misc]
 
     def call(self, features: tf.Tensor, *, training: bool = False) -> tf.Tensor:
         places, width = self._positions.shape
-        x = tf.reshape(self._project(features), [-1, places, width]) + self._positions
+        x = tf.reshape(self._project(features), [-1, places, width])
+        x += tf.cast(self._positions, x.dtype)
         x = self._dropout(x, training=training)
         for layer in self._blocks:
             x = layer(x, training=training)
@@ -195,7 +196,7 @@ class Decoder(keras.Model):  # type: ignore[misc]
         self._positions = angles(np.arange(longest), sizes.width)
         self._embedding = keras.layers.Embedding(words, sizes.width)
         self._dropout = keras.layers.Dropout(sizes.dropout)
-        self._logits = keras.layers.Dense(words)
+        self._logits = keras.layers.Dense(words, dtype="float32")
         self._empty = (sizes.heads, 0, sizes.width // sizes.heads)
         self._embedding.build((None, None))
         self._logits.build((None, None, sizes.width))
@@ -208,7 +209,8 @@ class Decoder(keras.Model):  # type: ignore[misc]
         count = tf.shape(words)[1]
         before = tf.linalg.band_part(tf.ones([count, count], tf.bool), -1, 0)
         visible = before & (words != 0)[:, tf.newaxis, tf.newaxis, :]
-        x = self._dropout(self._embedded(words) + self._positions_of(tf.range(count)), training=training)
+        x = self._embedded(words)
+        x = self._dropout(x + tf.cast(self._positions_of(tf.range(count)), x.dtype), training=training)
         for layer in self._blocks:
             x = layer(x, memory, visible, training=training)
         return self._logits(x)

@@ -150,11 +150,13 @@ class Examples:
         return replace(self, held=store)
 
     def kept(self, budget: int, check: Callable[[], None] = lambda: None) -> "Examples":
-        """Held in memory where they fit into `budget` bytes, else as they are."""
+        """Held in memory where they fit into `budget` bytes, else as they are; without a word where the budget is 0."""
+        if not budget:
+            return self
         if len(self.files) * sum(int(np.prod(shape)) for shape in self.shapes) <= budget:
             return self.hold(check)
         self.say(
-            f"{len(self.files)} {self.noun}s in {self.files.root} do not fit into the cache: each is read when it is needed"
+            f"{len(self.files)} {self.noun}s in {self.files.root} do not fit into --cache-mib: each is read when it is needed"
         )
         return self
 

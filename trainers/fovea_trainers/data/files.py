@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fovea_api.contract.left_alone import NO_FOLDERS_OF_A_USER
 
 Array = np.ndarray[Any, Any]
-_NO_FOLDERS_OF_A_USER = frozenset(
-    {"__MACOSX", "lost+found", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information"}
-)
-"""What archives of macOS, file systems and network storage put beside the user's folders."""
 _INTERRUPTIBLE = 1000
 """Files between two looks at whether a stop was requested."""
 
@@ -123,7 +120,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in _NO_FOLDERS_OF_A_USER
+    return name.startswith(".") or name in NO_FOLDERS_OF_A_USER
 
 
 def _is_wanted(entry: os.DirEntry[str], wanted: Callable[[str], bool]) -> bool:

@@ -9,8 +9,8 @@ import tensorflow as tf
 from fovea_trainers.runtime.strategy import Shard
 
 Array = np.ndarray[Any, Any]
-ORDER, DISTORTION = 1, 2
-"""Streams of random numbers, so that the order of an epoch and its distortions are independent."""
+ORDER, DISTORTION, SHARDS = 1, 2, 3
+"""Streams of random numbers, so that the order of an epoch, its distortions and the order of its shards are independent."""
 
 
 def stream(number: int, *, seed: int, epoch: int) -> tf.Tensor:

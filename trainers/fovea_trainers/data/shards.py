@@ -16,6 +16,7 @@ import numpy as np
 from fovea_api.contract import shards as contract
 
 from fovea_trainers.data.examples import Unreadable
+from fovea_trainers.data.stream import Stream, beside
 from fovea_trainers.errors import DataError
 
 Array = np.ndarray[Any, Any]
@@ -35,6 +36,8 @@ class Shards:
     """int64 [shards + 1]: number of each shard's first record, and of all records."""
     offsets: tuple[Array, ...]
     """Of each shard, int64 [records + 1]: where its records begin, and its size."""
+    stream: Stream | None = None
+    """Where the shards arrive while they are read."""
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -48,9 +51,7 @@ class Shards:
         """A record. Raises Unreadable for one whose checksum is wrong, OSError when the disk fails."""
         shard, place = self._place(number)
         start, end = (int(offset) for offset in self.offsets[shard][place : place + 2])
-        descriptor = os.open(
-            self.root / self.names[shard], os.O_RDONLY
-        )  # a few µs; thousands of open shards would be too many
+        descriptor = self._open(self.names[shard])  # a few µs; thousands of open shards would be too many
         try:
             content = os.pread(descriptor, end - start, start)
         finally:
@@ -62,36 +63,53 @@ class Shards:
             raise Unreadable("its checksum is wrong")
         return record
 
+    def _open(self, name: str) -> int:
+        while True:
+            try:
+                return os.open(self.root / name, os.O_RDONLY)
+            except FileNotFoundError:
+                if self.stream is None:
+                    raise
+                self.stream.wait(name)  # it has not arrived, or has made room for others
+
     def _place(self, number: int) -> tuple[int, int]:
         shard = int(np.searchsorted(self.starts, number, "right")) - 1
         return shard, number - int(self.starts[shard])
 
 
-def open_all(root: Path, names: Sequence[str], check: Callable[[], None] = lambda: None) -> Shards:
+def open_all(
+    root: Path, names: Sequence[str], check: Callable[[], None] = lambda: None, stream: Stream | None = None
+) -> Shards:
     """Shards below a folder; raises DataError for one that is damaged, or that its index does not fit.
 
-    A shard without an index is gone through once, from record to record. `check` may raise to give up.
+    A shard without an index is gone through once, from record to record; a streamed one needs its index. `check` may raise
+    to give up.
     """
+    if stream is not None:
+        beside(stream, contract.INDEX_SUFFIX)
     offsets = []
     for name in names:
         check()
         try:
-            offsets.append(_offsets(root / name, check))
+            path = root / name
+            offsets.append(_offsets(path, stream.sizes[name] if stream else path.stat().st_size, check))
         except PermissionError as error:
             raise DataError(
                 f"{root / name} cannot be opened ({error.strerror}): make it readable (chmod a+r)"
             ) from error
     starts = np.cumsum([0, *(len(each) - 1 for each in offsets)], dtype=np.int64)
-    return Shards(root, tuple(names), starts, tuple(offsets))
+    return Shards(root, tuple(names), starts, tuple(offsets), stream)
 
 
-def _offsets(path: Path, check: Callable[[], None]) -> Array:
-    size, index = path.stat().st_size, path.with_name(path.name + contract.INDEX_SUFFIX)
+def _offsets(path: Path, size: int, check: Callable[[], None]) -> Array:
+    index = path.with_name(path.name + contract.INDEX_SUFFIX)
     if not index.exists():
         return _gone_through(path, size, check)
     bytes_ = index.stat().st_size
     found: Array = np.memmap(index, "<i8", "r") if bytes_ and bytes_ % 8 == 0 else np.zeros(0, np.int64)
     if not len(found) or found[0] != 0 or found[-1] != size or np.any(np.diff(found) < _HEADER.size + _CHECK.size):
+        if path.exists():  # a streamed one may be on its way
+            _require_plain(path)
         raise DataError(
             f"{index} is not the index of {path.name}, which has {size} bytes: remove it, or convert the data again"
         )
@@ -109,11 +127,23 @@ def _gone_through(path: Path, size: int, check: Callable[[], None]) -> Array:
             length, checked = _HEADER.unpack_from(content, start) if start + _HEADER.size <= size else (size, 0)
             end = start + _HEADER.size + length + _CHECK.size
             if end > size or checked != _masked(content[start : start + 8]):
+                _require_plain(path)
                 raise DataError(
                     f"{path}: record {len(found)} is damaged or cut off, or this is no TFRecord file: write or fetch it again"
                 )
             found.append(end)
     return np.array(found, np.int64)
+
+
+def compression(path: Path) -> str:
+    """GZIP or ZLIB, by a file's content; empty for a file that is not compressed. Raises OSError."""
+    with path.open("rb") as file:
+        return contract.compression(file.read(contract.HEAD), google_crc32c.value)
+
+
+def _require_plain(path: Path) -> None:
+    if kind := compression(path):
+        raise DataError(contract.uncompressing(path, kind))
 
 
 def _masked(content: bytes) -> int:

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-HELP = (
-    "Drawn faces in LFW's layout: person_0001/person_0001_0001.jpg, …; the count is that of people, of 8 pictures each."
-)
+HELP = "Drawn faces in LFW's layout: person_0001/person_0001_0001.jpg, …; the count is that of people, with --pictures of each."
 COUNT = 240
-PICTURES = 8
-"""Of each person."""
+PICTURES_EACH = 8
+"""Of each person. The first ones are the same however many there are."""
 SIZE = 64
 """Width and height of a picture, in pixels."""
 EYES = "eyes.csv"
@@ -46,8 +44,8 @@ _TRAITS = (
 )
 
 
-def write(root: Path, *, count: int, seed: int) -> None:
-    """JPEGs of `count` people, and `eyes.csv`."""
+def write(root: Path, *, count: int, seed: int, pictures: int = PICTURES_EACH) -> None:
+    """JPEGs of `count` people, `pictures` of each, and `eyes.csv`."""
     import tensorflow as tf
 
     with (root / EYES).open("w", encoding="utf-8", newline="") as file:
@@ -58,7 +56,7 @@ def write(root: Path, *, count: int, seed: int) -> None:
             traits = {name: random.uniform(low, high) for name, low, high in _TRAITS}
             name = f"person_{person:04d}"
             (root / name).mkdir(exist_ok=True)
-            for number in range(1, PICTURES + 1):
+            for number in range(1, pictures + 1):
                 picture = f"{name}/{name}_{number:04d}.jpg"
                 pixels, places = rendered(traits, random)
                 (root / picture).write_bytes(tf.io.encode_jpeg(pixels, quality=92).numpy())

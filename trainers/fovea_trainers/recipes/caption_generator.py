@@ -217,7 +217,7 @@ def run(config: Config, session: Session) -> None:
     weights = None if config.backbone == SMALL else weights_of(config, session)
     with session.strategy.scope():
         backbone = backbones.build(config.backbone, config.image_size) if weights else None
-    loaded = pretrained.load(backbone.model, weights) if backbone else pretrained.Loaded()
+    loaded = pretrained.load(backbone.model, weights, frozen=True) if backbone else pretrained.Loaded()
     sets = captions.read(config, config.seed, session, backbone)
     with session.strategy.scope():
         model = network(config, sets.seen.shapes[0], len(sets.vocabulary))

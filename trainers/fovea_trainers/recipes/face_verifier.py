@@ -1,10 +1,15 @@
 """face-verifier: whether two pictures are of the same person, by a threshold on the cosine of two embeddings.
 
     fovea-train make-dataset identities people --count=220
-    fovea-train face-verifier --data=people --image-size=32 --epochs=12 --pairs-per-person=6 --learning-rate=0.002
+    fovea-train face-verifier --data=people --image-size=32 --epochs=12 --pairs-per-person=6 --learning-rate=0.002 --no-augment
 
 learns from drawn people to tell others apart: 84 % of the pairs of people that it has not seen are right, after half a
-minute of training on two busy cores. With published weights, nothing needs to be learnt:
+minute of training on two busy cores. `--loss=softmax` and `--loss=center` need more pictures of each person, or distorted
+ones: with these 8 as they are, softmax learns the pictures by heart. After 12 epochs it names every training picture and has
+61 % of the pairs right. With --augment, which is the default, it has 78 to 80 % after 20 to 24 epochs (three seeds), and 80 to
+82 % where center follows in the second half of them. With 24
+pictures of each person (make-dataset --pictures=24), 8 epochs of softmax as they are have 91 %, as they do
+with three times as many people. Raw pixels have less than 65 %. With published weights, nothing needs to be learnt:
 
     fovea-train face-verifier --data=lfw --pairs=pairs.txt --embedding=vggface --weights=vggface.h5 --loss=none
 
@@ -33,6 +38,7 @@ from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, Trai
 from fovea_trainers.errors import FlagError
 from fovea_trainers.flags import flag
 from fovea_trainers.vision.faces.flags import FaceFlags
+from fovea_trainers.vision.flags import AugmentationFlags
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,12 +72,10 @@ SIZES = {SMALL: 64, VGGFACE: 224, DESCRIPTOR: 150}
 NONE, SOFTMAX, CENTER, TRIPLET = "none", "softmax", "center", "triplet"
 SCALE = 16.0
 """Length of the vector whose products with the people's weights are the logits: of unit vectors these would be too alike."""
-BEYOND = 5.0
-"""Farther than any two points of the unit sphere, of which the squared distance is at most 4."""
 
 
 @dataclass(frozen=True)
-class Config(FaceFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags, WeightsFlags):
+class Config(FaceFlags, AugmentationFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags, WeightsFlags):
     """Every knob."""
 
     epochs: int = 30
@@ -127,65 +131,19 @@ def network(embedding: str, size: int) -> keras.Model:
 
     if embedding == VGGFACE:
         base = vggface.convolutions(size)
-        return Model(base.input, layers.UnitNormalization()(layers.Flatten()(base.output)))
+        return Model(base.input, layers.UnitNormalization(dtype="float32")(layers.Flatten()(base.output)))
     pictures = layers.Input((size, size, 3))
     if embedding == DESCRIPTOR:
         prepared = layers.Rescaling(1 / 255, offset=[-mean / 255 for mean in descriptor.MEAN])(pictures)
-        return Model(pictures, layers.UnitNormalization()(descriptor.face_descriptor()(prepared)))
+        return Model(pictures, layers.UnitNormalization(dtype="float32")(descriptor.face_descriptor()(prepared)))
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(pictures)
     for channels in (16, 32, 64, 128):
         x = layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
         x = layers.BatchNormalization()(x)
         x = layers.ReLU()(x)
         x = layers.MaxPooling2D(2)(x)
-    x = layers.Dense(64)(layers.Flatten()(x))
-    return Model(pictures, layers.UnitNormalization()(x))
-
-
-def semi_hard(
-    embeddings: tf.Tensor, people: tf.Tensor, weights: tf.Tensor, margin: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Losses of all pairs of a batch as (anchor, positive), and their weights, [n, n] each; `weights` are the pictures'.
-
-    The negative of a pair is semi-hard: of other people's pictures the nearest to the anchor that is farther away than the
-    positive. Where there is none, all are nearer, and it is the farthest. The hardest ones would let embeddings collapse.
-    """
-    import tensorflow as tf
-
-    squared = 2.0 - 2.0 * tf.matmul(embeddings, embeddings, transpose_b=True)
-    counts = weights[:, tf.newaxis] * weights > 0
-    alike = people[:, tf.newaxis] == people
-    other = tf.logical_and(counts, tf.logical_not(alike))
-    farther = tf.logical_and(other[:, tf.newaxis, :], squared[:, tf.newaxis, :] > squared[:, :, tf.newaxis])
-    nearest = tf.reduce_min(tf.where(farther, squared[:, tf.newaxis, :], BEYOND), axis=2)
-    farthest = tf.reduce_max(tf.where(other, squared, -BEYOND), axis=1, keepdims=True)
-    negative = tf.where(nearest < BEYOND, nearest, farthest)
-    positive = tf.linalg.set_diag(tf.logical_and(counts, alike), tf.zeros_like(people, tf.bool))
-    has_negative = tf.reduce_any(other, axis=1, keepdims=True)
-    return tf.nn.relu(squared - negative + margin), tf.cast(tf.logical_and(positive, has_negative), tf.float32)
-
-
-def to_centers(embeddings: tf.Tensor, people: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """Half the squared distance [n] of each embedding to the center of its person."""
-    import tensorflow as tf
-
-    return tf.reduce_sum(tf.square(embeddings - tf.gather(centers, people)), axis=1) / 2
-
-
-def away_from(embeddings: tf.Tensor, people: tf.Tensor, weights: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """For each center the sum of its offsets from its pictures in the batch, by one more than their number.
-
-    Less than the mean, so that a center of which a batch has one odd picture does not jump. On several devices it is this
-    device's part of the whole.
-    """
-    import tensorflow as tf
-
-    from fovea_trainers.runtime.totals import over_devices
-
-    offsets = weights[:, tf.newaxis] * (tf.gather(centers, people) - embeddings)
-    count = tf.shape(centers)[0]
-    (pictures,) = over_devices(tf.math.unsorted_segment_sum(weights, people, count))
-    return tf.math.unsorted_segment_sum(offsets, people, count) / (1.0 + pictures[:, tf.newaxis])
+    x = layers.Dense(64, dtype="float32")(layers.Flatten()(x))
+    return Model(pictures, layers.UnitNormalization(dtype="float32")(x))
 
 
 @dataclass(frozen=True)
@@ -202,7 +160,8 @@ def learner(config: Config, people: int, dimensions: int) -> Learner:
     """For `people` persons to train on, and embeddings of `dimensions` numbers."""
     import keras
 
-    head = keras.Sequential([keras.layers.Input((dimensions,)), keras.layers.Dense(people)])
+    embedding = keras.layers.Input((dimensions,))
+    head = keras.Model(embedding, keras.layers.Dense(people, dtype="float32")(embedding))
     zeros = keras.initializers.Zeros()
     centers = keras.Variable(zeros, (people, dimensions), trainable=True, name="centers")
     return Learner(head, centers if config.loss == CENTER else None)
@@ -219,7 +178,9 @@ def learning(
     """One update: images [n, h, w, 3], numbers of training people [n], weights [n]; first by softmax, then by --loss."""
     import tensorflow as tf
 
+    from fovea_trainers.runtime.all_gather import all_gather
     from fovea_trainers.runtime.totals import mean, total
+    from fovea_trainers.vision.faces.losses import away_from, semi_hard, to_centers
 
     trained = [*model.trainable_variables, *who.people.trainable_variables]
     first = config.softmax_epochs * steps_per_epoch
@@ -232,8 +193,9 @@ def learning(
             losses, counted = tf.nn.sparse_softmax_cross_entropy_with_logits(people, logits), weights
             loss = mean(losses, counted)
             if config.loss == TRIPLET:
-                triplets, pairs = semi_hard(embeddings, people, weights, config.margin)
-                loss = tf.where(later, mean(triplets, pairs), loss)
+                (seen, whose, counting), own = all_gather(config.batch_size, (embeddings, people, weights))
+                triplets, pairs = semi_hard(seen, whose, counting, config.margin)
+                loss = tf.where(later, tf.math.divide_no_nan(*total(triplets, pairs)), loss)
             elif who.centers is not None:
                 distances = to_centers(embeddings, people, who.centers.value)
                 losses += tf.where(later, config.center_weight * distances, 0.0)
@@ -243,7 +205,8 @@ def learning(
             moving.apply([away_from(embeddings, people, weights, who.centers.value)], step)
         sums = total(losses, counted)
         if config.loss == TRIPLET:
-            sums = tuple(tf.where(later, *both) for both in zip(total(triplets, pairs), sums, strict=True))
+            mine = total(triplets, own[:, tf.newaxis] * pairs)
+            sums = tuple(tf.where(later, *both) for both in zip(mine, sums, strict=True))
         return {"loss": sums}
 
     return update
@@ -276,7 +239,7 @@ def run(config: Config, session: Session) -> None:
     )
     with session.strategy.scope():
         model = network(config.embedding, config.image_size)
-    loaded = pretrained.load(model, weights)
+    loaded = pretrained.load(model, weights, frozen=config.loss == NONE)
 
     if config.loss == NONE:
         trained = measured(model, faces, config, session)
@@ -336,12 +299,14 @@ def fitted(model: keras.Model, faces: Sets, weights: str, config: Config, sessio
 
     from fovea_trainers.runtime import loop, optimizers
     from fovea_trainers.runtime.training import Training, variables_of
+    from fovea_trainers.vision import augmentation
     from fovea_trainers.vision.faces import sets, verification
 
+    distortion = augmentation.of(config)
     if config.loss == TRIPLET:
-        dataset, steps = faces.grouped(config.batch_size, config.pictures_per_person, seed=config.seed)
+        dataset, steps = faces.grouped(config.batch_size, config.pictures_per_person, distortion, seed=config.seed)
     else:
-        dataset, steps = faces.plain(config.batch_size, seed=config.seed)
+        dataset, steps = faces.plain(config.batch_size, distortion, seed=config.seed)
     with session.strategy.scope():
         who = learner(config, len(faces.learners), model.output_shape[-1])
         optimizer = optimizers.build(

@@ -25,13 +25,21 @@ from fovea_trainers.common_flags import EarlyStoppingFlags, OptimizerFlags, Trai
 from fovea_trainers.errors import FlagError
 from fovea_trainers.flags import flag
 from fovea_trainers.vision import backbones
-from fovea_trainers.vision.flags import AugmentationFlags, ClassifierFlags
+from fovea_trainers.vision.flags import AugmentationFlags, ClassifierFlags, StreamFlags
 
 if TYPE_CHECKING:
-    import keras
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    import keras
+    import tensorflow as tf
+
+    from fovea_trainers.runtime.export import Signature
+    from fovea_trainers.runtime.pretrained import Loaded
     from fovea_trainers.runtime.session import Session
+    from fovea_trainers.runtime.training import Training
     from fovea_trainers.vision.backbones import Backbone
+    from fovea_trainers.vision.sets import Sets
 
 NAME = "image-classifier"
 HELP = "Train a convolutional network on pictures in class folders (cats/1.jpg) or with flat names (cat.1.jpg)."
@@ -44,7 +52,9 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Config(ClassifierFlags, AugmentationFlags, WeightsFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags):
+class Config(
+    ClassifierFlags, StreamFlags, AugmentationFlags, WeightsFlags, TrainingFlags, OptimizerFlags, EarlyStoppingFlags
+):
     """Every knob; the classic network's values are the defaults."""
 
     backbone: str = flag(
@@ -75,7 +85,7 @@ def convolutions(classes: int, size: int) -> keras.Model:
             layers.Flatten(),
             layers.Dense(64, activation="relu"),
             layers.Dropout(0.5),
-            layers.Dense(classes),
+            layers.Dense(classes, dtype="float32"),
         ]
     )
 
@@ -86,7 +96,7 @@ def on_top(backbone: Backbone, classes: int) -> keras.Model:
 
     images = Input((backbone.size, backbone.size, 3))
     seen = layers.GlobalAveragePooling2D()(backbone.features(images, training=None))
-    return Model(images, layers.Dense(classes)(layers.Dropout(0.2)(seen)))
+    return Model(images, layers.Dense(classes, dtype="float32")(layers.Dropout(0.2)(seen)))
 
 
 def network(config: Config, classes: int) -> tuple[keras.Model, Backbone]:
@@ -100,31 +110,69 @@ def network(config: Config, classes: int) -> tuple[keras.Model, Backbone]:
 
 def run(config: Config, session: Session) -> None:
     """Read, train, evaluate, export, in this order. Raises TrainerError."""
-    import tensorflow as tf
-
-    from fovea_trainers.runtime import export, loop, optimizers, pretrained, results
+    from fovea_trainers.runtime import export, loop, results
     from fovea_trainers.runtime.classification import report
-    from fovea_trainers.runtime.training import Training, variables_of
-    from fovea_trainers.vision import augmentation, classification, feature_maps, sets
+    from fovea_trainers.runtime.training import variables_of
+    from fovea_trainers.vision import classification, feature_maps, sets, unlabelled
 
+    weights = weights_of(config, session)
+    asked = unlabelled.find(config, session)
+    pictures = sets.read(config, config.seed, session, window=config.shuffle_shards)
+    unlabelled.require_apart(asked, pictures.listing)
+    with session.strategy.scope():
+        model, backbone, loaded = begun(config, weights, len(pictures.classes))
+        training = learning(config, model, pictures, loaded)
+    trained = loop.train(training, config, session)
+
+    export.write(session.workspace.model, exported(config, model, pictures.classes), tracked=variables_of(model))
+    results.publish(
+        session,
+        config,
+        trained,
+        about=classification.about(pictures)
+        | {"backbone": config.backbone, "weights": loaded.about()}
+        | unlabelled.answer(asked, pictures.classes, config.batch_size, session),
+        sets={name: report(each, pictures.classes, unit="images") for name, each in trained.evaluations.items()},
+        pictures=classification.drawn(model, trained, pictures, training.sets, training.signature)
+        | feature_maps.drawn(backbone, config.feature_maps, pictures),
+    )
+
+
+def weights_of(config: Config, session: Session) -> Path | None:
+    """The file of weights that the network begins with, if there is one. Raises FlagError for --fine-tune without one."""
     weights = session.workspace.weights(config.weights)
     if config.fine_tune is not None and (weights is None or config.backbone == CNN):
         raise FlagError(
             "--fine-tune is about a pretrained backbone: give --backbone and --weights as well, or leave it out"
         )
-    pictures = sets.read(config, config.seed, session)
-    classes = pictures.classes
-    with session.strategy.scope():
-        model, backbone = network(config, len(classes))
-        if config.feature_maps:
-            feature_maps.until(backbone, config.feature_maps)  # a layer that is not there is said before the training
-        loaded = pretrained.load(backbone.model, weights)
-        if weights is not None and config.backbone != CNN:
-            backbones.freeze(backbone, but_last=config.fine_tune or 0)
-        part = "" if config.backbone == CNN else f"{len(model.trainable_variables)} variables"
-        optimizer = optimizers.build(config, config.epochs, model.trainable_variables, part=part)
+    return weights
 
-    training = Training(
+
+def begun(config: Config, weights: Path | None, classes: int) -> tuple[keras.Model, Backbone, Loaded]:
+    """The network as the training begins with it: its weights, and which of them stay as they are."""
+    from fovea_trainers.runtime import pretrained
+    from fovea_trainers.vision import feature_maps
+
+    model, backbone = network(config, classes)
+    if config.feature_maps:
+        feature_maps.until(backbone, config.feature_maps)  # a layer that is not there is said before the training
+    loaded = pretrained.load(backbone.model, weights, frozen=config.backbone != CNN)
+    if weights is not None and config.backbone != CNN:
+        backbones.freeze(backbone, but_last=config.fine_tune or 0)
+    return model, backbone, loaded
+
+
+def learning(config: Config, model: keras.Model, pictures: Sets, loaded: Loaded) -> Training:
+    """How the network learns from the pictures."""
+    import tensorflow as tf
+
+    from fovea_trainers.runtime import optimizers
+    from fovea_trainers.runtime.training import Training, variables_of
+    from fovea_trainers.vision import augmentation, classification, sets
+
+    part = "" if config.backbone == CNN else f"{len(model.trainable_variables)} variables"
+    optimizer = optimizers.build(config, config.epochs, model.trainable_variables, part=part)
+    return Training(
         weights=variables_of(model),
         optimizers=[optimizer],
         signature=classification.BATCH,
@@ -136,27 +184,19 @@ def run(config: Config, session: Session) -> None:
         sets=pictures.evaluated(config.batch_size),
         identity=sets.identity(config, pictures)
         | ({"weights": loaded.digest, "fine_tune": config.fine_tune or 0} if loaded.digest else {}),
-        shape={"classes": list(classes), "image_size": config.image_size}
+        shape={"classes": list(pictures.classes), "image_size": config.image_size}
         | ({} if config.backbone == CNN else {"backbone": config.backbone}),
         unreadable=pictures.images.unreadable,
         unit="img",
         unvalidated=sets.unvalidated(config),
     )
-    trained = loop.train(training, config, session)
+
+
+def exported(config: Config, model: keras.Model, classes: Sequence[str]) -> Mapping[str, Signature]:
+    """Pictures to classes."""
+    from fovea_trainers.vision import classification
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         return model(images, training=False)
 
-    signatures = classification.exported(logits, classes, config.image_size, exif_orientation=config.exif_orientation)
-    export.write(session.workspace.model, signatures, tracked=variables_of(model))
-    results.publish(
-        session,
-        config,
-        trained,
-        about=classification.about(pictures) | {"backbone": config.backbone, "weights": loaded.about()},
-        sets={name: report(each, classes, unit="images") for name, each in trained.evaluations.items()},
-        pictures=classification.drawn(
-            model, trained, pictures, pictures.evaluated(config.batch_size), classification.BATCH
-        )
-        | feature_maps.drawn(backbone, config.feature_maps, pictures),
-    )
+    return classification.exported(logits, classes, config.image_size, exif_orientation=config.exif_orientation)

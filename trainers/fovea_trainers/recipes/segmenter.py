@@ -96,7 +96,7 @@ def unet_mini(classes: int, size: int) -> keras.Model:
     quarter = block(layers.MaxPooling2D(2)(half), 128)
     x = block(joined(quarter, half), 64)
     x = block(joined(x, whole), 32)
-    return Model(images, layers.Conv2D(classes, 1)(x), name=MINI)
+    return Model(images, layers.Conv2D(classes, 1, dtype="float32")(x), name=MINI)
 
 
 def mobilenet_unet(classes: int, size: int) -> keras.Model:
@@ -115,7 +115,7 @@ def mobilenet_unet(classes: int, size: int) -> keras.Model:
     for skipped, filters in ((eighth, 256), (quarter, 128), (half, 128)):
         x = block(layers.Concatenate()([layers.UpSampling2D(2)(x), skipped]), filters)
     x = block(layers.UpSampling2D(2)(x), 64)
-    return Model(images, layers.Conv2D(classes, 3, padding="same")(x), name=MOBILENET)
+    return Model(images, layers.Conv2D(classes, 3, padding="same", dtype="float32")(x), name=MOBILENET)
 
 
 NETWORKS = {MINI: unet_mini, MOBILENET: mobilenet_unet}
@@ -218,6 +218,7 @@ def run(config: Config, session: Session) -> None:
         shape={"model": config.model, "classes": config.classes},
         unreadable=sets.frames.unreadable,
         unit="img",
+        main="mean_iou",
         unvalidated=mask_sets.unvalidated(config),
     )
     trained = loop.train(training, config, session)
@@ -269,6 +270,6 @@ def weights_of(config: Config) -> list[float]:
 
 def shown(sets: Sets) -> Iterable[tuple[str, Array, Array]]:
     """The pictures of the sheet: of the last set that is evaluated, else of the training."""
-    from fovea_trainers.vision.mask_folders import TRAIN
+    from fovea_api.contract.mask_names import TRAIN
 
     return sets.shown([TRAIN, *sets.evaluated_parts()][-1], SHOWN)

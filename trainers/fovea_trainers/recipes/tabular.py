@@ -112,8 +112,8 @@ def network(config: Config, sets: Sets) -> keras.Model:
         if config.dropout:
             deep = layers.Dropout(config.dropout)(deep)
     if deep is not None:
-        last = layers.Dense(width)(deep)
-        outputs = last if outputs is None else layers.Add()([outputs, last])
+        last = layers.Dense(width, dtype="float32")(deep)
+        outputs = last if outputs is None else layers.Add(dtype="float32")([outputs, last])
     if not sets.classes:
         outputs = Restore(*(sets.scale if config.standardize else (0.0, 1.0)), name=TARGET)(outputs)
     return Model(inputs, outputs)
@@ -186,10 +186,11 @@ def run(config: Config, session: Session) -> None:
 
     from fovea_trainers.runtime import classification, export, loop, optimizers, regression, results
     from fovea_trainers.runtime.training import Training, variables_of
-    from fovea_trainers.tables import inference
+    from fovea_trainers.tables import columns, inference
     from fovea_trainers.tables import sets as tables
 
     if config.mode == INFERENCE:
+        session.strategy.leave_to_chief()
         inference.run(config, config.saved_model, config.batch_size, session)
         return
     hidden(config)  # what is wrong with the flags is said before anything is read
@@ -224,7 +225,12 @@ def run(config: Config, session: Session) -> None:
             return classification.report(evaluated, sets.classes, unit="rows")
         return regression.report(evaluated, unit="rows")
 
-    export.write(session.workspace.model, sets.exported(model), tracked=variables_of(model))
+    export.write(
+        session.workspace.model,
+        sets.exported(model),
+        tracked=variables_of(model),
+        beside=lambda folder: columns.write(folder, sets.table.columns),
+    )
     results.publish(
         session,
         config,

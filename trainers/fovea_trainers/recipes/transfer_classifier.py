@@ -28,9 +28,18 @@ from fovea_trainers.vision import backbones
 from fovea_trainers.vision.flags import ClassifierFlags
 
 if TYPE_CHECKING:
-    import keras
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    import keras
+    import tensorflow as tf
+
+    from fovea_trainers.runtime.export import Signature
+    from fovea_trainers.runtime.pretrained import Loaded
     from fovea_trainers.runtime.session import Session
+    from fovea_trainers.runtime.training import Training
+    from fovea_trainers.vision.backbones import Backbone
+    from fovea_trainers.vision.sets import Sets
 
 NAME = "transfer-classifier"
 HELP = "Train a small head on what a published network (VGG16, MobileNetV2, …) sees in labelled pictures."
@@ -82,64 +91,112 @@ def head(config: Config, features: tuple[int, ...], classes: int) -> keras.Model
         if dropout:
             seen = layers.Dropout(dropout)(seen)
     if config.output == SIGMOID and classes == 2:
-        return Model(inputs, ops.pad(layers.Dense(1)(seen), ((0, 0), (1, 0))))
-    return Model(inputs, layers.Dense(classes)(seen))
+        return Model(inputs, ops.pad(layers.Dense(1, dtype="float32")(seen), ((0, 0), (1, 0))))
+    return Model(inputs, layers.Dense(classes, dtype="float32")(seen))
 
 
 def run(config: Config, session: Session) -> None:
     """Read, compute features, train the head, evaluate, export both in one model. Raises TrainerError."""
-    import numpy as np
-    import tensorflow as tf
-
-    from fovea_trainers.runtime import export, loop, optimizers, pretrained, results
+    from fovea_trainers.runtime import export, loop, results
     from fovea_trainers.runtime.classification import report
-    from fovea_trainers.runtime.training import Training, variables_of
-    from fovea_trainers.vision import classification, feature_maps, features, sets
+    from fovea_trainers.runtime.training import variables_of
+    from fovea_trainers.vision import classification, feature_maps, sets, unlabelled
 
     units_of(config), dropouts_of(config)  # what is wrong with the flags is said before anything is read
+    weights = weights_of(config, session)
+    asked = unlabelled.find(config, session)
+    pictures = sets.read(config, config.seed, session)
+    unlabelled.require_apart(asked, pictures.listing)
+    backbone, loaded = published(config, session, weights)
+    seen = looked_at(config, session, backbone, pictures)
+    model, training = learning(config, session, seen, loaded)
+    trained = loop.train(training, config, session)
+
+    export.write(
+        session.workspace.model,
+        exported(config, backbone, model, pictures.classes),
+        variables_of(backbone.model, model),
+    )
+    results.publish(
+        session,
+        config,
+        trained,
+        about=classification.about(pictures)
+        | {"backbone": config.backbone, "weights": loaded.about()}
+        | unlabelled.answer(asked, pictures.classes, config.batch_size, session),
+        sets={name: report(each, pictures.classes, unit="images") for name, each in trained.evaluations.items()},
+        pictures=classification.drawn(model, trained, pictures, training.sets, training.signature)
+        | feature_maps.drawn(backbone, config.feature_maps, pictures),
+    )
+
+
+def weights_of(config: Config, session: Session) -> Path:
+    """The file of the backbone's weights. Raises WeightsError where there is none."""
     weights = session.workspace.weights(config.weights)
     if weights is None:
         raise WeightsError(
             f"there are no weights for {config.backbone}: give --weights=FILE, or the job an input named weights; "
             "to train a network from scratch, take the recipe image-classifier"
         )
-    pictures = sets.read(config, config.seed, session)
-    classes = pictures.classes
+    return weights
+
+
+def published(config: Config, session: Session, weights: Path) -> tuple[Backbone, Loaded]:
+    """The network that looks at pictures, with its weights, none of which is trained."""
+    from fovea_trainers.runtime import pretrained
+    from fovea_trainers.vision import feature_maps
+
     with session.strategy.scope():
         backbone = backbones.build(config.backbone, config.image_size)
         if config.feature_maps:
             feature_maps.until(backbone, config.feature_maps)  # a layer that is not there is said before the training
-        loaded = pretrained.load(backbone.model, weights)
+        loaded = pretrained.load(backbone.model, weights, frozen=True)
         backbones.freeze(backbone, but_last=0)
-    seen = replace(
-        pictures,
-        images=features.of(
-            backbone,
-            pictures.images,
-            np.concatenate([pictures.train, pictures.validation, pictures.test]),
-            session,
-            exif_orientation=config.exif_orientation,
-            pooling=config.pooling,
-        ),
-    )
-    with session.strategy.scope():
-        model = head(config, seen.images.shapes[0], len(classes))
-        optimizer = optimizers.build(config, config.epochs, model.trainable_variables)
+    return backbone, loaded
 
-    signature = (tf.TensorSpec([None, *seen.images.shapes[0]], tf.float32), tf.TensorSpec([None], tf.int32))
-    training = Training(
+
+def looked_at(config: Config, session: Session, backbone: Backbone, pictures: Sets) -> Sets:
+    """The same sets with what the backbone sees in the place of the pixels: computed now, or taken from the cache."""
+    import numpy as np
+
+    from fovea_trainers.vision import features
+
+    used = np.concatenate([pictures.train, pictures.validation, pictures.test])
+    seen = features.of(
+        backbone,
+        pictures.images,
+        used,
+        session,
+        exif_orientation=config.exif_orientation,
+        pooling=config.pooling,
+    )
+    return replace(pictures, images=seen)
+
+
+def learning(config: Config, session: Session, seen: Sets, loaded: Loaded) -> tuple[keras.Model, Training]:
+    """The head, and how it learns from features."""
+    import tensorflow as tf
+
+    from fovea_trainers.runtime import optimizers
+    from fovea_trainers.runtime.training import Training, variables_of
+    from fovea_trainers.vision import classification, sets
+
+    with session.strategy.scope():
+        model = head(config, seen.images.shapes[0], len(seen.classes))
+        optimizer = optimizers.build(config, config.epochs, model.trainable_variables)
+    return model, Training(
         weights=variables_of(model),
         optimizers=[optimizer],
-        signature=signature,
+        signature=(tf.TensorSpec([None, *seen.images.shapes[0]], tf.float32), tf.TensorSpec([None], tf.int32)),
         update=classification.learning(model, optimizer),
         totals={"loss": tf.float32, "accuracy": tf.int64},
         evaluate=classification.evaluation(model),
         dataset=seen.training(config.batch_size, seed=config.seed, distortion=None),
         steps_per_epoch=seen.steps(config.batch_size),
         sets=seen.evaluated(config.batch_size),
-        identity=sets.identity(config, pictures) | {"weights": loaded.digest},
+        identity=sets.identity(config, seen) | {"weights": loaded.digest},
         shape={
-            "classes": list(classes),
+            "classes": list(seen.classes),
             "image_size": config.image_size,
             "backbone": config.backbone,
             "pooling": config.pooling,
@@ -147,26 +204,20 @@ def run(config: Config, session: Session) -> None:
             "head_dropout": dropouts_of(config),
             "output": config.output,
         },
-        unreadable=pictures.images.unreadable,
+        unreadable=seen.images.unreadable,
         unit="img",
         unvalidated=sets.unvalidated(config),
     )
-    trained = loop.train(training, config, session)
+
+
+def exported(config: Config, backbone: Backbone, model: keras.Model, classes: Sequence[str]) -> Mapping[str, Signature]:
+    """Pictures to classes: the network and the head as one model."""
+    from fovea_trainers.vision import classification, features
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         return model(features.pooled(backbone.features(images), config.pooling), training=False)
 
-    signatures = classification.exported(logits, classes, config.image_size, exif_orientation=config.exif_orientation)
-    export.write(session.workspace.model, signatures, tracked=variables_of(backbone.model, model))
-    results.publish(
-        session,
-        config,
-        trained,
-        about=classification.about(pictures) | {"backbone": config.backbone, "weights": loaded.about()},
-        sets={name: report(each, classes, unit="images") for name, each in trained.evaluations.items()},
-        pictures=classification.drawn(model, trained, pictures, seen.evaluated(config.batch_size), signature)
-        | feature_maps.drawn(backbone, config.feature_maps, pictures),
-    )
+    return classification.exported(logits, classes, config.image_size, exif_orientation=config.exif_orientation)
 
 
 def units_of(config: Config) -> list[int]:

@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from typing import Any
 import tensorflow as tf
 from fovea_api.contract import environment
 
-from fovea_trainers.errors import CheckpointDamaged, CheckpointError, NonFiniteLoss
+from fovea_trainers.errors import CheckpointDamaged, CheckpointError
 from fovea_trainers.runtime import failures
 from fovea_trainers.runtime.placement import io_device
 from fovea_trainers.runtime.position import Position
@@ -38,6 +38,7 @@ VARIABLES = "variables"
 FORMAT = 3
 """1 had no best weights and no unreadable examples, 2 other sums of the epoch."""
 STAGING_PREFIX = ".staging-"
+_SHOWN = 200
 OTHER_PREFIX = ".other-"
 """Checkpoints that a run from scratch has put aside."""
 
@@ -82,11 +83,7 @@ class Checkpoints:
         return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdecimal() and p.is_dir())
 
     def save(self, position: Position, run: Run, variables: Variables) -> Path:
-        """Write a checkpoint unless this step has one; drop the oldest beyond `keep`.
-
-        Raises NonFiniteLoss when the last update broke the weights.
-        """
-        require_finite(variables["model"], position.step)
+        """Write a checkpoint unless this step has one; drop the oldest beyond `keep`."""
         target = self.directory / str(position.step)
         if not target.exists():
             staging = self.directory / f"{STAGING_PREFIX}{position.step}-{os.getpid()}"
@@ -105,6 +102,21 @@ class Checkpoints:
             (self.directory / str(step)).rename(doomed)
             shutil.rmtree(doomed)
         return target
+
+    def read(self, step: int, run: Run, weights: Sequence[tf.Variable]) -> Position:
+        """Restore only the weights of a step, which another process has written.
+
+        Raises CheckpointDamaged for one that cannot be read, CheckpointError for one that does not fit.
+        """
+        path = self.directory / str(step)
+        try:
+            position, theirs, _ = self._read_state(path)
+            if differences := _differences(theirs.shape, _plain(run).shape):
+                raise CheckpointError(f"checkpoint {path} does not fit this run: {differences}")
+            self._restore(path, {"model": weights})
+        except _Damaged as error:
+            raise CheckpointDamaged(f"checkpoint {path.name} is damaged ({error})") from error
+        return position
 
     def resume(self, run: Run, variables: Variables, *, from_scratch: bool = False) -> Resumed:
         """Restore by the policy above; `from_scratch` puts given checkpoints aside, and outside a cluster all of them.
@@ -158,7 +170,7 @@ class Checkpoints:
         position, theirs, version = self._read_state(path)
         ours = _plain(run)
         if differences := _differences(theirs.shape, ours.shape):
-            remedy = f"train with the old values, or {self._remedy(self.directory)}"
+            remedy = f"train with the old values, or begin with new weights (--train-from-scratch), or {self._remedy(self.directory)}"
             raise CheckpointError(f"checkpoint {path} does not fit this run: {differences}; {remedy}")
         same_optimizer = theirs.optimizer == ours.optimizer
         differences = _differences(theirs.identity, ours.identity)
@@ -223,21 +235,19 @@ class _Damaged(Exception):
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    return ", ".join(f"{name} was {theirs.get(name)}, is {ours.get(name)}" for name in names)
+    if "recipe" in names:
+        names = ["recipe"]  # all else differs by it
+    return ", ".join(f"{name} was {_short(theirs.get(name))}, is {_short(ours.get(name))}" for name in names)
+
+
+def _short(value: Any) -> str:
+    """A value for a message: there may be a thousand classes."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _plain_lists(variables: Variables) -> dict[str, list[tf.Variable]]:
     return {name: list(part) for name, part in variables.items()}
-
-
-def require_finite(weights: Iterable[tf.Variable], step: int) -> None:
-    """Raise NonFiniteLoss unless every weight is a number.
-
-    The loss does not tell: that of step N is computed before update N, which may be the one that breaks the weights.
-    """
-    for weight in weights:
-        if weight.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(weight))):
-            raise NonFiniteLoss("a weight", step)
 
 
 def _plain(run: Run) -> Run:

@@ -6,18 +6,20 @@ from typing import Any
 from fovea_trainers.runtime import pictures
 
 
-def lines(history: Sequence[Mapping[str, float]], metric: str) -> dict[str, list[tuple[float, float]]]:
+def lines(
+    history: Sequence[Mapping[str, float]], metric: str, across: str = "epoch"
+) -> dict[str, list[tuple[float, float]]]:
     """(epoch, value) of `metric` and `val_<metric>` by label; what was never measured has no line."""
     found = {
-        label: [(entry["epoch"], entry[name]) for entry in history if name in entry]
+        label: [(entry[across], entry[name]) for entry in history if name in entry]
         for name, label in ((metric, "training"), (f"val_{metric}", "validation"))
     }
     return {label: points for label, points in found.items() if points}
 
 
-def draw(history: Sequence[Mapping[str, float]], metric: str) -> bytes | None:
-    """The lines of a run's history as a PNG; None without a finished epoch."""
-    drawn = lines(history, metric)
+def draw(history: Sequence[Mapping[str, float]], metric: str, across: str = "epoch") -> bytes | None:
+    """The lines of a run's history as a PNG, over epochs or steps; None without a finished epoch."""
+    drawn = lines(history, metric, across)
     if not drawn:
         return None
 
@@ -26,7 +28,7 @@ def draw(history: Sequence[Mapping[str, float]], metric: str) -> bytes | None:
 
         for label, points in drawn.items():
             axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=label)
-        axes.set(xlabel="epoch", ylabel=metric, title=f"{metric.capitalize()}, {' against '.join(drawn)}")
+        axes.set(xlabel=across, ylabel=metric, title=f"{metric.capitalize()}, {' against '.join(drawn)}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, alpha=0.3)
         axes.legend()

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 class Exchange(Protocol):
     """Sums and gradients of all shares of a batch."""
 
+    index: tf.Tensor
+    """int64 scalar: which share is the update's."""
+    count: int
+    """Shares of a batch."""
+
     def sums(self, shares: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Of tensors that each share has of its own, over all shares."""
 

@@ -33,11 +33,18 @@ class Signature:
     """Outputs with a row for every row of the inputs, which depends on that row alone (`fovea_api.contract.row_wise`)."""
 
 
-def write(directory: Path, given: Mapping[str, Signature], tracked: Sequence[Any]) -> None:
+def write(
+    directory: Path,
+    given: Mapping[str, Signature],
+    tracked: Sequence[Any],
+    *,
+    beside: Callable[[Path], None] = lambda _model: None,
+) -> None:
     """Write the SavedModel into `directory`, `saved_model.pb` last.
 
     `tracked` are the variables, tables and assets that the functions use (`variables_of(model)`). A Keras model beside its
-    variables would store every weight twice. What the directory held before is removed once the new model is written.
+    variables would store every weight twice. `beside` may write more files into the folder that it is given. What the
+    directory held before is removed once the new model is written.
     """
     module = tf.Module()
     module.weights = list(tracked)
@@ -48,6 +55,7 @@ def write(directory: Path, given: Mapping[str, Signature], tracked: Sequence[Any
     tf.saved_model.save(module, str(staging), signatures=graphs, options=options)
     warmup.write(staging, [request for size in WARMED_UP for request in _requests(given, size)])
     row_wise.write(staging, {name: signature.row_wise for name, signature in given.items()})
+    beside(staging)
     for path in directory.iterdir():
         if path.name != STAGING:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -66,6 +66,7 @@ MISSING = _final("a file does not exist: check its path; or another program remo
 READ_ONLY = _final("the folder is read-only: write below $FOVEA_OUTPUT_DIR or /tmp")
 DESCRIPTORS = _final("too many files are open: raise the container's limit (ulimit -n)")
 DEFECT = _final("this is a defect of the recipe, or data that it does not expect; the trace above tells where")
+XLA = _final("XLA cannot compile this step: leave --jit out")
 DATA = _final("the data or the flags do not fit the recipe; the message tells which operation refused them")
 
 OF_TENSORFLOW = {
@@ -103,6 +104,8 @@ _PHRASES = (
 )
 """What the words of an error say beyond its class; the first that matches wins. Not for errors of a user's data."""
 
+_OF_XLA = r"_XlaMustCompile|XLA_(CPU|GPU)_JIT"
+"""Of an operation that XLA does not know, whatever the class of the error."""
 _WORDS_COUNT = frozenset(
     {"OpError", "InternalError", "UnknownError", "ResourceExhaustedError", "UnavailableError", "AbortedError"}
 )
@@ -182,6 +185,8 @@ def describe(error: BaseException) -> str:
 def _of_tensorflow(error: tf.errors.OpError) -> Verdict:
     known = next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in OF_TENSORFLOW), "InternalError")
     message = str(error.message)
+    if re.search(_OF_XLA, message):
+        return XLA
     if known in _WORDS_COUNT:
         for pattern, meaning in _PHRASES:
             if re.search(pattern, message):

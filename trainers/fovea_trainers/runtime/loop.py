@@ -4,7 +4,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NoReturn
 
 import tensorflow as tf
@@ -14,7 +15,10 @@ from fovea_trainers.errors import CheckpointError, Interrupted, NonFiniteLoss, T
 from fovea_trainers.runtime.best import Best
 from fovea_trainers.runtime.checkpoints import Run, Variables
 from fovea_trainers.runtime.evaluation import Evaluation, Evaluator, Sums
+from fovea_trainers.runtime.finite import Finite
+from fovea_trainers.runtime.following import Following
 from fovea_trainers.runtime.position import Position
+from fovea_trainers.runtime.precision import halved
 from fovea_trainers.runtime.progress import Plan, say
 from fovea_trainers.runtime.roles import Role
 from fovea_trainers.runtime.session import Session
@@ -31,6 +35,8 @@ def train(training: Training, config: TrainingFlags, session: Session) -> Traine
     that have no step or too few batches.
     """
     loop = _loop(training, config, session)
+    if session.role is Role.EVALUATOR:
+        loop.follow()
     position = loop.resume(config)
     loop.train(position)
     session.strategy.leave_to_chief()
@@ -51,6 +57,8 @@ def evaluated(training: Training, config: TrainingFlags, session: Session) -> Tr
 
 def _loop(training: Training, config: TrainingFlags, session: Session) -> "_Loop":
     session.strategy.supply(training.dataset, training.unreadable)
+    if config.mixed_precision:
+        training = replace(training, update=halved(training.update))
     schedule = Schedule.of(config, training, session.workspace.checkpoint_every_steps)
     if isinstance(config, EarlyStoppingFlags) and config.early_stopping and schedule.patience is None:
         say(f"early stopping is off: {training.unvalidated}")
@@ -77,8 +85,9 @@ def measure(
 ) -> Trained:
     """Evaluate the weights as they are, without training or a checkpoint; parameters are those of Training.
 
-    Raises NonFiniteLoss.
+    Only the chief does. Raises NonFiniteLoss.
     """
+    session.strategy.leave_to_chief()
     position = Position()
     session.reporter.begin(position, Plan(0, 0, 0, 0))
     evaluator = Evaluator(evaluate, signature, metrics)
@@ -123,15 +132,21 @@ class _Loop:
         reporter, interruption = self.session.reporter, self.session.interruption
         step = strategy.build(training.update, self.totals, training.signature)
         started = time.monotonic() - position.seconds
+        variables = self._variables()
+        finite = Finite([*variables["model"], *variables["optimizer"]], position.step)
+
+        def require_finite() -> None:
+            strategy.join()
+            self.totals.sums()  # names the step
+            finite.require(position.step)
 
         def save() -> None:
-            strategy.join()
-            self.totals.sums()  # never a checkpoint of a diverged run
+            require_finite()  # never a checkpoint of a diverged run
             position.seconds = time.monotonic() - started
             training.unreadable.update(strategy.all_unreadable(training.unreadable))
             position.unreadable = sorted(training.unreadable)
             if self.session.role is Role.CHIEF:
-                self.session.checkpoints.save(position, self.run, self._variables())
+                self.session.checkpoints.save(position, self.run, variables)
 
         def stop() -> NoReturn:
             save()
@@ -141,7 +156,7 @@ class _Loop:
         with closing(reporter), Summaries(self.session.workspace.logs, position.history) as summaries:
 
             def close_epoch() -> None:
-                strategy.join()
+                require_finite()
                 try:
                     metrics = self._close_epoch(position)
                 except Interrupted:  # while it validated: nothing of the epoch's end has happened yet
@@ -152,7 +167,7 @@ class _Loop:
             if position.batch >= schedule.steps_per_epoch:  # stopped while it validated, or epochs are shorter now
                 close_epoch()
             while not schedule.finished(position):
-                for batch in strategy.batches(training.dataset, position.epoch, position.batch):
+                for batch in _until(strategy.batches(training.dataset, position.epoch, position.batch), stop):
                     if strategy.asked_to_stop(interruption.requested):
                         stop()
                     position.advance()
@@ -169,6 +184,11 @@ class _Loop:
                         break  # also where there are more batches: they would count into the next epoch
                 else:
                     raise _too_few(position, schedule)
+
+    def follow(self) -> NoReturn:
+        """As the evaluator: measure the checkpoints of the others as they come."""
+        evaluate = partial(self._evaluate, VALIDATION) if VALIDATION in self.training.sets else None
+        Following(self.session, self.run, self.training, evaluate).follow()
 
     def conclude(self, position: Position) -> Trained:
         """The end of training; while early stopping is on, with the weights of the best epoch."""
@@ -210,6 +230,19 @@ class _Loop:
             "running": self.totals.variables,
         }
         return held if self.best is None else {**held, "best": self.best.variables}
+
+
+def _until(batches: Batches, stop: Callable[[], NoReturn]) -> Batches:
+    """The batches; where one is waited for, as for a shard that is on its way, and a stop is requested: `stop`."""
+    reading = iter(batches)
+    while True:
+        try:
+            batch = next(reading)
+        except StopIteration:
+            return
+        except Interrupted:
+            stop()
+        yield batch
 
 
 def _require_finite(evaluations: Mapping[str, Evaluation], step: int) -> None:

@@ -156,9 +156,16 @@ class ParameterServer(Single):
             self._under_way -= 1
             if isinstance(result, Exception):
                 self._give_up()
-                self._coordinator.join()  # raises the first error, of which this one may be a consequence
-                raise result
+                raise self._first(result)
             return label, result
+
+    def _first(self, error: Exception) -> Exception:
+        """The error of which this one may be a consequence: what a worker says of its data, else the coordinator's first one."""
+        try:
+            self._coordinator.join()
+        except Exception as first:  # noqa: BLE001 - the caller raises it
+            return remote.refusal(first) or remote.refusal(error) or first
+        return remote.refusal(error) or error
 
     def _give_up(self) -> None:
         """A step has failed: end what waits for it elsewhere. Here no step waits for another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fovea_api.contract import environment
@@ -19,22 +20,37 @@ PEER_SECONDS = 60
 
 
 def select(
-    spec: ClusterSpec | None, role: Role, gpus: int, interruption: Interruption, variables: Mapping[str, str]
+    spec: ClusterSpec | None,
+    role: Role,
+    gpus: int,
+    interruption: Interruption,
+    variables: Mapping[str, str],
+    *,
+    jit: bool = False,
 ) -> Strategy:
     """The strategy for a cluster, a role in it, and the number of GPUs that TensorFlow sees.
 
-    A parameter server stays in here until the chief ends, and leaves as `Strategy.supply` does. Raises TrainerError for a
-    cluster that no strategy takes.
+    `jit`: XLA compiles the step. A parameter server stays in here until the chief ends, and leaves as `Strategy.supply`
+    does. Raises TrainerError for a cluster that no strategy takes, or whose steps XLA cannot compile.
     """
-    if spec is not None and spec.tasks > 1:
-        if role is Role.EVALUATOR:
-            raise TrainerError(
-                "TF_CONFIG: recipes have no task evaluator: the chief evaluates after each epoch; remove it"
-            )
+    tasks = 1 if spec is None or role is Role.EVALUATOR else spec.tasks
+    if jit and (tasks > 1 or gpus > 1):
+        several = f"{tasks} processes" if tasks > 1 else f"{gpus} GPUs"
+        raise TrainerError(
+            f"--jit compiles the step of one process with one device, and here are {several}, which exchange sums within a "
+            "step: leave --jit out"
+        )
+    if spec is not None and tasks > 1:
         seconds = count(variables, environment.PEER_SECONDS) or PEER_SECONDS
         if "ps" in spec.cluster:
+            progress = variables.get(environment.PROGRESS_FILE)
             return _with_parameter_servers(
-                spec, role, interruption, seconds, sync=variables.get(environment.SYNC) == "1"
+                spec,
+                role,
+                interruption,
+                seconds,
+                sync=variables.get(environment.SYNC) == "1",
+                progress=Path(progress) if progress else None,
             )
         from fovea_trainers.runtime.multi_worker import MultiWorker
 
@@ -43,7 +59,7 @@ def select(
         from fovea_trainers.runtime.mirrored import Mirrored
 
         return Mirrored()
-    return Single()
+    return Single(jit=jit)
 
 
 def io_device(variables: Iterable[Any]) -> str | None:
@@ -56,7 +72,7 @@ def io_device(variables: Iterable[Any]) -> str | None:
 
 
 def _with_parameter_servers(
-    spec: ClusterSpec, role: Role, interruption: Interruption, seconds: int, *, sync: bool
+    spec: ClusterSpec, role: Role, interruption: Interruption, seconds: int, *, sync: bool, progress: Path | None
 ) -> Strategy:
     if role is Role.CHIEF and sync:
         from fovea_trainers.runtime.synchronous import Synchronous
@@ -68,7 +84,7 @@ def _with_parameter_servers(
         return ParameterServer(spec, seconds)
     from fovea_trainers.runtime.server import Server
 
-    server = Server(spec, interruption, leaves_alone=role is Role.WORKER and not sync)
+    server = Server(spec, interruption, leaves_alone=role is Role.WORKER and not sync, progress=progress)
     if role is Role.PS:
         server.serve()
     return server

@@ -43,11 +43,12 @@ class Loaded:
         return {"digest": self.digest, "layers": len(self.layers)} if self.digest else None
 
 
-def load(model: keras.Model, path: Path | None) -> Loaded:
+def load(model: keras.Model, path: Path | None, *, frozen: bool = False) -> Loaded:
     """Give a network, or a network within one, the weights of a file (`Workspace.weights`); without a file, do nothing.
 
     Writes to the log what was loaded, and which layers of the network or of the file were left alone. Raises WeightsError
     for a file that holds no weights, has none for this network, or has some of another shape. Nothing is changed then.
+    Of a network that is `frozen`, since it is not trained, the file must have every layer: others would stay at random.
     """
     if path is None:
         return Loaded()
@@ -58,6 +59,8 @@ def load(model: keras.Model, path: Path | None) -> Loaded:
             pairs = _pairs(path, layers, generated, stored)
             for name, source in pairs.items():
                 _require_shapes(path, name, _weights(layers[name]), source)
+            if frozen:
+                _require_all(path, layers, pairs)
             for name, source in pairs.items():
                 _assign(layers[name], source)
         given = tuple(pairs)
@@ -108,6 +111,14 @@ def _pairs(
         if twice:
             raise WeightsError(f"{path} has two layers that are named {_some(twice)}: name each layer once")
     return {name: pairs[name] for name in layers if name in pairs}
+
+
+def _require_all(path: Path, layers: Collection[str], pairs: Collection[str]) -> None:
+    if missing := [name for name in layers if name not in pairs]:
+        raise WeightsError(
+            f"{path} has no weights for {len(missing)} of {len(layers)} layers that are not trained: {_some(missing)}; give the "
+            "weights of this network: the file may be of a smaller one of the same family"
+        )
 
 
 def _stem(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,6 +98,15 @@ class Reporter:
             self._stream.flush()
             self._line_open = False
 
+    def measured(self, step: int, metrics: dict[str, float]) -> None:
+        """The evaluator has measured a checkpoint: always written and shown."""
+        self._append(Progress(step, metrics=metrics))
+        say(f"checkpoint {step}: {_numbers(metrics)}", self._stream)
+
+    def warn(self, text: str) -> None:
+        """A line that is no number."""
+        say(text, self._stream)
+
     def end(self, position: Position, metrics: dict[str, float]) -> None:
         """The last line, whatever the rate."""
         self.close()
@@ -130,6 +140,30 @@ class Reporter:
         self._stream.write("\r\x1b[K" + f"{'█' * filled}{'░' * (24 - filled)} {text}"[: width - 1])
         self._stream.flush()
         self._line_open = True
+
+
+class OwnSteps:
+    """Steps that a worker has run, where only the chief knows how far the run is: a line at a bounded rate.
+
+    Without a path nothing is written: outside a pod, the file of all processes is the chief's.
+    """
+
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._due = clock()
+        self._steps = 0
+        self._lock = threading.Lock()
+
+    def one_more(self) -> None:
+        """Another step was run here."""
+        with self._lock:
+            self._steps += 1
+            if self._path is None or self._clock() < self._due:
+                return
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(Progress(self._steps).to_json() + "\n")
+            self._due = self._clock() + FILE_SECONDS
 
 
 def _numbers(metrics: dict[str, float]) -> str:

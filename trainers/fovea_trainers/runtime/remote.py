@@ -4,13 +4,18 @@ The operation PyFunc looks its function up by a name, in the process where it ru
 functions of the same process; here both sides know them beforehand.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import context, executor
 from tensorflow.python.ops import script_ops
 
+from fovea_trainers.errors import TrainerError
+
+_REFUSED = "fovea-refused "
 _offered: list[Callable[..., Any]] = []
 """TensorFlow holds them by weak references only."""
 
@@ -37,3 +42,23 @@ def ask(device: str, name: str, results: Sequence[tf.DType]) -> list[Any]:
             return [result.numpy() for result in call(name, [], results)]
     finally:
         own.clear_error()  # else its destructor raises it once more
+
+
+@contextmanager
+def refusing(who: str) -> Iterator[None]:
+    """Within a function that is offered: let a TrainerError reach the caller, who only gets the text of an error of TensorFlow."""
+    try:
+        yield
+    except TrainerError as error:
+        raise RuntimeError(f"{_REFUSED}{json.dumps([error.exit_code, f'{who}: {error}'])}") from error
+
+
+def refusal(error: BaseException) -> TrainerError | None:
+    """The TrainerError for which another process has refused a call, with its exit code; None for any other error."""
+    _, found, rest = str(error).partition(_REFUSED)
+    if not found:
+        return None
+    (code, words), _ = json.JSONDecoder().raw_decode(rest)
+    refused = TrainerError(words)
+    refused.exit_code = code
+    return refused

@@ -60,7 +60,7 @@ def _document(
 
     `exportedEpoch` is the epoch whose weights the model has (null: those of the last step, within an epoch), and
     `exportedStep` the number of updates they have seen in this run. `bestEpoch` has the lowest validation loss; it is
-    another one only where the best weights were not kept (ADR 40).
+    another one only where the best weights were not kept (ADR 40). `gpus` are those of the chief, by their products.
     """
     position, headline = trained.position, trained.headline()
     return {
@@ -75,6 +75,7 @@ def _document(
         "bestEpoch": position.best_epoch,
         "exportedEpoch": trained.exported_epoch,
         "exportedStep": trained.exported_step,
+        "gpus": [gpu.name for gpu in session.gpus],
         "sets": dict(sets),
         "history": position.history,
         "flags": flags.values(config),

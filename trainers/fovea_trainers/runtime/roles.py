@@ -32,6 +32,8 @@ class Role(StrEnum):
 
         Raises TrainerError for an unknown type of task.
         """
+        if spec is not None and spec.role == cls.EVALUATOR:
+            return cls.EVALUATOR
         if spec is None or spec.tasks == 1 or spec.role == "master":
             return cls("chief")
         if spec.role not in set(cls):

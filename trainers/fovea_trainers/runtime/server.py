@@ -7,6 +7,7 @@ run here their batches.
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,7 +18,7 @@ from fovea_trainers.errors import Interrupted, PeerLost, Released, TrainerError
 from fovea_trainers.runtime import remote
 from fovea_trainers.runtime.interruption import Interruption
 from fovea_trainers.runtime.lifeline import Lifeline
-from fovea_trainers.runtime.progress import say
+from fovea_trainers.runtime.progress import OwnSteps, say
 from fovea_trainers.runtime.strategy import Dataset, Shard, Single
 from fovea_trainers.runtime.weights import weighted
 
@@ -32,13 +33,19 @@ _THREADS = 16
 class Server(Single):
     """The strategy of such a process: its variables stay its own, and its loop waits."""
 
-    def __init__(self, spec: ClusterSpec, interruption: Interruption, *, leaves_alone: bool) -> None:
-        """`leaves_alone`: the job goes on when this process is asked to stop, so the chief need not save before."""
+    def __init__(
+        self, spec: ClusterSpec, interruption: Interruption, *, leaves_alone: bool, progress: Path | None = None
+    ) -> None:
+        """`leaves_alone`: the job goes on when this process is asked to stop, so the chief need not save before.
+
+        `progress`: this process's own file of progress, where it has one.
+        """
         self._interruption = interruption
         self._leaves_alone = leaves_alone
         self._released = threading.Event()
         self._ready = threading.Event()
         self._batches: _Batches | None = None
+        self._steps = OwnSteps(progress)
         self._name = f"{spec.role} {spec.index}"
         self._lifeline = Lifeline(spec.cluster["chief"][0])
         remote.offer(BATCH, self._batch)
@@ -64,6 +71,10 @@ class Server(Single):
         self._ready.set()
         self.serve()
 
+    def leave_to_chief(self) -> None:
+        """Nothing is trained here: wait until the chief is done."""
+        self.serve()
+
     def serve(self) -> NoReturn:
         """Raise Released once the chief is done, PeerLost when it has died, Interrupted when asked to leave."""
         say(f"{self._name} serves the chief")
@@ -84,7 +95,10 @@ class Server(Single):
         self._ready.wait()
         if self._batches is None:
             raise TrainerError(f"{self._name} has no batches to give")
-        return self._batches.take(*map(int, asked))
+        with remote.refusing(self._name):
+            taken = self._batches.take(*map(int, asked))
+        self._steps.one_more()
+        return taken
 
     def _stops(self) -> list[Any]:
         return [np.bool_(self._interruption.requested and not self._leaves_alone)]

@@ -77,7 +77,7 @@ class Strategy(Protocol):
         """Give variables the values that they have in the chief."""
 
     def leave_to_chief(self) -> None:
-        """Training is over: return in the chief. In others wait until it is done, and raise Released."""
+        """Training is over, or there is none: return in the chief. In others wait until it is done, and raise Released."""
 
     def all_unreadable(self, here: set[int]) -> set[int]:
         """The unreadable examples that this process has found, and those that others have found."""
@@ -87,7 +87,13 @@ class Strategy(Protocol):
 
 
 class Single:
-    """One process, its own devices."""
+    """One process, one device of it, which holds and does everything."""
+
+    _jit = False
+
+    def __init__(self, *, jit: bool = False) -> None:
+        """`jit`: XLA compiles the step, anew for each size of a batch."""
+        self._jit = jit
 
     def scope(self) -> AbstractContextManager[Any]:
         """No placement of its own."""
@@ -114,7 +120,7 @@ class Single:
         from fovea_trainers.runtime.graph import traced
         from fovea_trainers.runtime.weights import weighted
 
-        @traced(*signature, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int64))
+        @traced(*signature, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int64), jit=self._jit)
         def whole(*tensors: tf.Tensor) -> None:
             totals.add(update(*tensors), tensors[-1])
 

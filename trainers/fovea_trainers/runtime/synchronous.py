@@ -98,16 +98,16 @@ class _Meeting:
     """The exchange of an update: sums by a function of the first parameter server, which waits for all shares."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self.count = workers
+        self.index: tf.Tensor
         self._step: tf.Tensor
-        self._index: tf.Tensor
         self._place = 0
         self.optimizers: list[Optimizer] = []
         self.gradients: list[list[tf.Tensor]] = []
 
     def begin(self, step: tf.Tensor, index: tf.Tensor) -> "_Meeting":
         """A graph is traced, with these tensors."""
-        self._step, self._index, self._place = step, index, 0
+        self.index, self._step, self._place = index, step, 0
         self.optimizers, self.gradients = [], []
         return self
 
@@ -116,8 +116,8 @@ class _Meeting:
         self._place += 1
         with tf.device(_MEETING):
             wide = tf.concat([tf.reshape(tf.cast(share, tf.float64), [-1]) for share in shares], axis=0)
-            key = tf.stack([self._step, tf.constant(self._place, tf.int64), self._index])
-            (summed,) = remote.call(server.SUM, [key, tf.constant(self._workers, tf.int64), wide], [tf.float64])
+            key = tf.stack([self._step, tf.constant(self._place, tf.int64), self.index])
+            (summed,) = remote.call(server.SUM, [key, tf.constant(self.count, tf.int64), wide], [tf.float64])
         parts = tf.split(summed, [tf.size(share) for share in shares])
         return [
             tf.ensure_shape(tf.reshape(tf.cast(part, share.dtype), tf.shape(share)), share.shape)

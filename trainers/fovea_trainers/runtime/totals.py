@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from fovea_trainers.errors import NonFiniteLoss
+from fovea_trainers.errors import NonFiniteLoss, TrainerError
 from fovea_trainers.runtime.exchange import current
 
 Array = np.ndarray[Any, Any]
@@ -50,8 +50,13 @@ def mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """This device's part of the weighted mean over the whole batch: what an update takes the gradient of.
 
     `values` and `weights` have one shape, [n] or more (see `total`). The gradients of all devices' parts add up to the gradient of the mean.
-    0 where the weights add up to 0.
+    0 where the weights add up to 0. Raises TrainerError for values that are not float32.
     """
+    if values.dtype != weights.dtype:
+        raise TrainerError(
+            f"the values of a loss are {values.dtype.name}, and must be {weights.dtype.name}: with --mixed-precision give the "
+            "last layer of the network the argument dtype='float32'"
+        )
     (count,) = over_devices(tf.reduce_sum(weights))
     return tf.math.divide_no_nan(tf.reduce_sum(weights * values), count)
 

@@ -53,6 +53,8 @@ class Training:
     """What must be equal for a checkpoint's weights to fit, beside the recipe's name (JSON)."""
     unreadable: set[int] = field(default_factory=set)
     """Numbers of examples that were found to be unreadable: filled by `dataset`, and saved with the position."""
+    main: str = ""
+    """The metric by which the evaluator finds the best checkpoint, by its name without a set's prefix; empty: accuracy, else loss."""
     unit: str = "examples"
     """What a batch consists of, for the rate in the log."""
     unvalidated: str = "there is no validation set"

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from fovea_api.contract import environment
+from fovea_api.contract import environment, streams
 
 from fovea_trainers.errors import DataError, FlagError, WeightsError
 
 LOCAL = Path("fovea-out")
 WEIGHTS = "weights"
 """The input that holds pretrained weights."""
+UNLABELLED = "unlabelled"
+"""The input that holds examples without a label, which the trained model is asked about."""
 OF_WEIGHTS = (".h5", ".hdf5", ".keras")
 """Suffixes by which a file of weights is found in a folder; what it holds is known by its content."""
 
@@ -26,9 +28,13 @@ class Workspace:
     model: Path
     output: Path
     cache: Path
-    """What other jobs with the same `cache:` may use: written by one at a time, kept at its success."""
+    """What other jobs with the same `cache:` may use: written by one at a time, kept at its success or when it is whole."""
     logs: Path
     progress: Path
+    read_only_cache: Path | None = None
+    """Of a process that does not write the cache: what is there of it, of an earlier attempt or another job."""
+    reads_checkpoints: bool = False
+    """Whether the checkpoints, and the markers of a run, are another process's."""
     job: str = ""
     checkpoint_every_steps: int | None = None
     checkpoint_keep: int = 3
@@ -56,35 +62,76 @@ class Workspace:
             gpus=count(variables, environment.GPUS) or 0,
         )
 
-    def scratch(self, folder: Path) -> Self:
-        """The same inputs; everything that is written goes below `folder`, which is not read."""
+    def scratch(self, folder: Path, *, own_progress: bool = False) -> Self:
+        """The same inputs and the cache as it is; everything that is written goes below `folder`, which is not read.
+
+        `own_progress`: the file of progress is this process's own, so it stays.
+        """
         return dataclasses.replace(
             self,
+            read_only_cache=self.cache,
             checkpoints=folder / "checkpoints",
             model=folder / "model",
             output=folder / "output",
             cache=folder / "cache",
             logs=folder / "logs",
-            progress=folder / "progress.jsonl",
+            progress=self.progress if own_progress else folder / "progress.jsonl",
+        )
+
+    def evaluating(self, folder: Path) -> Self:
+        """For the evaluator: checkpoints are read, output and logs are its own. It exports nothing, and the cache stays as it is."""
+        return dataclasses.replace(
+            self, read_only_cache=self.cache, model=folder / "model", cache=folder / "cache", reads_checkpoints=True
         )
 
     def prepare(self) -> None:
-        """Make the directories and take an earlier run's success marker away."""
+        """Make the directories and take an earlier run's markers away."""
         for folder in (self.checkpoints, self.model, self.output, self.cache, self.logs, self.progress.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        (self.output / environment.SUCCESS_MARKER).unlink(missing_ok=True)
+        for marker in () if self.reads_checkpoints else (environment.SUCCESS_MARKER, environment.CACHE_MARKER):
+            (self.output / marker).unlink(missing_ok=True)
 
-    def data(self, given: str) -> Path:
-        """The training data: what `--data` says, else the input named `data`, else the only input beside `weights`."""
-        if given:
-            return Path(given)
+    def cache_changes(self) -> None:
+        """The cache is about to be changed: it is not to be published as it is."""
+        (self.output / environment.CACHE_MARKER).unlink(missing_ok=True)
+
+    def cache_is_whole(self) -> None:
+        """What is in the cache is worth publishing now: a pod that is lost later has not worked on it in vain."""
+        (self.output / environment.CACHE_MARKER).touch()
+
+    def data(self, given: str, *, streamed: bool = False) -> Path:
+        """The training data: what `--data` says, else the input named `data`, else the only input beside `weights`, `unlabelled`.
+
+        Raises DataError for a streamed input, unless the caller reads those.
+        """
+        path = Path(given) if given else self._data()
+        if not streamed and (found := streams.input_of(path, self.inputs)):
+            raise DataError(
+                f"input {found[0]} is streamed, and this recipe needs all of its data at once: take the input out of "
+                "spec.inputModes, so that it is fetched before the program starts"
+            )
+        return path
+
+    def _data(self) -> Path:
         names = _visible(self.inputs)
-        if len(names) > 1 and WEIGHTS in names:
-            names.remove(WEIGHTS)
+        names = [name for name in names if name not in (WEIGHTS, UNLABELLED)] or names
         if "data" in names or len(names) == 1:
             return self.inputs / ("data" if "data" in names else names[0])
         found = f"has several inputs and none is named data: {', '.join(names)}" if names else "has no inputs"
         raise DataError(f"no training data: {self.inputs} {found}; give --data=DIR, or the job an input named data")
+
+    def unlabelled(self, given: str, data: Path) -> Path | None:
+        """Examples without a label: what `--unlabelled` says, within `data` or elsewhere; else the input of that name.
+
+        None without either. Raises DataError for a folder that is not there.
+        """
+        places = [data / given, Path(given)] if given else [self.inputs / UNLABELLED]
+        for place in places:
+            if place.is_dir():
+                return place
+        if given:
+            raise DataError(f"--unlabelled={given}: there is no such folder in {data}, and none that is named {given}")
+        return None
 
     def weights(self, given: str) -> Path | None:
         """The file of pretrained weights: what `--weights` says, else the input named `weights`; None without either.

@@ -15,11 +15,12 @@ from fovea_trainers.data import order
 from fovea_trainers.errors import DataError
 from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.session import Session
-from fovea_trainers.tables import reading
+from fovea_trainers.tables import columns, reading
 from fovea_trainers.tables.flags import TableFlags
 from fovea_trainers.tables.labels import Truths
 from fovea_trainers.tables.reading import Files, Table
 from fovea_trainers.tables.rows import FEATURES, IDS, VALUES
+from fovea_trainers.tables.text_files import Asked
 
 PREDICTIONS_FILE = "predictions.csv"
 MODEL_INPUT = "model"
@@ -38,7 +39,8 @@ def run(flags: TableFlags, saved_model: str, batch_size: int, session: Session) 
     if inputs.keys() not in ({FEATURES}, {IDS, VALUES}):
         raise DataError(f"model {folder} takes {', '.join(inputs)}: it is no model of tables")
     files = reading.find(session.workspace.data(flags.data), flags)
-    table = _read(files, flags, int(inputs[FEATURES].shape[1]) if FEATURES in inputs else 0)
+    width = int(inputs[FEATURES].shape[1]) if FEATURES in inputs else 0
+    table = _read(files, flags, Asked(width, columns.read(folder)))
     names = [spec.name for spec in table.rows.signature]
     if inputs.keys() != set(names):
         raise DataError(
@@ -69,16 +71,16 @@ def _folder(given: str, session: Session) -> Path:
     if not (folder / "saved_model.pb").is_file():
         raise DataError(
             f"{folder} holds no saved_model.pb: name the folder of an exported model by --saved-model, or give the job an "
-            "input named model"
+            "input named model (model://NAME)"
         )
     return folder
 
 
-def _read(files: Files, flags: TableFlags, features: int) -> Table:
+def _read(files: Files, flags: TableFlags, asked: Asked) -> Table:
     # All that is found is asked about; how large indices are does not matter, since the model has weights already.
     all_files = Files(files.root, [*files.train, *files.validation], [], files.format)
     unlimited = dataclasses.replace(flags, feature_size=flags.feature_size or 1)
-    return reading.read(all_files, unlimited, Truths(), standardize=False, features=features)
+    return reading.read(all_files, unlimited, Truths(), standardize=False, asked=asked)
 
 
 def _heading(answer: dict[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """Labels of rows while they are read: classes by name, or numbers. No TensorFlow."""
 
 from array import array
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ from fovea_api.contract.table_lines import BadLine, number
 from fovea_trainers.errors import DataError
 
 Array = np.ndarray[Any, Any]
+_TEXT = 1, 0.0
+"""How a label that is no number is sorted, before its letters."""
 
 
 class Labels(Protocol):
@@ -62,6 +65,11 @@ class Classes:
                 f"class {some(unknown)} is in the validation files in {root}, but not in the training files"
             )
         classes = tuple(sorted(named, key=_order))
+        for one, other in pairwise(classes):
+            if _order(one)[:2] == _order(other)[:2] != _TEXT:
+                raise DataError(
+                    f"the files in {root}: class {one} and class {other} are the same number: write it alike in all rows"
+                )
         places = np.array([classes.index(name) for name in named], np.int32)
         return classes, places[given]
 
@@ -122,4 +130,4 @@ def _order(label: str) -> tuple[int, float, str]:
     try:
         return 0, float(label), label
     except ValueError:
-        return 1, 0.0, label
+        return *_TEXT, label

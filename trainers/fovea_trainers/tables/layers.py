@@ -1,4 +1,4 @@
-"""First layers of networks on tables."""
+"""First layers of networks on tables, and the last one for numbers: float32 always, or mixed precision would round the table itself."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class Standardize(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, mean: Array, deviation: Array) -> None:
         """Both [columns]; a deviation of 0 counts as 1."""
-        super().__init__()
+        super().__init__(dtype="float32")
         self._mean = self._fixed("mean", mean)
         self._deviation = self._fixed("deviation", np.where(deviation > 0, deviation, 1))
 
@@ -36,7 +36,7 @@ class Restore(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, mean: float, deviation: float, **more: Any) -> None:
         """A deviation of 0 counts as 1."""
-        super().__init__(**more)
+        super().__init__(dtype="float32", **more)
         self._mean = self._fixed("mean", mean)
         self.deviation = self._fixed("deviation", deviation if deviation > 0 else 1)
 
@@ -55,7 +55,7 @@ class SparseDense(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, width: int, units: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self._width = width
         self._kernel = self.add_weight(shape=(width, units), initializer="glorot_uniform", name="kernel")
         self._bias = self.add_weight(shape=(units,), initializer="zeros", name="bias")

@@ -19,7 +19,7 @@ from fovea_trainers.tables.labels import Labels, flat, some
 from fovea_trainers.tables.record_files import RecordFiles
 from fovea_trainers.tables.rows import Rows
 from fovea_trainers.tables.stores import Store
-from fovea_trainers.tables.text_files import Csv, Libsvm, TextFiles
+from fovea_trainers.tables.text_files import Asked, Csv, Libsvm, TextFiles
 
 Array = np.ndarray[Any, Any]
 
@@ -87,13 +87,13 @@ def find(root: Path, flags: TableFlags) -> Files:
     return Files(base, train, validation, kinds.pop() if flags.format == AUTO else flags.format)
 
 
-def read(files: Files, flags: TableFlags, labels: Labels, *, standardize: bool, features: int | None = None) -> Table:
+def read(files: Files, flags: TableFlags, labels: Labels, *, standardize: bool, asked: Asked | None = None) -> Table:
     """All rows; raises DataError for more bad ones than allowed, and for labels that cannot be trained on.
 
-    `features` is the number of columns of a model that is to be asked: then a row may lack its label.
+    `asked` is what a model takes that is to be asked: then a row may lack its label.
     """
     left_out = LeftOut(files.root, "records" if files.format == TFRECORD else "lines")
-    reader = _reader(files, flags, labels, left_out, features)
+    reader = _reader(files, flags, labels, left_out, asked)
     digests: list[tuple[bytes, int]] = []
     ends: list[int] = []
 
@@ -132,10 +132,10 @@ class _Reader(Protocol):
         """Take in a file; its digest. Raises DataError."""
 
 
-def _reader(files: Files, flags: TableFlags, labels: Labels, left_out: LeftOut, features: int | None) -> _Reader:
+def _reader(files: Files, flags: TableFlags, labels: Labels, left_out: LeftOut, asked: Asked | None) -> _Reader:
     if files.format == TFRECORD:
-        return RecordFiles(files.root, flags, labels, left_out, features)
-    lines = Csv(flags, labels, features) if files.format == CSV else Libsvm(flags, labels)
+        return RecordFiles(files.root, flags, labels, left_out, None if asked is None else asked.features)
+    lines = Csv(flags, labels, asked) if files.format == CSV else Libsvm(flags, labels)
     return TextFiles(files.root, lines, left_out)
 
 

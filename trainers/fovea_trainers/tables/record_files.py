@@ -1,4 +1,4 @@
-"""TFRecord files of Examples into a store: `label`, and `features`, or `ids` and `values`.
+"""TFRecord files of Examples, also compressed ones, into a store: `label`, and `features`, or `ids` and `values`.
 
 Records are parsed a thousand at a time: no Python object for each number. One that cannot be read is left out, named and
 counted.
@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from fovea_api.contract.table_lines import LARGEST, LARGEST_INDEX, BadLine, label_of
 
+from fovea_trainers.data import shards
 from fovea_trainers.data.left_out import LeftOut
 from fovea_trainers.errors import DataError
 from fovea_trainers.runtime.reasons import reason
@@ -56,9 +57,9 @@ class RecordFiles:
         """Take in a file; its digest. Raises DataError for one that is damaged or no table."""
         number = 1
         path = self._root / name
-        path.open("rb").close()  # what keeps it from being opened is said by the system, not by TensorFlow
+        packed = shards.compression(path)  # what keeps it from being opened is said by the system, not by TensorFlow
         try:
-            for batch in tf.data.TFRecordDataset(str(path)).batch(_TOGETHER).as_numpy_iterator():
+            for batch in tf.data.TFRecordDataset(str(path), packed).batch(_TOGETHER).as_numpy_iterator():
                 self._take(batch, name, number)
                 number += len(batch)
         except tf.errors.DataLossError as error:

@@ -82,7 +82,7 @@ class Dense:
         if self.standardize:
             known = self.features[training]
             seen = layers.Standardize(known.mean(axis=0, dtype=np.float64), known.std(axis=0, dtype=np.float64))(given)
-        return [given], lambda units: keras.layers.Dense(units)(seen)
+        return [given], lambda units: keras.layers.Dense(units, dtype="float32")(seen)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Rows of tables as training, validation and test set."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from fovea_api.contract import signatures
 
-from fovea_trainers.data import order
+from fovea_trainers.data import order, split
 from fovea_trainers.data.source import Source
 from fovea_trainers.runtime import classification, regression
 from fovea_trainers.runtime.export import Signature
@@ -23,8 +24,8 @@ from fovea_trainers.tables.labels import Classes, Targets
 from fovea_trainers.tables.reading import Table
 
 Array = np.ndarray[Any, Any]
-_SPLIT = -1
-"""The epoch whose order splits the rows: no epoch of the training has its number."""
+_SPLIT = "by file and row"
+"""What a row's place in the sets follows from: a run that split its rows otherwise is not gone on with."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,8 @@ def read(flags: TableFlags, seed: int, session: Session, *, standardize: bool) -
     numbers = flags.task == REGRESSION
     table = reading.read(files, flags, Targets() if numbers else Classes(), standardize=standardize)
     own = np.arange(table.trained, len(table.labels))
-    train, validation, test = split(
-        np.zeros(table.trained, np.int32) if numbers else table.labels[: table.trained],
-        max(1, len(table.classes)),
-        validation_ratio=0.0 if len(own) else flags.validation_ratio,
-        test_ratio=flags.test_ratio,
-        seed=seed,
-    )
+    ratios = (0.0 if len(own) else flags.validation_ratio, flags.test_ratio)
+    validation, test, train = split.divide(groups(table), draws(table, files.train, seed), ratios)
     sets = Sets(table, train, own if len(own) else validation, test, source.fingerprint(table.digests))
     counts = ", ".join(f"{count} {name}" for name, count in sets.sizes().items())
     classes = "" if numbers else f" of {len(sets.classes)} classes"
@@ -125,30 +121,28 @@ def read(flags: TableFlags, seed: int, session: Session, *, standardize: bool) -
     return sets
 
 
-def split(
-    labels: Array, classes: int, *, validation_ratio: float, test_ratio: float, seed: int
-) -> tuple[Array, Array, Array]:
-    """Numbers of the rows to train, validate and test on, ascending: the same share of each class, drawn by the seed.
+def draws(table: Table, files: Sequence[str], seed: int) -> Array:
+    """uint64 [rows] of the training `files`: by the name of a row's file and the number of its line or record there."""
+    ends = [0, *table.ends[: len(files)].tolist()]
+    mine = [table.numbers[start:end] for start, end in itertools.pairwise(ends)]
+    drawn = [
+        split.draws_within(seed, name, int(numbers.max(initial=0)) + 1)[numbers]
+        for name, numbers in zip(files, mine, strict=True)
+    ]
+    return np.concatenate([np.zeros(0, np.uint64), *drawn])
 
-    `labels` are class numbers [n]. At least one row of each class is left to train on.
-    """
-    shuffled = order.permutation(len(labels), seed=seed, epoch=_SPLIT)
-    parts = np.zeros(len(labels), np.int8)
-    for number in range(classes):
-        mine = shuffled[labels[shuffled] == number]
-        spare = max(0, len(mine) - 1)
-        validated = min(round(len(mine) * validation_ratio), spare)
-        tested = min(round(len(mine) * test_ratio), spare - validated)
-        parts[mine[:validated]] = 1
-        parts[mine[validated : validated + tested]] = 2
-    train, validation, test = (np.flatnonzero(parts == part) for part in range(3))
-    return train, validation, test
+
+def groups(table: Table) -> list[Array]:
+    """The training rows of each class, or all in one group where numbers are predicted: each is split by the same shares."""
+    rows = np.arange(table.trained)
+    return [np.flatnonzero(table.labels[: table.trained] == label) for label in range(len(table.classes))] or [rows]
 
 
 def identity(flags: TableFlags, sets: Sets) -> dict[str, Any]:
     """What of the tables must be equal for a run to go on where another stopped."""
     return {
         "data": sets.fingerprint,
+        "split": _SPLIT,
         "train_files": flags.train_files,
         "validation_files": flags.validation_files,
         "validation_ratio": flags.validation_ratio,

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from array import array
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,16 @@ from fovea_trainers.errors import DataError
 from fovea_trainers.tables.flags import AUTO, TableFlags
 from fovea_trainers.tables.labels import Labels
 from fovea_trainers.tables.stores import DenseStore, SparseStore, Store
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model takes of each row that it is asked about."""
+
+    features: int
+    """How many numbers; 0 where it takes some of many."""
+    columns: tuple[str, ...] = ()
+    """Their names, where it has some."""
 
 
 class Lines(Protocol):
@@ -72,12 +83,12 @@ class TextFiles:
 
 
 class Csv:
-    """A number in each column, and a label; `expected` is the number of features that a model has."""
+    """A number in each column, and a label; `asked` is what a model takes that is to be asked."""
 
     remark = ""
 
-    def __init__(self, flags: TableFlags, labels: Labels, expected: int | None = None) -> None:
-        self._flags, self._labels, self._expected = flags, labels, expected
+    def __init__(self, flags: TableFlags, labels: Labels, asked: Asked | None = None) -> None:
+        self._flags, self._labels, self._asked = flags, labels, asked
         self._columns: Columns | None = None
         self._store = DenseStore(0)
 
@@ -117,15 +128,30 @@ class Csv:
         self._store.values.extend(values)
 
     def _first(self, first: list[str], *, heading: bool) -> Columns:
-        if self._expected == len(first):
+        if self._asked is None:
+            return Columns.of(first, self._flags.label_column, heading=heading)
+        if heading and self._asked.columns:
+            return self._of_the_model(tuple(cell.strip() for cell in first), self._asked.columns)
+        if self._asked.features == len(first):
             return Columns.without_label(first, heading=heading)
         columns = Columns.of(first, self._flags.label_column, heading=heading)
-        if self._expected not in (None, len(columns.features)):
+        if self._asked.features != len(columns.features):
             raise DataError(
-                f"the first line has {len(first)} columns: the model takes {self._expected} features, without a label or "
+                f"the first line has {len(first)} columns: the model takes {self._asked.features} features, without a label or "
                 "with one beside them"
             )
         return columns
+
+    def _of_the_model(self, names: tuple[str, ...], wanted: tuple[str, ...]) -> Columns:
+        """The columns of a file that has those of the model, and perhaps one more, the label."""
+        for label in (None, *range(len(names))):
+            columns = Columns(names, label)
+            if columns.features == wanted:
+                return columns
+        raise DataError(
+            f"the columns are {', '.join(names)}, but the model was trained on {', '.join(wanted)}: write them in this order, "
+            "and at most a label beside them"
+        )
 
 
 class Libsvm:

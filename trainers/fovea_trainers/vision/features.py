@@ -27,6 +27,7 @@ from fovea_trainers.errors import Interrupted
 from fovea_trainers.runtime.graph import traced
 from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.session import Session
+from fovea_trainers.runtime.workspace import Workspace
 from fovea_trainers.vision.backbones import Backbone
 
 Array = np.ndarray[Any, Any]
@@ -68,14 +69,30 @@ def of(
         "exif_orientation": exif_orientation,
         "pooling": pooling,
     }
-    kept = _Kept.opened(session.workspace.cache / FOLDER, made_of, (len(pictures.files), *shape))
-    kept.look_again(pictures, wanted)
+    kept = _kept(session.workspace, made_of, (len(pictures.files), *shape), pictures, wanted)
     todo = [numbers for numbers in order.cut(np.sort(wanted), BATCH) if kept.lacks(numbers)]
     if todo:
         _compute(network, pictures, todo, kept, session)
+        session.workspace.cache_is_whole()
     else:
         say(f"features of {len(wanted)} pictures are in the cache")
     return replace(pictures, held=(kept.values,), shapes=(shape,))
+
+
+def _kept(
+    workspace: Workspace, made_of: Mapping[str, Any], shape: tuple[int, ...], pictures: Examples, wanted: Array
+) -> "_Kept":
+    """The cache that is only read, where that has all wanted pictures; else the one that this process writes."""
+    if workspace.read_only_cache is not None:
+        given = _Kept.found(workspace.read_only_cache / FOLDER, made_of, shape)
+        if given is not None and not given.lacks(wanted):
+            given.look_again(pictures, wanted)
+            if not given.lacks(wanted):
+                return given
+    workspace.cache_changes()
+    kept = _Kept.opened(workspace.cache / FOLDER, made_of, shape)
+    kept.look_again(pictures, wanted)
+    return kept
 
 
 def network_of(backbone: Backbone, pooling: str = NONE) -> Any:
@@ -149,9 +166,19 @@ class _Kept:
     """uint8 [pictures]"""
 
     @classmethod
+    def found(cls, root: Path, made_of: Mapping[str, Any], shape: tuple[int, ...]) -> Self | None:
+        """Those that are there, undamaged; nothing is changed."""
+        folder = root / _key(made_of)
+        return None if not folder.exists() or _damage(folder, shape) else cls._of(folder)
+
+    @classmethod
+    def _of(cls, folder: Path) -> Self:
+        return cls(folder, np.load(folder / _VALUES, mmap_mode="r"), np.load(folder / _STATE))
+
+    @classmethod
     def opened(cls, root: Path, made_of: Mapping[str, Any], shape: tuple[int, ...]) -> Self:
         """Those that are there; an empty store where there are none, or damaged ones. Drops the keys used longest ago."""
-        folder = root / hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+        folder = root / _key(made_of)
         if folder.exists() and (damage := _damage(folder, shape)):
             say(f"the features in {folder} are computed once more: {damage}")
             shutil.rmtree(folder)
@@ -163,7 +190,7 @@ class _Kept:
         for old in sorted(_keys(root), key=lambda path: (path / _ABOUT).stat().st_mtime_ns)[:-KEPT]:
             say(f"removing the features that were not used for the longest time: {old}")
             shutil.rmtree(old)
-        return cls(folder, np.load(folder / _VALUES, mmap_mode="r"), np.load(folder / _STATE))
+        return cls._of(folder)
 
     def look_again(self, pictures: Examples, wanted: Array) -> None:
         """Pictures that could not be read before are left out, unless they can be read now. Raises DataError for too many."""
@@ -206,6 +233,10 @@ def _make(folder: Path, made_of: Mapping[str, Any], shape: tuple[int, ...]) -> N
     np.save(staging / _STATE, np.full(shape[0], _MISSING, np.uint8))
     (staging / _ABOUT).write_text(json.dumps({"format": _FORMAT, "made_of": made_of}, indent=1), encoding="utf-8")
     staging.rename(folder)
+
+
+def _key(made_of: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _keys(root: Path) -> list[Path]:

@@ -39,8 +39,26 @@ class ClassifierFlags(PictureFlags):
         "and test sets are used whole.",
         minimum=2,
     )
+    unlabelled: str = flag(
+        "",
+        "Folder of pictures without a class, within the data folder or elsewhere: the trained model is asked about them, and "
+        "submission.csv has its answers (id, label: of two classes the probability of the second, else the class); empty: "
+        "the input named unlabelled, or none.",
+    )
     feature_maps: str = flag(
         "", "Layer of the network whose maps of one picture are drawn (feature-maps.png); empty: none is."
+    )
+
+
+@dataclass(frozen=True)
+class StreamFlags:
+    """How the shards of a streamed input are shuffled."""
+
+    shuffle_shards: int = flag(
+        16,
+        "Of an input with mode Stream: shards over which pictures are shuffled at once. They lie on the disk together.",
+        minimum=1,
+        maximum=1024,
     )
 
 

@@ -7,7 +7,6 @@
 Shards of pictures are a layout of their own (`image_shards`). A listing of a million files holds arrays: no object for each file, and no file is decoded.
 """
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from fovea_api.contract.picture_names import FLAT_NAME, FOLDERS, TEST, TRAIN, VALIDATION
 
+from fovea_trainers.data import split as sets
 from fovea_trainers.data.files import Files, Found, look, walk
 from fovea_trainers.errors import DataError
 from fovea_trainers.vision import formats
@@ -26,8 +26,6 @@ Array = np.ndarray[Any, Any]
 PARTS = ("", TRAIN, VALIDATION, TEST)
 """The set that a picture's folder puts it into; "" leaves it to the split. A listing holds indices into this."""
 _EXPECTED = "expected one folder per class (cats/1.jpg, dogs/1.jpg), or flat names (cat.0.jpg, dog.0.jpg)"
-_INTERRUPTIBLE = 10_000
-"""Pictures between two looks at whether a stop was requested: some hundredths of a second."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +43,22 @@ class Listing(Files):
 
     def draws(self, seed: int, check: Callable[[], None]) -> Array:
         """uint64 [n]: by the seed and the name of each picture, which decides about its place in a split."""
-        draws = np.empty(len(self), np.uint64)
-        prefixes = [f"{seed}/{name}/".encode() for name in self.classes]
-        for index, (path, label) in enumerate(zip(self.paths, self.labels, strict=True)):
-            if index % _INTERRUPTIBLE == 0:
-                check()
-            digest = hashlib.sha256(prefixes[label] + path.rpartition(b"/")[2]).digest()
-            draws[index] = int.from_bytes(digest[:8])
-        return draws
+        prefixes = [f"{name}/".encode() for name in self.classes]
+        named = zip(self.paths, self.labels, strict=True)
+        return sets.draws(seed, (prefixes[label] + path.rpartition(b"/")[2] for path, label in named), check)
 
-    def left_out(self) -> str:
-        """How many files are ignored and of which suffixes, for the log; empty when there are none."""
-        if not self.ignored:
+    def left_out(self, asked: str = "") -> str:
+        """How many files are ignored and of which suffixes, for the log; empty when there are none.
+
+        Those of the folder `asked`, a path below `root`, have a use of their own.
+        """
+        ignored = [name for name in self.ignored if not asked or not f"{name}/".startswith(f"{asked.rstrip('/')}/")]
+        if not ignored:
             return ""
-        counts = by_suffix(self.ignored)
-        return f"ignored {len(self.ignored)} files or folders that hold no labelled pictures ({counts}): " + some(
-            self.ignored
+        what = f"{len(ignored)} files or folders that hold no labelled pictures ({by_suffix(ignored)}): {some(ignored)}"
+        pictures = any(formats.suffix(name) in formats.SUFFIXES for name in ignored)
+        return f"ignored {what}" + (
+            "; --unlabelled=FOLDER asks the trained model about such pictures" if pictures else ""
         )
 
 
@@ -116,21 +114,18 @@ def split(
     class is left for training. With a `limit`, that many pictures are divided, and the others of the training folder belong
     to no set. `check` as in `scan`.
     """
-    ratios = {VALIDATION: validation_ratio, TEST: test_ratio}
-    sets = {part: [np.flatnonzero(listing.parts == PARTS.index(part))] for part in ratios} | {TRAIN: []}
-    undecided = listing.parts <= PARTS.index(TRAIN)
-    drawn = limit is not None or any(not len(sets[p][0]) and r for p, r in ratios.items())
-    draws = listing.draws(seed, check) if drawn else None
-    found = by_class(listing, np.flatnonzero(undecided))
-    for pictures, size in zip(found, _shares([len(pictures) for pictures in found], limit), strict=True):
-        rest = pictures if draws is None else pictures[np.argsort(draws[pictures], kind="stable")][:size]
-        for part, ratio in ratios.items():
-            count = 0 if len(sets[part][0]) else min(round(size * ratio), len(rest) - 1)
-            chosen, rest = np.split(rest, [max(count, 0)])
-            sets[part].append(chosen)
-        sets[TRAIN].append(rest)
-        check()
-    return {part: np.sort(np.concatenate(chosen)).astype(np.int64) for part, chosen in sets.items()}
+    given = {part: np.flatnonzero(listing.parts == PARTS.index(part)) for part in (VALIDATION, TEST)}
+    ratios = [
+        0.0 if len(given[part]) else ratio for part, ratio in ((VALIDATION, validation_ratio), (TEST, test_ratio))
+    ]
+    drawn = limit is not None or any(ratios)
+    draws = listing.draws(seed, check) if drawn else np.zeros(len(listing), np.uint64)
+    undecided = by_class(listing, np.flatnonzero(listing.parts <= PARTS.index(TRAIN)))
+    used = _shares([len(pictures) for pictures in undecided], limit)
+    *chosen, train = sets.divide(undecided, draws, ratios, used=used, check=check)
+    return {part: given[part] if len(given[part]) else own for part, own in zip(given, chosen, strict=True)} | {
+        TRAIN: train
+    }
 
 
 def by_class(listing: Listing, indices: Array) -> list[Array]:

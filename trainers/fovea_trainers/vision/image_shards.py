@@ -16,10 +16,10 @@ import tensorflow as tf
 from fovea_api.contract import shards as contract
 from fovea_api.contract.picture_names import FOLDERS, TRAIN
 
-from fovea_trainers.data import shards
-from fovea_trainers.data.examples import Unreadable
+from fovea_trainers.data import example_records, shards, split
 from fovea_trainers.data.files import walk
 from fovea_trainers.data.shards import Shards
+from fovea_trainers.data.stream import Stream, beside
 from fovea_trainers.errors import DataError
 from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.reasons import reason
@@ -46,21 +46,12 @@ class ShardListing(Listing):
 
     def content(self, number: int) -> bytes:
         """The picture of a record. Raises Unreadable, or OSError when the disk fails."""
-        try:
-            feature = tf.train.Example.FromString(self.shards.record(number)).features.feature
-        except ValueError as error:  # DecodeError
-            raise Unreadable("the record is no Example") from error
-        for key in PICTURE:
-            if key in feature and feature[key].bytes_list.value:
-                return bytes(feature[key].bytes_list.value[0])
-        raise Unreadable(f"the record has no {' or '.join(PICTURE)}")
+        return example_records.content(self.shards.record(number), PICTURE)
 
     def draws(self, seed: int, check: Callable[[], None]) -> Array:  # noqa: ARG002 - takes milliseconds
         """uint64 [n], by the seed, the name of the shard and the number in it."""
-        parts = []
-        for name, size in zip(self.shards.names, np.diff(self.shards.starts), strict=True):
-            parts.append(np.random.default_rng([seed, *name.encode()]).integers(0, 2**64, size, np.uint64))
-        return np.concatenate(parts)
+        sizes = zip(self.shards.names, np.diff(self.shards.starts), strict=True)
+        return np.concatenate([split.draws_within(seed, name, int(size)) for name, size in sizes])
 
 
 def names(root: Path, check: Callable[[], None] = lambda: None) -> list[str]:
@@ -69,11 +60,18 @@ def names(root: Path, check: Callable[[], None] = lambda: None) -> list[str]:
     return sorted(path.decode() for path in found.paths)
 
 
-def scan(root: Path, found: list[str], check: Callable[[], None] = lambda: None) -> ShardListing:
-    """List the pictures of shards; raises DataError when they cannot be a training set for a classifier."""
-    opened = shards.open_all(root, found, check)
+def scan(
+    root: Path, found: list[str], check: Callable[[], None] = lambda: None, stream: Stream | None = None
+) -> ShardListing:
+    """List the pictures of shards; raises DataError when they cannot be a training set for a classifier.
+
+    Of streamed shards no record is read: their indexes, labels and names of classes must lie beside them.
+    """
+    opened = shards.open_all(root, found, check, stream)
+    if stream is not None:
+        _require_labels(stream)
     labels, classes = _labelled(opened, check)
-    sizes = np.array([(root / name).stat().st_size for name in found], np.int64)
+    sizes = np.array([stream.sizes[name] if stream else (root / name).stat().st_size for name in found], np.int64)
     parts = np.repeat([PARTS.index(_part(name)) for name in found], np.diff(opened.starts)).astype(np.int8)
     listing = ShardListing(
         root, np.array([name.encode() for name in found], object), sizes, labels, parts, classes, (), opened
@@ -88,6 +86,17 @@ def scan(root: Path, found: list[str], check: Callable[[], None] = lambda: None)
             f"the data again, or take the class out of {contract.CLASSES_FILE}"
         )
     return listing
+
+
+def _require_labels(stream: Stream) -> None:
+    beside(stream, contract.LABELS_SUFFIX)
+    listed = stream.root / contract.CLASSES_FILE
+    if not listed.is_file() or not listed.read_text(encoding="utf-8").splitlines():
+        raise DataError(
+            f"{stream.root} is streamed, and {contract.CLASSES_FILE}, which names the classes, is not there or empty: without it, "
+            "every record would be read before the training. Write the shards with fovea data convert, or take the input out of "
+            "spec.inputModes"
+        )
 
 
 def _part(name: str) -> str:

@@ -13,11 +13,19 @@ from fovea_trainers.vision import orientation
 from fovea_trainers.vision.flags import PictureFlags
 
 FILE = tf.TensorSpec([], tf.string)
+_WEBP = r"RIFF\C{4}WEBP"
+"""The first 12 bytes of a WebP file (\\C is any byte). TensorFlow refuses one with transparency where three channels are
+asked for."""
 
 
 def decode(file: tf.Tensor, *, exif_orientation: bool) -> tf.Tensor:
     """uint8 [h, w, 3] of an encoded JPEG, PNG, BMP, GIF (its first frame) or WebP, upright if its EXIF is heeded."""
-    image = tf.io.decode_image(file, channels=3, expand_animations=False)
+
+    def read(channels: int) -> tf.Tensor:
+        return tf.io.decode_image(file, channels=channels, expand_animations=False)[..., :3]
+
+    is_webp = tf.strings.regex_full_match(tf.strings.substr(file, 0, 12), _WEBP)
+    image = tf.cond(is_webp, lambda: read(0), lambda: read(3))
     image.set_shape([None, None, 3])
     if exif_orientation:
         image = orientation.upright(image, orientation.of(file))
@@ -76,4 +84,4 @@ def read(
             raise Unreadable(reason(error)) from error
 
     pictures = Examples(files, load, ((size, size, 3),), flags.max_unreadable, say, fingerprint)
-    return pictures.kept(flags.cache_mib * 2**20 if flags.cache_images else 0, check)
+    return pictures.kept(flags.cache_mib * 2**20, check) if flags.cache_images else pictures

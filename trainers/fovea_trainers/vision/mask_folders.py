@@ -1,8 +1,4 @@
-"""Pictures and their label pictures in the layout of PASCAL VOC.
-
-    Images/NAME.png                       or JPEGImages/, and any format that TensorFlow decodes
-    Labels/NAME.png                       or SegmentationClass/
-    ImageSets/Segmentation/train.txt      a NAME in each line; val.txt and test.txt beside it, if there are such sets
+"""Pictures and their label pictures in the layout of PASCAL VOC (`fovea_api.contract.mask_names`).
 
 Without ImageSets/Segmentation/, all pictures are to be split. NAME may hold folders.
 """
@@ -14,27 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fovea_api.contract.mask_names import EXPECTED, LABELS, LISTS, PICTURES, TEST, TRAIN, VALIDATION, bare
 
-from fovea_trainers.data import order
+from fovea_trainers.data import split as sets
 from fovea_trainers.data.files import Files, look, walk
 from fovea_trainers.errors import DataError
 from fovea_trainers.vision import formats
 from fovea_trainers.vision.image_folders import some
 
 Array = np.ndarray[Any, Any]
-TRAIN, VALIDATION, TEST = "train", "val", "test"
-PICTURES, LABELS, LISTS = ("Images", "JPEGImages"), ("Labels", "SegmentationClass"), ("ImageSets", "Segmentation")
-_EXPECTED = (
-    "expected are Images/NAME.png, Labels/NAME.png and, for a split of your own, ImageSets/Segmentation/train.txt"
-)
-_SPLIT = -1
-"""The epoch whose order splits the pictures: no epoch of the training has its number."""
 
 
 @dataclass(frozen=True)
 class Pairs(Files):
     """Pictures in the order of their names, each with the file of its label picture."""
 
+    names: Sequence[bytes]
+    """NAME of each picture."""
     labels: Files
     """The label pictures, by the same numbers."""
     given: Mapping[str, Array]
@@ -60,7 +52,7 @@ def scan(root: Path, check: Callable[[], None] = lambda: None) -> Pairs:
     for wanted, folder in zip((PICTURES, LABELS), folders, strict=True):
         if folder is None:
             there = some(sorted(path.name for path in below.values())) or "no folder"
-            raise DataError(f"data folder {root} has no folder {wanted[0]} (there is {there}): {_EXPECTED}")
+            raise DataError(f"data folder {root} has no folder {wanted[0]} (there is {there}): {EXPECTED}")
     pictures, labels = ({} if folder is None else _by_name(root, folder, check) for folder in folders)
     if not pictures:
         raise DataError(f"{folders[0]} holds no picture: formats are {formats.DECODED}")
@@ -74,22 +66,22 @@ def scan(root: Path, check: Callable[[], None] = lambda: None) -> Pairs:
         )
     number = {name: place for place, name in enumerate(names)}
     given = {part: np.array([number[name] for name in listed], np.int64) for part, listed in lists.items()}
-    return Pairs(root, *_columns(pictures, names), Files(root, *_columns(labels, names)), given)
+    known = [os.fsencode(name) for name in names]
+    return Pairs(root, *_columns(pictures, names), known, Files(root, *_columns(labels, names)), given)
 
 
 def split(pairs: Pairs, *, validation_ratio: float, test_ratio: float, seed: int) -> dict[str, Array]:
     """Numbers of the pictures of each set, ascending: those of the lists, else a share drawn by the seed.
 
-    At least one picture is left to train on.
+    At least one picture is left to train on. Its name decides about a picture's place: others hardly move it.
     """
+    shares = {VALIDATION: validation_ratio, TEST: test_ratio}
+    ratios = [0.0 if part in pairs.given else ratio for part, ratio in shares.items()]
     rest = pairs.given.get(TRAIN, np.arange(len(pairs)))
-    rest = rest[order.permutation(len(rest), seed=seed, epoch=_SPLIT)]
-    sets = {}
-    for part, ratio in ((VALIDATION, validation_ratio), (TEST, test_ratio)):
-        count = 0 if part in pairs.given else min(round(len(pairs.given.get(TRAIN, pairs)) * ratio), len(rest) - 1)
-        chosen, rest = np.split(rest, [count])
-        sets[part] = np.sort(pairs.given.get(part, chosen))
-    return {TRAIN: np.sort(rest), **sets}
+    *chosen, train = sets.divide([rest], sets.draws(seed, pairs.names), ratios)
+    return {TRAIN: train} | {
+        part: np.sort(pairs.given.get(part, own)) for part, own in zip(shares, chosen, strict=True)
+    }
 
 
 def _by_name(root: Path, folder: Path, check: Callable[[], None]) -> dict[str, tuple[bytes, int]]:
@@ -98,7 +90,7 @@ def _by_name(root: Path, folder: Path, check: Callable[[], None]) -> dict[str, t
     files = walk(folder, "", formats.is_picture, check)
     found: dict[str, tuple[bytes, int]] = {}
     for path, size in zip(files.paths, files.sizes, strict=True):
-        name = _bare(os.fsdecode(path))
+        name = bare(os.fsdecode(path))
         if name in found:
             both = f"{os.fsdecode(found[name][0])} and {prefix}{os.fsdecode(path)}"
             raise DataError(f"{root} has two pictures of one name, {both}: remove or rename one")
@@ -130,7 +122,7 @@ def _listed(path: Path, pictures: Mapping[str, object]) -> list[str]:
     unknown: list[str] = []
     for number, line in enumerate(lines, 1):
         name = line.strip()
-        known = name if name in pictures else _bare(name)
+        known = name if name in pictures else bare(name)
         if known in pictures:
             found[known] = None
         elif name:
@@ -154,11 +146,6 @@ def _require_apart(root: Path, lists: Mapping[str, Sequence[str]]) -> None:
                     "trained on means nothing, remove it from one of them"
                 )
             seen[name] = part
-
-
-def _bare(name: str) -> str:
-    suffix = formats.suffix(name)
-    return name[: -len(suffix)] if suffix in formats.SUFFIXES else name
 
 
 def _columns(files: Mapping[str, tuple[bytes, int]], names: Sequence[str]) -> tuple[Array, Array]:

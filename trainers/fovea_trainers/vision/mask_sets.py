@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from fovea_api.contract.mask_names import TEST, TRAIN, VALIDATION
 
 from fovea_trainers.data import order
 from fovea_trainers.data.examples import Examples, Fields, Finish, Unreadable
@@ -17,13 +18,15 @@ from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.reasons import reason
 from fovea_trainers.runtime.session import Session
 from fovea_trainers.runtime.strategy import Batches, Dataset, Shard
-from fovea_trainers.vision import images, letterbox, mask_folders, masks, placing
+from fovea_trainers.vision import image_shards, images, letterbox, mask_folders, mask_shards, masks, placing
 from fovea_trainers.vision.flags import NUMBERS, MaskFlags
-from fovea_trainers.vision.mask_folders import TEST, TRAIN, VALIDATION, Pairs
+from fovea_trainers.vision.mask_folders import Pairs
 from fovea_trainers.vision.masks import Rule
 from fovea_trainers.vision.placing import Placing
 
 Array = np.ndarray[Any, Any]
+_SPLIT = "by name"
+"""What a picture's place in the sets follows from: a run that split its pictures otherwise is not gone on with."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ def read(flags: MaskFlags, seed: int, session: Session) -> Sets:
     """Scan and split a folder, and decode it if it fits; raises DataError when it cannot be trained on."""
     check = session.interruption.check
     source = Source(session.workspace.data(flags.data), session.workspace.inputs)
-    pairs = mask_folders.scan(source.path, check)
+    found = image_shards.names(source.path, check) if source.path.is_dir() else []
+    pairs = mask_shards.scan(source.path, found, check) if found else mask_folders.scan(source.path, check)
     shape = (flags.image_size, flags.image_size)
     lazy = Examples(
         pairs,
@@ -154,6 +158,7 @@ def identity(flags: MaskFlags, sets: Sets) -> dict[str, Any]:
     """What of the pictures must be equal for a run to go on where another stopped."""
     return {
         "data": sets.frames.fingerprint,
+        "split": _SPLIT,
         "image_size": flags.image_size,
         "label_values": flags.label_values,
         "void_number": flags.void_number,

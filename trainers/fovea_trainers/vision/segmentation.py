@@ -130,17 +130,7 @@ def tiles(shown: Iterable[tuple[str, Array, Array]], model: keras.Model, classes
 
 def exported(model: keras.Model, rule: Rule, size: int, *, exif_orientation: bool) -> Mapping[str, Signature]:
     """Signatures of `fovea_api.contract.signatures`; `model` gives logits [n, size, size, classes] for frames."""
-
-    def logits_of(frames: tf.Tensor) -> tf.Tensor:
-        if size <= TOGETHER:
-            return model(frames, training=False)
-        row = tf.TensorSpec([size, size, rule.classes], tf.float32)
-        return tf.map_fn(
-            lambda frame: model(frame[tf.newaxis], training=False)[0],
-            frames,
-            parallel_iterations=1,
-            fn_output_signature=row,
-        )
+    logits_of = _in_portions(model, rule.classes, size)
 
     def framed(picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return letterbox.fit(picture, size), tf.shape(picture)[:2]
@@ -160,16 +150,9 @@ def exported(model: keras.Model, rule: Rule, size: int, *, exif_orientation: boo
         }
         return outputs, sizes, logits
 
-    def drawn(classes_and_shape: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        classes, shape = classes_and_shape
-        return tf.io.encode_png(rule.drawn(letterbox.restore(classes, shape))[..., tf.newaxis])
-
     def serve(image: tf.Tensor) -> Mapping[str, tf.Tensor]:
         outputs, sizes, _ = answer(image, read)
-        pair = (outputs[signatures.CLASS_MAP_OUTPUT], sizes)
-        return outputs | {
-            signatures.MASK_OUTPUT: tf.map_fn(drawn, pair, fn_output_signature=tf.TensorSpec([], tf.string))
-        }
+        return outputs | {signatures.MASK_OUTPUT: _masks(rule, outputs[signatures.CLASS_MAP_OUTPUT], sizes)}
 
     def segment(pixels: tf.Tensor) -> Mapping[str, tf.Tensor]:
         outputs, _, logits = answer(pixels, framed)
@@ -190,6 +173,30 @@ def exported(model: keras.Model, rule: Rule, size: int, *, exif_orientation: boo
             row_wise=MAP_OUTPUTS,
         ),
     }
+
+
+def _in_portions(model: keras.Model, classes: int, size: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Frames [n, size, size, 3] -> logits [n, size, size, classes], all together, or one by one where they are large (TOGETHER)."""
+
+    def one_by_one(frames: tf.Tensor) -> tf.Tensor:
+        row = tf.TensorSpec([size, size, classes], tf.float32)
+        return tf.map_fn(
+            lambda frame: model(frame[tf.newaxis], training=False)[0],
+            frames,
+            parallel_iterations=1,
+            fn_output_signature=row,
+        )
+
+    return one_by_one if size > TOGETHER else lambda frames: model(frames, training=False)
+
+
+def _masks(rule: Rule, classes: tf.Tensor, shapes: tf.Tensor) -> tf.Tensor:
+    """PNGs [n]: class numbers of frames [n, size, size] as label pictures of the pictures' own heights and widths [n, 2]."""
+
+    def drawn(one: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        return tf.io.encode_png(rule.drawn(letterbox.restore(*one))[..., tf.newaxis])
+
+    return tf.map_fn(drawn, (classes, shapes), fn_output_signature=tf.TensorSpec([], tf.string))
 
 
 def _size(mask: tf.Tensor) -> tf.Tensor:

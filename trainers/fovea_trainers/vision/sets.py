@@ -1,25 +1,27 @@
 """Labelled pictures as training, validation and test set."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
 from fovea_api.contract.picture_names import TEST, TRAIN, VALIDATION
 
-from fovea_trainers.data import order
+from fovea_trainers.data import order, stream
 from fovea_trainers.data.examples import Examples, Finish
 from fovea_trainers.data.source import Source
+from fovea_trainers.data.streamed import Streamed
 from fovea_trainers.errors import DataError
 from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.session import Session
-from fovea_trainers.runtime.strategy import Batches, Dataset, Shard
+from fovea_trainers.runtime.strategy import Batches, Dataset, Shard, Single
 from fovea_trainers.vision import augmentation, formats, image_folders, image_shards, images
 from fovea_trainers.vision.augmentation import Augmentation
 from fovea_trainers.vision.flags import ClassifierFlags
 from fovea_trainers.vision.image_folders import Listing
+from fovea_trainers.vision.image_shards import ShardListing
 
 Array = np.ndarray[Any, Any]
 
@@ -35,6 +37,10 @@ class Sets:
     train: Array
     validation: Array
     test: Array
+    streamed: Streamed | None = None
+    """The order, where shards arrive while they are read."""
+    window: int | None = None
+    """How many shards a streamed training set is shuffled over at once."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,7 +56,11 @@ class Sets:
         size = len(self.train)
 
         def dataset(epoch: int, first: int, shard: Shard) -> Batches:
-            places = order.batches(size, batch_size, seed=seed, epoch=epoch, first=first, shard=shard)
+            places: Iterable[Array]
+            if self.streamed is None:
+                places = order.batches(size, batch_size, seed=seed, epoch=epoch, first=first, shard=shard)
+            else:
+                places = self.streamed.training(batch_size, epoch=epoch, first=first, shard=shard)
             if distortion is None:
                 return self._batches(self.train[place] for place in places)
             maps = augmentation.transforms(distortion, size, self.size, seed=seed, epoch=epoch)
@@ -79,6 +89,8 @@ class Sets:
         return f"{parts} of {len(self.classes)} classes"
 
     def _in_order(self, part: Array, batch_size: int) -> Batches:
+        if self.streamed is not None:
+            return self._batches(self.streamed.in_order(part, batch_size))
         return self._batches(order.cut(part, batch_size))
 
     def _batches(self, wanted: Iterable[Array]) -> Batches:
@@ -96,16 +108,19 @@ class Sets:
         return finish
 
 
-def read(flags: ClassifierFlags, seed: int, session: Session) -> Sets:
-    """Scan and split a folder, and decode it if it fits; raises DataError when it cannot be trained on."""
+def read(flags: ClassifierFlags, seed: int, session: Session, window: int | None = None) -> Sets:
+    """Scan and split a folder, and decode it if it fits; raises DataError when it cannot be trained on.
+
+    `window`: how many shards of a streamed input to shuffle over at once; None for a recipe that needs all of the data at once.
+    """
     check = session.interruption.check
-    source = Source(session.workspace.data(flags.data), session.workspace.inputs)
-    found = image_shards.names(source.path, check) if source.path.is_dir() else []
-    listing = image_shards.scan(source.path, found, check) if found else image_folders.scan(source.path, check)
-    if left_out := listing.left_out():
+    source = Source(session.workspace.data(flags.data, streamed=window is not None), session.workspace.inputs)
+    listing, arriving = _list(source, session)
+    if left_out := listing.left_out(flags.unlabelled):
         say(left_out)
     fingerprint = source.fingerprint(zip(listing.paths, listing.sizes, strict=True))
-    examples = images.read(listing, flags, fingerprint=fingerprint, check=check)
+    kept = flags if arriving is None else replace(flags, cache_images=False)
+    examples = images.read(listing, kept, fingerprint=fingerprint, check=check)
     parts = image_folders.split(
         listing,
         validation_ratio=flags.validation_ratio,
@@ -115,10 +130,27 @@ def read(flags: ClassifierFlags, seed: int, session: Session) -> Sets:
         check=check,
     )
     train, validation, test = (parts[part] for part in (TRAIN, VALIDATION, TEST))
-    _require_every_class(examples, listing, train, check)
     sets = Sets(examples, listing, flags.image_size, train, validation, test)
+    if arriving is None or window is None:
+        _require_every_class(examples, listing, train, check)
+    else:
+        shards = cast("ShardListing", listing).shards
+        streamed = Streamed(arriving, shards, train, (validation, test), window=window, seed=seed)
+        sets = replace(sets, streamed=streamed, window=window)
+        say(f"{len(shards.names)} shards of {sum(arriving.sizes.values()):,} bytes arrive while they are trained on")
     say(sets.describe())
     return sets
+
+
+def _list(source: Source, session: Session) -> tuple[Listing, stream.Stream | None]:
+    """The pictures of a folder; and where they arrive while they are read, their stream."""
+    check, path = session.interruption.check, source.path
+    # In a job of several processes all stop at the same step: a wait that one of them gives up would hold up the others.
+    waits = check if isinstance(session.strategy, Single) else lambda: None
+    if (arriving := stream.find(path, source.inputs, say, waits)) is not None:
+        return image_shards.scan(path, list(arriving.sizes), check, arriving), arriving
+    found = image_shards.names(path, check) if path.is_dir() else []
+    return (image_shards.scan(path, found, check) if found else image_folders.scan(path, check)), None
 
 
 def identity(flags: ClassifierFlags, sets: Sets) -> dict[str, Any]:
@@ -128,7 +160,7 @@ def identity(flags: ClassifierFlags, sets: Sets) -> dict[str, Any]:
         "validation_ratio": flags.validation_ratio,
         "test_ratio": flags.test_ratio,
         "exif_orientation": flags.exif_orientation,
-    } | ({} if flags.limit is None else {"limit": flags.limit})
+    } | {name: value for name, value in (("limit", flags.limit), ("shuffle_shards", sets.window)) if value is not None}
 
 
 def unvalidated(flags: ClassifierFlags) -> str:

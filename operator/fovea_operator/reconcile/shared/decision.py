@@ -4,7 +4,7 @@ An object is named with its kind, and that with its API: three API groups have a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, NamedTuple
@@ -42,6 +42,13 @@ SERVICE = GroupVersionKind("v1", "Service")
 DEPLOYMENT = GroupVersionKind("apps/v1", "Deployment")
 DISRUPTION_BUDGET = GroupVersionKind("policy/v1", "PodDisruptionBudget")
 TRAINING_JOB = GroupVersionKind(API_VERSION, TrainingJob.KIND)
+WORKLOAD = GroupVersionKind("kueue.x-k8s.io/v1beta2", "Workload")
+"""Of Kueue."""
+POD_GROUP = GroupVersionKind("scheduling.k8s.io/v1alpha2", "PodGroup")
+"""Kubernetes' own."""
+COSCHEDULING_POD_GROUP = GroupVersionKind("scheduling.x-k8s.io/v1alpha1", "PodGroup")
+"""Of the scheduler plugins."""
+VOLCANO_POD_GROUP = GroupVersionKind("scheduling.volcano.sh/v1beta1", "PodGroup")
 
 
 class Write(Enum):
@@ -50,11 +57,13 @@ class Write(Enum):
     CREATE = "create"
     """POST; 409 AlreadyExists means that it is there.
 
-    For what is never edited (pods, ModelVersions), for the Deployment of a model version, whose template is never
+    For what is never edited (pods, ModelVersions, NetworkPolicies of jobs), for the Deployment of a model version, whose template is never
     edited, for a new Service of a model version, and for a job's ModelDeployment, which is its users' from then on.
     """
     APPLY = "apply"
     """Server-side apply with our field manager, by force: whole Services, and the replicas of version Deployments."""
+    STATUS = "status"
+    """Merge patch of the status of an object that others own the rest of; its resourceVersion is the one that was decided on."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,14 @@ class Event:
     """The state in which a job ended, where this Event reports its end."""
 
 
+class Deadline(NamedTuple):
+    """A time by which an object has to end."""
+
+    field: str
+    """The field of its spec that sets it."""
+    due: datetime
+
+
 @dataclass(frozen=True)
 class Decision:
     """Carried out in this order: children, one status write if it changed, deletions, events."""
@@ -110,3 +127,7 @@ class Decision:
 
     A refused child is tried again after the queue's back-off, or at this time if that is sooner.
     """
+    riders: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the status as JSON that are written together with a change of it, and never alone; None takes a field away."""
+    deadline: Deadline | None = None
+    """The deadline for which the object ends by this status."""

@@ -9,6 +9,8 @@ from fovea_api.contract.plan import Input
 from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
+from fovea_operator.reconcile.shared.decision import GroupVersionKind
+
 
 @dataclass(frozen=True)
 class ContainerRecord:
@@ -123,10 +125,70 @@ class BudgetRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkPolicyRecord:
+    """One NetworkPolicy of ours. No decision reads it: it is known so that it is made once, and again when it is gone."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRecord:
     """One cordoned node."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class FlavorRecord:
+    """One ResourceFlavor of Kueue: a kind of node that a queue has quota for."""
+
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    """What pods tolerate that are admitted to it."""
+
+
+@dataclass(frozen=True)
+class PodSetUpdate:
+    """What a check of Kueue wants on the pods of a role."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class WorkloadRecord:
+    """The Workload by which a job waits in a queue of Kueue."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    """resourceVersion: its status is patched at this version only."""
+    generation: int
+    queue: str
+    conditions: tuple[Mapping[str, Any], ...] = ()
+    """As the API server has them."""
+    flavors: Mapping[str, tuple[str, ...]] | None = None
+    """Names of the ResourceFlavors by role, once there is an admission."""
+    updates: Mapping[str, tuple[PodSetUpdate, ...]] = field(default_factory=dict)
+    """By role."""
+    deleting: bool = False
+
+    def condition(self, kind: str) -> Mapping[str, Any] | None:
+        """The condition of a type, if it is True."""
+        return next((one for one in self.conditions if one["type"] == kind and one["status"] == "True"), None)
+
+
+@dataclass(frozen=True)
+class PodGroupRecord:
+    """One PodGroup of ours, whatever its API."""
+
+    namespace: str
+    name: str
+    uid: str
 
 
 class Versions(Protocol):
@@ -137,6 +199,25 @@ class Versions(Protocol):
 
     def of_job(self, uid: str) -> ModelVersion | None:
         """The version that the job with that uid has registered."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a program was, by its newest reports."""
+
+    steps_per_second: float
+    seconds: float = 0.0
+    """Between the first and the last of these reports."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an agent has reported of its pod's program."""
+
+    report: ProgressReport
+    """The newest report."""
+    pace: Pace | None = None
+    """Unknown until two reports are far enough apart."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +239,10 @@ class JobObserved:
     """The number of a version that the job registers now; 0 for a job without a model. It is held for the job once the decision uses it."""
     progress: ProgressReport | None = None
     """Latest report of the current pod's agent."""
+    pace: Pace | None = None
+    """By the latest reports of that agent."""
+    heard: Mapping[str, Heard] = field(default_factory=dict)
+    """What the agents of all pods have reported, by the pod's uid. Pods that have not reported are left out."""
     ticket: str = ""
     """For the reports of that agent in the operator's memory; empty without one."""
     refused: str = ""
@@ -168,6 +253,16 @@ class JobObserved:
     """When this operator saw a pod of the job go that had not ended; None: it saw none, and a pod that is gone went before."""
     vanished_places: frozenset[tuple[str, int]] = frozenset()
     """Member keys and attempts of such pods: the attempt had a pod, even if no status says so yet."""
+    served: frozenset[GroupVersionKind] = frozenset()
+    """Optional kinds that the API server serves."""
+    workload: WorkloadRecord | None = None
+    """By which the job waits in a queue."""
+    queue_position: int | None = None
+    """Place in that queue, from 1, as last heard."""
+    flavors: Mapping[str, FlavorRecord] = field(default_factory=dict)
+    """All ResourceFlavors by name."""
+    priorities: Mapping[str, int] = field(default_factory=dict)
+    """Values of all WorkloadPriorityClasses by name."""
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from fovea_api.v1alpha1 import MachineType, TrainingJob
+from fovea_api.v1alpha1 import MachineType
 from fovea_api.v1alpha1.pod import DEFAULT_ACCOUNT, SYSTEM_CLASSES, PodOptions
 
 from fovea_operator.settings import Settings
 
-GPU_TIER = "BASIC_GPU"
-GPU_MACHINE = "standard-gpu"
-"""Machine type of scale tier BASIC_GPU."""
 _NOT_THERE = {
     "ServiceAccount": re.compile(r'serviceaccounts? "(?P<name>[^"]*)" not found'),
     "PriorityClass": re.compile(r"no PriorityClass with name (?P<name>\S+) was found"),
@@ -27,13 +24,6 @@ _WEBHOOK = re.compile(r'failed calling webhook "(?P<name>[^"]*)"')
 _LIMIT_RANGE = re.compile(r"(usage|limit to request ratio) per (Container|Pod)", re.IGNORECASE)
 _ABOVE_LIMIT = re.compile(r"must be less than or equal to [a-z-]+ limit", re.IGNORECASE)
 """Fovea never makes such a pod: the limit was added by the defaults of a LimitRange."""
-
-
-def machine_type_of(job: TrainingJob) -> str | None:
-    """Name of the chief's machine type; None: the default one."""
-    if job.spec.roles and job.spec.roles.chief.machine_type:
-        return job.spec.roles.chief.machine_type
-    return GPU_MACHINE if job.spec.scale_tier == GPU_TIER else None
 
 
 def machine_type(name: str | None, machine_types: Mapping[str, MachineType]) -> MachineType | None:

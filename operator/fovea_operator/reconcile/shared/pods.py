@@ -5,12 +5,12 @@ node never blocks its successor.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fovea_api.contract import labels, names
 
-from fovea_operator.desired.pod import Member
+from fovea_operator.desired.members import Member
 from fovea_operator.reconcile.shared.decision import POD, Deletion
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 
@@ -38,6 +38,8 @@ class Recorded:
     """Whether the pods of the current attempts are still to be made."""
     ended: Mapping[str, int]
     """Exit codes, by member key, of programs that had ended before their pods were deleted."""
+    begins: Mapping[str, datetime] = field(default_factory=dict)
+    """Members, by key, whose current attempt is still to be made while others go on, and when it may begin."""
     vanished: frozenset[Place] = frozenset()
     """Attempts whose pod was there and went before a status said so. This is known from memory, not from the status."""
 
@@ -59,6 +61,8 @@ class MemberPods:
     """Whether the current attempt had a pod."""
     had_ended: bool
     """Whether the status says that the program had ended before the pod was deleted: the deletion says nothing of it then."""
+    begins: datetime | None = None
+    """When its current attempt may begin, which is still to be made while other members go on."""
     done: bool = False
     """Whether it publishes nothing, and the status says that its program ended with 0: its pod may be gone."""
 
@@ -94,21 +98,45 @@ class PodSet:
         return self.members[0]
 
     @property
+    def needed(self) -> tuple[MemberPods, ...]:
+        """Those that train: all but the evaluator, without which the job goes on."""
+        return tuple(each for each in self if not each.member.follows)
+
+    @property
+    def evaluator(self) -> MemberPods | None:
+        """The one that measures what the others train, where there is one."""
+        return next((each for each in self if each.member.follows), None)
+
+    @property
     def current(self) -> tuple[PodRecord, ...]:
         """Pods of the current attempts."""
         return tuple(each.pod for each in self if each.pod is not None)
 
     @property
+    def go_on(self) -> bool:
+        """Whether a pod of a current attempt that trains has not ended."""
+        return any(each.pod is not None and not ended(each.pod) for each in self.needed)
+
+    @property
     def missing(self) -> tuple[MemberPods, ...]:
-        """Members whose current attempt has no pod and needs one."""
-        return tuple(each for each in self if each.pod is None and not each.done)
+        """Members whose current attempt has no pod and needs one. An evaluator whose pod is gone needs another attempt, or none."""
+        lost = tuple(each for each in self if each.member.follows and each.seen)
+        return tuple(each for each in self if each.pod is None and not each.done and each not in lost)
+
+    def due(self, now: datetime) -> tuple[MemberPods, ...]:
+        """Members whose pod is to be made now."""
+        return tuple(each for each in self.missing if each.begins is None or each.begins <= now)
+
+    def later(self, now: datetime) -> dict[str, datetime]:
+        """Members, by key, whose pod is to be made while the others go on, but not yet."""
+        return {each.member.key: each.begins for each in self.missing if each.begins is not None and each.begins > now}
 
     def alive(self, now: datetime) -> tuple[PodRecord, ...]:
         """Pods of current attempts in which something may still run."""
         return alive(self.current, now)
 
-    def earlier_alive(self, now: datetime) -> tuple[PodRecord, ...]:
-        """Pods of earlier attempts in which something may still run."""
+    def outlived(self, now: datetime) -> tuple[PodRecord, ...]:
+        """Pods of earlier attempts in which something may still run: they hold nodes, and quota with them."""
         return alive((pod for each in self for pod in each.earlier), now)
 
     def attempts(self, of: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -117,24 +145,32 @@ class PodSet:
         first = self.first.member.key
         return {key: number for key, number in numbers.items() if number or key == first}
 
-    def next_attempts(self) -> dict[str, int]:
-        """What a status records when every member begins its next attempt."""
-        return self.attempts({each.member.key: each.attempt + 1 for each in self})
+    def next_attempts(self, of: Iterable[MemberPods] | None = None) -> dict[str, int]:
+        """What a status records when these members, or all, begin their next attempt."""
+        return self.attempts({each.member.key: each.attempt + 1 for each in (self if of is None else of)})
 
 
 def _member(member: Member, pods: Mapping[int, PodRecord], recorded: Recorded, *, begun: bool) -> MemberPods:
     known = recorded.attempts.get(member.key, 0) if begun else -1
     attempt = max(known, 0, *pods)
+    begins = recorded.begins.get(member.key) if known == attempt else None
+    between = recorded.between_attempts or begins is not None
     return MemberPods(
         member=member,
         attempt=attempt,
         recorded=known,
         pod=pods.get(attempt),
         earlier=tuple(pod for number, pod in pods.items() if number != attempt),
-        seen=(known == attempt and not recorded.between_attempts) or (member.key, attempt) in recorded.vanished,
+        seen=(known == attempt and not between) or (member.key, attempt) in recorded.vanished,
         had_ended=member.key in recorded.ended,
-        done=known == attempt and not member.publishes and recorded.ended.get(member.key) == 0,
+        begins=begins,
+        done=known == attempt and _is_done(member, recorded.ended.get(member.key)),
     )
+
+
+def _is_done(member: Member, code: int | None) -> bool:
+    """Whether a member whose program ended so needs no further pod. Of the evaluator any code says so: it is left out."""
+    return code is not None and not member.publishes and (code == 0 or member.follows)
 
 
 def _key(pod: PodRecord) -> str:

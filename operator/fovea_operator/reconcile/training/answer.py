@@ -13,6 +13,7 @@ from fovea_api.contract.report import PROGRESS_PATH
 from fovea_api.v1alpha1 import Condition, JobState
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job_status import (
+    FailingStepStatus,
     FailureStatus,
     LiveStatus,
     PublicationStatus,
@@ -22,7 +23,7 @@ from fovea_api.v1alpha1.training_job_status import (
 
 from fovea_operator.reconcile.shared import conditions, times
 from fovea_operator.reconcile.shared.conditions import EventType, Finding, truth
-from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event
+from fovea_operator.reconcile.shared.decision import Child, Deadline, Decision, Deletion, Event
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import (
     MemberPods,
@@ -33,6 +34,7 @@ from fovea_operator.reconcile.shared.pods import (
     remove,
     stop,
 )
+from fovea_operator.reconcile.training import quota, riders
 from fovea_operator.reconcile.training.progress import Reported
 from fovea_operator.reconcile.training.view import View, expires_at, is_over
 
@@ -47,10 +49,14 @@ class Changes(Reported, total=False):
     retries: int
     disruptions: int
     next_attempt_time: str | None
+    next_attempt_times: Mapping[str, str] | None
     suspending: bool | None
+    store_unreachable: bool | None
     ended_programs: Mapping[str, int] | None
     resolved_inputs: list[ResolvedInput] | None
     last_failure: FailureStatus
+    failing_step: FailingStepStatus | None
+    evaluator_failures: int
     output: PublicationStatus
     model: PublicationStatus | None
     model_problem: str | None
@@ -59,13 +65,22 @@ class Changes(Reported, total=False):
     main_metric: str | None
     model_version: str
     queue_time: str | None
+    queue_position: int | None
     start_time: str | None
     running_seconds: int
 
 
 def pods_seen(view: View, **more: Unpack[Changes]) -> Changes:
     """What a status says once the pods of the current attempts were seen, and `more`."""
-    seen = Changes(attempts=view.pods.attempts(), next_attempt_time=None, start_time=view.start_time)
+    # Where only some pods are there, the others are not claimed to be seen: they would count as lost.
+    unseen = {each.member.key: times.text(each.begins or view.now) for each in view.pods.missing if not each.seen}
+    seen = Changes(
+        attempts=view.pods.attempts(),
+        next_attempt_time=None,
+        next_attempt_times=unseen or None,
+        queue_position=None,
+        start_time=view.start_time,
+    )
     return seen | more
 
 
@@ -129,6 +144,8 @@ class Ends:
     changes: Changes = field(default_factory=Changes)
     invalid: bool = False
     """Its spec can never work."""
+    deadline: Deadline | None = None
+    """Why it ends now."""
     children: tuple[Child, ...] = ()
 
 
@@ -140,6 +157,10 @@ NOTABLE: Mapping[str, EventType] = {
     JobReason.ARGUMENTS_UNCHECKED: "Warning",
     JobReason.MACHINE_TYPE_MISSING: "Warning",
     JobReason.INPUT_PENDING: "Normal",
+    JobReason.QUEUE_MISSING: "Warning",
+    JobReason.QUEUE_STOPPED_JOB: "Normal",
+    JobReason.GANG_UNAVAILABLE: "Warning",
+    JobReason.GANG_TIMEOUT: "Warning",
     JobReason.SUSPENDED: "Normal",
     JobReason.RESUMED: "Normal",
     JobReason.UNSCHEDULABLE: "Warning",
@@ -162,17 +183,25 @@ NOTABLE: Mapping[str, EventType] = {
 def carry_out(view: View, answer: Answer) -> Decision:
     """The decision that an answer comes to: with the whole status, the pods that go by it, and the Events that it is worth."""
     new: TrainingJobStatus | None
+    riding: dict[str, Any] = {}
     if isinstance(answer, Ends):
         new, deletions = _over(view, answer), at_end(view)
+        riding = riders.of(view, new, running=False)
         wake = expires_at(view.job.model_copy(update={"status": new}), view.settings.ttl_seconds)
+        if quota.finish(view):
+            wake = view.now  # its queue learns of it when the status says so, and no pod has to end before
     else:
         new = _live(view, answer) if isinstance(answer, GoesOn) else _acknowledged(view, answer)
         deletions, wake = answer.deletions, answer.requeue_at
+        if new is not None and isinstance(answer, GoesOn):
+            riding = riders.of(view, new, running=answer.running)
     if not is_over(view.status):
         recorded = (new.attempts if new is not None else None) or view.status.attempts or {}
         deletions += _of_earlier_attempts(view, recorded, {each.name for each in deletions})
     events = _events(view, new) if new is not None else ()
-    return Decision(answer.children, new.dump() if new is not None else None, deletions, events, wake)
+    status = new.dump() if new is not None else None
+    deadline = answer.deadline if isinstance(answer, Ends) else None
+    return Decision(answer.children, status, deletions, events, wake, riding, deadline)
 
 
 # -- the status --------------------------------------------------------------------------------------------------------
@@ -186,6 +215,9 @@ def _live(view: View, answer: GoesOn) -> TrainingJobStatus:
         found.insert(0, Finding(JobCondition.ADMITTED, truth(admitted.value), admitted.reason, admitted.message))
     if answer.suspended:
         found.append(Finding(JobCondition.SUSPENDED, "True", answer.reason, answer.message))
+    elif view.suspended:
+        # It was resumed and suspended again before a status said so: there are pods.
+        found.append(Finding(JobCondition.SUSPENDED, "False", answer.reason, answer.message))
     update = _common(view, answer, found) | {"roles": view.roles, "live": _live_progress(view)}
     if view.status.queue_time is None and admitted.value:
         update["queue_time"] = times.text(view.queued_since)
@@ -210,12 +242,14 @@ def _over(view: View, answer: Ends) -> TrainingJobStatus:
         "start_time": started,
         "running_seconds": view.seconds_run if started else view.status.running_seconds,
         "next_attempt_time": None,
+        "next_attempt_times": None,
         "suspending": None,
         "ended_programs": None,
         "live": None,
+        "queue_position": None,
         "end_time": times.text(view.now),
     }
-    return view.status.model_copy(update=update | attempts | answer.changes)
+    return view.status.model_copy(update=update | attempts | view.best | answer.changes)
 
 
 def _common(view: View, answer: GoesOn | Ends, found: Sequence[Finding]) -> dict[str, Any]:
@@ -225,6 +259,7 @@ def _common(view: View, answer: GoesOn | Ends, found: Sequence[Finding]) -> dict
         "state": answer.state,
         "message": answer.message[: conditions.MAX_MESSAGE],
         "conditions": _of_generation(held, generation),
+        "store_unreachable": None,
         "resolved_inputs": list(view.resolved_inputs) or None,
         "observed_generation": generation,
     }

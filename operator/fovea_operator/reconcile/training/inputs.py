@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from fovea_api.contract import storage
 from fovea_api.contract.plan import INPUT_JOB_MODEL, INPUT_JOB_OUTPUT, INPUT_PUBLICATION, Input
-from fovea_api.v1alpha1 import JobState, TrainingJob
+from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import ResolvedInput
 
+from fovea_operator.desired import containers
 from fovea_operator.desired.pod import Sources
 from fovea_operator.reconcile.shared.observed import JobObserved
 from fovea_operator.settings import Settings
@@ -67,15 +68,15 @@ def _parse(uri: str) -> JobReference | ModelFiles | None:
     return None
 
 
-def checkpoint_job(job: TrainingJob) -> JobReference | None:
-    """The job whose checkpoint this one begins with."""
-    found = _parse((job.spec.checkpoint.from_ if job.spec.checkpoint else None) or "")
-    return found if isinstance(found, JobReference) else None
+def _begins_with(job: TrainingJob) -> JobReference | ModelFiles | None:
+    """The job, or the version by the job that trained it, whose checkpoint this one begins with."""
+    checkpoint = job.spec.checkpoint
+    return _parse(checkpoint.from_ or "") if checkpoint and not checkpoint.train_from_scratch else None
 
 
 def needs(job: TrainingJob) -> References:
     """Everything a decision on this job must be shown beside its own pods."""
-    named = [checkpoint_job(job), *(_parse(uri) for uri in (job.spec.inputs or {}).values())]
+    named = [_begins_with(job), *(_parse(uri) for uri in (job.spec.inputs or {}).values())]
     # What is looked for in the store alone depends on no job of the cluster.
     jobs = frozenset(r.job for r in named if isinstance(r, JobReference) and r.which != LATEST)
     inputs = frozenset(reference.model for reference in named if isinstance(reference, ModelFiles))
@@ -134,12 +135,18 @@ def resolve(
         elif isinstance(reference, ModelFiles):
             found = _of_model(f"spec.inputs.{name}", name, uri, reference, observed)
         else:
-            found = Input(name, uri)
+            found = Input(name, uri, room=_room(observed.job, name, settings))
         if isinstance(found, Unresolved):
             return found
         inputs.append(found)
     begin = known[CHECKPOINT].uri if CHECKPOINT in known else _checkpoint(observed, settings)
     return begin if isinstance(begin, Unresolved) else Sources(tuple(inputs), begin)
+
+
+def _room(job: TrainingJob, name: str, settings: Settings) -> int:
+    """Bytes of shards that a pod holds of a streamed input at once; 0 for an input that is fetched whole."""
+    mode = (job.spec.input_modes or {}).get(name)
+    return max(1, int(containers.number(settings.stream_room))) if mode == "Stream" else 0
 
 
 def _of_job(
@@ -198,20 +205,29 @@ def _left(reference: JobReference, observed: JobObserved, settings: Settings) ->
 
 
 def _of_model(field: str, name: str, uri: str, reference: ModelFiles, observed: JobObserved) -> Input | Unresolved:
+    found = _version(field, uri, reference, observed)
+    if isinstance(found, Unresolved):
+        return found
+    return Input(name, found.spec.uri, INPUT_PUBLICATION, found.spec.digest)
+
+
+def _version(field: str, uri: str, reference: ModelFiles, observed: JobObserved) -> ModelVersion | Unresolved:
     found = observed.versions[reference.model].find(reference.version)
     if found is None:
         what = f"version {reference.version}" if reference.version else "an approved version"
         return _pending(
             f"{field}: waiting for {what} of model {reference.model} ({uri}): register it, or cancel this job."
         )
-    return Input(name, found.spec.uri, INPUT_PUBLICATION, found.spec.digest)
+    return found
 
 
 def _checkpoint(observed: JobObserved, settings: Settings) -> str | Unresolved:
     """Address of the job whose checkpoints are to be continued; empty: none."""
-    reference = checkpoint_job(observed.job)
+    reference = _begins_with(observed.job)
     if reference is None or observed.job.status.checkpoint is not None:
         return ""  # with a checkpoint of its own a job needs no other
+    if isinstance(reference, ModelFiles):
+        return _of_trainer(reference, observed)
     other = _other("spec.checkpoint.from", reference, observed)
     if isinstance(other, Unresolved):
         return other
@@ -219,6 +235,25 @@ def _checkpoint(observed: JobObserved, settings: Settings) -> str | Unresolved:
         return _left(reference, observed, settings)
     prefix = storage.job(other.metadata.namespace, reference.job, other.metadata.uid)
     return str(storage.Location(_bucket(other, settings), prefix))
+
+
+def _of_trainer(reference: ModelFiles, observed: JobObserved) -> str | Unresolved:
+    """Address of the job that trained a version, by its lineage. That job may be deleted: its checkpoints are in the store."""
+    field, uri = (
+        "spec.checkpoint.from",
+        f"model://{reference.model}{f'/{reference.version}' if reference.version else ''}",
+    )
+    version = _version(field, uri, reference, observed)
+    if isinstance(version, Unresolved):
+        return version
+    lineage = version.spec.lineage
+    if lineage is None or not lineage.job or not lineage.job_uid:
+        return _missing(
+            f"{field}: version {version.spec.version} of model {reference.model} was trained by no job of Fovea, so it has no "
+            "checkpoint; name a version that a job trained, or remove the field, and submit again."
+        )
+    prefix = storage.job(observed.job.metadata.namespace, lineage.job, lineage.job_uid)
+    return str(storage.Location(storage.Location.parse(version.spec.uri).bucket, prefix))
 
 
 def _bucket(job: TrainingJob, settings: Settings) -> str:

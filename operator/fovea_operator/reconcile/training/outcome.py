@@ -88,6 +88,9 @@ def of(pod: PodRecord, *, publishes: bool = True) -> Outcome | None:
         return _of_sync(pod, sync) if publishes else Done()
     if trainer.exit_code is None:
         return _without_program(pod, sync)
+    said = Termination.from_json(sync.termination_message)
+    if said is not None and sync.exit_code == trainer.exit_code and _is_of_input(trainer.exit_code):
+        return _of_agent(pod, names.SYNC_CONTAINER, sync, said)
     return _of_trainer(pod, trainer)
 
 
@@ -117,13 +120,21 @@ def had_ended(view: View, each: MemberPods) -> bool:
 
 
 def _by_pod(view: View, each: MemberPods, pod: PodRecord) -> Outcome | None:
-    if found := _by_last_words(view, each, pod):
+    if not each.member.publishes:
+        pod = _without_others(pod, view.now)
+    elif found := _by_last_words(view, each, pod):
         return found
     sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
     if not had_ended(view, each) or disruption.told_before(pod, Termination.from_json(sync.termination_message)):
         return of(pod, publishes=each.member.publishes)
     # A deletion that came after the program's end says nothing of the program.
     return of(replace(pod, deleting=False, disrupted="", reason=""), publishes=each.member.publishes)
+
+
+def _without_others(pod: PodRecord, now: datetime) -> PodRecord:
+    """A pod that publishes nothing has ended with its program, though containers of others live on in it."""
+    time = others_due(pod)
+    return replace(pod, phase="Failed") if time is not None and now >= time else pod
 
 
 def _by_status(view: View) -> Success | None:
@@ -185,6 +196,13 @@ def lost(pod: PodRecord | None) -> Failure:
         f"pod {pod.name} did not end in its grace period: node {pod.node or '(none)'} does not answer",
         retryable=True,
         disruption=True,
+    )
+
+
+def disrupted(pod: PodRecord) -> Failure:
+    """It was ended from outside."""
+    return Failure(
+        JobReason.DISRUPTED, disruption.disturbance(pod), retryable=True, disruption=not disruption.is_to_blame(pod)
     )
 
 
@@ -304,11 +322,16 @@ def _of_agent(pod: PodRecord, name: str, record: ContainerRecord, said: Terminat
     return Failure(reason, message, retryable or disruption.disturbed(pod), code, record.finished, is_disruption)
 
 
+def _is_of_input(code: int) -> bool:
+    """Whether a program that ends with the code of its sidecar ends for its reason: a shard of an input that will not come."""
+    return code in _AGENT_REASONS and exit_codes.outcome(code) is exit_codes.Outcome.PERMANENT
+
+
 def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
     code = trainer.exit_code if trainer.exit_code is not None else exit_codes.INTERNAL
     at = trainer.finished
     if disruption.disturbed(pod):
-        return replace(_disruption(pod), exit_code=code, at=at)
+        return replace(disrupted(pod), exit_code=code, at=at)
     if trainer.terminated_reason in _SPOILT:
         said = containers.last_words(trainer.termination_message)
         again = containers.can_ever_start(said)
@@ -333,7 +356,7 @@ def _without_program(pod: PodRecord, sync: ContainerRecord) -> Success | Failure
     if sync.exit_code not in (None, exit_codes.OK) and Termination.from_json(sync.termination_message) is not None:
         return _of_fetch(pod, names.SYNC_CONTAINER, sync)
     if disruption.disturbed(pod):
-        return _disruption(pod)
+        return disrupted(pod)
     why = pod.message or pod.reason or _foreign_end(pod) or "it does not say why"
     return Failure(
         pod.reason or JobReason.POD_LOST, f"pod {pod.name} ended before its program did: {why}", retryable=True
@@ -353,9 +376,3 @@ def _foreign_end(pod: PodRecord) -> str:
                 f": {said}" if said else ""
             )
     return ""
-
-
-def _disruption(pod: PodRecord) -> Failure:
-    return Failure(
-        JobReason.DISRUPTED, disruption.disturbance(pod), retryable=True, disruption=not disruption.is_to_blame(pod)
-    )

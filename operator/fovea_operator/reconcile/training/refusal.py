@@ -5,8 +5,10 @@ container brings stays as it is: if the API server finds that invalid, no waitin
 """
 
 import re
+from collections.abc import Mapping
 
 from fovea_api import catalogue
+from fovea_api.contract import names
 from fovea_api.v1alpha1 import JobState, MachineType
 from fovea_api.v1alpha1.conditions import JobReason
 
@@ -59,16 +61,18 @@ def _arguments_bind(view: View) -> bool:
 
     Any other tag (a digest, a build's hash) says nothing; then the image is taken to be of this operator's build.
     """
-    machine, settings = view.machine_type, view.settings
+    machine, settings = view.machine_type(view.chief.member.role), view.settings
     image = (settings.trainer_gpu_image if machine and machine.spec.gpus else "") or settings.trainer_image
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     match = _RELEASE.fullmatch(tag)
     return match is None or match["release"] == catalogue.load().version
 
 
-def of_pods(view: View, machine_type: MachineType) -> Answer:
+def of_pods(view: View, machine_types: Mapping[str, MachineType]) -> Answer:
     """What a job answers whose pods the API server refuses: it ends when no pod of its spec can ever be, or waits."""
-    name, said = machine_type.metadata.name, view.observed.refused.rstrip(".")
+    said = view.observed.refused.rstrip(".")
+    machine_type = machine_types[_refused_role(view, said)]
+    name = machine_type.metadata.name
     if own := _final(view, machine_type, said):
         return _invalid(own)
     again = f"The API server refuses the pod: {said}. Fovea tries again."
@@ -83,6 +87,16 @@ def of_pods(view: View, machine_type: MachineType) -> Answer:
         )
     waiting = Waiting(message, view.queued_since)
     return GoesOn(JobState.QUEUED, JobReason.POD_REFUSED, message, ACCEPTED, waiting=waiting)
+
+
+def _refused_role(view: View, said: str) -> str:
+    """The role of the pod that the API server's words name; the chief's where they name none."""
+    job = view.job.metadata.name
+    for each in view.pods.missing:
+        member = each.member
+        if names.training_pod(job, member.role, member.index, each.attempt) in said:
+            return member.role
+    return view.chief.member.role
 
 
 def _final(view: View, machine_type: MachineType, said: str) -> str:

@@ -5,18 +5,21 @@ attempt twice and never forgets one.
 """
 
 import zlib
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from fovea_api.contract import names
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import FailureStatus
 
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.conditions import MAX_MESSAGE
-from fovea_operator.reconcile.shared.pods import MemberPods, lost, refused_by_node
-from fovea_operator.reconcile.training import outcome
-from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn, Waiting
+from fovea_operator.reconcile.shared.decision import Deadline
+from fovea_operator.reconcile.shared.pods import MemberPods, ended, refused_by_node, trainer_started
+from fovea_operator.reconcile.training import quota, same_step, stage
+from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn, Waiting, pods_seen
 from fovea_operator.reconcile.training.outcome import Failure
 from fovea_operator.reconcile.training.view import View
 from fovea_operator.settings import Settings
@@ -32,52 +35,101 @@ def back_off(retries: int, settings: Settings) -> timedelta:
     return timedelta(seconds=min(seconds, settings.backoff_max_seconds))
 
 
-def failure_of(view: View, each: MemberPods) -> Failure | None:
-    """Why the current attempt of a member failed; None when it did not."""
-    if each.pod is None:
-        return outcome.lost(None) if each.seen and not each.done else None
-    if lost(each.pod, view.now):
-        return outcome.lost(each.pod)
-    result = outcome.of_member(view, each)
-    if result is None:
-        return outcome.never(each.pod, view.job)
-    return result if isinstance(result, Failure) else None
-
-
-def retry_or_fail(view: View, failure: Failure) -> Answer:
-    """The next attempt of all members, or the end."""
+def retry_or_fail(view: View, member: MemberPods, failure: Failure) -> Answer:
+    """The next attempt, or the end, after the failure of a member."""
     if view.suspending:
         # The pod ended since the job was suspended, and the suspension was taken back meanwhile: no retry is counted.
         message = "Resumed: the next pod goes on from the newest checkpoint."
-        return _next_attempt(view, view.now, message, JobReason.RESUMED)
+        return next_attempt(view, view.now, message, JobReason.RESUMED)
+    attempt = Attempt(view, member, failure)
     if failure.retryable and failure.disruption:
-        return _after_disruption(view, failure)
+        return _after_disruption(view, attempt)
     retries = view.status.retries or 0
     limit = view.spec.run_policy.backoff_limit
     if not failure.retryable:
-        return _fail(view, failure, failure.reason, f"Failed: {_sentence(failure)} {_remedy(view, failure)}")
+        return _fail(attempt, failure.reason, f"Failed: {attempt.said} {_remedy(view, failure)}")
     if retries >= limit:
-        message = f"Failed after {retries} of {limit} retries (runPolicy.backoffLimit): {_sentence(failure)}"
-        return _fail(view, failure, JobReason.BACKOFF_LIMIT_EXCEEDED, f"{message} {_remedy(view, failure)}")
-    return _again(view, failure, retries + 1)
+        message = f"Failed after {retries} of {limit} retries (runPolicy.backoffLimit): {attempt.said}"
+        return _fail(attempt, JobReason.BACKOFF_LIMIT_EXCEEDED, f"{message} {_remedy(view, failure)}")
+    return _again(view, attempt, retries + 1)
 
 
-def _after_disruption(view: View, failure: Failure) -> Answer:
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt of a member that failed."""
+
+    view: View
+    member: MemberPods
+    failure: Failure
+
+    @property
+    def name(self) -> str:
+        """How a message calls it: by its member as well, where there are several."""
+        number = f"Attempt {self.member.attempt}"
+        return number if self._alone else f"{number} of {self.member.member.key}"
+
+    @property
+    def said(self) -> str:
+        """Why it failed, as a sentence."""
+        sentence = _sentence(self.failure) + same_step.sentence(self.view, self.failure)
+        return sentence if self._alone else f"{self.member.member.key}: {sentence}"
+
+    @property
+    def record(self) -> FailureStatus:
+        """What a status remembers of it."""
+        # The step is the chief's: it says nothing of an evaluator.
+        again = "" if self.member.member.follows else same_step.sentence(self.view, self.failure)
+        return FailureStatus(
+            member=None if self._alone else self.member.member.key,
+            attempt=self.member.attempt,
+            exit_code=self.failure.exit_code,
+            reason=self.failure.reason,
+            message=(f"{_sentence(self.failure)}{again}" if again else self.failure.message)[:MAX_MESSAGE],
+        )
+
+    @property
+    def changes(self) -> Changes:
+        """What a status remembers of a failure that counts."""
+        return Changes(last_failure=self.record, failing_step=same_step.after(self.view, self.failure))
+
+    @property
+    def _alone(self) -> bool:
+        return len(self.view.pods.members) == 1
+
+
+def restarted(view: View, member: MemberPods) -> tuple[MemberPods, ...]:
+    """The members that begin their next attempt when this one has failed: all of them, or those of runPolicy.restartScope."""
+    loose = view.spec.distribution == "ParameterServer" and not view.spec.sync
+    default = "Replica" if loose and member.member.role == names.ROLE_WORKER else "Job"
+    match view.spec.run_policy.restart_scope or default:
+        case "Replica":
+            return (member,)
+        case "Role":
+            return tuple(each for each in view.pods if each.member.role == member.member.role)
+        case _:
+            return view.pods.members
+
+
+def _after_disruption(view: View, attempt: Attempt) -> Answer:
     """Another attempt, however often that happens: a job that runs for weeks outlives many drains of its nodes."""
+    failure, pod = attempt.failure, attempt.member.pod
     before = view.status.disruptions or 0
-    ran = times.seconds_between(view.program_started, failure.at or view.now)
-    begin = _begin(view, failure, 0 if ran >= view.settings.backoff_max_seconds else before)
+    started = view.program_started if attempt.member is view.chief or pod is None else trainer_started(pod)
+    ran = times.seconds_between(started, failure.at or view.now)
+    begin = _begin(view, attempt, 0 if ran >= view.settings.backoff_max_seconds else before)
     message = (
-        f"Attempt {view.chief.attempt} was disrupted: {_sentence(failure)} The next attempt starts at "
-        f"{times.text(begin)}; this does not count as a retry."
+        f"{attempt.name} was disrupted: {_sentence(failure)} The next attempt starts at {times.text(begin)}; this does not count "
+        "as a retry."
     )
-    counted = Changes(disruptions=before + 1, last_failure=_record(view, failure))
+    counted = Changes(disruptions=before + 1, last_failure=attempt.record)
+    if again := _apart(view, attempt.member):
+        return _while_others_go_on(view, again, begin, message, counted)
     if not _no_node_took_it(view):
-        return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
+        return next_attempt(view, begin, message, JobReason.RETRYING, counted)
     counted["queue_time"] = times.text(view.queued_since)  # it waits as long as it did
-    again = _next_attempt(view, begin, message, JobReason.RETRYING, counted)
+    waits = next_attempt(view, begin, message, JobReason.RETRYING, counted)
     # A job that is to be suspended waits for its user from now on.
-    return again if view.spec.suspend else replace(again, waiting=until_next_attempt(view, failure.message))
+    return waits if view.spec.suspend else replace(waits, waiting=until_next_attempt(view, failure.message))
 
 
 def until_next_attempt(view: View, failed: str) -> Waiting:
@@ -93,36 +145,44 @@ def _no_node_took_it(view: View) -> bool:
     return not began and any(refused_by_node(pod) for pod in pods)
 
 
-def _again(view: View, failure: Failure, retry: int) -> Answer:
-    begin = _begin(view, failure, retry - 1)
+def _again(view: View, attempt: Attempt, retry: int) -> Answer:
+    begin = _begin(view, attempt, retry - 1)
     message = (
-        f"Attempt {view.chief.attempt} failed: {_sentence(failure)} "
+        f"{attempt.name} failed: {_sentence(attempt.failure)}{same_step.sentence(view, attempt.failure)} "
         f"Retry {retry} of {view.spec.run_policy.backoff_limit} starts at {times.text(begin)}."
     )
-    counted = Changes(retries=retry, last_failure=_record(view, failure))
-    return _next_attempt(view, begin, message, JobReason.RETRYING, counted)
+    counted = attempt.changes | Changes(retries=retry)
+    if again := _apart(view, attempt.member):
+        return _while_others_go_on(view, again, begin, message, counted)
+    return next_attempt(view, begin, message, JobReason.RETRYING, counted)
 
 
-def _begin(view: View, failure: Failure, repeated: int) -> datetime:
+def _begin(view: View, attempt: Attempt, repeated: int) -> datetime:
     """When the next attempt starts, after `repeated` failures like this one. Deciding twice gives the same time twice.
 
     Jobs that failed together do not come back together: each has a delay of its own beside the pause, in whole seconds
     like all times of a status.
     """
-    pause = back_off(repeated, view.settings)
-    own = zlib.crc32(f"{view.job.metadata.uid} {view.chief.attempt}".encode()) / 2**32
-    delay = timedelta(seconds=int(JITTER * own * pause.total_seconds()))
-    return (failure.at or view.now) + pause + delay
+    return (attempt.failure.at or view.now) + pause(view, attempt.member.attempt, repeated)
 
 
-def _next_attempt(
+def pause(view: View, attempt: int, repeated: int) -> timedelta:
+    """The pause after an attempt, with the part of it that is the job's own."""
+    plain = back_off(repeated, view.settings)
+    own = zlib.crc32(f"{view.job.metadata.uid} {attempt}".encode()) / 2**32
+    return plain + timedelta(seconds=int(JITTER * own * plain.total_seconds()))
+
+
+def next_attempt(
     view: View, begin: datetime, message: str, reason: JobReason, counted: Changes | None = None
 ) -> GoesOn:
+    """Write that all members begin another attempt at that time."""
     changes = Changes(
         attempts=view.pods.next_attempts(),
         suspending=None,
-        ended_programs=None,
+        ended_programs=view.evaluator_ended,
         next_attempt_time=times.text(begin),
+        next_attempt_times=None,
         queue_time=times.text(begin),
         start_time=view.start_time,
         running_seconds=view.seconds_run,
@@ -133,22 +193,52 @@ def _next_attempt(
         message,
         ACCEPTED,
         changes | (counted or Changes()),
-        # A suspended job does not wait for a retry; the status says so once the attempt is written.
-        requeue_at=view.now if view.spec.suspend else begin,
+        # A job that is suspended or loses its quota does not wait for a retry: it goes on once the attempt is written.
+        requeue_at=view.now if view.spec.suspend or quota.eviction(view) else begin,
     )
 
 
-def _fail(view: View, failure: Failure, reason: str, message: str) -> Answer:
-    return Ends(JobState.FAILED, reason, message, Changes(last_failure=_record(view, failure)))
+def _apart(view: View, member: MemberPods) -> tuple[MemberPods, ...]:
+    """The members that begin again while others go on; none where all do, or no other one is there."""
+    again = restarted(view, member)
+    others = (each.pod for each in view.pods.needed if each not in again)
+    return again if any(pod is not None and not ended(pod) for pod in others) else ()
 
 
-def _record(view: View, failure: Failure) -> FailureStatus:
-    return FailureStatus(
-        attempt=view.chief.attempt,
-        exit_code=failure.exit_code,
-        reason=failure.reason,
-        message=failure.message[:MAX_MESSAGE],
+def _while_others_go_on(
+    view: View, again: Sequence[MemberPods], begin: datetime, message: str, counted: Changes
+) -> GoesOn:
+    """Another attempt of some members; the rest of the job does not notice."""
+    where = stage.of_set(view.pods, view.job, heard=view.observed.progress is not None)
+    seen = pods_seen(view, **view.reported)
+    begins = {each.member.key: times.text(begin) for each in again}
+    programs = {key: code for key, code in (view.status.ended_programs or {}).items() if key not in begins}
+    changes = Changes(
+        attempts=view.pods.next_attempts(again),
+        next_attempt_times={**(seen["next_attempt_times"] or {}), **begins},
+        ended_programs=programs or None,
     )
+    return GoesOn(
+        where.state,
+        JobReason.RETRYING,
+        f"{message} The others go on.",
+        ACCEPTED,
+        {**seen, **changes, **counted},
+        running=where.running,
+        requeue_at=view.now,  # for what else the others wait for
+    )
+
+
+def begin_later(view: View) -> str:
+    """A sentence, with a space before it, on the members whose next attempt is still to begin; empty where there are none."""
+    later = view.pods.later(view.now)
+    if not later:
+        return ""
+    return f" The next attempt of {', '.join(sorted(later))} starts at {times.text(min(later.values()))}."
+
+
+def _fail(attempt: Attempt, reason: str, message: str) -> Answer:
+    return Ends(JobState.FAILED, reason, message, attempt.changes)
 
 
 def _sentence(failure: Failure) -> str:
@@ -187,7 +277,8 @@ def ran_too_long(view: View) -> Answer | None:
         "To go on from its checkpoints submit a new job with a larger limit and checkpoint.from: "
         f"job://{view.job.metadata.name}"
     )
-    return Ends(JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message)
+    deadline = Deadline("maxRunningSeconds", running_deadline(view) or view.now)
+    return Ends(JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message, deadline=deadline)
 
 
 def within_wait(view: View, answer: Answer) -> Answer:
@@ -199,4 +290,5 @@ def within_wait(view: View, answer: Answer) -> Answer:
         return replace(answer, requeue_at=times.earliest(answer.requeue_at, deadline))
     limit = view.spec.run_policy.max_wait_seconds
     message = f"Cancelled: the job waited longer than runPolicy.maxWaitSeconds ({limit}). {answer.waiting.why}"
-    return Ends(JobState.CANCELLED, JobReason.MAX_WAIT_SECONDS, message)
+    missed = Deadline("maxWaitSeconds", deadline)
+    return Ends(JobState.CANCELLED, JobReason.MAX_WAIT_SECONDS, message, deadline=missed)

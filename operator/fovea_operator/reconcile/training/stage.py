@@ -83,10 +83,15 @@ def of_set(pods: PodSet, job: TrainingJob, *, heard: bool = False) -> Stage:
     `heard`: the chief's agent has reported.
     """
     chief = pods.first.pod
-    found = [of(pod, job, heard=heard and pod is chief) for pod in pods.current if not ended(pod)]
+    live = [each.pod for each in pods.needed if each.pod is not None and not ended(each.pod)]
+    found = [of(pod, job, heard=heard and pod is chief) for pod in live]
     first = of(chief, job, heard=heard) if chief is not None else None
     if first is not None and (first.running or not found):
         return first
+    if not found:
+        # Only the evaluator is there, until it has ended as well.
+        others = [of(pod, job) for pod in pods.current if not ended(pod)]
+        return replace(others[0], state=JobState.QUEUED, running=False, waiting=False)
     return min(found, key=lambda where: _ADVANCE.index(where.state))
 
 

@@ -31,7 +31,7 @@ from fovea_operator.reconcile.shared.pods import (
     trainer_ended,
     trainer_started,
 )
-from fovea_operator.reconcile.training import stage
+from fovea_operator.reconcile.training import quota, stage
 from fovea_operator.reconcile.training.answer import ACCEPTED, Admitted, Answer, Changes, Ends, GoesOn, Stays, pods_seen
 from fovea_operator.reconcile.training.view import View
 
@@ -41,17 +41,35 @@ def suspend(view: View) -> Answer:
     pods = view.pods.alive(view.now)
     if pods:
         return _suspending(view, pods)
+    ending = view.pods.outlived(view.now)
+    left = () if ending else quota.leave(view)
     if view.suspended:
-        return Stays()
+        return Stays(deletions=left, requeue_at=lost_at(ending))
     message = f"Suspended: no pod runs. Set spec.suspend to false {_goes_on(view)}.{view.left_out}"
-    changes = Changes(next_attempt_time=None, queue_time=None, suspending=None, ended_programs=None)
+    changes = Changes(
+        next_attempt_time=None,
+        next_attempt_times=None,
+        queue_time=None,
+        queue_position=None,
+        suspending=None,
+        ended_programs=view.evaluator_ended,
+    )
     changes = {**changes, **view.reported}
     if any(each.pod is not None or each.seen for each in view.pods):
         changes["attempts"] = view.pods.next_attempts()
         changes["running_seconds"] = view.seconds_run
         changes["start_time"] = view.start_time
     not_admitted = Admitted(False, JobReason.SUSPENDED, message)
-    return GoesOn(JobState.QUEUED, JobReason.SUSPENDED, message, not_admitted, changes, suspended=True)
+    return GoesOn(
+        JobState.QUEUED,
+        JobReason.SUSPENDED,
+        message,
+        not_admitted,
+        changes,
+        suspended=True,
+        deletions=left,
+        requeue_at=lost_at(ending),
+    )
 
 
 def _suspending(view: View, pods: Sequence[PodRecord]) -> Answer:
@@ -108,7 +126,7 @@ def cancel(view: View) -> Answer:
         JobReason.CANCELLED,
         f"Cancelling: waiting for the pods to end.{slow_end(view, pods)}",
         ACCEPTED,
-        pods_seen(view),
+        pods_seen(view, **view.best),
         running=any(trainer_started(pod) for pod in pods),
         deletions=stop(pods, view.now, view.settings.cancel_grace_seconds),
         requeue_at=times.earliest(slow_end_wake(view, pods), lost_at(pods)),
@@ -144,6 +162,13 @@ def end_pod(view: View) -> Answer | None:
         deletions=() if end.deletion is None else (end.deletion,),
         requeue_at=times.earliest(end.wait, lost_at([pod])),
     )
+
+
+def held_up(view: View) -> tuple[Deletion, ...]:
+    """Pods of members that are done, and that containers of others keep alive."""
+    held = (each.pod for each in view.pods if each.done and each.pod is not None)
+    due = [pod for pod in held if (time := others_due(pod)) is not None and view.now >= time]
+    return stop(due, view.now, view.settings.cancel_grace_seconds)
 
 
 @dataclass(frozen=True)

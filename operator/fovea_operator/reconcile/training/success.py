@@ -16,7 +16,7 @@ from fovea_api.v1alpha1.training_job_status import CheckpointStatus, Publication
 
 from fovea_operator.desired.model import model_deployment, model_version
 from fovea_operator.reconcile.shared.decision import Child, Write
-from fovea_operator.reconcile.training import disruption, outcome, progress
+from fovea_operator.reconcile.training import disruption, members, outcome, progress
 from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn, pods_seen
 from fovea_operator.reconcile.training.outcome import Success
 from fovea_operator.reconcile.training.view import View
@@ -74,7 +74,9 @@ def _told_to_end(view: View, success: Success) -> bool:
 
 def _succeed(view: View, success: Success, message: str, changes: Changes, children: tuple[Child, ...] = ()) -> Answer:
     reason = JobReason.ALREADY_COMPLETE if success.already else JobReason.PUBLISHED
-    message += progress.left_out(success.termination.progress or view.observed.progress)
+    message += members.without_evaluator(view) + progress.left_out(
+        success.termination.progress or view.observed.progress
+    )
     return Ends(JobState.SUCCEEDED, reason, message, changes, children=children)
 
 
@@ -140,7 +142,7 @@ def _next_step(view: View, success: Success, model: str, name: str, *, deploy: b
             f"It is not served: ModelDeployment {model} already serves model {there.spec.model}. "
             f"Serve it with a ModelDeployment of model {model} under another name."
         )
-    return f"Ask it with: fovea predict --model {model} IMAGE"
+    return f"If it takes pictures, ask it with: fovea predict --model {model} IMAGE"
 
 
 def _published(view: View, success: Success) -> Changes:
@@ -154,7 +156,7 @@ def _published(view: View, success: Success) -> Changes:
         metrics_left_out=left_out or None,
         main_metric=said.main_metric if said.main_metric in metrics else None,
     )
-    changes = {**changes, **progress.fields(said.progress or view.observed.progress)}
+    changes = {**changes, **progress.fields(said.progress or view.observed.progress), **view.best}
     newest = changes.get("checkpoint", view.status.checkpoint)
     if said.checkpoint_step is not None and (newest is None or newest.step != said.checkpoint_step):
         changes["checkpoint"] = CheckpointStatus(step=said.checkpoint_step)

@@ -1,17 +1,17 @@
 """Bucket first: what is observed of a job, sorted for the policies."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from fovea_api.contract import labels
+from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import JobState, MachineType, TrainingJob
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job import TrainingJobSpec
 from fovea_api.v1alpha1.training_job_status import ResolvedInput, RoleStatus, TrainingJobStatus
 
-from fovea_operator.desired.pod import Member
+from fovea_operator.desired.members import members_of, roles_of
 from fovea_operator.reconcile.shared import conditions, platform, times
 from fovea_operator.reconcile.shared.conditions import Finding
 from fovea_operator.reconcile.shared.observed import JobObserved, PodRecord
@@ -45,14 +45,16 @@ class View:
     """Whether the spec has just taken a suspension back."""
 
     @classmethod
-    def of(
-        cls, observed: JobObserved, now: datetime, settings: Settings, members: Sequence[Member] = (Member(),)
-    ) -> "View":
+    def of(cls, observed: JobObserved, now: datetime, settings: Settings) -> "View":
         """Sort the pods to the members, of which the chief comes first."""
         job, status = observed.job, observed.job.status
         resumed = _is_suspended(status) and not job.spec.suspend and not is_over(status)
         if resumed:
             status = _resumed(job, now)
+        members = members_of(job)
+        if members[0].key not in (status.attempts or {}):
+            # They are about attempts, and the status names none. Fovea never writes such a status.
+            status = status.model_copy(update={"ended_programs": None, "next_attempt_times": None})
         pods = PodSet.of(members, observed.pods, _recorded(status, observed.vanished_places))
         return cls(observed, now, settings, status, pods, resumed)
 
@@ -100,8 +102,7 @@ class View:
     @property
     def without_store(self) -> bool:
         """Whether the status says that the program cannot start, since the object store does not answer."""
-        found = conditions.find(self.status.conditions, JobCondition.RUNNING)
-        return found is not None and found.status == "False" and found.reason == JobReason.STORE_UNREACHABLE
+        return bool(self.status.store_unreachable)
 
     @property
     def begun(self) -> bool:
@@ -132,15 +133,13 @@ class View:
         """When the next attempt may begin; None while the status names none."""
         return times.parse(self.status.next_attempt_time)
 
-    @property
-    def machine_type_name(self) -> str | None:
-        """Name of the chief's machine type; None: the default one."""
-        return platform.machine_type_of(self.job)
+    def machine_type_name(self, role: str) -> str | None:
+        """Name of a role's machine type; None: the default one."""
+        return roles_of(self.job)[role].machine_type
 
-    @cached_property
-    def machine_type(self) -> MachineType | None:
-        """The chief's machine type; None where there is none of that name."""
-        return platform.machine_type(self.machine_type_name, self.observed.machine_types)
+    def machine_type(self, role: str) -> MachineType | None:
+        """A role's machine type; None where there is none of that name."""
+        return platform.machine_type(self.machine_type_name(role), self.observed.machine_types)
 
     @cached_property
     def resolved_inputs(self) -> tuple[ResolvedInput, ...]:
@@ -168,7 +167,26 @@ class View:
     @property
     def reported(self) -> Reported:
         """Fields of the status that the latest report changes."""
-        return progress.fields(self.observed.progress)
+        found, before = progress.fields(self.observed.progress), self.status.progress
+        if before is not None and "progress" in found:
+            # The pace rides along (`riders`): it is no reason to write.
+            held = {"steps_per_second": before.steps_per_second, "remaining_seconds": before.remaining_seconds}
+            found["progress"] = found["progress"].model_copy(update=held)
+        return found | self.best
+
+    @property
+    def best(self) -> Reported:
+        """The best checkpoint by the evaluator's latest report; nothing without one."""
+        each = self.pods.evaluator
+        heard = self.observed.heard.get(each.pod.uid) if each is not None and each.pod is not None else None
+        return progress.best(heard.report if heard is not None else None)
+
+    @property
+    def evaluator_ended(self) -> dict[str, int] | None:
+        """The exit code of an evaluator that needs no pod any more: it needs none in later attempts of the others either."""
+        each = self.pods.evaluator
+        code = (self.status.ended_programs or {}).get(each.member.key) if each is not None and each.done else None
+        return None if code is None or each is None else {each.member.key: code}
 
     @property
     def left_out(self) -> str:
@@ -215,16 +233,16 @@ class View:
         return before + times.seconds_between(self.program_started, self.program_ended or self.now)
 
 
-def pods_of(
-    job: TrainingJob, pods: Iterable[PodRecord], vanished: frozenset[Place], members: Sequence[Member] = (Member(),)
-) -> PodSet:
+def pods_of(job: TrainingJob, pods: Iterable[PodRecord], vanished: frozenset[Place]) -> PodSet:
     """The pods of a job, sorted to its members."""
-    return PodSet.of(members, pods, _recorded(job.status, vanished))
+    return PodSet.of(members_of(job), pods, _recorded(job.status, vanished))
 
 
 def _recorded(status: TrainingJobStatus, vanished: frozenset[Place]) -> Recorded:
     between = bool(status.next_attempt_time) or _is_suspended(status)
-    return Recorded(status.attempts or {}, between, status.ended_programs or {}, vanished)
+    times_by_member = {key: times.parse(text) for key, text in (status.next_attempt_times or {}).items()}
+    begins = {key: time for key, time in times_by_member.items() if time is not None}
+    return Recorded(status.attempts or {}, between, status.ended_programs or {}, begins, vanished)
 
 
 def _is_suspended(status: TrainingJobStatus) -> bool:
@@ -271,5 +289,6 @@ def is_urgent(job: TrainingJob, pods: Collection[PodRecord]) -> bool:
         return False
     if not pods:
         return job.status.state is None
-    newest = max(pods, key=lambda pod: attempt_of(pod) or 0)
+    trains = [pod for pod in pods if pod.labels.get(labels.ROLE) != names.ROLE_EVALUATOR] or list(pods)
+    newest = max(trains, key=lambda pod: attempt_of(pod) or 0)
     return ended(newest) and job.status.next_attempt_time is None

@@ -10,7 +10,10 @@ from fovea_trainers.vision.flags import PictureFlags
 class FaceFlags(PictureFlags):
     """Which people are in which set, which pictures are compared, and how faces are cut out (`sets.read`)."""
 
-    data: str = flag("", "Folder with a folder for each person; empty: the input named data, or the only input.")
+    data: str = flag(
+        "",
+        "Folder with a folder for each person, or of TFRecord shards of them; empty: the input named data, or the only input.",
+    )
     validation_ratio: float = flag(
         0.2, "Share of the people kept for validation; with --loss=none all who are not tested.", minimum=0, maximum=0.9
     )

@@ -1,19 +1,22 @@
-"""People in LFW's layout: a folder for each, `name/name_0001.jpg`. Sets are made of whole people, by hashes of names.
+"""People in LFW's layout: a folder for each, `name/name_0001.jpg`, or such names of records in shards.
+
+Sets are made of whole people, by hashes of names.
 
 Who is in the training set is nobody that the model is tested on: it learns what tells people apart, not these people.
 """
 
-import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fovea_trainers.data import order
-from fovea_trainers.data.files import Files, look, walk
+from fovea_trainers.data import named_records, order
+from fovea_trainers.data import split as sets
+from fovea_trainers.data.files import Found, look, walk
+from fovea_trainers.data.named_records import Named, NamedFiles
 from fovea_trainers.errors import DataError
 from fovea_trainers.vision import formats
 from fovea_trainers.vision.image_folders import some
@@ -23,7 +26,7 @@ _EXPECTED = "expected one folder for each person, with that person's pictures (a
 
 
 @dataclass(frozen=True)
-class People(Files):
+class People(NamedFiles):
     """Pictures of people; those of a person in the order of their paths."""
 
     labels: Array
@@ -44,9 +47,9 @@ class People(Files):
         labels = self.labels[kept]
         present = np.unique(labels)
         names = tuple(self.names[label] for label in present)
-        return People(
-            self.root, self.paths[kept], self.sizes[kept], np.searchsorted(present, labels).astype(np.int32), names
-        )
+        records = self.records and replace(self.records, places=self.records.places[kept])
+        numbers = np.searchsorted(present, labels).astype(np.int32)
+        return People(self.root, self.paths[kept], self.sizes[kept], numbers, names, records=records)
 
 
 def scan(root: Path, say: Callable[[str], None], check: Callable[[], None] = lambda: None) -> People:
@@ -56,7 +59,11 @@ def scan(root: Path, say: Callable[[str], None], check: Callable[[], None] = lam
         raise DataError(f"data {root} {what}: {_EXPECTED}; give --data=DIR")
     try:
         folders, loose = look(root, check)
-        found = [(folder.name, walk(folder, f"{folder.name}/", formats.is_picture, check)) for folder in folders]
+        packed = named_records.open_all(root, loose, check)
+        if packed:
+            found, loose = _packed(packed)
+        else:
+            found = [(folder.name, walk(folder, f"{folder.name}/", formats.is_picture, check)) for folder in folders]
     except PermissionError as error:
         raise DataError(
             f"data folder {root}: {os.fsdecode(error.filename or root)} cannot be opened ({error.strerror}): make it "
@@ -81,7 +88,24 @@ def scan(root: Path, say: Callable[[str], None], check: Callable[[], None] = lam
         raise DataError(f"data folder {root} {what}: {_EXPECTED}; formats are {formats.DECODED}")
     array = np.empty(len(paths), object)
     array[:] = paths
-    return People(root, array, np.array(sizes, np.int64), np.array(labels, np.int32), tuple(names))
+    records = packed.records(paths) if packed else None
+    return People(root, array, np.array(sizes, np.int64), np.array(labels, np.int32), tuple(names), records=records)
+
+
+def _packed(shards: Named) -> tuple[list[tuple[str, Found]], list[str]]:
+    """The pictures of each person in shards, by the first folder of their names; and those in no folder."""
+    people: dict[str, Found] = {}
+    loose: list[str] = []
+    files = shards.found()
+    for path, size in zip(files.paths, files.sizes, strict=True):
+        name, _, below = os.fsdecode(path).partition("/")
+        if below:
+            own = people.setdefault(name, Found())
+            own.paths.append(path)
+            own.sizes.append(size)
+        else:
+            loose.append(name)
+    return sorted(people.items()), loose
 
 
 def split(people: People, among: Array, shares: tuple[float, float], seed: int) -> tuple[Array, Array, Array]:
@@ -89,14 +113,9 @@ def split(people: People, among: Array, shares: tuple[float, float], seed: int) 
 
     A hash of the name decides: other people who come or go hardly move anyone.
     """
-    digests = [
-        hashlib.sha256(f"{seed}/{people.names[number]}".encode(errors="surrogateescape")).digest() for number in among
-    ]
-    drawn = among[np.argsort([int.from_bytes(digest[:8]) for digest in digests], kind="stable")]
-    validation = min(round(len(among) * shares[0]), len(among))
-    test = min(round(len(among) * shares[1]), len(among) - validation)
-    parts = np.split(drawn, [validation, validation + test])
-    return np.sort(parts[2]), np.sort(parts[0]), np.sort(parts[1])
+    draws = sets.draws(seed, map(os.fsencode, people.names))
+    validation, test, train = sets.divide([among], draws, shares, left=0)
+    return train, validation, test
 
 
 def grouped(pictures: list[Array], size: int, *, seed: int, epoch: int) -> list[Array]:

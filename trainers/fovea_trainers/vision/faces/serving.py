@@ -1,7 +1,7 @@
 """What a verifier serves: the embedding of a picture, and whether two pictures are of the same person."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -41,12 +41,7 @@ def exported(
             signatures.MODEL_OUTPUT: tf.fill([tf.shape(embedding)[0]], model_digest),
         }
 
-    def read(*inputs: tf.Tensor) -> tf.Tensor:
-        def picture(one: tuple[tf.Tensor, ...]) -> tf.Tensor:
-            decoded = images.decode(one[0], exif_orientation=exif_orientation)
-            return landmarks.aligned(decoded, one[1], size) if aligned else images.fit_size(decoded, size)
-
-        return tf.map_fn(picture, inputs, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32))
+    read = _reader(size, exif_orientation=exif_orientation, aligned=aligned)
 
     def compare(*inputs: tf.Tensor) -> Mapping[str, tf.Tensor]:
         half = len(inputs) // 2
@@ -59,19 +54,12 @@ def exported(
             signatures.THRESHOLD_OUTPUT: tf.fill(tf.shape(similarity), tf.constant(threshold, tf.float32)),
         }
 
-    grey = tf.fill([size, size, 3], tf.constant(128, tf.uint8))
-    inner = [landmarks.LEFT * size, landmarks.HEIGHT * size, (1 - landmarks.LEFT) * size, landmarks.HEIGHT * size]
-    example = [tf.io.encode_png(grey)[tf.newaxis], *([tf.constant([inner])] if aligned else [])]
-
-    def inputs(image: str, eyes: str) -> list[tf.TensorSpec]:
-        found = [tf.TensorSpec([None], tf.string, name=image)]
-        return [*found, tf.TensorSpec([None, 4], tf.float32, name=eyes)] if aligned else found
-
-    first = inputs(signatures.FIRST_INPUT, signatures.FIRST_EYES_INPUT)
-    second = inputs(signatures.SECOND_INPUT, signatures.SECOND_EYES_INPUT)
+    example = _example(size, aligned=aligned)
+    first = _inputs(signatures.FIRST_INPUT, signatures.FIRST_EYES_INPUT, aligned=aligned)
+    second = _inputs(signatures.SECOND_INPUT, signatures.SECOND_EYES_INPUT, aligned=aligned)
     found = {
         signatures.SERVING_DEFAULT: Signature(
-            inputs=inputs(signatures.IMAGE_INPUT, signatures.EYES_INPUT),
+            inputs=_inputs(signatures.IMAGE_INPUT, signatures.EYES_INPUT, aligned=aligned),
             function=lambda *given: embedded(read(*given)),
             example=example,
             row_wise=_EMBEDDED,
@@ -85,7 +73,33 @@ def exported(
     pixels = Signature(
         inputs=[tf.TensorSpec([None, None, None, 3], tf.float32, name=signatures.PIXELS_INPUT)],
         function=lambda given: embedded(images.fit_size(given, size)),
-        example=[tf.cast(grey, tf.float32)[tf.newaxis]],
+        example=[tf.cast(_grey(size), tf.float32)[tf.newaxis]],
         row_wise=_EMBEDDED,
     )
     return {**found, signatures.PIXELS: pixels}
+
+
+def _inputs(image: str, eyes: str, *, aligned: bool) -> list[tf.TensorSpec]:
+    """Of one picture of a request: its file, and where the eyes are."""
+    file = tf.TensorSpec([None], tf.string, name=image)
+    return [file, tf.TensorSpec([None, 4], tf.float32, name=eyes)] if aligned else [file]
+
+
+def _reader(size: int, *, exif_orientation: bool, aligned: bool) -> Callable[..., tf.Tensor]:
+    """What `_inputs` names -> images float32 [n, size, size, 3]."""
+
+    def picture(one: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        decoded = images.decode(one[0], exif_orientation=exif_orientation)
+        return landmarks.aligned(decoded, one[1], size) if aligned else images.fit_size(decoded, size)
+
+    return lambda *inputs: tf.map_fn(picture, inputs, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32))
+
+
+def _example(size: int, *, aligned: bool) -> list[tf.Tensor]:
+    """A row of what `_inputs` names."""
+    inner = [landmarks.LEFT * size, landmarks.HEIGHT * size, (1 - landmarks.LEFT) * size, landmarks.HEIGHT * size]
+    return [tf.io.encode_png(_grey(size))[tf.newaxis], *([tf.constant([inner])] if aligned else [])]
+
+
+def _grey(size: int) -> tf.Tensor:
+    return tf.fill([size, size, 3], tf.constant(128, tf.uint8))

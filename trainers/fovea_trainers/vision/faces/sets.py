@@ -1,6 +1,6 @@
 """Pictures of people as batches: of training people to learn from, of pairs of other people to verify."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,8 @@ from fovea_trainers.errors import DataError, FlagError
 from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.session import Session
 from fovea_trainers.runtime.strategy import Batches, Dataset, Shard
-from fovea_trainers.vision import images
+from fovea_trainers.vision import augmentation, images
+from fovea_trainers.vision.augmentation import Augmentation
 from fovea_trainers.vision.faces import landmarks, pairs, people
 from fovea_trainers.vision.faces.flags import FaceFlags
 from fovea_trainers.vision.faces.people import People
@@ -39,17 +40,17 @@ class Sets:
     pairs: Mapping[str, Array]
     """Pairs of pictures [m, 2] of the people of the validation (`val`) and the test set (`test`); empty ones left out."""
 
-    def plain(self, batch_size: int, *, seed: int) -> tuple[Dataset, int]:
+    def plain(self, batch_size: int, distortion: Augmentation | None, *, seed: int) -> tuple[Dataset, int]:
         """Batches of training pictures in any order, and their number."""
         numbers = np.concatenate([np.zeros(0, np.int64), *self.train])
 
         def dataset(epoch: int, first: int, shard: Shard) -> Batches:
             places = order.batches(len(numbers), batch_size, seed=seed, epoch=epoch, first=first, shard=shard)
-            return self._learnt(numbers[place] for place in places)
+            return self._learnt((numbers[place] for place in places), self._maps(distortion, seed, epoch))
 
         return dataset, -(-len(numbers) // batch_size)
 
-    def grouped(self, batch_size: int, size: int, *, seed: int) -> tuple[Dataset, int]:
+    def grouped(self, batch_size: int, size: int, distortion: Augmentation | None, *, seed: int) -> tuple[Dataset, int]:
         """Batches of as many people as fit, with up to `size` pictures each, and the number of batches."""
         together = batch_size // size
         if together < 2:
@@ -62,7 +63,7 @@ class Sets:
         def dataset(epoch: int, first: int, shard: Shard) -> Batches:
             groups = people.grouped(self.train, size, seed=seed, epoch=epoch)
             batches = [np.concatenate(groups[start : start + together]) for start in range(0, count, together)]
-            return self._learnt(order.divided(batches, first, shard))
+            return self._learnt(order.divided(batches, first, shard), self._maps(distortion, seed, epoch))
 
         return dataset, -(-count // together)
 
@@ -87,16 +88,26 @@ class Sets:
             "training": {"people": len(self.learners), "images": self.images.readable(learnt)},
         }
 
-    def _learnt(self, batches: Any) -> Batches:
+    def _learnt(self, batches: Iterable[Array], maps: Array | None) -> Batches:
         whose = np.zeros(len(self.people), np.int32)
         for label, own in enumerate(self.train):
             whose[own] = label
-        return self.images.batches((numbers, self._finish(whose[numbers], paired=False)) for numbers in batches)
+        return self.images.batches(
+            (numbers, self._finish(whose[numbers], None if maps is None else maps[numbers])) for numbers in batches
+        )
 
-    def _finish(self, whose: Array, *, paired: bool) -> Finish:
+    def _maps(self, distortion: Augmentation | None, seed: int, epoch: int) -> Array | None:
+        if distortion is None:
+            return None
+        return augmentation.transforms(distortion, len(self.people), self.images.shapes[0][0], seed=seed, epoch=epoch)
+
+    def _finish(self, whose: Array, maps: Array | None = None, *, paired: bool = False) -> Finish:
         def finish(kept: Array, pixels: Array) -> tuple[Any, ...]:
             whole = np.repeat(kept.reshape(-1, 2).all(axis=1), 2) if paired else kept
-            return tf.cast(tf.constant(pixels[whole[kept]]), tf.float32), tf.constant(whose[whole])
+            pictures = tf.cast(tf.constant(pixels[whole[kept]]), tf.float32)
+            if maps is not None and len(pixels):
+                pictures = augmentation.apply(pictures, tf.constant(maps[whole]))
+            return pictures, tf.constant(whose[whole])
 
         return finish
 

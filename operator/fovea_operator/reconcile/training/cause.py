@@ -1,0 +1,96 @@
+"""Which member's failure is the cause, when several members of a job have failed: the end of one makes others fail.
+The evaluator fails by itself (`evaluator`).
+
+Members notice within seconds that another one is gone, and end with errors of their own. What came first is the cause. Clocks
+of nodes differ by some seconds: of failures that are as close as that, the one that is least likely a consequence is.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fovea_api.contract import exit_codes
+
+from fovea_operator.reconcile.shared.pods import MemberPods, ended, lost, trainer_ended
+from fovea_operator.reconcile.training import disruption, outcome
+from fovea_operator.reconcile.training.outcome import Failure, Success
+from fovea_operator.reconcile.training.view import View
+
+SLACK = timedelta(seconds=5)
+"""By so much the clocks of two nodes may differ."""
+SETTLING = timedelta(seconds=10)
+"""A program that asks for a restart may have noticed sooner than the API server that another pod has failed."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A member, and why its attempt failed."""
+
+    member: MemberPods
+    failure: Failure
+
+
+def find(view: View) -> Cause | datetime | None:
+    """The cause, or until when another member may turn out to be; None where none has failed."""
+    found = [cause for each in view.pods.needed if (cause := _of(view, each)) is not None]
+    if not found or len(view.pods.needed) == 1:
+        return found[0] if found else None
+    first = min(_time(view, cause) for cause in found)
+    together = [cause for cause in found if _time(view, cause) <= first + SLACK]
+    cause = min(together, key=_rank)
+    if _rank(cause) < _CONSEQUENCE:
+        return cause
+    ending = next((each for each in view.pods.needed if _is_ended_from_outside(each)), None)
+    if ending is not None and ending.pod is not None:
+        return Cause(ending, outcome.disrupted(ending.pod))
+    settled = first + SETTLING
+    return cause if view.now >= settled else settled
+
+
+def failure_of(view: View, each: MemberPods) -> Failure | None:
+    """Why the current attempt of a member failed; None when it did not."""
+    if each.pod is None:
+        return outcome.lost(None) if each.seen and not each.done else None
+    if lost(each.pod, view.now):
+        return outcome.lost(each.pod)
+    result = outcome.of_member(view, each)
+    if result is None:
+        return outcome.never(each.pod, view.job)
+    return result if isinstance(result, Failure) else None
+
+
+def _of(view: View, each: MemberPods) -> Cause | None:
+    failure = failure_of(view, each) or _not_believed(view, each)
+    return None if failure is None else Cause(each, failure)
+
+
+def _not_believed(view: View, each: MemberPods) -> Failure | None:
+    """The failure of a success that does not count, since the program had got SIGTERM before."""
+    found = outcome.of_member(view, each)
+    if each.pod is None or not isinstance(found, Success):
+        return None
+    return outcome.interrupted(each.pod, found.termination)
+
+
+def _time(view: View, cause: Cause) -> datetime:
+    """When the attempt failed. One whose pod is gone failed before all others: nothing says when."""
+    pod = cause.member.pod
+    if pod is None:
+        return view.observed.vanished or datetime.min.replace(tzinfo=view.now.tzinfo)
+    return pod.told_to_end or cause.failure.at or trainer_ended(pod) or view.now
+
+
+_CONSEQUENCE = 3
+
+
+def _rank(cause: Cause) -> int:
+    """How likely this failure is a consequence of another one that came at the same time."""
+    failure = cause.failure
+    if failure.disruption:
+        return 0
+    if failure.exit_code == exit_codes.RESTART:
+        return _CONSEQUENCE
+    return 1 if failure.retryable else 2
+
+
+def _is_ended_from_outside(each: MemberPods) -> bool:
+    return each.pod is not None and not ended(each.pod) and disruption.disturbed(each.pod)
