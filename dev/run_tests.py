@@ -1,6 +1,7 @@
 """Run the tiers of tests in order, say what each needs while it is being made, and close with one table and one count.
 
 What takes long on a bare machine (building Kubernetes' programs) starts at once and runs beside the tiers that do not need it.
+A tier that mostly waits runs beside one that mostly computes; its output follows when both have ended.
 """
 
 import argparse
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -38,13 +40,17 @@ class Tier:
     needs_cluster: bool = False
     verbose: bool = False
     """Say each test as it ends: where one takes minutes, dots are no progress."""
+    beside: str = ""
+    """The tier that runs meanwhile, where both were asked for."""
+    computes: bool = False
+    """It yields the processors to what runs beside it, whose tests are about seconds."""
 
 
 TIERS = (
     Tier("unit"),
-    Tier("contract", needs_tools=True),
-    Tier("cluster", needs_tools=True),
-    Tier("chart", needs_tools=True),
+    Tier("contract", needs_tools=True, computes=True),
+    Tier("cluster", needs_tools=True, beside="contract"),
+    Tier("chart", needs_tools=True, beside="contract"),
     Tier("e2e", needs_tools=True, needs_cluster=True, verbose=True),
 )
 # Most tests wait for a process, a pod or a deadline; more workers would each start API servers and TensorFlow of their own.
@@ -109,9 +115,8 @@ def cluster_for_tests(tier: Tier) -> Iterator[None]:
         yield
 
 
-def run_tier(tier: Tier, *, wide: bool, pytest_arguments: list[str]) -> Result:
-    """Run one tier with pytest; counts come from its JUnit file."""
-    print(f"\n=== {tier.name}", flush=True)
+def run_tier(tier: Tier, *, wide: bool, pytest_arguments: list[str], output: Path | None = None) -> Result:
+    """Run one tier with pytest; counts come from its JUnit file. `output`: where its words go, the terminal unless given."""
     report = REPORTS / f"{tier.name}.xml"
     report.unlink(missing_ok=True)
     tools = CACHE / "tools/bin"
@@ -124,10 +129,13 @@ def run_tier(tier: Tier, *, wide: bool, pytest_arguments: list[str]) -> Result:
     proxies.spare_the_cluster(environment)
     command = [str(_python()), "-m", "pytest", f"tests/{tier.name}", f"--junit-xml={report}", "--durations=8"]
     command += [f"--numprocesses={WORKERS}", "--dist=loadfile", *(["--verbose"] if tier.verbose else [])]
+    command = [*(["nice", "-n", "10"] if tier.computes else []), *command, *pytest_arguments]
     start = time.monotonic()
-    code = subprocess.run(
-        [*command, *pytest_arguments], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False
-    ).returncode
+    with ExitStack() as stack:
+        words = stack.enter_context(output.open("w")) if output else None
+        code = subprocess.run(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=words, stderr=words, check=False
+        ).returncode
     seconds = time.monotonic() - start
     if not report.exists():
         return Result(tier.name, 0, 1, 0, seconds, code or 1)
@@ -157,6 +165,28 @@ def close(results: list[Result]) -> int:
     return 1 if bad or failed else 0
 
 
+class Aside:
+    """Tiers that run one after another beside another one; what they say is kept until that one has ended."""
+
+    def __init__(self, tiers: list[Tier], *, wide: bool, pytest_arguments: list[str]) -> None:
+        REPORTS.mkdir(parents=True, exist_ok=True)
+        executor = ThreadPoolExecutor(1)
+        self._runs: list[tuple[Tier, Path, Future[Result]]] = []
+        for tier in tiers:
+            output = REPORTS / f"{tier.name}.log"
+            run = executor.submit(run_tier, tier, wide=wide, pytest_arguments=pytest_arguments, output=output)
+            self._runs.append((tier, output, run))
+        executor.shutdown(wait=False)
+
+    def finish(self) -> list[Result]:
+        """Wait for each, and show what it said."""
+        results = []
+        for tier, output, run in self._runs:
+            results.append(run.result())
+            print(f"\n=== {tier.name}\n{output.read_text()}", end="", flush=True)
+        return results
+
+
 def run_tiers(tiers: list[Tier], *, wide: bool, pytest_arguments: list[str]) -> list[Result]:
     """Run the tiers in order; what can't be prepared counts as a failure, and nothing runs after it."""
     tools: Preparation | None = None
@@ -168,8 +198,11 @@ def run_tiers(tiers: list[Tier], *, wide: bool, pytest_arguments: list[str]) -> 
         tools = Preparation("tools", "--only", CLUSTER_TOOLS)
     engines = Preparation("tools", "--only", ENGINES) if wide and any(tier.needs_cluster for tier in tiers) else None
     results: list[Result] = []
-    for tier in tiers:
+    chosen = {tier.name for tier in tiers}
+    in_order = [tier for tier in tiers if tier.beside not in chosen]
+    for tier in in_order:
         start = time.monotonic()
+        beside = [each for each in tiers if each.beside == tier.name]
         try:
             if tier.needs_tools and tools is not None:
                 tools.finish()
@@ -178,9 +211,17 @@ def run_tiers(tiers: list[Tier], *, wide: bool, pytest_arguments: list[str]) -> 
                 engines.finish()
                 engines = None
             with cluster_for_tests(tier):
+                print(
+                    f"\n=== {tier.name}"
+                    + "".join(f"\n    beside it {each.name}; what it says follows" for each in beside),
+                    flush=True,
+                )
+                aside = Aside(beside, wide=wide, pytest_arguments=pytest_arguments)
                 results.append(run_tier(tier, wide=wide, pytest_arguments=pytest_arguments))
+                results += aside.finish()
         except NotReady as error:
-            print(f"\n{error}\nnot run: {', '.join(each.name for each in tiers[tiers.index(tier) :])}", flush=True)
+            ran = {result.tier for result in results}
+            print(f"\n{error}\nnot run: {', '.join(each.name for each in tiers if each.name not in ran)}", flush=True)
             results.append(Result(tier.name, 0, 1, 0, time.monotonic() - start, 1))
             break
     return results

@@ -129,11 +129,15 @@ class Kubelet:
         self._cluster.delete("Pod", pod, grace=0)
 
     def finish_deletions(self) -> list[str]:
-        """Pods with a deletionTimestamp end, as a kubelet would end them; their names."""
-        ending = [pod for pod in self._cluster.list("Pod") if pod["metadata"].get("deletionTimestamp")]
-        for pod in ending:
-            self._cluster.delete("Pod", pod["metadata"]["name"], grace=0)
-        return [pod["metadata"]["name"] for pod in ending]
+        """Pods with a deletionTimestamp end, as a kubelet would end them; their names.
+
+        The API server itself ends a pod without a node, and may do so between the list and the deletion.
+        """
+        pods = [pod["metadata"] for pod in self._cluster.list("Pod")]
+        ending = [str(pod["name"]) for pod in pods if pod.get("deletionTimestamp")]
+        for name in ending:
+            self._cluster.api.delete(self._cluster.path("Pod", name) + "?gracePeriodSeconds=0")
+        return ending
 
     def deployment_available(self, name: str) -> None:
         """The Deployment's controller says that all its replicas answer."""
