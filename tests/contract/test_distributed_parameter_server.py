@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes
+from fovea_trainers.runtime.parameter_server import bring
 from support import training
 from support.distributed import distributed
+from tensorflow.python.distribute.coordinator.values import RemoteValueImpl
 
 PICTURES = 20
 """Per class, of three: 48 training pictures, 10 steps of 5 an epoch, the last one of 3."""
@@ -126,3 +128,31 @@ def test_a_server_that_dies_while_the_chief_writes_a_checkpoint_leaves_only_whol
     assert training.trained_bytes(tmp_path), "each variable of the newest one can be read"
     assert training.train(tmp_path, data, *FLAGS, f"--max-steps={newest + 3}", "--epochs=400") == exit_codes.OK
     assert training.checkpoints(tmp_path)[-1] == newest + 3
+
+
+class Elusive(RemoteValueImpl):
+    """The result of a step whose worker dies before it is copied, so often as said."""
+
+    def __init__(self, losses: int) -> None:
+        super().__init__(None, None)
+        self.losses = losses
+
+    def _copy_to_local(self):
+        if self.losses:
+            self.losses -= 1
+            raise tf.errors.UnavailableError(None, None, "from remote target /job:worker/replica:0/task:0")
+        return self._values
+
+
+def test_a_result_that_is_lost_with_its_worker_is_waited_for_since_the_step_is_handed_out_once_more():
+    ended = Elusive(losses=2)
+    ended._set_values(tf.constant(7))
+    assert bring(lambda value: value.fetch(), ended) == 7
+    assert ended.losses == 0
+
+
+def test_a_step_that_has_failed_is_not_waited_for():
+    ended = Elusive(losses=1)
+    ended._set_error(tf.errors.UnavailableError(None, None, "from remote target /job:ps/replica:0/task:0"))
+    with pytest.raises(tf.errors.UnavailableError, match="/job:ps"):
+        bring(lambda value: value.fetch(), ended)

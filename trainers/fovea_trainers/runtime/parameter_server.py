@@ -33,6 +33,8 @@ ALL = -1
 _RELEASE_SECONDS = 5.0
 _MISSING_SECONDS = 30.0
 _ASK_SECONDS = 1.0
+_LOST_SECONDS = 0.2
+"""Between two looks for the result of a step whose worker has died with the first one."""
 
 
 class ParameterServer(Single):
@@ -178,9 +180,24 @@ class ParameterServer(Single):
         while True:
             label, ended = self._scheduled.get()
             try:
-                self._ended.put((label, self._coordinator.fetch(ended)))
+                self._ended.put((label, bring(self._coordinator.fetch, ended)))
             except Exception as error:  # noqa: BLE001 - the loop raises it
                 self._ended.put((label, error))
+
+
+def bring(fetch: Callable[[Any], Any], ended: Any) -> Any:
+    """The result of a step (a RemoteValue), here. Raises what the coordinator says of a step that has failed.
+
+    A result is still on its worker when the step has ended, and may be lost with it. The coordinator sees that, too, and
+    hands the step out once more: what comes of that is the result.
+    """
+    while True:
+        try:
+            return fetch(ended)
+        except tf.errors.OpError:
+            if ended._get_error() is not None:  # noqa: SLF001 - held by a test with TensorFlow's class
+                raise
+        time.sleep(_LOST_SECONDS)
 
 
 def _release(device: str) -> None:
