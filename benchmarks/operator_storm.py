@@ -6,7 +6,9 @@
 --jobs: that number of jobs (a chief, two workers, a parameter server) at once, on an API server of their own, with pods
 stepped by a played kubelet. --killed percent of the pods end with 137, which is tried again, --wrong percent with 1,
 which is not; the same ones each time. Every tenth job goes on until its maxRunningSeconds. The operator gets SIGKILL
---kills times, at moments drawn by --seed, and is started again. The end is judged by the objects and by the API
+--kills times, at moments drawn by --seed, and is started again under its name, as a kubelet starts a container again in
+its pod: it leads at once. With --elsewhere it gets another name, as on another node: it waits until the Lease of the dead
+one is free. The end is judged by the objects and by the API
 server's audit log (benchmarks/burst/verdict.py); the exit code is 1 when anything is wrong.
 
 --wave: that number of running jobs of one pod are suspended at once, resumed at once, and cancelled at once.
@@ -57,7 +59,7 @@ class Weather:
     start: Callable[[], Any]
 
     def kill(self) -> None:
-        """SIGKILL to the operator; the next one starts at once, and waits until the Lease has run out."""
+        """SIGKILL to the operator; the next one starts at once."""
         self.operator.kill()
         self.operator.wait()
         self.operator = self.start()
@@ -89,12 +91,12 @@ class Weather:
 
 
 @contextmanager
-def weather(root: Path, kind: TrainingJobs, outcomes: Outcomes) -> Iterator[Weather]:
-    """All programs that a run needs."""
+def weather(root: Path, kind: TrainingJobs, outcomes: Outcomes, *, elsewhere: bool = False) -> Iterator[Weather]:
+    """All programs that a run needs. `elsewhere`: each operator has a name of its own."""
     with api_server(root / "plane") as server:
         namespace = make_namespace(server, "bench").namespace
         metrics, report = free_ports(2)
-        ours = Ours(kind=kind)
+        ours = Ours(kind=kind, settings={} if elsewhere else {"IDENTITY": "fovea-operator"})
 
         def start() -> Any:
             return ours.start(server, namespace, metrics, report)
@@ -111,7 +113,7 @@ def weather(root: Path, kind: TrainingJobs, outcomes: Outcomes) -> Iterator[Weat
 async def storm(found: Weather, jobs: int, kills: int, seed: int) -> None:
     """Submit all, kill the operator now and then, and wait for the end of all jobs."""
     shape = TrainingJobs(distributed=True).spec()
-    # The longest attempt that goes well takes 2.2 s, the Lease of a killed operator 15 s: kills fall into the work.
+    # The longest attempt that goes well takes 2.2 s, the wait for a Lease 15 s: kills fall into the work.
     moments = sorted(random.Random(seed).uniform(1, 20 * kills) for _ in range(kills))
 
     async def killing() -> None:
@@ -197,7 +199,7 @@ async def run(options: argparse.Namespace, root: Path) -> bool:
             await found.calls.close()
         return True
     outcomes = Outcomes(options.killed, options.wrong)
-    with weather(root, TrainingJobs(distributed=True), outcomes) as found:
+    with weather(root, TrainingJobs(distributed=True), outcomes, elsewhere=options.elsewhere) as found:
         await storm(found, options.jobs, options.kills, options.seed)
         well = await judged(found, outcomes, options.kills)
         await found.calls.close()
@@ -212,6 +214,9 @@ def main() -> None:
     parser.add_argument("--killed", type=int, default=5, help="percent of pods that end with 137 (default: 5)")
     parser.add_argument("--wrong", type=int, default=2, help="percent of pods that end with 1 (default: 2)")
     parser.add_argument("--kills", type=int, default=3, help="how often the operator is killed (default: 3)")
+    parser.add_argument(
+        "--elsewhere", action="store_true", help="the next operator waits for the Lease of the dead one"
+    )
     parser.add_argument("--seed", type=int, default=1, help="draws the moments of the kills (default: 1)")
     parser.add_argument("--wave", type=int, default=0, help="suspend and resume that number of jobs instead")
     options = parser.parse_args()
