@@ -5,6 +5,8 @@ The last line that the chief prints is the seconds of its loop.
 """
 
 import argparse
+import json
+import math
 import os
 import time
 from pathlib import Path
@@ -36,6 +38,12 @@ def batches(paths: list[str], labels: list[int], batch: int, epochs: int) -> tf.
     return decoded.batch(batch).repeat(epochs).prefetch(tf.data.AUTOTUNE)
 
 
+def loss_of(model: keras.Model, images: tf.Tensor, wanted: tf.Tensor, batch: int) -> tf.Tensor:
+    """Mean over the batch of all processes."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, model(images, training=True))
+    return tf.reduce_sum(losses) / batch
+
+
 def mirrored(data: Path, batch: int, epochs: int) -> None:
     """MultiWorkerMirrored; a single process without TF_CONFIG."""
     several = "TF_CONFIG" in os.environ
@@ -49,8 +57,7 @@ def mirrored(data: Path, batch: int, epochs: int) -> None:
 
     def update(images: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, model(images, training=True))
-            loss = tf.reduce_sum(losses) / batch
+            loss = loss_of(model, images, wanted, batch)
         gradients = tape.gradient(loss, model.trainable_variables)
         if several:
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
@@ -68,6 +75,38 @@ def mirrored(data: Path, batch: int, epochs: int) -> None:
     print(time.monotonic() - began, flush=True)
 
 
+def served(data: Path, batch: int, epochs: int) -> None:
+    """ParameterServer: a chief that hands out steps, workers and servers that wait for them until they are ended."""
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if resolver.task_type in ("worker", "ps"):
+        server = tf.distribute.Server(resolver.cluster_spec(), resolver.task_type, resolver.task_id, protocol="grpc")
+        server.join()
+    strategy = tf.distribute.ParameterServerStrategy(resolver)
+    coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+    paths, labels = read(data)
+    with strategy.scope():
+        model = convolutions(len(set(labels)), SIZE)
+        optimizer = keras.optimizers.Adam(0.002)
+        optimizer.build(model.trainable_variables)
+    each = iter(coordinator.create_per_worker_dataset(lambda: batches(paths, labels, batch, -1)))
+
+    def update(images: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = loss_of(model, images, wanted, batch)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        return loss
+
+    @tf.function
+    def step(iterator: tf.data.Iterator) -> tf.Tensor:
+        return strategy.run(update, args=next(iterator))
+
+    began = time.monotonic()
+    for _ in range(epochs * math.ceil(len(paths) / batch)):
+        coordinator.schedule(step, args=(each,))
+    coordinator.join()
+    print(time.monotonic() - began, flush=True)
+
+
 def main() -> None:
     """Train for a number of epochs."""
     parser = argparse.ArgumentParser()
@@ -75,7 +114,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--epochs", type=int, required=True)
     given = parser.parse_args()
-    mirrored(given.data, given.batch_size, given.epochs)
+    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+    (served if "ps" in cluster else mirrored)(given.data, given.batch_size, given.epochs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Steps a second of image-classifier in one process and in two, beside the bare strategy of TensorFlow, in turns.
+"""Steps a second of image-classifier in one process and in several, beside the bare strategy of TensorFlow, in turns.
 
-    python benchmarks/distributed_speed.py [--rounds 3] [--only one,mirrored]
+    python benchmarks/distributed_speed.py [--rounds 3] [--only one,mirrored,servers]
 
 Both sides train the same network on the same pictures, decoded anew in each epoch, with the same batches. The rate is that
 of the epochs beyond the first few: two runs of different length are subtracted from each other, so starts, traces and
@@ -25,7 +25,7 @@ FLAGS = (
     *("--image-size=32", "--no-augment", "--no-early-stopping", "--validation-ratio=0", "--test-ratio=0"),
     *("--optimizer=adam", "--learning-rate=0.002", "--decay=0"),
 )
-WAYS = {"one": {"chief": 1}, "mirrored": {"chief": 1, "worker": 1}}
+WAYS = {"one": {"chief": 1}, "mirrored": {"chief": 1, "worker": 1}, "servers": {"chief": 1, "worker": 2, "ps": 1}}
 
 
 def ran(command: Sequence[str], roles: Mapping[str, int], variables: Mapping[str, str]) -> list[str]:
