@@ -114,8 +114,16 @@ def _machines(machines: "Sequence[Machine]") -> str:
         }
         said = ", ".join(f"{name} {value}" for name, value in amounts.items() if value) or "-"
         rows.append((one.name, ", ".join(one.roles), said))
-    remarks = dict.fromkeys(remark for one in machines for remark in (_guesses(one), one.remark) if remark)
+    remarks = dict.fromkeys(remark for one in machines for remark in (_guesses(one), _named(one), one.remark) if remark)
     return indented("\n".join([table(("NAME", "ROLES", "AMOUNTS"), rows), *remarks]))
+
+
+def _named(machine: "Machine") -> str:
+    if not (machine.exists and machine.spec):
+        return ""
+    return (
+        f"{machine.name}: you named it, and it stays as it is. Compare: kubectl get machinetype {machine.name} -o yaml"
+    )
 
 
 def _guesses(machine: "Machine") -> str:

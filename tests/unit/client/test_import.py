@@ -354,6 +354,27 @@ def test_a_name_that_no_job_of_fovea_can_have_needs_another_one() -> None:
             "Correct spec.tfReplicaSpecs.Worker.template.spec.containers[0].env[0].",
         ),
         ({}, {"tolerations": [{"key": "a", "operator": "In"}]}, "tolerations[0]", "Fovea does not take it", "Correct"),
+        (
+            {"volumeMounts": [{"name": "v", "mountPath": "/data", "subPathExpr": "$(POD)"}]},
+            {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
+            "subPathExpr",
+            "Fovea has no field subPathExpr here.",
+            "All pods see the root of the volume there. Set subPath",
+        ),
+        (
+            {"resources": {"limits": {"hugepages-2Mi": "4Mi", "nvidia.com/gpu": 1}}},
+            {},
+            "hugepages-2Mi",
+            "A MachineType has no amount of it.",
+            "Ask the platform team",
+        ),
+        (
+            {"resources": {"limits": {"example.com/nic": 1, "nvidia.com/gpu": 1}}},
+            {},
+            '["example.com/nic"]',
+            "A MachineType has one kind of accelerator.",
+            "Ask the platform team",
+        ),
         ({}, {"elastic": True}, "spec.elastic", "The importer does not know this field", "Look whether your job needs"),
     ],
 )
@@ -369,6 +390,36 @@ def test_what_has_no_place_is_dropped_with_the_reason_and_the_next_step(
     assert (found.action, target(found)) == ("dropped", "")
     assert why in found.why
     assert step in found.next
+
+
+@pytest.mark.parametrize(
+    ("controller", "step"),
+    [("kubeflow.org/training-operator", ""), ("kueue.x-k8s.io/multikueue", "set spec.managedBy")],
+)
+def test_a_controller_of_tfjobs_is_none_of_the_job(controller: str, step: str) -> None:
+    found = line(imported(tfjob(runPolicy={"managedBy": controller})), "managedBy")
+    assert found.action == "dropped"
+    assert found.next.endswith(f"{step} to its name.") if step else found.next == ""
+
+
+def test_another_program_of_the_evaluator_finds_its_role_in_tf_config_alone() -> None:
+    roles: dict[str, Any] = {"Worker": 1, "PS": 1, "Evaluator": 1}
+    job = tfjob(roles)
+    for role in ("PS", "Evaluator"):
+        job["spec"]["tfReplicaSpecs"][role]["template"]["spec"]["containers"][0]["args"] = [f"--{role}"]
+    done = imported(job)
+    assert line(done, "PS.template.spec.containers[0].args").next.endswith(
+        "in TF_CONFIG, $FOVEA_JOB_NAME and $FOVEA_TASK_INDEX."
+    )
+    assert line(done, "Evaluator.template.spec.containers[0].args").next.endswith("finds its role in TF_CONFIG.")
+
+
+def test_roles_of_a_training_input_without_a_tier_are_known_and_dropped() -> None:
+    document = hosted(workerCount=2, workerType="standard")
+    del document["trainingInput"]["scaleTier"]
+    for name in ("workerCount", "workerType"):
+        found = line(imported(document), name)
+        assert (found.action, found.why) == ("dropped", "It goes with scaleTier CUSTOM only.")
 
 
 @pytest.mark.parametrize("value", [None, {}])

@@ -57,6 +57,7 @@ def test_a_named_machine_type_is_not_suggested() -> None:
     ran = fovea("jobs", "import", EXAMPLE, "--machine-types", "--machine-type", "chief=standard").ok()
     (job,) = yaml.safe_load_all(ran.out)
     assert job["spec"]["roles"] == {"chief": {"machineType": "standard"}}
+    assert "standard: you named it, and it stays as it is. Compare: kubectl get machinetype standard" in ran.err
 
 
 @pytest.mark.parametrize("format_", ["json", "yaml"])

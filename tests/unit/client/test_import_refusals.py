@@ -33,7 +33,22 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "servers without workers": (tfjob({"Chief": 1, "PS": 1}), "parameter servers and no workers: a TrainingJob with"),
     "servers alone": (tfjob({"PS": 1}), "has neither Chief nor Worker with pods"),
-    "too many workers": (tfjob({"Worker": 66}), "65 pods of role worker, a TrainingJob has at most 64"),
+    "too many workers": (
+        tfjob({"Worker": 66}),
+        "spec.tfReplicaSpecs.Worker.replicas is 66: a TrainingJob has at most 64 pods of role worker, one more as the chief; lower",
+    ),
+    "too many workers beside a chief": (
+        tfjob({"Chief": 1, "Worker": 65}),
+        "spec.tfReplicaSpecs.Worker.replicas is 65: a TrainingJob has at most 64 pods of role worker; lower the number",
+    ),
+    "too many servers": (
+        tfjob({"Worker": 2, "PS": 33}),
+        "spec.tfReplicaSpecs.PS.replicas is 33: a TrainingJob has at most 32 pods of role ps; lower the number",
+    ),
+    "too many workers of Cloud ML": (
+        custom(workerType="standard", workerCount="65"),
+        "trainingInput.workerCount is 65: a TrainingJob has at most 64 pods of role worker; lower the number",
+    ),
     "an unknown role": (tfjob({"Launcher": 1}), "spec.tfReplicaSpecs.Launcher is no role of a TFJob"),
     "a number that is none": (tfjob({"Worker": {"replicas": "two"}}), "replicas is 'two', a whole number is expected"),
     "a negative number": (tfjob({"Worker": -1}), "replicas is -1, a whole number is expected"),

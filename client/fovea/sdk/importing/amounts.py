@@ -14,6 +14,7 @@ _FACTORS |= {f"{unit}i": Fraction(1024**power) for power, unit in enumerate("KMG
 MAX_GPUS = 64
 _NAMES = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStorage"}
 _OTHER = "A MachineType has no amount of it."
+_ONE_KIND = "A MachineType has one kind of accelerator."
 _ASK = "Ask the platform team whether its machine types offer it."
 
 
@@ -51,7 +52,7 @@ def take_resources(field: Field, draft: Draft) -> None:
         else:
             for twin in (requests.get(name), limits.get(name)):
                 if twin:
-                    draft.drop(twin, "A MachineType has one kind of accelerator." if devices else _OTHER, _ASK)
+                    draft.drop(twin, _ONE_KIND if devices and _is_device(name) else _OTHER, _ASK)
 
 
 def _is_device(name: str) -> bool:

@@ -1,6 +1,8 @@
 """Pieces of a pod that Fovea's API types describe in Kubernetes' own words: what a type knows is kept, what it does not is named."""
 
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from fovea_api.v1alpha1.common import Model
@@ -10,6 +12,7 @@ from .draft import Draft
 from .source import Field
 
 Schema = dict[str, Any]
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @cache
@@ -17,8 +20,12 @@ def _schema(model: type[Model]) -> Schema:
     return model.model_json_schema(by_alias=True)
 
 
-def fitted(field: Field, model: type[Model], draft: Draft) -> dict[str, Any] | None:
+def fitted(
+    field: Field, model: type[Model], draft: Draft, remedies: Mapping[str, str] = _NONE
+) -> dict[str, Any] | None:
     """The value without the fields that the type does not have, which are reported as dropped.
+
+    `remedies`: what the user must do about such a field, by its name.
 
     None if the type does not take the rest: then the whole field is reported as dropped.
     """
@@ -33,7 +40,7 @@ def fitted(field: Field, model: type[Model], draft: Draft) -> dict[str, Any] | N
         draft.drop(field, f"Fovea does not take it: {f'{part}: ' if part else ''}{first['msg']}.", f"Correct {field}.")
         return None
     for one in unknown:
-        draft.drop(one, f"Fovea has no field {one.path[-1]} here.")
+        draft.drop(one, f"Fovea has no field {one.path[-1]} here.", remedies.get(str(one.path[-1]), ""))
     return dict(value)
 
 

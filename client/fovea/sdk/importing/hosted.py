@@ -16,7 +16,8 @@ from .naming import job_name
 from .options import Options
 from .program import words
 from .result import Translation
-from .shape import Shape
+from .shape import Shape, check_count
+from .sharing import for_all_roles
 from .source import Field
 from .template import take_pairs
 from .tfjob import EVALUATOR, RESULTS
@@ -120,9 +121,12 @@ def _roles(given: Mapping[str, Field], job: Draft, options: Options) -> tuple[Sh
     if tier and not custom:
         return _of_tier(tier, replicas, job, options)
     if not custom:
+        _drop_of_custom(replicas, job)
         return Shape(), _named_machines(options, ("chief",), job)
     if tier:
         job.keep(tier, "A TrainingJob with spec.roles is CUSTOM.")
+    for role in ("worker", "ps"):
+        check_count(role, replicas[role].count, _count(replicas[role]))
     shape = Shape(_count(replicas["worker"]), _count(replicas["ps"]), _evaluator(replicas["evaluator"], job))
     if not replicas["chief"].type:
         raise InvalidError("masterType is missing: scaleTier CUSTOM names the machine type of the master")
@@ -161,12 +165,7 @@ def _of_tier(
     large = text in ("STANDARD_1", "PREMIUM_1")
     if large:
         job.values["spec", "distribution"] = "ParameterServer"
-    for one in replicas.values():
-        for field in (one.type, one.count):
-            if field:
-                job.drop(field, _ONLY_CUSTOM)
-        if one.config:
-            _config(one.config, job, one.role)
+    _drop_of_custom(replicas, job)
     pods = pods_by_role("ParameterServer" if large else "Single", text, None)  # type: ignore[arg-type]
     machines = [
         hosted_machines.machine(one.machine_type, role, one.machine_type.replace("-", "_"))
@@ -175,6 +174,16 @@ def _of_tier(
     ]
     workers, servers = (pods[role].count if role in pods else 0 for role in ("worker", "ps"))
     return Shape(workers, servers), machines
+
+
+def _drop_of_custom(replicas: Mapping[str, _Replicas], job: Draft) -> None:
+    """What a job of another tier says of its roles, but for the master's program."""
+    for one in replicas.values():
+        for field in (one.type, one.count):
+            if field:
+                job.drop(field, _ONLY_CUSTOM)
+        if one.config:
+            _config(one.config, job, one.role)
 
 
 def _named_machines(options: Options, roles: tuple[str, ...], job: Draft) -> list[Machine]:
@@ -270,10 +279,10 @@ def _config(config: Field, job: Draft, role: str, machine: str = "") -> None:
     if field := config.get("tpuTfVersion"):
         job.drop(field, "Fovea trains on CPUs and GPUs.")
     if role != "chief":
-        _other_program(config, job)
+        _other_program(config, job, role)
 
 
-def _other_program(config: Field, job: Draft) -> None:
+def _other_program(config: Field, job: Draft, role: str) -> None:
     """What a role other than the master's would run."""
     for key, part in PROGRAM.items():
         field = config.get(key)
@@ -283,8 +292,7 @@ def _other_program(config: Field, job: Draft) -> None:
             job.drop(
                 field,
                 "The roles of a TrainingJob share one container, the master's.",
-                "See to it that the program of the master does for all roles: it finds its role in TF_CONFIG, $FOVEA_JOB_NAME and "
-                "$FOVEA_TASK_INDEX.",
+                for_all_roles("the master", role),
             )
 
 

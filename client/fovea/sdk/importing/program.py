@@ -212,6 +212,13 @@ def _take_env_from(field: Field, draft: Draft) -> None:
             draft.take(one, *CONTAINER, "envFrom", name, value=value)
 
 
+_MOUNTS = {
+    "subPathExpr": "All pods see the root of the volume there. Set subPath to one folder for all of them, or let the program choose "
+    "a folder within the volume."
+}
+"""What to do about fields of a mount that Fovea does not have."""
+
+
 def _take_mounts(field: Field, draft: Draft) -> None:
     for one in field.entries():
         name, path = one.get("name"), one.get("mountPath")
@@ -223,7 +230,7 @@ def _take_mounts(field: Field, draft: Draft) -> None:
             draft.drop(
                 one, f"{where} is Fovea's own folder.", "Mount the volume elsewhere, and let the program look there."
             )
-        elif (value := fitted(one, VolumeMount, draft)) is not None:
+        elif (value := fitted(one, VolumeMount, draft, _MOUNTS)) is not None:
             draft.take(one, *CONTAINER, "volumeMounts", where, value=value)
 
 

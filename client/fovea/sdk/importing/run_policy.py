@@ -74,7 +74,9 @@ def _suspend(field: Field, draft: Draft) -> None:
 
 
 def _managed_by(field: Field, draft: Draft) -> None:
-    draft.drop(field, "A TrainingJob is Fovea's operator's.")
+    other = field.text() != "kubeflow.org/training-operator"
+    step = "If another controller shall run the TrainingJob, set spec.managedBy to its name." if other else ""
+    draft.drop(field, "It names a controller of TFJobs. Fovea runs a TrainingJob without spec.managedBy.", step)
 
 
 TAKEN: Mapping[str, Callable[[Field, Draft], None]] = {

@@ -8,10 +8,21 @@ from fovea_api.v1alpha1.roles import Distribution, ParameterServers, Workers
 from fovea.sdk.errors import InvalidError
 
 from .draft import Key
+from .source import Field
 
 
 def _most(role: type[Workers] | type[ParameterServers]) -> int:
     return int(role.model_json_schema()["properties"]["count"]["maximum"])
+
+
+def check_count(role: str, field: Field | None, count: int) -> None:
+    """InvalidError if a job would have more pods of a role than it may have; `field` is the number in the source."""
+    most = _most(Workers if role == "worker" else ParameterServers)
+    if field and count > most:
+        beside = "" if count == field.whole() else ", one more as the chief"
+        raise field.error(
+            f"is {field.value}: a TrainingJob has at most {most} pods of role {role}{beside}; lower the number"
+        )
 
 
 @dataclass(frozen=True)
@@ -23,14 +34,6 @@ class Shape:
     evaluator: bool = False
 
     def __post_init__(self) -> None:
-        for role, count, most in (
-            ("worker", self.workers, _most(Workers)),
-            ("ps", self.servers, _most(ParameterServers)),
-        ):
-            if count > most:
-                raise InvalidError(
-                    f"the job would have {count} pods of role {role}, a TrainingJob has at most {most}: lower the number"
-                )
         if self.servers and not self.workers:
             raise InvalidError(
                 "the job has parameter servers and no workers: a TrainingJob with parameter servers needs workers, "

@@ -45,7 +45,11 @@ DROPPED: Mapping[str, tuple[str, str]] = {
     "dnsConfig": (_NETWORK, "Ask the platform team, if the program needs another DNS server."),
     "hostAliases": (_NETWORK, "Use names that the cluster's DNS knows."),
     "nodeName": (_NODE, "Name a MachineType whose node selector finds the node."),
-    "schedulerName": ("Pods of Fovea use the cluster's default scheduler.", ""),
+    "schedulerName": (
+        "Fovea uses the cluster's default scheduler. For gangs, it uses the one that the chart names (training.volcanoScheduler, "
+        "training.coschedulingScheduler).",
+        "",
+    ),
     "schedulingGates": ("Pods of Fovea have no scheduling gates.", ""),
     "topologySpreadConstraints": (
         "A TrainingJob has no such field.",

@@ -11,7 +11,7 @@ from .machines import of_values, together
 from .naming import job_name
 from .options import Options
 from .result import Translation
-from .shape import Shape
+from .shape import Shape, check_count
 from .sharing import share
 from .source import Field
 
@@ -154,12 +154,14 @@ def _shape(replicas: list[Replicas], specs: Field, job: Draft) -> Shape:
         else:
             job.remark(worker.field, "The only worker becomes the chief of a job with one pod.")
     if worker and (field := worker.field.get("replicas")):
+        check_count("worker", field, count)
         if count:
             why = "" if count == worker.count else "One worker is the chief."
             job.take(field, "spec", "roles", "worker", "count", value=count, why=why)
         else:
             job.keep(field, "A job has one chief.")
     if servers and (field := servers.field.get("replicas")):
+        check_count("ps", field, servers.count)
         job.take(field, "spec", "roles", "ps", "count", value=servers.count)
     return Shape(count, servers.count if servers else 0, "evaluator" in by_role)
 
