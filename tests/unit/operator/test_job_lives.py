@@ -7,12 +7,13 @@ from typing import Any
 from fovea_api.contract import labels, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, TrainingPlan
 from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
-from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.decision import Decision, Write
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import ended as has_ended
 from fovea_operator.reconcile.training.decide import decide_job
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import kubelet_deadlines
 from support.observations import SETTINGS, at, ended, job, observed, pod, preparing, published, running, version
 
 PROFILE = settings(max_examples=60)
@@ -46,7 +47,9 @@ class World:
     def _steps(self, decision: Decision) -> Iterator[None]:
         for child in decision.children:
             metadata = child.manifest["metadata"]
-            if child.manifest["kind"] == "Pod" and metadata["name"] not in self.pods:
+            if child.write is Write.PATCH:
+                self._put(kubelet_deadlines.told(self.pods[metadata["name"]], (child,)))
+            elif child.manifest["kind"] == "Pod" and metadata["name"] not in self.pods:
                 self._post(int(metadata["labels"][labels.ATTEMPT]), publications(child.manifest))
             if child.manifest["kind"] == "ModelVersion" and metadata["name"] not in self.versions:
                 made = version(child.manifest["spec"]["version"], job_uid="job-uid")
