@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from support.jobs import condition, of_job, pod_name, training_job
@@ -113,6 +114,26 @@ def test_a_job_s_time_ends_while_no_operator_leads(cluster: Cluster, kubelet: Ku
     assert (job["status"]["attempts"], job["status"].get("retries")) == ({"chief-0": 0}, None)
     assert 10 <= job["status"]["runningSeconds"] <= 13
     assert [each["metadata"]["name"] for each in cluster.list("Pod")] == [pod]
+
+
+def test_a_job_that_waited_too_long_while_no_operator_led_is_cancelled_by_the_next(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Start
+) -> None:
+    operator = start_operator(IDENTITY="the-one").wait_ready()
+    cluster.create(training_job(runPolicy={"maxWaitSeconds": 5}))
+    pod = pod_name("digits")
+    cluster.wait("the pod", lambda: cluster.get("Pod", pod))
+    kubelet.unschedulable(pod, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+    operator.kill()
+    created = datetime.fromisoformat(pod_of(cluster, pod)["metadata"]["creationTimestamp"])
+    over = created + timedelta(seconds=6)
+    cluster.wait("its time is over", lambda: datetime.now(UTC) > over, seconds=30)
+    waits = cluster.get("TrainingJob", "digits")
+    assert waits is not None
+    assert not condition(waits, "Failed"), "nobody but an operator ends it"
+    start_operator(IDENTITY="the-one")
+    cancelled = cluster.job_in("digits", "CANCELLED")
+    assert condition(cancelled, "Failed")["reason"] == "MaxWaitSecondsExceeded"
 
 
 def test_a_job_deleted_while_the_operator_was_down_leaves_no_pod(
