@@ -116,10 +116,6 @@ def pod(raw: Raw) -> PodRecord:
     initialized: datetime | None = None
     ready = False
     deadline = _optional(metadata.get("deletionTimestamp"))
-    active_since, active_seconds = (
-        _optional(status.get("startTime")),
-        (raw.get("spec") or {}).get("activeDeadlineSeconds"),
-    )
     for condition in status.get("conditions") or ():
         kind, value = condition["type"], condition["status"]
         if kind == "PodScheduled" and value == "False" and condition.get("reason") == "Unschedulable":
@@ -154,18 +150,22 @@ def pod(raw: Raw) -> PodRecord:
         foreign=tuple(n for i in status.get("containerStatuses") or () if (n := i["name"]) not in names.OWN_CONTAINERS),
         publications=tuple(i for i in plan.inputs if i.kind == INPUT_PUBLICATION) if plan else (),
         checkpoint_from=plan.checkpoint_from if plan else "",
-        active_since=active_since,
-        active_deadline=_after(active_since, active_seconds),
-        deadline_is_own=(metadata.get("annotations") or {}).get(labels.POD_DEADLINE) == str(active_seconds),
+        **_deadline(raw),
     )
 
 
-def _after(start: datetime | None, seconds: int | None) -> datetime | None:
-    """So many seconds later; None where either is unknown, and where no calendar holds it."""
+def _deadline(raw: Raw) -> dict[str, Any]:
+    """What a pod's record says of its activeDeadlineSeconds."""
+    since = _optional((raw.get("status") or {}).get("startTime"))
+    seconds = (raw.get("spec") or {}).get("activeDeadlineSeconds")
+    if seconds is None:
+        return {"active_since": since}
+    said = (raw["metadata"].get("annotations") or {}).get(labels.POD_DEADLINE)
     try:
-        return None if start is None or seconds is None else start + timedelta(seconds=seconds)
+        deadline = None if since is None else since + timedelta(seconds=seconds)
     except OverflowError:
-        return None
+        deadline = None  # no calendar holds it
+    return {"active_since": since, "active_deadline": deadline, "deadline_is_own": said == str(seconds)}
 
 
 def _told_to_end(deadline: datetime | None, grace_seconds: int) -> datetime | None:
