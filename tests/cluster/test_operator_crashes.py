@@ -3,13 +3,21 @@
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from support.jobs import of_job, pod_name, training_job
+from support.jobs import condition, of_job, pod_name, training_job
 from support.kube_apiserver import Cluster
 from support.kubelet_player import Kubelet
 from support.operator_process import OperatorProcess
 
 Start = Callable[..., OperatorProcess]
+
+
+def pod_of(cluster: Cluster, name: str) -> dict[str, Any]:
+    found = cluster.get("Pod", name)
+    assert found is not None
+    return found
 
 
 def test_ten_kills_at_random_moments_end_in_the_same_final_state(
@@ -84,6 +92,48 @@ def test_what_ended_while_the_operator_was_down_is_noticed(
     start_operator(IDENTITY="the-one")
     cluster.job_in("digits", "SUCCEEDED")
     cluster.wait("the pod of the job submitted meanwhile", lambda: cluster.get("Pod", pod_name("second")))
+
+
+def test_a_job_s_time_ends_while_no_operator_leads(cluster: Cluster, kubelet: Kubelet, start_operator: Start) -> None:
+    operator = start_operator(IDENTITY="the-one").wait_ready()
+    cluster.create(training_job(runPolicy={"maxRunningSeconds": 10}))
+    pod = pod_name("digits")
+    cluster.wait("the pod", lambda: cluster.get("Pod", pod))
+    kubelet.bind(pod)
+    kubelet.preparing(pod)
+    assert "activeDeadlineSeconds" not in pod_of(cluster, pod)["spec"], "the time before the program does not count"
+    kubelet.running(pod)
+    cluster.wait("its deadline", lambda: pod_of(cluster, pod)["spec"].get("activeDeadlineSeconds"))
+    cluster.job_in("digits", "RUNNING")
+    operator.kill()
+    cluster.wait("the kubelet ends the pod", lambda: kubelet.stop_at_deadline(pod), seconds=30)
+    assert pod_of(cluster, pod)["metadata"]["generation"] == 2, "it is told once"
+    start_operator(IDENTITY="the-one")
+    job = cluster.job_in("digits", "FAILED")
+    assert condition(job, "Failed")["reason"] == "MaxRunningSecondsExceeded"
+    assert (job["status"]["attempts"], job["status"].get("retries")) == ({"chief-0": 0}, None)
+    assert 10 <= job["status"]["runningSeconds"] <= 13
+    assert [each["metadata"]["name"] for each in cluster.list("Pod")] == [pod]
+
+
+def test_a_job_that_waited_too_long_while_no_operator_led_is_cancelled_by_the_next(
+    cluster: Cluster, kubelet: Kubelet, start_operator: Start
+) -> None:
+    operator = start_operator(IDENTITY="the-one").wait_ready()
+    cluster.create(training_job(runPolicy={"maxWaitSeconds": 5}))
+    pod = pod_name("digits")
+    cluster.wait("the pod", lambda: cluster.get("Pod", pod))
+    kubelet.unschedulable(pod, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+    operator.kill()
+    created = datetime.fromisoformat(pod_of(cluster, pod)["metadata"]["creationTimestamp"])
+    over = created + timedelta(seconds=6)
+    cluster.wait("its time is over", lambda: datetime.now(UTC) > over, seconds=30)
+    waits = cluster.get("TrainingJob", "digits")
+    assert waits is not None
+    assert not condition(waits, "Failed"), "nobody but an operator ends it"
+    start_operator(IDENTITY="the-one")
+    cancelled = cluster.job_in("digits", "CANCELLED")
+    assert condition(cancelled, "Failed")["reason"] == "MaxWaitSecondsExceeded"
 
 
 def test_a_job_deleted_while_the_operator_was_down_leaves_no_pod(

@@ -4,6 +4,7 @@ import json
 import math
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,38 @@ def test_a_job_outlives_its_operator_and_a_pod_object_that_vanished_meanwhile(su
     assert done["metrics"]["last_start"] >= published
     after = cluster.kubectl("get", "pods", *system, *selector, "-o", "name").split()
     assert not set(after) & set(before)
+
+
+def test_a_job_s_time_ends_while_no_operator_runs(submitted: Jobs, cluster: Any) -> None:
+    seconds = 30
+    job = submitted.submit("leaderless", COUNT, "1000", "0.5", runPolicy={"maxRunningSeconds": seconds})
+    submitted.started(job)
+    pod = pod_name(job)
+    until(
+        lambda: cluster.get("pod", pod)["spec"].get("activeDeadlineSeconds"), seconds=15, what="the kubelet's deadline"
+    )
+    system, selector = ("-n", SYSTEM), ("-l", "app.kubernetes.io/component=operator")
+    replicas = cluster.kubectl("get", "deployment", *system, *selector, "-o", "jsonpath={.items[0].spec.replicas}")
+    try:
+        cluster.kubectl("scale", "deployment", *system, *selector, "--replicas=0")
+        gone = "no operator runs"
+        until(lambda: not cluster.kubectl("get", "pods", *system, *selector, "-o", "name"), seconds=60, what=gone)
+        assert cluster.get("pod", pod)["status"]["phase"] == "Running", "the operator went before the deadline"
+        # The sidecar asks the operator for the log for 20 s, in vain.
+        ended = until(lambda: _ended(cluster, pod), seconds=seconds + 60, what="the kubelet ended the pod")
+    finally:
+        cluster.kubectl("scale", "deployment", *system, *selector, f"--replicas={replicas}")
+    began, finished = (datetime.fromisoformat(ended["trainer"][time]) for time in ("startedAt", "finishedAt"))
+    assert seconds <= (finished - began).total_seconds() <= seconds + 3
+    status = cluster.wait_for_state(job, "SUCCEEDED", "FAILED", seconds=120)
+    assert condition({"status": status}, "Failed")["reason"] == "MaxRunningSecondsExceeded"
+    assert (status["attempts"], status.get("retries"), status.get("disruptions")) == ({"chief-0": 0}, None, None)
+    assert status["checkpoint"]["step"] > 0, "what it saved is published"
+
+
+def _ended(cluster: Any, pod: str) -> dict[str, dict[str, Any]]:
+    """How the containers of a pod ended, by name; empty before all have."""
+    status = cluster.get("pod", pod)["status"]
+    if status.get("reason") != "DeadlineExceeded":
+        return {}
+    return {each["name"]: each["state"]["terminated"] for each in status["containerStatuses"]}

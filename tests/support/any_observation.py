@@ -112,7 +112,7 @@ def pods(draw: st.DrawFn, attempt: int, role: str = names.ROLE_CHIEF, index: int
         deletion_deadline=draw(moments) if deleting else None,
         told_to_end=draw(moments) if deleting else None,
         node=draw(st.sampled_from(["", "node-1"])),
-        reason=draw(st.sampled_from(["", "Evicted", "NodeLost", "OutOfcpu"])),
+        reason=draw(st.sampled_from(["", "Evicted", "NodeLost", "OutOfcpu", "DeadlineExceeded"])),
         unschedulable=draw(st.sampled_from(["", "0/1 nodes"])),
         disrupted=draw(st.sampled_from(["", "preempted"])),
         containers=draw(
@@ -121,6 +121,9 @@ def pods(draw: st.DrawFn, attempt: int, role: str = names.ROLE_CHIEF, index: int
         foreign=draw(st.sampled_from([(), ("istio-proxy",)])),
         publications=draw(st.sampled_from([(), (Input("a", "s3://b/k", INPUT_PUBLICATION, "sha256:0"),)])),
         checkpoint_from=draw(st.sampled_from(["", "s3://fovea/vision/jobs/other/other-uid"])),
+        active_since=draw(moments),
+        active_deadline=draw(moments),
+        deadline_is_own=draw(st.booleans()),
     )
 
 

@@ -1,7 +1,7 @@
 """Plays the kubelet (and the Deployment controller): steps pods as a node would, by the status subresource."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fovea_api.contract import names
@@ -124,6 +124,26 @@ class Kubelet:
             status = self._containers(pod, "Pending", sync=crashing, trainer=WAITING, last=failed)
         self._status(pod, status)
 
+    def stop_at_deadline(self, pod: str, code: int = 143) -> bool:
+        """End the pod if its activeDeadlineSeconds are over, as a kubelet looks every second; whether it is ended by that."""
+        found = self._cluster.get("Pod", pod)
+        assert found is not None
+        seconds, status = found["spec"].get("activeDeadlineSeconds"), found["status"]
+        if status.get("reason") == "DeadlineExceeded":
+            return True
+        if seconds is None or "startTime" not in status:
+            return False
+        time = datetime.now(UTC)
+        if time < datetime.fromisoformat(status["startTime"]) + timedelta(seconds=seconds):
+            return False
+        said = Termination(REASON_PUBLISHED, "the logs are in the store")
+        trainer = terminated(code)
+        trainer["terminated"]["startedAt"] = status["containerStatuses"][0]["state"]["running"]["startedAt"]
+        ended = self._containers(pod, "Failed", sync=terminated(0, said.to_json()), trainer=trainer)
+        message = "Pod was active on the node longer than the specified deadline"
+        self._status(pod, {**ended, "reason": "DeadlineExceeded", "message": message})
+        return True
+
     def vanish(self, pod: str) -> None:
         """The pod object is deleted at once, as when its node is removed."""
         self._cluster.delete("Pod", pod, grace=0)
@@ -176,7 +196,7 @@ class Kubelet:
             agents.insert(0, _status_of(names.FETCH_CONTAINER, fetch))
         return {
             "phase": phase,
-            "startTime": now(),
+            "startTime": self._taken(pod),
             "conditions": [
                 {"type": "PodScheduled", "status": "True"},
                 {"type": "Ready", "status": "True" if ready else "False"},
@@ -184,6 +204,11 @@ class Kubelet:
             "initContainerStatuses": agents,
             "containerStatuses": [_status_of(names.TRAINER_CONTAINER, trainer)],
         }
+
+    def _taken(self, pod: str) -> str:
+        """When this node took the pod."""
+        found = self._cluster.get("Pod", pod)
+        return str(((found or {}).get("status") or {}).get("startTime") or now())
 
     def _fetches(self, pod: str) -> bool:
         """Whether the pod has a container of its own that fetches."""

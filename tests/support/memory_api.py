@@ -81,6 +81,15 @@ class Server:
         held = known["metadata"].get("labels") or {}
         return self.put({**known, "metadata": {**known["metadata"], "labels": {**held, **labels}}})
 
+    async def merge(self, ref: Ref, patch: Mapping[str, Any]) -> dict[str, Any]:
+        self._call("patch", ref.gvk.kind)
+        known = self.objects.get((ref.gvk, ref.name))
+        if known is None:
+            raise Gone("no such object", code=404)
+        if known["metadata"]["uid"] != patch["metadata"]["uid"]:
+            raise Conflict("another uid", code=409)
+        return self.put(merged(known, patch))
+
     async def is_served(self, resource: Resource) -> bool:
         self._call("discover", resource.kind)
         return resource in self.served

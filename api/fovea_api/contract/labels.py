@@ -31,6 +31,10 @@ ENDED_AS = f"{GROUP}/ended-as"
 PASSED_ON = f"{GROUP}/passed-on"
 """Annotation of a Service: what of it its ModelDeployment's user has said (labels, annotations, fields)."""
 
+POD_DEADLINE = f"{GROUP}/active-deadline-seconds"
+"""Annotation of a training pod: the activeDeadlineSeconds that the operator has given it for runPolicy.maxRunningSeconds. A pod
+whose spec has another number got that from somebody else."""
+
 OF_TOOLS = (
     GROUP,
     "kubernetes.io",  # with applyset., addonmanager. and app.

@@ -127,6 +127,8 @@ class JobReason(StrEnum):
     """The program left files in its model or output that the agent may not read: umask, chmod g+r or runAsUser."""
     MAX_RUNNING_SECONDS = "MaxRunningSecondsExceeded"
     """The job ran longer than runPolicy.maxRunningSeconds."""
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    """The kubelet stopped the pod at an activeDeadlineSeconds that Fovea did not set."""
     MAX_WAIT_SECONDS = "MaxWaitSecondsExceeded"
     """The job waited for a node longer than runPolicy.maxWaitSeconds and was cancelled."""
     CANCELLED = "Cancelled"

@@ -90,9 +90,11 @@ class RunPolicy(Model):
     pods. The others go on. Absent: Replica for the workers of distribution ParameterServer without sync, which train on without
     each other; else Job."""
     max_running_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
-    """Longest time, in seconds, for which the program may run, all attempts together. After this time the job fails. Absent: no limit."""
+    """Longest time, in seconds, for which the program may run, all attempts together. After this time the job fails. While no operator
+    runs, the kubelets stop the pods (activeDeadlineSeconds). Absent: no limit."""
     max_wait_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
-    """Longest time, in seconds, for which the job may wait for a node. After this time the job is cancelled. Absent: no limit."""
+    """Longest time, in seconds, for which the job may wait for a node. After this time the job is cancelled; while no operator runs, later.
+    Absent: no limit."""
     publish_seconds: Annotated[int | None, Field(ge=30, le=604_800)] = None
     """Time, in seconds, in which an ending pod must save its last checkpoint and publish its results. Absent: the chart's
     training.graceSeconds. If the time is too short, Fovea starts a new attempt, which sends only the missing files. If the node

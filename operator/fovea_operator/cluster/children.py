@@ -10,7 +10,17 @@ from typing import Any
 
 from fovea_api.contract import labels
 
-from fovea_operator.errors import AlreadyExists, Conflict, Gone, InvalidSpec, NotOurs, Overtaken, Transient
+from fovea_operator.errors import (
+    HTTP_SERVER_ERRORS,
+    AlreadyExists,
+    Conflict,
+    Gone,
+    InvalidSpec,
+    NotOurs,
+    Overtaken,
+    Refused,
+    Transient,
+)
 from fovea_operator.reconcile.shared.decision import POD, Child, Deletion, GroupVersionKind, Write
 
 from . import records, resources
@@ -49,6 +59,7 @@ class Children:
         self._metrics = metrics
         self._applied: dict[str, _Applied] = {}  # by uid
         self._restored = Restored(backoff)
+        self._unchangeable: dict[str, float] = {}  # since when, by uid
         intake.on_removed(self._forget)
 
     async def write(self, child: Child) -> None:
@@ -58,6 +69,8 @@ class Children:
                 await self._create(child.manifest)
             case Write.APPLY:
                 await self._apply(child.manifest)
+            case Write.PATCH:
+                await self._patch(child.manifest)
             case Write.STATUS:
                 await self._patch_status(child.manifest)
 
@@ -170,6 +183,31 @@ class Children:
         if entry is not None:
             self._applied[entry.uid] = _Applied(digest, _intent(entry), time.monotonic())
 
+    async def _patch(self, manifest: Manifest) -> None:
+        """Change an object that exists. Raises Refused once, and then not before `reapply_seconds` have passed.
+
+        An object that is gone, or that another one has replaced, is no error: an event reports it, and that is decided on.
+        """
+        gvk, metadata = GroupVersionKind.of(manifest), manifest["metadata"]
+        uid, refused_at = metadata["uid"], self._unchangeable.get(metadata["uid"])
+        if refused_at is not None and time.monotonic() - refused_at < self._reapply_seconds:
+            return
+        kept = {key: value for key, value in metadata.items() if key not in ("name", "namespace")}
+        try:
+            answer = await self._client.merge(
+                Ref(gvk, metadata["namespace"], metadata["name"]), {"metadata": kept, "spec": manifest["spec"]}
+            )
+        except (Gone, Conflict) as error:
+            log.info(
+                "an object to change is not there any more", extra={"object": _title(manifest), "error": str(error)}
+            )
+            return
+        except Refused as error:
+            if error.code < HTTP_SERVER_ERRORS:
+                self._unchangeable[uid] = time.monotonic()
+            raise
+        self._intake.seen(gvk, answer)
+
     async def _patch_status(self, manifest: Manifest) -> None:
         gvk, metadata = GroupVersionKind.of(manifest), manifest["metadata"]
         ref = Ref(gvk, metadata["namespace"], metadata["name"])
@@ -178,6 +216,7 @@ class Children:
 
     def _forget(self, uid: str) -> None:
         self._applied.pop(uid, None)
+        self._unchangeable.pop(uid, None)
 
     def _known(self, manifest: Manifest) -> Entry[Any] | None:
         store = self._cache.store(GroupVersionKind.of(manifest))

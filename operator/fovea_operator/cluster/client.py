@@ -88,10 +88,13 @@ class ApiClient:
 
     async def label(self, ref: Ref, uid: str, labels: Mapping[str, str]) -> Object:
         """Set labels of exactly the object with that uid. Gone when it is not there, Conflict when it is another one."""
+        return await self.merge(ref, {"metadata": {"uid": uid, "labels": dict(labels)}})
+
+    async def merge(self, ref: Ref, patch: Mapping[str, Any]) -> Object:
+        """Merge-patch an object. Gone when it is not there; Conflict when it has not the uid that the patch names."""
         resource = resources.of(ref.gvk)
         path = resource.path(ref.namespace, ref.name) + f"?fieldManager={FIELD_MANAGER}"
-        body = {"metadata": {"uid": uid, "labels": dict(labels)}}
-        return await self.request("patch", resource, "PATCH", path, body, MERGE)
+        return await self.request("patch", resource, "PATCH", path, patch, MERGE)
 
     async def delete(self, item: Deletion) -> Object:
         """Delete exactly the object with that uid. Gone when it is not there, Conflict when it is another one."""

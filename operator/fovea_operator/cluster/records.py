@@ -150,7 +150,22 @@ def pod(raw: Raw) -> PodRecord:
         foreign=tuple(n for i in status.get("containerStatuses") or () if (n := i["name"]) not in names.OWN_CONTAINERS),
         publications=tuple(i for i in plan.inputs if i.kind == INPUT_PUBLICATION) if plan else (),
         checkpoint_from=plan.checkpoint_from if plan else "",
+        **_deadline(raw),
     )
+
+
+def _deadline(raw: Raw) -> dict[str, Any]:
+    """What a pod's record says of its activeDeadlineSeconds."""
+    since = _optional((raw.get("status") or {}).get("startTime"))
+    seconds = (raw.get("spec") or {}).get("activeDeadlineSeconds")
+    if seconds is None:
+        return {"active_since": since}
+    said = (raw["metadata"].get("annotations") or {}).get(labels.POD_DEADLINE)
+    try:
+        deadline = None if since is None else since + timedelta(seconds=seconds)
+    except OverflowError:
+        deadline = None  # no calendar holds it
+    return {"active_since": since, "active_deadline": deadline, "deadline_is_own": said == str(seconds)}
 
 
 def _told_to_end(deadline: datetime | None, grace_seconds: int) -> datetime | None:

@@ -19,6 +19,7 @@ from fovea_operator.reconcile.training.decide import decide_job
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic.alias_generators import to_snake
+from support import kubelet_deadlines
 from support.any_observation import observations, serving_observations
 from support.observations import SETTINGS, after, at, written
 
@@ -31,7 +32,8 @@ def keyed(marks: Mapping[str, str]) -> str:
 
 
 def created(decision: Decision, kind: str) -> list[dict[str, Any]]:
-    return [child.manifest for child in decision.children if child.manifest["kind"] == kind]
+    made = (child for child in decision.children if child.write is not Write.PATCH)
+    return [child.manifest for child in made if child.manifest["kind"] == kind]
 
 
 @given(observations(), st.integers(0, 1500))
@@ -48,6 +50,22 @@ def test_a_job_s_decision_keeps_its_promises_whatever_is_observed(seen: JobObser
     require_one_version(seen, decision)
     require_that_attempts_are_recorded_before_their_pods_go(seen, decision)
     require_quota(seen, decision, now)
+    require_deadlines_at_kubelets(seen, decision, now)
+
+
+def require_deadlines_at_kubelets(seen: JobObserved, decision: Decision, now: int) -> None:
+    """Only a job with a limit tells it to kubelets, each of them once, and never a later time than before."""
+    by_name = {pod.name: pod for pod in seen.pods}
+    told = [child.manifest for child in decision.children if child.write is Write.PATCH]
+    assert not told or seen.job.spec.run_policy.max_running_seconds is not None
+    for patch in told:
+        pod, seconds = by_name[patch["metadata"]["name"]], patch["spec"]["activeDeadlineSeconds"]
+        assert (pod.uid, ended(pod), pod.deleting) == (patch["metadata"]["uid"], False, False)
+        assert pod.active_since is not None
+        assert seconds >= 1
+    after_it = tuple(kubelet_deadlines.told(pod, decision.children) for pod in seen.pods)
+    again = decide_job(replace(seen, pods=after_it), at(now), SETTINGS)
+    assert not [child for child in again.children if child.write is Write.PATCH], "no write is repeated"
 
 
 def require_quota(seen: JobObserved, decision: Decision, now: int) -> None:

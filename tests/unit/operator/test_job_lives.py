@@ -7,12 +7,13 @@ from typing import Any
 from fovea_api.contract import labels, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, TrainingPlan
 from fovea_api.v1alpha1 import JobState, ModelVersion, TrainingJob
-from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.decision import Decision, Write
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import ended as has_ended
 from fovea_operator.reconcile.training.decide import decide_job
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import kubelet_deadlines
 from support.observations import SETTINGS, at, ended, job, observed, pod, preparing, published, running, version
 
 PROFILE = settings(max_examples=60)
@@ -46,7 +47,9 @@ class World:
     def _steps(self, decision: Decision) -> Iterator[None]:
         for child in decision.children:
             metadata = child.manifest["metadata"]
-            if child.manifest["kind"] == "Pod" and metadata["name"] not in self.pods:
+            if child.write is Write.PATCH:
+                self._put(kubelet_deadlines.told(self.pods[metadata["name"]], (child,)))
+            elif child.manifest["kind"] == "Pod" and metadata["name"] not in self.pods:
                 self._post(int(metadata["labels"][labels.ATTEMPT]), publications(child.manifest))
             if child.manifest["kind"] == "ModelVersion" and metadata["name"] not in self.versions:
                 made = version(child.manifest["spec"]["version"], job_uid="job-uid")
@@ -107,18 +110,24 @@ class World:
         elif how == "evict" and record.node and not has_ended(record):
             moved = replace(record, deleting=True, deletion_deadline=at(self.now + 600), disrupted="preempted")
         elif how == "schedule" and not record.node and not has_ended(record):
-            moved = preparing(attempt)
+            moved = preparing(attempt, active_since=at(self.now))
         elif how == "start" and record.node and not has_ended(record) and not started(record):
-            moved = running(attempt, started=self.now)
+            moved = running(attempt, started=self.now, active_since=record.active_since)
         elif how.startswith("exit") and started(record) and not has_ended(record):
             code = int(how.removeprefix("exit "))
             sync = published(self.now + 2) if code == 0 else ContainerRecord(exit_code=0)
-            moved = ended(attempt, code=code, started=self.now - 5, finished=self.now, sync=sync)
+            since = record.active_since
+            moved = ended(attempt, code=code, started=self.now - 5, finished=self.now, sync=sync, active_since=since)
         if moved is not None:
-            kept = {"uid": record.uid, "created": record.created, "publications": record.publications}
+            kept = {name: getattr(record, name) for name in ("uid", "created", "publications", *DEADLINE)}
             if how != "evict":
                 kept |= {"deleting": record.deleting, "deletion_deadline": record.deletion_deadline}
             self._put(replace(moved, **kept))
+
+    def pass_time(self, seconds: float) -> None:
+        """Kubelets end the pods whose deadline has come."""
+        self.now += seconds
+        self.pods = {name: kubelet_deadlines.stopped(each, at(self.now)) for name, each in self.pods.items()}
 
     def collect(self) -> None:
         """The kubelet ends what is being deleted."""
@@ -145,6 +154,7 @@ def started(record: PodRecord) -> bool:
     return names.TRAINER_CONTAINER in record.containers
 
 
+DEADLINE = ("active_deadline", "deadline_is_own")
 PREPARATIONS = {"prepared": "first", "prepared again": "second", "forgotten": None}
 HAPPENINGS = st.one_of(
     st.sampled_from(["schedule", "start", "exit 0", "exit 75", "exit 137", "vanish", "evict"]),
@@ -156,10 +166,13 @@ HAPPENINGS = st.one_of(
 @given(
     st.lists(st.tuples(HAPPENINGS, st.none() | st.integers(1, 3), st.integers(0, 60)), min_size=5, max_size=40),
     st.booleans(),
+    st.sampled_from([{}, {"maxRunningSeconds": 100}]),
 )
 @PROFILE
-def test_a_job_survives_crashes_and_comes_to_an_end(story: list[tuple[str, int | None, int]], cancelled: bool) -> None:
-    policy = {"backoffLimit": 3, "cleanPodPolicy": "All"}
+def test_a_job_survives_crashes_and_comes_to_an_end(
+    story: list[tuple[str, int | None, int]], cancelled: bool, limit: dict[str, int]
+) -> None:
+    policy = {"backoffLimit": 3, "cleanPodPolicy": "All"} | limit
     world = World(job(model={"name": "digits"}, runPolicy=policy, inputs={"data": "job://prepare/output"}))
     world.prepare("first")
     for happening, crash, pause in story:
@@ -171,14 +184,14 @@ def test_a_job_survives_crashes_and_comes_to_an_end(story: list[tuple[str, int |
             world.prepare(PREPARATIONS[happening])
         else:
             world.step(happening)
-        world.now += pause
+        world.pass_time(pause)
         world.reconcile(crash)
     # Then nothing goes wrong any more.
     world.ask(suspend=False, cancel=cancelled)
     # A job of which a pod was seen needs the job no more whose output it reads.
     world.prepare("first" if world.job.status.attempts is None else None)
     for _ in range(60):
-        world.now += 120
+        world.pass_time(120)
         world.collect()
         world.reconcile()
         for happening in ("schedule", "start", "exit 0"):

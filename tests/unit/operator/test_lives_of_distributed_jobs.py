@@ -13,11 +13,12 @@ import pytest
 from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_operator.desired.members import members_of
-from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.decision import Decision, Write
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import ended as has_ended
 from fovea_operator.reconcile.shared.pods import lost
 from fovea_operator.reconcile.training.decide import decide_job
+from support import kubelet_deadlines
 from support.observations import SETTINGS, at, ended, job, machine, observed, pod, preparing, published, running
 
 LIMIT = 3
@@ -45,6 +46,11 @@ SHAPES: dict[str, dict[str, Any]] = {
         "roles": {"worker": {"count": 2}, "ps": {"count": 2}},
         "runPolicy": {"backoffLimit": LIMIT, "restartScope": "Role"},
     },
+    "servers that may run for a while only": {
+        "distribution": "ParameterServer",
+        "roles": {"worker": {"count": 2}, "ps": {"count": 1}},
+        "runPolicy": {"backoffLimit": LIMIT, "maxRunningSeconds": 150},
+    },
 }
 TYPES = (machine(), *(machine(name, default=False) for name in ("complex-model-m", "large-model")))
 
@@ -60,6 +66,8 @@ class World:
     made: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
     """Pods that a status claims to have been there: one of them that vanishes has failed."""
+    spent: float = 0
+    """Seconds that programs of the chief have run, but for the one that runs now."""
 
     @property
     def over(self) -> bool:
@@ -75,7 +83,10 @@ class World:
 
     def _steps(self, decision: Decision) -> Iterator[None]:
         for child in decision.children:
-            if child.manifest["kind"] == "Pod":
+            if child.write is Write.PATCH:
+                name = child.manifest["metadata"]["name"]
+                self._put(kubelet_deadlines.told(self.pods[name], (child,)))
+            elif child.manifest["kind"] == "Pod":
                 self._post(child.manifest["metadata"])
             yield
         if decision.status is not None:
@@ -133,21 +144,23 @@ class World:
         record = self.pods.get(to)
         if record is None or has_ended(record):
             return
-        began = names.TRAINER_CONTAINER in record.containers
+        since = started(record)
         moved: PodRecord | None = None
         if how == "vanish":
+            self._spend(record)
             del self.pods[to]
         elif how == "drain" and record.node:
             self._put(replace(record, disrupted="drained"))
             self._delete(self.pods[to])
         elif how == "schedule" and not record.node:
-            moved = preparing()
-        elif how == "start" and record.node and not began:
-            moved = running(started=self.now)
-        elif how.startswith("exit") and began:
+            moved = preparing(active_since=at(self.now))
+        elif how == "start" and record.node and since is None:
+            moved = running(started=self.now, active_since=record.active_since)
+        elif how.startswith("exit") and since is not None:
+            self._spend(record)
             code = int(how.removeprefix("exit "))
             sync = published(self.now) if code == 0 and member(record) == "chief-0" else ContainerRecord(exit_code=0)
-            moved = ended(code=code, started=self.now - 5, finished=self.now, sync=sync)
+            moved = ended(code=code, started=since, finished=self.now, sync=sync, active_since=record.active_since)
         if moved is not None:
             self._put(
                 replace(
@@ -160,14 +173,32 @@ class World:
                     told_to_end=record.told_to_end,
                     deletion_deadline=record.deletion_deadline,
                     disrupted=record.disrupted,
+                    active_deadline=record.active_deadline,
+                    deadline_is_own=record.deadline_is_own,
                 )
             )
+
+    def pass_time(self, seconds: float) -> None:
+        """Whoever leads, or nobody: kubelets end the pods whose deadline has come."""
+        self.now += seconds
+        for name, record in list(self.pods.items()):
+            late = kubelet_deadlines.stopped(record, at(self.now), self.chance.choice((143, 137, 1, 75, 0)))
+            if late is not record:
+                self._spend(late)
+                self.pods[name] = late
+
+    def _spend(self, record: PodRecord) -> None:
+        """A program of the chief ends, now or as its pod says."""
+        since, program = started(record), record.containers.get(names.TRAINER_CONTAINER)
+        if member(record) == "chief-0" and since is not None and program is not None:
+            until = (program.finished - at(0)).total_seconds() if program.finished else self.now
+            self.spent += until - since
 
     def advance(self) -> None:
         """Nothing goes wrong: pods that are deleted end, the others start."""
         for name, record in list(self.pods.items()):
             if record.deleting and not has_ended(record):
-                self.happen(name, "exit 143") if names.TRAINER_CONTAINER in record.containers else self.pods.pop(name)
+                self.happen(name, "exit 143") if started(record) is not None else self.pods.pop(name)
             elif record.deleting:
                 del self.pods[name]
             else:
@@ -175,6 +206,12 @@ class World:
 
     def ask(self, **wanted: bool) -> None:
         self.job = self.job.model_copy(update={"spec": self.job.spec.model_copy(update=wanted)})
+
+
+def started(record: PodRecord) -> float | None:
+    program = record.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
+    since = program.running_since or program.started
+    return (since - at(0)).total_seconds() if since else None
 
 
 def member(record: PodRecord) -> str:
@@ -195,11 +232,11 @@ def live(world: World) -> None:
                 world.advance()
             case _ if world.pods:
                 world.happen(chance.choice(list(world.pods)), chance.choice(HARM))
-        world.now += chance.choice((0, 1, 7, 30))
+        world.pass_time(chance.choice((0, 1, 7, 30)))
         world.reconcile(chance.choice((None, None, 1, 2, 3)))
     world.ask(suspend=False)
     for _ in range(40):
-        world.now += 400
+        world.pass_time(400)
         world.advance()
         world.reconcile()
         chief = next((each for each in world.pods.values() if member(each) == "chief-0" and not has_ended(each)), None)
@@ -225,3 +262,61 @@ def test_a_distributed_job_survives_and_comes_to_an_end(shape: str) -> None:
             assert not [each.name for each in world.pods.values() if not has_ended(each)], "nothing runs on"
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
+
+
+MOST_SECONDS = 150
+"""runPolicy.maxRunningSeconds of the jobs whose operators die."""
+
+
+def is_left(record: PodRecord) -> bool:
+    return not has_ended(record) and not record.deleting
+
+
+def counted(world: World) -> tuple[int, int, int]:
+    status = world.job.status
+    return status.retries or 0, sum((status.attempts or {}).values()), len(world.made)
+
+
+def live_until_no_operator_leads(world: World) -> bool:
+    """Some steps at random with an operator. Whether it leaves a job whose chief's program runs."""
+    chance = world.chance
+    for _ in range(chance.randint(3, 15)):
+        if world.pods and chance.random() < 0.4:
+            harm = [how for how in HARM if how != "vanish"]  # nobody knows how long such a program ran
+            world.happen(chance.choice(list(world.pods)), chance.choice(harm))
+        else:
+            world.advance()
+        world.pass_time(chance.choice((0, 1, 7, 15)))
+        world.reconcile(chance.choice((None, None, 1, 2, 3)))
+    world.reconcile()
+    chiefs = sorted((each for each in world.pods.values() if member(each) == "chief-0"), key=lambda each: each.name)
+    return bool(chiefs) and not world.over and started(chiefs[-1]) is not None and is_left(chiefs[-1])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_program_outlives_its_job_s_time_while_no_operator_leads(shape: str) -> None:
+    """Kubernetes' own word for it then ends the job as its operator would have: no retry, no further attempt."""
+    lives = 0
+    for seed in range(HISTORIES // 10 if shape == "31 pods" else HISTORIES):
+        fields = SHAPES[shape]
+        policy = {"backoffLimit": LIMIT} | fields.get("runPolicy", {}) | {"maxRunningSeconds": MOST_SECONDS}
+        world = World(job(**fields | {"runPolicy": policy}), random.Random(seed))
+        try:
+            if not live_until_no_operator_leads(world):
+                continue
+            lives += 1
+            before, spent = counted(world), world.spent
+            left = MOST_SECONDS - (world.job.status.running_seconds or 0)
+            for _ in range(20):
+                world.pass_time(20)
+            # A pod that no node has taken before the operator goes gets no deadline; nor does one that is being deleted.
+            assert not [each.name for each in world.pods.values() if started(each) is not None and is_left(each)]
+            assert world.spent - spent <= left + kubelet_deadlines.LATE.total_seconds()
+            world.reconcile()
+            status = world.job.status
+            failed = next(each for each in status.conditions or () if each.type == "Failed")
+            assert (status.state, failed.reason) == ("FAILED", "MaxRunningSecondsExceeded")
+            assert counted(world) == before
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+    assert lives > 0, "some jobs are left without an operator"

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from fovea_api.contract import labels
 from fovea_operator.cluster import records
 from fovea_operator.desired.service import service
 from support.observations import at, model_deployment, serving, version, workload
@@ -77,3 +78,31 @@ def test_a_service_as_it_was_made_is_not_made_again() -> None:
     assert record.node_ports == {"grpc": 30500, "rest": 30501}
     seen = serving(model_deployment(STABLE_1), version(1), workloads=[workload(V1, ready=1)], service=record)
     assert decide(seen).children == ()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "seconds", "deadline", "is_own"),
+    [
+        (None, None, None, False),
+        (None, 60, "2026-11-21T10:01:00+00:00", False),
+        ("60", 60, "2026-11-21T10:01:00+00:00", True),
+        ("90", 60, "2026-11-21T10:01:00+00:00", False),  # somebody has lowered it since
+        (None, 2**31 - 1, "2094-12-09T13:14:07+00:00", False),
+    ],
+)
+def test_a_pod_s_deadline_counts_from_when_its_kubelet_took_it(
+    annotation: str | None, seconds: int | None, deadline: str | None, is_own: bool
+) -> None:
+    metadata = {"namespace": "vision", "name": "p", "uid": "u", "creationTimestamp": "2026-11-21T09:00:00Z"}
+    if annotation:
+        metadata["annotations"] = {labels.POD_DEADLINE: annotation}  # type: ignore[assignment]
+    spec = {} if seconds is None else {"activeDeadlineSeconds": seconds}
+    raw = {
+        "metadata": metadata,
+        "spec": spec,
+        "status": {"startTime": "2026-11-21T10:00:00Z", "reason": "DeadlineExceeded"},
+    }
+    record = records.pod(raw)
+    assert (record.active_deadline and record.active_deadline.isoformat()) == deadline
+    assert (record.deadline_is_own, record.reason) == (is_own, "DeadlineExceeded")
+    assert records.pod(raw | {"status": {}}).active_deadline is None, "no kubelet has taken it yet"

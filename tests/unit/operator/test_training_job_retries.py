@@ -161,7 +161,7 @@ TABLE: dict[str, Row] = {
     "a pod that ran longer than somebody's activeDeadlineSeconds was not refused: the next would go the same way": Row(
         lambda: observed(job(SEEN), pod(phase="Failed", reason="DeadlineExceeded", message="active too long")),
         {"state": "QUEUED", "retries": 1, "disruptions": None},
-        "Attempt 0 failed: pod digits-chief-0-0 ended before its program did: active too long.",
+        "Attempt 0 failed: the kubelet stopped pod digits-chief-0-0 at its spec.activeDeadlineSeconds, which Fovea did not set",
     ),
     "a pod that ended before its program and names no reason is retried": Row(
         lambda: observed(job(SEEN), pod(phase="Failed", message="odd")), {"state": "QUEUED", "retries": 1}

@@ -1,6 +1,7 @@
 """Writing children: what is there is not written again, what is someone else's is never touched."""
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.queue import Backoff
-from fovea_operator.errors import NotOurs, Overtaken
+from fovea_operator.errors import NotOurs, Overtaken, Refused
 from fovea_operator.reconcile.shared.decision import Child, Deletion, Write
 from support.kinds import MODEL_VERSION, POD, SERVICE
 from support.memory_api import Server
@@ -210,3 +211,51 @@ def test_a_network_policy_of_someone_else_is_never_taken_for_the_jobs(world: Wor
     world.server.put(theirs)
     with pytest.raises(NotOurs, match=r"NetworkPolicy team/digits-pods exists and was not made by Fovea"):
         world.write(Write.CREATE, network_policy())
+
+
+def deadline(pod: dict[str, Any]) -> dict[str, Any]:
+    """What gives that pod a deadline."""
+    metadata = {"namespace": "team", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+    metadata["annotations"] = {labels.POD_DEADLINE: "60"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"activeDeadlineSeconds": 60}}
+
+
+def test_a_deadline_of_a_pod_is_a_patch_of_two_fields_and_known_at_once(world: World) -> None:
+    pod = world.server.put({**manifest(image="a:1"), "status": {"startTime": "2026-01-01T00:00:00Z"}})
+    assert world.write(Write.PATCH, deadline(pod)) == ["patch"]
+    held = world.server.objects[POD, "digits-chief-0-0"]
+    assert held["spec"] == {"image": "a:1", "activeDeadlineSeconds": 60}
+    assert held["metadata"]["labels"] == pod["metadata"]["labels"]
+    known = world.cache.pods.get("team", "digits-chief-0-0")
+    assert known is not None
+    assert known.record.deadline_is_own
+
+
+def test_a_deadline_of_a_pod_that_is_gone_or_replaced_is_no_error(world: World) -> None:
+    pod = world.server.put(manifest())
+    gone = copy.deepcopy(pod)
+    gone["metadata"]["name"] = "digits-chief-0-1"
+    assert world.write(Write.PATCH, deadline(gone)) == ["patch"]
+    replaced = copy.deepcopy(pod)
+    replaced["metadata"]["uid"] = "another"
+    assert world.write(Write.PATCH, deadline(replaced)) == ["patch"]
+    assert "activeDeadlineSeconds" not in world.server.objects[POD, "digits-chief-0-0"]["spec"]
+
+
+@pytest.mark.parametrize("code", [403, 422])
+def test_a_deadline_that_the_server_refuses_is_told_once(world: World, code: int) -> None:
+    pod = world.server.put(manifest())
+    world.server.fail = lambda _call: Refused("the policy forbids it", code=code)
+    with pytest.raises(Refused):
+        world.write(Write.PATCH, deadline(pod))
+    assert world.write(Write.PATCH, deadline(pod)) == [], "not again at each decision"
+
+
+def test_a_deadline_that_an_absent_webhook_holds_up_is_tried_again(world: World) -> None:
+    pod = world.server.put(manifest())
+    world.server.fail = lambda _call: Refused("failed calling webhook", code=500)
+    for _ in range(2):
+        with pytest.raises(Refused):
+            world.write(Write.PATCH, deadline(pod))
+    world.server.fail = None
+    assert world.write(Write.PATCH, deadline(pod)) == ["patch"]

@@ -410,6 +410,27 @@ def test_an_optional_child_is_tried_again_where_its_refusal_may_pass(code: int, 
     assert world.work() == (None, ["create Pod"])
 
 
+@pytest.mark.parametrize(
+    ("error", "back"),
+    [
+        (errors.Gone("no such pod", code=404), None),
+        (errors.Conflict("another uid", code=409), None),
+        (errors.Refused("may not be changed", code=422), None),
+        (errors.Refused("failed calling webhook", code=500), Again()),
+    ],
+    ids=lambda item: str(getattr(item, "code", "")),
+)
+def test_a_pod_that_cannot_be_changed_does_not_hurt_its_job(error: errors.ApiError, back: Again | None) -> None:
+    metadata = {"namespace": "team", "name": "digits-chief-0-0", "uid": "pod-uid"}
+    patch = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"activeDeadlineSeconds": 60}}
+    children = (Child(Write.PATCH, patch, is_optional=True), Child(Write.CREATE, pod("digits-worker-0-0")))
+    world = World(lambda *_: Decision(children=children, status={"state": "RUNNING"}))
+    world.know(job())
+    world.server.fail = lambda call: error if call == "patch Pod" else None
+    assert world.work() == (back, ["patch Pod", "create Pod", "patch TrainingJob/status"])
+    assert world.status["state"] == "RUNNING"
+
+
 def test_what_does_not_need_a_refused_child_is_written_all_the_same() -> None:
     children = tuple(Child(Write.CREATE, pod(name), is_needed=False) for name in ("refused-0", "other-1", "refused-2"))
     world = World(lambda observed, *_: Decision(children=() if observed.refused else children))

@@ -62,6 +62,11 @@ class Write(Enum):
     """
     APPLY = "apply"
     """Server-side apply with our field manager, by force: whole Services, and the replicas of version Deployments."""
+    PATCH = "patch"
+    """Merge patch of the object with the uid of the manifest, for a field that may change after its creation. One that is gone is left alone.
+
+    What the server refuses to change is not tried again for a while.
+    """
     STATUS = "status"
     """Merge patch of the status of an object that others own the rest of; its resourceVersion is the one that was decided on."""
 

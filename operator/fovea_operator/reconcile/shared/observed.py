@@ -72,6 +72,12 @@ class PodRecord:
     """Of its plan, if it is a training pod: inputs that another job or a model stood for."""
     checkpoint_from: str = ""
     """Of its plan: where the job is whose checkpoint it begins with."""
+    active_since: datetime | None = None
+    """When its kubelet took it (status.startTime): spec.activeDeadlineSeconds counts from then."""
+    active_deadline: datetime | None = None
+    """When its kubelet stops it by that; None: never, or no kubelet has taken it yet."""
+    deadline_is_own: bool = False
+    """Whether the operator set that, for the job's runPolicy.maxRunningSeconds."""
 
 
 @dataclass(frozen=True)

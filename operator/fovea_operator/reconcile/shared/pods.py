@@ -18,7 +18,9 @@ ENDED_PHASES = ("Succeeded", "Failed")
 SLACK = timedelta(seconds=30)
 """A pod that is still there so long after its grace period is on a node that is lost."""
 
-_OF_ITS_OWN = ("Evicted", "DeadlineExceeded")
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+"""status.reason of a pod whose spec.activeDeadlineSeconds are over."""
+_OF_ITS_OWN = ("Evicted", DEADLINE_EXCEEDED)
 """status.reason of a pod that was ended for what it used itself: the next one would go the same way."""
 
 Place = tuple[str, int]
@@ -236,6 +238,18 @@ def trainer_ended(pod: PodRecord) -> datetime | None:
     """When its program ended."""
     record = pod.containers.get(names.TRAINER_CONTAINER)
     return record.finished if record else None
+
+
+def at_deadline(pod: PodRecord) -> bool:
+    """Whether its kubelet stopped it at spec.activeDeadlineSeconds, and its program with it.
+
+    The kubelet says the same of a pod whose program had ended before, and whose sidecar was still publishing at that time. That
+    program ended by itself: its time is of the same clock, and the kubelet is never early.
+    """
+    if pod.reason != DEADLINE_EXCEEDED or not ended(pod):
+        return False
+    finished = trainer_ended(pod)
+    return finished is None or pod.active_deadline is None or finished >= pod.active_deadline
 
 
 def others_alive(pod: PodRecord) -> tuple[str, ...]:

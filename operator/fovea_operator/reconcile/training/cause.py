@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from fovea_api.contract import exit_codes
 
-from fovea_operator.reconcile.shared.pods import MemberPods, ended, lost, trainer_ended
+from fovea_operator.reconcile.shared.observed import PodRecord
+from fovea_operator.reconcile.shared.pods import MemberPods, at_deadline, ended, lost, trainer_ended
 from fovea_operator.reconcile.training import disruption, outcome
 from fovea_operator.reconcile.training.outcome import Failure, Success
 from fovea_operator.reconcile.training.view import View
@@ -58,7 +59,26 @@ def failure_of(view: View, each: MemberPods) -> Failure | None:
     return result if isinstance(result, Failure) else None
 
 
+def stopped_in_time(view: View) -> tuple[PodRecord, ...]:
+    """Pods that their kubelets stopped at the job's deadline; none where the chief's program had ended before.
+
+    Servers are stopped as well while the chief's sidecar still publishes.
+    """
+    stopped = tuple(pod for pod in view.pods.current if _stopped(view, pod))
+    finished = trainer_ended(view.chief.pod) if view.chief.pod is not None else None
+    due = [pod.active_deadline for pod in stopped if pod.active_deadline is not None]
+    if finished is not None and due and finished < min(due) - SLACK:
+        return ()
+    return stopped
+
+
+def _stopped(view: View, pod: PodRecord) -> bool:
+    return view.spec.run_policy.max_running_seconds is not None and pod.deadline_is_own and at_deadline(pod)
+
+
 def _of(view: View, each: MemberPods) -> Cause | None:
+    if each.pod is not None and _stopped(view, each.pod):
+        return None  # the chief had ended before (`stopped_in_time`), and says how the job ends
     failure = failure_of(view, each) or _not_believed(view, each)
     return None if failure is None else Cause(each, failure)
 

@@ -27,6 +27,7 @@ from fovea_operator.reconcile.shared.decision import TRAINING_JOB, Decision, Del
 from fovea_operator.reconcile.shared.observed import JobObserved
 from fovea_operator.reconcile.shared.pods import lost_at, others_due, stop
 from fovea_operator.reconcile.training import (
+    backstop,
     cause,
     evaluator,
     gang,
@@ -67,7 +68,7 @@ def decide_job(observed: JobObserved, now: datetime, settings: Settings) -> Deci
     view = View.of(observed, now, settings)
     answers = (phase(view) for phase in PHASES)
     answer = next((found for found in answers if found is not None), None) or starting.start(view)
-    return carry_out(view, run_policy.within_wait(view, answer))
+    return carry_out(view, backstop.told_to_kubelets(view, run_policy.within_wait(view, answer)))
 
 
 def _being_deleted(observed: JobObserved, now: datetime, settings: Settings) -> Decision:

@@ -7,7 +7,7 @@ from fovea_api.contract.report import Termination
 
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.shared.pods import ended, refused_by_node, refused_words, trainer_ended
+from fovea_operator.reconcile.shared.pods import at_deadline, ended, refused_by_node, refused_words, trainer_ended
 
 _EVICTED = "Evicted"
 _FROM_OUTSIDE = (_EVICTED, "Preempting", "NodeLost", "Shutdown", "Terminated")
@@ -51,6 +51,8 @@ def told_before(pod: PodRecord, said: Termination | None) -> bool:
     A node that shuts down or evicts softly says so only when all containers have ended. Both times are the node's. Of a pod
     that has ended by itself the time says nothing: its sidecar is ended as well.
     """
+    if at_deadline(pod):
+        return True
     began, finished = times.parse(said.end_began) if said else None, trainer_ended(pod)
     if began is None or finished is None or (ended(pod) and not disturbed(pod)):
         return False

@@ -17,6 +17,7 @@ from fovea_operator.reconcile.shared import containers
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import (
     MemberPods,
+    at_deadline,
     ended,
     others_due,
     trainer_ended,
@@ -211,6 +212,8 @@ def interrupted(pod: PodRecord, said: Termination) -> Failure:
     ended_by = (
         f"its node sent pod {pod.name} SIGTERM" if disruption.told_before(pod, said) else f"pod {pod.name} was deleted"
     )
+    if at_deadline(pod):
+        return replace(_at_deadline(pod), exit_code=exit_codes.OK, at=trainer_ended(pod))
     why = f"{disruption.disturbance(pod) if disruption.disturbed(pod) else ended_by}; its"
     return Failure(
         JobReason.DISRUPTED,
@@ -219,6 +222,16 @@ def interrupted(pod: PodRecord, said: Termination) -> Failure:
         exit_code=exit_codes.OK,
         at=trainer_ended(pod),
         disruption=not disruption.is_to_blame(pod),
+    )
+
+
+def _at_deadline(pod: PodRecord) -> Failure:
+    """Its kubelet stopped it, not for runPolicy.maxRunningSeconds: somebody else set that time, and the next attempt gets it as well."""
+    return Failure(
+        JobReason.DEADLINE_EXCEEDED,
+        f"the kubelet stopped pod {pod.name} at its spec.activeDeadlineSeconds, which Fovea did not set: find out who does "
+        "(an admission webhook or a policy of the namespace), and let jobs run longer",
+        retryable=True,
     )
 
 
@@ -332,6 +345,8 @@ def _of_trainer(pod: PodRecord, trainer: ContainerRecord) -> Failure:
     at = trainer.finished
     if disruption.disturbed(pod):
         return replace(disrupted(pod), exit_code=code, at=at)
+    if at_deadline(pod):
+        return replace(_at_deadline(pod), exit_code=code, at=at)
     if trainer.terminated_reason in _SPOILT:
         said = containers.last_words(trainer.termination_message)
         again = containers.can_ever_start(said)
@@ -357,6 +372,8 @@ def _without_program(pod: PodRecord, sync: ContainerRecord) -> Success | Failure
         return _of_fetch(pod, names.SYNC_CONTAINER, sync)
     if disruption.disturbed(pod):
         return disrupted(pod)
+    if at_deadline(pod):
+        return _at_deadline(pod)
     why = pod.message or pod.reason or _foreign_end(pod) or "it does not say why"
     return Failure(
         pod.reason or JobReason.POD_LOST, f"pod {pod.name} ended before its program did: {why}", retryable=True

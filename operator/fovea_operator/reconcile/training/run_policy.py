@@ -18,7 +18,7 @@ from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.conditions import MAX_MESSAGE
 from fovea_operator.reconcile.shared.decision import Deadline
 from fovea_operator.reconcile.shared.pods import MemberPods, ended, refused_by_node, trainer_started
-from fovea_operator.reconcile.training import quota, same_step, stage
+from fovea_operator.reconcile.training import cause, quota, same_step, stage
 from fovea_operator.reconcile.training.answer import ACCEPTED, Answer, Changes, Ends, GoesOn, Waiting, pods_seen
 from fovea_operator.reconcile.training.outcome import Failure
 from fovea_operator.reconcile.training.view import View
@@ -218,6 +218,8 @@ def _while_others_go_on(
         next_attempt_times={**(seen["next_attempt_times"] or {}), **begins},
         ended_programs=programs or None,
     )
+    if view.chief in again:
+        changes["running_seconds"] = view.seconds_run
     return GoesOn(
         where.state,
         JobReason.RETRYING,
@@ -261,8 +263,13 @@ def _remedy(view: View, failure: Failure) -> str:
 
 def running_deadline(view: View) -> datetime | None:
     """When the current program has run too long; None: no limit, or none runs."""
+    return None if view.program_ended is not None else _end_of_time(view)
+
+
+def _end_of_time(view: View) -> datetime | None:
+    """The same, whether or not it still runs."""
     limit = view.spec.run_policy.max_running_seconds
-    if limit is None or view.program_started is None or view.program_ended is not None:
+    if limit is None or view.program_started is None:
         return None
     return view.program_started + timedelta(seconds=limit - (view.status.running_seconds or 0))
 
@@ -270,15 +277,17 @@ def running_deadline(view: View) -> datetime | None:
 def ran_too_long(view: View) -> Answer | None:
     """Fail a job whose programs ran longer than allowed, all attempts together."""
     limit = view.spec.run_policy.max_running_seconds
-    if limit is None or view.seconds_run < limit:
+    stopped = cause.stopped_in_time(view)
+    if limit is None or (view.seconds_run < limit and not stopped):
         return None
+    ran = f"ran {view.seconds_run} s in all" if view.seconds_run >= limit else "was stopped when its time was over"
     message = (
-        f"Failed: the program ran {view.seconds_run} s in all, and runPolicy.maxRunningSeconds is {limit}. "
+        f"Failed: the program {ran}, and runPolicy.maxRunningSeconds is {limit}. "
         "To go on from its checkpoints submit a new job with a larger limit and checkpoint.from: "
         f"job://{view.job.metadata.name}"
     )
-    deadline = Deadline("maxRunningSeconds", running_deadline(view) or view.now)
-    return Ends(JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message, deadline=deadline)
+    due = times.earliest(_end_of_time(view), *(pod.active_deadline for pod in stopped)) or view.now
+    return Ends(JobState.FAILED, JobReason.MAX_RUNNING_SECONDS, message, deadline=Deadline("maxRunningSeconds", due))
 
 
 def within_wait(view: View, answer: Answer) -> Answer:

@@ -208,6 +208,8 @@ class View:
         pod = self.chief.pod
         if pod is not None and (not ended(pod) or trainer_started(pod)):
             return trainer_started(pod)
+        if pod is None and self.chief.begins is not None:
+            return None  # its next attempt is yet to be made, while other members go on
         found = conditions.find(self.status.conditions, JobCondition.RUNNING)
         return times.parse(found.last_transition_time) if found and found.status == "True" else None
 
