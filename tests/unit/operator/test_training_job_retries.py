@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fovea_api.contract import names
-from fovea_api.contract.report import Published, Termination
+from fovea_api.contract.report import REASON_PUBLISHED, ProgressReport, Published, Termination
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ContainerRecord
 from support.decision_table import QUIET, RETRYING, RUNNING, SEEN, Row, decide
@@ -355,3 +355,17 @@ def test_a_job_whose_pods_are_refused_at_once_waits_no_longer_than_it_may() -> N
         "Cancelled: the job waited longer than runPolicy.maxWaitSeconds (100). Node node-1 refused pod digits-chief-0-3 "
         "(UnexpectedAdmissionError): no devices."
     )
+
+
+LAST_WORDS = Termination(
+    REASON_PUBLISHED, "the checkpoints are in the store", progress=ProgressReport(step=12, checkpoint_step=10)
+)
+
+
+@pytest.mark.parametrize("code", [1, 75], ids=["the job fails", "the job tries again"])
+def test_what_was_published_while_no_operator_led_stands_in_the_status(code: int) -> None:
+    before = RUNNING | {"progress": {"step": 5}, "checkpoint": {"step": 5, "digest": "sha256:5"}}
+    gone = ended(code=code, sync=ContainerRecord(exit_code=0, termination_message=LAST_WORDS.to_json()))
+    status = decide(observed(job(before), gone), 90).status
+    assert status is not None
+    assert (status["progress"]["step"], status["checkpoint"]["step"]) == (12, 10)

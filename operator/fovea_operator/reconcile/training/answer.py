@@ -221,7 +221,7 @@ def _live(view: View, answer: GoesOn) -> TrainingJobStatus:
     update = _common(view, answer, found) | {"roles": view.roles, "live": _live_progress(view)}
     if view.status.queue_time is None and admitted.value:
         update["queue_time"] = times.text(view.queued_since)
-    return view.status.model_copy(update=update | answer.changes)
+    return view.status.model_copy(update=update | view.reported | answer.changes)
 
 
 def _over(view: View, answer: Ends) -> TrainingJobStatus:
@@ -249,7 +249,7 @@ def _over(view: View, answer: Ends) -> TrainingJobStatus:
         "queue_position": None,
         "end_time": times.text(view.now),
     }
-    return view.status.model_copy(update=update | attempts | view.best | answer.changes)
+    return view.status.model_copy(update=update | attempts | view.reported | answer.changes)
 
 
 def _common(view: View, answer: GoesOn | Ends, found: Sequence[Finding]) -> dict[str, Any]:

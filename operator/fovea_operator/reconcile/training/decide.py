@@ -148,7 +148,6 @@ def _live_pods(view: View) -> Answer | None:
             suspending=suspending,
             store_unreachable=(where.reason == JobReason.STORE_UNREACHABLE and not where.running) or None,
             ended_programs=outcome.ended_programs(view) or None,
-            **view.reported,
         ),
         running=where.running,
         children=quota.tell_whether_pods_run(view),

@@ -39,7 +39,7 @@ def failed(view: View) -> Answer | None:
         f"{Attempt(view, each, failure).name} failed: {failure.message.rstrip('.')}. The job goes on, and the evaluator starts again at "
         f"{times.text(begin)}; this is no retry of the job."
     )
-    seen = pods_seen(view, **view.reported)
+    seen = pods_seen(view)
     again = Changes(
         attempts=view.pods.next_attempts((each,)),
         next_attempt_times={**(seen["next_attempt_times"] or {}), each.member.key: times.text(begin)},
@@ -51,7 +51,7 @@ def _leave_out(view: View, each: MemberPods, failure: Failure, failures: int) ->
     times_failed = f" after {failures} failed attempts" if failures > 1 else ""
     message = f"The evaluator is left out{times_failed}, and the job goes on without it: {failure.message.rstrip('.')}."
     code = failure.exit_code or exit_codes.INTERNAL
-    seen = pods_seen(view, **view.reported)
+    seen = pods_seen(view)
     ended = Changes(ended_programs={**(view.status.ended_programs or {}), each.member.key: code})
     pods = () if each.pod is None else (each.pod,)
     gone = stop(pods, view.now, view.settings.cancel_grace_seconds)

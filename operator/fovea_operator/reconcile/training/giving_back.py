@@ -36,7 +36,7 @@ def quota_back(view: View) -> Answer | None:
             JobReason.QUEUE_STOPPED_JOB,
             f"{said} The program saves a checkpoint and ends.{stopping.slow_end(view, pods)}",
             ACCEPTED,
-            pods_seen(view, suspending=True, **view.reported),
+            pods_seen(view, suspending=True),
             running=where.running,
             deletions=stop(pods, view.now, grace_seconds(view.job, view.settings)),
             requeue_at=times.earliest(stopping.slow_end_wake(view, pods), lost_at(pods)),
@@ -44,7 +44,6 @@ def quota_back(view: View) -> Answer | None:
     if any(each.pod is not None or each.seen for each in view.pods):
         message = f"{said} The job goes on from its newest checkpoint when it has quota again.{view.left_out}"
         counted = Changes(disruptions=(view.status.disruptions or 0) + 1)
-        counted = {**counted, **view.reported}
         return run_policy.next_attempt(view, view.now, message, JobReason.QUEUE_STOPPED_JOB, counted)
     if ending := view.pods.outlived(view.now):
         return Stays(requeue_at=lost_at(ending))

@@ -210,7 +210,7 @@ def _while_others_go_on(
 ) -> GoesOn:
     """Another attempt of some members; the rest of the job does not notice."""
     where = stage.of_set(view.pods, view.job, heard=view.observed.progress is not None)
-    seen = pods_seen(view, **view.reported)
+    seen = pods_seen(view)
     begins = {each.member.key: times.text(begin) for each in again}
     programs = {key: code for key, code in (view.status.ended_programs or {}).items() if key not in begins}
     changes = Changes(

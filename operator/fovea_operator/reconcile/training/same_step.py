@@ -5,12 +5,9 @@ The memory is the status (`failingStep`): numbers only, so nothing depends on wh
 
 import math
 
-from fovea_api.contract import names
-from fovea_api.contract.report import REASON_PUBLISHED, ProgressReport, Termination
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import FailingStepStatus
 
-from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.reconcile.training.outcome import Failure
 from fovea_operator.reconcile.training.progress import counted
 from fovea_operator.reconcile.training.view import View
@@ -55,23 +52,14 @@ def ordinal(number: int) -> str:
 
 def _reached(view: View) -> int | None:
     """The last step that the chief reported in this attempt; where its report was lost, the last one in the status."""
-    report = _report(view)
+    report = view.last_report
     if report is not None:
         return counted(report.step)
     return view.status.progress.step if view.status.progress is not None else None
 
 
-def _report(view: View) -> ProgressReport | None:
-    pod = view.chief.pod
-    record = pod.containers.get(names.SYNC_CONTAINER) if pod is not None and ended(pod) else None
-    said = Termination.from_json(record.termination_message) if record is not None else None
-    if said is not None and said.reason == REASON_PUBLISHED and said.progress is not None:
-        return said.progress
-    return view.observed.progress
-
-
 def _saved(view: View) -> int | None:
-    report = _report(view)
+    report = view.last_report
     step = counted(report.checkpoint_step) if report is not None else None
     if step is not None:
         return step

@@ -49,7 +49,7 @@ def start(view: View) -> Answer:
 def _beside_others(view: View, answer: GoesOn) -> GoesOn:
     """What some members wait for while others go on: the job is where those are, and has no place in a queue."""
     where = stage.of_set(view.pods, view.job, heard=view.observed.progress is not None)
-    seen = pods_seen(view, **view.reported)
+    seen = pods_seen(view)
     return replace(
         answer,
         state=where.state,

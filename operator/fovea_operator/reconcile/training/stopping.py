@@ -54,7 +54,6 @@ def suspend(view: View) -> Answer:
         suspending=None,
         ended_programs=view.evaluator_ended,
     )
-    changes = {**changes, **view.reported}
     if any(each.pod is not None or each.seen for each in view.pods):
         changes["attempts"] = view.pods.next_attempts()
         changes["running_seconds"] = view.seconds_run
@@ -80,7 +79,7 @@ def _suspending(view: View, pods: Sequence[PodRecord]) -> Answer:
         JobReason.SUSPENDED,
         message + slow_end(view, pods),
         ACCEPTED,
-        pods_seen(view, suspending=True, **view.reported),
+        pods_seen(view, suspending=True),
         running=where.running,
         deletions=stop(pods, view.now, grace_seconds(view.job, view.settings)),
         requeue_at=times.earliest(slow_end_wake(view, pods), lost_at(pods)),
@@ -157,7 +156,7 @@ def end_pod(view: View) -> Answer | None:
         JobReason.ENDING_POD,
         _ending_message(pod, end) + view.left_out,
         ACCEPTED,
-        pods_seen(view, ended_programs=ended_programs, **view.reported),
+        pods_seen(view, ended_programs=ended_programs),
         running=True,
         deletions=() if end.deletion is None else (end.deletion,),
         requeue_at=times.earliest(end.wait, lost_at([pod])),

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from fovea_api.contract import labels, names
+from fovea_api.contract.report import ProgressReport, Termination
 from fovea_api.v1alpha1 import JobState, MachineType, TrainingJob
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
 from fovea_api.v1alpha1.training_job import TrainingJobSpec
@@ -165,9 +166,17 @@ class View:
         return {role: RoleStatus(**found) for role, found in counts.items()}
 
     @property
+    def last_report(self) -> ProgressReport | None:
+        """What the chief's agent has reported last: its last words once its pod has ended, since no operator may have led before."""
+        pod = self.chief.pod
+        record = pod.containers.get(names.SYNC_CONTAINER) if pod is not None and ended(pod) else None
+        said = Termination.from_json(record.termination_message) if record is not None else None
+        return said.progress if said is not None and said.progress is not None else self.observed.progress
+
+    @property
     def reported(self) -> Reported:
         """Fields of the status that the latest report changes."""
-        found, before = progress.fields(self.observed.progress), self.status.progress
+        found, before = progress.fields(self.last_report), self.status.progress
         if before is not None and "progress" in found:
             # The pace rides along (`riders`): it is no reason to write.
             held = {"steps_per_second": before.steps_per_second, "remaining_seconds": before.remaining_seconds}
