@@ -32,6 +32,7 @@ TEAM, OTHER_TEAM = "vision", "speech"
 APART = ("test_embedded_cluster_healing.py", "test_embedded_cluster_teardown.py")
 """They bring a cluster of their own."""
 TOGETHER = (
+    "test_bad_days_trainer.py",
     "test_distributed_jobs.py",
     "test_example_programs.py",
     "test_images.py",
@@ -39,6 +40,7 @@ TOGETHER = (
     "test_job_chains.py",
     "test_moving_in.py",
     "test_recipes.py",
+    "test_tenancy.py",
 )
 """They look at their own objects, and disturb nothing: two of them run at once. All other files have the cluster for themselves."""
 LOCK = Cache.from_environment().root / "locks/e2e-tests.lock"
