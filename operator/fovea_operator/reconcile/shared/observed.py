@@ -33,6 +33,9 @@ class ContainerRecord:
     """Termination message of the run before this one."""
 
 
+_NOT_SEEN = ContainerRecord()
+
+
 @dataclass(frozen=True)
 class PodRecord:
     """One pod of ours."""
@@ -72,6 +75,10 @@ class PodRecord:
     """Of its plan, if it is a training pod: inputs that another job or a model stood for."""
     checkpoint_from: str = ""
     """Of its plan: where the job is whose checkpoint it begins with."""
+
+    def container(self, name: str) -> ContainerRecord:
+        """What is seen of a container: nothing yet, of one that the kubelet has not named."""
+        return self.containers.get(name, _NOT_SEEN)
 
 
 @dataclass(frozen=True)

@@ -322,7 +322,13 @@ def _of_earlier_attempts(view: View, recorded: Mapping[str, int], named: Collect
 
     `named`: pods that are deleted anyway.
     """
-    gone = (pod for each in view.pods for pod in _of_member(view, each, recorded.get(each.member.key, 0)))
+    attempts = ((each, recorded.get(each.member.key, 0)) for each in view.pods)
+    gone = (
+        pod
+        for each, attempt in attempts
+        if each.earlier or each.attempt < attempt
+        for pod in _of_member(view, each, attempt)
+    )
     return tuple(deletion(pod) for pod in gone if pod.name not in named)
 
 
