@@ -284,7 +284,12 @@ def _of_generation(held: Sequence[Condition] | None, generation: int) -> list[Co
     """All conditions, for this generation: none of them stays with an older spec."""
     if held is None:
         return None
-    return [condition.model_copy(update={"observed_generation": generation}) for condition in held]
+    return [
+        condition
+        if condition.observed_generation == generation
+        else condition.model_copy(update={"observed_generation": generation})
+        for condition in held
+    ]
 
 
 def _events(view: View, new: TrainingJobStatus) -> tuple[Event, ...]:
