@@ -12,7 +12,7 @@ from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.training.decide import decide_job
-from support import training, warm_trainers
+from support import training
 from support.object_store import ObjectStore
 from support.observations import SETTINGS, agent_failed, at, ended, job, observed
 from support.polling import until
@@ -29,15 +29,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(pod: TrainingPod, data: Path, *flags: str) -> subprocess.Popen[str]:
     """The program of the pod, on the pod's volume."""
-    folders = {name: str(pod.directory(name)) for name in environment.DIRECTORIES}
-    progress = pod.work / Path(environment.PROGRESS_PATH).relative_to(environment.WORK_MOUNT)
-    return subprocess.Popen(
-        warm_trainers.command("image-classifier", f"--data={data}", *training.FLAGS, *flags),
-        env={**os.environ, **folders, environment.PROGRESS_FILE: str(progress)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    command = ("image-classifier", f"--data={data}", *training.FLAGS, *flags)
+    return training.begin(pod.work, *command, **pod.variables())
 
 
 def decided(pod: PodRecord) -> dict[str, Any]:
