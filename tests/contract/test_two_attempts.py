@@ -11,8 +11,9 @@ import pytest
 from fovea.sdk import local_training
 from fovea_api.contract import environment, exit_codes, storage
 from support import training, warm_trainers
-from support.distributed import distributed
+from support.distributed import SECONDS, distributed
 from support.object_store import ObjectStore
+from support.polling import until
 from support.training_pod import TrainingPod, manifest, published
 
 STEPS = 10
@@ -73,11 +74,13 @@ def test_a_worker_of_the_attempt_before_that_goes_on_ends_and_disturbs_no_step_o
             new.step(frozen + 7)
             old.signal("worker 0", signal.SIGCONT)
             worker = old.member("worker 0").process
-            new.until(lambda: worker.poll() is not None, "the worker of the attempt before ends")
+            until(lambda: worker.poll() is not None, seconds=SECONDS, what="the worker of the attempt before ends")
             assert worker.returncode == exit_codes.RESTART, old.lines
-            new.step(training.checkpoints(second)[-1] + 7)
+            if "ps" in roles:
+                new.step(training.checkpoints(second)[-1] + 7)
+            # TensorFlow's coordination service may have ended several machines: it heard of two workers with one name (ADR 217).
             new.training.stop()
-            assert set(new.codes().values()) == {exit_codes.RESTART}, new.lines
+            assert new.codes()["chief"] == exit_codes.RESTART, new.lines
     newest = second / folder / str(training.checkpoints(second)[-1])
     assert new.said(f"resumed own checkpoint {frozen}"), new.lines
     require_exact(newest)
