@@ -33,10 +33,8 @@ class Distributed:
         return next(member for member in self.training.members if member.name == name)
 
     def process(self, name: str) -> int:
-        """The number of the trainer's process, behind its parent."""
-        parent = warm_trainers.process_of(self.member(name).process.pid)
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
-        return int(children[0]) if children else parent
+        """The number of the trainer's process."""
+        return warm_trainers.trainer_of(self.member(name).process.pid)
 
     def kill(self, name: str) -> None:
         """As the kernel's OOM killer does: the trainer and its parent."""

@@ -4,11 +4,12 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import WSMsgType, web
+from fovea_dev.api import ApiError
 from fovea_dev.apiserver import ApiServer
 from fovea_dev.pki import Subject
 from support.polling import until
@@ -146,5 +147,6 @@ def kubelet_server(server: ApiServer, name: str) -> Iterator[KubeletServer]:
     try:
         yield kubelet
     finally:
-        server.client.request("DELETE", f"/api/v1/nodes/{name}")
+        with suppress(ApiError):  # a test may have deleted it
+            server.client.request("DELETE", f"/api/v1/nodes/{name}")
         kubelet.stop()

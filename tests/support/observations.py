@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from fovea_api.contract import labels, names
@@ -157,6 +158,7 @@ def pod(attempt: int = 0, *, phase: str = "Pending", created: float = 0, **field
     )
 
 
+@cache
 def fetched(at_seconds: float = 5) -> ContainerRecord:
     """The init container when all is in place."""
     said = Termination(REASON_FETCHED, "started from the beginning").to_json()

@@ -135,11 +135,11 @@ def start(root: Path, data: Path, *flags: str) -> subprocess.Popen[str]:
     return begin(root, "image-classifier", f"--data={data}", *FLAGS, *flags)
 
 
-def begin(root: Path, *command: str) -> subprocess.Popen[str]:
+def begin(root: Path, *command: str, **more: str) -> subprocess.Popen[str]:
     """Run `fovea-train` in a process of its own."""
     return subprocess.Popen(
         warm_trainers.command(*command),
-        env={**os.environ, **variables(root)},
+        env={**os.environ, **variables(root, **more)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -62,6 +62,12 @@ class TrainingPod:
         """A folder that the trainer knows by an environment variable."""
         return self.work / Path(environment.DIRECTORIES[name]).relative_to(environment.WORK_MOUNT)
 
+    def variables(self) -> dict[str, str]:
+        """The program's environment: its folders on the pod's volume."""
+        progress = self.work / Path(environment.PROGRESS_PATH).relative_to(environment.WORK_MOUNT)
+        folders = {name: str(self.directory(name)) for name in environment.DIRECTORIES}
+        return {**folders, environment.PROGRESS_FILE: str(progress)}
+
     def write(self, directory: str, files: dict[str, bytes]) -> None:
         """Write files as the trainer would."""
         for name, data in files.items():

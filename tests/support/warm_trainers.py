@@ -44,6 +44,13 @@ def process_of(launcher: int) -> int:
     return int(path.read_text())
 
 
+def trainer_of(launcher: int) -> int:
+    """The number of the process that trains, behind its parent."""
+    parent = process_of(launcher)
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+    return int(children[0]) if children else parent
+
+
 @cache
 def _server() -> str:
     """The socket of this process's server, which is started when it is first asked for."""

@@ -59,7 +59,8 @@ class TrainingPlan:
 
     def to_json(self) -> str:
         """Serialise for the environment variable; field names are camelCase-free on purpose, this is not an API."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        # `asdict` copies every value, and this is a good part of what it costs to make a pod.
+        return json.dumps(vars(self), default=vars, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str, *, obey: bool = True) -> Self:

@@ -4,6 +4,7 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -224,7 +225,8 @@ class Jobs:
     ) -> Iterator[LogLine]:
         """Lines of the job's log across all attempts, or of `attempt`; with `follow` until the job has ended.
 
-        What a program printed whose pod is gone comes first, from the store; `notice` gets a sentence about each of them.
+        What a program printed whose pod is gone comes first, from the store; `notice` gets a sentence about each of them. A log
+        that cannot be read from its pod, whose node may be lost, comes from the store as well if it was published.
         Raises InvalidError for a container or a task that no job has. While it is followed, `seen` is called about once
         a second with the job as it is (as it ended in the end, also where it is deleted then), and WaitTimeoutError is
         raised where it goes on after `timeout` seconds. The other arguments are those of `follow`.
@@ -236,14 +238,16 @@ class Jobs:
         if task and task not in known:
             raise InvalidError(f"job {job.name} has no task {task!r}: it has {', '.join(known)}")
         asked: dict[str, Any] = {"task": task, "attempt": attempt}
+        cluster = self.cluster.within(job.namespace)
+        store = partial(open_store, cluster, endpoint=self._endpoint, brief=True)
+        program = container == names.TRAINER_CONTAINER
+        if program:
+            asked["instead"] = published_logs.instead(job, store, notice)
         stream = LogStream(self.cluster, job.namespace, job.name, job.uid, container=container, **asked)
         gone: Iterator[LogLine] = iter(())
-        if container == names.TRAINER_CONTAINER:
-            places = published_logs.without_pods(job, stream.attempts(), **asked)
-            cluster = self.cluster.within(job.namespace)
-            gone = published_logs.lines(
-                job, places, lambda: open_store(cluster, endpoint=self._endpoint, brief=True), notice
-            )
+        if program:
+            places = published_logs.without_pods(job, stream.attempts(), task=task, attempt=attempt)
+            gone = published_logs.lines(job, places, store, notice)
         if not follow:
             return chain(gone, stream.read())
         begun = time.monotonic() if begun is None else begun

@@ -32,6 +32,10 @@ class LogLine:
     text: str
 
 
+Instead = Callable[[str, int, str, FoveaError], list[LogLine] | None]
+"""Lines of a task's attempt after a time stamp, from elsewhere: the log of its pod cannot be read, for this reason. None: there are none."""
+
+
 def target(namespace: str, pod: str) -> Target:
     """What a request for a log is about."""
     return Target("get", "log of pod", "pods/log", namespace, pod, ours=False)
@@ -50,9 +54,10 @@ class LogStream:
         container: str = names.TRAINER_CONTAINER,
         task: str = "",
         attempt: int | None = None,
+        instead: Instead = lambda *_: None,
     ) -> None:
         self._cluster, self._namespace, self._job, self._uid = cluster, namespace, job, uid
-        self._container, self._task, self._attempt = container, task, attempt
+        self._container, self._task, self._attempt, self._instead = container, task, attempt, instead
         self._lines: queue.SimpleQueue[LogLine | BaseException] = queue.SimpleQueue()
         self._readers: dict[str, threading.Thread] = {}
         self._newest: dict[str, threading.Thread] = {}  # by task
@@ -65,7 +70,19 @@ class LogStream:
         """What there is now, pod after pod."""
         for pod in self._pods():
             if self._begun(pod):
-                yield from self._connect(pod, follow=False, since="")
+                yield from self._read(pod)
+
+    def _read(self, pod: Pod) -> Iterator[LogLine]:
+        since = ""
+        try:
+            for line in self._connect(pod, follow=False, since=since):
+                since = line.time
+                yield line
+        except (UnreachableError, NotFoundError) as error:
+            found = self._instead(pod.task, pod.attempt, since, error)
+            if found is None:
+                raise
+            yield from found
 
     def follow(self, ended: Callable[[], bool]) -> Iterator[LogLine]:
         """Lines as they come, from every attempt, until `ended()` says so and all is read."""
@@ -116,8 +133,7 @@ class LogStream:
     def _read_to_end(self, pod: Pod, earlier_attempt: threading.Thread | None) -> None:
         if earlier_attempt is not None:
             earlier_attempt.join(_ORDER_SECONDS)
-        since = ""
-        patience = Patience()
+        since, failed, patience = "", False, Patience()
         try:
             while True:
                 try:
@@ -127,18 +143,32 @@ class LogStream:
                         self._lines.put(line)
                     if self._over(pod):
                         return
-                except UnreachableError:
-                    if not patience.failure():
+                except UnreachableError as error:
+                    again = patience.failure()
+                    if not (failed and again) and self._read_instead(pod, since, error):
+                        return
+                    if not again:
                         raise
+                    failed = True
                 time.sleep(_POLL_SECONDS)
-        except NotFoundError:
-            return  # The pod was deleted: what there was is read.
+        except NotFoundError as error:
+            self._read_instead(pod, since, error)  # the pod was deleted, or its node
         except FoveaError as error:
             self._lines.put(error)
 
+    def _read_instead(self, pod: Pod, since: str, error: FoveaError) -> bool:
+        """Put the rest of the log from elsewhere, if it is there: it is only when the program has ended."""
+        found = self._instead(pod.task, pod.attempt, since, error)
+        for line in found or ():
+            self._lines.put(line)
+        return found is not None
+
     def _over(self, pod: Pod) -> bool:
         about = Target("get", "pod", "pods", self._namespace, pod.name, ours=False)
-        now = Pod.read(self._cluster.get(about, core_path(self._namespace, "pods", pod.name)))
+        try:
+            now = Pod.read(self._cluster.get(about, core_path(self._namespace, "pods", pod.name)))
+        except NotFoundError:
+            return True  # it was deleted: what there was is read
         state = now.containers.get(self._container)
         return now.phase in ("Succeeded", "Failed") or (state is not None and state.state == "terminated")
 

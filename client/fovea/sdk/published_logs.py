@@ -1,4 +1,4 @@
-"""Logs of attempts whose pods are gone, from the store: their sidecars published what the programs had printed."""
+"""Logs of attempts whose pods are gone or cannot be read, from the store: their sidecars published what the programs had printed."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -8,7 +8,7 @@ from fovea_api.contract import storage
 
 from . import pods
 from .errors import FoveaError
-from .logs import LogLine
+from .logs import Instead, LogLine
 
 if TYPE_CHECKING:
     from .job import Job
@@ -50,9 +50,33 @@ def lines(
                     notice(f"The pod of {task}, attempt {attempt}, is gone: this is its published log.")
                     yield from _read(store.read(key), task, attempt)
                 else:
-                    notice(f"The pod of {task}, attempt {attempt}, is gone, and its log was not published.")
+                    # It may never have had a pod: a job can end before its next attempt begins.
+                    notice(
+                        f"There is no log of {task}, attempt {attempt}: it has no pod, and no log of it was published."
+                    )
     except FoveaError as error:
         notice(f"Logs of attempts without a pod are in the object store, which cannot be read: {error}")
+
+
+def instead(
+    job: "Job", open_store: Callable[[], "AbstractContextManager[Store]"], notice: Callable[[str], None]
+) -> Instead:
+    """Reads the published log of an attempt whose pod is there and cannot be read: its node may be lost."""
+
+    def read(task: str, attempt: int, since: str, error: FoveaError) -> list[LogLine] | None:
+        key = storage.program_log(storage.job(job.namespace, job.name, job.uid), task, attempt)
+        try:
+            with open_store() as store:
+                if not any(item.key == key for item in store.listing(key)):
+                    return None
+                found = [line for line in _read(store.read(key), task, attempt) if line.time > since]
+        except FoveaError:
+            return None  # why the pod cannot be read says more
+        if found:
+            notice(f"The pod of {task}, attempt {attempt}, cannot be read: this is its published log. {error}")
+        return found
+
+    return read
 
 
 def all_lines(store: "Store", prefix: str, attempt: int | None) -> Iterator[LogLine]:

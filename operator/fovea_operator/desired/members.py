@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 from fovea_api.contract import names
 from fovea_api.contract.cluster_spec import ClusterSpec
@@ -16,7 +17,7 @@ class Member:
     role: str = names.ROLE_CHIEF
     index: int = 0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Its key in the job's status."""
         return f"{self.role}-{self.index}"
@@ -44,7 +45,13 @@ def roles_of(job: TrainingJob) -> dict[str, Pods]:
 
 def members_of(job: TrainingJob) -> tuple[Member, ...]:
     """All pods of a job, the chief before all others."""
-    return tuple(Member(role, index) for role, pods in roles_of(job).items() for index in range(pods.count))
+    return tuple(member for role, pods in roles_of(job).items() for member in _of_role(role, pods.count))
+
+
+@cache
+def _of_role(role: str, count: int) -> tuple[Member, ...]:
+    """Made once: each decision on a job sorts its pods by them."""
+    return tuple(Member(role, index) for index in range(count))
 
 
 def together(members: Sequence[Member]) -> tuple[Member, ...]:

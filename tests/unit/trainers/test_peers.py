@@ -32,7 +32,7 @@ def test_a_chief_that_was_never_there_is_waited_for_and_one_that_has_gone_is_los
     server.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{server.getsockname()[1]}"
     assert look(address) is Sign.REFUSES
-    lifeline = Lifeline(address, clock)
+    lifeline = Lifeline(address, clock=clock)
     clock.now = 1000.0
     assert not lifeline.lost(), "it has not begun"
     server.listen()
@@ -47,12 +47,38 @@ def test_a_chief_that_only_hangs_up_is_there():
     clock = Clock()
     server, address = listening()
     with closing(server):
-        lifeline = Lifeline(address, clock)
+        lifeline = Lifeline(address, clock=clock)
         for _ in range(3):
             assert not lifeline.lost()
             accepted, _ = server.accept()
             accepted.close()
             clock.now += GONE_SECONDS + 1
+
+
+def test_a_chief_that_answers_and_asks_nothing_any_more_is_that_of_another_attempt(monkeypatch):
+    clock, sign = Clock(), [Sign.ANSWERS]
+    monkeypatch.setattr(lifelines, "look", lambda _: sign[0])
+    lifeline = Lifeline("127.0.0.1:1", 10.0, clock)
+
+    def after(seconds):
+        """What is said at the end, with a look each second."""
+        found = []
+        for _ in range(seconds):
+            clock.now += 1
+            found.append(lifeline.replaced())
+        return found[-1]
+
+    assert not after(100), "no chief has come yet"
+    lifeline.asked()
+    assert not after(10)
+    lifeline.asked()
+    sign[0] = Sign.SILENT
+    assert not after(20), "it is frozen"
+    sign[0] = Sign.ANSWERS
+    assert after(1)
+    clock.now += 1000
+    assert not after(1), "this process was frozen itself"
+    assert after(11)
 
 
 def test_a_process_that_takes_a_connection_and_says_nothing_is_silent(monkeypatch):

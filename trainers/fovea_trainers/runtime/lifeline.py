@@ -1,5 +1,6 @@
 """How one process of a job sees whether another one lives, by the port on which that one's TensorFlow listens."""
 
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -27,11 +28,14 @@ class Sign(Enum):
 class Lifeline:
     """A connection with the chief, over which nothing is sent: the kernel closes it when its process ends."""
 
-    def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """`address` is host:port, of TF_CONFIG."""
+    def __init__(self, address: str, limit: float = math.inf, clock: Callable[[], float] = time.monotonic) -> None:
+        """`address` is host:port, of TF_CONFIG; `limit`: seconds after which a chief that asks nothing is another one."""
         host, _, port = address.rpartition(":")
         self._address = host.strip("[]"), int(port)
+        self._limit = limit
         self._clock = clock
+        self._looked = clock()
+        self._asked: float | None = None
         self._connection: socket.socket | None = None
         self._seen: float | None = None
 
@@ -49,6 +53,24 @@ class Lifeline:
         if self._connection is not None:
             self._seen = self._clock()
         return self._seen is not None and self._clock() - self._seen > GONE_SECONDS
+
+    def asked(self) -> None:
+        """The chief has asked for something, as it does every second."""
+        self._asked = self._clock()
+
+    def replaced(self) -> bool:
+        """Whether the chief that answers there asks nothing of this process, and the one before it did: it is of a newer attempt.
+
+        A process that was frozen, or cut off, finds the next attempt's chief under the same name.
+        """
+        now = self._clock()
+        if self._asked is not None and now - self._looked > GONE_SECONDS:
+            self._asked = now  # this process was frozen itself: its chief may be waiting for it
+        self._looked = now
+        if self._asked is None or now - self._asked <= self._limit:
+            return False
+        host, port = self._address
+        return look(f"{host}:{port}") is Sign.ANSWERS
 
     def _connect(self) -> None:
         with suppress(OSError):

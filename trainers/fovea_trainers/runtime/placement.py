@@ -84,7 +84,7 @@ def _with_parameter_servers(
         return ParameterServer(spec, seconds)
     from fovea_trainers.runtime.server import Server
 
-    server = Server(spec, interruption, leaves_alone=role is Role.WORKER and not sync, progress=progress)
+    server = Server(spec, interruption, seconds, leaves_alone=role is Role.WORKER and not sync, progress=progress)
     if role is Role.PS:
         server.serve()
     return server

@@ -34,11 +34,18 @@ class Server(Single):
     """The strategy of such a process: its variables stay its own, and its loop waits."""
 
     def __init__(
-        self, spec: ClusterSpec, interruption: Interruption, *, leaves_alone: bool, progress: Path | None = None
+        self,
+        spec: ClusterSpec,
+        interruption: Interruption,
+        peer_seconds: float,
+        *,
+        leaves_alone: bool,
+        progress: Path | None = None,
     ) -> None:
-        """`leaves_alone`: the job goes on when this process is asked to stop, so the chief need not save before.
+        """`peer_seconds`: for so long this process may not answer before the chief gives up.
 
-        `progress`: this process's own file of progress, where it has one.
+        `leaves_alone`: the job goes on when this process is asked to stop, so the chief need not save before. `progress`: this
+        process's own file of progress, where it has one.
         """
         self._interruption = interruption
         self._leaves_alone = leaves_alone
@@ -47,7 +54,7 @@ class Server(Single):
         self._batches: _Batches | None = None
         self._steps = OwnSteps(progress)
         self._name = f"{spec.role} {spec.index}"
-        self._lifeline = Lifeline(spec.cluster["chief"][0])
+        self._lifeline = Lifeline(spec.cluster["chief"][0], 2 * peer_seconds)
         remote.offer(BATCH, self._batch)
         remote.offer(STOPS, self._stops)
         remote.offer(RELEASE, self._release)
@@ -85,6 +92,8 @@ class Server(Single):
                 raise PeerLost(
                     f"{self._name}: the chief has ended without a word; training goes on when all start again"
                 )
+            if self._lifeline.replaced():
+                raise PeerLost(f"{self._name}: the chief that is there does not ask for it: a newer attempt has begun")
             if self._interruption.requested and self._leaves_alone:
                 leaves = leaves or time.monotonic() + LEAVING_SECONDS
                 if time.monotonic() > leaves:
@@ -101,6 +110,7 @@ class Server(Single):
         return taken
 
     def _stops(self) -> list[Any]:
+        self._lifeline.asked()
         return [np.bool_(self._interruption.requested and not self._leaves_alone)]
 
     def _release(self) -> list[Any]:

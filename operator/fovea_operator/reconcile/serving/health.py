@@ -50,8 +50,8 @@ def problem(view: ServingView, place: Place) -> Problem | None:
 
 
 def _of_pod(pod: PodRecord) -> Iterator[Problem]:
-    fetch = pod.containers.get(names.FETCH_MODEL_CONTAINER, ContainerRecord())
-    server = pod.containers.get(names.MODEL_SERVER_CONTAINER, ContainerRecord())
+    fetch = pod.container(names.FETCH_MODEL_CONTAINER)
+    server = pod.container(names.MODEL_SERVER_CONTAINER)
     yield from _of_fetch(fetch)
     for name, record in ((names.FETCH_MODEL_CONTAINER, fetch), (names.MODEL_SERVER_CONTAINER, server)):
         said = (record.waiting_message or record.waiting_reason).rstrip(".")

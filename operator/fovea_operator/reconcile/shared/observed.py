@@ -33,6 +33,9 @@ class ContainerRecord:
     """Termination message of the run before this one."""
 
 
+_NOT_SEEN = ContainerRecord()
+
+
 @dataclass(frozen=True)
 class PodRecord:
     """One pod of ours."""
@@ -78,6 +81,10 @@ class PodRecord:
     """When its kubelet stops it by that; None: never, or no kubelet has taken it yet."""
     deadline_is_own: bool = False
     """Whether the operator set that, for the job's runPolicy.maxRunningSeconds."""
+
+    def container(self, name: str) -> ContainerRecord:
+        """What is seen of a container: nothing yet, of one that the kubelet has not named."""
+        return self.containers.get(name, _NOT_SEEN)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ node never blocks its successor.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from fovea_api.contract import labels, names
 
 from fovea_operator.desired.members import Member
 from fovea_operator.reconcile.shared.decision import POD, Deletion
-from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared.observed import PodRecord
 
 ENDED_PHASES = ("Succeeded", "Failed")
 SLACK = timedelta(seconds=30)
@@ -99,17 +100,17 @@ class PodSet:
         """The member by which the job is known: the chief, where there is one."""
         return self.members[0]
 
-    @property
+    @cached_property
     def needed(self) -> tuple[MemberPods, ...]:
         """Those that train: all but the evaluator, without which the job goes on."""
         return tuple(each for each in self if not each.member.follows)
 
-    @property
+    @cached_property
     def evaluator(self) -> MemberPods | None:
         """The one that measures what the others train, where there is one."""
         return next((each for each in self if each.member.follows), None)
 
-    @property
+    @cached_property
     def current(self) -> tuple[PodRecord, ...]:
         """Pods of the current attempts."""
         return tuple(each.pod for each in self if each.pod is not None)
@@ -119,7 +120,7 @@ class PodSet:
         """Whether a pod of a current attempt that trains has not ended."""
         return any(each.pod is not None and not ended(each.pod) for each in self.needed)
 
-    @property
+    @cached_property
     def missing(self) -> tuple[MemberPods, ...]:
         """Members whose current attempt has no pod and needs one. An evaluator whose pod is gone needs another attempt, or none."""
         lost = tuple(each for each in self if each.member.follows and each.seen)
@@ -217,7 +218,7 @@ def refused_by_node(pod: PodRecord) -> bool:
 
     A pod that ran is refused like that, too, when its node has restarted. What its containers did is not known then.
     """
-    program = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
+    program = pod.container(names.TRAINER_CONTAINER)
     ended_itself = program.exit_code is not None or any(record.exit_code for record in pod.containers.values())
     return pod.phase == "Failed" and bool(pod.reason) and pod.reason not in _OF_ITS_OWN and not ended_itself
 
@@ -254,7 +255,7 @@ def at_deadline(pod: PodRecord) -> bool:
 
 def others_alive(pod: PodRecord) -> tuple[str, ...]:
     """Names of the containers that something else added and that have not ended."""
-    return tuple(name for name in pod.foreign if pod.containers.get(name, ContainerRecord()).exit_code is None)
+    return tuple(name for name in pod.foreign if pod.container(name).exit_code is None)
 
 
 def others_due(pod: PodRecord) -> datetime | None:

@@ -21,7 +21,7 @@ def parse(text: str | None) -> datetime | None:
 
 def text(time: datetime) -> str:
     """Write a time."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def seconds_between(start: datetime | None, end: datetime | None) -> int:

@@ -284,7 +284,12 @@ def _of_generation(held: Sequence[Condition] | None, generation: int) -> list[Co
     """All conditions, for this generation: none of them stays with an older spec."""
     if held is None:
         return None
-    return [condition.model_copy(update={"observed_generation": generation}) for condition in held]
+    return [
+        condition
+        if condition.observed_generation == generation
+        else condition.model_copy(update={"observed_generation": generation})
+        for condition in held
+    ]
 
 
 def _events(view: View, new: TrainingJobStatus) -> tuple[Event, ...]:
@@ -322,7 +327,13 @@ def _of_earlier_attempts(view: View, recorded: Mapping[str, int], named: Collect
 
     `named`: pods that are deleted anyway.
     """
-    gone = (pod for each in view.pods for pod in _of_member(view, each, recorded.get(each.member.key, 0)))
+    attempts = ((each, recorded.get(each.member.key, 0)) for each in view.pods)
+    gone = (
+        pod
+        for each, attempt in attempts
+        if each.earlier or each.attempt < attempt
+        for pod in _of_member(view, each, attempt)
+    )
     return tuple(deletion(pod) for pod in gone if pod.name not in named)
 
 

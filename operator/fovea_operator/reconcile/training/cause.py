@@ -13,7 +13,7 @@ from fovea_api.contract import exit_codes
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import MemberPods, at_deadline, ended, lost, trainer_ended
 from fovea_operator.reconcile.training import disruption, outcome
-from fovea_operator.reconcile.training.outcome import Failure, Success
+from fovea_operator.reconcile.training.outcome import Failure, Outcome, Success
 from fovea_operator.reconcile.training.view import View
 
 SLACK = timedelta(seconds=5)
@@ -49,14 +49,17 @@ def find(view: View) -> Cause | datetime | None:
 
 def failure_of(view: View, each: MemberPods) -> Failure | None:
     """Why the current attempt of a member failed; None when it did not."""
+    found = _judged(view, each)
+    return found if isinstance(found, Failure) else None
+
+
+def _judged(view: View, each: MemberPods) -> Outcome | None:
+    """How the current attempt of a member ended, if it did: a pod that is gone, or that can never start, has failed."""
     if each.pod is None:
         return outcome.lost(None) if each.seen and not each.done else None
     if lost(each.pod, view.now):
         return outcome.lost(each.pod)
-    result = outcome.of_member(view, each)
-    if result is None:
-        return outcome.never(each.pod, view.job)
-    return result if isinstance(result, Failure) else None
+    return outcome.of_member(view, each) or outcome.never(each.pod, view.job)
 
 
 def stopped_in_time(view: View) -> tuple[PodRecord, ...]:
@@ -79,16 +82,11 @@ def _stopped(view: View, pod: PodRecord) -> bool:
 def _of(view: View, each: MemberPods) -> Cause | None:
     if each.pod is not None and _stopped(view, each.pod):
         return None  # the chief had ended before (`stopped_in_time`), and says how the job ends
-    failure = failure_of(view, each) or _not_believed(view, each)
-    return None if failure is None else Cause(each, failure)
-
-
-def _not_believed(view: View, each: MemberPods) -> Failure | None:
-    """The failure of a success that does not count, since the program had got SIGTERM before."""
-    found = outcome.of_member(view, each)
-    if each.pod is None or not isinstance(found, Success):
-        return None
-    return outcome.interrupted(each.pod, found.termination)
+    found = _judged(view, each)
+    if each.pod is not None and isinstance(found, Success):
+        # It does not count: the program had got SIGTERM before. One that counts has ended the job by now.
+        return Cause(each, outcome.interrupted(each.pod, found.termination))
+    return Cause(each, found) if isinstance(found, Failure) else None
 
 
 def _time(view: View, cause: Cause) -> datetime:

@@ -6,7 +6,7 @@ from fovea_api.contract import names
 from fovea_api.contract.report import Termination
 
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import at_deadline, ended, refused_by_node, refused_words, trainer_ended
 
 _EVICTED = "Evicted"
@@ -34,7 +34,7 @@ def disturbed(pod: PodRecord) -> bool:
 def _forgotten(pod: PodRecord) -> str | None:
     """A container of ours of which its node does not know how it ended: the node or its container runtime has restarted."""
     ours = (names.TRAINER_CONTAINER, names.FETCH_CONTAINER, names.SYNC_CONTAINER)
-    records = ((name, pod.containers.get(name, ContainerRecord())) for name in ours)
+    records = ((name, pod.container(name)) for name in ours)
     return next((name for name, record in records if record.terminated_reason in FORGOTTEN), None)
 
 

@@ -80,9 +80,9 @@ def of(pod: PodRecord, *, publishes: bool = True) -> Outcome | None:
     """How the pod ended; None while it has not. `publishes`: whether success needs the digest of a published output."""
     if not ended(pod):
         return _of_live(pod)
-    fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
-    trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
-    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    fetch = pod.container(names.FETCH_CONTAINER)
+    trainer = pod.container(names.TRAINER_CONTAINER)
+    sync = pod.container(names.SYNC_CONTAINER)
     if fetch.exit_code not in (None, exit_codes.OK):
         return _of_fetch(pod, names.FETCH_CONTAINER, fetch)
     if trainer.exit_code == exit_codes.OK:
@@ -125,7 +125,7 @@ def _by_pod(view: View, each: MemberPods, pod: PodRecord) -> Outcome | None:
         pod = _without_others(pod, view.now)
     elif found := _by_last_words(view, each, pod):
         return found
-    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    sync = pod.container(names.SYNC_CONTAINER)
     if not had_ended(view, each) or disruption.told_before(pod, Termination.from_json(sync.termination_message)):
         return of(pod, publishes=each.member.publishes)
     # A deletion that came after the program's end says nothing of the program.
@@ -240,9 +240,9 @@ def _of_live(pod: PodRecord) -> Success | Failure | None:
 
     The kubelet starts a sidecar again, whatever its exit code, so that the pod would never end by itself.
     """
-    trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
+    trainer = pod.container(names.TRAINER_CONTAINER)
     started = trainer.running_since or trainer.exit_code is not None or trainer.last_exit_code is not None
-    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    sync = pod.container(names.SYNC_CONTAINER)
     # The kubelet says that a sidecar runs when its hook has ended: this run of it has fetched.
     if pod.deleting or started or sync.running_since or names.FETCH_CONTAINER in pod.containers:
         return None

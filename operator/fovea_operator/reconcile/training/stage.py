@@ -34,7 +34,7 @@ class Stage:
 
 def of(pod: PodRecord, job: TrainingJob, *, heard: bool = False) -> Stage:
     """The stage of a live pod of a job; `heard`: its agent has reported, so it runs, whatever the kubelet says."""
-    trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
+    trainer = pod.container(names.TRAINER_CONTAINER)
     if pod.deleting:
         running = trainer.running_since is not None or trainer.exit_code is not None
         state = JobState.RUNNING if running else JobState.PREPARING
@@ -96,7 +96,7 @@ def of_set(pods: PodSet, job: TrainingJob, *, heard: bool = False) -> Stage:
 
 
 def _has_begun(pod: PodRecord) -> bool:
-    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    sync = pod.container(names.SYNC_CONTAINER)
     first = pod.containers.get(names.FETCH_CONTAINER, sync)
     return first.running_since is not None or first.exit_code is not None
 
@@ -156,7 +156,7 @@ def with_left_out(where: Stage, said: str) -> Stage:
 
 def _agent_trouble(pod: PodRecord) -> str:
     """Why the sidecar, which the kubelet starts again and again, has ended; empty when it runs."""
-    sync = pod.containers.get(names.SYNC_CONTAINER, ContainerRecord())
+    sync = pod.container(names.SYNC_CONTAINER)
     if sync.waiting_reason != "CrashLoopBackOff":
         return ""
     said = Termination.from_json(sync.last_message)
@@ -172,5 +172,5 @@ def problem_of(pod: PodRecord, job: TrainingJob) -> containers.Problem | None:
 
 def _turn(pod: PodRecord) -> datetime:
     """Since when the container that waits could have started: since those before it had ended, or had let it start."""
-    fetch = pod.containers.get(names.FETCH_CONTAINER, ContainerRecord())
+    fetch = pod.container(names.FETCH_CONTAINER)
     return pod.initialized or fetch.finished or pod.scheduled or pod.created

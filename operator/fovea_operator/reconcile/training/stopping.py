@@ -19,7 +19,7 @@ from fovea_api.v1alpha1.conditions import JobReason
 from fovea_operator.desired.pod import grace_seconds
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Deletion
-from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
+from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import (
     OTHERS_PATIENCE,
     alive,
@@ -197,7 +197,7 @@ def _end(view: View, pod: PodRecord) -> _End:
 
 
 def _exit_code(pod: PodRecord) -> int:
-    code = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord()).exit_code
+    code = pod.container(names.TRAINER_CONTAINER).exit_code
     return exit_codes.INTERNAL if code is None else code
 
 
@@ -235,7 +235,7 @@ def slow_end(view: View, pods: Iterable[PodRecord]) -> str:
 
 def _slow_pod(view: View, pod: PodRecord) -> str:
     until = times.text(pod.deletion_deadline) if pod.deletion_deadline else "the end of its grace period"
-    trainer = pod.containers.get(names.TRAINER_CONTAINER, ContainerRecord())
+    trainer = pod.container(names.TRAINER_CONTAINER)
     report = view.observed.progress
     if trainer.exit_code is not None or (report is not None and report.publishing):
         return f" The program has ended; what it left is being published, until {until} at the latest."

@@ -9,6 +9,7 @@ from fovea_api.contract import labels, names
 from fovea_api.contract.report import ProgressReport, Termination
 from fovea_api.v1alpha1 import JobState, MachineType, TrainingJob
 from fovea_api.v1alpha1.conditions import JobCondition, JobReason
+from fovea_api.v1alpha1.roles import Pods
 from fovea_api.v1alpha1.training_job import TrainingJobSpec
 from fovea_api.v1alpha1.training_job_status import ResolvedInput, RoleStatus, TrainingJobStatus
 
@@ -136,11 +137,20 @@ class View:
 
     def machine_type_name(self, role: str) -> str | None:
         """Name of a role's machine type; None: the default one."""
-        return roles_of(self.job)[role].machine_type
+        return self._roles_wanted[role].machine_type
 
     def machine_type(self, role: str) -> MachineType | None:
         """A role's machine type; None where there is none of that name."""
-        return platform.machine_type(self.machine_type_name(role), self.observed.machine_types)
+        return self._machine_types[role]
+
+    @cached_property
+    def _roles_wanted(self) -> dict[str, Pods]:
+        return roles_of(self.job)
+
+    @cached_property
+    def _machine_types(self) -> dict[str, MachineType | None]:
+        known = self.observed.machine_types
+        return {role: platform.machine_type(pods.machine_type, known) for role, pods in self._roles_wanted.items()}
 
     @cached_property
     def resolved_inputs(self) -> tuple[ResolvedInput, ...]:
