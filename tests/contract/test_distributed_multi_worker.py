@@ -58,6 +58,13 @@ WAYS = {
 }
 
 
+def test_a_chief_that_waits_for_a_worker_which_has_died_hears_that_it_is_to_stop(tmp_path, table):
+    with distributed(tmp_path, PAIR, "tabular", f"--data={table.parent}", *EXACT) as run:
+        run.kill("worker 0")
+        assert run.codes()["chief"] == exit_codes.RESTART, run.lines
+        assert run.said("no worker is left: the chief is asked to stop")
+
+
 @pytest.mark.parametrize(("roles", "more"), WAYS.values(), ids=WAYS.keys())
 def test_two_workers_that_share_each_batch_learn_what_one_process_learns(tmp_path, table, single, roles, more):
     with distributed(tmp_path, roles, "tabular", f"--data={table.parent}", *EXACT, **more) as run:

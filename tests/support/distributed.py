@@ -83,6 +83,9 @@ def distributed(root: Path, roles: dict[str, int], *command: str, **more: str) -
     run = Distributed(root, roles, *command, **more)
     try:
         yield run
+    except BaseException:
+        print("\n".join(run.lines))  # an assertion shortens them
+        raise
     finally:
         for member in run.training.members:
             if member.process.poll() is None:

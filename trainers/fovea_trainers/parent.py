@@ -35,6 +35,8 @@ _PASSED_ON = frozenset(
 )
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _PR_SET_PDEATHSIG = 1
+_TOO_LATE = ": TensorFlow did not connect the processes of the job in time, one of them may have ended meanwhile"
+"""What its own alarm (`runtime/rendezvous.py`) cannot say."""
 
 
 def stand_between() -> None:
@@ -124,7 +126,8 @@ class _Parent:
         if code >= 0:
             return code
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        self._write(f"{chr(10) * self._line_open}fovea-train: the trainer was ended by {name}\n".encode())
+        why = _TOO_LATE if -code == signal.SIGALRM else ""
+        self._write(f"{chr(10) * self._line_open}fovea-train: the trainer was ended by {name}{why}\n".encode())
         return 128 - code
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:

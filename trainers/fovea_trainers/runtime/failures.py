@@ -59,6 +59,7 @@ DRIVER = _again(
 )
 MODEL = _final("the image has no code for this model of GPU: choose another machineType, or ask for a newer image")
 PEER = _again("a device or another process did not answer")
+PORT = _again("another process listens at the port of this one (TF_CONFIG), perhaps one that is about to end")
 DISK = _again("a disk failed; ask for the node to be checked if it happens again on the same one")
 DAMAGED = _again("a file on this node is damaged, and the next attempt fetches it again")
 FORBIDDEN = _final("a file cannot be opened: make it readable (chmod a+r) and upload it again, or run as its owner")
@@ -139,6 +140,7 @@ OF_SYSTEM = {
     ),
     **dict.fromkeys((errno.EACCES, errno.EPERM), FORBIDDEN),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), MISSING),
+    errno.EADDRINUSE: PORT,
     errno.EROFS: READ_ONLY,
     errno.EMFILE: DESCRIPTORS,
     errno.ENOMEM: HOST_MEMORY,

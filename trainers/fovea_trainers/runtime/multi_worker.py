@@ -6,8 +6,6 @@ saves, reports and exports.
 """
 
 import json
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -20,6 +18,7 @@ from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
 from tensorflow.python.eager import context
 
 from fovea_trainers.errors import Interrupted, Released
+from fovea_trainers.runtime import rendezvous
 from fovea_trainers.runtime.graph import traced
 from fovea_trainers.runtime.replicas import on_replicas
 from fovea_trainers.runtime.strategy import Batches, Dataset, Shard, Single, Step, Update
@@ -46,15 +45,11 @@ class MultiWorker(Single):
         self._here = False
         self._stops: deque[tf.Tensor] = deque()
         self._watch_each_other(spec, peer_seconds)
-        self._strategy = _interruptibly(lambda: tf.distribute.MultiWorkerMirroredStrategy(_resolver(spec, gpus)))
-        _hear_again(signal.SIGTERM)
-        others = {
-            "chief" if role == "chief" else f"{role} {index}": spec.cluster[role][index]
-            for role, index in members
-            if (role, index) != (spec.role, spec.index)
-        }
+        rendezvous.meet(spec)
+        resolver = _resolver(spec, gpus)
+        self._strategy = rendezvous.connected(lambda: tf.distribute.MultiWorkerMirroredStrategy(resolver), peer_seconds)
         # Sums with one that was killed raise an error; those with one that left in good order, by an error of its own, wait.
-        Watchdog(others, peer_seconds, patient=False, guards_ends=True)
+        Watchdog(rendezvous.others(spec), peer_seconds, patient=False, guards_ends=True)
         self._sums: dict[tuple[Any, int], Callable[[tf.Tensor], tf.Tensor]] = {}
 
     def scope(self) -> AbstractContextManager[Any]:
@@ -174,31 +169,6 @@ def _resolver(spec: ClusterSpec, gpus: int) -> Any:
     return tf.distribute.cluster_resolver.SimpleClusterResolver(
         cluster, task_type=spec.role, task_id=spec.index, rpc_layer="grpc", num_accelerators=accelerators
     )
-
-
-def _interruptibly(make: Callable[[], Any]) -> Any:
-    """Call it in a thread: TensorFlow waits for the other processes there, and signals are heard in the main thread meanwhile."""
-    made: list[Any] = []
-    failed: list[BaseException] = []
-
-    def call() -> None:
-        try:
-            made.append(make())
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failed.append(error)
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.2)
-    if failed:
-        raise failed[0]
-    return made[0]
-
-
-def _hear_again(number: signal.Signals) -> None:
-    """TensorFlow's coordination service has put a handler of its own, which saves nothing, in the place of Python's."""
-    signal.signal(number, signal.getsignal(number))
 
 
 def _whole(dtype: Any) -> Any:

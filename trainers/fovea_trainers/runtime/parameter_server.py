@@ -17,10 +17,8 @@ from fovea_api.contract.cluster_spec import ClusterSpec
 from keras.src.backend.tensorflow.core import Variable
 
 from fovea_trainers.errors import TrainerError
-from fovea_trainers.runtime import remote, server
+from fovea_trainers.runtime import remote, rendezvous, server
 from fovea_trainers.runtime.graph import traced
-from fovea_trainers.runtime.lifeline import Sign, look
-from fovea_trainers.runtime.progress import say
 from fovea_trainers.runtime.replicas import on_replicas
 from fovea_trainers.runtime.strategy import Batches, Dataset, Single, Step, Update
 from fovea_trainers.runtime.totals import Kind, Total, Totals, over_devices
@@ -31,7 +29,6 @@ AHEAD = 2
 ALL = -1
 """In the place of the number of a part: the whole batch."""
 _RELEASE_SECONDS = 5.0
-_MISSING_SECONDS = 30.0
 _ASK_SECONDS = 1.0
 _LOST_SECONDS = 0.2
 """Between two looks for the result of a step whose worker has died with the first one."""
@@ -46,20 +43,20 @@ class ParameterServer(Single):
         `patient`: a worker that has died is waited for without end, as long as there is another one.
         """
         _require(spec)
-        _wait_for(spec)
+        rendezvous.wait_for(rendezvous.others(spec))
         _count_exactly()
         cluster = tf.train.ClusterSpec({role: list(addresses) for role, addresses in spec.cluster.items()})
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
             cluster, task_type="chief", task_id=0, rpc_layer="grpc"
         )
-        self._strategy = tf.distribute.ParameterServerStrategy(resolver)
+        self._strategy = rendezvous.connected(lambda: tf.distribute.ParameterServerStrategy(resolver), peer_seconds)
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(self._strategy)
         self._devices = [
             f"/job:{role}/replica:0/task:{index}/device:CPU:0"
             for role in ("worker", "ps")
             for index in range(len(spec.cluster[role]))
         ]
-        self._watchdog = Watchdog(_others(spec), peer_seconds, patient=patient)
+        self._watchdog = Watchdog(rendezvous.others(spec), peer_seconds, patient=patient)
         self._leaving = _Leaving(self._devices)
         self._ahead = AHEAD * len(spec.cluster["worker"])
         self._under_way = 0
@@ -229,11 +226,6 @@ class _Leaving:
             time.sleep(_ASK_SECONDS)
 
 
-def _others(spec: ClusterSpec) -> dict[str, str]:
-    """Addresses of workers and servers by names such as `worker 1`."""
-    return {f"{role} {index}": address for role in ("worker", "ps") for index, address in enumerate(spec.cluster[role])}
-
-
 def _require(spec: ClusterSpec) -> None:
     """Raises TrainerError for a cluster that TensorFlow's strategy does not take."""
     for role in ("chief", "worker", "ps"):
@@ -243,17 +235,6 @@ def _require(spec: ClusterSpec) -> None:
             )
     if len(spec.cluster["chief"]) > 1:
         raise TrainerError(f"TF_CONFIG: cluster.chief has {len(spec.cluster['chief'])} addresses, one is possible")
-
-
-def _wait_for(spec: ClusterSpec) -> None:
-    """Until all others listen. TensorFlow would wait, too, but deaf for signals and without a word."""
-    waiting = _others(spec)
-    due = time.monotonic() + _MISSING_SECONDS
-    while waiting := {name: address for name, address in waiting.items() if look(address) is not Sign.ANSWERS}:
-        if time.monotonic() > due:
-            say("waiting for " + ", ".join(f"{name} ({address})" for name, address in waiting.items()))
-            due += _MISSING_SECONDS
-        time.sleep(0.2)
 
 
 def _count_exactly() -> None:
