@@ -1,15 +1,21 @@
 """Several processes that hold all weights each, on loopback; and the synchronous ways against a single process."""
 
 import json
+import os
 import re
 import signal
+import subprocess
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from fovea_api.contract import environment, exit_codes
-from support import tables, training
+from fovea_api.contract.cluster_spec import ClusterSpec
+from fovea_dev.ports import free_ports
+from fovea_trainers.runtime.lifeline import Sign, look
+from support import tables, training, warm_trainers
 from support.distributed import distributed
+from support.polling import until
 
 PAIR = {"chief": 1, "worker": 1}
 STEPS = 10
@@ -58,11 +64,18 @@ WAYS = {
 }
 
 
-def test_a_chief_that_waits_for_a_worker_which_has_died_hears_that_it_is_to_stop(tmp_path, table):
-    with distributed(tmp_path, PAIR, "tabular", f"--data={table.parent}", *EXACT) as run:
-        run.kill("worker 0")
-        assert run.codes()["chief"] == exit_codes.RESTART, run.lines
-        assert run.said("no worker is left: the chief is asked to stop")
+def test_a_chief_that_waits_for_a_worker_hears_that_it_is_to_stop(tmp_path, table):
+    here, absent = (f"127.0.0.1:{port}" for port in free_ports(2))
+    spec = ClusterSpec({"chief": (here,), "worker": (absent,)}, "chief", 0)
+    command = warm_trainers.command("tabular", f"--data={table.parent}", *EXACT)
+    variables = {**os.environ, **training.variables(tmp_path), environment.TF_CONFIG: spec.to_env()}
+    with subprocess.Popen(command, env=variables) as chief:
+        try:
+            until(lambda: look(here) is Sign.ANSWERS, seconds=60, what="it waits for the worker")
+            chief.terminate()
+            assert chief.wait(timeout=20) == exit_codes.RESTART
+        finally:
+            chief.kill()
 
 
 @pytest.mark.parametrize(("roles", "more"), WAYS.values(), ids=WAYS.keys())

@@ -97,9 +97,22 @@ def serve(path: str) -> None:
         if os.fork() == 0:
             listener.close()
             if _is_the_trainer(connection, path):
-                runpy.run_module("fovea_trainers", run_name="__main__", alter_sys=True)
+                _run()
                 return
         connection.close()
+
+
+def _run() -> None:
+    """The program, which forks once more. The parent of a trainer has no TensorFlow elsewhere, whose end could fail at its exit."""
+    parent = os.getpid()
+    try:
+        runpy.run_module("fovea_trainers", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if os.getpid() != parent:
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)
 
 
 def _reaped() -> bool:
