@@ -32,6 +32,7 @@ TEAM, OTHER_TEAM = "vision", "speech"
 APART = ("test_embedded_cluster_healing.py", "test_embedded_cluster_teardown.py")
 """They bring a cluster of their own."""
 TOGETHER = (
+    "test_bad_days_scheduling.py",
     "test_bad_days_trainer.py",
     "test_distributed_jobs.py",
     "test_example_programs.py",
