@@ -23,6 +23,7 @@ import digits
 BATCH, FEW, MANY = 32, 2, 12
 FLAGS = (
     *("--image-size=32", "--no-augment", "--no-early-stopping", "--validation-ratio=0", "--test-ratio=0"),
+    "--no-cache-images",
     *("--optimizer=adam", "--learning-rate=0.002", "--decay=0"),
 )
 WAYS = {"one": {"chief": 1}, "mirrored": {"chief": 1, "worker": 1}, "servers": {"chief": 1, "worker": 2, "ps": 1}}
