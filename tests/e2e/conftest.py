@@ -39,6 +39,7 @@ TOGETHER = (
     "test_images.py",
     "test_injected_containers.py",
     "test_job_chains.py",
+    "test_job_controls.py",
     "test_moving_in.py",
     "test_recipes.py",
     "test_tenancy.py",

@@ -1,90 +1,43 @@
 """What a user can tell a job before and while it runs, and what becomes of it: retries, limits, clean-up, suspend, cancel, delete."""
 
-import json
 import math
-import uuid
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import local_models
-from support.jobs import condition, of_job, pod_name
-from support.local_jobs import COUNT, DONE, FAIL_ONCE, STUBBORN, machine_type, program_job
+from support.jobs import condition, pod_name
+from support.local_jobs import COUNT, DONE, FAIL_ONCE, NAMESPACE, STUBBORN, Jobs
 from support.model_server import png
 from support.polling import until
 
-NAMESPACE, SYSTEM = "vision", "fovea-system"
 CANCEL_GRACE_SECONDS = 30
 """The chart's training.cancelGraceSeconds."""
 END_OF_MODEL_JOB = "import os, shutil; shutil.copytree(os.environ['FOVEA_INPUT_DIR'] + '/model', os.environ['FOVEA_MODEL_DIR'], dirs_exist_ok=True)"
 """Hands over a SavedModel that was trained elsewhere."""
 
 
-class Jobs:
-    """Jobs that are submitted together: most of what they do is to wait."""
-
-    def __init__(self, cluster: Any) -> None:
-        self.cluster, self.word = cluster, f"t{uuid.uuid4().hex[:8]}"
-        self.machine, self.image = self.word, cluster.deployment.images()["fovea"]
-        self.submitted: list[str] = []
-
-    def name(self, what: str) -> str:
-        """Name of a job."""
-        return f"{self.word}-{what}"
-
-    def submit(self, what: str, program: str, *arguments: str, **spec: Any) -> str:
-        """Create a job; returns its name."""
-        name = self.name(what)
-        self.submitted.append(name)
-        self.cluster.apply(program_job(name, self.image, self.machine, program, *arguments, **spec))
-        return name
-
-    def pods(self, job: str) -> list[dict[str, Any]]:
-        """A job's pods."""
-        found: list[dict[str, Any]] = self.cluster.list("pods", NAMESPACE, of_job(job))
-        return found
-
-    def started(self, job: str) -> None:
-        """Wait until the program writes its log."""
-        self.cluster.wait_for_state(job, "RUNNING")
-        until(
-            lambda: self.cluster.kubectl("logs", pod_name(job), "-n", NAMESPACE, "-c", "trainer", check=False),
-            seconds=60,
-            what=f"first line of {job}",
-        )
-
-    def patch(self, job: str, spec: dict[str, Any]) -> None:
-        """kubectl patch."""
-        merge = json.dumps({"spec": spec})
-        self.cluster.kubectl("patch", "trainingjob", job, "-n", NAMESPACE, "--type=merge", "-p", merge)
-
-
 @pytest.fixture(scope="module")
 def submitted(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
-    made = Jobs(cluster)
-    try:
-        cluster.apply(machine_type(made.machine, memory="1Gi"))
-        made.submit("deaf", STUBBORN)
-        _submit_with_models(made, tmp_path_factory.mktemp("models"))
-        made.submit("code-75", FAIL_ONCE, "75", runPolicy={"cleanPodPolicy": "All"})
-        made.submit("code-137", FAIL_ONCE, "137")
-        made.submit("code-1", FAIL_ONCE, "1")
-        policy = {"backoffLimit": 1, "cleanPodPolicy": "None"}
-        made.submit("always-75", "import sys; sys.exit(75)", runPolicy=policy)
-        made.submit("too-long", COUNT, "1000", "0.5", runPolicy={"maxRunningSeconds": 5})
-        made.submit("short-lived", DONE, runPolicy={"ttlSecondsAfterFinished": 5})
-        yield made
-    finally:
-        quiet = ("--ignore-not-found", "--wait=false")
-        names = (*made.submitted, made.name("misspelt"))
-        models = [made.name(end) for end in ENDS]
-        versions = [f"{model}-v1" for model in models]
-        cluster.kubectl("delete", "trainingjob", *names, "-n", NAMESPACE, *quiet)
-        cluster.kubectl("delete", "modeldeployment", *models, "-n", NAMESPACE, *quiet)
-        cluster.kubectl("delete", "modelversion", *versions, "-n", NAMESPACE, *quiet)
-        cluster.kubectl("delete", "machinetype", made.machine, *quiet)
+    with Jobs.of(cluster) as made:
+        try:
+            made.submit("deaf", STUBBORN)
+            _submit_with_models(made, tmp_path_factory.mktemp("models"))
+            made.submit("code-75", FAIL_ONCE, "75", runPolicy={"cleanPodPolicy": "All"})
+            made.submit("code-137", FAIL_ONCE, "137")
+            made.submit("code-1", FAIL_ONCE, "1")
+            policy = {"backoffLimit": 1, "cleanPodPolicy": "None"}
+            made.submit("always-75", "import sys; sys.exit(75)", runPolicy=policy)
+            made.submit("too-long", COUNT, "1000", "0.5", runPolicy={"maxRunningSeconds": 5})
+            made.submit("short-lived", DONE, runPolicy={"ttlSecondsAfterFinished": 5})
+            yield made
+        finally:
+            quiet = ("-n", NAMESPACE, "--ignore-not-found", "--wait=false")
+            models = [made.name(end) for end in ENDS]
+            cluster.kubectl("delete", "trainingjob", made.name("misspelt"), *quiet)
+            cluster.kubectl("delete", "modeldeployment", *models, *quiet)
+            cluster.kubectl("delete", "modelversion", *(f"{model}-v1" for model in models), *quiet)
 
 
 ENDS = ("deleted", "expired")
@@ -238,59 +191,3 @@ def _answers(cluster: Any, model: str) -> bool:
     return local_models.place(status, "stable").get("readyReplicas", 0) >= 1 and local_models.ask(
         model, local_models.address(cluster, model), 4.0
     ) == (5.0, 1)
-
-
-def test_a_job_outlives_its_operator_and_a_pod_object_that_vanished_meanwhile(submitted: Jobs, cluster: Any) -> None:
-    job = submitted.submit("outlives", COUNT, "20", "0.5", "6")
-    published = until(
-        lambda: cluster.status(job).get("checkpoint", {}).get("step", 0), seconds=180, what="a published checkpoint"
-    )
-    now = ("--grace-period=0", "--force", "--wait=false")
-    system = ("-n", SYSTEM)
-    selector = ("-l", "app.kubernetes.io/component=operator")
-    before = cluster.kubectl("get", "pods", *system, *selector, "-o", "name").split()
-    assert before, "the operator's pod was not found"
-    cluster.kubectl("delete", "pod", *system, *selector, *now)
-    cluster.kubectl("delete", "pod", pod_name(job), "-n", NAMESPACE, *now)
-    done = cluster.wait_for_state(job, "SUCCEEDED", "FAILED", seconds=240)
-    assert (done["state"], done["disruptions"], done["metrics"]["starts"]) == ("SUCCEEDED", 1, 2)
-    assert "retries" not in done
-    assert done["lastFailure"]["reason"] in ("PodLost", "Disrupted")
-    assert done["metrics"]["last_start"] >= published
-    after = cluster.kubectl("get", "pods", *system, *selector, "-o", "name").split()
-    assert not set(after) & set(before)
-
-
-def test_a_job_s_time_ends_while_no_operator_runs(submitted: Jobs, cluster: Any) -> None:
-    seconds = 30
-    job = submitted.submit("leaderless", COUNT, "1000", "0.5", runPolicy={"maxRunningSeconds": seconds})
-    submitted.started(job)
-    pod = pod_name(job)
-    until(
-        lambda: cluster.get("pod", pod)["spec"].get("activeDeadlineSeconds"), seconds=15, what="the kubelet's deadline"
-    )
-    system, selector = ("-n", SYSTEM), ("-l", "app.kubernetes.io/component=operator")
-    replicas = cluster.kubectl("get", "deployment", *system, *selector, "-o", "jsonpath={.items[0].spec.replicas}")
-    try:
-        cluster.kubectl("scale", "deployment", *system, *selector, "--replicas=0")
-        gone = "no operator runs"
-        until(lambda: not cluster.kubectl("get", "pods", *system, *selector, "-o", "name"), seconds=60, what=gone)
-        assert cluster.get("pod", pod)["status"]["phase"] == "Running", "the operator went before the deadline"
-        # The sidecar asks the operator for the log for 20 s, in vain.
-        ended = until(lambda: _ended(cluster, pod), seconds=seconds + 60, what="the kubelet ended the pod")
-    finally:
-        cluster.kubectl("scale", "deployment", *system, *selector, f"--replicas={replicas}")
-    began, finished = (datetime.fromisoformat(ended["trainer"][time]) for time in ("startedAt", "finishedAt"))
-    assert seconds <= (finished - began).total_seconds() <= seconds + 3
-    status = cluster.wait_for_state(job, "SUCCEEDED", "FAILED", seconds=120)
-    assert condition({"status": status}, "Failed")["reason"] == "MaxRunningSecondsExceeded"
-    assert (status["attempts"], status.get("retries"), status.get("disruptions")) == ({"chief-0": 0}, None, None)
-    assert status["checkpoint"]["step"] > 0, "what it saved is published"
-
-
-def _ended(cluster: Any, pod: str) -> dict[str, dict[str, Any]]:
-    """How the containers of a pod ended, by name; empty before all have."""
-    status = cluster.get("pod", pod)["status"]
-    if status.get("reason") != "DeadlineExceeded":
-        return {}
-    return {each["name"]: each["state"]["terminated"] for each in status["containerStatuses"]}

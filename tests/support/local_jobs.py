@@ -1,9 +1,17 @@
 """Jobs for the local cluster: small Python programs in one of Fovea's images, on machines of which many fit on a small node."""
 
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fovea_api.contract import names
 from fovea_api.v1alpha1 import API_VERSION
+from support.jobs import of_job, pod_name
+from support.polling import until
+
+NAMESPACE = "vision"
 
 DONE = "print('done')"
 
@@ -87,3 +95,56 @@ def program_job(
             **spec,
         },
     }
+
+
+class Jobs:
+    """Jobs that are submitted together: most of what they do is to wait."""
+
+    def __init__(self, cluster: Any) -> None:
+        self.cluster, self.word = cluster, f"t{uuid.uuid4().hex[:8]}"
+        self.machine, self.image = self.word, cluster.deployment.images()["fovea"]
+        self.submitted: list[str] = []
+
+    @classmethod
+    @contextmanager
+    def of(cls, cluster: Any) -> Iterator["Jobs"]:
+        """Jobs on a machine type of their own; at the end all are deleted."""
+        made = cls(cluster)
+        try:
+            cluster.apply(machine_type(made.machine, memory="1Gi"))
+            yield made
+        finally:
+            quiet = ("--ignore-not-found", "--wait=false")
+            if made.submitted:
+                cluster.kubectl("delete", "trainingjob", *made.submitted, "-n", NAMESPACE, *quiet)
+            cluster.kubectl("delete", "machinetype", made.machine, *quiet)
+
+    def name(self, what: str) -> str:
+        """Name of a job."""
+        return f"{self.word}-{what}"
+
+    def submit(self, what: str, program: str, *arguments: str, **spec: Any) -> str:
+        """Create a job; returns its name."""
+        name = self.name(what)
+        self.submitted.append(name)
+        self.cluster.apply(program_job(name, self.image, self.machine, program, *arguments, **spec))
+        return name
+
+    def pods(self, job: str) -> list[dict[str, Any]]:
+        """A job's pods."""
+        found: list[dict[str, Any]] = self.cluster.list("pods", NAMESPACE, of_job(job))
+        return found
+
+    def started(self, job: str) -> None:
+        """Wait until the program writes its log."""
+        self.cluster.wait_for_state(job, "RUNNING")
+        until(
+            lambda: self.cluster.kubectl("logs", pod_name(job), "-n", NAMESPACE, "-c", "trainer", check=False),
+            seconds=60,
+            what=f"first line of {job}",
+        )
+
+    def patch(self, job: str, spec: dict[str, Any]) -> None:
+        """kubectl patch."""
+        merge = json.dumps({"spec": spec})
+        self.cluster.kubectl("patch", "trainingjob", job, "-n", NAMESPACE, "--type=merge", "-p", merge)
