@@ -222,6 +222,30 @@ def test_totals_that_are_not_the_declared_ones_are_refused_by_name(tmp_path):
         Totals({"accuracy": tf.int64})
 
 
+def test_totals_that_travel_as_one_vector_arrive_as_they_were_sent():
+    kept = Totals({"loss": tf.float32, "hits": tf.int64, "matrix": tf.TensorSpec([2, 2], tf.int64)})
+    sent = {
+        "loss": (tf.constant(float("nan")), tf.constant(3.0)),
+        "matrix": (tf.constant([[1, 2], [3, 2**53 - 1]], tf.int64), tf.constant(0.0)),
+        "hits": (tf.constant(2**53 - 1, tf.int64), tf.constant(7)),
+    }
+    packed = kept.packed(sent)
+    assert packed.shape == [kept.size] == [1 + 1 + 1 + 1 + 4 + 1]
+    arrived = kept.unpacked(packed)
+    assert {name: values.dtype for name, (values, _) in arrived.items()} == {
+        "loss": tf.float32,
+        "hits": tf.int64,
+        "matrix": tf.int64,
+    }
+    assert {name: (str(values.numpy().tolist()), float(count)) for name, (values, count) in arrived.items()} == {
+        "loss": ("nan", 3.0),
+        "hits": ("9007199254740991", 7.0),
+        "matrix": ("[[1, 2], [3, 9007199254740991]]", 0.0),
+    }
+    with pytest.raises(ValueError, match="the update returned the totals loss, declared are loss, hits, matrix"):
+        kept.packed({"loss": sent["loss"]})
+
+
 def test_a_worker_writes_its_own_progress_and_nothing_where_the_chief_writes(tmp_path, monkeypatch):
     spec = ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 1)
     monkeypatch.setattr(placement, "select", lambda *_, **__: strategy.Single())

@@ -126,12 +126,12 @@ def test_a_turned_picture_is_served_as_it_was_trained(tmp_path):
     for turned, flag in ((True, "--exif-orientation"), (False, "--no-exif-orientation")):
         assert training.train(tmp_path / flag, data, "--max-steps=1", "--no-augment", flag) == 0
         model = tf.saved_model.load(str(training.model_folder(tmp_path / flag)))
-        trained = images.decoder(16, exif_orientation=turned)(tf.constant(file))
+        trained = images.decoder(16, exif_orientation=turned)(tf.constant([file]))[0]
         served = model.signatures["serving_default"](image=tf.constant([file]))["scores"]
         by_pixels = model.signatures["pixels"](pixels=tf.cast(trained, tf.float32)[tf.newaxis])["scores"]
         assert np.array_equal(served.numpy(), by_pixels.numpy())
-    unturned = images.decoder(16, exif_orientation=False)(tf.constant(file))
-    upright_pixels = images.decoder(16, exif_orientation=True)(tf.constant(file))
+    unturned = images.decoder(16, exif_orientation=False)(tf.constant([file]))[0]
+    upright_pixels = images.decoder(16, exif_orientation=True)(tf.constant([file]))[0]
     assert not np.array_equal(unturned.numpy(), upright_pixels.numpy())
 
 

@@ -6,7 +6,7 @@ batch holds follows from the order and from the files alone, not from when a fil
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,11 +19,13 @@ from fovea_trainers.errors import DataError
 
 Array = np.ndarray[Any, Any]
 Fields = tuple[Array, ...]
-"""What is read of an example: of every example as many arrays."""
+"""What is read of an example: of every example as many arrays. Of several examples: [n, …] of each."""
 Finish = Callable[..., tuple[Any, ...]]
 """(kept bool [wanted], *fields [n, …]) -> the tensors of a batch [n, …]: n examples of the wanted ones could be read."""
 AHEAD = 2
 """Batches that are read while one is trained on: what bounds the memory of examples that are not held."""
+PIECE = 16
+"""Examples that a thread reads at once, at most: a graph that is called for each alone costs more than a small picture."""
 NAMED = 5
 """Unreadable examples that are named in the log one by one."""
 
@@ -32,13 +34,30 @@ class Unreadable(Exception):
     """What is wrong with an example's file; the example is left out."""
 
 
+def one_by_one(load: Callable[[int], Fields]) -> Callable[[Array], Fields]:
+    """Reads several examples with a function that reads one."""
+    return lambda numbers: tuple(map(np.stack, zip(*(load(int(number)) for number in numbers), strict=True)))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What was read of some examples."""
+
+    kept: Array
+    """bool [n]: which could be read."""
+    fields: Fields
+    """[kept, …] of each; empty without any."""
+    problems: dict[int, str]
+    """What is wrong with others, by number; nothing of those that were known to be unreadable."""
+
+
 @dataclass(frozen=True)
 class Examples:
     """Numbered examples, of which some may turn out to be unreadable."""
 
     files: Files
-    load: Callable[[int], Fields]
-    """Reads an example. Raises Unreadable, or OSError when the disk fails. Several threads call it."""
+    load: Callable[[Array], Fields]
+    """Reads examples [n], n > 0. Raises Unreadable where one of them is, or OSError when the disk fails. Several threads call it."""
     shapes: tuple[tuple[int, ...], ...]
     """Shape of each field that `load` reads; all are uint8."""
     max_unreadable: float
@@ -63,7 +82,8 @@ class Examples:
         waiting: deque[Future[tuple[tuple[Any, ...], dict[int, str]]]] = deque()
         try:
             for numbers, finish in wanted:
-                reading = None if self.held is not None else [readers.submit(self.read, int(i)) for i in numbers]
+                pieces = [] if self.held is not None else _pieces(numbers)
+                reading = [readers.submit(self._read, piece) for piece in pieces]
                 waiting.append(assemblers.submit(self._assemble, numbers, reading, finish))
                 if len(waiting) > AHEAD:
                     yield self._taken(waiting.popleft().result())
@@ -111,15 +131,29 @@ class Examples:
 
     def read(self, number: int) -> tuple[Fields | None, str]:
         """The fields of an example, or None and what is wrong with it. Raises OSError when the disk fails."""
-        if number in self.unreadable:
-            return None, ""
+        read = self._read(np.array([number]))
+        return (tuple(values[0] for values in read.fields) or None), read.problems.get(number, "")
+
+    def _read(self, numbers: Array) -> _Piece:
+        kept = np.array([number not in self.unreadable for number in numbers.tolist()], bool)
         try:
-            return self.load(number), ""
+            return _Piece(kept, self.load(numbers[kept]) if kept.any() else (), {})
         except Unreadable as error:
-            return None, str(error)
+            if len(numbers) == 1:
+                return _Piece(np.zeros(1, bool), (), {int(numbers[0]): str(error)})
+        return self._joined([self._read(number) for number in numbers.reshape(-1, 1)])
+
+    def _joined(self, pieces: Sequence[_Piece]) -> _Piece:
+        """All of them, in this order."""
+        fields = [piece.fields for piece in pieces if piece.fields]
+        return _Piece(
+            np.concatenate([piece.kept for piece in pieces]) if pieces else np.zeros(0, bool),
+            tuple(map(np.concatenate, zip(*fields, strict=True))),
+            {number: problem for piece in pieces for number, problem in piece.problems.items()},
+        )
 
     def hold(self, check: Callable[[], None] = lambda: None) -> "Examples":
-        """All examples read into memory; `check` is called for every one, and may raise to give up.
+        """All examples read into memory; `check` is called again and again, and may raise to give up.
 
         Raises DataError as `batches`.
         """
@@ -127,24 +161,24 @@ class Examples:
         self.say(f"reading {count} {self.noun}s from {self.files.root}")
         store = tuple(np.zeros((count, *shape), np.uint8) for shape in self.shapes)
 
-        def fill(number: int) -> str:
-            example, problem = self.read(number)
-            for place, values in zip(store, example or (), strict=example is not None):
-                place[number] = values
-            return problem
+        def fill(numbers: Array) -> dict[int, str]:
+            read = self._read(numbers)
+            for place, values in zip(store, read.fields, strict=bool(read.fields)):
+                place[numbers[read.kept]] = values
+            return read.problems
 
         window = 4 * (os.cpu_count() or 1)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            waiting: deque[tuple[int, Future[str]]] = deque()
+            waiting: deque[Future[dict[int, str]]] = deque()
             try:
-                for number in range(count + window):
+                for first in range(0, count, PIECE):
                     check()
-                    if number < count:
-                        waiting.append((number, pool.submit(fill, number)))
-                    if waiting and number >= window:
-                        done, future = waiting.popleft()
-                        if problem := future.result():
-                            self.leave_out({done: problem})
+                    waiting.append(pool.submit(fill, np.arange(first, min(count, first + PIECE))))
+                    if len(waiting) > window:
+                        self.leave_out(waiting.popleft().result())
+                while waiting:
+                    check()
+                    self.leave_out(waiting.popleft().result())
             finally:
                 pool.shutdown(cancel_futures=True)
         return replace(self, held=store)
@@ -161,26 +195,25 @@ class Examples:
         return self
 
     def _assemble(
-        self, numbers: Array, reading: list[Future[tuple[Fields | None, str]]] | None, finish: Finish
+        self, numbers: Array, reading: Sequence[Future[_Piece]], finish: Finish
     ) -> tuple[tuple[Any, ...], dict[int, str]]:
-        problems: dict[int, str] = {}
         if self.held is not None:
             kept = np.array([number not in self.unreadable for number in numbers], bool)
-            fields: Fields = tuple(values[numbers[kept]] for values in self.held)
+            read = _Piece(kept, tuple(values[numbers[kept]] for values in self.held), {})
         else:
-            results = [future.result() for future in reading or []]
-            kept = np.array([example is not None for example, _ in results], bool)
-            problems = {int(i): text for i, (example, text) in zip(numbers, results, strict=True) if example is None}
-            fields = self._stacked([example for example, _ in results if example is not None])
+            read = self._joined([future.result() for future in reading])
+        fields = read.fields or tuple(np.zeros((0, *shape), np.uint8) for shape in self.shapes)
         with tf.device("/CPU:0"):  # holds for this thread alone
-            return finish(kept, *fields), problems
-
-    def _stacked(self, examples: list[Fields]) -> Fields:
-        if not examples:
-            return tuple(np.zeros((0, *shape), np.uint8) for shape in self.shapes)
-        return tuple(np.stack(values) for values in zip(*examples, strict=True))
+            return finish(read.kept, *fields), read.problems
 
     def _taken(self, batch: tuple[tuple[Any, ...], dict[int, str]]) -> tuple[Any, ...]:
         tensors, problems = batch
         self.leave_out(problems)
         return tensors
+
+
+def _pieces(numbers: Array) -> list[Array]:
+    """Of a batch, for the threads that read: of even size, and none larger than PIECE."""
+    threads = os.cpu_count() or 1
+    size = max(1, min(PIECE, -(-len(numbers) // threads)))
+    return [numbers[first : first + size] for first in range(0, len(numbers), size)]

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from fovea_trainers.errors import NonFiniteLoss
+from fovea_trainers.runtime.graph import traced
 
 
 class Finite:
@@ -19,6 +20,12 @@ class Finite:
         self._variables = [variable for variable in variables if variable.dtype.is_floating]
         self._step = step
 
+        @traced()  # one call: else each variable of another process takes several
+        def look() -> tf.Tensor:
+            return tf.stack([_is_finite(variable) for variable in self._variables] or [True])
+
+        self._look = look
+
     def require(self, step: int) -> None:
         """Raise NonFiniteLoss unless all are numbers after `step`; it names the first variable and the steps in question.
 
@@ -26,7 +33,7 @@ class Finite:
         """
         if step == self._step:  # an epoch has ended here, and its checkpoint follows
             return
-        answers = tf.stack([_is_finite(variable) for variable in self._variables] or [True]).numpy()
+        answers = self._look().numpy()
         if not answers.all():
             name = self._variables[int(answers.argmin())].name.removesuffix(":0")
             raise NonFiniteLoss(f"variable {name}", step, first=self._step + 1)

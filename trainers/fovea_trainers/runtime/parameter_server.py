@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from fovea_api.contract.cluster_spec import ClusterSpec
 from keras.src.backend.tensorflow.core import Variable
@@ -21,7 +22,7 @@ from fovea_trainers.runtime import remote, rendezvous, server
 from fovea_trainers.runtime.graph import traced
 from fovea_trainers.runtime.replicas import on_replicas
 from fovea_trainers.runtime.strategy import Batches, Dataset, Single, Step, Update
-from fovea_trainers.runtime.totals import Kind, Total, Totals, over_devices
+from fovea_trainers.runtime.totals import Kind, Totals, over_devices
 from fovea_trainers.runtime.watchdog import Watchdog
 
 AHEAD = 2
@@ -61,7 +62,7 @@ class ParameterServer(Single):
         self._ahead = AHEAD * len(spec.cluster["worker"])
         self._under_way = 0
         self._unreadable: set[int] = set()
-        self._add: Callable[[Mapping[str, Total], int], None]
+        self._take: Callable[[int, Any], None]
         self._scheduled: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         for _ in range(self._ahead):
@@ -83,22 +84,32 @@ class ParameterServer(Single):
     def build(self, update: Update, totals: Totals, signature: Sequence[tf.TensorSpec]) -> Step:
         """An update as a step that any worker may run; it answers with the totals of its batch."""
         replicas = self._strategy.num_replicas_in_sync
-        number = tf.TensorSpec([], tf.int64)
 
         def share(*batch: tf.Tensor) -> dict[str, list[tf.Tensor]]:
             return {name: over_devices(*pair) for name, pair in update(*batch).items()}
 
-        @traced(number, number, number)
-        def whole(epoch: tf.Tensor, place: tf.Tensor, step: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        # One tensor each way: TensorFlow sends every tensor by a call of its own.
+        @traced(tf.TensorSpec([3], tf.int64))
+        def whole(numbers: tf.Tensor) -> tf.Tensor:
+            epoch, place, step = tf.unstack(numbers)
             tensors, unreadable = self._read(signature, epoch, place, tf.constant(ALL, tf.int64))
             found = on_replicas(self._strategy, share, replicas, tensors, step)
-            return self._strategy.experimental_local_results(found)[0], unreadable
+            packed = totals.packed(self._strategy.experimental_local_results(found)[0])
+            return tf.concat([packed, tf.cast(unreadable, packed.dtype)], axis=0)
+
+        @traced(tf.TensorSpec([totals.size], tf.float64), tf.TensorSpec([], tf.int64))
+        def add(packed: tf.Tensor, step: tf.Tensor) -> None:
+            totals.add(totals.unpacked(packed), step)
+
+        def take(step: int, result: Any) -> None:
+            self._unreadable.update(result[totals.size :].astype(np.int64).tolist())
+            add(result[: totals.size], step)
 
         def schedule(epoch: int, place: int, step: int) -> None:
             self._collect(self._ahead - 1)
             self._hand_out(step, whole, epoch, place, step)
 
-        self._add = lambda found, step: totals.add(found, tf.constant(step, tf.int64))
+        self._take = take
         return schedule
 
     def join(self) -> None:
@@ -132,17 +143,14 @@ class ParameterServer(Single):
             tensor.set_shape(spec.shape)
         return tensors[:-1], tensors[-1]
 
-    def _hand_out(self, label: int, function: Any, *arguments: int) -> None:
-        values = tuple(tf.constant(value, tf.int64) for value in arguments)
-        self._scheduled.put((label, self._coordinator.schedule(function, args=values)))
+    def _hand_out(self, label: int, function: Any, *numbers: int) -> None:
+        self._scheduled.put((label, self._coordinator.schedule(function, args=(tf.constant(numbers, tf.int64),))))
         self._under_way += 1
 
     def _collect(self, most: int) -> None:
         """Wait until at most `most` steps are under way."""
         while self._under_way > most:
-            step, (found, unreadable) = self._next()
-            self._unreadable.update(unreadable.tolist())
-            self._add({name: (tf.constant(values), tf.constant(size)) for name, (values, size) in found.items()}, step)
+            self._take(*self._next())
 
     def _next(self) -> tuple[int, Any]:
         """The next result to be there, and its label. Raises what its step has raised, PeerLost for one that hangs."""

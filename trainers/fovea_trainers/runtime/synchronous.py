@@ -39,14 +39,14 @@ class Synchronous(ParameterServer):
 
     def build(self, update: Update, totals: Totals, signature: Sequence[tf.TensorSpec]) -> Step:
         """An update as one step on each worker, which gives the gradients of its share, and one here with their sum."""
-        number = tf.TensorSpec([], tf.int64)
         meeting = _Meeting(self._workers)
 
         def share(*batch: tf.Tensor) -> tuple[dict[str, Total], list[list[tf.Tensor]]]:
             return dict(update(*batch)), meeting.gradients
 
-        @traced(*[number] * 4)
-        def part(epoch: tf.Tensor, place: tf.Tensor, step: tf.Tensor, index: tf.Tensor) -> Any:
+        @traced(tf.TensorSpec([4], tf.int64))
+        def part(numbers: tf.Tensor) -> Any:
+            epoch, place, step, index = tf.unstack(numbers)
             tensors, unreadable = self._read(signature, epoch, place, index)
             with exchanging(meeting.begin(step, index)):
                 found, gradients = self._strategy.run(share, args=(*tensors, step))

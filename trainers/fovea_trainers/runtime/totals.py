@@ -91,10 +91,7 @@ class Totals:
 
         On several devices each one calls it with those of its share of the batch. Raises ValueError for other names.
         """
-        if totals.keys() != self._sums.keys():
-            raise ValueError(
-                f"the update returned the totals {', '.join(totals)}, declared are {', '.join(self._sums)}"
-            )
+        self._require_names(totals)
         sums = over_devices(*(tf.cast(totals[name][0], kept.dtype) for name, kept in self._sums.items()))
         counts = over_devices(*(tf.cast(totals[name][1], kept.dtype) for name, kept in self._counts.items()))
         added = dict(zip(self._sums, zip(sums, counts, strict=True), strict=True))
@@ -104,6 +101,28 @@ class Totals:
         for name, (values, count) in added.items():
             self._sums[name].assign_add(values)
             self._counts[name].assign_add(count)
+
+    @property
+    def size(self) -> int:
+        """Of the vector that `packed` makes."""
+        return sum(int(kept.shape.num_elements()) + 1 for kept in self._sums.values())
+
+    def packed(self, totals: Mapping[str, Total]) -> tf.Tensor:
+        """The totals of a batch as one vector, float64 [size]; whole numbers below 2^53 stay exact."""
+        self._require_names(totals)
+        parts = [
+            (tf.reshape(values, [-1]), tf.reshape(count, [1])) for values, count in map(totals.__getitem__, self._sums)
+        ]
+        return tf.concat([tf.cast(part, tf.float64) for pair in parts for part in pair], axis=0)
+
+    def unpacked(self, packed: tf.Tensor) -> dict[str, Total]:
+        """What `packed` has been made of, in the types in which it is kept."""
+        sizes = [size for kept in self._sums.values() for size in (int(kept.shape.num_elements()), 1)]
+        parts = iter(tf.split(packed, sizes))
+        return {
+            name: (tf.cast(tf.reshape(next(parts), kept.shape), kept.dtype), tf.reshape(next(parts), []))
+            for name, kept in self._sums.items()
+        }
 
     def sums(self) -> Sums:
         """Of the epoch so far; raises NonFiniteLoss with the first step at which the loss was not a number."""
@@ -115,6 +134,12 @@ class Totals:
     def read(self) -> dict[str, float]:
         """Each scalar sum by its count; raises as `sums`."""
         return self.sums().ratios()
+
+    def _require_names(self, totals: Mapping[str, Total]) -> None:
+        if totals.keys() != self._sums.keys():
+            raise ValueError(
+                f"the update returned the totals {', '.join(totals)}, declared are {', '.join(self._sums)}"
+            )
 
     def reset(self) -> None:
         """A new epoch begins."""

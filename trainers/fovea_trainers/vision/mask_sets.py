@@ -10,7 +10,7 @@ import tensorflow as tf
 from fovea_api.contract.mask_names import TEST, TRAIN, VALIDATION
 
 from fovea_trainers.data import order
-from fovea_trainers.data.examples import Examples, Fields, Finish, Unreadable
+from fovea_trainers.data.examples import Examples, Fields, Finish, Unreadable, one_by_one
 from fovea_trainers.data.source import Source
 from fovea_trainers.errors import DataError, FlagError
 from fovea_trainers.runtime.graph import traced
@@ -109,7 +109,7 @@ def read(flags: MaskFlags, seed: int, session: Session) -> Sets:
     shape = (flags.image_size, flags.image_size)
     lazy = Examples(
         pairs,
-        _loader(pairs, rule(flags), flags),
+        one_by_one(_loader(pairs, rule(flags), flags)),
         ((*shape, 3), shape),
         flags.max_unreadable,
         say,
