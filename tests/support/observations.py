@@ -421,6 +421,10 @@ def budget_of(name: str, min_available: int = 0) -> BudgetRecord:
     return BudgetRecord("vision", "digits", "budget-uid", manifest["spec"])
 
 
+def _budget_beside(clients: ServiceRecord) -> BudgetRecord:
+    return budget_of("digits-v{}-{}".format(*pointed_at(clients)))
+
+
 def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> ServingObserved:
     """A ModelDeployment with the versions of its model and what else is named.
 
@@ -436,7 +440,7 @@ def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> Servin
         workloads=workloads,
         pods=tuple(seen.pop("pods", ())),
         services=(*([] if clients is None else [clients]), *services),
-        budget=seen.pop("budget", clients and budget_of("digits-v{}-{}".format(*pointed_at(clients)))),
+        budget=seen.pop("budget") if "budget" in seen else clients and _budget_beside(clients),
         routes=tuple(seen.pop("routes", ())),
         serves_routes=seen.pop("serves_routes", False),
         predecessors=tuple(seen.pop("predecessors", ())),

@@ -24,7 +24,6 @@ _GRPC_METHODS: tuple[dict[str, str], ...] = (
 )
 """All that passes. The server's other services reload models and profile the process."""
 _REST_PREFIX = "/v1/models"
-_GROUP = "gateway.networking.k8s.io"
 
 
 @dataclass(frozen=True)
@@ -62,22 +61,25 @@ def routes(model_deployment: ModelDeployment, gateway: Gateway, shares: Sequence
     """The GRPCRoute and the HTTPRoute. `shares` in the order in which versions are pinned, if there are too many for all."""
     grpc = [{"method": {"type": "Exact", **method}} for method in _GRPC_METHODS]
     rest = [{"path": {"type": "PathPrefix", "value": _REST_PREFIX}}]
+    # A batch of pictures may take longer than a proxy's default: the client's own deadline counts.
+    unlimited = [{**rule, "timeouts": {"request": "0s"}} for rule in _rules(rest, shares, names.REST_PORT)]
+    metadata = _metadata(model_deployment)
     return [
-        _route(
-            model_deployment,
-            gateway,
-            kind="GRPCRoute",
-            listener=names.GRPC_PORT_NAME,
-            rules=[*_rules(grpc, shares, names.GRPC_PORT)],
-        ),
-        _route(
-            model_deployment,
-            gateway,
-            kind="HTTPRoute",
-            listener=names.REST_PORT_NAME,
-            # A batch of pictures may take longer than a proxy's default: the client's own deadline counts.
-            rules=[{**rule, "timeouts": {"request": "0s"}} for rule in _rules(rest, shares, names.REST_PORT)],
-        ),
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "GRPCRoute",
+            "metadata": metadata,
+            "spec": {
+                **_attached(model_deployment, gateway, names.GRPC_PORT_NAME),
+                "rules": [*_rules(grpc, shares, names.GRPC_PORT)],
+            },
+        },
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": metadata,
+            "spec": {**_attached(model_deployment, gateway, names.REST_PORT_NAME), "rules": unlimited},
+        },
     ]
 
 
@@ -100,26 +102,26 @@ def backends(spec: Mapping[str, Any]) -> set[str]:
     return {backend["name"] for rule in spec.get("rules") or () for backend in rule.get("backendRefs") or ()}
 
 
-def _route(
-    model_deployment: ModelDeployment, gateway: Gateway, *, kind: str, listener: str, rules: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _metadata(model_deployment: ModelDeployment) -> dict[str, Any]:
     metadata = model_deployment.metadata
-    parent = {"group": _GROUP, "kind": "Gateway", "namespace": gateway.namespace, "name": gateway.name}
     return {
-        "apiVersion": f"{_GROUP}/v1",
-        "kind": kind,
-        "metadata": {
-            "name": metadata.name,
-            "namespace": metadata.namespace,
-            "labels": labels.of_model_deployment(metadata.name, model_deployment.spec.model),
-            "ownerReferences": [owner.reference(model_deployment)],
-        },
-        "spec": {
-            "parentRefs": [{**parent, "sectionName": listener}],
-            "hostnames": gateway.hosts(model_deployment),
-            "rules": rules,
-        },
+        "name": metadata.name,
+        "namespace": metadata.namespace,
+        "labels": labels.of_model_deployment(metadata.name, model_deployment.spec.model),
+        "ownerReferences": [owner.reference(model_deployment)],
     }
+
+
+def _attached(model_deployment: ModelDeployment, gateway: Gateway, listener: str) -> dict[str, Any]:
+    """The part of a route's spec that says where requests come in."""
+    parent = {
+        "group": "gateway.networking.k8s.io",
+        "kind": "Gateway",
+        "namespace": gateway.namespace,
+        "name": gateway.name,
+        "sectionName": listener,
+    }
+    return {"parentRefs": [parent], "hostnames": gateway.hosts(model_deployment)}
 
 
 def _rules(matches: list[dict[str, Any]], shares: Sequence[Share], port: int) -> Iterator[dict[str, Any]]:

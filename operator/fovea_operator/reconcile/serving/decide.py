@@ -22,10 +22,19 @@ from fovea_operator.desired.service import BALANCER_FIELDS, gateway_service, ser
 from fovea_operator.reconcile.serving import evacuation, health, rollout
 from fovea_operator.reconcile.serving.places import Places
 from fovea_operator.reconcile.serving.rollout import Rollout
-from fovea_operator.reconcile.serving.view import ROUTES, ServingView
+from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import conditions
 from fovea_operator.reconcile.shared.conditions import EventType, Finding
-from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Child, Decision, Deletion, Write
+from fovea_operator.reconcile.shared.decision import (
+    DEPLOYMENT,
+    GRPC_ROUTE,
+    HTTP_ROUTE,
+    SERVICE,
+    Child,
+    Decision,
+    Deletion,
+    Write,
+)
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
 from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
@@ -208,10 +217,12 @@ def _deletions(view: ServingView, places: Places) -> Iterator[Deletion]:
         if record.name not in kept and record != view.service and not record.deleting:
             yield Deletion(SERVICE, record.namespace, record.name, record.uid)
     if view.gateway is None and (view.service is None or view.service.type != "ExternalName"):
-        for route in view.observed.routes:  # of a gateway that was taken out of the settings
-            if not route.deleting:
-                kind = next(kind for kind in ROUTES if kind.kind == route.kind)
-                yield Deletion(kind, route.namespace, route.name, route.uid)
+        # Of a gateway that was taken out of the settings.
+        for route in view.observed.routes:
+            if not route.deleting and route.kind == GRPC_ROUTE.kind:
+                yield Deletion(GRPC_ROUTE, route.namespace, route.name, route.uid)
+            elif not route.deleting:
+                yield Deletion(HTTP_ROUTE, route.namespace, route.name, route.uid)
 
 
 def _status(view: ServingView, advanced: Rollout) -> ModelDeploymentStatus:
