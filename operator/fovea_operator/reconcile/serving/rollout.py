@@ -34,11 +34,11 @@ def advance(view: ServingView) -> Rollout:
     """Where every version stands, by what is seen now and by where it stood."""
     places = _recovered(view) if view.status.places is None else Places.of(view.status)
     wanted = view.wanted()
-    places = _with_what_answers(view, places, None if wanted is None else view.target(wanted))
     if wanted is None:
         rollout = Rollout(replace(places, candidate=None, failed=None), _no_version(view))
     else:
-        rollout = _towards(view, places, view.target(wanted))
+        target = view.target(wanted)
+        rollout = _towards(view, _with_what_answers(view, places, target), target)
     return replace(rollout, places=_as_seen(view, _settled(view, rollout.places)))
 
 
@@ -64,10 +64,10 @@ def _recovered(view: ServingView) -> Places:
     return found
 
 
-def _with_what_answers(view: ServingView, places: Places, target: Place | None) -> Places:
+def _with_what_answers(view: ServingView, places: Places, target: Place) -> Places:
     """A first version that answers clients is served, also where another one is wanted before anybody has seen it answer."""
     first = places.candidate
-    if places.stable is not None or first is None or (target is not None and target.deployment == first.deployment):
+    if places.stable is not None or first is None or target.deployment == first.deployment:
         return places
     if not view.most_served(first) or view.ready(first) == 0:
         return places
