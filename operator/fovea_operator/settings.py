@@ -38,6 +38,7 @@ _OPTIONAL = frozenset({"agent_cpu_limit"})
 _QUANTITIES = _OPTIONAL | {"agent_cpu", "agent_memory", "agent_memory_limit", "stream_room"}
 _PATTERNS = frozenset({"service_accounts", "priority_classes"})
 _PATTERN = re.compile(r"[a-z0-9*]([a-z0-9.*-]*[a-z0-9*])?")
+_GATEWAY = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "model_service_type": ("ClusterIP", "NodePort", "LoadBalancer"),
     "image_pull_policy": ("Always", "IfNotPresent", "Never"),
@@ -171,6 +172,11 @@ class Settings:
             values[item.name] = value = _read(variable, text, item.default)
             _check(item.name, value)
         settings = cls(**values)  # type: ignore[arg-type]
+        if settings.gateway and not (_GATEWAY.fullmatch(settings.gateway) and settings.gateway_address):
+            raise ValueError(
+                f"{_variable('gateway')}={settings.gateway!r} must be <namespace>/<name>, and {_variable('gateway_address')}="
+                f"{settings.gateway_address!r} the DNS name of its proxies"
+            )
         if settings.lease_renew_seconds > settings.lease_seconds / 3:
             # A leader gives up after two thirds of its Lease, and a renewal that failed needs time for another.
             raise ValueError(

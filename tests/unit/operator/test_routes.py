@@ -166,6 +166,8 @@ TABLE: dict[str, Row] = {
         {**RUNNING, "service": through_gateway(), "routes": taken(share(V1, 100), share(V2, 0), said=None)},
         BOTH,
         places=[(1, "stable", "Serving", 100), (2, "candidate", "Switching", 0)],
+        conditions={"Serving": AVAILABLE, "Progressing": "True RoutePending"},
+        says="Version 2 answers; Gateway fovea-system/fovea has not taken its route yet.",
     ),
     "then it gets all requests, and the old one leaves": Row(
         {**RUNNING, "service": through_gateway(), "routes": taken(share(V1, 100), share(V2, 0))},

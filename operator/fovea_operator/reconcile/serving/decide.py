@@ -13,7 +13,7 @@ from typing import Any
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1.conditions import ServingCondition, ServingReason
-from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus, Place
+from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus, Place, PlaceStep
 
 from fovea_operator.desired import deployment as desired
 from fovea_operator.desired.disruption_budget import disruption_budget
@@ -301,6 +301,9 @@ def _progressing(view: ServingView, advanced: Rollout) -> Judgement:
         return candidate is not None, ServingReason.POD_REFUSED, message
     if candidate is not None and candidate.reason is not None:
         return True, candidate.reason, f"Version {candidate.version} is not ready: {candidate.message}."
+    if candidate is not None and view.gateway is not None and candidate.step == PlaceStep.SWITCHING:
+        message = f"Version {candidate.version} answers; Gateway {view.settings.gateway} has not taken its route yet."
+        return True, ServingReason.ROUTE_PENDING, message
     if candidate is not None:
         message = f"Version {candidate.version} is starting; the Service moves to it when it answers."
         return True, ServingReason.STARTING, message
