@@ -18,7 +18,7 @@ RUN := $(UV) run --frozen --no-sync
 DEV := PYTHONPATH=dev $(PYTHON) -m fovea_dev
 ARGS ?=
 
-.PHONY: help setup check format test test-all ranges generate verify prerequisites up down status images deploy undeploy demo bench
+.PHONY: help setup check format test test-all ranges generate verify prerequisites up down status images deploy undeploy gateway demo bench
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ deploy: setup images ## install or upgrade Fovea in the cluster by its Helm char
 
 undeploy: setup ## uninstall Fovea from the cluster
 	@$(RUN) python dev/deploy.py --remove
+
+gateway: setup ## put the models of the cluster of `make up` behind Envoy Gateway, which is built first; ARGS=--remove takes it away
+	@$(RUN) python dev/envoy_gateway.py $(ARGS)
 
 demo: setup ## the whole way: train on real images, roll out, classify over gRPC and REST
 	@$(RUN) python dev/demo.py

@@ -20,6 +20,8 @@ RELEASE = "fovea"
 NAMESPACE = "fovea-system"
 MARK = ("fovea.dev/made-by", "make-deploy")
 """Label of the release that this script makes: how it tells its own from a platform team's."""
+GATEWAY_CLASS = "fovea-envoy"
+"""Of the Envoy Gateway that dev/envoy_gateway.py installs."""
 NAMESPACE_OF_TEAM = "vision"
 """The team of the examples and the demo: its namespace gets a key of the object store."""
 
@@ -49,7 +51,11 @@ class Deployment:
 
     @cached_property
     def _references(self) -> dict[str, str]:
-        pushed = json.loads(self._dev("images", "--json", capture=True))
+        return self.built()
+
+    def built(self, *names: str) -> dict[str, str]:
+        """References of images by name, the platform's if none is named; what they are made of is built first."""
+        pushed = json.loads(self._dev("images", *names, "--json", capture=True))
         return {name: image["reference"] for name, image in pushed.items()}
 
     def demo_pictures(self) -> Path:
@@ -72,6 +78,7 @@ class Deployment:
             f"images.modelServer={images['fovea-tensorflow']}",
             f"objectStore.embedded.image={images['minio']}",
             f"objectStore.namespaces={{{','.join(teams)}}}",
+            *self._gateway(),
             *settings,
         ]
         chosen = [word for value in values for word in ("--set", value)]
@@ -142,6 +149,21 @@ class Deployment:
         present = self.run("kubectl", "get", "namespaces", "--output", "name", capture=True).split()
         teams = values.get("objectStore", {}).get("namespaces", [])
         return [team for team in teams if f"namespace/{team}" in present]
+
+    def _gateway(self) -> list[str]:
+        """Values that put models behind our Envoy Gateway, where it is."""
+        marked = ("--selector", "=".join(MARK), "--output", "name", "--ignore-not-found")
+        found = self.run(
+            "kubectl", "api-resources", "--api-group=gateway.networking.k8s.io", "--output=name", capture=True
+        )
+        if "gatewayclasses" not in found or not self.run("kubectl", "get", "gatewayclasses", *marked, capture=True):
+            return []
+        return [
+            f"gateway.className={GATEWAY_CLASS}",
+            "gateway.envoy.enabled=true",
+            f"gateway.envoy.image={self.built('envoy')['envoy']}",
+            "gateway.envoy.serviceType=NodePort",
+        ]
 
     def _ensure_namespace(self, name: str) -> None:
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

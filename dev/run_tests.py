@@ -27,7 +27,7 @@ CACHE = Cache.from_environment().root
 REPORTS = CACHE / "test-reports" / hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:8]
 DEV = (sys.executable, "-m", "fovea_dev")
 CLUSTER_TOOLS = "kube-apiserver,etcd,minio,versitygw,helm,kubectl"
-ENGINES = "kueue"
+ENGINES = "kueue,envoy-gateway"
 """What wide tests run in the local cluster."""
 
 

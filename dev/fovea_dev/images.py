@@ -75,6 +75,8 @@ OPTIONAL_IMAGES = (
     ),
     Image("example-programs", context="examples/programs"),
     Image("kueue", programs=("kueue",)),
+    Image("envoy-gateway", programs=("envoy-gateway",)),
+    Image("envoy", context="dev/images/envoy"),
 )
 ALL_IMAGES = CLUSTER_IMAGES + PLATFORM_IMAGES + OPTIONAL_IMAGES
 

@@ -106,13 +106,19 @@ PEERS = (
 )
 
 
-# What Fovea works with where a cluster has it: built only by the wide tests, which run it.
+# What Fovea works with where a cluster has it: built only when something asks for it.
 ENGINES = (
     Module(
         "kueue",
         {"kueue": "sigs.k8s.io/kueue/cmd/kueue"},
         "sigs.k8s.io/kueue",
         ("sigs.k8s.io/kueue/pkg/version.GitVersion={version}",),
+    ),
+    Module(
+        "envoy-gateway",
+        {"envoy-gateway": "github.com/envoyproxy/gateway/cmd/envoy-gateway"},
+        "github.com/envoyproxy/gateway",
+        ("github.com/envoyproxy/gateway/internal/cmd/version.envoyGatewayVersion={version}",),
     ),
 )
 _ALL = (*TOOLS, *PEERS, *ENGINES)

@@ -38,6 +38,7 @@ _OPTIONAL = frozenset({"agent_cpu_limit"})
 _QUANTITIES = _OPTIONAL | {"agent_cpu", "agent_memory", "agent_memory_limit", "stream_room"}
 _PATTERNS = frozenset({"service_accounts", "priority_classes"})
 _PATTERN = re.compile(r"[a-z0-9*]([a-z0-9.*-]*[a-z0-9*])?")
+_GATEWAY = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "model_service_type": ("ClusterIP", "NodePort", "LoadBalancer"),
     "image_pull_policy": ("Always", "IfNotPresent", "Never"),
@@ -70,6 +71,14 @@ class Settings:
     """Bucket of the object store, where it cannot be learnt from a job's status (a job that left checkpoints only)."""
     model_service_type: str = "ClusterIP"
     """Type of the Service of a ModelDeployment that a job makes (spec.model.deploy): ClusterIP, NodePort or LoadBalancer."""
+    gateway: str = ""
+    """Gateway (Gateway API) to which the routes of models attach: <namespace>/<name>. Empty: none, clients reach the model servers directly."""
+    gateway_address: str = ""
+    """DNS name inside the cluster of that Gateway's proxies: clients' Services stand for it."""
+    gateway_domain: str = ""
+    """Domain below which models have hosts for clients outside the cluster: <model>.<namespace>.<domain>. Empty: none."""
+    cluster_domain: str = "cluster.local"
+    """DNS domain of the cluster."""
     image_pull_secrets: tuple[str, ...] = ()
     """Pull secrets put on every pod of ours."""
     image_pull_policy: str = "IfNotPresent"
@@ -163,6 +172,11 @@ class Settings:
             values[item.name] = value = _read(variable, text, item.default)
             _check(item.name, value)
         settings = cls(**values)  # type: ignore[arg-type]
+        if settings.gateway and not (_GATEWAY.fullmatch(settings.gateway) and settings.gateway_address):
+            raise ValueError(
+                f"{_variable('gateway')}={settings.gateway!r} must be <namespace>/<name>, and {_variable('gateway_address')}="
+                f"{settings.gateway_address!r} the DNS name of its proxies"
+            )
         if settings.lease_renew_seconds > settings.lease_seconds / 3:
             # A leader gives up after two thirds of its Lease, and a renewal that failed needs time for another.
             raise ValueError(

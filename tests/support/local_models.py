@@ -87,6 +87,8 @@ class Load:
 
     model: str
     where: str
+    host: str = ""
+    """By which a gateway knows the model (:authority), where it is not the address."""
     clients: int = 8
     pause_seconds: float = 0.01
     longest_seconds: float = 300.0
@@ -115,7 +117,10 @@ class Load:
             inputs={"x": tensors.encode([1.0])},
         )
         payload, end = request.SerializeToString(), time.monotonic() + self.longest_seconds
-        with grpc.insecure_channel(self.where, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1)]
+        if self.host:
+            options.append(("grpc.default_authority", self.host))
+        with grpc.insecure_channel(self.where, options=options) as channel:
             call = channel.unary_unary(methods.PREDICT)
             while not self._stop.is_set() and time.monotonic() < end:
                 self._ask(call, payload)

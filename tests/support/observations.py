@@ -27,6 +27,7 @@ from fovea_operator.reconcile.shared.observed import (
     DeploymentRecord,
     JobObserved,
     PodRecord,
+    RouteRecord,
     ServiceRecord,
     ServingObserved,
 )
@@ -346,7 +347,7 @@ def server_pod(name: str, **fields: Any) -> PodRecord:
 def service_at(
     name: str,
     *,
-    type_: str = "ClusterIP",
+    type_: str = "",
     node_ports: dict[str, int] | None = None,
     of: ModelDeployment | None = None,
 ) -> ServiceRecord:
@@ -356,6 +357,25 @@ def service_at(
     return service_record(manifest, type_=type_, node_ports=node_ports)
 
 
+def route_record(manifest: dict[str, Any], generation: int = 1, *, taken: bool | None = True) -> RouteRecord:
+    """What is seen of a route; `taken`: what our Gateway says of it, None: nothing yet."""
+    [parent] = manifest["spec"]["parentRefs"]
+    said = [
+        {"type": kind, "status": str(taken), "observedGeneration": generation, "message": "said"}
+        for kind in ("Accepted", "ResolvedRefs")
+    ]
+    return RouteRecord(
+        namespace="vision",
+        name=manifest["metadata"]["name"],
+        uid=f"{manifest['kind']}-uid",
+        kind=manifest["kind"],
+        generation=generation,
+        spec=manifest["spec"],
+        labels=manifest["metadata"]["labels"],
+        parents=() if taken is None else ({"parentRef": parent, "conditions": said},),
+    )
+
+
 def own_service(name: str) -> ServiceRecord:
     """The Service of the version with the Deployment of that name."""
     _, number, revision = name.rsplit("-", 2)
@@ -363,7 +383,7 @@ def own_service(name: str) -> ServiceRecord:
 
 
 def service_record(
-    manifest: dict[str, Any], *, type_: str = "ClusterIP", node_ports: dict[str, int] | None = None
+    manifest: dict[str, Any], *, type_: str = "", node_ports: dict[str, int] | None = None
 ) -> ServiceRecord:
     """What is seen of a Service that was made from that manifest."""
     name = manifest["metadata"]["name"]
@@ -371,8 +391,9 @@ def service_record(
         namespace="vision",
         name=name,
         uid=f"{name}-service-uid",
-        type=type_,
-        selector=manifest["spec"]["selector"],
+        type=type_ or manifest["spec"]["type"],
+        selector=manifest["spec"].get("selector", {}),
+        external_name=manifest["spec"].get("externalName", ""),
         node_ports=node_ports or {},
         labels=manifest["metadata"]["labels"],
         annotations=manifest["metadata"].get("annotations", {}),
@@ -400,6 +421,10 @@ def budget_of(name: str, min_available: int = 0) -> BudgetRecord:
     return BudgetRecord("vision", "digits", "budget-uid", manifest["spec"])
 
 
+def _budget_beside(clients: ServiceRecord) -> BudgetRecord:
+    return budget_of("digits-v{}-{}".format(*pointed_at(clients)))
+
+
 def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> ServingObserved:
     """A ModelDeployment with the versions of its model and what else is named.
 
@@ -415,7 +440,9 @@ def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> Servin
         workloads=workloads,
         pods=tuple(seen.pop("pods", ())),
         services=(*([] if clients is None else [clients]), *services),
-        budget=seen.pop("budget", clients and budget_of("digits-v{}-{}".format(*pointed_at(clients)))),
+        budget=seen.pop("budget") if "budget" in seen else clients and _budget_beside(clients),
+        routes=tuple(seen.pop("routes", ())),
+        serves_routes=seen.pop("serves_routes", False),
         predecessors=tuple(seen.pop("predecessors", ())),
         machine_types={item.metadata.name: item for item in types},
         **seen,

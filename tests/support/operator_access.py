@@ -36,6 +36,7 @@ NEEDS: dict[Resource, set[str]] = {
     resources.EVENT: {"create"},
     resources.WORKLOAD: {*_WATCH, "get", "create", "patch", "delete"},
     **{group: {*_WATCH, "get", "create", "patch"} for group in resources.POD_GROUPS},
+    **{route: {*_WATCH, "get", "create", "patch", "delete"} for route in resources.ROUTES},
 }
 """Where jobs and models live."""
 SUBRESOURCES: dict[Resource, dict[str, str]] = {

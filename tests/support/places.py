@@ -40,7 +40,7 @@ def check_whole(places: Sequence[Place]) -> None:
     for place in places:
         assert place["step"] in STEPS[place["role"]], place
         assert place["weight"] == 0 or place["role"] != "failed"
-        assert place["weight"] == (100 if place["step"] in ("Serving", "Leaving") else place["weight"])
+        assert place["weight"] == 100 or place["step"] != "Serving"
         assert times.parse(place["since"]) is not None
         assert ("deadlineSeconds" in place) == (place["role"] == "failed")
         assert "retryTime" not in place or place["role"] == "failed"

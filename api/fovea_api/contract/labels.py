@@ -67,7 +67,7 @@ OBJECT_STORE_DISABLED = "disabled"
 """The key is withdrawn from the store. Without the label nothing is done: a key that is there goes on to work."""
 
 MANAGED = f"{GROUP}/managed"
-"""On every pod, Deployment and Service that the operator makes: by this label it watches them. The common label `managed-by`
+"""On every pod, Deployment, Service and route that the operator makes: by this label it watches them. The common label `managed-by`
 is the tools' to overwrite."""
 MANAGED_VALUE = "true"
 MANAGED_SELECTOR = f"{MANAGED}={MANAGED_VALUE}"
@@ -124,6 +124,11 @@ def of_model_server(model_deployment: str, model: str, version: int, revision: s
         VERSION: str(version),
         REVISION: revision,
     }
+
+
+def of_model_deployment(model_deployment: str, model: str) -> dict[str, str]:
+    """Labels of what is made once for all versions of a ModelDeployment: the clients' Service, its routes."""
+    return {MANAGED: MANAGED_VALUE, MANAGED_BY: MANAGED_BY_VALUE, MODEL_DEPLOYMENT: model_deployment, MODEL: model}
 
 
 def serving_selector(model_deployment: str, version: int, revision: str) -> dict[str, str]:

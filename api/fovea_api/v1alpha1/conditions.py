@@ -190,5 +190,11 @@ class ServingReason(StrEnum):
     """The store did not answer."""
     SERVER_FAILED = "ServerFailed"
     """The model server ends again and again."""
+    ROUTE_PENDING = "RoutePending"
+    """The gateway has not taken the model's routes yet."""
+    ROUTE_REFUSED = "RouteRefused"
+    """The gateway does not take a route of the model."""
+    GATEWAY_MISSING = "GatewayMissing"
+    """The chart names a Gateway, and the API server has no Gateway API: clients reach the model servers directly."""
     INTERNAL_ERROR = ObjectReason.INTERNAL_ERROR.value
     """Fovea failed unexpectedly; it tries again."""

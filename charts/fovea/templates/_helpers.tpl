@@ -238,6 +238,10 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 - apiGroups: [scheduling.k8s.io, scheduling.x-k8s.io, scheduling.volcano.sh]
   resources: [podgroups]
   verbs: [get, list, watch, create, patch]
+# Routes to models, where the cluster has the Gateway API.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [grpcroutes, httproutes]
+  verbs: [get, list, watch, create, patch, delete]
 # Without the policies of jobs nothing is written, but those that are there are still listed.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
@@ -245,4 +249,37 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end }}
+
+{{/* <namespace>/<name> of the Gateway to which routes attach; empty without one. Refuses two. */}}
+{{- define "fovea.gateway" -}}
+{{- $gateway := .Values.gateway }}
+{{- $given := and $gateway.parentRef.name $gateway.parentRef.namespace }}
+{{- if and $gateway.className $gateway.parentRef.name }}
+{{- fail "gateway.className makes a Gateway and gateway.parentRef names one that exists: set one of them" }}
+{{- else if and $gateway.parentRef.name (not $given) }}
+{{- fail "gateway.parentRef needs both a namespace and a name" }}
+{{- else if $gateway.className }}
+{{- printf "%s/%s" .Release.Namespace (include "fovea.fullname" .) }}
+{{- else if $given }}
+{{- printf "%s/%s" $gateway.parentRef.namespace $gateway.parentRef.name }}
+{{- end }}
+{{- end }}
+
+{{/* DNS name of the Gateway's proxies inside the cluster. */}}
+{{- define "fovea.gateway.address" -}}
+{{- $gateway := .Values.gateway }}
+{{- if not (include "fovea.gateway" .) }}
+{{- else if $gateway.address }}
+{{- $gateway.address }}
+{{- else if and $gateway.className $gateway.envoy.enabled }}
+{{- printf "%s.%s.svc.%s" (include "fovea.gateway.service" .) $gateway.envoy.namespace $gateway.clusterDomain }}
+{{- else }}
+{{- fail "gateway.address is empty: set it to the DNS name inside the cluster of the Gateway's proxies, for example <service>.<namespace>.svc.cluster.local" }}
+{{- end }}
+{{- end }}
+
+{{/* Name of the Service that Envoy Gateway makes for the proxies. */}}
+{{- define "fovea.gateway.service" -}}
+{{- printf "%s-gateway" (include "fovea.fullname" .) }}
 {{- end }}

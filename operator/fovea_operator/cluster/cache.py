@@ -24,6 +24,7 @@ from fovea_operator.reconcile.shared.observed import (
     NetworkPolicyRecord,
     NodeRecord,
     PodRecord,
+    RouteRecord,
     ServiceRecord,
     WorkloadRecord,
 )
@@ -287,6 +288,7 @@ class Cache:
         self.queued: Store[WorkloadRecord] = Store(resources.WORKLOAD, records.queued)
         self.flavors: Store[FlavorRecord] = Store(resources.RESOURCE_FLAVOR, records.flavor)
         self.priorities: Store[int] = Store(resources.WORKLOAD_PRIORITY, records.priority)
+        self.routes: tuple[Store[RouteRecord], ...] = tuple(Store(each, records.route) for each in resources.ROUTES)
         groups: tuple[Store[Any], ...] = tuple(Store(each, records.pod_group) for each in resources.POD_GROUPS)
         self.models = Models()
         self.jobs.follow(self.models.job_changed)
@@ -300,6 +302,8 @@ class Cache:
         self.services.group_by(BY_OWNER, _owned)
         self.budgets.group_by(BY_OWNER, _owned)
         self.queued.group_by(BY_OWNER, _owned)
+        for routes in self.routes:
+            routes.group_by(BY_OWNER, _owned)
         self._stores: dict[GroupVersionKind, Store[Any]] = {}
         self.served: frozenset[GroupVersionKind] = frozenset()
         """The optional kinds that the API server serves now, as far as all their objects are known."""
@@ -318,6 +322,7 @@ class Cache:
             self.flavors,
             self.priorities,
             *groups,
+            *self.routes,
         )
         for store in stores:
             self.add(store)
@@ -341,7 +346,8 @@ def _owned(
     | Entry[DeploymentRecord]
     | Entry[ServiceRecord]
     | Entry[BudgetRecord]
-    | Entry[WorkloadRecord],
+    | Entry[WorkloadRecord]
+    | Entry[RouteRecord],
 ) -> tuple[str, GroupKind, str] | None:
     owner = entry.owner
     return (entry.record.namespace, owner.group_kind, owner.name) if owner.uid else None

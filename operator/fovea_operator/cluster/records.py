@@ -23,6 +23,7 @@ from fovea_operator.reconcile.shared.observed import (
     PodGroupRecord,
     PodRecord,
     PodSetUpdate,
+    RouteRecord,
     ServiceRecord,
     WorkloadRecord,
 )
@@ -326,6 +327,22 @@ def pod_group(raw: Raw) -> PodGroupRecord:
     return PodGroupRecord(metadata["namespace"], metadata["name"], uid(raw))
 
 
+def route(raw: Raw) -> RouteRecord:
+    """A GRPCRoute or an HTTPRoute."""
+    metadata = raw["metadata"]
+    return RouteRecord(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid(raw),
+        kind=raw["kind"],
+        generation=int(metadata.get("generation") or 0),
+        spec=raw.get("spec") or {},
+        labels=metadata.get("labels") or {},
+        parents=tuple((raw.get("status") or {}).get("parents") or ()),
+        deleting=bool(metadata.get("deletionTimestamp")),
+    )
+
+
 def service(raw: Raw) -> ServiceRecord:
     """A Service."""
     metadata, spec = raw["metadata"], raw.get("spec") or {}
@@ -341,5 +358,6 @@ def service(raw: Raw) -> ServiceRecord:
         annotations=metadata.get("annotations") or {},
         balancer={field: spec[field] for field in BALANCER_FIELDS if field in spec},
         ports={port.get("name") or "": {k: v for k, v in port.items() if k != "nodePort"} for port in ports},
+        external_name=spec.get("externalName") or "",
         deleting=bool(metadata.get("deletionTimestamp")),
     )

@@ -83,6 +83,11 @@ POD_GROUPS = tuple(
     Resource(*gvk, "podgroups", labelled=True, optional=True)
     for gvk in (decision.POD_GROUP, decision.COSCHEDULING_POD_GROUP, decision.VOLCANO_POD_GROUP)
 )
+ROUTES = tuple(
+    Resource(*gvk, plural, labelled=True, optional=True)
+    for gvk, plural in ((decision.GRPC_ROUTE, "grpcroutes"), (decision.HTTP_ROUTE, "httproutes"))
+)
+"""Of the Gateway API."""
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 TOKEN_REVIEW = Resource("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False)
 
@@ -101,7 +106,7 @@ _KNOWN = {
     item.gvk: item
     for item in (
         *(*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, DISRUPTION_BUDGET, LEASE, TOKEN_REVIEW),
-        *(WORKLOAD, *POD_GROUPS, NETWORK_POLICY),
+        *(WORKLOAD, *POD_GROUPS, *ROUTES, NETWORK_POLICY),
     )
 }
 

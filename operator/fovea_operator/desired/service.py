@@ -27,6 +27,16 @@ def service(model_deployment: ModelDeployment, version: int, revision: str) -> d
     }
 
 
+def gateway_service(model_deployment: ModelDeployment, address: str) -> dict[str, Any]:
+    """The Service for clients whose name stands for a gateway: they keep the host that they asked for, by which it knows the model."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(model_deployment),
+        "spec": {"type": "ExternalName", "externalName": address, "ports": _ports()},
+    }
+
+
 def version_service(model_deployment: ModelDeployment, version: int, revision: str) -> dict[str, Any]:
     """The Service of one version, named like its Deployment. What users set for the clients' Service is not repeated on it.
 
@@ -82,12 +92,7 @@ def _metadata(model_deployment: ModelDeployment) -> dict[str, Any]:
     ]
     if users:
         annotations[labels.PASSED_ON] = ", ".join(sorted(users))
-    own = {
-        labels.MANAGED: labels.MANAGED_VALUE,
-        labels.MANAGED_BY: labels.MANAGED_BY_VALUE,
-        labels.MODEL_DEPLOYMENT: model_deployment.metadata.name,
-        labels.MODEL: model_deployment.spec.model,
-    }
+    own = labels.of_model_deployment(model_deployment.metadata.name, model_deployment.spec.model)
     metadata: dict[str, Any] = {
         "name": model_deployment.metadata.name,
         "namespace": model_deployment.metadata.namespace,

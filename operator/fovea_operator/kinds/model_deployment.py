@@ -10,7 +10,7 @@ from fovea_api.v1alpha1.conditions import ServingCondition
 from fovea_api.v1alpha1.model_deployment_status import PlaceRole
 
 from fovea_operator.cluster import resources
-from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_NODE, BY_OWNER, Cache, Change, Entry
+from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_NODE, BY_OWNER, Cache, Change, Entry, Store
 from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.records import Owner
@@ -45,6 +45,7 @@ class ModelDeployments(Kind[ModelDeployment]):
         if entry is None:
             return None
         owned = (key.namespace, key.gvk.group_kind, key.name)
+        children: tuple[Store[Any], ...] = (cache.workloads, cache.services, cache.budgets, *cache.routes)
         pods = tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name)))
         return ServingObserved(
             model_deployment=entry.record,
@@ -54,11 +55,15 @@ class ModelDeployments(Kind[ModelDeployment]):
             cordoned=_cordoned(cache, pods),
             services=_of_owner(cache.services.group(BY_OWNER, owned), entry.uid),
             budget=_budget(cache, key, entry.uid),
+            routes=tuple(
+                route for store in cache.routes for route in _of_owner(store.group(BY_OWNER, owned), entry.uid)
+            ),
+            serves_routes=all(store.resource.gvk in cache.served for store in cache.routes),
             predecessors=tuple(
                 sorted(
                     {
                         item.record.name
-                        for store in (cache.workloads, cache.services, cache.budgets)
+                        for store in children
                         for item in store.group(BY_OWNER, owned)
                         if item.owner.uid != entry.uid
                     }

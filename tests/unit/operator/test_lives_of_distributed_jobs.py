@@ -18,8 +18,8 @@ from fovea_operator.reconcile.shared.pods import ended as has_ended
 from fovea_operator.reconcile.training import starting
 from support.job_world import PENDING, SHAPES, World, is_chief, of_shape, what_can_happen
 
-HISTORIES = 12_500 if os.environ.get("FOVEA_TEST_WIDE") else 1_250
-"""Of each shape, of 31 pods a tenth: ten thousand in `make test`, a hundred thousand in `make test-all`."""
+HISTORIES = 2_500 if os.environ.get("FOVEA_TEST_WIDE") else 1_250
+"""Of each shape, of 31 pods a tenth: ten thousand in `make test`, twenty thousand in `make test-all`."""
 SEED = os.environ.get("FOVEA_TEST_SEED")
 """Of the only history to play, as the message of a failure says it."""
 

@@ -9,7 +9,7 @@ from fovea_operator.reconcile.shared.pods import ended as has_ended
 from support import kubelet_deadlines
 from support.job_world import SHAPES, World, is_chief, of_shape, started, what_can_happen
 
-HISTORIES = 2000 if os.environ.get("FOVEA_TEST_WIDE") else 200
+HISTORIES = 400 if os.environ.get("FOVEA_TEST_WIDE") else 200
 """Of each shape, of 31 pods a tenth."""
 MOST_SECONDS = 150
 """runPolicy.maxRunningSeconds of the jobs whose operators die."""

@@ -4,23 +4,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from fovea_api.contract import names
 from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
+from fovea_operator.desired import routes
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, Child, Decision, Write
 from fovea_operator.reconcile.shared.observed import (
     BudgetRecord,
     DeploymentRecord,
     PodRecord,
+    RouteRecord,
     ServiceRecord,
     ServingObserved,
 )
+from fovea_operator.settings import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.observations import (
     SETTINGS,
     at,
     model_deployment,
+    route_record,
     server_pod,
     service_at,
     service_record,
@@ -37,8 +42,10 @@ REFUSALS = {
     "a quota on Deployments": lambda child: child.manifest["kind"] == "Deployment" and child.write is Write.CREATE,
     "a policy on the Service": lambda child: child.manifest["metadata"]["name"] == "digits",
     "a quota on Services": lambda child: child.manifest["kind"] == "Service" and child.write is Write.CREATE,
+    "a policy on routes": lambda child: child.manifest["kind"] in ("GRPCRoute", "HTTPRoute"),
     "nothing": lambda _: False,
 }
+WITH_GATEWAY = replace(SETTINGS, gateway="fovea-system/fovea", gateway_address="gateway.fovea-system.svc.cluster.local")
 
 
 @dataclass
@@ -56,6 +63,19 @@ class World:
     refuses: str = "nothing"
     now: float = 0
     writes: list[str] = field(default_factory=list)
+    has_gateway: bool = False
+    gateway: str = "the gateway is there"
+    routes: dict[str, RouteRecord] = field(default_factory=dict)
+    taken: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The specs of the routes by which the gateway goes, by kind."""
+    by_hand: set[str] = field(default_factory=set)
+    """What somebody else has changed or taken away: kinds of routes, names of Services."""
+    edited: bool = False
+    """Whether somebody else has ever changed a route: what the gateway knows then is not ours to say."""
+
+    @property
+    def settings(self) -> Settings:
+        return WITH_GATEWAY if self.has_gateway else SETTINGS
 
     def seen(self, refused: str = "") -> ServingObserved:
         return serving(
@@ -66,6 +86,8 @@ class World:
             services=self.services.values(),
             budget=self.budget,
             cordoned=frozenset({"node-1"} if self.cordoned else ()),
+            routes=self.routes.values(),
+            serves_routes=self.has_gateway,
             refused=refused,
         )
 
@@ -85,10 +107,10 @@ class World:
 
     def _steps(self) -> Iterator[None]:
         was = self.of.status
-        decision = decide_model_deployment(self.seen(), at(self.now), SETTINGS)
+        decision = decide_model_deployment(self.seen(), at(self.now), self.settings)
         for child in decision.children:
             if REFUSALS[self.refuses](child):
-                decision = decide_model_deployment(self.seen(self.refuses), at(self.now), SETTINGS)
+                decision = decide_model_deployment(self.seen(self.refuses), at(self.now), self.settings)
                 break
             self._write(child)
             yield
@@ -111,8 +133,13 @@ class World:
     def _write(self, child: Child) -> None:
         name, kind = child.manifest["metadata"]["name"], child.manifest["kind"]
         self.writes.append(f"{child.write.value} {kind}")
-        if kind == "Service":
+        if kind in ("GRPCRoute", "HTTPRoute"):
+            generation = self.routes[kind].generation + 1 if kind in self.routes else 1
+            self.routes[kind] = route_record(child.manifest, generation, taken=None)
+            self.by_hand.discard(kind)
+        elif kind == "Service":
             self.services[name] = service_record(child.manifest)
+            self.by_hand.discard(name)
         elif kind == "PodDisruptionBudget":
             self.budget = BudgetRecord("vision", name, "budget-uid", child.manifest["spec"])
         elif child.write is Write.CREATE:
@@ -125,8 +152,33 @@ class World:
         served = self.of.status.stable
         if served is None or decision.children or self.refuses != "nothing":
             return
-        assert pointed_at(self.services.values()) == served.deployment
+        if not self.has_gateway or self.services["digits"].type != "ExternalName":
+            assert pointed_at(self.services.values()) == served.deployment
         assert served.deployment in self.workloads
+
+    def gateway_works(self) -> None:
+        """It takes the routes, or refuses them, or is away: then it goes on by those that it has taken."""
+        if not self.has_gateway or self.gateway == "the gateway is away":
+            return
+        takes = self.gateway == "the gateway is there"
+        for kind, route in self.routes.items():
+            manifest = {"kind": kind, "metadata": {"name": route.name, "labels": route.labels}, "spec": route.spec}
+            self.routes[kind] = route_record(manifest, route.generation, taken=takes)
+            if takes:
+                self._takes(kind, dict(route.spec))
+
+    def _takes(self, kind: str, spec: dict[str, Any]) -> None:
+        before, self.taken[kind] = self.taken.get(kind, {}), spec
+        weights = routes.weights(spec)
+        if kind in self.by_hand:
+            return
+        assert sum(weights.values()) == 100
+        served = [name for name in routes.weights(before) if name in self.workloads]
+        if not self.edited and any(self.workloads[name].ready_replicas for name in served):
+            assert weights.keys() <= routes.backends(before), "a version gets requests only when the gateway knows it"
+            for name in weights.keys() - routes.weights(before).keys():
+                assert name in self.workloads, "requests go to what is there"
+                assert name in self.services or name in self.by_hand
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
@@ -154,12 +206,25 @@ class World:
             self.services["digits"] = service_at(chosen)
         elif what == "someone deletes a Service" and chosen is not None:
             self.services.pop(chosen, None)
+            self.by_hand.add(chosen)
+        elif what.startswith("the gateway"):
+            self.gateway = what
+        elif what == "someone edits a route" and chosen is not None and "GRPCRoute" in self.routes:
+            self._edit("GRPCRoute", chosen)
         elif what in ("a node is cordoned", "a node is uncordoned"):
             self.cordoned = what == "a node is cordoned"
         elif what == "the status is lost":
             self.of = self.of.model_copy(update={"status": model_deployment().status})
         elif what in REFUSALS:
             self.refuses = what
+
+    def _edit(self, kind: str, chosen: str) -> None:
+        """All requests to one version, and no pin."""
+        known = self.routes[kind]
+        spec = {**known.spec, "rules": [{"backendRefs": [{"name": chosen, "weight": 1}]}]}
+        self.routes[kind] = replace(known, spec=spec, generation=known.generation + 1)
+        self.by_hand.add(kind)
+        self.edited = True
 
     def answer(self, name: str) -> None:
         """All pods of a version answer."""
@@ -187,14 +252,19 @@ HAPPENINGS = st.one_of(
             "a node is cordoned",
             "a node is uncordoned",
             "the status is lost",
+            "someone edits a route",
+            "the gateway is away",
+            "the gateway is there",
+            "the gateway refuses routes",
             *REFUSALS,
         ]
     ),
 )
 
 
+@pytest.mark.parametrize("has_gateway", [False, True], ids=["directly", "by a gateway"])
 @given(
-    st.lists(
+    story=st.lists(
         st.tuples(
             HAPPENINGS,
             st.integers(0, 9),
@@ -207,21 +277,24 @@ HAPPENINGS = st.one_of(
 )
 @PROFILE
 def test_places_stay_one_whole_over_a_life_and_it_ends_with_the_newest_version(
-    story: list[tuple[str, int, int | None, int]],
+    has_gateway: bool, story: list[tuple[str, int, int | None, int]]
 ) -> None:
-    world = World()
+    world = World(has_gateway=has_gateway)
     for what, number, crash, pause in story:
         world.happens(what, number)
+        world.gateway_works()
         world.now += pause
         world.reconcile(crash)
     # Then nothing goes wrong any more, and one more version is registered.
     world.refuses = "nothing"
     world.corrupt.clear()
     world.cordoned = False
+    world.gateway = "the gateway is there"
     world.happens("a version is registered", 0)
     world.happens("the newest is asked for", 0)
     newest = max(world.versions)
-    for _ in range(6):
+    for _ in range(8):
+        world.gateway_works()
         world.reconcile()
         for name in list(world.workloads):
             world.answer(name)
@@ -232,7 +305,11 @@ def test_places_stay_one_whole_over_a_life_and_it_ends_with_the_newest_version(
     [left] = world.workloads
     assert world.services.keys() == {"digits", left}
     assert (world.workloads[left].replicas, world.of.status.places[0].evacuation) == (1, None)  # type: ignore[index]
-    last = decide_model_deployment(world.seen(), at(world.now), SETTINGS)
+    assert {kind: routes.weights(spec) for kind, spec in world.taken.items()} == (
+        {"GRPCRoute": {left: 100}, "HTTPRoute": {left: 100}} if has_gateway else {}
+    )
+    assert world.services["digits"].type == ("ExternalName" if has_gateway else "ClusterIP")
+    last = decide_model_deployment(world.seen(), at(world.now), world.settings)
     assert (last.children, last.deletions, last.status) == ((), (), world.of.status.dump()), "then it costs nothing"
 
 

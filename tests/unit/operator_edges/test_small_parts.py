@@ -333,6 +333,8 @@ def test_a_wrong_option_is_told_by_name_and_value(capsys: pytest.CaptureFixture[
         ("TTL_SECONDS_AFTER_FINISHED", "1e12", "is more than 315360000 (ten years); inf keeps"),
         ("TTL_SECONDS_AFTER_FINISHED", "-1", "=-1.0 is not between 0 and inf"),
         ("AGENT_CPU_LIMIT", "1 core", "FOVEA_OPERATOR_AGENT_CPU_LIMIT='1 core' is not a quantity"),
+        ("GATEWAY", "fovea", "FOVEA_OPERATOR_GATEWAY='fovea' must be <namespace>/<name>"),
+        ("GATEWAY", "fovea-system/fovea", "FOVEA_OPERATOR_GATEWAY_ADDRESS='' the DNS name of its proxies"),
         (
             "LEASE_SECONDS",
             "6",

@@ -6,25 +6,35 @@
 4. status     conditions Serving and Progressing, places, endpoint
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from fovea_api.contract import labels
 from fovea_api.v1alpha1.conditions import ServingCondition, ServingReason
-from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus, Place
+from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus, Place, PlaceStep
 
 from fovea_operator.desired import deployment as desired
 from fovea_operator.desired.disruption_budget import disruption_budget
-from fovea_operator.desired.service import BALANCER_FIELDS, service, version_service
+from fovea_operator.desired.routes import Gateway, Share, routes
+from fovea_operator.desired.service import BALANCER_FIELDS, gateway_service, service, version_service
 from fovea_operator.reconcile.serving import evacuation, health, rollout
 from fovea_operator.reconcile.serving.places import Places
 from fovea_operator.reconcile.serving.rollout import Rollout
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import conditions
 from fovea_operator.reconcile.shared.conditions import EventType, Finding
-from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Child, Decision, Deletion, Write
+from fovea_operator.reconcile.shared.decision import (
+    DEPLOYMENT,
+    GRPC_ROUTE,
+    HTTP_ROUTE,
+    SERVICE,
+    Child,
+    Decision,
+    Deletion,
+    Write,
+)
 from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
 from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
@@ -46,6 +56,8 @@ NOTABLE: Mapping[str, EventType] = {
     ServingReason.KEY_REFUSED: "Warning",
     ServingReason.STORE_UNREACHABLE: "Warning",
     ServingReason.SERVER_FAILED: "Warning",
+    ServingReason.ROUTE_REFUSED: "Warning",
+    ServingReason.GATEWAY_MISSING: "Warning",
 }
 
 
@@ -72,18 +84,63 @@ def decide_model_deployment(observed: ServingObserved, now: datetime, settings: 
 def _children(view: ServingView, places: Places) -> Iterator[Child]:
     """In this order a candidate that is refused, by a quota for example, leaves alone what is served."""
     pointed_at = places.pointed_at
+    started = [place for place in (places.stable, places.candidate) if place is not None]
     if pointed_at is not None:
         yield from _workload(view, pointed_at)
-        yield from _service(view.service, service(view.model_deployment, pointed_at.version, pointed_at.revision))
-    started = [place for place in (places.stable, places.candidate) if place is not None]
+    if view.gateway is not None:
+        # Before the routes that name them.
+        yield from _own_services(view, started)
+        yield from _routes(view, view.gateway, places)
+    if pointed_at is not None:
+        yield from _service(view.service, _for_clients(view, pointed_at))
     for place in started[1:]:
         yield from _workload(view, place)
-    # Last: no client of the ModelDeployment's own Service depends on them.
+    if view.gateway is None:
+        # Last: no client of the ModelDeployment's own Service depends on them.
+        yield from _own_services(view, started)
+    if pointed_at is not None:
+        yield from _budget(view, pointed_at)
+
+
+def _own_services(view: ServingView, started: Iterable[Place]) -> Iterator[Child]:
     for place in started:
         manifest = version_service(view.model_deployment, place.version, place.revision)
         yield from _service(view.services.get(place.deployment), manifest, absent=Write.CREATE)
-    if pointed_at is not None:
-        yield from _budget(view, pointed_at)
+
+
+def _for_clients(view: ServingView, pointed_at: Place) -> dict[str, Any]:
+    if view.gateway is None or view.selects_pods:
+        return service(view.model_deployment, pointed_at.version, pointed_at.revision)
+    return gateway_service(view.model_deployment, view.gateway.address)
+
+
+def _routes(view: ServingView, gateway: Gateway, places: Places) -> Iterator[Child]:
+    """A version's pin comes after its Service and goes before it: routes never name a Service that is not there."""
+    pointed_at = places.pointed_at
+    if pointed_at is None or pointed_at.deployment not in view.services:
+        return
+    placed = (places.stable, places.candidate, *reversed(places.draining))
+    shares = [
+        Share(place.version, place.revision, place.deployment, 100 if place == pointed_at else 0)
+        for place in placed
+        if place is not None and place.deployment in view.services
+    ]
+    known = {route.kind: route for route in view.observed.routes}
+    for manifest in routes(view.model_deployment, gateway, shares):
+        record = known.get(manifest["kind"])
+        if record is None or not (
+            _covers(record.spec, manifest["spec"]) and record.labels.items() >= manifest["metadata"]["labels"].items()
+        ):
+            yield Child(Write.APPLY, manifest)
+
+
+def _covers(known: Any, wanted: Any) -> bool:
+    """Whether an object has all that is wanted of it; fields that the API server has filled in do not count."""
+    if isinstance(known, Mapping) and isinstance(wanted, Mapping):
+        return all(field in known and _covers(known[field], value) for field, value in wanted.items())
+    if isinstance(known, list) and isinstance(wanted, list):
+        return len(known) == len(wanted) and all(map(_covers, known, wanted))
+    return bool(known == wanted)
 
 
 def _budget(view: ServingView, place: Place) -> Iterator[Child]:
@@ -127,7 +184,8 @@ def _is_as_wanted(record: ServiceRecord, manifest: dict[str, Any]) -> bool:
     spec, metadata = manifest["spec"], manifest["metadata"]
     annotations = metadata.get("annotations") or {}
     return (
-        (record.type, record.selector) == (spec["type"], spec["selector"])
+        (record.type, record.selector) == (spec["type"], spec.get("selector", {}))
+        and record.external_name == spec.get("externalName", "")
         and record.labels.items() >= metadata["labels"].items()
         and record.annotations.items() >= annotations.items()
         and record.annotations.get(labels.PASSED_ON) == annotations.get(labels.PASSED_ON)
@@ -158,6 +216,13 @@ def _deletions(view: ServingView, places: Places) -> Iterator[Deletion]:
     for record in view.observed.services:
         if record.name not in kept and record != view.service and not record.deleting:
             yield Deletion(SERVICE, record.namespace, record.name, record.uid)
+    if view.gateway is None and (view.service is None or view.service.type != "ExternalName"):
+        # Of a gateway that was taken out of the settings.
+        for route in view.observed.routes:
+            if not route.deleting and route.kind == GRPC_ROUTE.kind:
+                yield Deletion(GRPC_ROUTE, route.namespace, route.name, route.uid)
+            elif not route.deleting:
+                yield Deletion(HTTP_ROUTE, route.namespace, route.name, route.uid)
 
 
 def _status(view: ServingView, advanced: Rollout) -> ModelDeploymentStatus:
@@ -194,6 +259,9 @@ def _serving(view: ServingView, advanced: Rollout) -> Judgement:
     if stable is None:
         return False, _why_nothing_is_served(view, advanced), f"No version of model {model} answers yet."
     ready, wanted = stable.ready_replicas, evacuation.replicas(view, stable)
+    if view.route_refusal and not view.selects_pods:
+        message = f"Gateway {view.settings.gateway} does not take a route of this model: {view.route_refusal}."
+        return False, ServingReason.ROUTE_REFUSED, message
     if ready > 0:
         message = f"Version {stable.version} of model {model} answers on {ready} of {wanted} pods."
         return True, ServingReason.AVAILABLE, f"{message} {evacuation.message(view, stable)}".rstrip()
@@ -233,6 +301,9 @@ def _progressing(view: ServingView, advanced: Rollout) -> Judgement:
         return candidate is not None, ServingReason.POD_REFUSED, message
     if candidate is not None and candidate.reason is not None:
         return True, candidate.reason, f"Version {candidate.version} is not ready: {candidate.message}."
+    if candidate is not None and view.gateway is not None and candidate.step == PlaceStep.SWITCHING:
+        message = f"Version {candidate.version} answers; Gateway {view.settings.gateway} has not taken its route yet."
+        return True, ServingReason.ROUTE_PENDING, message
     if candidate is not None:
         message = f"Version {candidate.version} is starting; the Service moves to it when it answers."
         return True, ServingReason.STARTING, message
@@ -240,12 +311,31 @@ def _progressing(view: ServingView, advanced: Rollout) -> Judgement:
         return False, obstacle.reason, obstacle.message
     if places.stable is not None and (short := _short_of_pods(view, places.stable)):
         return short
+    if behind := _behind_gateway(view):
+        return behind
     if places.draining:
         old = ", ".join(str(place.version) for place in places.draining)
         several = len(places.draining) > 1
         message = f"Versions {old} finish their connections." if several else f"Version {old} finishes its connections."
         return True, ServingReason.DRAINING, message
     return False, ServingReason.IDLE, "No version is starting and none is draining."
+
+
+def _behind_gateway(view: ServingView) -> Judgement | None:
+    """What is missing of the way through the gateway."""
+    gateway = view.settings.gateway
+    if gateway and not view.observed.serves_routes:
+        message = (
+            f"The API server has no GRPCRoute or HTTPRoute of gateway.networking.k8s.io/v1, so clients do not go through Gateway {gateway}: "
+            "install the Gateway API, or take gateway.parentRef out of the chart's values."
+        )
+        return False, ServingReason.GATEWAY_MISSING, message
+    if view.route_refusal:
+        message = f"Gateway {gateway} does not take a route of this model: {view.route_refusal}."
+        return False, ServingReason.ROUTE_REFUSED, message
+    if view.gateway is not None and not view.routed:
+        return True, ServingReason.ROUTE_PENDING, f"Gateway {gateway} has not taken the routes of this model yet."
+    return None
 
 
 def _short_of_pods(view: ServingView, stable: Place) -> Judgement | None:

@@ -1,11 +1,13 @@
 """When a version moves from one place to the next."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment_status import Place, PlaceStep
 
+from fovea_operator.desired import routes
 from fovea_operator.reconcile.serving import evacuation, health
 from fovea_operator.reconcile.serving import places as move
 from fovea_operator.reconcile.serving.health import Problem
@@ -35,7 +37,8 @@ def advance(view: ServingView) -> Rollout:
     if wanted is None:
         rollout = Rollout(replace(places, candidate=None, failed=None), _no_version(view))
     else:
-        rollout = _towards(view, places, view.target(wanted))
+        target = view.target(wanted)
+        rollout = _towards(view, _with_what_answers(view, places, target), target)
     return replace(rollout, places=_as_seen(view, _settled(view, rollout.places)))
 
 
@@ -52,13 +55,23 @@ def _recovered(view: ServingView) -> Places:
     for workload in view.observed.workloads:
         place = view.place_of(workload)
         answers = workload.available_replicas > 0
-        if place is None or not (answers or (view.reached(place) and workload.name != target)):
+        if place is None or not (answers or (view.most_served(place) and workload.name != target)):
             continue
-        if view.reached(place):
-            found = replace(found, stable=move.stable(place, view.now, reached=True))
+        if view.most_served(place):
+            found = replace(found, stable=move.stable(place, view.now, reached=view.reached(place)))
         else:
             found = replace(found, draining=(*found.draining, move.draining(place, view.now, left_now=True)))
     return found
+
+
+def _with_what_answers(view: ServingView, places: Places, target: Place) -> Places:
+    """A first version that answers clients is served, also where another one is wanted before anybody has seen it answer."""
+    first = places.candidate
+    if places.stable is not None or first is None or target.deployment == first.deployment:
+        return places
+    if not view.most_served(first) or view.ready(first) == 0:
+        return places
+    return replace(places, candidate=None, stable=move.stable(first, view.now, reached=view.reached(first)))
 
 
 def _no_version(view: ServingView) -> Problem:
@@ -101,9 +114,15 @@ def _switched(view: ServingView, others: Places, candidate: Place) -> Places:
         # What was refused may be the Service: clients still reach the old version.
         refused = Problem(ServingReason.POD_REFUSED, view.refusal)
         return replace(others, candidate=move.switching(candidate, view.now, refused))
+    if others.stable is not None and view.gateway is not None and not view.pinned(candidate):
+        # A request that goes to a version which the gateway does not know yet would fail.
+        said = Problem(ServingReason.ROUTE_REFUSED, view.route_refusal) if view.route_refusal else None
+        return replace(others, candidate=move.switching(candidate, view.now, said))
     replaced = () if others.stable is None else (others.stable,)
     return replace(
-        others, stable=move.stable(candidate, view.now, reached=True), draining=(*others.draining, *replaced)
+        others,
+        stable=move.stable(candidate, view.now, reached=view.gateway is None),
+        draining=(*others.draining, *replaced),
     )
 
 
@@ -181,17 +200,19 @@ def _refusal(view: ServingView, candidate: Place) -> str:
 def _settled(view: ServingView, places: Places) -> Places:
     """With the steps that follow from where the Service points, and without versions that have drained, are gone, or serve again."""
     now = view.now
-    # The Service is written before the status, so only what was refused is not as it is wanted.
-    moves = places.pointed_at is not None and not view.refusal
+    # The Service is written before the status, so only what was refused is not as it is wanted. A gateway says when it has
+    # taken a route.
+    moves = places.pointed_at is not None and not view.refusal and view.gateway is None
     served = places.stable
     if served is not None:
-        served = move.stable(served, now, reached=moves or view.reached(served))
+        stays = served.step == PlaceStep.SERVING and view.chosen(served) and not view.route_refusal
+        served = move.stable(served, now, reached=moves or stays or view.reached(served))
     elsewhere = {place.deployment for place in (served, places.candidate, places.failed) if place is not None}
     leaving, drains = [], []
     for place in places.draining:
         if place.deployment not in view.workloads or place.deployment in elsewhere:
             continue
-        if view.reached(place) and not moves:
+        if view.may_be_reached(place) and not moves:
             leaving.append(move.leaving(place, now))
         else:
             drains.append(move.draining(place, now, left_now=view.reached(place)))
@@ -200,14 +221,11 @@ def _settled(view: ServingView, places: Places) -> Places:
 
 
 def _as_seen(view: ServingView, places: Places) -> Places:
-    """With the pods that answer, those that leave a cordoned node, and the weights: all requests go where the Service points."""
-    target = places.pointed_at
-    if view.refusal or target is None:
-        target = next((place for place in places if view.reached(place)), None)
-    reached = target.deployment if target is not None and target.deployment in places.kept else None
+    """With the pods that answer, those that leave a cordoned node, and the share of the requests that each version gets."""
+    weights = _weights(view, places)
 
     def seen(place: Place) -> Place:
-        weight = 100 if place.deployment == reached else 0
+        weight = weights.get(place.deployment, 0)
         return place.model_copy(update={"weight": weight, "ready_replicas": view.ready(place)})
 
     def started(place: Place | None) -> Place | None:
@@ -219,6 +237,19 @@ def _as_seen(view: ServingView, places: Places) -> Places:
         draining=tuple(seen(place) for place in places.draining),
         failed=places.failed,
     )
+
+
+def _weights(view: ServingView, places: Places) -> Mapping[str, int]:
+    """By the names of Deployments. Of routes, those that the gateway has taken; until it takes new ones, as they were before."""
+    if view.gateway is not None:
+        seen = [routes.weights(route.spec) for route in view.observed.routes]
+        if view.routed and all(each == seen[0] for each in seen):
+            return seen[0]
+        return {place.deployment: place.weight for place in view.status.places or ()}
+    target = places.pointed_at
+    if view.refusal or target is None:
+        target = next((place for place in places if view.reached(place)), None)
+    return {target.deployment: 100} if target is not None and target.deployment in places.kept else {}
 
 
 def deadline(view: ServingView, candidate: Place) -> datetime:

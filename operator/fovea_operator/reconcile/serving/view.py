@@ -1,7 +1,10 @@
 """What is observed of a ModelDeployment, sorted for the policies."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from typing import Any
 
 from fovea_api.contract import labels, names, text
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
@@ -16,9 +19,20 @@ from fovea_api.v1alpha1.model_deployment_status import (
 )
 
 from fovea_operator.desired import deployment as desired
+from fovea_operator.desired import routes
+from fovea_operator.desired.routes import Gateway
 from fovea_operator.reconcile.shared import platform, times
-from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServiceRecord, ServingObserved
+from fovea_operator.reconcile.shared.decision import GRPC_ROUTE, HTTP_ROUTE
+from fovea_operator.reconcile.shared.observed import (
+    DeploymentRecord,
+    PodRecord,
+    RouteRecord,
+    ServiceRecord,
+    ServingObserved,
+)
 from fovea_operator.settings import Settings
+
+ROUTES = (GRPC_ROUTE, HTTP_ROUTE)
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,55 @@ class ServingView:
         """The API server's words when it refused a child of the decision before this one, shortened; else empty."""
         return text.cut(self.observed.refused, MAX_PLACE_MESSAGE)
 
+    @cached_property
+    def gateway(self) -> Gateway | None:
+        """The Gateway by which clients reach models; None: they reach the model servers directly."""
+        wanted = self.settings
+        if not wanted.gateway or not self.observed.serves_routes:
+            return None
+        namespace, _, name = wanted.gateway.partition("/")
+        return Gateway(namespace, name, wanted.gateway_address, wanted.gateway_domain, wanted.cluster_domain)
+
+    @property
+    def selects_pods(self) -> bool:
+        """Whether the clients' Service selects pods itself; else its name stands for the gateway.
+
+        A Service that is there selects them until the gateway has taken the routes, so that no request fails meanwhile.
+        """
+        if self.gateway is None or self.spec.service.type != "ClusterIP":
+            return True
+        return self.service is not None and self.service.type != "ExternalName" and not self.routed
+
+    @property
+    def routed(self) -> bool:
+        """Whether the gateway has taken both routes as they are now."""
+        return len(self.observed.routes) == len(ROUTES) and all(
+            _holds(condition, route.generation)
+            for route in self.observed.routes
+            for condition in (self._said(route) or [{}])
+        )
+
+    @property
+    def route_refusal(self) -> str:
+        """What the gateway says against a route as it is now; else empty."""
+        for route in self.observed.routes:
+            for condition in self._said(route):
+                if condition.get("status") == "False" and condition.get("observedGeneration") == route.generation:
+                    said = condition.get("message") or condition.get("reason") or "no reason given"
+                    return text.cut(f"{route.kind} {route.name}: {said}", MAX_PLACE_MESSAGE)
+        return ""
+
+    def _said(self, route: RouteRecord) -> list[Mapping[str, Any]]:
+        """The conditions Accepted and ResolvedRefs of a route at our Gateway."""
+        wanted = (self.gateway.namespace, self.gateway.name) if self.gateway else None
+        return [
+            condition
+            for parent in route.parents
+            if (parent["parentRef"].get("namespace", route.namespace), parent["parentRef"].get("name")) == wanted
+            for condition in parent.get("conditions") or ()
+            if condition.get("type") in ("Accepted", "ResolvedRefs")
+        ]
+
     def version(self, number: int) -> ModelVersion | None:
         """The record of a version."""
         return self.observed.versions.find(number)
@@ -126,8 +189,41 @@ class ServingView:
         )
 
     def reached(self, place: Place) -> bool:
-        """Whether the clients' Service points at a version, as it was seen last."""
-        return self.service is not None and dict(self.service.selector) == self.selector(place)
+        """Whether all requests of clients go to a version, as it was seen last."""
+        return self.chosen(place) and (self.gateway is None or self.routed)
+
+    def chosen(self, place: Place) -> bool:
+        """Whether Service and routes name this version alone, whether or not the gateway has taken the routes."""
+        named = list(self._named())
+        return bool(named) and all(names == {place.deployment} for names in named)
+
+    def most_served(self, place: Place) -> bool:
+        """Whether a version gets most requests, as far as Service and routes tell: what counts where the status was lost."""
+        if self.gateway is None or not self.observed.routes:
+            return self.chosen(place)
+        weights = routes.weights(self.observed.routes[0].spec)
+        return place.deployment == max(weights, key=lambda name: weights[name], default="")
+
+    def may_be_reached(self, place: Place) -> bool:
+        """Whether a request of a client may still go to a version, as far as is known."""
+        if any(place.deployment in names for names in self._named()):
+            return True
+        # The gateway may still go by routes of which the version was a part; one that drains has left those that it took.
+        return self.gateway is not None and not self.routed and place.step != PlaceStep.DRAINING
+
+    def pinned(self, place: Place) -> bool:
+        """Whether the gateway knows the version's Service: before that it gets no request."""
+        return self.routed and all(place.deployment in routes.backends(route.spec) for route in self.observed.routes)
+
+    def _named(self) -> Iterator[set[str]]:
+        """The versions to which each way of the clients leads, by the names of their Deployments."""
+        if self.service is not None and self.service.type != "ExternalName":
+            named = labels.version_of(self.service.selector)
+            name = self.model_deployment.metadata.name
+            whole = named is not None and dict(self.service.selector) == labels.serving_selector(name, *named)
+            yield {names.version_deployment(name, *named)} if named is not None and whole else set()
+        for route in self.observed.routes if self.gateway is not None else ():
+            yield set(routes.weights(route.spec))
 
     def selector(self, place: Place) -> dict[str, str]:
         """The labels that only a version's pods have."""
@@ -154,3 +250,7 @@ class ServingView:
             node_port_grpc=self.service.node_ports.get(names.GRPC_PORT_NAME),
             node_port_rest=self.service.node_ports.get(names.REST_PORT_NAME),
         )
+
+
+def _holds(condition: Mapping[str, Any], generation: int) -> bool:
+    return condition.get("status") == "True" and condition.get("observedGeneration") == generation

@@ -48,6 +48,8 @@ POD_GROUP = GroupVersionKind("scheduling.k8s.io/v1alpha2", "PodGroup")
 """Kubernetes' own."""
 COSCHEDULING_POD_GROUP = GroupVersionKind("scheduling.x-k8s.io/v1alpha1", "PodGroup")
 """Of the scheduler plugins."""
+GRPC_ROUTE = GroupVersionKind("gateway.networking.k8s.io/v1", "GRPCRoute")
+HTTP_ROUTE = GroupVersionKind("gateway.networking.k8s.io/v1", "HTTPRoute")
 VOLCANO_POD_GROUP = GroupVersionKind("scheduling.volcano.sh/v1beta1", "PodGroup")
 
 

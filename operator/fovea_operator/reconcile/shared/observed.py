@@ -115,6 +115,7 @@ class ServiceRecord:
     uid: str
     type: str
     selector: Mapping[str, str]
+    """Empty for an ExternalName."""
     node_ports: Mapping[str, int]
     """By port name; empty for ClusterIP."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -123,6 +124,8 @@ class ServiceRecord:
     """What its spec says of a load balancer (`desired.service.BALANCER_FIELDS`)."""
     ports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The ports by name, as the API server has them, without their node port."""
+    external_name: str = ""
+    """The host that an ExternalName stands for."""
     deleting: bool = False
 
 
@@ -135,6 +138,24 @@ class BudgetRecord:
     uid: str
     spec: Mapping[str, Any]
     """As the API server has it."""
+
+
+@dataclass(frozen=True)
+class RouteRecord:
+    """One route of ours at a gateway, for gRPC or for REST."""
+
+    namespace: str
+    name: str
+    uid: str
+    kind: str
+    """GRPCRoute or HTTPRoute."""
+    generation: int
+    spec: Mapping[str, Any]
+    """As the API server has it."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    parents: tuple[Mapping[str, Any], ...] = ()
+    """What implementations say of it (status.parents)."""
+    deleting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +313,12 @@ class ServingObserved:
     """The one for its clients and those of its versions."""
     budget: BudgetRecord | None
     """How many of its pods may be evicted at the same time."""
+    routes: tuple[RouteRecord, ...]
+    """At the gateway."""
+    serves_routes: bool
+    """Whether the API server has the kinds of routes, and lets the operator read them."""
     predecessors: tuple[str, ...]
-    """Names of Deployments and Services of deleted ModelDeployments of the same name, which the garbage collector still has to delete."""
+    """Names of Deployments, Services and routes of deleted ModelDeployments of the same name, which the garbage collector still has to delete."""
     machine_types: Mapping[str, MachineType]
     cordoned: frozenset[str] | None = None
     """Names of those nodes of its pods that are cordoned; None: the operator may not see nodes."""

@@ -1,0 +1,144 @@
+"""Routes of a ModelDeployment at a gateway: one for gRPC and one for REST, with the same weights (Gateway API v1).
+
+Whatever carries them sees standard fields only. A rule for each version matches the header x-fovea-version: it pins a
+version, and it keeps the version's backend known while its weight is 0 (a proxy that has to look for a backend anew when
+the weight comes back fails requests meanwhile).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fovea_api.contract import labels, names
+from fovea_api.v1alpha1 import ModelDeployment
+
+from fovea_operator.desired import owner
+
+VERSION_HEADER = "x-fovea-version"
+MAX_RULES = 16
+"""Of a route, by the Gateway API."""
+_GRPC_METHODS: tuple[dict[str, str], ...] = (
+    {"service": "tensorflow.serving.PredictionService"},
+    {"service": "tensorflow.serving.ModelService", "method": "GetModelStatus"},
+    {"service": "grpc.health.v1.Health"},
+)
+"""All that passes. The server's other services reload models and profile the process."""
+_REST_PREFIX = "/v1/models"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The Gateway to which routes attach, and the hosts by which it knows models."""
+
+    namespace: str
+    name: str
+    address: str
+    """DNS name of its proxies inside the cluster."""
+    domain: str = ""
+    """Models have hosts below it for clients outside the cluster: <model>.<namespace>.<domain>. Empty: none."""
+    cluster_domain: str = "cluster.local"
+
+    def hosts(self, model_deployment: ModelDeployment) -> list[str]:
+        """Host names by which clients ask for a model."""
+        host = f"{model_deployment.metadata.name}.{model_deployment.metadata.namespace}"
+        inside = [host, f"{host}.svc", f"{host}.svc.{self.cluster_domain}"]
+        return [*inside, *([f"{host}.{self.domain}"] if self.domain else [])]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a version gets of the requests."""
+
+    version: int
+    revision: str
+    service: str
+    """Name of the version's own Service."""
+    weight: int
+    """In percent."""
+
+
+def routes(model_deployment: ModelDeployment, gateway: Gateway, shares: Sequence[Share]) -> list[dict[str, Any]]:
+    """The GRPCRoute and the HTTPRoute. `shares` in the order in which versions are pinned, if there are too many for all."""
+    grpc = [{"method": {"type": "Exact", **method}} for method in _GRPC_METHODS]
+    rest = [{"path": {"type": "PathPrefix", "value": _REST_PREFIX}}]
+    # A batch of pictures may take longer than a proxy's default: the client's own deadline counts.
+    unlimited = [{**rule, "timeouts": {"request": "0s"}} for rule in _rules(rest, shares, names.REST_PORT)]
+    metadata = _metadata(model_deployment)
+    return [
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "GRPCRoute",
+            "metadata": metadata,
+            "spec": {
+                **_attached(model_deployment, gateway, names.GRPC_PORT_NAME),
+                "rules": [*_rules(grpc, shares, names.GRPC_PORT)],
+            },
+        },
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": metadata,
+            "spec": {**_attached(model_deployment, gateway, names.REST_PORT_NAME), "rules": unlimited},
+        },
+    ]
+
+
+def weights(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Of a route's spec: the percentage of each version by the name of its Service, where a request names no version."""
+    rules = [
+        rule for rule in spec.get("rules") or () if not any(each.get("headers") for each in rule.get("matches") or ())
+    ]
+    given = {
+        backend["name"]: int(backend.get("weight", 1))
+        for rule in rules
+        for backend in rule.get("backendRefs") or ()
+        if backend.get("weight", 1)
+    }
+    return {name: round(100 * weight / sum(given.values())) for name, weight in given.items()}
+
+
+def backends(spec: Mapping[str, Any]) -> set[str]:
+    """Of a route's spec: names of all Services that it can send requests to."""
+    return {backend["name"] for rule in spec.get("rules") or () for backend in rule.get("backendRefs") or ()}
+
+
+def _metadata(model_deployment: ModelDeployment) -> dict[str, Any]:
+    metadata = model_deployment.metadata
+    return {
+        "name": metadata.name,
+        "namespace": metadata.namespace,
+        "labels": labels.of_model_deployment(metadata.name, model_deployment.spec.model),
+        "ownerReferences": [owner.reference(model_deployment)],
+    }
+
+
+def _attached(model_deployment: ModelDeployment, gateway: Gateway, listener: str) -> dict[str, Any]:
+    """The part of a route's spec that says where requests come in."""
+    parent = {
+        "group": "gateway.networking.k8s.io",
+        "kind": "Gateway",
+        "namespace": gateway.namespace,
+        "name": gateway.name,
+        "sectionName": listener,
+    }
+    return {"parentRefs": [parent], "hostnames": gateway.hosts(model_deployment)}
+
+
+def _rules(matches: list[dict[str, Any]], shares: Sequence[Share], port: int) -> Iterator[dict[str, Any]]:
+    """A pin for each version, then the weights. Of a version with two revisions, the second pin has number and revision."""
+    known: set[int] = set()
+    for share in shares[: MAX_RULES - 1]:
+        value = f"{share.version}-{share.revision}" if share.version in known else str(share.version)
+        known.add(share.version)
+        header = {"type": "Exact", "name": VERSION_HEADER, "value": value}
+        yield {
+            "matches": [{**match, "headers": [header]} for match in matches],
+            "backendRefs": [_backend(share.service, port, 1)],
+        }
+    served = [_backend(share.service, port, share.weight) for share in shares if share.weight]
+    if served:
+        yield {"matches": matches, "backendRefs": served}
+
+
+def _backend(service: str, port: int, weight: int) -> dict[str, Any]:
+    return {"group": "", "kind": "Service", "name": service, "port": port, "weight": weight}

@@ -1,0 +1,254 @@
+"""ModelDeployments behind a gateway: their routes, and what is decided by what the gateway says of them."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from fovea_operator.desired.routes import MAX_RULES, Gateway, Share, backends, routes, weights
+from fovea_operator.desired.service import gateway_service
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared.decision import Decision, Write
+from fovea_operator.reconcile.shared.observed import RouteRecord, ServiceRecord
+from support.golden import Golden
+from support.observations import (
+    SETTINGS,
+    at,
+    budget_of,
+    model_deployment,
+    route_record,
+    service_at,
+    service_record,
+    serving,
+    version,
+    workload,
+)
+from support.rollout_table import V1, V2, candidate, draining, held, place, stable
+
+ADDRESS = "gateway.fovea-system.svc.cluster.local"
+GATEWAY = Gateway("fovea-system", "fovea", ADDRESS, domain="models.example.com")
+SERVED = replace(SETTINGS, gateway="fovea-system/fovea", gateway_address=ADDRESS)
+V1_REVISION, V2_REVISION = (name.rpartition("-")[2] for name in (V1, V2))
+
+
+def share(name: str, weight: int) -> Share:
+    _, number, revision = name.rsplit("-", 2)
+    return Share(int(number[1:]), revision, name, weight)
+
+
+def taken(*shares: Share, said: bool | None = True) -> list[RouteRecord]:
+    """The routes with these shares; `said`: whether the gateway takes them, None: it has not said."""
+    gateway = replace(GATEWAY, domain="")
+    return [route_record(manifest, taken=said) for manifest in routes(model_deployment(), gateway, shares)]
+
+
+def through_gateway() -> ServiceRecord:
+    """The clients' Service when its name stands for the gateway."""
+    return service_record(gateway_service(model_deployment(), ADDRESS))
+
+
+def test_the_routes_of_two_versions(golden: Golden) -> None:
+    made = routes(model_deployment(), GATEWAY, [share(V1, 90), share(V2, 10)])
+    golden.check("operator/routes.yaml", {manifest["kind"]: manifest for manifest in made})
+
+
+def test_a_version_with_two_revisions_has_two_pins() -> None:
+    twice = [Share(3, "aaaa", "digits-v3-aaaa", 0), Share(3, "bbbb", "digits-v3-bbbb", 100)]
+    [grpc, _] = routes(model_deployment(), GATEWAY, twice)
+    headers = [rule["matches"][0].get("headers") for rule in grpc["spec"]["rules"]]
+    assert [header and header[0]["value"] for header in headers] == ["3", "3-bbbb", None]
+
+
+def test_a_route_has_no_more_rules_than_the_gateway_api_allows_and_always_the_weights() -> None:
+    many = [Share(number, "aaaa", f"digits-v{number}-aaaa", 100 if number == 1 else 0) for number in range(1, 20)]
+    for manifest in routes(model_deployment(), GATEWAY, many):
+        assert len(manifest["spec"]["rules"]) == MAX_RULES
+        assert weights(manifest["spec"]) == {"digits-v1-aaaa": 100}
+
+
+def test_weights_are_read_as_percentages_whoever_has_written_them() -> None:
+    spec = {
+        "rules": [
+            {"matches": [{"headers": [{"name": "x-fovea-version", "value": "3"}]}], "backendRefs": [{"name": "c"}]},
+            {"backendRefs": [{"name": "a", "weight": 1}, {"name": "b", "weight": 3}, {"name": "d", "weight": 0}]},
+        ]
+    }
+    assert (weights(spec), backends(spec)) == ({"a": 25, "b": 75}, {"a", "b", "c", "d"})
+    assert (weights({}), backends({})) == ({}, set())
+
+
+@dataclass
+class Row:
+    """What is seen, and what is decided 60 s after T0."""
+
+    seen: dict[str, Any]
+    status: dict[str, Any] | None = None
+    routes: dict[str, int] | None = None
+    """The weights that both routes are written with, by Service; None: they are not written."""
+    service: str = ""
+    """Type of the clients' Service as it is written; empty: it is not."""
+    places: list[tuple[int, str, str, int]] = field(default_factory=list)
+    conditions: dict[str, str] = field(default_factory=dict)
+    says: str = ""
+    deletes: list[str] = field(default_factory=list)
+
+
+RUNNING_1 = {"workloads": [workload(V1, ready=1)], "serves_routes": True}
+RUNNING = {"workloads": [workload(V1, ready=1), workload(V2, ready=1)], "serves_routes": True}
+BOTH = held(stable(1), candidate(2))
+AVAILABLE = "True Available"
+TABLE: dict[str, Row] = {
+    "the first version gets its Service before a route names it": Row(
+        {"serves_routes": True, "versions": 1},
+        service="ExternalName",
+        places=[(1, "candidate", "Starting", 0)],
+    ),
+    "then the routes, with all requests for the first version": Row(
+        {"workloads": [workload(V1)], "service": through_gateway(), "serves_routes": True, "versions": 1},
+        held(candidate(1)),
+        routes={V1: 100},
+        places=[(1, "candidate", "Starting", 0)],
+    ),
+    "a version that answers is served once the gateway has taken the routes": Row(
+        {**RUNNING_1, "service": through_gateway(), "routes": taken(share(V1, 100)), "versions": 1},
+        held(candidate(1)),
+        places=[(1, "stable", "Serving", 100)],
+        conditions={"Serving": AVAILABLE, "Progressing": "False UpToDate"},
+    ),
+    "until then it says what it waits for": Row(
+        {**RUNNING_1, "service": through_gateway(), "routes": taken(share(V1, 100), said=None), "versions": 1},
+        held(candidate(1)),
+        places=[(1, "stable", "Switching", 0)],
+        conditions={"Serving": AVAILABLE, "Progressing": "True RoutePending"},
+        says="Gateway fovea-system/fovea has not taken the routes of this model yet.",
+    ),
+    "a route that the gateway refuses is told with its words": Row(
+        {**RUNNING_1, "service": through_gateway(), "routes": taken(share(V1, 100), said=False), "versions": 1},
+        held(stable(1)),
+        places=[(1, "stable", "Switching", 100)],
+        conditions={"Serving": "False RouteRefused", "Progressing": "False RouteRefused"},
+        says="Gateway fovea-system/fovea does not take a route of this model: GRPCRoute digits: said.",
+    ),
+    "a Service that selects pods goes on until the gateway has the routes": Row(
+        {**RUNNING_1, "service": service_at(V1), "routes": taken(share(V1, 100), said=None), "versions": 1},
+        held(stable(1)),
+        places=[(1, "stable", "Serving", 100)],
+        conditions={"Serving": AVAILABLE, "Progressing": "True RoutePending"},
+    ),
+    "then its name stands for the gateway": Row(
+        {**RUNNING_1, "service": service_at(V1), "routes": taken(share(V1, 100)), "versions": 1},
+        held(stable(1)),
+        service="ExternalName",
+        places=[(1, "stable", "Serving", 100)],
+    ),
+    "a Service with a port on each node goes on to select pods": Row(
+        {
+            **RUNNING_1,
+            "spec": {"service": {"type": "NodePort"}},
+            "service": service_at(V1, of=model_deployment(service={"type": "NodePort"})),
+            "routes": taken(share(V1, 100)),
+            "versions": 1,
+        },
+        held(stable(1)),
+        places=[(1, "stable", "Serving", 100)],
+    ),
+    "a candidate is pinned while it starts": Row(
+        {
+            "workloads": [workload(V1, ready=1), workload(V2)],
+            "service": through_gateway(),
+            "routes": taken(share(V1, 100)),
+            "serves_routes": True,
+        },
+        BOTH,
+        routes={V1: 100},
+        places=[(1, "stable", "Serving", 100), (2, "candidate", "Starting", 0)],
+    ),
+    "one that answers waits until the gateway knows its Service": Row(
+        {**RUNNING, "service": through_gateway(), "routes": taken(share(V1, 100), share(V2, 0), said=None)},
+        BOTH,
+        places=[(1, "stable", "Serving", 100), (2, "candidate", "Switching", 0)],
+        conditions={"Serving": AVAILABLE, "Progressing": "True RoutePending"},
+        says="Version 2 answers; Gateway fovea-system/fovea has not taken its route yet.",
+    ),
+    "then it gets all requests, and the old one leaves": Row(
+        {**RUNNING, "service": through_gateway(), "routes": taken(share(V1, 100), share(V2, 0))},
+        BOTH,
+        routes={V2: 100},
+        places=[(2, "stable", "Switching", 0), (1, "draining", "Leaving", 100)],
+    ),
+    "the old one drains from when the gateway sends it nothing": Row(
+        {**RUNNING, "service": through_gateway(), "routes": taken(share(V2, 100), share(V1, 0))},
+        held(place(2, "stable", "Switching"), place(1, "draining", "Leaving", weight=100)),
+        places=[(2, "stable", "Serving", 100), (1, "draining", "Draining", 0)],
+    ),
+    "a version that drains goes on to drain while other routes are taken": Row(
+        {**RUNNING, "service": through_gateway(), "routes": taken(share(V2, 100), share(V1, 0), said=None)},
+        held(stable(2), draining(1, since=30)),
+        places=[(2, "stable", "Serving", 100), (1, "draining", "Draining", 0)],
+    ),
+    "routes that somebody has edited are written again": Row(
+        {**RUNNING_1, "service": through_gateway(), "routes": taken(share(V1, 50), share(V2, 50)), "versions": 1},
+        held(stable(1)),
+        routes={V1: 100},
+        places=[(1, "stable", "Switching", 50)],
+    ),
+    "without the Gateway API clients go directly, and the status says so": Row(
+        {"workloads": [workload(V1, ready=1)], "service": service_at(V1), "versions": 1},
+        held(stable(1)),
+        places=[(1, "stable", "Serving", 100)],
+        conditions={"Serving": AVAILABLE, "Progressing": "False GatewayMissing"},
+        says="install the Gateway API, or take gateway.parentRef out of the chart's values",
+    ),
+}
+
+
+def decided(row: Row, *, gateway: bool = True) -> Decision:
+    seen = dict(row.seen)
+    of = model_deployment(row.status, **seen.pop("spec", {}))
+    versions = [version(number + 1) for number in range(seen.pop("versions", 2))]
+    seen.setdefault("budget", budget_of(V1))
+    return decide_model_deployment(serving(of, *versions, **seen), at(60), SERVED if gateway else SETTINGS)
+
+
+def written(decision: Decision, kind: str, name: str = "digits") -> dict[str, Any] | None:
+    found = [
+        child.manifest
+        for child in decision.children
+        if child.manifest["kind"] == kind and child.manifest["metadata"]["name"] == name
+    ]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("sentence", TABLE)
+def test_decision(sentence: str) -> None:
+    row = TABLE[sentence]
+    decision = decided(row)
+    for kind in ("GRPCRoute", "HTTPRoute"):
+        route = written(decision, kind)
+        assert (route and weights(route["spec"])) == row.routes
+    service = written(decision, "Service")
+    assert (service["spec"]["type"] if service else "") == row.service
+    status = decision.status or {}
+    assert [(each["version"], each["role"], each["step"], each["weight"]) for each in status["places"]] == row.places
+    conditions = {each["type"]: f"{each['status']} {each['reason']}" for each in status["conditions"]}
+    assert conditions.items() >= row.conditions.items()
+    assert row.says in status["message"]
+
+
+def test_a_gateway_that_is_taken_out_of_the_settings_leaves_no_route_and_no_gap() -> None:
+    seen = {**RUNNING_1, "routes": taken(share(V1, 100)), "versions": 1}
+    first = decided(Row({**seen, "service": through_gateway()}, held(stable(1))), gateway=False)
+    service = written(first, "Service")
+    assert service is not None
+    assert service["spec"]["type"] == "ClusterIP"
+    assert first.deletions == ()
+    then = decided(Row({**seen, "service": service_at(V1)}, held(stable(1))), gateway=False)
+    assert [deletion.gvk.kind for deletion in then.deletions] == ["GRPCRoute", "HTTPRoute"]
+
+
+def test_all_children_behind_a_gateway_are_written_in_an_order_in_which_no_request_fails() -> None:
+    decision = decided(TABLE["a candidate is pinned while it starts"])
+    assert [(child.write, child.manifest["kind"]) for child in decision.children] == [
+        (Write.APPLY, "GRPCRoute"),
+        (Write.APPLY, "HTTPRoute"),
+    ]
