@@ -10,6 +10,8 @@ from typing import Any
 
 import grpc
 import pytest
+from fovea.sdk import PredictionError, Predictor
+from fovea_api.contract import names
 from fovea_wire import methods, model_pb2, predict_pb2, tensors
 from support import installed_gateway, local_models
 from support.installed_gateway import gateway
@@ -20,7 +22,6 @@ from support.polling import until
 
 pytestmark = pytest.mark.wide
 NAMESPACE = "vision"
-VERSION_HEADER = "x-fovea-version"
 
 
 class Served:
@@ -141,6 +142,17 @@ def test_a_program_in_the_cluster_reaches_the_gateway_by_the_model_s_own_service
         cluster.kubectl("delete", "pod", pod, "-n", NAMESPACE, "--wait=false", check=False)
 
 
+def test_the_client_names_model_and_version_to_the_gateway(served: Served) -> None:
+    with Predictor(served.name, endpoint=served.grpc, host=served.host) as predictor:
+        outputs, version = predictor.answer({"x": [0.0]}, signature=SIGNATURE)
+    assert (outputs["y"].tolist(), version) == ([3.0], 1)
+    with (
+        Predictor(served.name, endpoint=served.grpc, host=served.host, version=2) as predictor,
+        pytest.raises(PredictionError, match="NOT_FOUND"),
+    ):
+        predictor.answer({"x": [0.0]}, signature=SIGNATURE)
+
+
 @pytest.mark.parametrize(
     "method",
     ["/tensorflow.serving.ModelService/HandleReloadConfigRequest", "/tensorflow.ProfilerService/Profile"],
@@ -165,7 +177,7 @@ def test_a_new_version_and_the_way_back_lose_no_request_and_each_can_be_pinned(s
         served.wants(2)
         served.serves(2)
         # The old version drains, and answers who asks for it.
-        assert served.ask((VERSION_HEADER, "1")) == 1
+        assert served.ask((names.VERSION_HEADER, "1")) == 1
         before = load.answers.get(2, 0)
         until(lambda: load.answers.get(2, 0) > before + 50, seconds=60, what="answers of version 2")
         until(lambda: not place(served.status(), "draining"), seconds=60, what="version 1 has drained")
