@@ -24,7 +24,7 @@ def test_a_call_names_the_model_s_host_and_a_version_that_was_asked_for(server: 
     heard: list[tuple[str, str | None]] = []
 
     def predict(request: Any, context: Any) -> Any:
-        host = context._rpc_event.call_details.host.decode()  # noqa: SLF001 - the only place that has the authority
+        host = context._rpc_event.call_details.host.decode()
         heard.append((host, dict(context.invocation_metadata()).get("x-fovea-version")))
         return classifier(request, context)
 
