@@ -38,14 +38,14 @@ def test_the_least_go_is_what_the_strictest_module_asks_for() -> None:
 
 def test_everything_that_is_missing_is_named_at_once_with_its_remedy() -> None:
     found = [
-        Prerequisite("Go 1.26 or newer", "go1.19", met=False, remedy="install it from https://go.dev/dl/"),
+        Prerequisite("Go 1.26.7 or newer", "go1.19", met=False, remedy="install it from https://go.dev/dl/"),
         Prerequisite("make", "/usr/bin/make", met=True, remedy="apt-get install make"),
         Prerequisite("root", "uid 1000", met=False, remedy="use sudo"),
     ]
     with pytest.raises(StepFailed) as failure:
         demand(found)
     assert str(failure.value).splitlines()[1:] == [
-        "  - Go 1.26 or newer (found: go1.19): install it from https://go.dev/dl/",
+        "  - Go 1.26.7 or newer (found: go1.19): install it from https://go.dev/dl/",
         "  - root (found: uid 1000): use sudo",
     ]
 
@@ -53,8 +53,8 @@ def test_everything_that_is_missing_is_named_at_once_with_its_remedy() -> None:
 def test_a_machine_without_go_is_told_where_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     lacking = {item.name: item for item in prerequisites.for_tools(Cache(tmp_path)) if not item.met}
-    assert set(lacking) >= {"Go 1.26 or newer", "make"}
-    assert "go.dev/dl" in lacking["Go 1.26 or newer"].remedy
+    assert set(lacking) >= {"Go 1.26.7 or newer", "make"}
+    assert "go.dev/dl" in lacking["Go 1.26.7 or newer"].remedy
 
 
 def test_published_weights_need_npm_or_the_address_of_a_registry(
