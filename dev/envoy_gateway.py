@@ -56,8 +56,14 @@ def install(deployment: Deployment) -> None:
 
 def remove(deployment: Deployment) -> None:
     """Take models from behind it, then uninstall it. Its definitions stay."""
-    deployment.run("kubectl", "delete", "gatewayclass", GATEWAY_CLASS, "--ignore-not-found", "--wait=false")
+    # The label first: `install` goes by it. The class has a finalizer, which goes when its last Gateway has, by the controller.
+    marked = deployment.run(
+        "kubectl", "get", "gatewayclass", GATEWAY_CLASS, "-o=name", "--ignore-not-found", capture=True
+    )
+    if marked:
+        deployment.run("kubectl", "label", "gatewayclass", GATEWAY_CLASS, f"{MARK[0]}-")
     deployment.install()
+    deployment.run("kubectl", "delete", "gatewayclass", GATEWAY_CLASS, "--ignore-not-found", "--timeout=60s")
     deployment.run("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
     deployment.run("kubectl", "delete", "mutatingwebhookconfiguration", WEBHOOK, "--ignore-not-found")
 

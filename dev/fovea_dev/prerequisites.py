@@ -19,7 +19,8 @@ from fovea_dev.layout import Cache
 from fovea_dev.progress import StepFailed
 from fovea_dev.tools import TOOLS
 
-GO_AT_LEAST = (1, 26)
+GO_AT_LEAST = (1, 26, 7)
+"""What the strictest go.mod below dev/tools asks for."""
 PYTHON_AT_LEAST = (3, 11)
 # What a full cache and a cluster take, and what is added once all tools and images are built.
 DISK_GIB = 25
@@ -36,10 +37,10 @@ class Prerequisite:
     remedy: str
 
 
-def parse_go_version(text: str) -> tuple[int, int] | None:
-    """Major and minor of what `go version` prints; None if it is not understood."""
-    match = re.search(r"\bgo(\d+)\.(\d+)", text)
-    return (int(match.group(1)), int(match.group(2))) if match else None
+def parse_go_version(text: str) -> tuple[int, int, int] | None:
+    """Major, minor and patch of what `go version` prints; None if it is not understood. A preview has patch 0."""
+    match = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return (int(match.group(1)), int(match.group(2)), int(match.group(3) or 0)) if match else None
 
 
 def for_setup(cache: Cache) -> list[Prerequisite]:
@@ -113,7 +114,7 @@ def _virtual_environments() -> Prerequisite:
 
 
 def _go() -> Prerequisite:
-    name = f"Go {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]} or newer"
+    name = f"Go {'.'.join(map(str, GO_AT_LEAST))} or newer"
     remedy = "install it from https://go.dev/dl/ and put its bin folder on PATH"
     if shutil.which("go") is None:
         return Prerequisite(name, "nothing", False, remedy)

@@ -4,22 +4,13 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import labels
-from fovea_api.v1alpha1 import API_VERSION
 from support.jobs import condition, model_deployment, of_job, place_of, places_of, pod_name, training_job
 from support.kube_apiserver import Cluster
 from support.kubelet_player import DIGEST, Kubelet
 from support.operator_process import OperatorProcess
+from support.versions import model_version, workload_of
 
 pytestmark = pytest.mark.usefixtures("operator")
-
-
-def model_version(model: str, number: int) -> dict[str, Any]:
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "ModelVersion",
-        "metadata": {"name": f"{model}-v{number}"},
-        "spec": {"model": model, "version": number, "uri": f"s3://fovea/team/{model}/{number}", "digest": DIGEST},
-    }
 
 
 def train(cluster: Cluster, kubelet: Kubelet, job: str, **model: Any) -> dict[str, Any]:
@@ -29,16 +20,6 @@ def train(cluster: Cluster, kubelet: Kubelet, job: str, **model: Any) -> dict[st
     kubelet.running(pod)
     kubelet.succeeded(pod, metrics={"accuracy": 0.97})
     return cluster.job_in(job, "SUCCEEDED")
-
-
-def workload_of(cluster: Cluster, version: int) -> dict[str, Any]:
-    """The Deployment of a version."""
-    found = cluster.wait(
-        f"the Deployment of version {version}",
-        lambda: cluster.list("Deployment", f"{labels.VERSION}={version}"),
-    )
-    assert len(found) == 1
-    return dict(found[0])
 
 
 def services_of(cluster: Cluster) -> set[str]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import grpc
 import pytest
+from fovea.sdk import PredictionError, Predictor
+from fovea_api.contract import names
 from fovea_wire import methods, model_pb2, predict_pb2, tensors
 from support import installed_gateway, local_models
 from support.installed_gateway import gateway
@@ -20,7 +22,8 @@ from support.polling import until
 
 pytestmark = pytest.mark.wide
 NAMESPACE = "vision"
-VERSION_HEADER = "x-fovea-version"
+CLIENTS = 8
+KILLED = ("--grace-period=0", "--force")
 
 
 class Served:
@@ -141,6 +144,17 @@ def test_a_program_in_the_cluster_reaches_the_gateway_by_the_model_s_own_service
         cluster.kubectl("delete", "pod", pod, "-n", NAMESPACE, "--wait=false", check=False)
 
 
+def test_the_client_names_model_and_version_to_the_gateway(served: Served) -> None:
+    with Predictor(served.name, endpoint=served.grpc, host=served.host) as predictor:
+        outputs, version = predictor.answer({"x": [0.0]}, signature=SIGNATURE)
+    assert (outputs["y"].tolist(), version) == ([3.0], 1)
+    with (
+        Predictor(served.name, endpoint=served.grpc, host=served.host, version=2) as predictor,
+        pytest.raises(PredictionError, match="NOT_FOUND"),
+    ):
+        predictor.answer({"x": [0.0]}, signature=SIGNATURE)
+
+
 @pytest.mark.parametrize(
     "method",
     ["/tensorflow.serving.ModelService/HandleReloadConfigRequest", "/tensorflow.ProfilerService/Profile"],
@@ -165,7 +179,7 @@ def test_a_new_version_and_the_way_back_lose_no_request_and_each_can_be_pinned(s
         served.wants(2)
         served.serves(2)
         # The old version drains, and answers who asks for it.
-        assert served.ask((VERSION_HEADER, "1")) == 1
+        assert served.ask((names.VERSION_HEADER, "1")) == 1
         before = load.answers.get(2, 0)
         until(lambda: load.answers.get(2, 0) > before + 50, seconds=60, what="answers of version 2")
         until(lambda: not place(served.status(), "draining"), seconds=60, what="version 1 has drained")
@@ -176,6 +190,31 @@ def test_a_new_version_and_the_way_back_lose_no_request_and_each_can_be_pinned(s
         until(lambda: not place(served.status(), "draining"), seconds=60, what="version 2 has drained")
     assert load.failures == []
     print(f"{sum(load.answers.values())} requests, the slowest took {load.slowest_seconds:.2f} s")
+
+
+def _proxies(cluster: Any) -> list[str]:
+    """Names of the proxies that are ready."""
+    found = cluster.list("pods", installed_gateway.NAMESPACE, "gateway.envoyproxy.io/owning-gateway-name=fovea")
+    return [
+        pod["metadata"]["name"]
+        for pod in found
+        if condition(pod, "Ready").get("status") == "True" and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
+@pytest.mark.parametrize(("how", "retries", "most"), [((), False, 0), (KILLED, True, 0), (KILLED, False, CLIENTS)])
+def test_a_proxy_that_goes_costs_no_request_and_one_that_is_killed_at_most_those_on_their_way(
+    served: Served, cluster: Any, how: tuple[str, ...], retries: bool, most: int
+) -> None:
+    proxies = until(lambda: len(found := _proxies(cluster)) == 2 and found, seconds=120, what="two proxies")
+    with Load(served.name, served.grpc, host=served.host, retries=retries, clients=CLIENTS) as load:
+        until(lambda: sum(load.answers.values()) > 100, seconds=60, what="answers")
+        cluster.kubectl("delete", "pod", proxies[0], "-n", installed_gateway.NAMESPACE, "--wait=false", *how)
+        until(lambda: len(set(_proxies(cluster)) - {proxies[0]}) == 2, seconds=120, what="another proxy")
+        before = sum(load.answers.values())
+        until(lambda: sum(load.answers.values()) > before + 200, seconds=60, what="answers with the other proxies")
+    assert len(load.failures) <= most, load.failures
+    print(f"{len(load.failures)} of {sum(load.answers.values()) + len(load.failures)} requests failed")
 
 
 def test_while_the_gateway_s_controller_is_away_requests_go_on_and_a_new_version_waits(

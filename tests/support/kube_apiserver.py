@@ -20,6 +20,7 @@ CRDS = ROOT / "crds"
 MACHINE = "standard"
 
 KUEUE = "kueue.x-k8s.io/v1beta2"
+GATEWAY_API = "gateway.networking.k8s.io/v1"
 
 _PLURALS = {
     "Pod": "pods",
@@ -38,6 +39,8 @@ _PLURALS = {
     "ModelDeployment": "modeldeployments",
     "MachineType": "machinetypes",
     "Workload": "workloads",
+    "GRPCRoute": "grpcroutes",
+    "HTTPRoute": "httproutes",
     "PodGroup": "podgroups",
     "ResourceFlavor": "resourceflavors",
     "WorkloadPriorityClass": "workloadpriorityclasses",
@@ -52,6 +55,8 @@ _GROUPS = {
     "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",
     "Workload": KUEUE,
+    "GRPCRoute": GATEWAY_API,
+    "HTTPRoute": GATEWAY_API,
     "PodGroup": "scheduling.k8s.io/v1alpha2",
 }
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import grpc
 from fovea.sdk import Predictor
+from fovea.sdk.predictor import CONNECTION_OPTIONS
 from fovea_api.v1alpha1 import API_VERSION
 from fovea_wire import methods, model_pb2, predict_pb2, tensors
 from support.polling import until
@@ -82,13 +83,16 @@ def ask(model: str, where: str, x: float = 0.0) -> tuple[float, int]:
 class Load:
     """Clients that ask without end, each over a connection of its own, and everything that went wrong.
 
-    Plain gRPC channels without a retry policy: any client of TensorFlow Serving would see the same failures.
+    Plain gRPC channels without a retry policy, unless `retries` says so: any client of TensorFlow Serving would see the same
+    failures.
     """
 
     model: str
     where: str
     host: str = ""
     """By which a gateway knows the model (:authority), where it is not the address."""
+    retries: bool = False
+    """With the retry policy of Fovea's client, which asks once more after UNAVAILABLE."""
     clients: int = 8
     pause_seconds: float = 0.01
     longest_seconds: float = 300.0
@@ -118,6 +122,8 @@ class Load:
         )
         payload, end = request.SerializeToString(), time.monotonic() + self.longest_seconds
         options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1)]
+        if self.retries:
+            options += CONNECTION_OPTIONS
         if self.host:
             options.append(("grpc.default_authority", self.host))
         with grpc.insecure_channel(self.where, options=options) as channel:

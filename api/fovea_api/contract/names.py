@@ -29,6 +29,8 @@ GRPC_PORT = 8500
 REST_PORT = 8501
 GRPC_PORT_NAME = "grpc"
 REST_PORT_NAME = "rest"
+VERSION_HEADER = "x-fovea-version"
+"""By which a request at a gateway names the version that is to answer it."""
 
 
 def training_pod(job: str, role: str, index: int, attempt: int) -> str:

@@ -255,10 +255,12 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- define "fovea.gateway" -}}
 {{- $gateway := .Values.gateway }}
 {{- $given := and $gateway.parentRef.name $gateway.parentRef.namespace }}
-{{- if and $gateway.className $gateway.parentRef.name }}
+{{- if and $gateway.className (or $gateway.parentRef.name $gateway.parentRef.namespace) }}
 {{- fail "gateway.className makes a Gateway and gateway.parentRef names one that exists: set one of them" }}
-{{- else if and $gateway.parentRef.name (not $given) }}
+{{- else if and (or $gateway.parentRef.name $gateway.parentRef.namespace) (not $given) }}
 {{- fail "gateway.parentRef needs both a namespace and a name" }}
+{{- else if and $gateway.envoy.enabled (not $gateway.className) }}
+{{- fail "gateway.envoy.enabled is about the Gateway that gateway.className makes: set gateway.className, or leave it false" }}
 {{- else if $gateway.className }}
 {{- printf "%s/%s" .Release.Namespace (include "fovea.fullname" .) }}
 {{- else if $given }}

@@ -111,6 +111,7 @@ def _deployment(deployment: ModelDeployment, now: datetime) -> str:
         facts += [
             ("gRPC", status.endpoint.grpc),
             ("REST", status.endpoint.rest),
+            ("Outside", status.endpoint.external_grpc or ""),
             ("Node ports", _node_ports(deployment)),
         ]
     text = f"Deployment {deployment.metadata.name}:\n" + indented(fields(facts))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         "fovea predict --model digits 7.png 3.png",
         "fovea predict --model digits --version 2 --format json 7.png",
         "fovea predict --model digits --endpoint 10.0.0.7:31000 *.png",
+        "fovea predict --model digits --endpoint 10.0.0.7:8500 --host digits.vision.svc 7.png",
         "fovea predict --model digits --rest 7.png",
     )
 )
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     "--endpoint",
     metavar="HOST:PORT",
     help="The model server. Default: found through the ModelDeployment, by a port-forward if nothing else leads there.",
+)
+@click.option(
+    "--host",
+    metavar="NAME",
+    default="",
+    help="The model's name at a gateway that --endpoint leads to: <model>.<namespace>.svc.",
 )
 @click.option("--rest", is_flag=True, help="Over REST instead of gRPC.")
 @click.option("--signature", metavar="NAME", default="", help="Signature of the model. Default: serving_default.")
@@ -57,6 +64,7 @@ def predict(
     model: str,
     version: int | None,
     endpoint: str | None,
+    host: str,
     rest: bool,
     signature: str,
     input_name: str,
@@ -74,6 +82,8 @@ def predict(
     def notice(text: str) -> None:
         click.echo(text, err=True)
 
+    if host and not endpoint:
+        raise click.UsageError("--host goes with --endpoint only: it is how the gateway there knows the model")
     cluster = (ctx.find_object(Where) or Where()).client().cluster
     found = (_by_rest if rest else _by_grpc)(
         model,
@@ -81,6 +91,7 @@ def predict(
         signature,
         input_name,
         endpoint=endpoint,
+        host=host,
         version=version,
         cluster=cluster,
         timeout=timeout,

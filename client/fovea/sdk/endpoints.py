@@ -1,4 +1,4 @@
-"""Where a model answers: an address given, the Service inside the cluster, a node port, or a port-forward."""
+"""Where a model answers: an address given, the Service inside the cluster, the gateway, a node port, or a port-forward."""
 
 import re
 import socket
@@ -83,6 +83,9 @@ def _addresses(cluster: Cluster, deployment: ModelDeployment, protocol: Protocol
     inside = endpoint.grpc if protocol == "grpc" else urlsplit(endpoint.rest).netloc
     if inside and (in_pod() or not _SERVICE_HOST.search(inside)):
         yield inside, "the Service"
+    outside = endpoint.external_grpc if protocol == "grpc" else urlsplit(endpoint.external_rest or "").netloc
+    if outside:
+        yield outside, "the gateway"
     port = endpoint.node_port_grpc if protocol == "grpc" else endpoint.node_port_rest
     if port:
         for host in _node_hosts(cluster):

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from fovea_api.contract import signatures
+from fovea_api.contract import names, signatures
 from fovea_wire import get_model_metadata_pb2, get_model_status_pb2, methods, model_pb2, predict_pb2, tensors
 from fovea_wire.tensors import Tensor
 
@@ -43,7 +43,8 @@ class Predictor:
 
     `endpoint` is host:port, grpcs://host:port for TLS with the system's roots, or unix:PATH; without it the server is found
     through the model's ModelDeployment in the cluster's namespace, and a first version that is starting is waited for
-    (`rollout_timeout` seconds at most; `notice` gets a message). Thread-safe.
+    (`rollout_timeout` seconds at most; `notice` gets a message). `host` is the name by which a gateway at `endpoint` knows the
+    model, for example digits.vision.svc. Thread-safe.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Predictor:
         model: str,
         *,
         endpoint: str | None = None,
+        host: str = "",
         version: int | None = None,
         cluster: Cluster | None = None,
         timeout: float = 30.0,
@@ -71,7 +73,8 @@ class Predictor:
                 cluster, model, version=version, rollout_timeout=rollout_timeout, notice=notice
             )
             self._namespace_flag = f" -n {cluster.namespace}"
-        self._channel = _channel(self._endpoint.address)
+        self._channel = _channel(self._endpoint.address, host)
+        self._metadata = () if version is None else ((names.VERSION_HEADER, str(version)),)
 
     @property
     def address(self) -> str:
@@ -165,7 +168,7 @@ class Predictor:
             path, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
         )
         try:
-            return method(request, timeout=self.timeout, wait_for_ready=True)
+            return method(request, timeout=self.timeout, metadata=self._metadata, wait_for_ready=True)
         except grpc.RpcError as error:
             raise self._explain(error) from error
 
@@ -210,11 +213,11 @@ def predict(
         return predictor.classify(many)
 
 
-def _channel(address: str) -> grpc.Channel:
+def _channel(address: str, host: str = "") -> grpc.Channel:
+    options = (*CONNECTION_OPTIONS, *((("grpc.default_authority", host),) if host else ()))
     if address.startswith(_SOCKETS):
-        return grpc.insecure_channel(address, options=CONNECTION_OPTIONS)
+        return grpc.insecure_channel(address, options=options)
     if address.startswith("grpcs://"):
-        return grpc.secure_channel(
-            f"dns:///{address.removeprefix('grpcs://')}", grpc.ssl_channel_credentials(), options=CONNECTION_OPTIONS
-        )
-    return grpc.insecure_channel(f"dns:///{address.removeprefix('grpc://')}", options=CONNECTION_OPTIONS)
+        where = f"dns:///{address.removeprefix('grpcs://')}"
+        return grpc.secure_channel(where, grpc.ssl_channel_credentials(), options=options)
+    return grpc.insecure_channel(f"dns:///{address.removeprefix('grpc://')}", options=options)

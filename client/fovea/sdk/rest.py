@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from fovea_api.contract import signatures
+from fovea_api.contract import names, signatures
 
 from . import endpoints, rollout
 from .cluster import Cluster
@@ -20,6 +20,7 @@ def classify(
     images: Iterable[Image],
     *,
     endpoint: str | None = None,
+    host: str = "",
     version: int | None = None,
     cluster: Cluster | None = None,
     signature: str = "",
@@ -28,7 +29,7 @@ def classify(
     rollout_timeout: float = rollout.SECONDS,
     notice: Callable[[str], None] = lambda _: None,
 ) -> list[Prediction]:
-    """As `Predictor.classify`, over HTTP. `endpoint` is host:port or a URL such as https://models.example.com."""
+    """As `Predictor.classify`, over HTTP. `endpoint` is host:port or a URL such as https://models.example.com; `host` as there."""
     if endpoint:
         found = endpoints.Endpoint(endpoint, "--endpoint")
     else:
@@ -43,22 +44,29 @@ def classify(
     root = found.address if "://" in found.address else f"http://{found.address}"
     path = f"/v1/models/{model}" + (f"/versions/{version}" if version is not None else "")
     url = f"{root.rstrip('/')}{path}:predict"
+    headers = {"Content-Type": "application/json"} | ({"Host": host} if host else {})
+    if version is not None:
+        headers[names.VERSION_HEADER] = str(version)
+
+    def post(body: bytes) -> list[object]:
+        return _post(url, body, headers, timeout)
+
     try:
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
-            return list(pool.map(lambda image: _classify(url, image, signature, input_name, version, timeout), images))
+            return list(pool.map(lambda image: _classify(post, image, signature, input_name, version), images))
     finally:
         found.close()
 
 
 def _classify(
-    url: str, image: Image, signature: str, input_name: str, version: int | None, timeout: float
+    post: Callable[[bytes], list[object]], image: Image, signature: str, input_name: str, version: int | None
 ) -> Prediction:
     source, content = load(image)
     body: dict[str, object] = {"instances": [{input_name: {"b64": base64.b64encode(content).decode()}}]}
     if signature:
         body["signature_name"] = signature
     try:
-        answer = _post(url, json.dumps(body).encode(), timeout)
+        answer = post(json.dumps(body).encode())
     except PredictionError as error:
         return Prediction(source=source, error=str(error))
     first = answer[0] if answer else {}
@@ -66,7 +74,7 @@ def _classify(
     return from_outputs(source, version or 0, {name: [value] for name, value in outputs.items()})
 
 
-def _post(url: str, body: bytes, timeout: float) -> list[object]:
+def _post(url: str, body: bytes, headers: dict[str, str], timeout: float) -> list[object]:
     import urllib3
 
     try:
@@ -74,9 +82,7 @@ def _post(url: str, body: bytes, timeout: float) -> list[object]:
         retries = urllib3.Retry(
             total=3, allowed_methods=None, status_forcelist=(503,), backoff_factor=0.2, raise_on_status=False
         )
-        response = urllib3.request(
-            "POST", url, body=body, headers={"Content-Type": "application/json"}, timeout=timeout, retries=retries
-        )
+        response = urllib3.request("POST", url, body=body, headers=headers, timeout=timeout, retries=retries)
     except urllib3.exceptions.HTTPError as error:
         raise UnreachableError(f"{url} does not answer ({error}): --endpoint URL names another address") from error
     try:

@@ -14,7 +14,6 @@ from fovea_api.v1alpha1 import ModelDeployment
 
 from fovea_operator.desired import owner
 
-VERSION_HEADER = "x-fovea-version"
 MAX_RULES = 16
 """Of a route, by the Gateway API."""
 _GRPC_METHODS: tuple[dict[str, str], ...] = (
@@ -42,7 +41,13 @@ class Gateway:
         """Host names by which clients ask for a model."""
         host = f"{model_deployment.metadata.name}.{model_deployment.metadata.namespace}"
         inside = [host, f"{host}.svc", f"{host}.svc.{self.cluster_domain}"]
-        return [*inside, *([f"{host}.{self.domain}"] if self.domain else [])]
+        outside = self.outside(model_deployment)
+        return [*inside, *([outside] if outside else [])]
+
+    def outside(self, model_deployment: ModelDeployment) -> str:
+        """The host name for clients outside the cluster; empty without one."""
+        metadata = model_deployment.metadata
+        return f"{metadata.name}.{metadata.namespace}.{self.domain}" if self.domain else ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ def _rules(matches: list[dict[str, Any]], shares: Sequence[Share], port: int) ->
     for share in shares[: MAX_RULES - 1]:
         value = f"{share.version}-{share.revision}" if share.version in known else str(share.version)
         known.add(share.version)
-        header = {"type": "Exact", "name": VERSION_HEADER, "value": value}
+        header = {"type": "Exact", "name": names.VERSION_HEADER, "value": value}
         yield {
             "matches": [{**match, "headers": [header]} for match in matches],
             "backendRefs": [_backend(share.service, port, 1)],

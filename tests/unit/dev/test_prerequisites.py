@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -5,9 +6,9 @@ import pytest
 from fovea_dev import prerequisites
 from fovea_dev.images import PLATFORM_IMAGES
 from fovea_dev.layout import Cache
-from fovea_dev.prerequisites import Prerequisite, demand, file_system_of, parse_go_version
+from fovea_dev.prerequisites import GO_AT_LEAST, Prerequisite, demand, file_system_of, parse_go_version
 from fovea_dev.progress import StepFailed
-from fovea_dev.tools import TOOLS
+from fovea_dev.tools import MODULES, TOOLS
 
 
 @dataclass
@@ -18,26 +19,33 @@ class DiskUsage:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("go version go1.26.0 linux/amd64", (1, 26)),
-        ("go version go1.9 linux/arm64", (1, 9)),
-        ("go version devel go1.27-abc linux/amd64", (1, 27)),
+        ("go version go1.26.7 linux/amd64", (1, 26, 7)),
+        ("go version go1.9 linux/arm64", (1, 9, 0)),
+        ("go version devel go1.27-abc linux/amd64", (1, 27, 0)),
         ("command not found", None),
     ],
 )
-def test_the_go_version_is_read_from_what_go_prints(text: str, expected: tuple[int, int] | None) -> None:
+def test_the_go_version_is_read_from_what_go_prints(text: str, expected: tuple[int, int, int] | None) -> None:
     assert parse_go_version(text) == expected
+
+
+def test_the_least_go_is_what_the_strictest_module_asks_for() -> None:
+    asked = [
+        re.search(r"^go (\d+)\.(\d+)\.(\d+)$", file.read_text(), re.MULTILINE) for file in MODULES.glob("*/go.mod")
+    ]
+    assert max(tuple(map(int, found.groups())) for found in asked if found) == GO_AT_LEAST
 
 
 def test_everything_that_is_missing_is_named_at_once_with_its_remedy() -> None:
     found = [
-        Prerequisite("Go 1.26 or newer", "go1.19", met=False, remedy="install it from https://go.dev/dl/"),
+        Prerequisite("Go 1.26.7 or newer", "go1.19", met=False, remedy="install it from https://go.dev/dl/"),
         Prerequisite("make", "/usr/bin/make", met=True, remedy="apt-get install make"),
         Prerequisite("root", "uid 1000", met=False, remedy="use sudo"),
     ]
     with pytest.raises(StepFailed) as failure:
         demand(found)
     assert str(failure.value).splitlines()[1:] == [
-        "  - Go 1.26 or newer (found: go1.19): install it from https://go.dev/dl/",
+        "  - Go 1.26.7 or newer (found: go1.19): install it from https://go.dev/dl/",
         "  - root (found: uid 1000): use sudo",
     ]
 
@@ -45,8 +53,8 @@ def test_everything_that_is_missing_is_named_at_once_with_its_remedy() -> None:
 def test_a_machine_without_go_is_told_where_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     lacking = {item.name: item for item in prerequisites.for_tools(Cache(tmp_path)) if not item.met}
-    assert set(lacking) >= {"Go 1.26 or newer", "make"}
-    assert "go.dev/dl" in lacking["Go 1.26 or newer"].remedy
+    assert set(lacking) >= {"Go 1.26.7 or newer", "make"}
+    assert "go.dev/dl" in lacking["Go 1.26.7 or newer"].remedy
 
 
 def test_published_weights_need_npm_or_the_address_of_a_registry(

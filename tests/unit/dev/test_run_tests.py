@@ -1,6 +1,7 @@
 """`make test` always closes with its table and its count, and says what it waits for."""
 
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,10 +23,11 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     seen = Runs()
-    lock = tmp_path / "lock/fovea-tests.lock"
+    lock, looking = tmp_path / "lock/fovea-tests.lock", threading.Lock()
 
     def run_tier(tier: run_tests.Tier, *, output: Path | None = None, **_: object) -> Result:
-        with locked_if_free(lock) as free:
+        # One at a time: tiers that run side by side would take each other's look for the lock of the cluster.
+        with looking, locked_if_free(lock) as free:
             seen.tiers.append((tier.name, not free))
         if output is not None:
             seen.aside.append(tier.name)

@@ -235,6 +235,17 @@ def test_decision(sentence: str) -> None:
     assert row.says in status["message"]
 
 
+def test_a_route_in_which_the_api_server_has_filled_in_fields_is_left_alone() -> None:
+    found = taken(share(V1, 100))
+    for route in found:
+        route.spec["rules"][0]["name"] = "filled-in"
+        route.spec["rules"][0]["backendRefs"][0]["filters"] = []
+    decision = decided(
+        Row({**RUNNING_1, "service": through_gateway(), "routes": found, "versions": 1}, held(stable(1)))
+    )
+    assert written(decision, "GRPCRoute") is written(decision, "HTTPRoute") is None
+
+
 def test_a_gateway_that_is_taken_out_of_the_settings_leaves_no_route_and_no_gap() -> None:
     seen = {**RUNNING_1, "routes": taken(share(V1, 100)), "versions": 1}
     first = decided(Row({**seen, "service": through_gateway()}, held(stable(1))), gateway=False)

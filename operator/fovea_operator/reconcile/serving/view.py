@@ -244,9 +244,13 @@ class ServingView:
             return None
         metadata = self.model_deployment.metadata
         host = f"{metadata.name}.{metadata.namespace}.svc"
+        path = f":{names.REST_PORT}/v1/models/{self.spec.model}"
+        outside = self.gateway.outside(self.model_deployment) if self.gateway else ""
         return Endpoint(
             grpc=f"{host}:{names.GRPC_PORT}",
-            rest=f"http://{host}:{names.REST_PORT}/v1/models/{self.spec.model}",
+            rest=f"http://{host}{path}",
+            external_grpc=f"{outside}:{names.GRPC_PORT}" if outside else None,
+            external_rest=f"http://{outside}{path}" if outside else None,
             node_port_grpc=self.service.node_ports.get(names.GRPC_PORT_NAME),
             node_port_rest=self.service.node_ports.get(names.REST_PORT_NAME),
         )

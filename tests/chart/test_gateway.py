@@ -1,0 +1,76 @@
+"""The gateway of the chart: what is rendered for it, what the operator hears of it, and what does not fit together."""
+
+from typing import Any
+
+import pytest
+from fovea_operator.settings import Settings
+from support import helm
+from support.golden import Golden
+
+GATEWAY_KINDS = ("Gateway", "EnvoyProxy", "BackendTrafficPolicy")
+
+
+def rendered(**gateway: Any) -> list[helm.Manifest]:
+    return helm.template({"gateway": gateway})
+
+
+def settings(manifests: list[helm.Manifest]) -> Settings:
+    container = helm.one(manifests, "Deployment", "fovea-operator")["spec"]["template"]["spec"]["containers"][0]
+    return Settings.from_environment({each["name"]: each.get("value", "x") for each in container["env"]})
+
+
+def heard(manifests: list[helm.Manifest]) -> tuple[str, str, str, str]:
+    found = settings(manifests)
+    return found.gateway, found.gateway_address, found.gateway_domain, found.cluster_domain
+
+
+def test_envoy_gateway_gets_all_that_it_needs(golden: Golden) -> None:
+    manifests = rendered(className="envoy", envoy={"enabled": True, "image": "envoy:1"})
+    made = {item["kind"]: item for item in manifests if item["kind"] in GATEWAY_KINDS}
+    golden.check("chart/gateway.yaml", made)
+    address = "fovea-gateway.envoy-gateway-system.svc.cluster.local"
+    assert made["EnvoyProxy"]["spec"]["provider"]["kubernetes"]["envoyService"]["name"] == address.partition(".")[0]
+    assert heard(manifests) == ("fovea-system/fovea", address, "", "cluster.local")
+
+
+def test_one_proxy_has_no_disruption_budget_since_it_would_hold_up_every_drain() -> None:
+    made = rendered(className="envoy", envoy={"enabled": True, "replicas": 1})
+    [proxy] = [item for item in made if item["kind"] == "EnvoyProxy"]
+    assert "envoyPDB" not in proxy["spec"]["provider"]["kubernetes"]
+
+
+def test_a_gateway_that_exists_is_named_to_the_operator_and_none_is_made() -> None:
+    manifests = rendered(
+        parentRef={"namespace": "gateways", "name": "models"},
+        address="models.gateways.svc.example.org",
+        domain="models.example.com",
+        clusterDomain="example.org",
+    )
+    assert not [item for item in manifests if item["kind"] in GATEWAY_KINDS]
+    assert heard(manifests) == (
+        "gateways/models",
+        "models.gateways.svc.example.org",
+        "models.example.com",
+        "example.org",
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"className": "envoy", "parentRef": {"namespace": "gateways", "name": "models"}},
+            "gateway.className makes a Gateway and gateway.parentRef names one that exists: set one of them",
+        ),
+        ({"parentRef": {"name": "models"}}, "gateway.parentRef needs both a namespace and a name"),
+        ({"parentRef": {"namespace": "gateways"}}, "gateway.parentRef needs both a namespace and a name"),
+        ({"className": "cilium"}, "gateway.address is empty: set it to the DNS name inside the cluster"),
+        ({"envoy": {"enabled": True}}, "set gateway.className, or leave it false"),
+        ({"domain": "Models"}, "gateway/domain"),
+        ({"envoy": {"replicas": 0}}, "gateway/envoy/replicas"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_together_is_refused_with_the_next_step(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(helm.HelmFailed, match=said):
+        rendered(**values)

@@ -1,0 +1,64 @@
+"""What a client tells a gateway: which model it asks for, and which version."""
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from fovea.sdk import Predictor
+from fovea.sdk.rest import classify
+from support.command_line import fovea
+from support.prediction_server import PredictionServer, classifier
+
+
+@pytest.fixture
+def server() -> Iterator[PredictionServer]:
+    made = PredictionServer()
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_a_call_names_the_model_s_host_and_a_version_that_was_asked_for(server: PredictionServer) -> None:
+    heard: list[tuple[str, str | None]] = []
+
+    def predict(request: Any, context: Any) -> Any:
+        host = context._rpc_event.call_details.host.decode()
+        heard.append((host, dict(context.invocation_metadata()).get("x-fovea-version")))
+        return classifier(request, context)
+
+    server.predict = predict
+    for asked in ({}, {"host": "pets.vision.svc"}, {"host": "pets.vision.svc", "version": 3}):
+        with Predictor("pets", endpoint=server.address, **asked) as predictor:
+            predictor.classify([b"a picture"])
+    assert heard == [(server.address, None), ("pets.vision.svc", None), ("pets.vision.svc", "3")]
+
+
+def test_over_rest_too() -> None:
+    heard: list[tuple[str | None, str | None]] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append((self.headers["Host"], self.headers["x-fovea-version"]))
+            body = b'{"predictions": [{"label": "dog"}]}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        where = f"127.0.0.1:{server.server_port}"
+        classify("pets", [b"a picture"], endpoint=where, host="pets.vision.svc", version=3)
+        server.shutdown()
+    assert heard == [("pets.vision.svc", "3")]
+
+
+def test_a_host_without_an_address_is_refused_with_what_it_is_for() -> None:
+    ran = fovea("predict", "--model", "m", "--host", "m.vision.svc", __file__)
+    assert ran.code == 2
+    assert "--host goes with --endpoint only: it is how the gateway there knows the model" in ran.err
