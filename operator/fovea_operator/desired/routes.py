@@ -1,8 +1,8 @@
 """Routes of a ModelDeployment at a gateway: one for gRPC and one for REST, with the same weights (Gateway API v1).
 
 Whatever carries them sees standard fields only. A rule for each version matches the header x-fovea-version: it pins a
-version, and it keeps the version's backend known while its weight is 0 (a proxy that has to look for a backend anew when
-the weight comes back fails requests meanwhile).
+version, and it keeps the version's backend known while its weight is 0. A proxy that forgets a backend fails requests
+when the weight comes back.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

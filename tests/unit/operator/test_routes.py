@@ -196,7 +196,7 @@ TABLE: dict[str, Row] = {
         held(stable(1)),
         places=[(1, "stable", "Serving", 100)],
         conditions={"Serving": AVAILABLE, "Progressing": "False GatewayMissing"},
-        says="install the Gateway API, or take gateway.parentRef out of the chart's values",
+        says="install the Gateway API, or take gateway.className or gateway.parentRef out of the chart's values",
     ),
 }
 

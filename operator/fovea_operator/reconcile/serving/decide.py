@@ -327,7 +327,7 @@ def _behind_gateway(view: ServingView) -> Judgement | None:
     if gateway and not view.observed.serves_routes:
         message = (
             f"The API server has no GRPCRoute or HTTPRoute of gateway.networking.k8s.io/v1, so clients do not go through Gateway {gateway}: "
-            "install the Gateway API, or take gateway.parentRef out of the chart's values."
+            "install the Gateway API, or take gateway.className or gateway.parentRef out of the chart's values."
         )
         return False, ServingReason.GATEWAY_MISSING, message
     if view.route_refusal:
