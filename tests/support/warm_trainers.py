@@ -10,6 +10,7 @@ python -m support.warm_trainers SOCKET
 import array
 import atexit
 import ctypes
+import faulthandler
 import json
 import os
 import pkgutil
@@ -155,6 +156,7 @@ def _become(streams: "array.array[int]", asked: dict[str, object]) -> None:
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115 # type: ignore[misc]
     sys.stdout = sys.__stdout__ = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 # type: ignore[misc]
     sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115 # type: ignore[misc]
+    faulthandler.enable()
     os.chdir(str(asked["folder"]))
     os.environ.clear()
     os.environ.update(asked["environment"])  # type: ignore[arg-type]

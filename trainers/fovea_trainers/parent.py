@@ -8,6 +8,7 @@ ends with the trainer's exit code, with 128+n for signal n (ADR 122).
 
 import contextlib
 import ctypes
+import faulthandler
 import fcntl
 import os
 import select
@@ -53,6 +54,9 @@ def stand_between() -> None:
     os.setpgid(0, 0)  # a terminal's Ctrl-C comes to the parent alone: passed on, it would come twice
     _end_with(parent)
     _lead_descriptor_2_to(sending)
+    faulthandler.enable(
+        file=2
+    )  # after the last words of an abort inside TensorFlow, the lines of the program that led there
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

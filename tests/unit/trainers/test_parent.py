@@ -68,12 +68,14 @@ def test_the_exit_code_is_the_trainer_s(code):
     assert ended(start(f"print('x', file=sys.stderr); sys.exit({code})")) == (code, b"x\n")
 
 
-def test_the_last_words_of_an_abort_are_in_the_log(tmp_path):
+def test_the_last_words_of_an_abort_and_where_the_program_was_are_in_the_log(tmp_path):
     words = b"F0000 00:00:1 26257 tensor.cc:844] Check failed: dtype() == expected_dtype"
-    program = f"os.chdir({str(tmp_path)!r}); os.write(2, {NOISE!r} + b'y' * 100_000 + b'\\n' + {words!r}); os.abort()"
+    program = f"os.chdir({str(tmp_path)!r}); os.write(2, {NOISE!r} + b'y' * 100_000 + b'\\n' + {words!r} + b'\\n'); os.abort()"
     code, said = ended(start(program))
     assert code == 128 + signal.SIGABRT
-    assert said == b"y" * 100_000 + b"\n" + words + b"\nfovea-train: the trainer was ended by SIGABRT\n"
+    assert said.startswith(b"y" * 100_000 + b"\n" + words + b"\nFatal Python error: Aborted\n")
+    assert b'File "<string>", line' in said
+    assert said.endswith(b"\nfovea-train: the trainer was ended by SIGABRT\n")
 
 
 def test_a_trainer_that_is_killed_ends_the_program_with_137():
