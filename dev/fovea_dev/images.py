@@ -20,7 +20,7 @@ from fovea_dev.tools import Tools
 IMAGES = DEV_FOLDER / "images"
 DOCKERFILE = "Dockerfile"
 _WORKSPACE = ("pyproject.toml", "uv.lock")
-_MEMBERS = ("api", "wire", "operator", "agent", "trainers", "serving", "client")
+_MEMBERS = ("api", "wire", "operator", "agent", "trainers", "serving", "gateway", "client")
 # What a package client inside a build may need to find its index.
 _PACKAGE_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_VERSION")
 
@@ -63,7 +63,7 @@ class Image:
 CLUSTER_IMAGES = (Image("pause", programs=("catatonit",)), Image("coredns", programs=("coredns",)))
 PLATFORM_IMAGES = (
     Image("minio", programs=("minio",)),
-    Image("fovea", members=("api", "operator", "agent")),
+    Image("fovea", members=("api", "wire", "operator", "agent", "gateway")),
     Image("fovea-tensorflow", members=("api", "wire", "trainers", "serving"), arguments={"VARIANT": "cpu"}),
 )
 OPTIONAL_IMAGES = (

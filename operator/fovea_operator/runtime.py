@@ -37,6 +37,7 @@ from .cluster.progress import Desk, Doorkeeper, Reports, Sender
 from .cluster.queue import Backoff, WorkQueue
 from .cluster.reconciler import Reconciler
 from .cluster.resources import Resource
+from .cluster.traffic import TrafficReader
 from .cluster.words import Words
 from .errors import ApiError, FoveaError
 from .handlers import running
@@ -85,7 +86,8 @@ class Operator:
             self._client, self._cache, positions, self._wake_for_place, settings.queue_position_seconds
         )
         self._jobs = TrainingJobs(self._cache, self._reports, positions=positions, ttl_seconds=settings.ttl_seconds)
-        self._kinds = Kinds(self._jobs, ModelDeployments(self._cache))
+        self._traffic = TrafficReader(self._client, settings, self._wake_for_traffic)
+        self._kinds = Kinds(self._jobs, ModelDeployments(self._cache, self._traffic))
         self._intake = Intake(self._cache, self._kinds, self._queue.add, settings.watch_namespaces)
         self._intake.relisted = self._relisted
         words = Words(settings.progress_seconds, self._wake_later, settings.progress_rate)
@@ -166,6 +168,7 @@ class Operator:
                 asyncio.create_task(self._resync(), name="resync"),
                 asyncio.create_task(self._announcer.run(), name="events"),
                 asyncio.create_task(self._positioning.run(), name="places in queues"),
+                asyncio.create_task(self._traffic.run(), name="requests to versions"),
             ]
             if await self._until_stopped(_first_of(keeping, watching, *others)):
                 raise FoveaError("the watch ended by itself: the operator has to start again")
@@ -310,6 +313,10 @@ class Operator:
         entry = self._cache.queued.get(namespace, workload)
         if entry is not None and entry.owner.group_kind == self._jobs.resource.gvk.group_kind:
             self._queue.add(self._jobs.key(namespace, entry.owner.name))
+
+    def _wake_for_traffic(self, key: Key) -> None:
+        if not self._queue.schedule.has_failed(key):  # it comes back after its back-off
+            self._queue.add(key)
 
     def _wake_later(self, key: Key, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._queue.add, key)

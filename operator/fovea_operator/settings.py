@@ -20,6 +20,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "workers": (1, 256),
     "resync_seconds": (0.1, _DAY),
     "progress_seconds": (0.1, _DAY),
+    "statistics_seconds": (0.1, 3_600),
+    "gateway_statistics_port": (0, 65_535),
     "progress_rate": (0.01, 10_000),
     "grace_seconds": (1, _DAY),
     "cancel_grace_seconds": (0, _DAY),
@@ -77,6 +79,12 @@ class Settings:
     """DNS name inside the cluster of that Gateway's proxies: clients' Services stand for it."""
     gateway_domain: str = ""
     """Domain below which models have hosts for clients outside the cluster: <model>.<namespace>.<domain>. Empty: none."""
+    gateway_proxies: str = ""
+    """Service of the Gateway's proxies, <namespace>/<name>: the proxies whose counters are read."""
+    gateway_statistics_port: int = 0
+    """Port of each proxy on which Envoy's counters can be read (/stats/prometheus). 0: they cannot."""
+    statistics_seconds: float = 1.0
+    """How often they are read while a candidate gets requests."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
     image_pull_secrets: tuple[str, ...] = ()
@@ -176,6 +184,11 @@ class Settings:
             raise ValueError(
                 f"{_variable('gateway')}={settings.gateway!r} must be <namespace>/<name>, and {_variable('gateway_address')}="
                 f"{settings.gateway_address!r} the DNS name of its proxies"
+            )
+        if settings.gateway_statistics_port and not _GATEWAY.fullmatch(settings.gateway_proxies):
+            raise ValueError(
+                f"{_variable('gateway_statistics_port')} is set, so {_variable('gateway_proxies')}="
+                f"{settings.gateway_proxies!r} must be the proxies' Service: <namespace>/<name>"
             )
         if settings.lease_renew_seconds > settings.lease_seconds / 3:
             # A leader gives up after two thirds of its Lease, and a renewal that failed needs time for another.

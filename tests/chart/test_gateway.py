@@ -33,6 +33,24 @@ def test_envoy_gateway_gets_all_that_it_needs(golden: Golden) -> None:
     assert heard(manifests) == ("fovea-system/fovea", address, "", "cluster.local")
 
 
+@pytest.mark.parametrize(
+    ("gateway", "port"),
+    [
+        ({}, 0),
+        ({"className": "envoy", "envoy": {"enabled": True}}, 19001),
+        ({"className": "other", "address": "proxies.gateways.svc"}, 0),
+        ({"className": "other", "address": "proxies.gateways.svc", "statisticsPort": 9901}, 9901),
+        ({"className": "envoy", "address": "models.example.com", "envoy": {"enabled": True}}, 19001),
+    ],
+    ids=["no gateway", "Envoy Gateway", "another one", "another one with Envoy's counters", "by another name"],
+)
+def test_the_operator_hears_where_requests_are_counted(gateway: dict[str, Any], port: int) -> None:
+    found = settings(rendered(**gateway))
+    assert found.gateway_statistics_port == port
+    proxies = {9901: "gateways/proxies", 19001: "envoy-gateway-system/fovea-gateway"}
+    assert found.gateway_proxies == proxies.get(port, "")
+
+
 def test_one_proxy_has_no_disruption_budget_since_it_would_hold_up_every_drain() -> None:
     made = rendered(className="envoy", envoy={"enabled": True, "replicas": 1})
     [proxy] = [item for item in made if item["kind"] == "EnvoyProxy"]
@@ -66,6 +84,11 @@ def test_a_gateway_that_exists_is_named_to_the_operator_and_none_is_made() -> No
         ({"parentRef": {"namespace": "gateways"}}, "gateway.parentRef needs both a namespace and a name"),
         ({"className": "cilium"}, "gateway.address is empty: set it to the DNS name inside the cluster"),
         ({"envoy": {"enabled": True}}, "set gateway.className, or leave it false"),
+        (
+            {"className": "a", "address": "10.0.0.5", "statisticsPort": 1},
+            "statisticsPort needs the Service of the proxies",
+        ),
+        ({"className": "a", "address": "a.example.com", "statisticsPort": 1}, "must be <service>.<namespace>.svc"),
         ({"domain": "Models"}, "gateway/domain"),
         ({"envoy": {"replicas": 0}}, "gateway/envoy/replicas"),
     ],

@@ -79,6 +79,29 @@ def test_the_operator_of_some_namespaces_may_nothing_in_the_others() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("gateway", "proxies"),
+    [
+        ({"className": "envoy", "envoy": {"enabled": True}}, "envoy-gateway-system"),
+        (
+            {
+                "parentRef": {"namespace": "gateways", "name": "models"},
+                "address": "models.proxies.svc.cluster.local",
+                "statisticsPort": 9901,
+            },
+            "proxies",
+        ),
+        ({"parentRef": {"namespace": "gateways", "name": "models"}, "address": "models.proxies.svc"}, None),
+    ],
+    ids=["Envoy Gateway", "another Envoy", "another gateway"],
+)
+def test_the_operator_may_find_the_proxies_of_a_gateway_that_count_and_nothing_else_there(
+    default_manifests: list[helm.Manifest], gateway: dict[str, Any], proxies: str | None
+) -> None:
+    there = {} if proxies is None else {proxies: any_name(operator_access.accesses(operator_access.PROXY_NEEDS))}
+    assert rights_of(helm.template({"gateway": gateway}), OPERATOR) == rights_of(default_manifests, OPERATOR) | there
+
+
 def test_the_operator_that_looks_after_its_own_namespace_has_both_rights_there() -> None:
     rights = rights_of(helm.template({"watchNamespaces": [helm.NAMESPACE]}), OPERATOR)
     assert rights == {

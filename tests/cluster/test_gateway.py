@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fovea_api.contract import names
 from fovea_dev.apiserver import ApiServer
 from fovea_operator.desired import routes
 from support.gateway_player import SETTINGS, Gateway, install
@@ -143,3 +144,86 @@ def test_a_model_comes_behind_a_gateway_and_back_without_a_moment_in_which_it_ha
     now = service(cluster)
     assert (now["type"], now["selector"]["fovea.dev/version"]) == ("ClusterIP", "1")
     assert "externalName" not in now
+
+
+def test_a_canary_by_time_goes_through_its_steps_and_is_reported_as_promoted(
+    cluster: Cluster, kubelet: Kubelet, gateway: Gateway, behind: OperatorProcess
+) -> None:
+    served(cluster, kubelet, gateway)
+    assert condition(deployment(cluster), "Promoted")["status"] == "True"
+    steps = [{"weight": weight, "holdSeconds": 0} for weight in (10, 40)]
+    rollout = {"strategy": "Canary", "steps": steps, "bakeSeconds": 1, "analysis": {"minRequests": 0}}
+    cluster.patch("ModelDeployment", MODEL, {"spec": {"rollout": rollout}})
+    cluster.create(model_version(MODEL, 2))
+    kubelet.deployment_available(workload_of(cluster, 2)["metadata"]["name"])
+    stands(cluster, 2, "candidate", "Switching")
+    gateway.takes(MODEL)
+    for weight in (10, 40):
+        weighs(cluster, gateway, v1=100 - weight, v2=weight)
+        assert condition(deployment(cluster), "Promoted")["status"] == "False"
+        gateway.takes(MODEL)
+    weighs(cluster, gateway, v2=100)
+    stands(cluster, 2, "candidate", "Baking")
+    assert workload_of(cluster, 1)["spec"]["replicas"] == 1, "the way back is open"
+    gateway.takes(MODEL)
+    stands(cluster, 2, "stable", "Serving")
+    cluster.wait("it is promoted", lambda: condition(deployment(cluster), "Promoted")["status"] == "True")
+    assert [(each["version"], each["reason"]) for each in deployment(cluster)["status"]["history"]] == [
+        (1, "Promoted"),
+        (2, "Promoted"),
+    ]
+
+
+def test_a_canary_whose_requests_nobody_counts_waits_until_it_is_promoted_or_aborted(
+    cluster: Cluster, kubelet: Kubelet, gateway: Gateway, behind: OperatorProcess
+) -> None:
+    served(cluster, kubelet, gateway)
+    rollout = {"strategy": "Canary", "steps": [{"weight": 10, "holdSeconds": 0}]}
+    cluster.patch("ModelDeployment", MODEL, {"spec": {"rollout": rollout}})
+    cluster.create(model_version(MODEL, 2))
+    kubelet.deployment_available(workload_of(cluster, 2)["metadata"]["name"])
+    stands(cluster, 2, "candidate", "Switching")
+    gateway.takes(MODEL)
+    weighs(cluster, gateway, v1=90, v2=10)
+    gateway.takes(MODEL)
+    cluster.wait("it waits", lambda: condition(deployment(cluster), "Progressing")["reason"] == "WaitingForRequests")
+    cluster.patch("ModelDeployment", MODEL, {"spec": {"rollout": {"abortedVersion": 2}}})
+    weighs(cluster, gateway, v1=100)
+    cluster.wait("it is back", lambda: condition(deployment(cluster), "RolledBack")["reason"] == "Aborted")
+    assert place_of(deployment(cluster), "failed")["step"] == "Leaving"
+    gateway.takes(MODEL)
+    cluster.wait("its pods are gone", lambda: not cluster.list("Deployment", "fovea.dev/version=2"))
+    assert place_of(deployment(cluster), "failed")["step"] == "GivenUp"
+    cluster.patch("ModelDeployment", MODEL, {"spec": {"rollout": {"abortedVersion": None, "promotedVersion": 2}}})
+    kubelet.deployment_available(workload_of(cluster, 2)["metadata"]["name"])
+    stands(cluster, 2, "candidate", "Switching")
+    gateway.takes(MODEL)
+    weighs(cluster, gateway, v2=100)
+
+
+def test_copies_of_requests_go_to_the_comparator_as_long_as_a_rollout_compares(
+    cluster: Cluster, kubelet: Kubelet, gateway: Gateway, behind: OperatorProcess
+) -> None:
+    served(cluster, kubelet, gateway)
+    rollout = {"strategy": "Canary", "steps": [{"weight": 0, "holdSeconds": 0}], "mirror": {"percent": 30}}
+    cluster.patch("ModelDeployment", MODEL, {"spec": {"rollout": rollout}})
+    cluster.create(model_version(MODEL, 2))
+    kubelet.deployment_available(workload_of(cluster, 2)["metadata"]["name"])
+    stands(cluster, 2, "candidate", "Switching")
+    gateway.takes(MODEL)
+    comparator = names.comparator(MODEL)
+    cluster.wait("the comparator", lambda: cluster.get("Deployment", comparator) and cluster.get("Service", comparator))
+
+    def copies() -> list[routes.Mirror | None]:
+        return [routes.mirror(route["spec"]) for route in gateway.routes(MODEL).values()]
+
+    assert copies() == [None, None], "there is nobody yet who could take them"
+    kubelet.deployment_available(comparator)
+    cluster.wait("gRPC is mirrored", lambda: copies() == [routes.Mirror(comparator, 30), None])
+    weighs(cluster, gateway, v1=100)
+    cluster.patch("ModelDeployment", MODEL, {"spec": {"rollout": {"abortedVersion": 2}}})
+    cluster.wait("nothing is mirrored", lambda: copies() == [None, None])
+    cluster.wait(
+        "the comparator is gone",
+        lambda: cluster.get("Deployment", comparator) is None and cluster.get("Service", comparator) is None,
+    )

@@ -205,6 +205,30 @@ RESERVED = "keys of fovea.dev, app.kubernetes.io/managed-by and app.kubernetes.i
         ),
         (deployment(service={"loadBalancerClass": "a/b"}), "service.loadBalancerClass goes with service.type LoadBalancer"),
         (deployment(service={"loadBalancerSourceRanges": ["::/0"]}), "goes with service.type LoadBalancer only"),
+        (
+            deployment(rollout={"strategy": "Canary", "steps": [{"weight": 50}, {"weight": 10}]}),
+            "the weights of rollout.steps must not decrease",
+        ),
+        (deployment(rollout={"strategy": "Canary", "steps": [{"weight": 100}]}), "should be less than or equal to 99"),
+        (deployment(rollout={"steps": [{"weight": 10}]}), "rollout.steps goes with rollout.strategy Canary only"),
+        (
+            deployment(rollout={"strategy": "Canary", "steps": [{"weight": 0}]}),
+            "a step of weight 0 compares mirrored requests: set rollout.mirror",
+        ),
+        (deployment(rollout={"mirror": {}}), "rollout.mirror goes with rollout.strategy Canary only"),
+        (
+            deployment(rollout={"strategy": "Canary", "analysis": {"maxDrift": 0.1}}),
+            "rollout.analysis.maxDrift compares mirrored requests: set rollout.mirror",
+        ),
+        (
+            deployment(rollout={"strategy": "Canary", "mirror": {}, "analysis": {"maxDrift": 0.1, "minRequests": 0}}),
+            "set rollout.analysis.minRequests to at least 1",
+        ),
+        (deployment(rollout={"analysis": {}}), "rollout.analysis judges nothing here: set strategy: Canary"),
+        (
+            deployment(rollout={"strategy": "Recreate", "bakeSeconds": 10}),
+            "rollout.bakeSeconds does not go with rollout.strategy Recreate",
+        ),
         (machine_type("wrong", agent={"cpu": 2, "cpuLimit": "1500m"}), "agent.cpuLimit is smaller than the request"),
         (machine_type("wrong", agent={"memory": 512}), "memory is less than 1Mi: a number without a unit is bytes"),
         (machine_type("wrong", podLabels={"fovea.dev/x": "x"}), RESERVED),

@@ -9,8 +9,10 @@ from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment_status import EvacuationStep, PlaceRole, PlaceStep
+from fovea_api.v1alpha1.rollout import Rollout
 from fovea_api.v1alpha1.training_job_status import MemberState
 from fovea_operator.desired.deployment import revision
+from fovea_operator.reconcile.serving.giving_up import hash_of
 from fovea_operator.reconcile.shared.decision import (
     COSCHEDULING_POD_GROUP,
     POD_GROUP,
@@ -87,6 +89,7 @@ container_records = st.builds(
     finished=moments,
     last_exit_code=st.none() | st.sampled_from([0, 1, 65, 66, 75, 77]),
     last_message=messages,
+    last_finished=moments,
 )
 CONTAINERS = [names.FETCH_CONTAINER, names.SYNC_CONTAINER, names.TRAINER_CONTAINER]
 
@@ -322,6 +325,10 @@ def observations(draw: st.DrawFn) -> JobObserved:
 
 
 REVISIONS = ("aaaaaaaa", revision(model_deployment(), version(1)), revision(model_deployment(), version(2)))
+shifts = st.fixed_dictionaries(
+    {"step": st.integers(1, 5), "steps": st.integers(1, 5), "weight": st.integers(1, 100)},
+    optional={"since": timestamps, "nextWeight": st.integers(1, 100), "nextTime": timestamps},
+)
 names_of_versions = st.builds(
     lambda number, of: f"digits-v{number}-{of}", st.integers(1, 4), st.sampled_from(REVISIONS)
 )
@@ -342,7 +349,12 @@ def places(draw: st.DrawFn) -> dict[str, Any]:
             "since": timestamps,
             "reason": st.sampled_from([reason.value for reason in ServingReason]),
             "message": st.just("it is late"),
-            "deadlineSeconds": st.sampled_from([600, 601]),
+            "rolloutHash": st.sampled_from([hash_of(Rollout(), 1), "0123456789"]),
+            "shift": shifts,
+            "traffic": st.fixed_dictionaries(
+                {"time": timestamps, "requests": st.integers(0, 1000)},
+                optional={"errorRatio": st.sampled_from([0.0, 0.5]), "p99Milliseconds": st.sampled_from([0.0, 12.5])},
+            ),
             "retryTime": timestamps,
             "evacuation": st.fixed_dictionaries(
                 {"node": st.just("node-1"), "step": st.sampled_from([step.value for step in EvacuationStep])},
@@ -384,7 +396,18 @@ def serving_observations(draw: st.DrawFn) -> ServingObserved:
         for name in named
     ]
     options = st.sampled_from([{}, {"pod": {"serviceAccountName": "admin"}}])
-    spec = {"version": draw(st.sampled_from(["Latest", 1, 2, 9])), **draw(options)}
+    rollout = draw(
+        st.fixed_dictionaries(
+            {"strategy": st.sampled_from(["BlueGreen", "Canary", "Recreate"])},
+            optional={
+                "paused": st.booleans(),
+                "bakeSeconds": st.sampled_from([0, 30]),
+                "promotedVersion": st.integers(1, 4),
+                "abortedVersion": st.integers(1, 4),
+            },
+        )
+    )
+    spec = {"version": draw(st.sampled_from(["Latest", 1, 2, 9])), "rollout": rollout, **draw(options)}
     return serving(
         model_deployment(draw(serving_statuses), generation=draw(st.integers(1, 2)), **spec),
         *(

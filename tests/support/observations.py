@@ -432,7 +432,7 @@ def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> Servin
     """
     types = seen.pop("machine_types", (machine(),))
     workloads = tuple(seen.pop("workloads", ()))
-    services = seen.pop("services", [own_service(each.name) for each in workloads])
+    services = seen.pop("services") if "services" in seen else [own_service(each.name) for each in workloads]
     clients = seen.pop("service", None)
     return ServingObserved(
         model_deployment=of,

@@ -55,6 +55,8 @@ CLUSTER_NEEDS: dict[Resource, set[str]] = {
     resources.WORKLOAD_PRIORITY: _WATCH,
 }
 """What belongs to no namespace."""
+PROXY_NEEDS: dict[Resource, set[str]] = {resources.ENDPOINT_SLICE: {"list"}}
+"""In the namespace of a gateway's proxies, where they show their counters."""
 LEASE_NEEDS: dict[str, set[str]] = {"": {"create"}, "named": {"get", "update"}}
 """In the operator's own namespace: create cannot be bound to a name, the rest is."""
 

@@ -9,18 +9,19 @@ from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ServiceRecord
 
 STEPS = {
-    "stable": {"Serving", "Switching"},
-    "candidate": {"Starting", "Switching"},
+    "stable": {"Serving", "Switching", "Stopped"},
+    "candidate": {"Starting", "Switching", "Shifting", "Baking"},
     "draining": {"Leaving", "Draining"},
-    "failed": {"GivenUp"},
+    "failed": {"Leaving", "Draining", "GivenUp"},
 }
 """The steps that a role has."""
 WAYS = {
-    "new": {"candidate", "stable", "failed"},  # the last two at once: its Deployment was there, and answers or cannot
-    "candidate": {"candidate", "stable", "failed", "gone"},
+    # The last three at once: its Deployment was there, and answers, or cannot, or is named by routes and not wanted any more.
+    "new": {"candidate", "stable", "failed", "draining"},
+    "candidate": {"candidate", "stable", "draining", "failed", "gone"},
     "stable": {"stable", "draining", "gone"},
     "draining": {"draining", "candidate", "stable", "failed", "gone"},
-    "failed": {"failed", "candidate", "stable", "gone"},
+    "failed": {"failed", "candidate", "stable", "draining", "gone"},
 }
 """The roles that a version may have after a role. Stable and gone: its Deployment was deleted when another version was served."""
 
@@ -37,12 +38,14 @@ def check_whole(places: Sequence[Place]) -> None:
     assert not ("candidate" in roles and "failed" in roles), "one version is wanted: it starts, or it was given up"
     weights = [place["weight"] for place in places]
     assert sum(weights) in (0, 100), weights
+    shifts = any("shift" in place for place in places)
     for place in places:
         assert place["step"] in STEPS[place["role"]], place
-        assert place["weight"] == 0 or place["role"] != "failed"
-        assert place["weight"] == 100 or place["step"] != "Serving"
+        assert place["weight"] == 0 or place["step"] != "GivenUp"
+        assert place["weight"] == 100 or place["step"] != "Serving" or shifts
+        assert ("shift" in place) == (place["step"] in ("Shifting", "Baking"))
         assert times.parse(place["since"]) is not None
-        assert ("deadlineSeconds" in place) == (place["role"] == "failed")
+        assert ("rolloutHash" in place) == (place["role"] == "failed")
         assert "retryTime" not in place or place["role"] == "failed"
         assert "evacuation" not in place or place["role"] in ("stable", "candidate")
         assert ("reason" in place) == ("message" in place) or place["role"] == "failed"

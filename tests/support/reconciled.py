@@ -58,7 +58,7 @@ class World:
         self.server = Server()
         self.cache = Cache(labels.MODEL_DEPLOYMENT)
         jobs = TrainingJobs(self.cache, Reports(5, lambda *_: None), decide)
-        self.kinds = Kinds(jobs, ModelDeployments(self.cache, serve))
+        self.kinds = Kinds(jobs, ModelDeployments(self.cache, decide=serve))
         self.queued: list[Key] = []
         self.intake = Intake(self.cache, self.kinds, self.queued.append)
         self.metrics = Metrics(self.cache, lambda: 0)

@@ -7,8 +7,10 @@ from typing import Any
 
 from fovea_api.contract.report import REASON_MODEL_CORRUPT, Termination
 from fovea_api.v1alpha1.model_deployment_status import PlaceRole
+from fovea_api.v1alpha1.rollout import Rollout
 from fovea_operator.desired.deployment import revision
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.serving.giving_up import hash_of
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision, Write
 from fovea_operator.reconcile.shared.observed import ContainerRecord, ServingObserved
@@ -55,8 +57,8 @@ def draining(number: int, since: float = 0) -> dict[str, Any]:
 
 
 def failed(number: int, reason: str, **fields: Any) -> dict[str, Any]:
-    """A version that was given up at T0 with the default deadline."""
-    return place(number, "failed", "GivenUp", reason=reason, **({"deadlineSeconds": 600} | fields))
+    """A version that was given up at T0 with the default rollout."""
+    return place(number, "failed", "GivenUp", reason=reason, **({"rolloutHash": hash_of(Rollout(), number)} | fields))
 
 
 def held(*places: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +88,7 @@ def summary(decision: Decision) -> dict[str, Any]:
     pointed = [
         manifest for manifest in applied if manifest["kind"] == "Service" and manifest["metadata"]["name"] == "digits"
     ]
+    conditions = {each["type"]: f"{each['status']} {each['reason']}" for each in status.get("conditions", ())}
     numbers: dict[str, list[int]] = {role.value: [] for role in PlaceRole}
     for each in status.get("places", ()):
         numbers[each["role"]].append(each["version"])
@@ -103,7 +106,9 @@ def summary(decision: Decision) -> dict[str, Any]:
         "steps": {each["version"]: each["step"] for each in status.get("places", ())},
         "weights": {each["version"]: each["weight"] for each in status.get("places", ())},
         "since": {each["version"]: seconds(each["since"]) for each in status.get("places", ())},
-        "conditions": {each["type"]: f"{each['status']} {each['reason']}" for each in status.get("conditions", ())},
+        "conditions": {type_: said for type_, said in conditions.items() if type_ in ("Serving", "Progressing")},
+        "promoted": conditions.get("Promoted"),
+        "rolled_back": conditions.get("RolledBack"),
         "replicas": status.get("replicas"),
         "wakes": (decision.requeue_at - at(0)).total_seconds() if decision.requeue_at else None,
     }

@@ -77,3 +77,34 @@ def save_model(folder: Path, *, bias: float = 0.0) -> None:
     """Write the SavedModel; `half_plus_two` answers x / 2 + 2 + bias."""
     tiny = Tiny(bias)
     tf.saved_model.save(tiny, str(folder), signatures={name: getattr(tiny, name) for name in SIGNATURES})
+
+
+class Behaving(tf.Module):
+    """`half_plus_two` with a fault: for tests of what notices it."""
+
+    def __init__(self, bias: float, fails: float, sleeps: float, mebibytes: int) -> None:
+        super().__init__()
+        self.bias = tf.Variable(bias)
+        self.fails, self.sleeps, self.mebibytes = fails, sleeps, mebibytes
+
+    @tf.function(input_signature=[_spec(tf.float32, [None], "x")])
+    def half_plus_two(self, x: Any) -> Any:
+        done = [self._slept()] if self.sleeps else []
+        if self.fails:
+            done.append(tf.debugging.Assert(tf.random.uniform([]) >= self.fails, ["this version is broken"]))
+        if self.mebibytes:
+            done.append(tf.reduce_sum(tf.random.uniform([self.mebibytes, 1 << 18])))
+        with tf.control_dependencies([each for each in done if each is not None]):
+            return {"y": x / 2.0 + 2.0 + self.bias}
+
+    def _slept(self) -> Any:
+        from tensorflow.python.data.experimental.ops import testing
+
+        pause = tf.data.Dataset.range(1).apply(testing.sleep(round(1e6 * self.sleeps)))
+        return pause.reduce(tf.constant(0, tf.int64), lambda total, one: total + one)
+
+
+def save_behaving(folder: Path, *, bias: float, fails: float = 0.0, sleeps: float = 0.0, mebibytes: int = 0) -> None:
+    """A SavedModel that fails a part of its requests, or sleeps for seconds in each, or takes so much memory for each."""
+    model = Behaving(bias, fails, sleeps, mebibytes)
+    tf.saved_model.save(model, str(folder), signatures={"half_plus_two": model.half_plus_two})

@@ -11,6 +11,7 @@ NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
 COMPONENT_TRAINER = "trainer"
 COMPONENT_MODEL_SERVER = "model-server"
+COMPONENT_COMPARATOR = "comparator"
 COMPONENT_OBJECT_STORE = "object-store"
 PART_OF = "app.kubernetes.io/part-of"
 PART_OF_VALUE = "fovea"
@@ -27,6 +28,9 @@ REVISION = f"{GROUP}/revision"
 
 ENDED_AS = f"{GROUP}/ended-as"
 """Of the Kubernetes Event that tells how a job ended: the state. It outlives a job that is deleted at its end."""
+
+COMPARES = f"{GROUP}/compares"
+"""On a comparator's Deployment and pods: the two versions, stable and candidate."""
 
 PASSED_ON = f"{GROUP}/passed-on"
 """Annotation of a Service: what of it its ModelDeployment's user has said (labels, annotations, fields)."""
@@ -129,6 +133,17 @@ def of_model_server(model_deployment: str, model: str, version: int, revision: s
 def of_model_deployment(model_deployment: str, model: str) -> dict[str, str]:
     """Labels of what is made once for all versions of a ModelDeployment: the clients' Service, its routes."""
     return {MANAGED: MANAGED_VALUE, MANAGED_BY: MANAGED_BY_VALUE, MODEL_DEPLOYMENT: model_deployment, MODEL: model}
+
+
+def of_comparator(model_deployment: str, model: str, compares: str) -> dict[str, str]:
+    """Labels of the Deployment and the pods that compare the answers of two versions."""
+    held = of_model_deployment(model_deployment, model)
+    return {**held, COMPONENT: COMPONENT_COMPARATOR, COMPARES: compares}
+
+
+def comparator_selector(model_deployment: str) -> dict[str, str]:
+    """Selector of these pods, whatever they compare."""
+    return {MODEL_DEPLOYMENT: model_deployment, COMPONENT: COMPONENT_COMPARATOR}
 
 
 def serving_selector(model_deployment: str, version: int, revision: str) -> dict[str, str]:

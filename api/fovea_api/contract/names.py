@@ -78,6 +78,11 @@ def model_version(model: str, number: int) -> str:
     return f"{model}-v{number}"
 
 
+def comparator(model_deployment: str) -> str:
+    """Name of the Deployment and of the Service that compare the answers of two versions."""
+    return f"{model_deployment}-comparator"
+
+
 def version_deployment(model_deployment: str, version: int, revision: str) -> str:
     """Name of the Deployment that serves one version, and of the Service that reaches its pods only."""
     return f"{model_deployment}-v{version}-{revision}"

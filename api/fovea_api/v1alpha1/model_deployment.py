@@ -19,6 +19,7 @@ from .common import (
 )
 from .model_deployment_status import ModelDeploymentStatus
 from .pod import Annotations, PodOptions
+from .rollout import Rollout
 
 
 class Scaling(Model):
@@ -26,17 +27,6 @@ class Scaling(Model):
 
     min_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     """Number of pods of each version that is served or is starting."""
-
-
-class Rollout(Model):
-    """How a new version takes over."""
-
-    progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """Time, in seconds, in which all pods of a new version must become ready. If they do not, Fovea gives the version up, and the old
-    version stays served. Without an old version, Fovea goes on trying."""
-    drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
-    """Seconds for which the old version's pods stay after the Service has moved to the new version. It must be longer than
-    clients' connections last: the model server closes gRPC connections after 30 s (serving.connectionSeconds of the chart)."""
 
 
 _CLASS_KEPT = kept("loadBalancerClass", optional=True)
@@ -141,8 +131,21 @@ KIND = Kind(
         Column(name="Serving", type="integer", json_path='.status.places[?(@.role=="stable")].version'),
         Column(name="Ready", type="integer", json_path=".status.replicas"),
         Column(name="Candidate", type="integer", json_path='.status.places[?(@.role=="candidate")].version'),
+        Column(name="Weight", type="integer", json_path='.status.places[?(@.role=="candidate")].weight'),
+        Column(name="Step", type="integer", json_path='.status.places[?(@.role=="candidate")].shift.step'),
+        Column(name="Next", type="string", json_path='.status.places[?(@.role=="candidate")].shift.nextTime'),
         Column(name="Endpoint", type="string", json_path=".status.endpoint.grpc"),
         Column(name="Age", type="date", json_path=".metadata.creationTimestamp"),
         Column(name="Message", type="string", json_path=".status.message"),
+        *(
+            Column(name=name, type=type_, json_path=f'.status.places[?(@.role=="{role}")].traffic.{field}', priority=1)
+            for role, prefix in (("candidate", "New"), ("stable", "Old"))
+            for name, type_, field in (
+                (f"{prefix}-Requests", "integer", "requests"),
+                (f"{prefix}-Errors", "number", "errorRatio"),
+                (f"{prefix}-P50-ms", "number", "p50Milliseconds"),
+                (f"{prefix}-P99-ms", "number", "p99Milliseconds"),
+            )
+        ),
     ),
 )

@@ -10,6 +10,8 @@ from .common import Conditions, Model, Status
 from .conditions import ServingReason
 
 MAX_PLACES = 20
+MAX_ENDED = 10
+MAX_ENDED_MESSAGE = 512
 MAX_PLACE_MESSAGE = 3072
 """In bytes of UTF-8: with a sentence around it, it still fits a condition."""
 
@@ -24,7 +26,7 @@ class PlaceRole(StrEnum):
     DRAINING = "draining"
     """A version that was served and finishes its connections."""
     FAILED = "failed"
-    """The wanted version, which was given up: it has neither a Deployment nor a Service."""
+    """The wanted version, which was given up."""
 
 
 class PlaceStep(StrEnum):
@@ -34,14 +36,20 @@ class PlaceStep(StrEnum):
     """A candidate whose pods do not all answer yet."""
     SWITCHING = "Switching"
     """A candidate whose pods answer, or the stable version: the Service does not point at it yet, or the gateway does not send it all requests."""
+    SHIFTING = "Shifting"
+    """A candidate that gets a part of the requests."""
+    BAKING = "Baking"
+    """A candidate that gets all requests, while the old version keeps its pods."""
+    STOPPED = "Stopped"
+    """The stable version, whose pods make room for those of the candidate (rollout.strategy Recreate)."""
     SERVING = "Serving"
     """The stable version: the Service points at it, or the gateway sends it all requests."""
     LEAVING = "Leaving"
-    """A draining version: the Service still points at it, or the gateway may still send it requests."""
+    """A draining version, or a failed one: the Service still points at it, or the gateway may still send it requests."""
     DRAINING = "Draining"
-    """A draining version: no new request of a client comes to it, unless it names the version."""
+    """A draining version, or a failed one: no new request of a client comes to it, unless it names the version."""
     GIVEN_UP = "GivenUp"
-    """A failed version."""
+    """A failed version: it has neither a Deployment nor a Service."""
 
 
 class EvacuationStep(StrEnum):
@@ -72,6 +80,46 @@ class Evacuation(Status):
     """Time at which the version reached this step."""
 
 
+class Traffic(Status):
+    """Requests of clients to one version, as the gateway has counted them since the candidate has its present weight."""
+
+    time: str | None = None
+    """Time of this count."""
+    requests: int = 0
+    """Number of requests that have ended."""
+    errors: int = 0
+    """Number of those that failed: with another status than OK or CANCELLED (gRPC), or with 4xx or 5xx (REST)."""
+    error_ratio: float = 0.0
+    """errors by requests."""
+    p50_milliseconds: float | None = None
+    """Half of the requests took no longer than this."""
+    compared: int | None = None
+    """For a candidate: number of mirrored requests that both versions were asked."""
+    drift: float | None = None
+    """For a candidate: how far the answers to them were from the stable version's, on average, from 0 to 1."""
+    p99_milliseconds: float | None = None
+    """99 of 100 requests took no longer than this."""
+
+
+class Shift(Status):
+    """A candidate's way from no request to all."""
+
+    step: Annotated[int, Field(ge=1)]
+    """Number of the present step, from 1."""
+    steps: Annotated[int, Field(ge=1)]
+    """Number of all steps. In the last one, the candidate has all requests, unless rollout.bakeSeconds is 0."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """Percentage of the requests that the candidate is to have in this step."""
+    since: str | None = None
+    """Time at which the gateway had taken this weight. Absent: it has not yet."""
+    next_weight: int | None = None
+    """Percentage of the next step. Absent: the candidate becomes the stable version."""
+    next_time: str | None = None
+    """Earliest time of the next step. Absent: unknown, because the gateway has not taken the weight yet."""
+    waits_for: Annotated[str | None, Field(max_length=MAX_PLACE_MESSAGE)] = None
+    """What else the next step waits for."""
+
+
 class Place(Status):
     """State of one version. Each version has a Deployment and a Service of its own, which have the same name."""
 
@@ -86,7 +134,8 @@ class Place(Status):
     role: PlaceRole
     """stable: it is served. candidate: it is being started. draining: it finishes its connections. failed: it was given up."""
     step: PlaceStep
-    """Step within the role. candidate: Starting, Switching. stable: Serving, Switching. draining: Leaving, Draining. failed: GivenUp."""
+    """Step within the role. candidate: Starting, Switching, Shifting, Baking. stable: Serving, Switching, Stopped. draining: Leaving,
+    Draining. failed: Leaving, Draining, GivenUp."""
     weight: Annotated[int, Field(ge=0, le=100)] = 0
     """Percentage of the requests to the ModelDeployment's Service that this version gets. The weights of all versions add
     up to 100, or to 0 while no version is served."""
@@ -98,13 +147,34 @@ class Place(Status):
     """For a candidate: why it is not served yet. For a failed version: why Fovea gave it up."""
     message: Annotated[str | None, Field(max_length=MAX_PLACE_MESSAGE)] = None
     """The reason in a sentence."""
-    deadline_seconds: int | None = None
-    """For a failed version: rollout.progressDeadlineSeconds at the time at which Fovea gave it up. If you change that field, Fovea tries the version again."""
+    rollout_hash: str | None = None
+    """For a failed version: hash of spec.rollout at the time at which Fovea gave it up. If you change spec.rollout, Fovea tries the version again."""
     retry_time: str | None = None
     """For a failed version: time of the next try. Absent: Fovea tries again only after the version's files or the spec have changed."""
+    shift: Shift | None = None
+    """For a candidate that gets requests: its step."""
+    traffic: Traffic | None = None
+    """Requests to the version while a candidate gets requests: for the candidate, the stable version and a version that was rolled back."""
     evacuation: Evacuation | None = None
     """While a pod of the version is on a cordoned node, and shortly after: whether a drain of the node waits for this version.
     Fovea starts a second pod on another node for a version with one replica."""
+
+
+class Ended(Status):
+    """A rollout that is over."""
+
+    version: int
+    """Number of the version."""
+    digest: str = ""
+    """Digest of its files."""
+    time: str
+    """Time at which it was over."""
+    reason: ServingReason
+    """Promoted, or why Fovea gave the version up."""
+    message: Annotated[str | None, Field(max_length=MAX_ENDED_MESSAGE)] = None
+    """The reason in a sentence."""
+    traffic: Traffic | None = None
+    """Last count of the version's requests, where they were counted."""
 
 
 class Endpoint(Model):
@@ -128,7 +198,7 @@ class ModelDeploymentStatus(Status):
     """State of the ModelDeployment."""
 
     conditions: Conditions | None = None
-    """Conditions: Serving, Progressing."""
+    """Conditions: Serving, Progressing, Promoted, RolledBack."""
     message: Annotated[str | None, Field(max_length=32_768)] = None
     """State of the ModelDeployment in a sentence, and what to do."""
     # Atomic: an apply that takes the last entry out of a list with keys takes the list away, and then nothing would tell
@@ -137,6 +207,10 @@ class ModelDeploymentStatus(Status):
         list[Place] | None, Field(max_length=MAX_PLACES, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = None
     """One entry for each version that is served, that is starting, that finishes its connections, or that Fovea gave up."""
+    history: Annotated[
+        list[Ended] | None, Field(max_length=MAX_ENDED, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = None
+    """The rollouts that were over last, the oldest first."""
     endpoint: Endpoint | None = None
     """Addresses for clients."""
     replicas: int | None = None
@@ -157,7 +231,7 @@ class ModelDeploymentStatus(Status):
 
     @property
     def candidate(self) -> Place | None:
-        """The version that is being started."""
+        """The version that is being started, or that gets a part of the requests."""
         return next(self.of_role(PlaceRole.CANDIDATE), None)
 
     @property

@@ -281,6 +281,32 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 {{- end }}
 
+{{/* Port on which each proxy shows Envoy's counters; 0 where none does. */}}
+{{- define "fovea.gateway.statistics" -}}
+{{- $gateway := .Values.gateway }}
+{{- if not (include "fovea.gateway" .) }}0
+{{- else if $gateway.statisticsPort }}{{ int $gateway.statisticsPort }}
+{{- else if and $gateway.className $gateway.envoy.enabled }}19001
+{{- else }}0
+{{- end }}
+{{- end }}
+
+{{/* <namespace>/<name> of the Service of the proxies that show counters; empty where none does. */}}
+{{- define "fovea.gateway.proxies" -}}
+{{- $gateway := .Values.gateway }}
+{{- if eq (include "fovea.gateway.statistics" . | trim) "0" }}
+{{- else if and $gateway.className $gateway.envoy.enabled }}
+{{- printf "%s/%s" $gateway.envoy.namespace (include "fovea.gateway.service" .) }}
+{{- else }}
+{{- $address := include "fovea.gateway.address" . }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?\\.svc(\\.|$)" $address) }}
+{{- fail (printf "gateway.statisticsPort needs the Service of the proxies: gateway.address is %q, and must be <service>.<namespace>.svc.<domain>, or set statisticsPort: 0" $address) }}
+{{- end }}
+{{- $parts := splitList "." $address }}
+{{- printf "%s/%s" (index $parts 1) (index $parts 0) }}
+{{- end }}
+{{- end }}
+
 {{/* Name of the Service that Envoy Gateway makes for the proxies. */}}
 {{- define "fovea.gateway.service" -}}
 {{- printf "%s-gateway" (include "fovea.fullname" .) }}

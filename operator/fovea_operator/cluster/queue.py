@@ -113,6 +113,10 @@ class Schedule(Generic[K]):
             self.add(key, now)
         return delay
 
+    def has_failed(self, key: K) -> bool:
+        """Whether the last work on a key failed: it waits for its back-off."""
+        return key in self._failures
+
     def forgive(self, key: K) -> None:
         """Forget a key's failures, since their cause may be gone. The next failure begins the back-off again."""
         self._failures.pop(key, None)

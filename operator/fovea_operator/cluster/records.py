@@ -140,6 +140,7 @@ def pod(raw: Raw) -> PodRecord:
         deletion_deadline=deadline,
         told_to_end=_told_to_end(deadline, int(metadata.get("deletionGracePeriodSeconds") or 0)),
         node=(raw.get("spec") or {}).get("nodeName") or "",
+        ip=status.get("podIP") or "",
         scheduled=scheduled,
         initialized=initialized,
         reason=status.get("reason") or "",
@@ -208,6 +209,7 @@ def _container(item: Raw) -> ContainerRecord:
         past["last_exit_code"] = int(last["exitCode"])
         past["last_reason"] = last.get("reason") or ""
         past["last_message"] = last.get("message") or ""
+        past["last_finished"] = _optional(last.get("finishedAt"))
     if terminated is not None:
         return ContainerRecord(
             exit_code=int(terminated["exitCode"]),

@@ -84,12 +84,21 @@ def _without_words(status: Status) -> dict[str, Any]:
     if status.get("modelProblem"):
         kept["modelProblem"] = _PROBLEM
     if status.get("places"):
-        kept["places"] = [
-            {key: value for key, value in place.items() if key != "message"} for place in status["places"]
+        kept["places"] = [_wordless_place(place) for place in status["places"]]
+    if status.get("history"):
+        kept["history"] = [
+            {key: value for key, value in ended.items() if key != "message"} for ended in status["history"]
         ]
     if status.get("message"):
         newest = max(said, key=lambda condition: str(condition.get("lastTransitionTime")), default={})
         kept["message"] = _sentence(newest.get("reason", _UNKNOWN))
+    return kept
+
+
+def _wordless_place(place: Status) -> dict[str, Any]:
+    kept = {key: value for key, value in place.items() if key != "message"}
+    if place.get("shift"):
+        kept["shift"] = {key: value for key, value in place["shift"].items() if key != "waitsFor"}
     return kept
 
 

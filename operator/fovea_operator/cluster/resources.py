@@ -88,6 +88,8 @@ ROUTES = tuple(
     for gvk, plural in ((decision.GRPC_ROUTE, "grpcroutes"), (decision.HTTP_ROUTE, "httproutes"))
 )
 """Of the Gateway API."""
+ENDPOINT_SLICE = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+"""Of the gateway's Service: the addresses of its proxies."""
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 TOKEN_REVIEW = Resource("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False)
 

@@ -22,6 +22,8 @@ _GRPC_METHODS: tuple[dict[str, str], ...] = (
     {"service": "grpc.health.v1.Health"},
 )
 """All that passes. The server's other services reload models and profile the process."""
+_COPIES = "comparator"
+"""Instead of a version: where copies of requests go. It answers nothing."""
 _REST_PREFIX = "/v1/models"
 
 
@@ -62,8 +64,21 @@ class Share:
     """In percent."""
 
 
-def routes(model_deployment: ModelDeployment, gateway: Gateway, shares: Sequence[Share]) -> list[dict[str, Any]]:
-    """The GRPCRoute and the HTTPRoute. `shares` in the order in which versions are pinned, if there are too many for all."""
+@dataclass(frozen=True)
+class Mirror:
+    """Where copies of requests go. Their answers are thrown away."""
+
+    service: str
+    percent: int
+
+
+def routes(
+    model_deployment: ModelDeployment, gateway: Gateway, shares: Sequence[Share], copies: Mirror | None = None
+) -> list[dict[str, Any]]:
+    """The GRPCRoute and the HTTPRoute. `shares` in the order in which versions are pinned, if there are too many for all.
+
+    `copies`: of gRPC requests that name no version.
+    """
     grpc = [{"method": {"type": "Exact", **method}} for method in _GRPC_METHODS]
     rest = [{"path": {"type": "PathPrefix", "value": _REST_PREFIX}}]
     # A batch of pictures may take longer than a proxy's default: the client's own deadline counts.
@@ -76,7 +91,7 @@ def routes(model_deployment: ModelDeployment, gateway: Gateway, shares: Sequence
             "metadata": metadata,
             "spec": {
                 **_attached(model_deployment, gateway, names.GRPC_PORT_NAME),
-                "rules": [*_rules(grpc, shares, names.GRPC_PORT)],
+                "rules": [*_rules(grpc, shares, names.GRPC_PORT, copies)],
             },
         },
         {
@@ -100,6 +115,16 @@ def weights(spec: Mapping[str, Any]) -> dict[str, int]:
         if backend.get("weight", 1)
     }
     return {name: round(100 * weight / sum(given.values())) for name, weight in given.items()}
+
+
+def mirror(spec: Mapping[str, Any]) -> Mirror | None:
+    """Of a route's spec: where copies of requests go."""
+    for rule in spec.get("rules") or ():
+        for each in rule.get("filters") or ():
+            if each.get("type") == "RequestMirror":
+                found = each["requestMirror"]
+                return Mirror(found["backendRef"]["name"], int(found.get("percent", 100)))
+    return None
 
 
 def backends(spec: Mapping[str, Any]) -> set[str]:
@@ -129,20 +154,35 @@ def _attached(model_deployment: ModelDeployment, gateway: Gateway, listener: str
     return {"parentRefs": [parent], "hostnames": gateway.hosts(model_deployment)}
 
 
-def _rules(matches: list[dict[str, Any]], shares: Sequence[Share], port: int) -> Iterator[dict[str, Any]]:
+def _rules(
+    matches: list[dict[str, Any]], shares: Sequence[Share], port: int, copies: Mirror | None = None
+) -> Iterator[dict[str, Any]]:
     """A pin for each version, then the weights. Of a version with two revisions, the second pin has number and revision."""
-    known: set[int] = set()
-    for share in shares[: MAX_RULES - 1]:
-        value = f"{share.version}-{share.revision}" if share.version in known else str(share.version)
-        known.add(share.version)
+    pins: dict[str, str] = {}
+    for share in shares[: MAX_RULES - (1 if copies is None else 2)]:
+        number = str(share.version)
+        pins[f"{number}-{share.revision}" if number in pins else number] = share.service
+    if copies is not None:
+        # Envoy Gateway 1.9 finds the Service of a GRPCRoute's mirror only where a rule has it as a backend as well.
+        pins[_COPIES] = copies.service
+    # In an order that stays when a version takes another one's place: nothing is written for that alone.
+    for value, service in sorted(pins.items(), key=lambda pin: pin[1]):
         header = {"type": "Exact", "name": names.VERSION_HEADER, "value": value}
         yield {
             "matches": [{**match, "headers": [header]} for match in matches],
-            "backendRefs": [_backend(share.service, port, 1)],
+            "backendRefs": [_backend(service, port, 1)],
         }
-    served = [_backend(share.service, port, share.weight) for share in shares if share.weight]
+    by_name = sorted(shares, key=lambda share: share.service)
+    served = [_backend(share.service, port, share.weight) for share in by_name if share.weight]
     if served:
-        yield {"matches": matches, "backendRefs": served}
+        yield {"matches": matches, "backendRefs": served, **_copied(copies, port)}
+
+
+def _copied(copies: Mirror | None, port: int) -> dict[str, Any]:
+    if copies is None:
+        return {}
+    to = {"group": "", "kind": "Service", "name": copies.service, "port": port}
+    return {"filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": to, "percent": copies.percent}}]}
 
 
 def _backend(service: str, port: int, weight: int) -> dict[str, Any]:

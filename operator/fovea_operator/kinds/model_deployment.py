@@ -7,16 +7,19 @@ from typing import Any, TypeVar
 from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import ModelDeployment
 from fovea_api.v1alpha1.conditions import ServingCondition
-from fovea_api.v1alpha1.model_deployment_status import PlaceRole
+from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus, PlaceRole
 
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_NODE, BY_OWNER, Cache, Change, Entry, Store
 from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.records import Owner
+from fovea_operator.cluster.traffic import TrafficReader
+from fovea_operator.desired.comparator import compares
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import BudgetRecord, PodRecord, ServingObserved
+from fovea_operator.reconcile.shared.traffic import Traffic
 from fovea_operator.settings import Settings
 
 T = TypeVar("T")
@@ -29,9 +32,12 @@ class ModelDeployments(Kind[ModelDeployment]):
     resource = resources.MODEL_DEPLOYMENT
     trouble = ServingCondition.PROGRESSING.value
 
-    def __init__(self, cache: Cache, decide: Decide = decide_model_deployment) -> None:
+    def __init__(
+        self, cache: Cache, traffic: TrafficReader | None = None, decide: Decide = decide_model_deployment
+    ) -> None:
         super().__init__(cache.model_deployments)
         self._cache = cache
+        self._traffic = traffic
         self._decide = decide
 
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
@@ -42,6 +48,7 @@ class ModelDeployments(Kind[ModelDeployment]):
     def observe(self, key: Key, refused: str) -> ServingObserved | None:
         """The observed state of a ModelDeployment; None if it does not exist."""
         cache, entry = self._cache, self.store.get(key.namespace, key.name)
+        traffic = self._requests(key, entry.record.status if entry is not None else ModelDeploymentStatus())
         if entry is None:
             return None
         owned = (key.namespace, key.gvk.group_kind, key.name)
@@ -58,6 +65,7 @@ class ModelDeployments(Kind[ModelDeployment]):
             routes=tuple(
                 route for store in cache.routes for route in _of_owner(store.group(BY_OWNER, owned), entry.uid)
             ),
+            traffic=traffic,
             serves_routes=all(store.resource.gvk in cache.served for store in cache.routes),
             predecessors=tuple(
                 sorted(
@@ -73,6 +81,25 @@ class ModelDeployments(Kind[ModelDeployment]):
             unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
             refused=refused,
         )
+
+    def _requests(self, key: Key, status: ModelDeploymentStatus) -> Traffic | None:
+        """What is counted of the versions between which a candidate's requests are divided. Of others nothing is read."""
+        stable, candidate = status.stable, status.candidate
+        if self._traffic is None:
+            return None
+        if stable is None or candidate is None or candidate.shift is None:
+            self._traffic.forget(key)
+            return None
+        wanted = labels.comparator_selector(key.name) | {labels.COMPARES: compares(stable, candidate)}
+        comparators = [
+            item.record.ip
+            for item in self._cache.pods.group(BY_LABEL, (key.namespace, key.name))
+            # Those of our Deployment, by its ReplicaSet: another pod with these labels has nothing to say.
+            if item.owner.name.startswith(f"{names.comparator(key.name)}-")
+            if item.record.ready and item.record.ip and item.record.labels.items() >= wanted.items()
+        ]
+        deployments = (stable.deployment, candidate.deployment)
+        return self._traffic.look(key, deployments, candidate.shift.since, comparators)
 
     def unconfirmed(self, key: Key) -> Iterator[tuple[Ref, Mapping[str, str]]]:
         """The clients' Service and Deployments of versions that the status names, and that are not in the cache.

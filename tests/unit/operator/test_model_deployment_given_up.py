@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from fovea_api.contract import names
+from fovea_api.v1alpha1.rollout import Rollout
+from fovea_operator.reconcile.serving.giving_up import hash_of
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ServingObserved
 from support.observations import at, model_deployment, server_pod, service_at, serving, version, workload, written
@@ -47,7 +49,9 @@ def given_up(
 ) -> ServingObserved:
     """Version 1 serves, version 2 was given up at T0 with that deadline, until `retry` seconds later."""
     until = {} if retry is None else {"retryTime": times.text(at(retry))}
-    left = failed(2, reason, message=message or None, deadlineSeconds=deadline, **until)
+    left = failed(
+        2, reason, message=message or None, rolloutHash=hash_of(Rollout(progress_deadline_seconds=deadline), 2), **until
+    )
     return serving(
         model_deployment(held(stable(1), left), generation=generation, **spec),
         version(1),
@@ -105,7 +109,7 @@ TABLE: dict[str, Row] = {
             "wakes": None,
         },
         "Version 2 is given up: it is corrupt; version 1 keeps serving. Fovea tries it again when the wanted version, "
-        "spec.machineType, spec.pod or spec.rollout.progressDeadlineSeconds changes.",
+        "spec.machineType, spec.pod or spec.rollout changes.",
         now=99_999,
     ),
     "a version that was given up is not tried again because an autoscaler writes to the scale": Row(

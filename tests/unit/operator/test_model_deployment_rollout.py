@@ -1,6 +1,10 @@
 """ModelDeployments: which version serves, which comes, which goes; scale."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
+from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServingObserved
 from support.observations import machine, model_deployment, server_pod, service_at, serving, version, workload
 from support.rollout_table import (
     DRAINING,
@@ -14,8 +18,18 @@ from support.rollout_table import (
     candidate,
     held,
     name_of,
+    place,
     stable,
 )
+
+STOPPED = held(place(1, "stable", "Stopped", weight=100), candidate(2))
+
+
+def recreated(status: dict[str, Any], *workloads: DeploymentRecord, pods: Sequence[PodRecord] = ()) -> ServingObserved:
+    """Versions 1 and 2, of which only one has room."""
+    of = model_deployment(status, rollout={"strategy": "Recreate"})
+    return serving(of, version(1), version(2), workloads=workloads, pods=pods, service=service_at(V1))
+
 
 TABLE: dict[str, Row] = {
     # the first version
@@ -273,6 +287,43 @@ TABLE: dict[str, Row] = {
             service=service_at(V1),
         ),
         NOTHING | {"points_at": ["v1"]},
+    ),
+    # without room for two
+    "where there is no room for two the old version's pods end first": Row(
+        lambda: recreated(STABLE_1, workload(V1, ready=1), pods=[server_pod(V1, ready=True)]),
+        NOTHING
+        | {
+            "scales": {V1: 0},
+            "creates_services": [V2],
+            "candidate": 2,
+            "steps": {1: "Stopped", 2: "Starting"},
+            "conditions": {"Serving": "True Available", "Progressing": "True Starting"},
+        },
+        "Version 1 of model digits ends its pods.",
+    ),
+    "as long as one of them is there the new version gets none": Row(
+        lambda: recreated(STOPPED, workload(V1, replicas=0), pods=[server_pod(V1, deleting=True)]),
+        NOTHING
+        | {"creates_services": [V2], "conditions": {"Serving": "False Starting", "Progressing": "True Starting"}},
+        "Nothing answers until version 2 does",
+    ),
+    "then it is made": Row(lambda: recreated(STOPPED, workload(V1, replicas=0)), {"creates": [V2], "scales": {}}),
+    "when it answers it is served": Row(
+        lambda: recreated(STOPPED, workload(V1, replicas=0), workload(V2, ready=1)),
+        {"points_at": ["v2"], "stable": 2, "draining": [1], "promoted": "True Promoted"},
+    ),
+    "if it is late the old version starts again, and the new one is not tried by time": Row(
+        lambda: recreated(STOPPED, workload(V1, replicas=0), workload(V2)),
+        {
+            "scales": {V1: 1},
+            "deletes": [V2],
+            "stable": 1,
+            "failed": 2,
+            "wakes": None,
+            "rolled_back": "True ProgressDeadlineExceeded",
+        },
+        "its pods were not ready within 600 s",
+        now=700,
     ),
 }
 

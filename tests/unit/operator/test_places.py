@@ -110,7 +110,7 @@ def check_ways(seen: ServingObserved, places: list[Place]) -> None:
 
 def check_children(seen: ServingObserved, decision: Decision, places: list[Place]) -> None:
     """What has a place stays, and everything else goes."""
-    placed = {place["deployment"] for place in places if place["role"] != "failed"}
+    placed = {place["deployment"] for place in places if place["step"] != "GivenUp"}
     assert deleted(decision, DEPLOYMENT) == {each.name for each in seen.workloads if not each.deleting} - placed
     services = {each.name for each in seen.services if not each.deleting}
     assert deleted(decision, SERVICE) == services - placed - {"digits"}
@@ -132,7 +132,7 @@ def check_weights(seen: ServingObserved, decision: Decision, places: list[Place]
 def check_what_clients_reach(seen: ServingObserved, places: list[Place]) -> None:
     status, reached = seen.model_deployment.status, pointed_at(seen.services)
     by_name = {each.name: each for each in seen.workloads}
-    kept = {place["deployment"] for place in places if place["role"] != "failed"}
+    kept = {place["deployment"] for place in places if place["step"] != "GivenUp"}
     served_before = {place.deployment for place in (status.stable, *status.draining) if place is not None}
     answers = reached in by_name and by_name[reached].ready_replicas > 0
     if answers and reached in served_before:

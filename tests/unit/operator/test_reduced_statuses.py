@@ -137,6 +137,7 @@ def test_a_field_of_a_status_is_either_remembered_or_known_to_be_left_out() -> N
         "members",
         "live",
         "queuePosition",
+        "history",
     }
     fields = {to_camel(name) for model in (TrainingJobStatus, ModelDeploymentStatus) for name in model.model_fields}
     assert fields - words == reduced.MEMORY

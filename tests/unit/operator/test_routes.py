@@ -1,49 +1,25 @@
 """ModelDeployments behind a gateway: their routes, and what is decided by what the gateway says of them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fovea_operator.desired.routes import MAX_RULES, Gateway, Share, backends, routes, weights
-from fovea_operator.desired.service import gateway_service
+from fovea_operator.desired.routes import MAX_RULES, Mirror, Share, backends, mirror, routes, weights
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision, Write
-from fovea_operator.reconcile.shared.observed import RouteRecord, ServiceRecord
 from support.golden import Golden
 from support.observations import (
     SETTINGS,
     at,
     budget_of,
     model_deployment,
-    route_record,
     service_at,
-    service_record,
     serving,
     version,
     workload,
 )
 from support.rollout_table import V1, V2, candidate, draining, held, place, stable
-
-ADDRESS = "gateway.fovea-system.svc.cluster.local"
-GATEWAY = Gateway("fovea-system", "fovea", ADDRESS, domain="models.example.com")
-SERVED = replace(SETTINGS, gateway="fovea-system/fovea", gateway_address=ADDRESS)
-V1_REVISION, V2_REVISION = (name.rpartition("-")[2] for name in (V1, V2))
-
-
-def share(name: str, weight: int) -> Share:
-    _, number, revision = name.rsplit("-", 2)
-    return Share(int(number[1:]), revision, name, weight)
-
-
-def taken(*shares: Share, said: bool | None = True) -> list[RouteRecord]:
-    """The routes with these shares; `said`: whether the gateway takes them, None: it has not said."""
-    gateway = replace(GATEWAY, domain="")
-    return [route_record(manifest, taken=said) for manifest in routes(model_deployment(), gateway, shares)]
-
-
-def through_gateway() -> ServiceRecord:
-    """The clients' Service when its name stands for the gateway."""
-    return service_record(gateway_service(model_deployment(), ADDRESS))
+from support.routes import GATEWAY, SERVED, share, taken, through_gateway
 
 
 def test_the_routes_of_two_versions(golden: Golden) -> None:
@@ -58,11 +34,15 @@ def test_a_version_with_two_revisions_has_two_pins() -> None:
     assert [header and header[0]["value"] for header in headers] == ["3", "3-bbbb", None]
 
 
-def test_a_route_has_no_more_rules_than_the_gateway_api_allows_and_always_the_weights() -> None:
+@pytest.mark.parametrize("copies", [None, Mirror("digits-comparator", 10)])
+def test_a_route_has_no_more_rules_than_the_gateway_api_allows_and_always_the_weights(copies: Mirror | None) -> None:
     many = [Share(number, "aaaa", f"digits-v{number}-aaaa", 100 if number == 1 else 0) for number in range(1, 20)]
-    for manifest in routes(model_deployment(), GATEWAY, many):
+    grpc, rest = routes(model_deployment(), GATEWAY, many, copies)
+    for manifest in (grpc, rest):
         assert len(manifest["spec"]["rules"]) == MAX_RULES
         assert weights(manifest["spec"]) == {"digits-v1-aaaa": 100}
+    assert (mirror(grpc["spec"]), mirror(rest["spec"])) == (copies, None)
+    assert copies is None or copies.service in backends(grpc["spec"]), "Envoy Gateway finds it only as a backend"
 
 
 def test_weights_are_read_as_percentages_whoever_has_written_them() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fovea_api.contract import names
 from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
+from fovea_api.v1alpha1.rollout import Rollout
 from fovea_operator.desired import routes
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, Child, Decision, Write
@@ -18,8 +19,9 @@ from fovea_operator.reconcile.shared.observed import (
     ServiceRecord,
     ServingObserved,
 )
+from fovea_operator.reconcile.shared.traffic import Requests, Traffic
 from fovea_operator.settings import Settings
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from support.observations import (
     SETTINGS,
@@ -44,6 +46,12 @@ REFUSALS = {
     "a quota on Services": lambda child: child.manifest["kind"] == "Service" and child.write is Write.CREATE,
     "a policy on routes": lambda child: child.manifest["kind"] in ("GRPCRoute", "HTTPRoute"),
     "nothing": lambda _: False,
+}
+ROLLOUTS: dict[str, dict[str, Any]] = {
+    "a canary is asked for": {"strategy": "Canary", "steps": [{"weight": 10}, {"weight": 50}]},
+    "a bake is asked for": {"bakeSeconds": 60},
+    "the old version is to go first": {"strategy": "Recreate"},
+    "no steps are asked for": {},
 }
 WITH_GATEWAY = replace(SETTINGS, gateway="fovea-system/fovea", gateway_address="gateway.fovea-system.svc.cluster.local")
 
@@ -72,6 +80,14 @@ class World:
     """What somebody else has changed or taken away: kinds of routes, names of Services."""
     edited: bool = False
     """Whether somebody else has ever changed a route: what the gateway knows then is not ours to say."""
+    bad: set[int] = field(default_factory=set)
+    """Versions whose requests fail."""
+    last_asked: dict[str, float] = field(default_factory=dict)
+    """When the gateway last sent requests to a Deployment whose pods answered."""
+    seen_steps: set[str] = field(default_factory=set)
+    """Steps of all places so far."""
+    counts: bool = True
+    """Whether the gateway's count of requests can be read."""
 
     @property
     def settings(self) -> Settings:
@@ -88,8 +104,21 @@ class World:
             cordoned=frozenset({"node-1"} if self.cordoned else ()),
             routes=self.routes.values(),
             serves_routes=self.has_gateway,
+            traffic=self._traffic() if self.has_gateway else None,
             refused=refused,
         )
+
+    def _traffic(self) -> Traffic:
+        """Each version that has a share of the requests has had many by the time that anybody looks."""
+        if not self.counts:
+            return Traffic(trouble="no proxy answers")
+        asked = {name for spec in self.taken.values() for name in routes.weights(spec)}
+        found = {
+            place.deployment: Requests(1000, 500 if place.version in self.bad else 0, {10.0: 1000})
+            for place in self.of.status.places or ()
+            if (place.deployment in asked and place.shift is not None) or place.role == "stable"
+        }
+        return Traffic(found, found)
 
     def _pods(self, name: str) -> list[PodRecord]:
         """Those that are wanted, each on a node of its own."""
@@ -117,6 +146,7 @@ class World:
         self.of = written(self.of, decision)
         places = self.of.status.dump()["places"]
         check_whole(places)
+        self.seen_steps |= {place["step"] for place in places}
         if was.places is not None:
             moved_along_the_ways(was.dump()["places"], places)
         if self.of.status != was:
@@ -125,6 +155,9 @@ class World:
         for deletion in decision.deletions:
             held: dict[str, Any] = self.workloads if deletion.gvk == DEPLOYMENT else self.services
             assert deletion.name != "digits", "the Service of the clients goes with its ModelDeployment only"
+            if deletion.gvk == DEPLOYMENT and self.workloads[deletion.name].ready_replicas and not self.edited:
+                asked = self.last_asked.get(deletion.name, -1000)
+                assert self.now >= asked + self.of.spec.rollout.drain_seconds, "its requests are not finished"
             del held[deletion.name]
             self.writes.append(f"delete {deletion.gvk.kind}")
             yield
@@ -135,6 +168,7 @@ class World:
         self.writes.append(f"{child.write.value} {kind}")
         if kind in ("GRPCRoute", "HTTPRoute"):
             generation = self.routes[kind].generation + 1 if kind in self.routes else 1
+            self._sends_to_what_answers(routes.weights(child.manifest["spec"]))
             self.routes[kind] = route_record(child.manifest, generation, taken=None)
             self.by_hand.discard(kind)
         elif kind == "Service":
@@ -147,10 +181,21 @@ class World:
         else:
             self.workloads[name] = replace(self.workloads[name], replicas=child.manifest["spec"]["replicas"])
 
+    def _sends_to_what_answers(self, weights: dict[str, int]) -> None:
+        """Beside the version that is served, none gets requests whose pods do not answer."""
+        answering = [name for name in weights if name in self.workloads and self.workloads[name].ready_replicas]
+        assert len(weights) == 1 or len(answering) == len(weights) or self.of.status.stable is not None
+        for name in weights.keys() - {
+            place.deployment for place in (self.of.status.stable, *self.of.status.draining) if place
+        }:
+            assert len(weights) == 1 or name in answering, "a version without ready pods never has weight"
+
     def _watch(self, decision: Decision) -> None:
         """Clients of a served version are never sent to a version that has no Deployment."""
         served = self.of.status.stable
         if served is None or decision.children or self.refuses != "nothing":
+            return
+        if self.of.status.candidate is not None and self.of.status.candidate.shift is not None:
             return
         if not self.has_gateway or self.services["digits"].type != "ExternalName":
             assert pointed_at(self.services.values()) == served.deployment
@@ -158,7 +203,13 @@ class World:
 
     def gateway_works(self) -> None:
         """It takes the routes, or refuses them, or is away: then it goes on by those that it has taken."""
-        if not self.has_gateway or self.gateway == "the gateway is away":
+        if not self.has_gateway:
+            return
+        for spec in self.taken.values():
+            for name in routes.weights(spec):
+                if name in self.workloads and self.workloads[name].ready_replicas:
+                    self.last_asked[name] = self.now
+        if self.gateway == "the gateway is away":
             return
         takes = self.gateway == "the gateway is there"
         for kind, route in self.routes.items():
@@ -196,6 +247,18 @@ class World:
             self.spec(version=sorted(self.versions)[number % len(self.versions)])
         elif what == "the newest is asked for":
             self.spec(version="Latest")
+        elif what in ROLLOUTS:
+            self.spec(rollout=Rollout.model_validate(ROLLOUTS[what]))
+        elif what == "a version is aborted" and self.of.status.candidate is not None:
+            self.rollout(aborted_version=self.of.status.candidate.version)
+        elif what == "a version is promoted" and self.of.status.candidate is not None:
+            self.rollout(promoted_version=self.of.status.candidate.version)
+        elif what in ("the rollout is paused", "the rollout is resumed"):
+            self.rollout(paused=what.endswith("paused"))
+        elif what == "a version turns bad":
+            self.bad.add(max(self.versions))
+        elif what in ("nothing counts", "the gateway counts"):
+            self.counts = what == "the gateway counts"
         elif what == "pods answer" and newest is not None:
             self.answer(newest)
         elif what == "pods answer no more" and chosen is not None:
@@ -231,6 +294,10 @@ class World:
         wanted = self.workloads[name].replicas
         self.workloads[name] = replace(self.workloads[name], ready_replicas=wanted, available_replicas=wanted)
 
+    def rollout(self, **wanted: Any) -> None:
+        """A user edits spec.rollout."""
+        self.spec(rollout=self.of.spec.rollout.model_copy(update=wanted))
+
     def spec(self, **wanted: Any) -> None:
         """A user edits the spec."""
         self.of = self.of.model_copy(update={"spec": self.of.spec.model_copy(update=wanted)})
@@ -256,6 +323,14 @@ HAPPENINGS = st.one_of(
             "the gateway is away",
             "the gateway is there",
             "the gateway refuses routes",
+            *ROLLOUTS,
+            "a version is aborted",
+            "a version is promoted",
+            "the rollout is paused",
+            "the rollout is resumed",
+            "a version turns bad",
+            "nothing counts",
+            "the gateway counts",
             *REFUSALS,
         ]
     ),
@@ -290,10 +365,14 @@ def test_places_stay_one_whole_over_a_life_and_it_ends_with_the_newest_version(
     world.corrupt.clear()
     world.cordoned = False
     world.gateway = "the gateway is there"
+    world.counts = True
     world.happens("a version is registered", 0)
     world.happens("the newest is asked for", 0)
+    world.rollout(paused=False, aborted_version=None)
+    if not has_gateway:
+        world.happens("no steps are asked for", 0)
     newest = max(world.versions)
-    for _ in range(8):
+    for _ in range(14):
         world.gateway_works()
         world.reconcile()
         for name in list(world.workloads):
@@ -311,6 +390,68 @@ def test_places_stay_one_whole_over_a_life_and_it_ends_with_the_newest_version(
     assert world.services["digits"].type == ("ExternalName" if has_gateway else "ClusterIP")
     last = decide_model_deployment(world.seen(), at(world.now), world.settings)
     assert (last.children, last.deletions, last.status) == ((), (), world.of.status.dump()), "then it costs nothing"
+
+
+CANARY_HAPPENINGS = [
+    "a version is registered",
+    "a version turns bad",
+    "pods answer no more",
+    "the newest is asked for",
+    "a version is asked for",
+    "a version is aborted",
+    "a version is promoted",
+    "the rollout is paused",
+    "the rollout is resumed",
+    "a bake is asked for",
+    "a canary is asked for",
+    "the old version is to go first",
+    "nothing counts",
+    "the gateway counts",
+    "the gateway is away",
+    "the gateway is there",
+    *("nothing happens" for _ in range(8)),
+]
+
+
+@given(
+    story=st.lists(
+        st.tuples(
+            st.sampled_from(CANARY_HAPPENINGS),
+            st.integers(0, 9),
+            st.sampled_from([None, None, None, None, None, 1, 2, 3]),
+            st.integers(1, 70),
+        ),
+        min_size=10,
+        max_size=40,
+    ),
+    bad=st.sets(st.integers(2, 4)),
+)
+@PROFILE
+def test_rollouts_by_steps_lose_no_request_and_never_serve_what_fails(
+    story: list[tuple[str, int, int | None, int]], bad: set[int]
+) -> None:
+    world = World(has_gateway=True, bad=bad)
+    world.happens("a canary is asked for", 0)
+    served_well = True
+    for what, number, crash, pause in story:
+        world.happens(what, number)
+        before = world.of.status.stable
+        # What a user asks for himself is his to answer for; so is a strategy without an analysis.
+        asked = what in ("a version is promoted", "the old version is to go first", "a bake is asked for")
+        served_well = served_well and not asked
+        if what != "pods answer no more":
+            for name, of in list(world.workloads.items()):
+                if of.ready_replicas < of.replicas:
+                    world.answer(name)
+        world.gateway_works()
+        world.now += pause
+        world.gateway_works()
+        world.reconcile(crash)
+        stable = world.of.status.stable
+        if served_well and before is not None and stable is not None and stable.deployment != before.deployment:
+            assert stable.version not in world.bad
+    for step in world.seen_steps:
+        event(step)
 
 
 def test_a_rollout_costs_two_writes_for_its_version_s_service_and_three_statuses() -> None:

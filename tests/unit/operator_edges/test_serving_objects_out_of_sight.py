@@ -66,7 +66,13 @@ def test_a_deployment_that_lost_its_labels_gets_them_again_and_goes_on_serving(t
         seen.know(child)
     seen.server.put(without(deployment(1), *taken))
     _, calls = seen.work(DIGITS)
-    assert calls == ["get Deployment", "label Deployment", "patch ModelDeployment/status", "announce Available"]
+    assert calls == [
+        "get Deployment",
+        "label Deployment",
+        "patch ModelDeployment/status",
+        "announce Available",
+        "announce Promoted",
+    ]
     found = seen.server.objects[DEPLOYMENT, V1]["metadata"]["labels"]
     assert found.items() >= labels.of_model_server("digits", "digits", 1, V1[-8:]).items()
     assert seen.work(DIGITS)[1] == []

@@ -7,7 +7,7 @@ Everything follows from what is observed and from `evacuation` in the places of 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from fovea_api.v1alpha1.model_deployment_status import Evacuation, EvacuationStep, Place
+from fovea_api.v1alpha1.model_deployment_status import Evacuation, EvacuationStep, Place, PlaceStep
 
 from fovea_operator.reconcile.serving import health
 from fovea_operator.reconcile.serving.view import ServingView
@@ -77,6 +77,8 @@ def _at(view: ServingView, known: Evacuation | None, node: str, step: Evacuation
 
 def replicas(view: ServingView, place: Place) -> int:
     """How many pods a version is to have now."""
+    if place.step == PlaceStep.STOPPED:
+        return 0
     return view.spec.scaling.min_replicas + (1 if _is_single(view) and place.evacuation is not None else 0)
 
 

@@ -9,7 +9,7 @@ from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment_status import Place
 
 from fovea_operator.reconcile.serving.view import ServingView
-from fovea_operator.reconcile.shared import containers, platform
+from fovea_operator.reconcile.shared import containers, platform, times
 from fovea_operator.reconcile.shared.containers import CONFIG, PULL
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import ended, refused_by_node, refused_words
@@ -47,6 +47,18 @@ def problem(view: ServingView, place: Place) -> Problem | None:
         cause = platform.cause_of_refusal(said, view.machine_type.metadata.name if view.machine_type else "(none)")
         found.append(Problem(ServingReason.POD_REFUSED, f"pods are refused: {said}" + (f". {cause}" if cause else "")))
     return min(found, key=lambda problem: not problem.final, default=None)
+
+
+def server_ended(view: ServingView, place: Place) -> Problem | None:
+    """A model server of the version that has ended by itself since the version is where it is."""
+    since = times.parse(place.since)
+    for pod in sorted(view.pods(place), key=lambda pod: pod.created):
+        server = pod.container(names.MODEL_SERVER_CONTAINER)
+        ends = [end for end in (server.finished, server.last_finished) if end is not None]
+        # A pod that was evicted has ended as a whole: that says nothing about the version.
+        if since is not None and not ended(pod) and any(end > since for end in ends):
+            return next(_of_server(pod, server), None)
+    return None
 
 
 def _of_pod(pod: PodRecord) -> Iterator[Problem]:

@@ -1,6 +1,6 @@
 """Places: which versions a ModelDeployment has and where each stands. One function for each way from one place to the next.
 
-candidate -> stable -> draining -> gone, or candidate -> failed. `rollout` decides when a version moves.
+candidate -> stable -> draining -> gone, or candidate -> failed. `rollout` and `canary` decide when a version moves.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from fovea_api.v1alpha1.model_deployment_status import (
     Place,
     PlaceRole,
     PlaceStep,
+    Shift,
 )
 
 from fovea_operator.reconcile.serving.health import Problem
@@ -45,8 +46,23 @@ class Places:
     @property
     def kept(self) -> frozenset[str]:
         """Names of the Deployments, and of their Services, that stay."""
-        placed = (self.stable, self.candidate, *self.draining)
-        return frozenset(place.deployment for place in placed if place is not None)
+        return frozenset(place.deployment for place in self.started)
+
+    @property
+    def started(self) -> tuple[Place, ...]:
+        """The versions that have pods, the most important one for clients first."""
+        failed = self.failed if self.failed is not None and self.failed.step != PlaceStep.GIVEN_UP else None
+        placed = (self.stable, self.candidate, failed, *reversed(self.draining))
+        return tuple(place for place in placed if place is not None)
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """The percentage of the requests that each version is to have, by the names of their Deployments; none has 0."""
+        shift = self.candidate.shift if self.candidate is not None else None
+        if self.stable is not None and self.candidate is not None and shift is not None:
+            given = {self.stable.deployment: 100 - shift.weight, self.candidate.deployment: shift.weight}
+            return {name: weight for name, weight in given.items() if weight}
+        return {} if self.pointed_at is None else {self.pointed_at.deployment: 100}
 
     def __iter__(self) -> Iterator[Place]:
         """In the order of the status."""
@@ -66,6 +82,17 @@ def switching(place: Place, now: datetime, problem: Problem | None = None) -> Pl
     return _at(place, PlaceRole.CANDIDATE, PlaceStep.SWITCHING, now, problem)
 
 
+def shifting(place: Place, now: datetime, shift: Shift) -> Place:
+    """A candidate at that step of its way to all requests."""
+    step = PlaceStep.BAKING if shift.weight == 100 else PlaceStep.SHIFTING
+    return _at(place, PlaceRole.CANDIDATE, step, now).model_copy(update={"shift": shift})
+
+
+def stopped(place: Place, now: datetime) -> Place:
+    """The stable version whose pods make room for the candidate's."""
+    return _at(place, PlaceRole.STABLE, PlaceStep.STOPPED, now)
+
+
 def stable(place: Place, now: datetime, *, reached: bool) -> Place:
     """The version that is served; `reached`: whether the Service points at it."""
     return _at(place, PlaceRole.STABLE, PlaceStep.SERVING if reached else PlaceStep.SWITCHING, now)
@@ -83,22 +110,33 @@ def draining(place: Place, now: datetime, *, left_now: bool) -> Place:
 
 
 def given_up(
-    place: Place, now: datetime, problem: Problem, *, deadline_seconds: int, retry_at: datetime | None
+    place: Place,
+    now: datetime,
+    problem: Problem,
+    *,
+    rollout_hash: str,
+    retry_at: datetime | None,
+    has_requests: bool,
 ) -> Place:
-    """A version that is not tried for the time being; `retry_at`: until when, None: its files or the spec have to change."""
-    failed = _at(place, PlaceRole.FAILED, PlaceStep.GIVEN_UP, now, problem)
+    """A version that is not tried for the time being; `retry_at`: until when, None: its files or the spec have to change.
+
+    `has_requests`: whether it has to leave them first.
+    """
+    step = PlaceStep.LEAVING if has_requests else PlaceStep.GIVEN_UP
+    failed = _at(place, PlaceRole.FAILED, step, now, problem)
     return failed.model_copy(
         update={
-            "deadline_seconds": deadline_seconds,
+            "rollout_hash": rollout_hash,
             "retry_time": None if retry_at is None else times.text(retry_at),
         }
     )
 
 
-def still_given_up(place: Place, now: datetime) -> Place:
-    """A version that is not tried again yet: why and until when stays."""
-    kept = {field: getattr(place, field) for field in ("reason", "message", "deadline_seconds", "retry_time")}
-    return _at(place, PlaceRole.FAILED, PlaceStep.GIVEN_UP, now).model_copy(update=kept)
+def still_given_up(place: Place, now: datetime, step: PlaceStep, *, rollout_hash: str = "") -> Place:
+    """A version that is not tried again yet, at that step: why and until when stays."""
+    kept = {field: getattr(place, field) for field in ("reason", "message", "rollout_hash", "retry_time")}
+    kept["rollout_hash"] = kept["rollout_hash"] or rollout_hash
+    return _at(place, PlaceRole.FAILED, step, now).model_copy(update=kept)
 
 
 def _at(place: Place, role: PlaceRole, step: PlaceStep, now: datetime, problem: Problem | None = None) -> Place:
@@ -114,8 +152,10 @@ def _at(place: Place, role: PlaceRole, step: PlaceStep, now: datetime, problem: 
             "ready_replicas": 0,
             "reason": problem.reason if problem else None,
             "message": text.cut(problem.message, MAX_PLACE_MESSAGE) if problem else None,
-            "deadline_seconds": None,
+            "rollout_hash": None,
             "retry_time": None,
+            "shift": None,
+            "traffic": None if role == PlaceRole.DRAINING else place.traffic,
             "evacuation": place.evacuation if role in (PlaceRole.CANDIDATE, PlaceRole.STABLE) else None,
         }
     )

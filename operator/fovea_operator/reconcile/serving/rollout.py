@@ -8,17 +8,12 @@ from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment_status import Place, PlaceStep
 
 from fovea_operator.desired import routes
-from fovea_operator.reconcile.serving import evacuation, health
+from fovea_operator.reconcile.serving import canary, evacuation, giving_up, health
 from fovea_operator.reconcile.serving import places as move
 from fovea_operator.reconcile.serving.health import Problem
 from fovea_operator.reconcile.serving.places import MAX_DRAINING, Places
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import platform, times
-
-RETRY_SECONDS = 3600
-"""A version that missed its deadline beside a served one is tried again after this time at the earliest."""
-RETRY_DEADLINES = 6
-"""And after this many deadlines at the earliest: a version that never answers holds its machines for a small part of the time."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +29,9 @@ def advance(view: ServingView) -> Rollout:
     """Where every version stands, by what is seen now and by where it stood."""
     places = _recovered(view) if view.status.places is None else Places.of(view.status)
     wanted = view.wanted()
+    places = _with_what_is_named(view, places, "" if wanted is None else view.target(wanted).deployment)
     if wanted is None:
-        rollout = Rollout(replace(places, candidate=None, failed=None), _no_version(view))
+        rollout = Rollout(_without_wanted(view, places), _no_version(view))
     else:
         target = view.target(wanted)
         rollout = _towards(view, _with_what_answers(view, places, target), target)
@@ -62,6 +58,19 @@ def _recovered(view: ServingView) -> Places:
         else:
             found = replace(found, draining=(*found.draining, move.draining(place, view.now, left_now=True)))
     return found
+
+
+def _with_what_is_named(view: ServingView, places: Places, target: str) -> Places:
+    """With the versions beside the stable one to which requests may go, and of which the status says nothing.
+
+    The operator ended before it wrote it.
+    """
+    if places.stable is None:
+        return places
+    known = {place.deployment for place in places}
+    found = (view.place_of(workload) for workload in view.observed.workloads if workload.name not in known | {target})
+    leaving = [move.leaving(place, view.now) for place in found if place is not None and view.is_named(place)]
+    return replace(places, draining=(*places.draining, *leaving)) if leaving else places
 
 
 def _with_what_answers(view: ServingView, places: Places, target: Place) -> Places:
@@ -93,19 +102,61 @@ def _no_version(view: ServingView) -> Problem:
 
 def _towards(view: ServingView, places: Places, target: Place) -> Rollout:
     """The next places of all versions, when that one is wanted."""
-    others = replace(places, candidate=None, failed=None)
+    others = _without_wanted(view, places, target)
     if places.stable is not None and places.stable.deployment == target.deployment:
         return Rollout(others, cannot_be_made(view, places.stable))
-    failed = places.failed
-    if failed is not None and failed.deployment == target.deployment and not _is_tried_again(view, failed):
-        return Rollout(replace(others, failed=move.still_given_up(failed, view.now)))
     known = places.candidate
     candidate = known if known is not None and known.deployment == target.deployment else target
+    failed = places.failed
+    if failed is not None and failed.deployment == target.deployment and not giving_up.is_tried_again(view, failed):
+        still = move.still_given_up(
+            failed, view.now, failed.step, rollout_hash=giving_up.hash_of(view.spec.rollout, failed.version)
+        )
+        return Rollout(replace(others, failed=still))
+    serves = others.stable is None and view.most_served(candidate) and view.ready(candidate) > 0
+    if view.spec.rollout.aborted_version == candidate.version and not serves:
+        aborted = Problem(ServingReason.ABORTED, "rollout.abortedVersion names it")
+        return Rollout(replace(others, failed=giving_up.given_up(view, others, candidate, aborted)))
+    if (obstacle := _no_gateway(view)) and not serves:
+        return Rollout(_let_go(view, others, candidate), obstacle)
+    if others.stable is not None and candidate.shift is not None:
+        return Rollout(_shifted(view, others, others.stable, candidate))
     if view.available(candidate):
         return Rollout(_switched(view, others, candidate))
     if missing := cannot_be_made(view, candidate):
         return Rollout(others, missing)
     return Rollout(_started(view, others, candidate))
+
+
+def _without_wanted(view: ServingView, places: Places, target: Place | None = None) -> Places:
+    """The places without those of the wanted version. Another one that was wanted before, and has had requests, finishes them."""
+    others = replace(places, candidate=None, failed=None)
+    for place in (places.candidate, places.failed):
+        if place is not None and (target is None or place.deployment != target.deployment):
+            others = _let_go(view, others, place)
+    return others
+
+
+def _let_go(view: ServingView, others: Places, place: Place) -> Places:
+    """A version is not wanted any more: if it has had requests, it finishes them."""
+    if not giving_up.has_requests(view, others, place) and place.step not in (PlaceStep.LEAVING, PlaceStep.DRAINING):
+        return others
+    goes = move.draining(place, view.now, left_now=False)
+    return replace(
+        others, draining=(*others.draining, goes if place.step == PlaceStep.DRAINING else move.leaving(place, view.now))
+    )
+
+
+def _no_gateway(view: ServingView) -> Problem | None:
+    """Why a rollout of this kind cannot be; None: it can."""
+    wanted = view.spec.rollout.needs_gateway
+    if not wanted or view.gateway is not None:
+        return None
+    said = (
+        f"rollout.{wanted} needs a gateway: ask the platform team to set gateway.className or gateway.parentRef in the chart's "
+        "values, or set rollout.strategy: BlueGreen without bakeSeconds."
+    )
+    return Problem(ServingReason.GATEWAY_MISSING, said)
 
 
 def _switched(view: ServingView, others: Places, candidate: Place) -> Places:
@@ -118,6 +169,24 @@ def _switched(view: ServingView, others: Places, candidate: Place) -> Places:
         # A request that goes to a version which the gateway does not know yet would fail.
         said = Problem(ServingReason.ROUTE_REFUSED, view.route_refusal) if view.route_refusal else None
         return replace(others, candidate=move.switching(candidate, view.now, said))
+    if others.stable is not None and view.gateway is not None:
+        return _shifted(view, others, others.stable, candidate)
+    return _promoted(view, others, candidate)
+
+
+def _shifted(view: ServingView, others: Places, stable: Place, candidate: Place) -> Places:
+    """The candidate gets a part of the requests, all of them, or none any more."""
+    advanced = canary.advance(view, stable, candidate)
+    if advanced.problem is not None:
+        return replace(others, failed=giving_up.given_up(view, others, candidate, advanced.problem))
+    if advanced.restarts:
+        return replace(others, candidate=move.starting(candidate, view.now, health.problem(view, candidate)))
+    if advanced.shift is None:
+        return _promoted(view, others, candidate)
+    return canary.placed(view, others, candidate, advanced.shift)
+
+
+def _promoted(view: ServingView, others: Places, candidate: Place) -> Places:
     replaced = () if others.stable is None else (others.stable,)
     return replace(
         others,
@@ -133,13 +202,13 @@ def _started(view: ServingView, others: Places, candidate: Place) -> Places:
     # Some of its pods may be all that answers clients, where the Service points at it: they are not taken away.
     answers = view.reached(candidate) and view.ready(candidate) > 0
     if problem is not None and problem.final and not answers:
-        return replace(others, failed=_given_up(view, waiting, problem))
+        return replace(others, failed=giving_up.given_up(view, others, candidate, problem))
     if view.now < deadline(view, waiting):
         refused = Problem(ServingReason.POD_REFUSED, view.refusal) if view.refusal else problem
         return replace(others, candidate=move.starting(waiting, view.now, refused))
-    late = _too_late(view, candidate, problem)
+    late = giving_up.too_late(view, candidate, problem)
     if others.stable is not None and not answers:
-        return replace(others, failed=_given_up(view, waiting, late))
+        return replace(others, failed=giving_up.given_up(view, others, candidate, late))
     # Nothing is served: what was away may be back later, so the Deployment stays, as Kubernetes' own ones do.
     return replace(others, candidate=move.starting(waiting, view.now, late))
 
@@ -164,39 +233,6 @@ def cannot_be_made(view: ServingView, place: Place) -> Problem | None:
     return None
 
 
-def _is_tried_again(view: ServingView, failed: Place) -> bool:
-    """Whether a version that was given up, and is still wanted, gets another try."""
-    # Not the generation: a write of an autoscaler to /scale says nothing about the version.
-    if failed.deadline_seconds != view.spec.rollout.progress_deadline_seconds:
-        return True
-    if failed.retry_time is None:
-        return False
-    retry_at = times.parse(failed.retry_time)
-    return retry_at is None or view.now >= retry_at
-
-
-def _given_up(view: ServingView, candidate: Place, problem: Problem) -> Place:
-    seconds = view.spec.rollout.progress_deadline_seconds
-    pause = timedelta(seconds=max(RETRY_SECONDS, RETRY_DEADLINES * seconds))
-    retry_at = None if problem.final else view.now + pause
-    return move.given_up(candidate, view.now, problem, deadline_seconds=seconds, retry_at=retry_at)
-
-
-def _too_late(view: ServingView, candidate: Place, problem: Problem | None) -> Problem:
-    seconds = view.spec.rollout.progress_deadline_seconds
-    known = problem.message if problem else _refusal(view, candidate)
-    why = f": {known.rstrip('.')}" if known else ""
-    message = f"its pods were not ready within {seconds} s (rollout.progressDeadlineSeconds){why}"
-    return Problem(ServingReason.DEADLINE_EXCEEDED, message)
-
-
-def _refusal(view: ServingView, candidate: Place) -> str:
-    """What the API server said against the candidate's Deployment now or, where it is not asked any more, the last time."""
-    if view.refusal or candidate.reason != ServingReason.POD_REFUSED:
-        return view.refusal
-    return candidate.message or ""
-
-
 def _settled(view: ServingView, places: Places) -> Places:
     """With the steps that follow from where the Service points, and without versions that have drained, are gone, or serve again."""
     now = view.now
@@ -205,8 +241,11 @@ def _settled(view: ServingView, places: Places) -> Places:
     moves = places.pointed_at is not None and not view.refusal and view.gateway is None
     served = places.stable
     if served is not None:
-        stays = served.step == PlaceStep.SERVING and view.chosen(served) and not view.route_refusal
-        served = move.stable(served, now, reached=moves or stays or view.reached(served))
+        shifts = places.candidate is not None and places.candidate.shift is not None
+        stays = served.step == PlaceStep.SERVING and (shifts or view.chosen(served)) and not view.route_refusal
+        reached = moves or stays or view.reached(served)
+        served = move.stopped(served, now) if makes_room(view, places) else move.stable(served, now, reached=reached)
+    failed = _left(view, places.failed)
     elsewhere = {place.deployment for place in (served, places.candidate, places.failed) if place is not None}
     leaving, drains = [], []
     for place in places.draining:
@@ -217,7 +256,26 @@ def _settled(view: ServingView, places: Places) -> Places:
         else:
             drains.append(move.draining(place, now, left_now=view.reached(place)))
     drains = [place for place in drains if now < drained_at(view, place)]
-    return replace(places, stable=served, draining=(*leaving, *drains[len(leaving) - MAX_DRAINING :]))
+    kept = (*leaving, *drains[len(leaving) - MAX_DRAINING :])
+    return replace(places, stable=served, failed=failed, draining=kept)
+
+
+def _left(view: ServingView, failed: Place | None) -> Place | None:
+    """A version that was rolled back: it finishes its requests, then its pods go."""
+    if failed is None or failed.step == PlaceStep.GIVEN_UP:
+        return failed
+    step = PlaceStep.GIVEN_UP
+    if failed.deployment in view.workloads:
+        if view.may_be_reached(failed):
+            step = PlaceStep.LEAVING
+        elif failed.step == PlaceStep.LEAVING or view.now < drained_at(view, failed):
+            step = PlaceStep.DRAINING
+    return move.still_given_up(failed, view.now, step)
+
+
+def makes_room(view: ServingView, places: Places) -> bool:
+    """Whether the stable version's pods end so that those of the candidate can start."""
+    return view.spec.rollout.strategy == "Recreate" and places.candidate is not None and places.candidate.shift is None
 
 
 def _as_seen(view: ServingView, places: Places) -> Places:
@@ -235,7 +293,7 @@ def _as_seen(view: ServingView, places: Places) -> Places:
         stable=started(places.stable),
         candidate=started(places.candidate),
         draining=tuple(seen(place) for place in places.draining),
-        failed=places.failed,
+        failed=seen(places.failed) if places.failed in places.started and places.failed else places.failed,
     )
 
 
@@ -267,9 +325,11 @@ def drained_at(view: ServingView, place: Place) -> datetime:
 def wake(view: ServingView, places: Places) -> datetime | None:
     """When time alone changes something."""
     ends: list[datetime | None] = []
-    ends += (drained_at(view, place) for place in places.draining if place.step == PlaceStep.DRAINING)
+    ends += (drained_at(view, place) for place in places.started if place.step == PlaceStep.DRAINING)
     if places.candidate is not None and places.candidate.step == PlaceStep.STARTING:
         ends.append(deadline(view, places.candidate))
+    if places.candidate is not None:
+        ends.append(canary.next_look(places.candidate))
     if places.failed is not None:
         ends.append(times.parse(places.failed.retry_time))
     ends += (evacuation.deadline(view, place.evacuation) for place in places if place.evacuation is not None)

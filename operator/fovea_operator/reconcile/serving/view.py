@@ -30,6 +30,7 @@ from fovea_operator.reconcile.shared.observed import (
     ServiceRecord,
     ServingObserved,
 )
+from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
 
 ROUTES = (GRPC_ROUTE, HTTP_ROUTE)
@@ -197,6 +198,10 @@ class ServingView:
         named = list(self._named())
         return bool(named) and all(names == {place.deployment} for names in named)
 
+    def has_taken(self, weights: Mapping[str, int]) -> bool:
+        """Whether the gateway goes by these weights, by the names of Deployments."""
+        return self.routed and all(routes.weights(route.spec) == weights for route in self.observed.routes)
+
     def most_served(self, place: Place) -> bool:
         """Whether a version gets most requests, as far as Service and routes tell: what counts where the status was lost."""
         if self.gateway is None or not self.observed.routes:
@@ -204,9 +209,13 @@ class ServingView:
         weights = routes.weights(self.observed.routes[0].spec)
         return place.deployment == max(weights, key=lambda name: weights[name], default="")
 
+    def is_named(self, place: Place) -> bool:
+        """Whether Service or routes name a version, whether or not the gateway has taken the routes."""
+        return any(place.deployment in names for names in self._named())
+
     def may_be_reached(self, place: Place) -> bool:
         """Whether a request of a client may still go to a version, as far as is known."""
-        if any(place.deployment in names for names in self._named()):
+        if self.is_named(place):
             return True
         # The gateway may still go by routes of which the version was a part; one that drains has left those that it took.
         return self.gateway is not None and not self.routed and place.step != PlaceStep.DRAINING
@@ -214,6 +223,14 @@ class ServingView:
     def pinned(self, place: Place) -> bool:
         """Whether the gateway knows the version's Service: before that it gets no request."""
         return self.routed and all(place.deployment in routes.backends(route.spec) for route in self.observed.routes)
+
+    def has_pods(self, place: Place) -> bool:
+        """Whether any pod of a version holds its machine, also one that is ending."""
+        selector = self.selector(place)
+        workload = self.workloads.get(place.deployment)
+        return (workload is not None and workload.replicas > 0) or any(
+            pod.labels.items() >= selector.items() and not ended(pod) for pod in self.observed.pods
+        )
 
     def _named(self) -> Iterator[set[str]]:
         """The versions to which each way of the clients leads, by the names of their Deployments."""

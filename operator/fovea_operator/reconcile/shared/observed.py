@@ -10,6 +10,7 @@ from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
 from fovea_operator.reconcile.shared.decision import GroupVersionKind
+from fovea_operator.reconcile.shared.traffic import Traffic
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ContainerRecord:
     last_reason: str = ""
     last_message: str = ""
     """Termination message of the run before this one."""
+    last_finished: datetime | None = None
 
 
 _NOT_SEEN = ContainerRecord()
@@ -55,6 +57,7 @@ class PodRecord:
     told_to_end: datetime | None = None
     """When it was deleted: as long before that as the grace period lasts."""
     node: str = ""
+    ip: str = ""
     scheduled: datetime | None = None
     """When it got its node."""
     initialized: datetime | None = None
@@ -320,6 +323,8 @@ class ServingObserved:
     predecessors: tuple[str, ...]
     """Names of Deployments, Services and routes of deleted ModelDeployments of the same name, which the garbage collector still has to delete."""
     machine_types: Mapping[str, MachineType]
+    traffic: Traffic | None = None
+    """Requests of clients while a candidate gets some, as the gateway counts them; None: nothing counts them."""
     cordoned: frozenset[str] | None = None
     """Names of those nodes of its pods that are cordoned; None: the operator may not see nodes."""
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)

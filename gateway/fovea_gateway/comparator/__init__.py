@@ -1,0 +1,1 @@
+"""Compares the answers of two versions to the same mirrored requests."""

@@ -1,0 +1,146 @@
+"""Counters of Envoy proxies, by version of a model: how they are asked for, read, and added up over proxies that come and go."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from fovea_api.contract import names
+from prometheus_client.parser import text_string_to_metric_families
+
+from fovea_operator.reconcile.shared.traffic import Requests
+
+_CLUSTER = re.compile(r"service/(?P<namespace>[^/]+)/(?P<name>[^/]+)/(?P<port>\d+)(/.*)?")
+"""Envoy Gateway's name of a Service's cluster where backends are merged."""
+_GRPC_STATUS = re.compile(r"envoy_cluster_grpc_PredictionService_[A-Za-z]+_(?P<status>\d+)")
+"""Envoy takes the dots of a service's name for its own, and only the first parts of it become labels."""
+_PREDICTIONS = "tensorflow.serving.PredictionService"
+_NO_FAULT = frozenset({0, 1})
+"""OK, and CANCELLED: the client has gone."""
+_HTTP_FAULTS = frozenset({"4", "5"})
+_PATH = "/stats/prometheus"
+
+
+class Service(NamedTuple):
+    """A version's Service."""
+
+    namespace: str
+    name: str
+
+
+@dataclass
+class Counts:
+    """What one proxy has counted since it started, or several in some time."""
+
+    total: int = 0
+    failed: int = 0
+    latencies: dict[float, int] = field(default_factory=dict)
+    """By their upper bound in milliseconds: those that are longer than the bound below it."""
+    active: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        bounds = self.latencies.keys() | other.latencies.keys()
+        return Counts(
+            self.total + other.total,
+            self.failed + other.failed,
+            {bound: self.latencies.get(bound, 0) + other.latencies.get(bound, 0) for bound in bounds},
+            self.active + other.active,
+        )
+
+    def since(self, before: "Counts") -> "Counts":
+        """What was counted after that. A counter that has gone back began again at 0 with its proxy."""
+        if self.total < before.total or any(self.latencies.get(b, 0) < n for b, n in before.latencies.items()):
+            return self
+        return Counts(
+            self.total - before.total,
+            max(0, self.failed - before.failed),
+            {bound: count - before.latencies.get(bound, 0) for bound, count in self.latencies.items()},
+            self.active,
+        )
+
+    @property
+    def requests(self) -> Requests:
+        """As a decision sees it."""
+        return Requests(self.total, self.failed, dict(self.latencies), self.active)
+
+
+class Ledger:
+    """The sum of what proxies have counted while they were read: it never goes back."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, Service], Counts] = {}
+        self._sum: dict[Service, Counts] = {}
+
+    def take(self, proxy: str, counts: Mapping[Service, Counts]) -> None:
+        """Add what a proxy has counted since it was read last. What it counted before the first reading is nobody's."""
+        for service, now in counts.items():
+            before = self._seen.get((proxy, service))
+            self._seen[proxy, service] = now
+            if before is not None:
+                new = now.since(before)
+                self._sum[service] = self._sum.get(service, Counts()) + Counts(new.total, new.failed, new.latencies)
+
+    def of(self, service: Service) -> Counts:
+        """The sum for a version, with the requests that are open now."""
+        total = self._sum.get(service, Counts())
+        active = sum(counts.active for (_, of), counts in self._seen.items() if of == service)
+        return Counts(total.total, total.failed, dict(total.latencies), active)
+
+    def keep(self, proxies: Iterable[str], services: Iterable[Service]) -> None:
+        """Forget all others."""
+        there, wanted = set(proxies), set(services)
+        self._seen = {key: counts for key, counts in self._seen.items() if key[0] in there and key[1] in wanted}
+        self._sum = {service: counts for service, counts in self._sum.items() if service in wanted}
+
+
+def url(host: str, port: int, services: Iterable[Service]) -> str:
+    """Where a proxy shows what it has counted of these Services, and nothing else."""
+    either = "|".join(sorted(re.escape(f"{service.namespace}/{service.name}") for service in services))
+    of = rf"upstream_rq_time|upstream_rq_active|upstream_rq_[1-5]xx|grpc\.{re.escape(_PREDICTIONS)}\.[A-Za-z]+\.[0-9]+"
+    address = f"[{host}]" if ":" in host else host
+    query = urlencode({"filter": rf"^cluster\.service/({either})/.*\.({of})$"})
+    return f"http://{address}:{port}{_PATH}?{query}"
+
+
+def read(text: str) -> dict[Service, Counts]:
+    """The counts by Service. Raises ValueError for what no proxy writes."""
+    found: dict[Service, Counts] = {}
+    cumulative: dict[tuple[Service, str], dict[float, int]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            named = _CLUSTER.fullmatch(sample.labels.get("envoy_cluster_name", ""))
+            if named is None:
+                continue
+            service, port = Service(named["namespace"], named["name"]), int(named["port"])
+            counts = found.setdefault(service, Counts())
+            # The parser names counters as OpenMetrics does, whatever Envoy names them.
+            _add(counts, sample.name.removesuffix("_total"), sample.labels, int(sample.value), port)
+            if sample.name == "envoy_cluster_upstream_rq_time_bucket":
+                bounds = cumulative.setdefault((service, named[0]), {})
+                bounds[float(sample.labels["le"])] = int(sample.value)
+    for (service, _), bounds in cumulative.items():
+        found[service] = found[service] + Counts(latencies=_apart(bounds))
+    return found
+
+
+def _add(counts: Counts, name: str, labels: Mapping[str, str], value: int, port: int) -> None:
+    """Of gRPC, its own status counts: its answers are all 200."""
+    grpc = _GRPC_STATUS.fullmatch(name)
+    if grpc is not None:
+        counts.total += value
+        counts.failed += value if int(grpc["status"]) not in _NO_FAULT else 0
+    elif name == "envoy_cluster_upstream_rq_xx" and port != names.GRPC_PORT:
+        counts.total += value
+        counts.failed += value if labels.get("envoy_response_code_class") in _HTTP_FAULTS else 0
+    elif name == "envoy_cluster_upstream_rq_active":
+        counts.active += value
+
+
+def _apart(cumulative: Mapping[float, int]) -> dict[float, int]:
+    """From "at most so long" to "longer than the bound below"."""
+    apart, below = {}, 0
+    for bound, count in sorted(cumulative.items()):
+        apart[bound] = count - below
+        below = count
+    return apart

@@ -1,0 +1,233 @@
+"""Reads from the gateway's proxies how many requests versions get, while a candidate gets some; nothing otherwise.
+
+Only differences between readings count, so proxies may restart, and a new leader begins with nothing: it decides later, not
+wrongly.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+
+from fovea_operator.errors import ApiError
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.traffic import NOT_COMPARED, Compared, Traffic
+from fovea_operator.settings import Settings
+
+from .client import ApiClient
+from .comparators import comparator_url, read_compared
+from .envoy import Counts, Ledger, Service, read, url
+from .keys import Key
+from .resources import ENDPOINT_SLICE
+
+log = logging.getLogger(__name__)
+
+RECENT = timedelta(seconds=30)
+"""A version that gets worse late is judged by its requests in this time."""
+_ANSWER_SECONDS = 2.0
+_PROXIES_SECONDS = 10.0
+"""How often the proxies' addresses are asked for."""
+_STALE = timedelta(seconds=10)
+_FORGOTTEN_SECONDS = 120.0
+"""A ModelDeployment for which nobody has asked so long is gone, or not decided on: a key waits a minute at most for its back-off."""
+_LONGEST_TROUBLE = 200
+_LARGEST_ANSWER = 4 << 20
+"""Bytes of one answer that are read."""
+_NOT_YET = "no reading yet"
+
+
+@dataclass
+class _Watched:
+    """The versions of a ModelDeployment whose requests are counted."""
+
+    services: tuple[Service, ...]
+    since: str | None = None
+    begin: Mapping[Service, Counts] = field(default_factory=dict)
+    asked: float = 0.0
+    """When a decision last asked for it: seconds of the event loop's clock."""
+    comparators: tuple[str, ...] = ()
+    """Addresses of the pods that compare their answers."""
+    compared: Compared = NOT_COMPARED
+    readings: "deque[tuple[datetime, Mapping[Service, Counts]]]" = field(default_factory=deque)
+
+    def add(self, now: datetime, sums: Mapping[Service, Counts]) -> None:
+        """A reading; those that nobody needs any more go."""
+        self.readings.append((now, sums))
+        if self.since is not None and not self.begin:
+            self.begin = sums
+        while len(self.readings) > 1 and self.readings[1][0] <= now - RECENT:
+            self.readings.popleft()
+
+    def from_(self, since: str | None) -> None:
+        """Count from that time."""
+        self.since = since
+        moment = times.parse(since)
+        before = [sums for at, sums in self.readings if moment is None or at <= moment]
+        # A leader that is new has no reading from before: its first one is the beginning.
+        self.begin = before[-1] if before else self.readings[0][1] if self.readings else {}
+
+    def traffic(self, trouble: str) -> Traffic:
+        """As a decision sees it."""
+        if self.since is None or not self.begin or not self.readings:
+            return Traffic(trouble=trouble)
+        earliest, now = self.readings[0][1], self.readings[-1][1]
+        recent = earliest if all(earliest[of].total >= self.begin[of].total for of in now) else self.begin
+        return Traffic(
+            whole={of.name: counts.since(self.begin[of]).requests for of, counts in now.items()},
+            recent={of.name: counts.since(recent[of]).requests for of, counts in now.items()},
+            compared=self.compared,
+            trouble=trouble,
+        )
+
+
+class TrafficReader:
+    """Counts for the decisions that ask for them (`look`), and wakes their objects with every reading."""
+
+    def __init__(self, client: ApiClient, settings: Settings, wake: Callable[[Key], None]) -> None:
+        self._client = client
+        self._settings = settings
+        self._wake = wake
+        self._watched: dict[Key, _Watched] = {}
+        self._wanted = asyncio.Event()
+        self._ledger = Ledger()
+        self._proxies: tuple[str, ...] = ()
+        self._unfound = ""
+        self._trouble = _NOT_YET
+        self._read_at: datetime | None = None
+
+    @property
+    def reads(self) -> bool:
+        """Whether there is a gateway whose proxies show what they count."""
+        return bool(self._settings.gateway and self._settings.gateway_statistics_port)
+
+    def look(
+        self, key: Key, deployments: Iterable[str], since: str | None, comparators: Iterable[str] = ()
+    ) -> Traffic | None:
+        """What is known of these versions since then; None where nothing counts. From now on it is read.
+
+        `comparators`: addresses of the pods that compare their answers.
+        """
+        if not self.reads:
+            return None
+        services = tuple(Service(key.namespace, name) for name in sorted(deployments))
+        known = self._watched.get(key)
+        if known is None or known.services != services:
+            known = self._watched[key] = _Watched(services)
+            self._wanted.set()
+        known.asked = asyncio.get_running_loop().time()
+        known.comparators = tuple(sorted(comparators))
+        if since != known.since:
+            known.from_(since)
+        return known.traffic(self._trouble)
+
+    def forget(self, key: Key) -> None:
+        """Nobody asks for the requests of that ModelDeployment any more."""
+        self._watched.pop(key, None)
+
+    async def run(self) -> None:
+        """Read again and again, while anything is asked for."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS)) as session:
+            asked = 0.0
+            loop = asyncio.get_running_loop()
+            while True:
+                await self._wanted.wait()
+                if not self._watched:
+                    self._wanted.clear()
+                    self._ledger, self._trouble, asked = Ledger(), _NOT_YET, 0.0
+                    continue
+                try:
+                    if not self._proxies or loop.time() >= asked + _PROXIES_SECONDS:
+                        await self._find_proxies()
+                        asked = loop.time()
+                    await self._read(session)
+                except Exception as error:
+                    # Whatever somebody answers: rollouts wait, and the operator goes on.
+                    log.exception("reading the gateway's counts failed: a defect of Fovea")
+                    self._say(f"an unexpected error ({type(error).__name__}); the operator's log has it")
+                await asyncio.sleep(self._settings.statistics_seconds)
+
+    async def _find_proxies(self) -> None:
+        namespace, _, service = self._settings.gateway_proxies.partition("/")
+        path = f"{ENDPOINT_SLICE.path(namespace)}?labelSelector=kubernetes.io/service-name%3D{service}"
+        try:
+            answer = await self._client.request("list", ENDPOINT_SLICE, "GET", path)
+        except ApiError as error:
+            self._unfound = f"the addresses of Service {namespace}/{service} cannot be read: {error}"
+            return
+        self._unfound = f"Service {namespace}/{service} has no proxies"
+        slices = answer.get("items") or ()
+        # A proxy of both families has an address in each: it is read once.
+        family = min((item.get("addressType") or "" for item in slices), default="")
+        # Also those that are ending: they finish requests.
+        self._proxies = tuple(
+            sorted(
+                {
+                    address
+                    for item in slices
+                    if (item.get("addressType") or "") == family
+                    for endpoint in item.get("endpoints") or ()
+                    for address in endpoint.get("addresses") or ()
+                }
+            )
+        )
+
+    async def _read(self, session: aiohttp.ClientSession) -> None:
+        late = asyncio.get_running_loop().time() - _FORGOTTEN_SECONDS
+        self._watched = {key: watched for key, watched in self._watched.items() if watched.asked > late}
+        services = sorted({service for watched in self._watched.values() for service in watched.services})
+        self._ledger.keep(self._proxies, services)
+        answers = await asyncio.gather(*(self._ask(session, proxy, services) for proxy in self._proxies))
+        failures = [answer for answer in answers if isinstance(answer, str)]
+        now = datetime.now(UTC)
+        if len(failures) < len(answers):
+            self._read_at, self._trouble = now, ""
+        elif self._read_at is None or now > self._read_at + _STALE:
+            self._say(failures[0] if failures else self._unfound)
+        # While it is read, decisions ask for others and forget some.
+        there = list(self._watched.items())
+        compared = await asyncio.gather(*(self._compared(session, watched.comparators) for _, watched in there))
+        for (_, watched), counts in zip(there, compared, strict=True):
+            watched.compared = counts
+        for key, watched in there:
+            if len(failures) < len(answers):
+                watched.add(now, {service: self._ledger.of(service) for service in watched.services})
+            self._wake(key)
+
+    async def _ask(self, session: aiohttp.ClientSession, proxy: str, services: list[Service]) -> str | None:
+        """Take in one proxy's counts; what went wrong, else None."""
+        address = url(proxy, self._settings.gateway_statistics_port, services)
+        try:
+            self._ledger.take(proxy, read(await _text(session, address)))
+        except (aiohttp.ClientError, TimeoutError, ValueError, ArithmeticError) as error:
+            return f"proxy {proxy}: {error or type(error).__name__}"[:_LONGEST_TROUBLE]
+        return None
+
+    async def _compared(self, session: aiohttp.ClientSession, addresses: Iterable[str]) -> Compared:
+        """What the comparators have counted since they began. One that does not answer has nothing to say yet."""
+        total = NOT_COMPARED
+        for address in addresses:
+            try:
+                total = total + read_compared(await _text(session, comparator_url(address)))
+            except (aiohttp.ClientError, TimeoutError, ValueError, ArithmeticError) as error:
+                log.debug("a comparator does not answer", extra={"address": address, "error": str(error)})
+        return total
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.warning("the gateway's counts of requests cannot be read", extra={"error": trouble})
+        self._trouble = trouble
+
+
+async def _text(session: aiohttp.ClientSession, address: str) -> str:
+    """What is answered at that address, and nowhere else. Raises ValueError for another answer than 200, or too long a one."""
+    async with session.get(address, allow_redirects=False) as response:
+        if response.status != 200:
+            raise ValueError(f"answers {response.status}")
+        content = await response.content.read(_LARGEST_ANSWER)
+        if not response.content.at_eof():
+            raise ValueError(f"answers with more than {_LARGEST_ANSWER} bytes")
+        return content.decode()

@@ -1,0 +1,167 @@
+"""Rollouts that compare answers: the comparator and its routes come and go in an order in which no request fails, and what is decided by it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fovea_api.contract import labels, names
+from fovea_api.v1alpha1.model_deployment_status import Place
+from fovea_operator.desired.comparator import comparator, comparator_service, compares
+from fovea_operator.desired.routes import Mirror, mirror, routes
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.decision import Decision
+from fovea_operator.reconcile.shared.observed import DeploymentRecord, ServiceRecord
+from fovea_operator.reconcile.shared.traffic import Compared, Requests, Traffic
+from support.golden import Golden
+from support.observations import (
+    SETTINGS,
+    at,
+    budget_of,
+    model_deployment,
+    own_service,
+    route_record,
+    service_record,
+    serving,
+    version,
+    workload,
+)
+from support.rollout_table import V1, V2, held, place, stable
+from support.routes import GATEWAY, SERVED, share, through_gateway
+
+NAME = names.comparator("digits")
+ROLLOUT = {
+    "strategy": "Canary",
+    "steps": [{"weight": 0, "holdSeconds": 60}, {"weight": 50, "holdSeconds": 60}],
+    "mirror": {"percent": 20},
+    "analysis": {"minRequests": 100, "maxDrift": 0.05},
+}
+COPIES = Mirror(NAME, 20)
+GOOD = Requests(1000, 0, {10.0: 1000})
+
+
+def shifting(step: int = 1, weight: int = 0) -> dict[str, Any]:
+    shift = {"step": step, "steps": 3, "weight": weight, "since": times.text(at(0))}
+    return place(2, "candidate", "Shifting", shift=shift, weight=weight)
+
+
+PLACES = [Place.model_validate(stable(1)), Place.model_validate(shifting())]
+COMPARES = compares(*PLACES)
+
+
+def comparing(ready: int = 1, of: str = COMPARES) -> DeploymentRecord:
+    held_labels = labels.of_comparator("digits", "digits", of)
+    return replace(workload(V1, ready=ready), name=NAME, uid=f"{NAME}-uid", labels=held_labels)
+
+
+SERVICE = service_record(comparator_service(model_deployment()))
+
+
+def decided(
+    candidate: dict[str, Any] | None,
+    *,
+    comparators: tuple[DeploymentRecord, ...] = (comparing(),),
+    services: tuple[ServiceRecord, ...] = (SERVICE,),
+    copies: Mirror | None = COPIES,
+    compared: Compared | None = None,
+    now: float = 10,
+    weight: int = 0,
+    wanted: int = 2,
+) -> Decision:
+    """What is decided `now` seconds after T0 with these comparators, where the routes mirror to `copies`."""
+    shares = [share(V1, 100 - weight), share(V2, weight)]
+    gateway = replace(GATEWAY, domain="")
+    places = [stable(1) | {"weight": 100 - weight}, *([] if candidate is None else [candidate])]
+    known = {V1: GOOD, V2: GOOD}
+    seen = serving(
+        model_deployment(held(*places), rollout=ROLLOUT, version=wanted),
+        *(version(1), version(2)),
+        workloads=[workload(V1, ready=1), workload(V2, ready=1), *comparators],
+        services=[own_service(V1), own_service(V2), *services],
+        service=through_gateway(),
+        budget=budget_of(V1),
+        routes=[route_record(each) for each in routes(model_deployment(), gateway, shares, copies)],
+        serves_routes=True,
+        traffic=Traffic(known, known, compared=compared or Compared()),
+    )
+    return decide_model_deployment(seen, at(now), SERVED)
+
+
+def made(decision: Decision) -> list[tuple[str, str]]:
+    return [(child.manifest["kind"], child.manifest["metadata"]["name"]) for child in decision.children]
+
+
+def place_of_2(decision: Decision) -> dict[str, Any]:
+    [found] = [each for each in (decision.status or {})["places"] if each["version"] == 2]
+    return dict(found)
+
+
+def test_the_comparator(golden: Golden) -> None:
+    of = model_deployment()
+    found = {"deployment": comparator(of, *PLACES, SETTINGS), "service": comparator_service(of)}
+    golden.check("operator/comparator.yaml", found)
+
+
+def test_requests_are_mirrored_once_the_comparator_is_ready() -> None:
+    first = decided(shifting(), comparators=(), services=(), copies=None)
+    assert made(first) == [("Deployment", NAME), ("Service", NAME)]
+    assert all(child.is_optional for child in first.children), "a quota that refuses it holds up nothing else"
+    assert made(decided(shifting(), comparators=(comparing(ready=0),), copies=None)) == []
+    [route] = decided(shifting(), copies=None).children
+    assert (route.manifest["kind"], mirror(route.manifest["spec"])) == ("GRPCRoute", COPIES)
+    assert made(decided(shifting())) == []
+
+
+def test_a_rollout_that_is_over_ends_the_mirror_before_its_service() -> None:
+    over = decided(None, wanted=1)
+    route, _ = over.children
+    assert mirror(route.manifest["spec"]) is None
+    assert [(deletion.gvk.kind, deletion.name) for deletion in over.deletions if deletion.name == NAME] == [
+        ("Deployment", NAME)
+    ]
+    then = decided(None, wanted=1, comparators=(), copies=None)
+    assert [(deletion.gvk.kind, deletion.name) for deletion in then.deletions if deletion.name == NAME] == [
+        ("Service", NAME)
+    ]
+
+
+def test_a_comparator_of_other_versions_goes_and_another_one_comes() -> None:
+    other = decided(shifting(), comparators=(comparing(of="1-aaaa.9-bbbb"),))
+    assert [deletion.name for deletion in other.deletions] == [NAME]
+    [route] = other.children
+    assert mirror(route.manifest["spec"]) is None, "nothing is compared with the wrong version"
+
+
+@pytest.mark.parametrize(
+    ("compared", "then"),
+    [
+        (Compared(99, 99.0), ("Shifting", "100 mirrored requests to versions 1 and 2")),
+        (Compared(100, 5.0), ("Shifting", None)),
+        (Compared(100, 5.1, 2), ("GivenUp", None)),
+    ],
+    ids=["too few", "as far apart as allowed", "further apart"],
+)
+def test_a_version_is_judged_by_how_far_its_answers_are(compared: Compared, then: tuple[str, str | None]) -> None:
+    found = place_of_2(decided(shifting(), compared=compared))
+    step = "GivenUp" if found["role"] == "failed" else found["step"]
+    assert (step, found.get("shift", {}).get("waitsFor")) == then
+
+
+def test_a_version_whose_answers_differ_goes_back_with_the_numbers() -> None:
+    decision = decided(shifting(2, 50), compared=Compared(200, 31.0, 4), weight=50)
+    found = place_of_2(decision)
+    assert (found["role"], found["step"], found["reason"]) == ("failed", "Leaving", "OutputsDiffer")
+    assert found["message"] == (
+        "its answers to 200 mirrored requests differ by 15.5 % from those of version 1; it failed 4 of them alone "
+        "(rollout.analysis.maxDrift allows 5 %)"
+    )
+
+
+def test_a_step_without_weight_is_judged_by_answers_alone_and_then_the_next_one_begins() -> None:
+    shift = place_of_2(decided(shifting(), compared=Compared(100, 0.0), now=60))["shift"]
+    assert (shift["step"], shift["weight"]) == (2, 50)
+
+
+def test_the_status_shows_how_far_answers_are_apart() -> None:
+    traffic = place_of_2(decided(shifting(), compared=Compared(100, 2.5)))["traffic"]
+    assert (traffic["compared"], traffic["drift"]) == (100, 0.025)

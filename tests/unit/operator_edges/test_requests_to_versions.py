@@ -1,0 +1,296 @@
+"""What proxies count of the requests to versions: as Envoy writes it, over restarts of proxies and operators, and while nobody answers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from fovea_operator import errors
+from fovea_operator.cluster.envoy import Counts, Ledger, Service, read, url
+from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.traffic import TrafficReader
+from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.traffic import Compared, Requests, Traffic
+from fovea_operator.settings import Settings
+from support.kinds import MODEL_DEPLOYMENT
+
+STATISTICS = Path(__file__).parents[2] / "data/envoy/statistics.txt"
+V1, V2 = Service("vision", "digits-v1-aaaa"), Service("vision", "digits-v2-bbbb")
+DIGITS = Key(MODEL_DEPLOYMENT, "vision", "digits")
+NAMES = (V1.name, V2.name)
+
+
+def test_what_envoy_writes_is_read_by_version() -> None:
+    found = read(STATISTICS.read_text())
+    assert found.keys() == {V1, V2}
+    assert (found[V2].total, found[V2].failed, found[V2].active) == (947, 280, 0)
+    assert (found[V1].total, found[V1].failed, found[V1].active) == (13_180, 0, 1)
+    requests = found[V2].requests
+    assert sum(requests.latencies.values()) == 915
+    assert requests.quantile(0.5) == pytest.approx(3.92, abs=0.01)
+    assert 16 < (requests.quantile(0.99) or 0) < 32
+
+
+def test_rest_counts_by_its_codes_and_other_services_not_at_all() -> None:
+    cluster = 'envoy_cluster_name="service/vision/digits-v1-aaaa/8501"'
+    found = read(
+        f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="2",{cluster}}} 90\n'
+        f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="4",{cluster}}} 7\n'
+        f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="5",{cluster}}} 3\n'
+        f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="2",envoy_cluster_name="xds_cluster"}} 5\n'
+    )
+    assert found == {V1: Counts(100, 10)}
+
+
+def test_only_these_versions_are_asked_for() -> None:
+    address = url("fd00::7", 19001, [V1])
+    assert address.startswith("http://[fd00::7]:19001/stats/prometheus?filter=")
+    assert "vision%2Fdigits%5C-v1%5C-aaaa" in address
+    assert "v2" not in address
+
+
+@pytest.mark.parametrize(
+    ("readings", "sum_"),
+    [
+        ([5], 0),
+        ([5, 9], 4),
+        ([5, 9, 2], 6),
+        ([5, 9, 2, 3], 7),
+    ],
+    ids=[
+        "the first one counts nothing",
+        "then what is new",
+        "a proxy that began again counts from 0",
+        "and on from there",
+    ],
+)
+def test_only_differences_count(readings: list[int], sum_: int) -> None:
+    ledger = Ledger()
+    for number in readings:
+        ledger.take("10.0.0.1", {V1: Counts(number, 0, {10.0: number})})
+    assert ledger.of(V1) == Counts(sum_, 0, {10.0: sum_} if sum_ else {})
+
+
+def test_quantiles_and_slow_parts_are_interpolated_within_bounds() -> None:
+    requests = Requests(100, 0, {10.0: 50, 20.0: 40, float("inf"): 10})
+    assert (requests.quantile(0.5), requests.quantile(0.7), requests.quantile(0.99)) == (10.0, 15.0, 20.0)
+    assert (requests.slower_than(0.0), requests.slower_than(15.0), requests.slower_than(20.0)) == (1.0, 0.3, 0.1)
+    assert (Requests().quantile(0.5), Requests().slower_than(1.0)) == (None, 0.0)
+
+
+@dataclass
+class Proxy:
+    """What a proxy shows; None: it does not answer well."""
+
+    counts: dict[Service, int] | None = field(default_factory=dict)
+
+    async def show(self, _: web.Request) -> web.Response:
+        if self.counts is None:
+            return web.Response(status=503)
+        lines = []
+        for of, number in self.counts.items():
+            cluster = f'envoy_cluster_name="service/{of.namespace}/{of.name}/8500/grpc"'
+            lines.append(f"envoy_cluster_grpc_PredictionService_Predict_0{{{cluster}}} {number}")
+            lines.append(f'envoy_cluster_upstream_rq_time_bucket{{{cluster},le="10"}} {number}')
+        return web.Response(text="\n".join([*lines, ""]))
+
+
+class Api:
+    """The API server, which knows the proxies' addresses."""
+
+    def __init__(self) -> None:
+        self.addresses = ["127.0.0.1"]
+        self.fails = False
+        self.paths: list[str] = []
+
+    async def request(self, _verb: str, _resource: Any, _method: str, path: str) -> dict[str, Any]:
+        self.paths.append(path)
+        if self.fails:
+            raise errors.ApiError("endpointslices is forbidden", code=403)
+        return {"items": [{"endpoints": [{"addresses": [address]} for address in self.addresses]}]}
+
+
+@dataclass
+class Watching:
+    proxy: Proxy
+    api: Api
+    reader: TrafficReader
+    woken: list[Key]
+
+    def look(self, since: datetime | None, comparators: Sequence[str] = ()) -> Traffic:
+        found = self.reader.look(DIGITS, NAMES, None if since is None else times.text(since), comparators)
+        assert found is not None
+        return found
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not holds():  # noqa: ASYNC110 - the reader notifies the operator's queue, no test
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def watching() -> AsyncIterator[Watching]:
+    proxy, api, woken = Proxy(), Api(), []
+    application = web.Application()
+    application.router.add_get("/stats/prometheus", proxy.show)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    settings = replace(
+        Settings(),
+        gateway="fovea-system/fovea",
+        gateway_proxies="envoy/gateway",
+        gateway_statistics_port=port,
+        statistics_seconds=0.02,
+    )
+    reader = TrafficReader(api, settings, woken.append)  # type: ignore[arg-type]
+    task = asyncio.create_task(reader.run())
+    try:
+        yield Watching(proxy, api, reader, woken)
+    finally:
+        task.cancel()
+        await runner.cleanup()
+
+
+def test_what_comparators_have_counted_is_added_up_and_one_that_is_silent_has_said_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = {"compared": 40, "drift": 2.5, "candidate_failed": 1}
+    lines = (
+        f"# TYPE fovea_comparator_{of}_total counter\nfovea_comparator_{of}_total {n}\n" for of, n in shown.items()
+    )
+    counts = "".join(lines)
+
+    async def story() -> None:
+        async with watching() as world, comparator(counts) as address:
+            monkeypatch.setattr("fovea_operator.cluster.traffic.comparator_url", lambda host: f"http://{host}/metrics")
+            since = datetime.now(UTC)
+            world.proxy.counts = {V1: 1, V2: 1}
+            world.look(since, [address, "127.0.0.1:1"])
+            await world.until(lambda: world.look(since, [address, "127.0.0.1:1"]).compared == Compared(40, 2.5, 1))
+            await world.until(lambda: world.look(since).compared == Compared())
+
+    asyncio.run(story())
+
+
+@asynccontextmanager
+async def comparator(counts: str) -> AsyncIterator[str]:
+    """host:port of one that shows these counts."""
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(text=counts)
+
+    application = web.Application()
+    application.router.add_get("/metrics", show)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def totals(traffic: Traffic) -> dict[str, int]:
+    return {name: requests.total for name, requests in traffic.whole.items()}
+
+
+def test_a_step_counts_from_when_it_began_and_every_reading_wakes_its_model() -> None:
+    async def story() -> None:
+        async with watching() as world:
+            world.proxy.counts = {V1: 100, V2: 0}
+            assert totals(world.look(None)) == {}
+            await world.until(lambda: len(world.woken) > 2)
+            world.proxy.counts = {V1: 150, V2: 5}
+            since = datetime.now(UTC)
+            assert totals(world.look(since)) == {V1.name: 0, V2.name: 0}
+            await world.until(lambda: totals(world.look(since)) == {V1.name: 50, V2.name: 5})
+            # The next step counts from its own beginning, whatever was before.
+            later = since + timedelta(seconds=3)
+            assert totals(world.look(later)) == {V1.name: 0, V2.name: 0}
+            world.proxy.counts = {V1: 151, V2: 9}
+            await world.until(lambda: totals(world.look(later)) == {V1.name: 1, V2.name: 4})
+            assert set(world.woken) == {DIGITS}
+            [path] = set(world.api.paths)
+            assert "/namespaces/envoy/endpointslices?labelSelector=kubernetes.io/service-name%3Dgateway" in path
+
+    asyncio.run(story())
+
+
+def test_an_operator_that_is_new_counts_from_its_first_reading() -> None:
+    async def story() -> None:
+        async with watching() as world:
+            world.proxy.counts = {V1: 1000, V2: 700}
+            long_ago = datetime.now(UTC) - timedelta(hours=1)
+            world.look(long_ago)
+            await world.until(lambda: len(world.woken) > 1)
+            assert totals(world.look(long_ago)) == {V1.name: 0, V2.name: 0}
+            world.proxy.counts = {V1: 1010, V2: 701}
+            await world.until(lambda: totals(world.look(long_ago)) == {V1.name: 10, V2.name: 1})
+
+    asyncio.run(story())
+
+
+def test_proxies_that_do_not_answer_are_trouble_and_what_was_counted_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fovea_operator.cluster.traffic._STALE", timedelta(seconds=0.1))
+
+    async def story() -> None:
+        async with watching() as world:
+            since = datetime.now(UTC)
+            world.proxy.counts = {V1: 1, V2: 1}
+            world.look(since)
+            await world.until(lambda: len(world.woken) > 1)
+            world.proxy.counts = {V1: 11, V2: 6}
+            await world.until(lambda: totals(world.look(since)) == {V1.name: 10, V2.name: 5})
+            world.proxy.counts = None
+            await world.until(lambda: "proxy 127.0.0.1: answers 503" in world.look(since).trouble)
+            assert totals(world.look(since)) == {V1.name: 10, V2.name: 5}
+            world.proxy.counts = {V1: 2, V2: 1}  # it has begun again
+            await world.until(lambda: totals(world.look(since)) == {V1.name: 12, V2.name: 6})
+            assert world.look(since).trouble == ""
+
+    asyncio.run(story())
+
+
+def test_addresses_that_cannot_be_read_are_trouble() -> None:
+    async def story() -> None:
+        async with watching() as world:
+            world.api.fails = True
+            world.look(datetime.now(UTC))
+            await world.until(lambda: "Service envoy/gateway cannot be read" in world.look(None).trouble)
+
+    asyncio.run(story())
+
+
+def test_nothing_is_read_while_no_candidate_gets_requests() -> None:
+    async def story() -> None:
+        async with watching() as world:
+            await asyncio.sleep(0.1)
+            assert world.api.paths == []
+            world.look(None)
+            await world.until(lambda: world.woken != [])
+            world.reader.forget(DIGITS)
+            await world.until(lambda: not world.reader._wanted.is_set())
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        replace(Settings(), gateway="a/b", gateway_address="gateway.envoy.svc"),
+        replace(Settings(), gateway_statistics_port=1),
+    ],
+    ids=["no gateway", "no port", "a port without a gateway"],
+)
+def test_without_counters_nothing_is_known(settings: Settings) -> None:
+    reader = TrafficReader(Api(), settings, lambda _: None)  # type: ignore[arg-type]
+    assert reader.look(DIGITS, NAMES, None) is None
