@@ -9,6 +9,7 @@ import click
 from . import exit_codes
 from .completion import completion
 from .data import data
+from .deployments import deployments
 from .jobs import jobs
 from .local import local
 from .models import models
@@ -63,7 +64,7 @@ def cli() -> None:
     """
 
 
-for _command_group in (jobs, models, versions, data, predict, local, completion):
+for _command_group in (jobs, models, versions, deployments, data, predict, local, completion):
     cli.add_command(_command_group)
 
 

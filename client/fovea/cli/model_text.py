@@ -8,6 +8,7 @@ from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
 
 from fovea.sdk.models import Model
 
+from .deployment_text import endpoint_facts, wanted
 from .files_text import files_section
 from .job_text import listed
 from .output import age, fields, indented, size, table, when
@@ -100,31 +101,19 @@ def _origin(version: ModelVersion) -> str:
 def _deployment(deployment: ModelDeployment, now: datetime) -> str:
     status = deployment.status
     facts: list[tuple[str, object]] = [
-        ("Wanted", deployment.spec.version if deployment.spec.version == "Latest" else f"v{deployment.spec.version}"),
+        ("Wanted", wanted(deployment)),
         ("Serving", f"v{status.stable.version} ({status.replicas or 0} ready)" if status.stable else "nothing yet"),
         ("Candidate", f"v{status.candidate.version}" if status.candidate else ""),
         ("Draining", ", ".join(f"v{place.version}" for place in status.draining)),
         ("Given up", f"v{status.failed.version}" if status.failed else ""),
         ("Message", status.message),
+        *endpoint_facts(deployment),
     ]
-    if status.endpoint:
-        facts += [
-            ("gRPC", status.endpoint.grpc),
-            ("REST", status.endpoint.rest),
-            ("Outside", status.endpoint.external_grpc or ""),
-            ("Node ports", _node_ports(deployment)),
-        ]
     text = f"Deployment {deployment.metadata.name}:\n" + indented(fields(facts))
     if status.conditions:
         rows = [(c.type, c.status, c.reason, age(c.last_transition_time, now), c.message) for c in status.conditions]
         text += "\n" + indented(table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows))
     return text
-
-
-def _node_ports(deployment: ModelDeployment) -> str:
-    endpoint = deployment.status.endpoint
-    ports = [("gRPC", endpoint.node_port_grpc), ("REST", endpoint.node_port_rest)] if endpoint else []
-    return ", ".join(f"{name} {port}" for name, port in ports if port)
 
 
 def _next_steps(model: Model) -> list[str]:

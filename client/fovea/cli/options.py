@@ -126,21 +126,22 @@ def seconds(context: click.Context, parameter: click.Parameter, value: str | Non
     return result
 
 
-def _complete(plural: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+def _complete(names_of: Callable[["Client"], list[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
     def names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
         del parameter
         from fovea.sdk.errors import FoveaError
 
         client = (context.find_object(Where) or Where()).client()
         try:
-            found = client.jobs.list() if plural == "jobs" else client.models.list()
+            found = names_of(client)
         except FoveaError:
             # A shell that completes a word has no place for a message: no candidates.
             return []
-        return [item.name for item in found if item.name.startswith(incomplete)]
+        return [name for name in found if name.startswith(incomplete)]
 
     return names
 
 
-complete_job = _complete("jobs")
-complete_model = _complete("models")
+complete_job = _complete(lambda client: [job.name for job in client.jobs.list()])
+complete_model = _complete(lambda client: [model.name for model in client.models.list()])
+complete_deployment = _complete(lambda client: [each.metadata.name for each in client.deployments.list()])

@@ -104,7 +104,9 @@ def _not_found(target: Target, status: dict[str, Any], message: str) -> FoveaErr
             f"create it with `kubectl create namespace {target.namespace}` or choose another with --namespace"
         )
     if target.name:
-        group = {"trainingjobs": "jobs", "modelversions": "versions", "modeldeployments": "models"}.get(target.plural)
+        group = {"trainingjobs": "jobs", "modelversions": "versions", "modeldeployments": "deployments"}.get(
+            target.plural
+        )
         hint = f": see `fovea {group} list -n {target.namespace}`" if group else ""
         return NotFoundError(f"{target} does not exist{hint}")
     return NotFoundError(f"cannot {target.verb} {target}: {message}")

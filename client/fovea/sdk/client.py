@@ -9,6 +9,7 @@ from .rollout import SECONDS as ROLLOUT_SECONDS
 
 if TYPE_CHECKING:
     from .data import Data
+    from .deployments import Deployments
     from .models import Models
     from .predictor import Predictor
     from .versions import Versions
@@ -55,6 +56,13 @@ class Client:
         from .models import Models
 
         return Models(self.cluster)
+
+    @cached_property
+    def deployments(self) -> "Deployments":
+        """ModelDeployments: their rollouts."""
+        from .deployments import Deployments
+
+        return Deployments(self.cluster)
 
     @cached_property
     def data(self) -> "Data":

@@ -145,7 +145,7 @@ def test_commands_and_options_are_completed() -> None:
     assert complete("fovea jobs list --state ru") == ["running"]
 
 
-@pytest.mark.parametrize("group", [(), ("jobs",), ("models",), ("versions",), ("data",)], ids=str)
+@pytest.mark.parametrize("group", [(), ("jobs",), ("models",), ("versions",), ("deployments",), ("data",)], ids=str)
 def test_no_summary_of_a_command_is_cut_in_a_terminal_of_80_columns(group: tuple[str, ...]) -> None:
     listed = fovea(*group, "--help", environment={"COLUMNS": "80"}).out.partition("Commands:")[2]
     assert listed
