@@ -1,116 +1,28 @@
 """Models behind Envoy Gateway itself: stock clients, versions, what does not pass, and its bad days."""
 
 import json
-import urllib.error
-import urllib.request
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from fovea.sdk import PredictionError, Predictor
 from fovea_api.contract import names
-from fovea_wire import methods, model_pb2, predict_pb2, tensors
-from support import installed_gateway, local_models
-from support.installed_gateway import gateway
+from support import behind_gateway, installed_gateway
+from support.behind_gateway import NAMESPACE, Served
 from support.jobs import condition
-from support.local_jobs import machine_type
-from support.local_models import SIGNATURE, Load, place, register, save
+from support.local_models import SIGNATURE, Load, place
 from support.polling import until
 
 pytestmark = pytest.mark.wide
-NAMESPACE = "vision"
 CLIENTS = 8
 KILLED = ("--grace-period=0", "--force")
 
 
-class Served:
-    """One model with two versions, of which the first is served."""
-
-    def __init__(self, cluster: Any, folder: Path) -> None:
-        self.cluster, self.name, self.folder = cluster, f"t{uuid.uuid4().hex[:8]}", folder
-        self.host = f"{self.name}.{NAMESPACE}.svc"
-        self.grpc = self.rest = ""
-
-    def begin(self) -> None:
-        """Register both versions, serve the first one."""
-        self.cluster.apply(machine_type(self.name, memory="1Gi"))
-        for number in (1, 2):
-            save(self.folder / str(number), bias=float(number))
-            register(self.cluster, self.name, self.folder / str(number))
-        spec = {"version": 1, "service": {}, "rollout": {"drainSeconds": 10}}
-        self.cluster.apply(local_models.model_deployment(self.name, self.name, self.name, **spec))
-        self.serves(1)
-        self.grpc = installed_gateway.address(self.cluster, "8500")
-        self.rest = installed_gateway.address(self.cluster, "8501")
-
-    def status(self) -> dict[str, Any]:
-        """Of the ModelDeployment."""
-        found: dict[str, Any] = self.cluster.get("modeldeployment", self.name).get("status", {})
-        return found
-
-    def serves(self, version: int) -> None:
-        """Wait until the gateway sends all requests to a version."""
-
-        def probe() -> bool:
-            stable = place(self.status(), "stable")
-            return (stable.get("version"), stable.get("step"), stable.get("weight")) == (version, "Serving", 100)
-
-        try:
-            until(probe, seconds=180, what=f"version {version} gets all requests")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{json.dumps(self.status(), indent=1)}") from None
-
-    def wants(self, version: int) -> None:
-        """Ask for a version."""
-        merge = json.dumps({"spec": {"version": version}})
-        self.cluster.kubectl("patch", "md", self.name, "-n", NAMESPACE, "--type=merge", "-p", merge)
-
-    def call(self, method: str, payload: bytes, *, host: str = "", metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
-        """One call of any method, as a client of another host's name where one is given."""
-        options = [("grpc.default_authority", host or self.host)]
-        with grpc.insecure_channel(self.grpc, options=options) as channel:
-            answer: bytes = channel.unary_unary(method)(payload, timeout=20, metadata=metadata)
-            return answer
-
-    def ask(self, *metadata: tuple[str, str], host: str = "") -> int:
-        """The version that answers a prediction."""
-        request = predict_pb2.PredictRequest(
-            model_spec=model_pb2.ModelSpec(name=self.name, signature_name=SIGNATURE),
-            inputs={"x": tensors.encode([1.0])},
-        )
-        answer = self.call(methods.PREDICT, request.SerializeToString(), host=host, metadata=metadata)
-        return int(predict_pb2.PredictResponse.FromString(answer).model_spec.version.value)
-
-    def get(self, path: str, host: str = "", body: dict[str, Any] | None = None) -> tuple[int, str]:
-        """Code and text of a REST answer."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://{self.rest}{path}", data, {"Host": host or self.host})
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def remove(self) -> None:
-        """Delete what was made."""
-        quiet = ("--ignore-not-found", "--wait=false")
-        self.cluster.kubectl("delete", "modeldeployment", self.name, "-n", NAMESPACE, *quiet)
-        self.cluster.kubectl("delete", "modelversion", f"{self.name}-v1", f"{self.name}-v2", "-n", NAMESPACE, *quiet)
-        self.cluster.kubectl("delete", "machinetype", self.name, *quiet)
-
-
 @pytest.fixture(scope="module")
 def served(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with gateway(cluster):
-        made = Served(cluster, tmp_path_factory.mktemp("models"))
-        try:
-            made.begin()
-            yield made
-        finally:
-            made.remove()
+    with behind_gateway.model(cluster, tmp_path_factory.mktemp("models")) as made:
+        yield made
 
 
 def test_a_client_reaches_a_model_by_any_of_its_names(served: Served) -> None:

@@ -63,6 +63,7 @@ def test_the_image_of_trainers_has_neither_kopf_nor_the_stores_client(cluster: A
     ("image", "program"),
     [
         ("fovea", "fovea-operator"),
+        ("fovea", "fovea-comparator"),
         ("fovea", "fovea-agent"),
         ("fovea-tensorflow", "fovea-train"),
         ("fovea-tensorflow", "fovea-model-server"),
