@@ -102,6 +102,41 @@ class ModelPlan:
             raise ValueError(f"plan is malformed: {error}") from error
 
 
+@dataclass(frozen=True)
+class BatchPlan:
+    """For `batch` of one pod of a BatchPrediction, the same for all of its pods: which one it is stands in `contract.batch.INDEX`."""
+
+    namespace: str
+    name: str
+    uid: str
+    workers: int
+    """Number of pods among which the shards are divided."""
+    input_uri: str
+    input_format: str
+    output_uri: str
+    output_format: str
+    model_digest: str
+    """Of the version that answers: an output of another one is not added to."""
+    shard_bytes: int
+    """Most bytes of a shard, unless it is a single record."""
+    shard_records: int
+    """Most pictures of a shard."""
+    report_url: str = ""
+    """Where `batch` posts progress reports; empty: nowhere."""
+
+    def to_json(self) -> str:
+        """Serialise for the environment variable."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read; raises ValueError naming the field that is missing or unknown."""
+        try:
+            return cls(**_object(text))
+        except TypeError as error:
+            raise ValueError(f"plan is malformed: {error}") from error
+
+
 def _object(text: str) -> dict[str, Any]:
     document = json.loads(text)
     if not isinstance(document, dict):

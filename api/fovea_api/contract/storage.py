@@ -182,6 +182,26 @@ def dataset(namespace: str, name: str) -> str:
     return f"{namespace}/datasets/{name}"
 
 
+def batch(namespace: str, name: str, uid: str) -> str:
+    """Prefix of everything of a BatchPrediction."""
+    return f"{namespace}/predictions/{name}/{uid}"
+
+
+def batch_output(batch_prefix: str) -> str:
+    """Prefix of its output where `spec.output.uri` names no other: a publication."""
+    return f"{batch_prefix}/output"
+
+
+def batch_plan(batch_prefix: str) -> str:
+    """Key of the list of its shards, which the first pod wrote: all pods go by it."""
+    return f"{batch_prefix}/work/shards.jsonl.gz"
+
+
+def batch_answer(batch_prefix: str, shard: int) -> str:
+    """Prefix of the answer to a shard: a publication. A shard that has one is never answered again."""
+    return f"{batch_prefix}/work/answers/{shard}"
+
+
 def registered_model(namespace: str, name: str, digest: str) -> str:
     """Prefix of a SavedModel that was registered from outside (`fovea versions create`)."""
     return f"{namespace}/models/{name}/{digest.removeprefix('sha256:')[:16]}"
