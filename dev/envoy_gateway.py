@@ -23,8 +23,8 @@ WEBHOOK = f"envoy-gateway-topology-injector.{NAMESPACE}"
 """What `helm uninstall` leaves, and what refuses every pod of a proxy from then on."""
 
 
-def install(deployment: Deployment) -> None:
-    """Install it and put models behind it. What is there is upgraded."""
+def install(deployment: Deployment, *settings: str) -> None:
+    """Install it and put models behind it. What is there is upgraded. `settings`: values of Fovea's chart (NAME=VALUE)."""
     images = deployment.built("envoy-gateway", "envoy")
     source = Tools(Cache.from_environment()).source(module_of("envoy-gateway")) / "charts/gateway-helm"
     crds = source / "charts/crds/crds"
@@ -48,7 +48,7 @@ def install(deployment: Deployment) -> None:
         "spec": {"controllerName": CONTROLLER},
     }
     deployment.run("kubectl", "apply", "-f", "-", stdin=json.dumps(gateway_class))
-    deployment.install()
+    deployment.install(*settings)
     deployment.run(
         "kubectl", "wait", "gateway/fovea", "-n", "fovea-system", "--for=condition=Programmed", "--timeout=3m"
     )

@@ -21,7 +21,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "resync_seconds": (0.1, _DAY),
     "progress_seconds": (0.1, _DAY),
     "statistics_seconds": (0.1, 3_600),
-    "gateway_statistics_port": (0, 65_535),
+    "gateway_statistics_port": _PORT,
+    "gateway_grpc_tls_port": _PORT,
+    "gateway_rest_tls_port": _PORT,
     "progress_rate": (0.01, 10_000),
     "grace_seconds": (1, _DAY),
     "cancel_grace_seconds": (0, _DAY),
@@ -79,6 +81,10 @@ class Settings:
     """DNS name inside the cluster of that Gateway's proxies: clients' Services stand for it."""
     gateway_domain: str = ""
     """Domain below which models have hosts for clients outside the cluster: <model>.<namespace>.<domain>. Empty: none."""
+    gateway_grpc_tls_port: int = 0
+    """Port of that Gateway's listener `grpc-tls`. 0: it has none."""
+    gateway_rest_tls_port: int = 0
+    """Port of that Gateway's listener `rest-tls`. 0: it has none."""
     gateway_proxies: str = ""
     """Service of the Gateway's proxies, <namespace>/<name>: the proxies whose counters are read."""
     gateway_statistics_port: int = 0

@@ -79,13 +79,17 @@ class Served:
             answer: bytes = channel.unary_unary(method)(payload, timeout=20, metadata=metadata)
             return answer
 
-    def ask(self, *metadata: tuple[str, str], host: str = "") -> int:
-        """The version that answers a prediction."""
+    def request(self, values: int = 1) -> bytes:
+        """A prediction of so many values, of four bytes each."""
         request = predict_pb2.PredictRequest(
             model_spec=model_pb2.ModelSpec(name=self.name, signature_name=SIGNATURE),
-            inputs={"x": tensors.encode([1.0])},
+            inputs={"x": tensors.encode([1.0] * values)},
         )
-        answer = self.call(methods.PREDICT, request.SerializeToString(), host=host, metadata=metadata)
+        return request.SerializeToString()
+
+    def ask(self, *metadata: tuple[str, str], host: str = "", values: int = 1) -> int:
+        """The version that answers a prediction."""
+        answer = self.call(methods.PREDICT, self.request(values), host=host, metadata=metadata)
         return int(predict_pb2.PredictResponse.FromString(answer).model_spec.version.value)
 
     def get(self, path: str, host: str = "", body: dict[str, Any] | None = None) -> tuple[int, str]:
@@ -108,9 +112,9 @@ class Served:
 
 
 @contextmanager
-def model(cluster: Any, folder: Path) -> Iterator[Served]:
-    """While the gateway is there: a model that serves the first of two versions."""
-    with gateway(cluster):
+def model(cluster: Any, folder: Path, *settings: str) -> Iterator[Served]:
+    """While the gateway is there, with these values of the chart: a model that serves the first of two versions."""
+    with gateway(cluster, *settings):
         made = Served(cluster, folder)
         try:
             made.begin()

@@ -15,9 +15,9 @@ SERVICE = "fovea-gateway"
 
 
 @contextmanager
-def gateway(cluster: Any) -> Iterator[None]:
-    """While it is there, all models of the cluster are behind it."""
-    envoy_gateway.install(cluster.deployment)
+def gateway(cluster: Any, *settings: str) -> Iterator[None]:
+    """While it is there, all models of the cluster are behind it. `settings`: values of the chart."""
+    envoy_gateway.install(cluster.deployment, *settings)
     try:
         yield
     finally:

@@ -359,7 +359,6 @@ def service_at(
 
 def route_record(manifest: dict[str, Any], generation: int = 1, *, taken: bool | None = True) -> RouteRecord:
     """What is seen of a route; `taken`: what our Gateway says of it, None: nothing yet."""
-    [parent] = manifest["spec"]["parentRefs"]
     said = [
         {"type": kind, "status": str(taken), "observedGeneration": generation, "message": "said"}
         for kind in ("Accepted", "ResolvedRefs")
@@ -372,7 +371,10 @@ def route_record(manifest: dict[str, Any], generation: int = 1, *, taken: bool |
         generation=generation,
         spec=manifest["spec"],
         labels=manifest["metadata"]["labels"],
-        parents=() if taken is None else ({"parentRef": parent, "conditions": said},),
+        parents=tuple(
+            {"parentRef": parent, "conditions": said}
+            for parent in (() if taken is None else manifest["spec"]["parentRefs"])
+        ),
     )
 
 

@@ -27,6 +27,7 @@ REPORT_TOKEN_AUDIENCE = "fovea-operator"  # noqa: S105 - an audience, not a toke
 
 GRPC_PORT = 8500
 REST_PORT = 8501
+HTTPS_PORT = 443
 GRPC_PORT_NAME = "grpc"
 REST_PORT_NAME = "rest"
 VERSION_HEADER = "x-fovea-version"

@@ -188,6 +188,10 @@ class Endpoint(Model):
     """host:port of PredictionService for clients outside the cluster: at the gateway, where the chart names a domain."""
     external_rest: str | None = None
     """URL of the model's REST API for clients outside the cluster."""
+    external_grpc_tls: str | None = None
+    """host:port of PredictionService over TLS for clients outside the cluster, where the chart names a certificate."""
+    external_rest_tls: str | None = None
+    """URL of the model's REST API over TLS for clients outside the cluster."""
     node_port_grpc: int | None = None
     """Port on every node, for service.type NodePort."""
     node_port_rest: int | None = None

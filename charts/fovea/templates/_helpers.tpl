@@ -281,6 +281,17 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 {{- end }}
 
+{{/* Port of the Gateway's listener for TLS: a root and the name of its value; 0 without one. */}}
+{{- define "fovea.gateway.tls" -}}
+{{- $root := index . 0 }}
+{{- $tls := $root.Values.gateway.tls }}
+{{- if not $tls.enabled }}0
+{{- else if not (include "fovea.gateway" $root) }}
+{{- fail "gateway.tls.enabled is about a Gateway: set gateway.className or gateway.parentRef, or leave it false" }}
+{{- else }}{{ int (index $tls (index . 1)) }}
+{{- end }}
+{{- end }}
+
 {{/* Port on which each proxy shows Envoy's counters; 0 where none does. */}}
 {{- define "fovea.gateway.statistics" -}}
 {{- $gateway := .Values.gateway }}

@@ -103,6 +103,7 @@ def endpoint_facts(deployment: ModelDeployment) -> list[tuple[str, object]]:
         ("gRPC", endpoint.grpc),
         ("REST", endpoint.rest),
         ("Outside", endpoint.external_grpc or ""),
+        ("Over TLS", endpoint.external_grpc_tls or ""),
         ("Node ports", ", ".join(f"{name} {port}" for name, port in ports if port)),
     ]
 

@@ -83,7 +83,12 @@ def _addresses(cluster: Cluster, deployment: ModelDeployment, protocol: Protocol
     inside = endpoint.grpc if protocol == "grpc" else urlsplit(endpoint.rest).netloc
     if inside and (in_pod() or not _SERVICE_HOST.search(inside)):
         yield inside, "the Service"
-    outside = endpoint.external_grpc if protocol == "grpc" else urlsplit(endpoint.external_rest or "").netloc
+    if protocol == "grpc":
+        safe, outside = f"grpcs://{endpoint.external_grpc_tls or ''}", endpoint.external_grpc
+    else:
+        safe, outside = endpoint.external_rest_tls or "", urlsplit(endpoint.external_rest or "").netloc
+    if urlsplit(safe).netloc:
+        yield f"{urlsplit(safe).scheme}://{urlsplit(safe).netloc}", "the gateway, over TLS"
     if outside:
         yield outside, "the gateway"
     port = endpoint.node_port_grpc if protocol == "grpc" else endpoint.node_port_rest
@@ -116,9 +121,10 @@ def _forward(cluster: Cluster, deployment: ModelDeployment, protocol: Protocol, 
 
 
 def _reachable(address: str) -> bool:
-    host, _, port = address.rpartition(":")
+    parts = urlsplit(address if "://" in address else f"//{address}")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+        port = parts.port or (names.HTTPS_PORT if parts.scheme == "https" else 0)
+        socket.create_connection((parts.hostname, port), timeout=_PROBE_SECONDS).close()
     except (OSError, ValueError):
         return False
     return True

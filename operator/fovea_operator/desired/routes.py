@@ -38,6 +38,10 @@ class Gateway:
     domain: str = ""
     """Models have hosts below it for clients outside the cluster: <model>.<namespace>.<domain>. Empty: none."""
     cluster_domain: str = "cluster.local"
+    grpc_tls_port: int = 0
+    """Port of its listener for gRPC over TLS; 0: it has none."""
+    rest_tls_port: int = 0
+    """Port of its listener for REST over TLS; 0: it has none."""
 
     def hosts(self, model_deployment: ModelDeployment) -> list[str]:
         """Host names by which clients ask for a model."""
@@ -90,7 +94,7 @@ def routes(
             "kind": "GRPCRoute",
             "metadata": metadata,
             "spec": {
-                **_attached(model_deployment, gateway, names.GRPC_PORT_NAME),
+                **_attached(model_deployment, gateway, names.GRPC_PORT_NAME, gateway.grpc_tls_port),
                 "rules": [*_rules(grpc, shares, names.GRPC_PORT, copies)],
             },
         },
@@ -98,7 +102,10 @@ def routes(
             "apiVersion": "gateway.networking.k8s.io/v1",
             "kind": "HTTPRoute",
             "metadata": metadata,
-            "spec": {**_attached(model_deployment, gateway, names.REST_PORT_NAME), "rules": unlimited},
+            "spec": {
+                **_attached(model_deployment, gateway, names.REST_PORT_NAME, gateway.rest_tls_port),
+                "rules": unlimited,
+            },
         },
     ]
 
@@ -127,6 +134,11 @@ def mirror(spec: Mapping[str, Any]) -> Mirror | None:
     return None
 
 
+def listeners(spec: Mapping[str, Any]) -> list[str]:
+    """Of a route's spec: the Gateway's listeners to which it attaches."""
+    return [parent.get("sectionName", "") for parent in spec.get("parentRefs") or ()]
+
+
 def backends(spec: Mapping[str, Any]) -> set[str]:
     """Of a route's spec: names of all Services that it can send requests to."""
     return {backend["name"] for rule in spec.get("rules") or () for backend in rule.get("backendRefs") or ()}
@@ -142,16 +154,19 @@ def _metadata(model_deployment: ModelDeployment) -> dict[str, Any]:
     }
 
 
-def _attached(model_deployment: ModelDeployment, gateway: Gateway, listener: str) -> dict[str, Any]:
+def _attached(model_deployment: ModelDeployment, gateway: Gateway, listener: str, tls_port: int) -> dict[str, Any]:
     """The part of a route's spec that says where requests come in."""
+    listeners = [listener, f"{listener}-tls"] if tls_port else [listener]
     parent = {
         "group": "gateway.networking.k8s.io",
         "kind": "Gateway",
         "namespace": gateway.namespace,
         "name": gateway.name,
-        "sectionName": listener,
     }
-    return {"parentRefs": [parent], "hostnames": gateway.hosts(model_deployment)}
+    return {
+        "parentRefs": [{**parent, "sectionName": name} for name in listeners],
+        "hostnames": gateway.hosts(model_deployment),
+    }
 
 
 def _rules(

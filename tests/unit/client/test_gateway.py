@@ -1,12 +1,15 @@
 """What a client tells a gateway: which model it asks for, and which version."""
 
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fovea.sdk import Predictor
+from fovea.sdk.cluster import Cluster
+from fovea.sdk.endpoints import resolve
 from fovea.sdk.rest import classify
 from support.command_line import fovea
 from support.prediction_server import PredictionServer, classifier
@@ -62,3 +65,37 @@ def test_a_host_without_an_address_is_refused_with_what_it_is_for() -> None:
     ran = fovea("predict", "--model", "m", "--host", "m.vision.svc", __file__)
     assert ran.code == 2
     assert "--host goes with --endpoint only: it is how the gateway there knows the model" in ran.err
+
+
+class OneDeployment:
+    """A cluster with one ModelDeployment, which has these addresses outside the cluster."""
+
+    namespace = "vision"
+
+    def __init__(self, **addresses: str) -> None:
+        serving = {"type": "Serving", "status": "True", "reason": "Available", "message": "It answers."}
+        status = {
+            "conditions": [{**serving, "lastTransitionTime": "2026-05-01T11:59:20Z"}],
+            "observedGeneration": 1,
+            "places": [{"version": 1, "revision": "a", "deployment": "pets-v1-a", "role": "stable", "step": "Serving"}],
+            "endpoint": {"grpc": "pets.vision.svc:8500", "rest": "http://pets.vision.svc:8501/v1/models/pets"}
+            | addresses,
+        }
+        metadata = {"name": "pets", "namespace": "vision", "generation": 1}
+        self.items = [{"metadata": metadata, "spec": {"model": "pets"}, "status": status}]
+
+    def get(self, *_: Any) -> dict[str, Any]:
+        return {"items": self.items}
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_outside_the_cluster_a_client_takes_the_gateway_over_tls_where_it_has_it(tls: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        plain = {"externalGrpc": where, "externalRest": f"http://{where}/v1/models/pets"}
+        safe = {"externalGrpcTls": where, "externalRestTls": f"https://{where}/v1/models/pets"}
+        cluster = cast("Cluster", OneDeployment(**plain, **(safe if tls else {})))
+        found = [resolve(cluster, "pets", protocol=protocol) for protocol in ("grpc", "rest")]
+    expected = [f"grpcs://{where}", f"https://{where}"] if tls else [where, where]
+    assert [each.address for each in found] == expected
+    assert {each.how for each in found} == {"the gateway, over TLS" if tls else "the gateway"}

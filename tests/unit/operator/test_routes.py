@@ -1,18 +1,21 @@
 """ModelDeployments behind a gateway: their routes, and what is decided by what the gateway says of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from fovea_operator.desired.routes import MAX_RULES, Mirror, Share, backends, mirror, routes, weights
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared.decision import Decision, Write
+from fovea_operator.reconcile.shared.observed import RouteRecord
 from support.golden import Golden
 from support.observations import (
     SETTINGS,
     at,
     budget_of,
     model_deployment,
+    route_record,
     service_at,
     serving,
     version,
@@ -25,6 +28,42 @@ from support.routes import GATEWAY, SERVED, share, taken, through_gateway
 def test_the_routes_of_two_versions(golden: Golden) -> None:
     made = routes(model_deployment(), GATEWAY, [share(V1, 90), share(V2, 10)])
     golden.check("operator/routes.yaml", {manifest["kind"]: manifest for manifest in made})
+
+
+def test_with_tls_both_routes_attach_to_two_listeners_and_are_taken_when_both_have_taken_them() -> None:
+    manifests = routes(model_deployment(), replace(GATEWAY, grpc_tls_port=8443, rest_tls_port=443), [share(V1, 100)])
+    assert [[parent["sectionName"] for parent in manifest["spec"]["parentRefs"]] for manifest in manifests] == [
+        ["grpc", "grpc-tls"],
+        ["rest", "rest-tls"],
+    ]
+    settings = replace(
+        SERVED, gateway_domain="models.example.com", gateway_grpc_tls_port=8443, gateway_rest_tls_port=443
+    )
+
+    def view(records: list[RouteRecord]) -> ServingView:
+        seen = serving(
+            model_deployment(),
+            version(1),
+            workloads=[workload(V1, ready=1)],
+            routes=records,
+            serves_routes=True,
+            service=through_gateway(),
+            budget=None,
+        )
+        return ServingView.of(seen, at(60), settings)
+
+    both = [route_record(manifest) for manifest in manifests]
+    assert view(both).routed
+    assert not view([both[0], replace(both[1], parents=both[1].parents[:1])]).routed
+    refused = route_record(manifests[1], taken=False).parents[1]
+    halves = [both[0], replace(both[1], parents=(both[1].parents[0], refused))]
+    assert (view(halves).routed, view(halves).route_refusal) == (False, "HTTPRoute digits: said")
+    endpoint = view(both).endpoint()
+    assert endpoint is not None
+    assert (endpoint.external_grpc_tls, endpoint.external_rest_tls) == (
+        "digits.vision.models.example.com:8443",
+        "https://digits.vision.models.example.com/v1/models/digits",
+    )
 
 
 def test_a_version_with_two_revisions_has_two_pins() -> None:

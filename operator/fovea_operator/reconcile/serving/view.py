@@ -95,7 +95,15 @@ class ServingView:
         if not wanted.gateway or not self.observed.serves_routes:
             return None
         namespace, _, name = wanted.gateway.partition("/")
-        return Gateway(namespace, name, wanted.gateway_address, wanted.gateway_domain, wanted.cluster_domain)
+        return Gateway(
+            namespace,
+            name,
+            wanted.gateway_address,
+            wanted.gateway_domain,
+            wanted.cluster_domain,
+            wanted.gateway_grpc_tls_port,
+            wanted.gateway_rest_tls_port,
+        )
 
     @property
     def selects_pods(self) -> bool:
@@ -113,7 +121,8 @@ class ServingView:
         return len(self.observed.routes) == len(ROUTES) and all(
             _holds(condition, route.generation)
             for route in self.observed.routes
-            for condition in (self._said(route) or [{}])
+            for listener in routes.listeners(route.spec)
+            for condition in (self._said(route, listener) or [{}])
         )
 
     @property
@@ -126,13 +135,14 @@ class ServingView:
                     return text.cut(f"{route.kind} {route.name}: {said}", MAX_PLACE_MESSAGE)
         return ""
 
-    def _said(self, route: RouteRecord) -> list[Mapping[str, Any]]:
-        """The conditions Accepted and ResolvedRefs of a route at our Gateway."""
+    def _said(self, route: RouteRecord, listener: str = "") -> list[Mapping[str, Any]]:
+        """The conditions Accepted and ResolvedRefs of a route at our Gateway, of all its listeners or of one."""
         wanted = (self.gateway.namespace, self.gateway.name) if self.gateway else None
         return [
             condition
             for parent in route.parents
             if (parent["parentRef"].get("namespace", route.namespace), parent["parentRef"].get("name")) == wanted
+            if listener in ("", parent["parentRef"].get("sectionName"))
             for condition in parent.get("conditions") or ()
             if condition.get("type") in ("Accepted", "ResolvedRefs")
         ]
@@ -262,15 +272,23 @@ class ServingView:
         metadata = self.model_deployment.metadata
         host = f"{metadata.name}.{metadata.namespace}.svc"
         path = f":{names.REST_PORT}/v1/models/{self.spec.model}"
-        outside = self.gateway.outside(self.model_deployment) if self.gateway else ""
+        gateway = self.gateway
+        outside = gateway.outside(self.model_deployment) if gateway else ""
+        grpc_tls, rest_tls = (gateway.grpc_tls_port, gateway.rest_tls_port) if gateway and outside else (0, 0)
         return Endpoint(
             grpc=f"{host}:{names.GRPC_PORT}",
             rest=f"http://{host}{path}",
             external_grpc=f"{outside}:{names.GRPC_PORT}" if outside else None,
             external_rest=f"http://{outside}{path}" if outside else None,
+            external_grpc_tls=f"{outside}:{grpc_tls}" if grpc_tls else None,
+            external_rest_tls=_https(outside, rest_tls, self.spec.model) if rest_tls else None,
             node_port_grpc=self.service.node_ports.get(names.GRPC_PORT_NAME),
             node_port_rest=self.service.node_ports.get(names.REST_PORT_NAME),
         )
+
+
+def _https(host: str, port: int, model: str) -> str:
+    return f"https://{host}{'' if port == names.HTTPS_PORT else f':{port}'}/v1/models/{model}"
 
 
 def _holds(condition: Mapping[str, Any], generation: int) -> bool:

@@ -1,0 +1,180 @@
+"""What the chart's settings for the gateway do, on Envoy Gateway itself: TLS, limits, the log of requests, retries."""
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from http.client import HTTPSConnection
+from typing import Any
+
+import grpc
+import pytest
+from fovea_dev.pki import Pki, Subject
+from fovea_wire import methods
+from support import behind_gateway, installed_gateway
+from support.behind_gateway import NAMESPACE, Served
+from support.local_models import SIGNATURE
+from support.polling import until
+
+pytestmark = pytest.mark.wide
+DOMAIN = "models.test"
+CERTIFICATE = "models-tls"
+PER_SECOND = 40
+PROXIES = 2
+SETTINGS = (
+    f"gateway.domain={DOMAIN}",
+    "gateway.tls.enabled=true",
+    f"gateway.tls.certificateSecret={CERTIFICATE}",
+    f"gateway.envoy.requestsPerSecond={PER_SECOND}",
+    "gateway.envoy.maxRequestSize=1Mi",
+)
+MEBIBYTE = 1 << 18
+"""In values of four bytes."""
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    made = Pki(tmp_path_factory.mktemp("pki"))
+    made.authority("authority")
+    made.issue("authority", [Subject("models", "models", names=(f"*.{NAMESPACE}.{DOMAIN}",))])
+    return made
+
+
+@pytest.fixture(scope="module")
+def served(cluster: Any, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    files = {"tls.crt": pki.certificate("models"), "tls.key": pki.key("models")}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": CERTIFICATE, "namespace": "fovea-system"},
+        "type": "kubernetes.io/tls",
+        "stringData": {name: path.read_text() for name, path in files.items()},
+    }
+    cluster.apply(secret)
+    try:
+        with behind_gateway.model(cluster, tmp_path_factory.mktemp("models"), *SETTINGS) as made:
+            yield made
+    finally:
+        cluster.kubectl("delete", "secret", CERTIFICATE, "-n", "fovea-system", "--ignore-not-found")
+
+
+def outside(served: Served) -> str:
+    return f"{served.name}.{NAMESPACE}.{DOMAIN}"
+
+
+def test_a_model_has_addresses_over_tls_and_the_client_verifies_the_certificate(
+    served: Served, pki: Pki, cluster: Any
+) -> None:
+    host = outside(served)
+    endpoint = served.status()["endpoint"]
+    assert (endpoint["externalGrpcTls"], endpoint["externalRestTls"]) == (
+        f"{host}:8443",
+        f"https://{host}/v1/models/{served.name}",
+    )
+    where = f"grpcs://{installed_gateway.address(cluster, '8443')}"
+    program = (
+        "import sys; from fovea.sdk import Predictor\n"
+        "name, where, host, signature = sys.argv[1:]\n"
+        "print(Predictor(name, endpoint=where, host=host, timeout=20).answer({'x': [4.0]}, signature=signature)[1])"
+    )
+    call = [sys.executable, "-c", program, served.name, where, host, SIGNATURE]
+    trusting = os.environ | {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(pki.certificate("authority"))}
+    assert subprocess.run(call, env=trusting, capture_output=True, text=True, check=True).stdout.strip() == "1"
+    untrusting = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert untrusting.returncode != 0
+    assert "certificate" in untrusting.stderr.lower(), untrusting.stderr
+
+
+def test_rest_over_tls(served: Served, pki: Pki, cluster: Any) -> None:
+    class ByAddress(HTTPSConnection):
+        """Asks at the gateway's address for the model's host."""
+
+        def connect(self) -> None:
+            address, _, port = installed_gateway.address(cluster, "443").rpartition(":")
+            self.host, named, self.port = address, self.host, int(port)
+            super(HTTPSConnection, self).connect()
+            self.host = named
+            self.sock = context.wrap_socket(self.sock, server_hostname=named)
+
+    context = ssl.create_default_context(cafile=str(pki.certificate("authority")))
+    connection = ByAddress(outside(served), timeout=20, context=context)
+    connection.request("GET", f"/v1/models/{served.name}", headers={"Host": outside(served)})
+    answer = connection.getresponse()
+    assert (answer.status, "AVAILABLE" in answer.read().decode()) == (200, True)
+
+
+def test_a_request_beyond_the_limit_is_refused_and_a_large_one_below_it_passes(served: Served) -> None:
+    assert served.ask(values=MEBIBYTE - 1024) == 1
+    with pytest.raises(grpc.RpcError) as refused:
+        served.ask(values=2 * MEBIBYTE)
+    said = refused.value
+    print(said.code(), said.details())  # type: ignore[attr-defined]
+    body = {"signature_name": SIGNATURE, "instances": [{"x": 1.0}] * (1 << 17)}
+    code, text = served.get(f"/v1/models/{served.name}:predict", body=body)
+    print(code, text)
+    assert code == 413
+    assert said.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL)  # type: ignore[attr-defined]
+
+
+def _burst(served: Served, requests: int) -> tuple[Counter[Any], float]:
+    """How so many requests end that are sent at once, and in what time."""
+    options = [("grpc.default_authority", served.host)]
+    payload, ended = served.request(), Counter[Any]()
+    begun = time.monotonic()
+    with grpc.insecure_channel(served.grpc, options=options) as channel:
+        call = channel.unary_unary(methods.PREDICT)
+        for each in [call.future(payload, timeout=20) for _ in range(requests)]:
+            ended[each.code()] += 1
+    return ended, time.monotonic() - begun
+
+
+def test_a_model_gets_no_more_requests_in_a_second_than_is_allowed_and_others_get_theirs(
+    served: Served,
+) -> None:
+    ended, seconds = _burst(served, 400)
+    print(ended, f"in {seconds:.2f} s")
+    passed = ended.pop(grpc.StatusCode.OK)
+    assert 0 < passed <= PROXIES * PER_SECOND * (seconds + 1)
+    assert set(ended) <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
+    assert ended, "some were refused"
+    # What counts calls of another kind has a limit of its own, and the next second allows more.
+    assert served.get(f"/v1/models/{served.name}")[0] == 200
+    until(lambda: _burst(served, 1)[0] == {grpc.StatusCode.OK: 1}, seconds=10, what="the next second")
+
+
+def _logged(served: Served, number: str) -> dict[str, Any]:
+    """The line about the request with that id, in the log of its proxy."""
+
+    def found() -> list[dict[str, Any]]:
+        proxies = ("-l", "gateway.envoyproxy.io/owning-gateway-name=fovea", "-c", "envoy")
+        text = served.cluster.kubectl("logs", "-n", installed_gateway.NAMESPACE, *proxies, "--tail=500")
+        return [json.loads(line) for line in text.splitlines() if number in line]
+
+    [line] = until(found, seconds=30, what="its line")
+    return line
+
+
+def test_each_request_is_a_line_of_json_with_its_id_in_the_log_of_its_proxy(served: Served) -> None:
+    number = str(uuid.uuid4())
+    assert served.ask(("x-request-id", number)) == 1
+
+    line = _logged(served, number)
+    assert (line["host"], line["path"], line["grpc_status"]) == (served.host, methods.PREDICT, "OK")
+    assert line["attempts"] == 1
+    assert served.name in line["backend"]
+    assert line["bytes_received"] > 0
+
+
+def test_a_request_that_may_have_run_is_not_sent_again(served: Served) -> None:
+    number, broken = str(uuid.uuid4()), served.add(bias=9.0, fails=1.0)
+    served.wants(broken)
+    served.serves(broken)
+    with pytest.raises(grpc.RpcError):
+        served.ask(("x-request-id", number))
+
+    assert _logged(served, number)["attempts"] == 1
