@@ -124,13 +124,14 @@ class EmbeddedCluster:
 
     def _image_steps(self, images: Sequence[Image], modules: Sequence[str]) -> list[Step]:
         steps: list[Step] = []
-        if any(image.members for image in images):
+        if any(image.based for image in images):
             steps.append(Step("base image", self.builder.prepare, after=("packages",)))
         previous = ""
         for image in images:
             after = ["registry", *(f"tool {name}" for name in modules if name in image.programs)]
-            if image.members:
+            if image.based:
                 after.append("base image")
+            if image.members:
                 # Two large builds at once would only fight for the two cores.
                 if previous:
                     after.append(previous)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from fovea_dev import images, registry
+from fovea_dev.embedded import EmbeddedCluster
 from fovea_dev.images import ALL_IMAGES, IMAGES, Image, Images, digest, named, package_files, snapshot
-from fovea_dev.layout import REPOSITORY_ROOT, Cache
-from fovea_dev.progress import StepFailed
+from fovea_dev.layout import REPOSITORY_ROOT, Cache, Cluster
+from fovea_dev.progress import Progress, StepFailed
 from fovea_dev.tools import Tools
 
 DOCKERFILES = sorted([*IMAGES.glob("*/Dockerfile"), *(REPOSITORY_ROOT / "examples").glob("*/Dockerfile")])
@@ -138,3 +139,14 @@ def test_a_snapshot_keeps_places_and_content(tmp_path: Path) -> None:
     assert copies == {"deep/place": tmp_path / "copy/deep/place"}
     assert copies["deep/place"].read_text() == "text"
     assert images.DOCKERFILE == "Dockerfile"
+
+
+@pytest.mark.parametrize("image", [image for image in ALL_IMAGES if image.based], ids=lambda image: image.name)
+def test_an_image_on_the_base_is_built_after_the_base_also_when_it_is_the_only_one(
+    image: Image, tmp_path: Path
+) -> None:
+    steps = {
+        step.name: step for step in EmbeddedCluster(Cluster(Cache(tmp_path)), Progress())._image_steps([image], [])
+    }
+    assert "base image" in steps
+    assert "base image" in steps[f"image {image.name}"].after
