@@ -16,7 +16,7 @@ from fovea_dev.node import Node
 from fovea_dev.processes import Processes, Program
 from fovea_dev.progress import Progress
 from fovea_dev.steps import Step, Work, run_steps
-from fovea_dev.tools import TOOLS, Module, Tools, tool_steps
+from fovea_dev.tools import TOOLS, Module, Tools, module_of, tool_steps
 
 DAEMONS = (
     "registry",
@@ -68,18 +68,10 @@ class EmbeddedCluster:
 
     def build_images(self, chosen: Sequence[Image]) -> dict[str, Pushed]:
         """Build and push those of the chosen images that changed; where each of them is."""
-        needed = {name for image in chosen for name in image.programs}
-        modules = [module for module in TOOLS if needed & set(module.programs)]
-        steps = [
-            Step("packages", lambda notes: packages.install(packages.IMAGE_PACKAGES, self.cluster.cache, notes)),
-            *self._tool_steps(modules),
-            Step("registry", self._registry, after=("packages",)),
-            *self._image_steps(chosen, [module.name for module in modules]),
-        ]
         with self._locked():
             owner.claim(self.cluster, self.processes, self.progress)
             self.builder.clear_unfinished()
-            run_steps(steps, self.progress)
+            run_steps(self._build_steps(chosen), self.progress)
         return {image.name: self._pushed[image.name] for image in chosen}
 
     def status(self) -> list[tuple[str, str]]:
@@ -117,6 +109,17 @@ class EmbeddedCluster:
             *self._image_steps([*CLUSTER_IMAGES, *platform_images], [module.name for module in modules]),
             Step("node", self._node, after=("control plane", "image pause")),
             Step("cluster services", self._addons, after=("node", "image coredns")),
+        ]
+
+    def _build_steps(self, chosen: Sequence[Image]) -> list[Step]:
+        # By name, since engines such as Envoy Gateway are not among the cluster's own tools.
+        modules = (module_of(name) for image in chosen for name in image.tools)
+        needed = {module.name: module for module in modules}
+        return [
+            Step("packages", lambda notes: packages.install(packages.IMAGE_PACKAGES, self.cluster.cache, notes)),
+            *self._tool_steps(list(needed.values())),
+            Step("registry", self._registry, after=("packages",)),
+            *self._image_steps(chosen, list(needed)),
         ]
 
     def _tool_steps(self, modules: Sequence[Module]) -> list[Step]:

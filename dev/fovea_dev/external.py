@@ -103,7 +103,7 @@ class OtherCluster:
                 "FOVEA_REGISTRY is not set: name a registry the cluster can pull from, e.g. registry.example/fovea"
             )
         prerequisites.demand(self.needs())
-        for program in sorted({name for image in chosen for name in image.programs}):
+        for program in sorted({name for image in chosen for name in image.tools}):
             with self._progress.step(f"tool {program}") as notes:
                 self._tools.build(module_of(program), [program], notes)
         with self._progress.step("base image") as notes:

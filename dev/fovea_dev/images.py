@@ -22,6 +22,7 @@ DOCKERFILE = "Dockerfile"
 _WORKSPACE = ("pyproject.toml", "uv.lock")
 _MEMBERS = ("api", "wire", "operator", "agent", "trainers", "serving", "gateway", "client")
 # What a package client inside a build may need to find its index.
+_OF_A_PACKAGE = "catatonit"
 _PACKAGE_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_VERSION")
 
 
@@ -45,6 +46,11 @@ class Image:
     def based(self) -> bool:
         """Whether it is built on the base with Python, with packages from an index."""
         return bool(self.members or self.context)
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """Its programs that are built from Go modules: all but the one of a Debian package."""
+        return tuple(name for name in self.programs if name != _OF_A_PACKAGE)
 
     def source_files(self, root: Path = REPOSITORY_ROOT) -> dict[str, Path]:
         """The files of the repository that the image is made of, by their place in the build's context."""
@@ -212,7 +218,7 @@ class Images:
         return {"BASE": self._builder.base_image, **settings, **image.arguments}
 
     def _program(self, name: str) -> Path:
-        if name == "catatonit":
+        if name == _OF_A_PACKAGE:
             found = shutil.which(name)
             if found is None:
                 raise StepFailed("catatonit is not installed; `fovea_dev up` installs it")

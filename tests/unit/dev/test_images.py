@@ -8,7 +8,7 @@ from fovea_dev.embedded import EmbeddedCluster
 from fovea_dev.images import ALL_IMAGES, IMAGES, Image, Images, digest, named, package_files, snapshot
 from fovea_dev.layout import REPOSITORY_ROOT, Cache, Cluster
 from fovea_dev.progress import Progress, StepFailed
-from fovea_dev.tools import Tools
+from fovea_dev.tools import Tools, module_of
 
 DOCKERFILES = sorted([*IMAGES.glob("*/Dockerfile"), *(REPOSITORY_ROOT / "examples").glob("*/Dockerfile")])
 
@@ -150,3 +150,12 @@ def test_an_image_on_the_base_is_built_after_the_base_also_when_it_is_the_only_o
     }
     assert "base image" in steps
     assert "base image" in steps[f"image {image.name}"].after
+
+
+@pytest.mark.parametrize("image", ALL_IMAGES, ids=lambda image: image.name)
+def test_what_goes_into_an_image_is_built_before_it_engines_too(image: Image, tmp_path: Path) -> None:
+    steps = EmbeddedCluster(Cluster(Cache(tmp_path)), Progress())._build_steps([image])
+    [build] = [step for step in steps if step.name == f"image {image.name}"]
+    tools = {f"tool {module_of(name).name}" for name in image.tools}
+    assert tools <= set(build.after)
+    assert set(build.after) <= {step.name for step in steps}
