@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 from fovea_api.contract import labels, names
 from fovea_api.contract.report import LOG_PATH, PROGRESS_PATH, ProgressAnswer
+from fovea_api.contract.waiting import WAITING_PATH
 
 from .cluster import endpoints, resources
 from .cluster.cache import Cache
@@ -38,6 +39,7 @@ from .cluster.queue import Backoff, WorkQueue
 from .cluster.reconciler import Reconciler
 from .cluster.resources import Resource
 from .cluster.traffic import TrafficReader
+from .cluster.waiting import Waiting, WaitingRoom
 from .cluster.words import Words
 from .errors import ApiError, FoveaError
 from .handlers import running
@@ -87,7 +89,11 @@ class Operator:
         )
         self._jobs = TrainingJobs(self._cache, self._reports, positions=positions, ttl_seconds=settings.ttl_seconds)
         self._traffic = TrafficReader(self._client, settings, self._wake_for_traffic)
-        self._kinds = Kinds(self._jobs, ModelDeployments(self._cache, self._traffic))
+        self._waiting = Waiting()
+        self._models = ModelDeployments(
+            self._cache, self._traffic, held=lambda key: self._waiting.of(key, asyncio.get_running_loop().time())
+        )
+        self._kinds = Kinds(self._jobs, self._models)
         self._intake = Intake(self._cache, self._kinds, self._queue.add, settings.watch_namespaces)
         self._intake.relisted = self._relisted
         words = Words(settings.progress_seconds, self._wake_later, settings.progress_rate)
@@ -142,6 +148,15 @@ class Operator:
         logs = LogDesk(doorkeeper, lambda sender: self._answer_to(sender) is not None, self._client.log)
         application.router.add_get(LOG_PATH, logs.get)
         application.router.add_get(PROGRESS_PATH, LiveReports(self._reports).get)
+        room = WaitingRoom(
+            self._waiting,
+            doorkeeper,
+            self._settings.gateway_activator,
+            self._model_key,
+            self._unavailable,
+            self._queue.add,
+        )
+        application.router.add_post(WAITING_PATH, room.post)
         return application
 
     async def _stand_by(self) -> None:
@@ -317,6 +332,15 @@ class Operator:
     def _wake_for_traffic(self, key: Key) -> None:
         if not self._queue.schedule.has_failed(key):  # it comes back after its back-off
             self._queue.add(key)
+
+    def _model_key(self, namespace: str, name: str) -> Key | None:
+        entry = self._cache.model_deployments.get(namespace, name)
+        return self._models.key(namespace, name) if entry is not None else None
+
+    def _unavailable(self, key: Key) -> str:
+        entry = self._cache.model_deployments.get(key.namespace, key.name)
+        scale = entry.record.status.scaling if entry is not None else None
+        return (scale.unavailable if scale is not None else None) or ""
 
     def _wake_later(self, key: Key, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._queue.add, key)

@@ -85,6 +85,8 @@ class Settings:
     """Port of that Gateway's listener `grpc-tls`. 0: it has none."""
     gateway_rest_tls_port: int = 0
     """Port of that Gateway's listener `rest-tls`. 0: it has none."""
+    gateway_activator: str = ""
+    """Service of the activator, <namespace>/<name>: requests of a model without a pod wait there. Empty: there is none."""
     gateway_proxies: str = ""
     """Service of the Gateway's proxies, <namespace>/<name>: the proxies whose counters are read."""
     gateway_statistics_port: int = 0

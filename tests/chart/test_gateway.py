@@ -51,6 +51,48 @@ def test_the_operator_hears_where_requests_are_counted(gateway: dict[str, Any], 
     assert found.gateway_proxies == proxies.get(port, "")
 
 
+def test_with_tls_the_gateway_has_two_more_listeners_and_the_operator_hears_of_their_ports() -> None:
+    tls = {"enabled": True, "certificateSecret": "models-tls", "restPort": 9443}
+    manifests = rendered(className="envoy", envoy={"enabled": True}, tls=tls)
+    gateway = helm.one(manifests, "Gateway", "fovea")
+    listeners = {each["name"]: each for each in gateway["spec"]["listeners"]}
+    assert {name: each["port"] for name, each in listeners.items()} == {
+        "grpc": 8500,
+        "rest": 8501,
+        "grpc-tls": 8443,
+        "rest-tls": 9443,
+    }
+    for name, kind in (("grpc-tls", "GRPCRoute"), ("rest-tls", "HTTPRoute")):
+        assert listeners[name]["tls"]["certificateRefs"] == [{"kind": "Secret", "name": "models-tls"}]
+        assert listeners[name]["allowedRoutes"]["kinds"] == [{"kind": kind}]
+    found = settings(manifests)
+    assert (found.gateway_grpc_tls_port, found.gateway_rest_tls_port) == (8443, 9443)
+    existing = {"parentRef": {"namespace": "gateways", "name": "models"}, "address": "models.gateways.svc"}
+    found = settings(rendered(**existing, tls={"enabled": True}))
+    assert (found.gateway_grpc_tls_port, found.gateway_rest_tls_port) == (8443, 443)
+
+
+def test_a_limit_holds_for_each_model_by_itself() -> None:
+    manifests = rendered(className="envoy", envoy={"enabled": True, "requestsPerSecond": 500})
+    limit = helm.one(manifests, "BackendTrafficPolicy", "fovea")["spec"]["rateLimit"]
+    assert limit == {"type": "Local", "local": {"rules": [{"limit": {"requests": 500, "unit": "Second"}}]}}
+
+
+def test_the_activator_is_there_where_requests_are_counted(golden: Golden) -> None:
+    manifests = rendered(className="envoy", envoy={"enabled": True})
+    made = [item for item in manifests if item["metadata"]["name"] == "fovea-activator"]
+    golden.check("chart/activator.yaml", {item["kind"]: item for item in made})
+    assert settings(manifests).gateway_activator == "fovea-system/fovea-activator"
+    for gateway in (
+        {},
+        {"className": "other", "address": "proxies.gateways.svc"},
+        {"className": "envoy", "envoy": {"enabled": True}, "activator": {"replicas": 0}},
+    ):
+        without = rendered(**gateway)
+        assert not [item for item in without if item["metadata"]["name"] == "fovea-activator"]
+        assert settings(without).gateway_activator == ""
+
+
 def test_one_proxy_has_no_disruption_budget_since_it_would_hold_up_every_drain() -> None:
     made = rendered(className="envoy", envoy={"enabled": True, "replicas": 1})
     [proxy] = [item for item in made if item["kind"] == "EnvoyProxy"]
@@ -90,6 +132,15 @@ def test_a_gateway_that_exists_is_named_to_the_operator_and_none_is_made() -> No
         ),
         ({"className": "a", "address": "a.example.com", "statisticsPort": 1}, "must be <service>.<namespace>.svc"),
         ({"domain": "Models"}, "gateway/domain"),
+        (
+            {"tls": {"enabled": True}},
+            "gateway.tls.enabled is about a Gateway: set gateway.className or gateway.parentRef",
+        ),
+        (
+            {"className": "envoy", "envoy": {"enabled": True}, "tls": {"enabled": True}},
+            "gateway.tls.certificateSecret is empty: name a Secret of type kubernetes.io/tls",
+        ),
+        ({"tls": {"restPort": 0}}, "gateway/tls/restPort"),
         ({"envoy": {"replicas": 0}}, "gateway/envoy/replicas"),
     ],
     ids=str,

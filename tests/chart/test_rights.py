@@ -95,11 +95,14 @@ def test_the_operator_of_some_namespaces_may_nothing_in_the_others() -> None:
     ],
     ids=["Envoy Gateway", "another Envoy", "another gateway"],
 )
-def test_the_operator_may_find_the_proxies_of_a_gateway_that_count_and_nothing_else_there(
+def test_behind_a_gateway_the_operator_may_find_the_proxies_that_count_and_let_routes_name_the_activator(
     default_manifests: list[helm.Manifest], gateway: dict[str, Any], proxies: str | None
 ) -> None:
-    there = {} if proxies is None else {proxies: any_name(operator_access.accesses(operator_access.PROXY_NEEDS))}
-    assert rights_of(helm.template({"gateway": gateway}), OPERATOR) == rights_of(default_manifests, OPERATOR) | there
+    expected = rights_of(default_manifests, OPERATOR)
+    if proxies is not None:
+        expected[proxies] = any_name(operator_access.accesses(operator_access.PROXY_NEEDS))
+        expected[helm.NAMESPACE] |= any_name(operator_access.accesses(operator_access.ACTIVATOR_NEEDS))
+    assert rights_of(helm.template({"gateway": gateway}), OPERATOR) == expected
 
 
 def test_the_operator_that_looks_after_its_own_namespace_has_both_rights_there() -> None:
@@ -125,7 +128,9 @@ def test_an_operator_that_makes_no_network_policies_may_not_make_any(default_man
 
 
 def test_every_kind_that_the_builders_write_may_be_created_and_every_kind_that_is_deleted_may_be_deleted() -> None:
-    needs = {resource.gvk: verbs for resource, verbs in operator_access.NEEDS.items()}
+    needs = {
+        resource.gvk: verbs for resource, verbs in (operator_access.NEEDS | operator_access.ACTIVATOR_NEEDS).items()
+    }
     emitted, deleted = operator_access.emitted_kinds(), operator_access.deleted_kinds()
     versions = {resources.MODEL_VERSION.gvk, resources.MODEL_DEPLOYMENT.gvk}
     assert emitted >= {resources.POD.gvk, resources.SERVICE.gvk, resources.DEPLOYMENT.gvk} | versions

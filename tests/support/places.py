@@ -9,7 +9,7 @@ from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ServiceRecord
 
 STEPS = {
-    "stable": {"Serving", "Switching", "Stopped"},
+    "stable": {"Serving", "Switching", "Stopped", "Idle", "Waking"},
     "candidate": {"Starting", "Switching", "Shifting", "Baking"},
     "draining": {"Leaving", "Draining"},
     "failed": {"Leaving", "Draining", "GivenUp"},

@@ -79,6 +79,14 @@ def model_version(model: str, number: int) -> str:
     return f"{model}-v{number}"
 
 
+ACTIVATOR = "activator"
+"""Of a route: the pin by which the activator stays known to the gateway. Requests of models without a pod wait there."""
+BACKEND_HEADER = "x-fovea-backend"
+"""Set by routes for the activator: DNS name of the version's Service."""
+MODEL_DEPLOYMENT_HEADER = "x-fovea-model-deployment"
+"""Set by routes for the activator: <namespace>/<name> of the ModelDeployment."""
+
+
 def comparator(model_deployment: str) -> str:
     """Name of the Deployment and of the Service that compare the answers of two versions."""
     return f"{model_deployment}-comparator"

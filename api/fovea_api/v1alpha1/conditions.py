@@ -201,6 +201,10 @@ class ServingReason(StrEnum):
     GATEWAY_MISSING = "GatewayMissing"
     """The chart names a Gateway, and the API server has no Gateway API: clients reach the model servers directly. Or the
     rollout needs a gateway, and the chart names none."""
+    ASLEEP = "ScaledToZero"
+    """No request came for scaling.idleSeconds: no pod runs, and the next request starts one."""
+    WAKING = "ScalingFromZero"
+    """Requests wait until the first pod answers."""
     SHIFTING = "Shifting"
     """The new version gets a part of the requests."""
     BAKING = "Baking"

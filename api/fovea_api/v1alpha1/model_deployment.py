@@ -20,14 +20,7 @@ from .common import (
 from .model_deployment_status import ModelDeploymentStatus
 from .pod import Annotations, PodOptions
 from .rollout import Rollout
-
-
-class Scaling(Model):
-    """Number of pods."""
-
-    min_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Number of pods of each version that is served or is starting."""
-
+from .scaling import Scaling
 
 _CLASS_KEPT = kept("loadBalancerClass", optional=True)
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from .common import Conditions, Model, Status
 from .conditions import ServingReason
+from .scaling import Scale
 
 MAX_PLACES = 20
 MAX_ENDED = 10
@@ -40,6 +41,10 @@ class PlaceStep(StrEnum):
     """A candidate that gets a part of the requests."""
     BAKING = "Baking"
     """A candidate that gets all requests, while the old version keeps its pods."""
+    IDLE = "Idle"
+    """The stable version without a request for scaling.idleSeconds: it has no pod, or its pods end. The next request waits at the activator."""
+    WAKING = "Waking"
+    """The stable version, whose first pod starts again: requests wait at the activator."""
     STOPPED = "Stopped"
     """The stable version, whose pods make room for those of the candidate (rollout.strategy Recreate)."""
     SERVING = "Serving"
@@ -134,7 +139,7 @@ class Place(Status):
     role: PlaceRole
     """stable: it is served. candidate: it is being started. draining: it finishes its connections. failed: it was given up."""
     step: PlaceStep
-    """Step within the role. candidate: Starting, Switching, Shifting, Baking. stable: Serving, Switching, Stopped. draining: Leaving,
+    """Step within the role. candidate: Starting, Switching, Shifting, Baking. stable: Serving, Switching, Stopped, Idle, Waking. draining: Leaving,
     Draining. failed: Leaving, Draining, GivenUp."""
     weight: Annotated[int, Field(ge=0, le=100)] = 0
     """Percentage of the requests to the ModelDeployment's Service that this version gets. The weights of all versions add
@@ -217,6 +222,8 @@ class ModelDeploymentStatus(Status):
     """The rollouts that were over last, the oldest first."""
     endpoint: Endpoint | None = None
     """Addresses for clients."""
+    scaling: Scale | None = None
+    """Number of pods by the requests under way. Absent where spec.scaling has a fixed number."""
     replicas: int | None = None
     """Number of ready pods of the stable version."""
     selector: str | None = None

@@ -318,6 +318,17 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 {{- end }}
 
+{{/* <namespace>/<name> of the activator's Service; empty where there is none: requests must be counted to know that a model has none. */}}
+{{- define "fovea.gateway.activator" -}}
+{{- if and (int .Values.gateway.activator.replicas) (include "fovea.gateway.proxies" . | trim) }}
+{{- printf "%s/%s" .Release.Namespace (include "fovea.gateway.activatorName" .) }}
+{{- end }}
+{{- end }}
+
+{{- define "fovea.gateway.activatorName" -}}
+{{- printf "%s-activator" (include "fovea.fullname" .) }}
+{{- end }}
+
 {{/* Name of the Service that Envoy Gateway makes for the proxies. */}}
 {{- define "fovea.gateway.service" -}}
 {{- printf "%s-gateway" (include "fovea.fullname" .) }}

@@ -38,6 +38,8 @@ class Counts:
     latencies: dict[float, int] = field(default_factory=dict)
     """By their upper bound in milliseconds: those that are longer than the bound below it."""
     active: int = 0
+    begun: int = 0
+    """Requests that were sent to the version, also those that have not ended."""
 
     def __add__(self, other: "Counts") -> "Counts":
         bounds = self.latencies.keys() | other.latencies.keys()
@@ -46,17 +48,23 @@ class Counts:
             self.failed + other.failed,
             {bound: self.latencies.get(bound, 0) + other.latencies.get(bound, 0) for bound in bounds},
             self.active + other.active,
+            self.begun + other.begun,
         )
 
     def since(self, before: "Counts") -> "Counts":
         """What was counted after that. A counter that has gone back began again at 0 with its proxy."""
-        if self.total < before.total or any(self.latencies.get(b, 0) < n for b, n in before.latencies.items()):
+        if (
+            self.total < before.total
+            or self.begun < before.begun
+            or any(self.latencies.get(b, 0) < n for b, n in before.latencies.items())
+        ):
             return self
         return Counts(
             self.total - before.total,
             max(0, self.failed - before.failed),
             {bound: count - before.latencies.get(bound, 0) for bound, count in self.latencies.items()},
             self.active,
+            max(0, self.begun - before.begun),
         )
 
     @property
@@ -79,13 +87,15 @@ class Ledger:
             self._seen[proxy, service] = now
             if before is not None:
                 new = now.since(before)
-                self._sum[service] = self._sum.get(service, Counts()) + Counts(new.total, new.failed, new.latencies)
+                self._sum[service] = self._sum.get(service, Counts()) + Counts(
+                    new.total, new.failed, new.latencies, begun=new.begun
+                )
 
     def of(self, service: Service) -> Counts:
         """The sum for a version, with the requests that are open now."""
         total = self._sum.get(service, Counts())
         active = sum(counts.active for (_, of), counts in self._seen.items() if of == service)
-        return Counts(total.total, total.failed, dict(total.latencies), active)
+        return Counts(total.total, total.failed, dict(total.latencies), active, total.begun)
 
     def keep(self, proxies: Iterable[str], services: Iterable[Service]) -> None:
         """Forget all others."""
@@ -94,12 +104,22 @@ class Ledger:
         self._sum = {service: counts for service, counts in self._sum.items() if service in wanted}
 
 
-def url(host: str, port: int, services: Iterable[Service]) -> str:
-    """Where a proxy shows what it has counted of these Services, and nothing else."""
-    either = "|".join(sorted(re.escape(f"{service.namespace}/{service.name}") for service in services))
-    of = rf"upstream_rq_time|upstream_rq_active|upstream_rq_[1-5]xx|grpc\.{re.escape(_PREDICTIONS)}\.[A-Za-z]+\.[0-9]+"
+def url(host: str, port: int, judged: Iterable[Service], loaded: Iterable[Service] = ()) -> str:
+    """Where a proxy shows what it has counted of these Services, and nothing else.
+
+    `judged`: all counters. `loaded`: the requests under way, and how many have begun.
+    """
+    names_of = {
+        rf"upstream_rq_time|upstream_rq_active|upstream_rq_total|upstream_rq_[1-5]xx|grpc\.{re.escape(_PREDICTIONS)}\.[A-Za-z]+\.[0-9]+": judged,
+        "upstream_rq_active|upstream_rq_total": loaded,
+    }
+    wanted = "|".join(
+        rf"({'|'.join(sorted(re.escape(f'{service.namespace}/{service.name}') for service in services))})/.*\.({counters})"
+        for counters, services in names_of.items()
+        if services
+    )
     address = f"[{host}]" if ":" in host else host
-    query = urlencode({"filter": rf"^cluster\.service/({either})/.*\.({of})$"})
+    query = urlencode({"filter": rf"^cluster\.service/({wanted})$"})
     return f"http://{address}:{port}{_PATH}?{query}"
 
 
@@ -135,6 +155,8 @@ def _add(counts: Counts, name: str, labels: Mapping[str, str], value: int, port:
         counts.failed += value if labels.get("envoy_response_code_class") in _HTTP_FAULTS else 0
     elif name == "envoy_cluster_upstream_rq_active":
         counts.active += value
+    elif name == "envoy_cluster_upstream_rq" and "envoy_response_code" not in labels:
+        counts.begun += value
 
 
 def _apart(cumulative: Mapping[float, int]) -> dict[float, int]:

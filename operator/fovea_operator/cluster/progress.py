@@ -40,7 +40,7 @@ _MAX_REVIEWS = 8
 _TICKET_BYTES = 16
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
-_USER = re.compile(r"system:serviceaccount:([^:]+):[^:]+")
+_USER = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Sender:
     namespace: str
     pod: str
     uid: str
+    account: str = ""
+    """Its ServiceAccount."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ def _sender(status: dict[str, Any]) -> Sender | None:
     pod, uid = extra.get(_POD_NAME) or [], extra.get(_POD_UID) or []
     if match is None or not pod or not uid:
         return None
-    return Sender(match.group(1), pod[0], uid[0])
+    return Sender(match.group(1), pod[0], uid[0], match.group(2))
 
 
 def refused() -> web.Response:

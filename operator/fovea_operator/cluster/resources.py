@@ -88,6 +88,8 @@ ROUTES = tuple(
     for gvk, plural in ((decision.GRPC_ROUTE, "grpcroutes"), (decision.HTTP_ROUTE, "httproutes"))
 )
 """Of the Gateway API."""
+REFERENCE_GRANT = Resource("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", "referencegrants")
+"""Lets routes of a namespace name the activator's Service. It is created, never watched."""
 ENDPOINT_SLICE = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 """Of the gateway's Service: the addresses of its proxies."""
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
@@ -108,7 +110,7 @@ _KNOWN = {
     item.gvk: item
     for item in (
         *(*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, DISRUPTION_BUDGET, LEASE, TOKEN_REVIEW),
-        *(WORKLOAD, *POD_GROUPS, *ROUTES, NETWORK_POLICY),
+        *(WORKLOAD, *POD_GROUPS, *ROUTES, REFERENCE_GRANT, NETWORK_POLICY),
     )
 }
 

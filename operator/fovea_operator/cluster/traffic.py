@@ -1,4 +1,4 @@
-"""Reads from the gateway's proxies how many requests versions get, while a candidate gets some; nothing otherwise.
+"""Reads from the gateway's proxies how many requests versions get: while a candidate gets some, and where they decide on the number of pods.
 
 Only differences between readings count, so proxies may restart, and a new leader begins with nothing: it decides later, not
 wrongly.
@@ -7,7 +7,7 @@ wrongly.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,13 +15,14 @@ import aiohttp
 
 from fovea_operator.errors import ApiError
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.traffic import NOT_COMPARED, Compared, Traffic
+from fovea_operator.reconcile.shared.traffic import NOT_COMPARED, Compared, Load, Traffic
 from fovea_operator.settings import Settings
 
 from .client import ApiClient
 from .comparators import comparator_url, read_compared
 from .envoy import Counts, Ledger, Service, read, url
 from .keys import Key
+from .load import LoadWindow
 from .resources import ENDPOINT_SLICE
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class TrafficReader:
         self._settings = settings
         self._wake = wake
         self._watched: dict[Key, _Watched] = {}
+        self._loads: dict[Key, LoadWindow] = {}
         self._wanted = asyncio.Event()
         self._ledger = Ledger()
         self._proxies: tuple[str, ...] = ()
@@ -128,6 +130,28 @@ class TrafficReader:
         """Nobody asks for the requests of that ModelDeployment any more."""
         self._watched.pop(key, None)
 
+    def load(self, key: Key, deployments: Iterable[str], stabilization: float) -> Load | None:
+        """Requests under way to these versions; None where nothing counts. From now on it is read.
+
+        `stabilization`: seconds of readings that the decision goes by.
+        """
+        if not self.reads:
+            return None
+        services = tuple(Service(key.namespace, name) for name in sorted(deployments))
+        known = self._loads.get(key)
+        if known is None:
+            known = self._loads[key] = LoadWindow(services, stabilization)
+            self._wanted.set()
+        if known.services != services:
+            known.name(services)
+        known.stabilization = stabilization
+        known.asked = asyncio.get_running_loop().time()
+        return known.load(self._trouble)
+
+    def forget_load(self, key: Key) -> None:
+        """The number of pods of that ModelDeployment does not depend on requests now."""
+        self._loads.pop(key, None)
+
     async def run(self) -> None:
         """Read again and again, while anything is asked for."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS)) as session:
@@ -135,7 +159,7 @@ class TrafficReader:
             loop = asyncio.get_running_loop()
             while True:
                 await self._wanted.wait()
-                if not self._watched:
+                if not self._watched and not self._loads:
                     self._wanted.clear()
                     self._ledger, self._trouble, asked = Ledger(), _NOT_YET, 0.0
                     continue
@@ -178,9 +202,11 @@ class TrafficReader:
     async def _read(self, session: aiohttp.ClientSession) -> None:
         late = asyncio.get_running_loop().time() - _FORGOTTEN_SECONDS
         self._watched = {key: watched for key, watched in self._watched.items() if watched.asked > late}
-        services = sorted({service for watched in self._watched.values() for service in watched.services})
-        self._ledger.keep(self._proxies, services)
-        answers = await asyncio.gather(*(self._ask(session, proxy, services) for proxy in self._proxies))
+        self._loads = {key: window for key, window in self._loads.items() if window.asked > late}
+        judged = {service for watched in self._watched.values() for service in watched.services}
+        loaded = {service for window in self._loads.values() for service in window.services} - judged
+        self._ledger.keep(self._proxies, judged | loaded)
+        answers = await asyncio.gather(*(self._ask(session, proxy, judged, loaded) for proxy in self._proxies))
         failures = [answer for answer in answers if isinstance(answer, str)]
         now = datetime.now(UTC)
         if len(failures) < len(answers):
@@ -196,10 +222,20 @@ class TrafficReader:
             if len(failures) < len(answers):
                 watched.add(now, {service: self._ledger.of(service) for service in watched.services})
             self._wake(key)
+        if len(failures) < len(answers):
+            self._read_loads(now)
 
-    async def _ask(self, session: aiohttp.ClientSession, proxy: str, services: list[Service]) -> str | None:
+    def _read_loads(self, now: datetime) -> None:
+        for key, window in list(self._loads.items()):
+            window.add(now, {service: self._ledger.of(service) for service in window.services})
+            if window.is_news:
+                self._wake(key)
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, proxy: str, judged: Collection[Service], loaded: Collection[Service]
+    ) -> str | None:
         """Take in one proxy's counts; what went wrong, else None."""
-        address = url(proxy, self._settings.gateway_statistics_port, services)
+        address = url(proxy, self._settings.gateway_statistics_port, judged, loaded)
         try:
             self._ledger.take(proxy, read(await _text(session, address)))
         except (aiohttp.ClientError, TimeoutError, ValueError, ArithmeticError) as error:

@@ -35,12 +35,15 @@ def version_deployment(
     revision: str,
     machine_type: MachineType,
     settings: Settings,
+    *,
+    replicas: int | None = None,
 ) -> dict[str, Any]:
-    """The whole Deployment, for its creation."""
+    """The whole Deployment, for its creation. `replicas`: the least of spec.scaling unless another number is given."""
     name = model_deployment.metadata.name
     number = version.spec.version
     of_pods = labels.of_model_server(name, version.spec.model, number, revision)
-    manifest = scale(model_deployment, number, revision, model_deployment.spec.scaling.min_replicas)
+    size = model_deployment.spec.scaling.least if replicas is None else replicas
+    manifest = scale(model_deployment, number, revision, size)
     manifest["metadata"]["labels"] = labels.passed_on(model_deployment.metadata.labels) | of_pods
     manifest["spec"] |= {
         "selector": {"matchLabels": labels.serving_selector(name, number, revision)},

@@ -28,6 +28,20 @@ _REST_PREFIX = "/v1/models"
 
 
 @dataclass(frozen=True)
+class Activator:
+    """Where requests wait for a version that has no pod yet."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, setting: str) -> "Activator | None":
+        """Read `<namespace>/<name>`; None for the empty text."""
+        namespace, _, name = setting.partition("/")
+        return cls(namespace, name) if name else None
+
+
+@dataclass(frozen=True)
 class Gateway:
     """The Gateway to which routes attach, and the hosts by which it knows models."""
 
@@ -42,6 +56,7 @@ class Gateway:
     """Port of its listener for gRPC over TLS; 0: it has none."""
     rest_tls_port: int = 0
     """Port of its listener for REST over TLS; 0: it has none."""
+    activator: Activator | None = None
 
     def hosts(self, model_deployment: ModelDeployment) -> list[str]:
         """Host names by which clients ask for a model."""
@@ -66,6 +81,8 @@ class Share:
     """Name of the version's own Service."""
     weight: int
     """In percent."""
+    sleeps: bool = False
+    """Whether its requests wait at the activator: it has no pod."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +94,24 @@ class Mirror:
 
 
 def routes(
-    model_deployment: ModelDeployment, gateway: Gateway, shares: Sequence[Share], copies: Mirror | None = None
+    model_deployment: ModelDeployment,
+    gateway: Gateway,
+    shares: Sequence[Share],
+    copies: Mirror | None = None,
+    *,
+    activates: bool = False,
 ) -> list[dict[str, Any]]:
     """The GRPCRoute and the HTTPRoute. `shares` in the order in which versions are pinned, if there are too many for all.
 
-    `copies`: of gRPC requests that name no version.
+    `copies`: of gRPC requests that name no version. `activates`: whether the model has no pod at times.
     """
     grpc = [{"method": {"type": "Exact", **method}} for method in _GRPC_METHODS]
     rest = [{"path": {"type": "PathPrefix", "value": _REST_PREFIX}}]
+    activator = gateway.activator if activates else None
+    by_grpc = _Rules(model_deployment, gateway, activator, grpc, names.GRPC_PORT)
+    by_rest = _Rules(model_deployment, gateway, activator, rest, names.REST_PORT)
     # A batch of pictures may take longer than a proxy's default: the client's own deadline counts.
-    unlimited = [{**rule, "timeouts": {"request": "0s"}} for rule in _rules(rest, shares, names.REST_PORT)]
+    unlimited = [{**rule, "timeouts": {"request": "0s"}} for rule in by_rest.of(shares, None)]
     metadata = _metadata(model_deployment)
     return [
         {
@@ -95,7 +120,7 @@ def routes(
             "metadata": metadata,
             "spec": {
                 **_attached(model_deployment, gateway, names.GRPC_PORT_NAME, gateway.grpc_tls_port),
-                "rules": [*_rules(grpc, shares, names.GRPC_PORT, copies)],
+                "rules": [*by_grpc.of(shares, copies)],
             },
         },
         {
@@ -110,18 +135,56 @@ def routes(
     ]
 
 
+def reference_grant(activator: Activator, namespace: str) -> dict[str, Any]:
+    """Lets the routes of a namespace name the activator's Service, which is in another one."""
+    api = "gateway.networking.k8s.io"
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1beta1",
+        "kind": "ReferenceGrant",
+        "metadata": {
+            "name": f"{activator.name}-{namespace}",
+            "namespace": activator.namespace,
+            "labels": {labels.MANAGED_BY: labels.MANAGED_BY_VALUE},
+        },
+        "spec": {
+            "from": [{"group": api, "kind": kind, "namespace": namespace} for kind in ("GRPCRoute", "HTTPRoute")],
+            "to": [{"group": "", "kind": "Service", "name": activator.name}],
+        },
+    }
+
+
 def weights(spec: Mapping[str, Any]) -> dict[str, int]:
     """Of a route's spec: the percentage of each version by the name of its Service, where a request names no version."""
-    rules = [
-        rule for rule in spec.get("rules") or () if not any(each.get("headers") for each in rule.get("matches") or ())
-    ]
+    rules = [rule for rule in spec.get("rules") or () if not _is_pin(rule)]
     given = {
-        backend["name"]: int(backend.get("weight", 1))
+        _version_of(rule, backend): int(backend.get("weight", 1))
         for rule in rules
         for backend in rule.get("backendRefs") or ()
         if backend.get("weight", 1)
     }
     return {name: round(100 * weight / sum(given.values())) for name, weight in given.items()}
+
+
+def through_activator(spec: Mapping[str, Any]) -> bool:
+    """Of a route's spec: whether a request that names no version waits at the activator."""
+    return any(_passed_on_to(rule) for rule in spec.get("rules") or () if not _is_pin(rule))
+
+
+def _is_pin(rule: Mapping[str, Any]) -> bool:
+    return any(each.get("headers") for each in rule.get("matches") or ())
+
+
+def _version_of(rule: Mapping[str, Any], backend: Mapping[str, Any]) -> str:
+    return _passed_on_to(rule) or backend["name"]
+
+
+def _passed_on_to(rule: Mapping[str, Any]) -> str:
+    """Name of the version's Service to which the activator passes a rule's requests on; empty: it does not get them."""
+    for each in rule.get("filters") or ():
+        for header in (each.get("requestHeaderModifier") or {}).get("set") or ():
+            if header.get("name") == names.BACKEND_HEADER:
+                return str(header.get("value")).partition(".")[0]
+    return ""
 
 
 def mirror(spec: Mapping[str, Any]) -> Mirror | None:
@@ -169,28 +232,59 @@ def _attached(model_deployment: ModelDeployment, gateway: Gateway, listener: str
     }
 
 
-def _rules(
-    matches: list[dict[str, Any]], shares: Sequence[Share], port: int, copies: Mirror | None = None
-) -> Iterator[dict[str, Any]]:
-    """A pin for each version, then the weights. Of a version with two revisions, the second pin has number and revision."""
-    pins: dict[str, str] = {}
-    for share in shares[: MAX_RULES - (1 if copies is None else 2)]:
-        number = str(share.version)
-        pins[f"{number}-{share.revision}" if number in pins else number] = share.service
-    if copies is not None:
-        # Envoy Gateway 1.9 finds the Service of a GRPCRoute's mirror only where a rule has it as a backend as well.
-        pins[_COPIES] = copies.service
-    # In an order that stays when a version takes another one's place: nothing is written for that alone.
-    for value, service in sorted(pins.items(), key=lambda pin: pin[1]):
-        header = {"type": "Exact", "name": names.VERSION_HEADER, "value": value}
-        yield {
-            "matches": [{**match, "headers": [header]} for match in matches],
-            "backendRefs": [_backend(service, port, 1)],
+@dataclass(frozen=True)
+class _Rules:
+    """The rules of one route."""
+
+    model_deployment: ModelDeployment
+    gateway: Gateway
+    activator: Activator | None
+    """Where the model has no pod at times."""
+    matches: list[dict[str, Any]]
+    port: int
+
+    def of(self, shares: Sequence[Share], copies: Mirror | None) -> Iterator[dict[str, Any]]:
+        """A pin for each version, then the weights. Of a version with two revisions, the second pin has number and revision."""
+        pins: dict[str, dict[str, Any]] = {}
+        for share in shares[: MAX_RULES - 1 - (copies is not None) - 2 * (self.activator is not None)]:
+            number, own = str(share.version), {"backendRefs": [_backend(share.service, self.port, 1)]}
+            pinned = f"{number}-{share.revision}"
+            if share.sleeps and self.activator is not None:
+                # Its own Service stays known to the gateway: a proxy that forgets a backend fails requests when it comes back.
+                pins[number], pins[pinned] = self._waiting(self.activator, share), own
+            else:
+                pins[pinned if number in pins else number] = own
+        if copies is not None:
+            # Envoy Gateway 1.9 finds the Service of a GRPCRoute's mirror only where a rule has it as a backend as well.
+            pins[_COPIES] = {"backendRefs": [_backend(copies.service, self.port, 1)]}
+        if self.activator is not None and shares:
+            pins[names.ACTIVATOR] = self._waiting(self.activator, shares[0])
+        # In an order that stays when a version takes another one's place: nothing is written for that alone.
+        for value, way in sorted(pins.items(), key=lambda pin: (pin[1]["backendRefs"][0]["name"], pin[0])):
+            header = {"type": "Exact", "name": names.VERSION_HEADER, "value": value}
+            yield {"matches": [{**match, "headers": [header]} for match in self.matches], **way}
+        yield from self._weighted(shares, copies)
+
+    def _weighted(self, shares: Sequence[Share], copies: Mirror | None) -> Iterator[dict[str, Any]]:
+        served = sorted((share for share in shares if share.weight), key=lambda share: share.service)
+        if self.activator is not None and any(share.sleeps for share in served):
+            yield {"matches": self.matches, **self._waiting(self.activator, served[0])}
+        elif served:
+            backends = [_backend(share.service, self.port, share.weight) for share in served]
+            yield {"matches": self.matches, "backendRefs": backends, **_copied(copies, self.port)}
+
+    def _waiting(self, activator: Activator, share: Share) -> dict[str, Any]:
+        """Requests go to the activator, which learns what they wait for. What a client says of that is overwritten."""
+        metadata = self.model_deployment.metadata
+        headers = {
+            names.MODEL_DEPLOYMENT_HEADER: f"{metadata.namespace}/{metadata.name}",
+            names.BACKEND_HEADER: f"{share.service}.{metadata.namespace}.svc.{self.gateway.cluster_domain}",
         }
-    by_name = sorted(shares, key=lambda share: share.service)
-    served = [_backend(share.service, port, share.weight) for share in by_name if share.weight]
-    if served:
-        yield {"matches": matches, "backendRefs": served, **_copied(copies, port)}
+        learns = {"set": [{"name": name, "value": value} for name, value in headers.items()]}
+        return {
+            "backendRefs": [{**_backend(activator.name, self.port, 1), "namespace": activator.namespace}],
+            "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": learns}],
+        }
 
 
 def _copied(copies: Mirror | None, port: int) -> dict[str, Any]:

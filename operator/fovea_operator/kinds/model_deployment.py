@@ -19,7 +19,7 @@ from fovea_operator.desired.comparator import compares
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import BudgetRecord, PodRecord, ServingObserved
-from fovea_operator.reconcile.shared.traffic import Traffic
+from fovea_operator.reconcile.shared.traffic import Held, Load, Traffic
 from fovea_operator.settings import Settings
 
 T = TypeVar("T")
@@ -33,12 +33,18 @@ class ModelDeployments(Kind[ModelDeployment]):
     trouble = ServingCondition.PROGRESSING.value
 
     def __init__(
-        self, cache: Cache, traffic: TrafficReader | None = None, decide: Decide = decide_model_deployment
+        self,
+        cache: Cache,
+        traffic: TrafficReader | None = None,
+        decide: Decide = decide_model_deployment,
+        held: Callable[[Key], Held | None] = lambda _: None,
     ) -> None:
+        """`held`: the requests of a ModelDeployment that wait at the activator."""
         super().__init__(cache.model_deployments)
         self._cache = cache
         self._traffic = traffic
         self._decide = decide
+        self._held = held
 
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
         """The decision on a ModelDeployment; an empty one if it does not exist."""
@@ -66,6 +72,8 @@ class ModelDeployments(Kind[ModelDeployment]):
                 route for store in cache.routes for route in _of_owner(store.group(BY_OWNER, owned), entry.uid)
             ),
             traffic=traffic,
+            load=self._load(key, entry.record),
+            held=self._held(key),
             serves_routes=all(store.resource.gvk in cache.served for store in cache.routes),
             predecessors=tuple(
                 sorted(
@@ -100,6 +108,19 @@ class ModelDeployments(Kind[ModelDeployment]):
         ]
         deployments = (stable.deployment, candidate.deployment)
         return self._traffic.look(key, deployments, candidate.shift.since, comparators)
+
+    def _load(self, key: Key, of: ModelDeployment) -> Load | None:
+        """Requests under way, where they decide on the number of pods, and while there is a pod that could have one."""
+        if self._traffic is None:
+            return None
+        scaling, status = of.spec.scaling, of.status
+        stable = status.stable
+        workload = None if stable is None else self._cache.workloads.get(key.namespace, stable.deployment)
+        if not scaling.follows or stable is None or workload is None or workload.record.replicas == 0:
+            self._traffic.forget_load(key)
+            return None
+        placed = {place.deployment for place in status.places or () if place.role != PlaceRole.FAILED}
+        return self._traffic.load(key, placed, scaling.stabilization)
 
     def unconfirmed(self, key: Key) -> Iterator[tuple[Ref, Mapping[str, str]]]:
         """The clients' Service and Deployments of versions that the status names, and that are not in the cache.

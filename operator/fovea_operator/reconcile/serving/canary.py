@@ -99,7 +99,7 @@ def _back(view: ServingView, stable: Place, shift: Shift, problem: Problem) -> A
 
 
 def _pods(view: ServingView, candidate: Place) -> str:
-    ready, wanted = view.ready(candidate), view.spec.scaling.min_replicas
+    ready, wanted = view.ready(candidate), view.replicas
     return f"all pods of version {candidate.version}: {ready} of {wanted} answer"
 
 

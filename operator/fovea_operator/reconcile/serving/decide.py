@@ -22,8 +22,9 @@ from fovea_operator.desired import routes
 from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.routes import Gateway, Share
 from fovea_operator.desired.service import BALANCER_FIELDS, gateway_service, service, version_service
-from fovea_operator.reconcile.serving import canary, evacuation, mirror, rollout, status
+from fovea_operator.reconcile.serving import canary, evacuation, mirror, rollout, scaling, status
 from fovea_operator.reconcile.serving.places import Places
+from fovea_operator.reconcile.serving.scaling import SLEEPS
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import conditions
 from fovea_operator.reconcile.shared.decision import (
@@ -57,6 +58,7 @@ def decide_model_deployment(observed: ServingObserved, now: datetime, settings: 
             *conditions.events_of_change(view.status.conditions, found.conditions, status.NOTABLE),
             *evacuation.events(view, advanced.places),
             *canary.events(view, advanced.places),
+            *scaling.events(view.status.scaling, advanced.scale),
         ),
         requeue_at=rollout.wake(view, advanced.places),
     )
@@ -105,12 +107,20 @@ def _routes(view: ServingView, gateway: Gateway, places: Places) -> Iterator[Chi
         return
     weights = places.weights
     shares = [
-        Share(place.version, place.revision, place.deployment, weights.get(place.deployment, 0))
+        Share(
+            place.version,
+            place.revision,
+            place.deployment,
+            weights.get(place.deployment, 0),
+            sleeps=place.step in SLEEPS,
+        )
         for place in places.started
         if place.deployment in view.services
     ]
     known = {route.kind: route for route in view.observed.routes}
-    for manifest in routes.routes(view.model_deployment, gateway, shares, mirror.of_routes(view, places)):
+    yield from _grant(view, gateway)
+    copies = mirror.of_routes(view, places)
+    for manifest in routes.routes(view.model_deployment, gateway, shares, copies, activates=view.sleeps):
         record = known.get(manifest["kind"])
         if record is None or not (
             _covers(record.spec, manifest["spec"])
@@ -118,6 +128,16 @@ def _routes(view: ServingView, gateway: Gateway, places: Places) -> Iterator[Chi
             and record.labels.items() >= manifest["metadata"]["labels"].items()
         ):
             yield Child(Write.APPLY, manifest)
+
+
+def _grant(view: ServingView, gateway: Gateway) -> Iterator[Child]:
+    """Before the routes name the activator, and where the gateway refuses a route: somebody may have deleted it."""
+    activator, known = gateway.activator, view.observed.routes
+    if activator is None or not view.sleeps:
+        return
+    if view.route_refusal or not known or not all(activator.name in routes.backends(route.spec) for route in known):
+        grant = routes.reference_grant(activator, view.model_deployment.metadata.namespace)
+        yield Child(Write.CREATE, grant, is_optional=True)
 
 
 def _covers(known: Any, wanted: Any) -> bool:
@@ -152,7 +172,7 @@ def _released(observed: ServingObserved) -> Iterator[Child]:
     pods = [
         pod for pod in observed.pods if not pod.deleting and not ended(pod) and pod.labels.items() >= selector.items()
     ]
-    leaves = evacuation.min_available_of(of.spec.scaling.min_replicas, pods)
+    leaves = evacuation.min_available_of(of.spec.scaling.least, pods)
     if known.spec.get("minAvailable") != leaves:
         yield Child(Write.APPLY, disruption_budget(of, *named, leaves), is_optional=True, is_needed=False)
 
@@ -187,7 +207,12 @@ def _workload(view: ServingView, place: Place) -> Iterator[Child]:
         version, machine_type = view.version(place.version), view.machine_type
         if version is not None and machine_type is not None and rollout.cannot_be_made(view, place) is None:
             manifest = desired.version_deployment(
-                view.model_deployment, version, place.revision, machine_type, view.settings
+                view.model_deployment,
+                version,
+                place.revision,
+                machine_type,
+                view.settings,
+                replicas=evacuation.replicas(view, place),
             )
             yield Child(Write.CREATE, manifest)
     elif not record.deleting and record.replicas != (wanted := evacuation.replicas(view, place)):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from fovea_api.v1alpha1.model_deployment_status import Evacuation, EvacuationStep, Place, PlaceStep
 
-from fovea_operator.reconcile.serving import health
+from fovea_operator.reconcile.serving import health, sleeping
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.conditions import EventType
@@ -44,7 +44,7 @@ def of(view: ServingView, place: Place) -> Evacuation | None:
 
 
 def _is_single(view: ServingView) -> bool:
-    return view.spec.scaling.min_replicas == 1
+    return view.replicas == 1
 
 
 def _pods(view: ServingView, place: Place) -> list[PodRecord]:
@@ -54,7 +54,7 @@ def _pods(view: ServingView, place: Place) -> list[PodRecord]:
 def _step(view: ServingView, known: Evacuation | None, pods: list[PodRecord]) -> EvacuationStep | None:
     """How far it is while a pod is on a cordoned node; None: of several pods enough are ready."""
     single = _is_single(view)
-    if sum(pod.ready for pod in pods) > _held(view.spec.scaling.min_replicas):
+    if sum(pod.ready for pod in pods) > _held(view.replicas):
         # Also where both are on cordoned nodes: a third one follows the first evicted one.
         return EvacuationStep.READY if single else None
     waits = EvacuationStep.STARTING if single else EvacuationStep.PODS_STARTING
@@ -79,7 +79,9 @@ def replicas(view: ServingView, place: Place) -> int:
     """How many pods a version is to have now."""
     if place.step == PlaceStep.STOPPED:
         return 0
-    return view.spec.scaling.min_replicas + (1 if _is_single(view) and place.evacuation is not None else 0)
+    if place.step == PlaceStep.IDLE:
+        return sleeping.replicas(view, place)
+    return view.replicas + (1 if _is_single(view) and place.evacuation is not None else 0)
 
 
 def min_available(view: ServingView, place: Place) -> int:
@@ -88,7 +90,7 @@ def min_available(view: ServingView, place: Place) -> int:
     Of a single pod none, where no second one would come, because cordoned nodes are not seen. Where pods are late, all
     ready ones but one.
     """
-    wanted = view.spec.scaling.min_replicas
+    wanted = view.replicas
     if wanted == 1 and view.observed.cordoned is None:
         return 0
     late = place.evacuation is not None and place.evacuation.step in _LATE
@@ -123,7 +125,7 @@ def message(view: ServingView, place: Place) -> str:
     problem = health.problem(view, place)
     why = f": {problem.message}" if problem else ""
     cordoned, budget = f"Node {place.evacuation.node} is cordoned", _of_budget(view, place)
-    wanted = view.spec.scaling.min_replicas
+    wanted = view.replicas
     late = f"within {view.spec.rollout.progress_deadline_seconds} s (rollout.progressDeadlineSeconds){why}."
     match place.evacuation.step:
         case EvacuationStep.READY:

@@ -98,6 +98,11 @@ def stable(place: Place, now: datetime, *, reached: bool) -> Place:
     return _at(place, PlaceRole.STABLE, PlaceStep.SERVING if reached else PlaceStep.SWITCHING, now)
 
 
+def asleep(place: Place, now: datetime, step: PlaceStep, problem: Problem | None = None) -> Place:
+    """The stable version without a pod, or whose first pod starts again; `problem`: what is known to be wrong with it."""
+    return _at(place, PlaceRole.STABLE, step, now, problem)
+
+
 def leaving(place: Place, now: datetime) -> Place:
     """A version that another one has replaced, and that the Service still points at."""
     return _at(place, PlaceRole.DRAINING, PlaceStep.LEAVING, now)

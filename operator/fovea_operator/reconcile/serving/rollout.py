@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment_status import Place, PlaceStep
+from fovea_api.v1alpha1.scaling import Scale
 
 from fovea_operator.desired import routes
-from fovea_operator.reconcile.serving import canary, evacuation, giving_up, health
+from fovea_operator.reconcile.serving import canary, evacuation, giving_up, health, sleeping
 from fovea_operator.reconcile.serving import places as move
 from fovea_operator.reconcile.serving.health import Problem
 from fovea_operator.reconcile.serving.places import MAX_DRAINING, Places
@@ -23,6 +24,8 @@ class Rollout:
     places: Places
     obstacle: Problem | None = None
     """Why the wanted version is not started, or why there is none."""
+    scale: Scale | None = None
+    """How many pods each version is to have by the requests under way."""
 
 
 def advance(view: ServingView) -> Rollout:
@@ -35,7 +38,8 @@ def advance(view: ServingView) -> Rollout:
     else:
         target = view.target(wanted)
         rollout = _towards(view, _with_what_answers(view, places, target), target)
-    return replace(rollout, places=_as_seen(view, _settled(view, rollout.places)))
+    places = _as_seen(view, _settled(view, rollout.places))
+    return replace(rollout, places=places, scale=sleeping.scale(view, places))
 
 
 def _recovered(view: ServingView) -> Places:
@@ -244,7 +248,7 @@ def _settled(view: ServingView, places: Places) -> Places:
         shifts = places.candidate is not None and places.candidate.shift is not None
         stays = served.step == PlaceStep.SERVING and (shifts or view.chosen(served)) and not view.route_refusal
         reached = moves or stays or view.reached(served)
-        served = move.stopped(served, now) if makes_room(view, places) else move.stable(served, now, reached=reached)
+        served = _served(view, places, served, reached=reached)
     failed = _left(view, places.failed)
     elsewhere = {place.deployment for place in (served, places.candidate, places.failed) if place is not None}
     leaving, drains = [], []
@@ -258,6 +262,16 @@ def _settled(view: ServingView, places: Places) -> Places:
     drains = [place for place in drains if now < drained_at(view, place)]
     kept = (*leaving, *drains[len(leaving) - MAX_DRAINING :])
     return replace(places, stable=served, failed=failed, draining=kept)
+
+
+def _served(view: ServingView, places: Places, served: Place, *, reached: bool) -> Place:
+    """The stable version at its step."""
+    if makes_room(view, places):
+        return move.stopped(served, view.now)
+    step = sleeping.step(view, places)
+    if step is None:
+        return move.stable(served, view.now, reached=reached)
+    return move.asleep(served, view.now, step, health.problem(view, served) if step == PlaceStep.WAKING else None)
 
 
 def _left(view: ServingView, failed: Place | None) -> Place | None:
@@ -332,6 +346,7 @@ def wake(view: ServingView, places: Places) -> datetime | None:
         ends.append(canary.next_look(places.candidate))
     if places.failed is not None:
         ends.append(times.parse(places.failed.retry_time))
+    ends.append(sleeping.wake(view, places))
     ends += (evacuation.deadline(view, place.evacuation) for place in places if place.evacuation is not None)
     # What is over and changed nothing waits for something else than time: a Service that is refused.
     return times.earliest(*(end for end in ends if end is not None and end > view.now))

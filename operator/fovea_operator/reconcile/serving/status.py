@@ -16,6 +16,7 @@ from fovea_api.v1alpha1.model_deployment_status import (
 from fovea_operator.reconcile.serving import canary, evacuation, health
 from fovea_operator.reconcile.serving.places import Places
 from fovea_operator.reconcile.serving.rollout import Rollout
+from fovea_operator.reconcile.serving.scaling import SLEEPS
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import conditions, times
 from fovea_operator.reconcile.shared.conditions import EventType, Finding
@@ -75,6 +76,7 @@ def of(view: ServingView, advanced: Rollout) -> ModelDeploymentStatus:
             "places": list(places),
             "history": _history(view, places),
             "endpoint": view.endpoint(),
+            "scaling": advanced.scale,
             "replicas": places.stable.ready_replicas if places.stable else 0,
             "selector": _selector(view, places),
             "observed_generation": view.generation,
@@ -114,6 +116,9 @@ def _serving(view: ServingView, advanced: Rollout) -> Judgement:
     if view.route_refusal and not view.selects_pods:
         message = f"Gateway {view.settings.gateway} does not take a route of this model: {view.route_refusal}."
         return False, ServingReason.ROUTE_REFUSED, message
+    if stable.step == PlaceStep.IDLE:
+        message = f"Version {stable.version} of model {model} has no requests: the next one starts a pod."
+        return True, ServingReason.ASLEEP, message
     if ready > 0:
         if stable.step == PlaceStep.STOPPED:
             message = f"Version {stable.version} of model {model} ends its pods."
@@ -127,6 +132,9 @@ def _serving(view: ServingView, advanced: Rollout) -> Judgement:
         message = f"Version {candidate.version} of model {model} answers on {candidate.ready_replicas} pods."
         return True, ServingReason.AVAILABLE, message
     problem = health.problem(view, stable)
+    if stable.step == PlaceStep.WAKING and problem is None:
+        message = f"Requests wait until a pod of version {stable.version} of model {model} answers."
+        return False, ServingReason.WAKING, message
     reason = problem.reason if problem else ServingReason.STARTING
     why = f": {problem.message}" if problem else ""
     return False, reason, f"No pod of version {stable.version} of model {model} answers{why}."
@@ -174,7 +182,7 @@ def _progressing(view: ServingView, advanced: Rollout) -> Judgement:
         return False, obstacle.reason, obstacle.message
     if places.stable is not None and (short := _short_of_pods(view, places.stable)):
         return short
-    if behind := _behind_gateway(view):
+    if behind := _behind_gateway(view) or _not_scaled(view):
         return behind
     if places.draining:
         old = ", ".join(str(place.version) for place in places.draining)
@@ -222,10 +230,32 @@ def _behind_gateway(view: ServingView) -> Judgement | None:
     return None
 
 
+def _not_scaled(view: ServingView) -> Judgement | None:
+    """Why the requests under way do not decide on the number of pods, although the spec says so."""
+    wanted, settings = view.spec.scaling, view.settings
+    field = "minReplicas: 0" if wanted.reaches_zero else "maxReplicas"
+    if not wanted.follows:
+        return None
+    if view.gateway is None:
+        missing = "a gateway: ask the platform team to set gateway.className or gateway.parentRef in the chart's values"
+    elif not settings.gateway_statistics_port:
+        missing = (
+            "a gateway that counts requests: ask the platform team to set gateway.statisticsPort in the chart's values"
+        )
+    elif wanted.reaches_zero and view.gateway.activator is None:
+        missing = "an activator: ask the platform team to set gateway.activator.replicas in the chart's values"
+    else:
+        return None
+    message = (
+        f"scaling.{field} needs {missing}, or set another number. Until then the number of pods is {view.replicas}."
+    )
+    return False, ServingReason.GATEWAY_MISSING, message
+
+
 def _short_of_pods(view: ServingView, stable: Place) -> Judgement | None:
     """Why not all wanted pods of the served version answer: a larger scale, or pods that ended."""
-    ready, wanted = view.ready(stable), view.spec.scaling.min_replicas
-    if ready >= wanted:
+    ready, wanted = view.ready(stable), view.replicas
+    if ready >= wanted or stable.step in SLEEPS:
         return None
     problem = health.problem(view, stable)
     reason = problem.reason if problem else ServingReason.STARTING

@@ -17,10 +17,12 @@ from fovea_api.v1alpha1.model_deployment_status import (
     PlaceRole,
     PlaceStep,
 )
+from fovea_api.v1alpha1.scaling import Scale
 
 from fovea_operator.desired import deployment as desired
 from fovea_operator.desired import routes
-from fovea_operator.desired.routes import Gateway
+from fovea_operator.desired.routes import Activator, Gateway
+from fovea_operator.reconcile.serving import scaling
 from fovea_operator.reconcile.shared import platform, times
 from fovea_operator.reconcile.shared.decision import GRPC_ROUTE, HTTP_ROUTE
 from fovea_operator.reconcile.shared.observed import (
@@ -103,6 +105,7 @@ class ServingView:
             wanted.cluster_domain,
             wanted.gateway_grpc_tls_port,
             wanted.gateway_rest_tls_port,
+            Activator.of(wanted.gateway_activator),
         )
 
     @property
@@ -190,7 +193,7 @@ class ServingView:
     def available(self, place: Place) -> bool:
         """Whether all wanted pods of a version answer, by a Deployment's status that is about its present spec."""
         workload = self.workloads.get(place.deployment)
-        wanted = self.spec.scaling.min_replicas
+        wanted = self.replicas
         return (
             workload is not None
             and not workload.deleting
@@ -230,6 +233,16 @@ class ServingView:
         # The gateway may still go by routes of which the version was a part; one that drains has left those that it took.
         return self.gateway is not None and not self.routed and place.step != PlaceStep.DRAINING
 
+    @property
+    def through_activator(self) -> bool:
+        """Whether the gateway sends the requests of clients to the activator, as it goes by the routes now."""
+        return self.routed and all(routes.through_activator(route.spec) for route in self.observed.routes)
+
+    @property
+    def past_activator(self) -> bool:
+        """Whether it sends none of them there."""
+        return self.routed and not any(routes.through_activator(route.spec) for route in self.observed.routes)
+
     def pinned(self, place: Place) -> bool:
         """Whether the gateway knows the version's Service: before that it gets no request."""
         return self.routed and all(place.deployment in routes.backends(route.spec) for route in self.observed.routes)
@@ -264,6 +277,36 @@ class ServingView:
             for pod in self.observed.pods
             if not pod.deleting and all(pod.labels.get(label) == value for label, value in selector.items())
         ]
+
+    @property
+    def scales(self) -> bool:
+        """Whether the requests under way decide on the number of pods."""
+        return self.spec.scaling.follows and self.gateway is not None
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether a model without requests has no pod: an activator takes the next one."""
+        return self.spec.scaling.reaches_zero and self.gateway is not None and self.gateway.activator is not None
+
+    @cached_property
+    def scale(self) -> Scale | None:
+        """The number of pods by the requests under way; None for a fixed number."""
+        if not self.scales:
+            return None
+        seen = self.observed
+        return scaling.scale(
+            self.spec.scaling,
+            self.status.scaling,
+            seen.load,
+            seen.held.requests if seen.held is not None else 0,
+            self.now,
+            grows_only=self.status.candidate is not None,
+        )
+
+    @property
+    def replicas(self) -> int:
+        """How many pods a version is to have that is served or is starting."""
+        return self.spec.scaling.least if self.scale is None else self.scale.replicas
 
     def endpoint(self) -> Endpoint | None:
         """Addresses inside the cluster, and the node ports where the Service has some; None without a Service."""

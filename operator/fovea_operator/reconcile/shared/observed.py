@@ -10,7 +10,7 @@ from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
 
 from fovea_operator.reconcile.shared.decision import GroupVersionKind
-from fovea_operator.reconcile.shared.traffic import Traffic
+from fovea_operator.reconcile.shared.traffic import Held, Load, Traffic
 
 
 @dataclass(frozen=True)
@@ -325,6 +325,10 @@ class ServingObserved:
     machine_types: Mapping[str, MachineType]
     traffic: Traffic | None = None
     """Requests of clients while a candidate gets some, as the gateway counts them; None: nothing counts them."""
+    load: Load | None = None
+    """Requests under way, where they decide on the number of pods; None: nothing counts them, or nothing follows them."""
+    held: Held | None = None
+    """Requests at the activator; None: there are none."""
     cordoned: frozenset[str] | None = None
     """Names of those nodes of its pods that are cordoned; None: the operator may not see nodes."""
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)

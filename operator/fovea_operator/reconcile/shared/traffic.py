@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,34 @@ class Traffic:
     """Why nothing is known, or nothing new; else empty."""
     compared: Compared = NOT_COMPARED
     """Since the comparator of these two versions began."""
+
+
+class Sample(NamedTuple):
+    """One reading of all proxies."""
+
+    time: datetime
+    active: int
+    """Requests under way to all versions of a ModelDeployment."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests under way to a ModelDeployment, read again and again."""
+
+    samples: tuple[Sample, ...] = ()
+    """The oldest first."""
+    last_request: datetime | None = None
+    """When the last request was seen; None: none since the first reading."""
+    begun: datetime | None = None
+    """Time of the first reading; None: there is none yet."""
+    trouble: str = ""
+    """Why nothing new is known; else empty."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Requests that wait at the activator, or that it passes on."""
+
+    requests: int
+    since: datetime
+    """When the activator reported the first of them."""

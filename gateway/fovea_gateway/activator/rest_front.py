@@ -1,0 +1,73 @@
+"""REST at the activator: a request waits until its version has a pod, and is passed on once."""
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+from aiohttp import web
+from fovea_api.contract import names
+
+from .backends import NOT_BY_A_ROUTE, backend_of
+from .room import MOST_BYTES, Refused, Room
+
+_RETRY_SECONDS = 0.1
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host", "expect"}
+)
+_OWN = frozenset({names.MODEL_DEPLOYMENT_HEADER, names.BACKEND_HEADER})
+
+
+class RestFront:
+    """Passes any request on."""
+
+    def __init__(
+        self,
+        room: Room,
+        session: aiohttp.ClientSession,
+        longest: float,
+        target: Callable[[str], str] = lambda host: f"http://{host}:{names.REST_PORT}",
+    ) -> None:
+        """`longest`: seconds that a request may take. `target`: URL of a version's Service, by its DNS name."""
+        self._room, self._session, self._longest, self._target = room, session, longest, target
+
+    def application(self) -> web.Application:
+        """For aiohttp's server."""
+        application = web.Application(client_max_size=MOST_BYTES)
+        application.router.add_route("*", "/{path:.*}", self.answer)
+        return application
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """The version's answer; 404 for a request by no route, 429 where too many wait, 503 with the reason, 504 when it takes too long."""
+        backend = backend_of({key.lower(): value for key, value in request.headers.items()})
+        if backend is None:
+            return _error(404, NOT_BY_A_ROUTE)
+        body = await request.read()
+        try:
+            async with asyncio.timeout(self._longest), self._room.held(backend.model, len(body)) as ticket:
+                return await ticket.unless_refused(self._pass_on(request, backend.host, body))
+        except Refused as refused:
+            return _error(429 if refused.is_full else 503, str(refused))
+        except TimeoutError:
+            return _error(504, f"no pod of ModelDeployment {backend.model.name} answered within {self._longest:g} s")
+        except aiohttp.ClientError as error:
+            return _error(502, f"ModelDeployment {backend.model.name} broke off: {error}")
+
+    async def _pass_on(self, request: web.Request, host: str, body: bytes) -> web.Response:
+        dropped = _HOP_BY_HOP | _OWN | {"content-length"}
+        headers = {key: value for key, value in request.headers.items() if key.lower() not in dropped}
+        url = f"{self._target(host)}{request.rel_url}"
+        while True:
+            try:
+                async with self._session.request(
+                    request.method, url, data=body or None, headers=headers, allow_redirects=False
+                ) as answer:
+                    content = await answer.read()
+                    kept = {k: v for k, v in answer.headers.items() if k.lower() not in dropped}
+                    return web.Response(status=answer.status, body=content, headers=kept)
+            except aiohttp.ClientConnectorError:
+                # Nothing was sent: no pod is ready yet.
+                await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _error(code: int, said: str) -> web.Response:
+    return web.json_response({"error": said}, status=code)

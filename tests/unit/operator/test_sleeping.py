@@ -1,0 +1,300 @@
+"""A model without requests: the way to no pod and back, as the status, the gateway and the activator show it."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from fovea_api.contract import names
+from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus
+from fovea_operator.desired import routes
+from fovea_operator.desired.routes import Activator, Share
+from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.shared.decision import Decision, Write
+from fovea_operator.reconcile.shared.observed import RouteRecord
+from fovea_operator.reconcile.shared.traffic import Held, Load, Sample
+from fovea_operator.settings import Settings
+from support.golden import Golden
+from support.observations import at, model_deployment, route_record, server_pod, serving, version, workload
+from support.rollout_table import CORRUPT, V1, V2, candidate, held, place, stable
+from support.routes import GATEWAY, SERVED, share, through_gateway
+
+SETTINGS = replace(SERVED, gateway_activator="fovea-system/fovea-activator", gateway_statistics_port=19001)
+ACTIVATOR = Activator("fovea-system", "fovea-activator")
+SLEEPY = {"minReplicas": 0, "idleSeconds": 300}
+NOW = 1000
+
+
+def ways(*shares: Share, sleeps: bool = False, said: bool | None = True) -> list[RouteRecord]:
+    """The routes with these shares; `sleeps`: through the activator."""
+    gateway = replace(GATEWAY, domain="", activator=ACTIVATOR)
+    given = [replace(each, sleeps=sleeps) for each in shares]
+    made = routes.routes(model_deployment(), gateway, given, activates=True)
+    return [route_record(manifest, taken=said) for manifest in made]
+
+
+def load(*active: int, last: float | None = None) -> Load:
+    """Readings up to now, of which the first one is long ago; `last`: seconds since the last request."""
+    samples = tuple(Sample(at(NOW - len(active) + 1 + number), count) for number, count in enumerate(active))
+    return Load(samples, None if last is None else at(NOW - last), at(0))
+
+
+def asleep(step: str, since: float) -> dict[str, Any]:
+    return held(place(1, "stable", step, since, weight=100))
+
+
+DIRECT, THROUGH = ways(share(V1, 100)), ways(share(V1, 100), sleeps=True)
+QUIET = load(0, 0, last=400)
+
+
+@dataclass
+class Row:
+    """What is seen, and what is decided."""
+
+    status: dict[str, Any]
+    routes: list[RouteRecord]
+    step: str
+    ready: int = 1
+    replicas: int = 1
+    load: Load | None = None
+    waiting: int = 0
+    scaled: int | None = None
+    """The number of pods that is written; None: it stays."""
+    through: bool | None = None
+    """Whether the routes that are written go through the activator; None: none is written."""
+    serving: str = "True Available"
+    wanted: int = 1
+    scaling: dict[str, Any] = field(default_factory=lambda: dict(SLEEPY))
+    pods: list[Any] = field(default_factory=list)
+    says: str = ""
+
+
+TABLE = {
+    "a model with requests serves": Row(held(stable(1)), DIRECT, "Serving", load=load(1, last=0)),
+    "one without for a while serves, too": Row(held(stable(1)), DIRECT, "Serving", load=load(0, 0, last=299)),
+    "after idleSeconds its requests are to go to the activator, and its pod stays": Row(
+        held(stable(1)), DIRECT, "Idle", load=QUIET, through=True, serving="True ScaledToZero"
+    ),
+    "of a gateway that cannot be read nothing is known": Row(
+        held(stable(1)), DIRECT, "Serving", load=replace(QUIET, trouble="no proxy answers")
+    ),
+    "a gateway that does not know the activator gets its pin first": Row(
+        held(stable(1)),
+        [
+            route_record(each)
+            for each in routes.routes(model_deployment(), replace(GATEWAY, domain=""), [share(V1, 100)])
+        ],
+        "Serving",
+        load=QUIET,
+        through=False,
+    ),
+    "the pod stays until the gateway has taken the routes": Row(
+        asleep("Idle", 900),
+        ways(share(V1, 100), sleeps=True, said=None),
+        "Idle",
+        load=QUIET,
+        serving="True ScaledToZero",
+    ),
+    "and ten seconds longer": Row(asleep("Idle", 995), THROUGH, "Idle", load=QUIET, serving="True ScaledToZero"),
+    "then it ends": Row(asleep("Idle", 980), THROUGH, "Idle", load=QUIET, scaled=0, serving="True ScaledToZero"),
+    "a request that still came to it wakes the model": Row(
+        asleep("Idle", 980), THROUGH, "Serving", load=load(0, 0, last=5), through=False
+    ),
+    "without a request no pod runs": Row(
+        asleep("Idle", 500),
+        THROUGH,
+        "Idle",
+        ready=0,
+        replicas=0,
+        serving="True ScaledToZero",
+        says="Version 1 of model digits has no requests: the next one starts a pod.",
+    ),
+    "a request at the activator starts a pod": Row(
+        asleep("Idle", 500),
+        THROUGH,
+        "Waking",
+        ready=0,
+        replicas=0,
+        waiting=1,
+        scaled=1,
+        serving="False ScalingFromZero",
+    ),
+    "many start as many as they need": Row(
+        asleep("Idle", 500),
+        THROUGH,
+        "Waking",
+        ready=0,
+        replicas=0,
+        waiting=100,
+        scaled=3,
+        scaling={**SLEEPY, "maxReplicas": 3},
+        serving="False ScalingFromZero",
+    ),
+    "until it answers, requests wait": Row(
+        asleep("Waking", 990),
+        THROUGH,
+        "Waking",
+        ready=0,
+        waiting=1,
+        serving="False ScalingFromZero",
+        says="Requests wait until a pod of version 1 of model digits answers.",
+    ),
+    "also when the client has gone": Row(
+        asleep("Waking", 990), THROUGH, "Waking", ready=0, serving="False ScalingFromZero"
+    ),
+    "but not for ever": Row(asleep("Waking", 600), THROUGH, "Idle", ready=0, serving="True ScaledToZero"),
+    "once it answers, requests go to it": Row(asleep("Waking", 990), THROUGH, "Serving", waiting=1, through=False),
+    "a version that cannot start says why": Row(
+        asleep("Waking", 990),
+        THROUGH,
+        "Waking",
+        ready=0,
+        waiting=1,
+        serving="False ModelCorrupt",
+        pods=[server_pod(V1, containers={names.FETCH_MODEL_CONTAINER: CORRUPT})],
+    ),
+    "a new version wakes the one that is served": Row(
+        held(place(1, "stable", "Idle", 500, weight=100), candidate(2, 990)),
+        THROUGH,
+        "Waking",
+        ready=0,
+        replicas=0,
+        scaled=1,
+        wanted=2,
+        serving="False ScalingFromZero",
+        through=True,
+    ),
+    "a model that is to have pods again wakes": Row(
+        asleep("Idle", 500),
+        THROUGH,
+        "Waking",
+        ready=0,
+        replicas=0,
+        scaled=2,
+        scaling={"minReplicas": 2},
+        serving="False ScalingFromZero",
+        through=False,
+    ),
+}
+
+
+def decided(row: Row) -> Decision:
+    of = model_deployment(row.status, scaling=row.scaling, version=row.wanted)
+    workloads = [replace(workload(V1, ready=row.ready), replicas=row.replicas)]
+    if row.wanted == 2:
+        workloads.append(workload(V2))
+    seen = serving(
+        of,
+        *(version(number) for number in range(1, row.wanted + 1)),
+        workloads=workloads,
+        routes=row.routes,
+        serves_routes=True,
+        service=through_gateway(),
+        budget=None,
+        load=row.load,
+        held=Held(row.waiting, at(NOW - 3)) if row.waiting else None,
+        pods=row.pods,
+    )
+    return decide_model_deployment(seen, at(NOW), SETTINGS)
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+def test_the_way_to_no_pod_and_back(row: Row) -> None:
+    decision = decided(row)
+    status = ModelDeploymentStatus.model_validate(decision.status)
+    assert status.stable is not None
+    assert status.stable.step.value == row.step
+    scaled = [
+        child.manifest["spec"]["replicas"]
+        for child in decision.children
+        if child.write is Write.APPLY
+        and child.manifest["kind"] == "Deployment"
+        and child.manifest["metadata"]["name"] == V1
+    ]
+    assert scaled == ([] if row.scaled is None else [row.scaled])
+    written = [child.manifest["spec"] for child in decision.children if child.manifest["kind"].endswith("Route")]
+    assert {routes.through_activator(spec) for spec in written} == (set() if row.through is None else {row.through})
+    said = next(each for each in status.conditions or () if each.type == "Serving")
+    assert f"{said.status} {said.reason}" == row.serving
+    assert row.says in said.message
+
+
+def test_the_routes_of_a_model_that_sleeps(golden: Golden) -> None:
+    gateway = replace(GATEWAY, activator=ACTIVATOR)
+    made = routes.routes(model_deployment(), gateway, [replace(share(V1, 100), sleeps=True)], activates=True)
+    golden.check("operator/routes-asleep.yaml", {manifest["kind"]: manifest for manifest in made})
+    for manifest in made:
+        assert routes.weights(manifest["spec"]) == {V1: 100}, "who looks for the version finds it"
+
+
+def test_the_activator_may_be_named_by_the_routes_of_a_namespace(golden: Golden) -> None:
+    golden.check("operator/reference-grant.yaml", routes.reference_grant(ACTIVATOR, "vision"))
+    rows = {
+        name: decided(TABLE[name])
+        for name in ("a gateway that does not know the activator gets its pin first", "a model with requests serves")
+    }
+    granted = [
+        [child.manifest["kind"] for child in decision.children].count("ReferenceGrant") for decision in rows.values()
+    ]
+    assert granted == [1, 0]
+
+
+def test_the_cold_start_is_measured_from_the_first_request_that_waited() -> None:
+    status = ModelDeploymentStatus.model_validate(decided(TABLE["once it answers, requests go to it"]).status)
+    assert status.scaling is not None
+    assert status.scaling.cold_start_seconds == 3.0
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (
+            TABLE["a version that cannot start says why"],
+            "version 1 of model digits cannot start: s3://fovea/m/2/saved_model.pb",
+        ),
+        (
+            replace(TABLE["until it answers, requests wait"], status=asleep("Waking", -200)),
+            "was not ready within 600 s",
+        ),
+        (TABLE["until it answers, requests wait"], None),
+    ],
+    ids=["the files are corrupt", "late", "on its way"],
+)
+def test_requests_wait_only_as_long_as_a_pod_may_come(row: Row, says: str | None) -> None:
+    status = ModelDeploymentStatus.model_validate(decided(row).status)
+    assert status.scaling is not None
+    assert (status.scaling.unavailable or "").find(says or "") >= 0
+    assert bool(status.scaling.unavailable) == bool(says)
+
+
+def test_without_a_gateway_there_is_a_pod() -> None:
+    of = model_deployment(held(stable(1)), scaling=SLEEPY)
+    seen = serving(of, version(1), workloads=[workload(V1, ready=1)], load=QUIET)
+    status = ModelDeploymentStatus.model_validate(decide_model_deployment(seen, at(NOW), SETTINGS).status)
+    assert status.stable is not None
+    assert (status.stable.step.value, status.scaling) == ("Serving", None)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "settings", "says"),
+    [
+        (SLEEPY, replace(SETTINGS, gateway=""), "scaling.minReplicas: 0 needs a gateway: ask the platform team"),
+        (
+            {"maxReplicas": 3},
+            replace(SETTINGS, gateway=""),
+            "scaling.maxReplicas needs a gateway: ask the platform team",
+        ),
+        (SLEEPY, replace(SETTINGS, gateway_statistics_port=0), "set gateway.statisticsPort in the chart's values"),
+        (SLEEPY, replace(SETTINGS, gateway_activator=""), "set gateway.activator.replicas in the chart's values"),
+    ],
+    ids=["no gateway", "no gateway for several", "nothing counts", "no activator"],
+)
+def test_what_is_missing_is_said_with_the_value_of_the_chart(
+    scaling: dict[str, Any], settings: Settings, says: str
+) -> None:
+    of = model_deployment(held(stable(1)), scaling=scaling)
+    seen = serving(of, version(1), workloads=[workload(V1, ready=1)], routes=DIRECT, serves_routes=True, budget=None)
+    status = ModelDeploymentStatus.model_validate(decide_model_deployment(seen, at(NOW), settings).status)
+    [said] = [each for each in status.conditions or () if each.type == "Progressing"]
+    assert (said.status, said.reason) == ("False", "GatewayMissing")
+    assert says in said.message
+    assert "Until then the number of pods is 1." in said.message
