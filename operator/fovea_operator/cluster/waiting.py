@@ -36,8 +36,8 @@ class Waiting:
 
     def put(self, key: Key, activator: str, requests: int, now: float) -> bool:
         """Take in a report of one activator; whether it is news."""
-        held = self._held.setdefault(key, {})
         before = self.of(key, now)
+        held = self._held.setdefault(key, {})
         if requests:
             begun = held[activator].since if activator in held else datetime.now(UTC)
             held[activator] = _Reported(requests, now, begun)
