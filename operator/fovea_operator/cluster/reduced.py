@@ -29,6 +29,7 @@ NEEDED = frozenset(
         "endedPrograms",
         "endTime",
         "places",
+        "scaling",
         "observedGeneration",
     }
 )
@@ -85,6 +86,8 @@ def _without_words(status: Status) -> dict[str, Any]:
         kept["modelProblem"] = _PROBLEM
     if status.get("places"):
         kept["places"] = [_wordless_place(place) for place in status["places"]]
+    if status.get("scaling"):
+        kept["scaling"] = {key: value for key, value in status["scaling"].items() if key != "unavailable"}
     if status.get("history"):
         kept["history"] = [
             {key: value for key, value in ended.items() if key != "message"} for ended in status["history"]
