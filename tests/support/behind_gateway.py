@@ -92,12 +92,14 @@ class Served:
         answer = self.call(methods.PREDICT, self.request(values), host=host, metadata=metadata)
         return int(predict_pb2.PredictResponse.FromString(answer).model_spec.version.value)
 
-    def get(self, path: str, host: str = "", body: dict[str, Any] | None = None) -> tuple[int, str]:
+    def get(
+        self, path: str, host: str = "", body: dict[str, Any] | None = None, seconds: float = 20
+    ) -> tuple[int, str]:
         """Code and text of a REST answer."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://{self.rest}{path}", data, {"Host": host or self.host})
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
