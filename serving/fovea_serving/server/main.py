@@ -35,7 +35,7 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     # TensorFlow takes seconds to import: a wrong command line should not have to wait for it.
-    with _without("keras"):
+    with without("keras"):
         from fovea_serving.server import process
 
     if settings.version:
@@ -47,7 +47,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def _without(module: str) -> Iterator[None]:
+def without(module: str) -> Iterator[None]:
     """Nothing imports the module within the block; an import after the block still works.
 
     TensorFlow imports Keras for programs that build models, and goes on without where there is none. To serve a graph
