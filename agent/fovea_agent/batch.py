@@ -50,19 +50,20 @@ def staging(work: WorkVolume) -> Path:
 class Tally:
     """What this pod's shards add up to, as far as they are answered."""
 
-    shards: int = 0
+    shards: set[int] = field(default_factory=set)
     records: int = 0
     errors: int = 0
 
     def count(self, answer: Answer) -> None:
-        """One more."""
-        self.shards += 1
-        self.records += answer.summary.records
-        self.errors += answer.summary.errors
+        """One more, if it was not counted before."""
+        if answer.number not in self.shards:
+            self.shards.add(answer.number)
+            self.records += answer.summary.records
+            self.errors += answer.summary.errors
 
     def metrics(self) -> dict[str, float]:
         """For reports."""
-        return {"records": float(self.records), "errors": float(self.errors), "shards": float(self.shards)}
+        return {"records": float(self.records), "errors": float(self.errors), "shards": float(len(self.shards))}
 
 
 @dataclass
@@ -164,7 +165,7 @@ class Batch:
             self.tally.count(answer)
         self._report()
         self._drop_foreign(set(own) - answered)
-        waiting = self._waiting(answered)
+        waiting = self._waiting()
         more = True
         while True:
             self._publish_answers()
@@ -175,14 +176,14 @@ class Batch:
                 if part is not None and number not in here:
                     self._bring(number, part)
                 continue
-            if not more and self.tally.shards >= len(own):
+            if not more and len(self.tally.shards) == len(own):
                 return
             threading.Event().wait(self.poll)
 
-    def _waiting(self, answered: set[int]) -> Iterator[tuple[int, Part]]:
+    def _waiting(self) -> Iterator[tuple[int, Part]]:
         """The shards of this pod that have no answer. Another pod of the same number may have been faster: each is asked for."""
         for number, part in enumerate(self.planned.read()):
-            if number % self.plan.workers != self.index or number in answered:
+            if number % self.plan.workers != self.index or number in self.tally.shards:
                 continue
             if number in self._numbers(batch.ANSWERS):
                 continue  # of an earlier run of this container: it is published in its turn

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fovea_api.contract import batch, environment, storage
 from fovea_api.contract.manifest import Manifest
 from fovea_api.contract.plan import BatchPlan
+from fovea_api.contract.report import REPORT_TOKEN_FILE
 from support import warm_trainers
+from support.model_server import png
 from support.object_store import ObjectStore
 from support.polling import until
 from support.training_pod import AGENT, Ended, ended
@@ -115,6 +118,50 @@ def running(*pods: BatchPod) -> Iterator[None]:
     finally:
         for pod in pods:
             pod.kill()
+
+
+@pytest.fixture
+def batch_pod(object_store: ObjectStore, saved_model: Path, tmp_path: Path) -> Iterator[BatchPod]:
+    """The only pod of a prediction of its own: pictures to JSON lines, three in a shard."""
+    folder = tmp_path / "pod"
+    folder.mkdir()
+    (folder / REPORT_TOKEN_FILE).write_text("token")
+    made = storage.batch(NAMESPACE, "pets", tmp_path.name)
+    plan = BatchPlan(
+        namespace=NAMESPACE,
+        name="pets",
+        uid=tmp_path.name,
+        workers=1,
+        input_uri=f"s3://{object_store.bucket}/{storage.dataset(NAMESPACE, tmp_path.name)}",
+        input_format=batch.IMAGES,
+        output_uri=f"s3://{object_store.bucket}/{storage.batch_output(made)}",
+        output_format=batch.JSONL,
+        model_digest="sha256:0",
+        shard_bytes=1 << 20,
+        shard_records=3,
+    )
+    pod = BatchPod(plan, folder, object_store.keys(NAMESPACE, tmp_path / "keys"), saved_model)
+    with running(pod):
+        yield pod
+
+
+def put_input(store: ObjectStore, pod: BatchPod, files: dict[str, bytes]) -> None:
+    """Objects below the input's address."""
+    folder = storage.Location.parse(pod.plan.input_uri).key
+    for name, content in files.items():
+        store.put(f"{folder}/{name}", content)
+
+
+def put_pictures(store: ObjectStore, pod: BatchPod, count: int) -> dict[str, int]:
+    """Grey pictures; how bright each is."""
+    pictures = {f"{number}.png": number * 7 % 256 for number in range(1, count + 1)}
+    put_input(store, pod, {name: png(brightness) for name, brightness in pictures.items()})
+    return pictures
+
+
+def brightness(files: dict[str, bytes]) -> list[tuple[str, int]]:
+    """Record and brightness of each line of the output."""
+    return [(line["record"], line["prediction"]["brightness"]) for line in lines(files)]
 
 
 def answered(store: ObjectStore, pod: BatchPod) -> set[int]:

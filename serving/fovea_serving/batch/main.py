@@ -10,24 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Final
 
 from fovea_api.contract import batch, environment, exit_codes
 from fovea_api.contract.signatures import SERVING_DEFAULT
 from fovea_api.standard_output import until_nobody_reads
 
-from fovea_serving.server.main import without
-
-log = logging.getLogger(__name__)
-
-ROWS_A_CORE: Final = 16
-FEWEST, MOST = 32, 256
-"""Records of a run, unless --batch-size says it: more cores want more of them, and memory is for about so many pictures."""
-
-
-def default_batch_size(cores: int) -> int:
-    """Records in one run of the model."""
-    return min(MOST, max(FEWEST, ROWS_A_CORE * cores))
+from fovea_serving.batch.sizes import FEWEST, MOST, ROWS_A_CORE
+from fovea_serving.server.absent_modules import without
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,9 +12,9 @@ from fovea_api.contract import exit_codes
 from fovea_serving.batch import entries, inputs
 from fovea_serving.batch.answering import Answering
 from fovea_serving.batch.inputs import UnfitModelError
-from fovea_serving.batch.main import default_batch_size
 from fovea_serving.batch.records import DamagedShardError
 from fovea_serving.batch.shards import Model, Volume
+from fovea_serving.batch.sizes import default_batch_size
 from fovea_serving.protocol.errors import ServingError
 from fovea_serving.server import servable
 from fovea_serving.server.config_files import default_runners

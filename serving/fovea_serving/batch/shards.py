@@ -98,26 +98,33 @@ class Volume:
     def _answer(self, number: int, pool: ThreadPoolExecutor) -> None:
         folder, target = self.work / batch.SHARDS / str(number), self.work / batch.ANSWERS / str(number)
         if not target.exists():
-            started = time.monotonic()
-            try:
-                shard = Shard.from_json((folder / batch.SHARD_FILE).read_text())
-            except FileNotFoundError:
-                return  # the agent has published the answer, and has removed the shard
             unfinished = target.with_name(f".{number}")
-            unfinished.mkdir()
-            summary = self._write(folder, shard, unfinished, pool)
-            (unfinished / batch.SUMMARY_FILE).write_text(summary.to_json())
-            unfinished.chmod(0o2777)  # the agent removes it, and may run as another user
+            try:
+                self._make(folder, unfinished, pool)
+            except FileNotFoundError:
+                if folder.exists():
+                    raise
+                # The agent took the shard back: its answer is published already.
+                shutil.rmtree(unfinished, ignore_errors=True)
+                return
             unfinished.rename(target)
-            seconds = time.monotonic() - started
-            log.info(
-                "Shard %d of %d: %d records (%d errors) in %.2f s, %.1f records/s",
-                number, shard.of, summary.records, summary.errors, seconds, summary.records / max(seconds, 1e-6),
-            )  # fmt: skip
         removed = folder.with_name(f".{number}")
         with suppress(FileNotFoundError):
             folder.rename(removed)
             shutil.rmtree(removed)
+
+    def _make(self, folder: Path, target: Path, pool: ThreadPoolExecutor) -> None:
+        started = time.monotonic()
+        shard = Shard.from_json((folder / batch.SHARD_FILE).read_text())
+        target.mkdir()
+        summary = self._write(folder, shard, target, pool)
+        (target / batch.SUMMARY_FILE).write_text(summary.to_json())
+        target.chmod(0o2777)  # the agent removes it, and may run as another user
+        seconds = time.monotonic() - started
+        log.info(
+            "Shard %d of %d: %d records (%d errors) in %.2f s, %.1f records/s",
+            shard.number, shard.of, summary.records, summary.errors, seconds, summary.records / max(seconds, 1e-6),
+        )  # fmt: skip
 
     def _write(self, folder: Path, shard: Shard, target: Path, pool: ThreadPoolExecutor) -> Summary:
         found = records.of_shard(folder, shard, self.input_format)
