@@ -89,7 +89,7 @@ class PlannedShards:
             def write(document: Any) -> None:
                 stream.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
 
-            write({"format": FORMAT, "release": RELEASE, "input": self.plan.input_uri})
+            write({"format": FORMAT, "release": RELEASE, **self._identity()})
             for part in parts:
                 count += 1
                 sources = [[one.path, one.size, one.etag] for one in part.sources]
@@ -109,6 +109,7 @@ class PlannedShards:
                         f"{header['format']!r}, and Fovea {RELEASE} reads format {FORMAT} only: install that release or a "
                         "newer one (images included)"
                     )
+                self._check(where, header)
                 for count, line in enumerate(lines):
                     document = json.loads(line)
                     if isinstance(document, dict):
@@ -120,6 +121,19 @@ class PlannedShards:
         except (gzip.BadGzipFile, EOFError, zlib.error, ValueError, KeyError, TypeError, StopIteration) as error:
             raise Corrupt(f"{where} is corrupt: {error!r}") from error
         raise Corrupt(f"{where} is corrupt: it has no end")
+
+    def _identity(self) -> dict[str, str]:
+        """What the answers depend on beside the objects."""
+        plan = self.plan
+        return {"input": plan.input_uri, "input_format": plan.input_format, "model": plan.model_digest}
+
+    def _check(self, where: str, header: dict[str, Any]) -> None:
+        for name, now in self._identity().items():
+            if header[name] != now:
+                raise Misconfigured(
+                    f"{where} was made for {name.replace('_', ' ')} {header[name]!r}, and this pod has {now!r}: one prediction has "
+                    "one input and one model. Create another prediction"
+                )
 
     # -- the input --------------------------------------------------------------------------------------------------
 

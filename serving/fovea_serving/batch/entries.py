@@ -176,9 +176,9 @@ def _label(outputs: Mapping[str, Array]) -> str:
         return str(scores.ravel()[1])
     if LABEL_OUTPUT in outputs:
         return _cell(_flat(json_tensors.from_array(LABEL_OUTPUT, outputs[LABEL_OUTPUT])[0])[0])
-    values = (next(iter(outputs.values())) if scores is None else scores)[0].ravel()
+    values = (next(iter(outputs.values())) if scores is None else scores).ravel()
     if values.size == 1:
-        return _cell(_flat(json_tensors.from_array("label", np.asarray([values[0]], values.dtype)))[0])
+        return _cell(_flat(json_tensors.from_array("label", values))[0])
     if values.dtype == object:
         raise invalid_argument("The model gives several texts for a picture: a submission has one label")
     return str(values[1] if values.size == 2 else int(np.argmax(values)))
