@@ -8,19 +8,9 @@ from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.observed import PodRecord, ServingObserved
-from support.observations import (
-    SETTINGS,
-    at,
-    budget_of,
-    model_deployment,
-    server_pod,
-    service_at,
-    serving,
-    version,
-    workload,
-    written,
-)
+from support.observations import SETTINGS, at, version
 from support.rollout_table import STABLE_1, V1, held, stable, summary
+from support.serving_observations import budget_of, model_deployment, server_pod, service_at, serving, workload, written
 
 DEADLINE = 600
 """rollout.progressDeadlineSeconds by default."""

@@ -14,7 +14,8 @@ from fovea_operator.reconcile.serving.giving_up import hash_of
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision, Write
 from fovea_operator.reconcile.shared.observed import ContainerRecord, ServingObserved
-from support.observations import SETTINGS, at, model_deployment, version
+from support.observations import SETTINGS, at, version
+from support.serving_observations import model_deployment
 
 
 def name_of(number: int, **spec: Any) -> str:

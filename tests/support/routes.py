@@ -5,7 +5,8 @@ from dataclasses import replace
 from fovea_operator.desired.routes import Gateway, Share, routes
 from fovea_operator.desired.service import gateway_service
 from fovea_operator.reconcile.shared.observed import RouteRecord, ServiceRecord
-from support.observations import SETTINGS, model_deployment, route_record, service_record
+from support.observations import SETTINGS
+from support.serving_observations import model_deployment, route_record, service_record
 
 ADDRESS = "gateway.fovea-system.svc.cluster.local"
 GATEWAY = Gateway("fovea-system", "fovea", ADDRESS, domain="models.example.com")

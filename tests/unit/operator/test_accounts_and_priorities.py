@@ -12,18 +12,8 @@ from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.settings import Settings
 from support.decision_table import RETRYING, summary
-from support.observations import (
-    SETTINGS,
-    at,
-    job,
-    machine,
-    model_deployment,
-    observed,
-    served_by,
-    serving,
-    version,
-    workload,
-)
+from support.observations import SETTINGS, at, job, machine, observed, version
+from support.serving_observations import model_deployment, served_by, serving, workload
 
 LISTED = replace(SETTINGS, service_accounts=("trainer", "ci-*"), priority_classes=("research", "batch-*"))
 

@@ -20,8 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic.alias_generators import to_snake
 from support import kubelet_deadlines
-from support.any_observation import observations, serving_observations
-from support.observations import SETTINGS, after, at, written
+from support.any_observation import observations
+from support.any_serving import serving_observations
+from support.observations import SETTINGS, after, at
+from support.serving_observations import written
 
 PROFILE = settings(max_examples=80)
 

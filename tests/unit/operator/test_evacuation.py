@@ -20,18 +20,9 @@ from support.evacuation_table import (
     pods,
     seen,
 )
-from support.observations import (
-    SETTINGS,
-    at,
-    budget_of,
-    model_deployment,
-    server_pod,
-    service_at,
-    serving,
-    version,
-    workload,
-)
+from support.observations import SETTINGS, at, version
 from support.rollout_table import STABLE_1, V1, V2, candidate, draining, failed, held, stable, summary
+from support.serving_observations import budget_of, model_deployment, server_pod, service_at, serving, workload
 
 ROWS = {
     "no node is cordoned": Row(seen(READY, set())),

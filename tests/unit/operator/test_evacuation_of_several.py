@@ -3,8 +3,9 @@
 import pytest
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from support.evacuation_table import DEADLINE, SECOND, STARTING, Cluster, Row, check, moving, pods, seen
-from support.observations import SETTINGS, at, budget_of, model_deployment, service_at, serving, version, workload
+from support.observations import SETTINGS, at, version
 from support.rollout_table import STABLE_1, V1, V2, candidate, held, stable
+from support.serving_observations import budget_of, model_deployment, service_at, serving, workload
 
 MISSING, MISSED = moving("PodsStarting"), moving("PodsLate")
 TWO, THREE = {"minReplicas": 2}, {"minReplicas": 3}

@@ -8,7 +8,8 @@ from fovea_api.v1alpha1 import MachineType
 from fovea_operator.desired.deployment import revision, version_deployment
 from fovea_operator.desired.members import Member
 from fovea_operator.desired.pod import Sources, training_pod
-from support.observations import GPU, SETTINGS, job, machine, model_deployment, version
+from support.observations import GPU, SETTINGS, job, machine, version
+from support.serving_observations import model_deployment
 
 OTHER_VENDOR = machine("others", gpus={"count": 1, "resource": "example.com/gpu"})
 

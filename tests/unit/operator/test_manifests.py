@@ -22,23 +22,9 @@ from fovea_operator.reconcile.shared.observed import BudgetRecord
 from fovea_operator.settings import Settings
 from support.decision_table import RUNNING, decide
 from support.golden import DATA, Golden
-from support.observations import (
-    GPU,
-    MODEL,
-    SETTINGS,
-    at,
-    budget_of,
-    job,
-    machine,
-    model_deployment,
-    observed,
-    running,
-    service_at,
-    serving,
-    version,
-    workload,
-)
+from support.observations import GPU, MODEL, SETTINGS, at, job, machine, observed, running, version
 from support.rollout_table import V1, V2, held, stable
+from support.serving_observations import budget_of, model_deployment, service_at, serving, workload
 
 
 def given(name: str) -> TrainingJob:

@@ -14,20 +14,18 @@ from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.observed import DeploymentRecord, ServiceRecord
 from fovea_operator.reconcile.shared.traffic import Compared, Requests, Traffic
 from support.golden import Golden
-from support.observations import (
-    SETTINGS,
-    at,
+from support.observations import SETTINGS, at, version
+from support.rollout_table import V1, V2, held, place, stable
+from support.routes import GATEWAY, SERVED, share, through_gateway
+from support.serving_observations import (
     budget_of,
     model_deployment,
     own_service,
     route_record,
     service_record,
     serving,
-    version,
     workload,
 )
-from support.rollout_table import V1, V2, held, place, stable
-from support.routes import GATEWAY, SERVED, share, through_gateway
 
 NAME = names.comparator("digits")
 ROLLOUT = {

@@ -9,7 +9,7 @@ from fovea_api.v1alpha1.rollout import Rollout
 from fovea_operator.reconcile.serving.giving_up import hash_of
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import ServingObserved
-from support.observations import at, model_deployment, server_pod, service_at, serving, version, workload, written
+from support.observations import at, version
 from support.rollout_table import (
     CORRUPT,
     CRASH,
@@ -26,6 +26,7 @@ from support.rollout_table import (
     name_of,
     stable,
 )
+from support.serving_observations import model_deployment, server_pod, service_at, serving, workload, written
 
 QUOTA = "exceeded quota: count/deployments.apps"
 SERVES_1 = {"Serving": "True Available"}

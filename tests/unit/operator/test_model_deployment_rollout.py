@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from fovea_operator.reconcile.shared.observed import DeploymentRecord, PodRecord, ServingObserved
-from support.observations import machine, model_deployment, server_pod, service_at, serving, version, workload
+from support.observations import machine, version
 from support.rollout_table import (
     DRAINING,
     NOTHING,
@@ -21,6 +21,7 @@ from support.rollout_table import (
     place,
     stable,
 )
+from support.serving_observations import model_deployment, server_pod, service_at, serving, workload
 
 STOPPED = held(place(1, "stable", "Stopped", weight=100), candidate(2))
 

@@ -7,18 +7,7 @@ import pytest
 from fovea_api.contract import names
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord, ServiceRecord, ServingObserved
-from support.observations import (
-    at,
-    index_of,
-    model_deployment,
-    server_pod,
-    service_at,
-    service_record,
-    serving,
-    version,
-    workload,
-    written,
-)
+from support.observations import at, index_of, version
 from support.rollout_table import (
     CORRUPT,
     CRASH,
@@ -34,6 +23,15 @@ from support.rollout_table import (
     decide,
     held,
     names_of,
+)
+from support.serving_observations import (
+    model_deployment,
+    server_pod,
+    service_at,
+    service_record,
+    serving,
+    workload,
+    written,
 )
 
 LOG = "loading\n\n\x1b[31mE:\x1b[0m no graph\n"

@@ -9,7 +9,8 @@ from fovea_operator.desired.model import model_version
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from support import rollout_table
 from support.decision_table import RUNNING, decide, summary
-from support.observations import MODEL, OUTPUT, at, ended, job, model_deployment, observed, serving, version
+from support.observations import MODEL, OUTPUT, at, ended, job, observed, version
+from support.serving_observations import model_deployment, serving
 
 NESTED = "$FOVEA_MODEL_DIR is not a SavedModel: saved_model.pb lies in its folder 1, not directly in it"
 TORCH = "$FOVEA_MODEL_DIR is not a SavedModel: it has no saved_model.pb, but model.pt"

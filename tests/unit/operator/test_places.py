@@ -15,20 +15,11 @@ from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decisi
 from fovea_operator.reconcile.shared.observed import ServingObserved
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.any_observation import serving_observations
-from support.observations import (
-    SETTINGS,
-    at,
-    model_deployment,
-    server_pod,
-    service_at,
-    serving,
-    version,
-    workload,
-    written,
-)
+from support.any_serving import serving_observations
+from support.observations import SETTINGS, at, version
 from support.places import STEPS, Place, check_whole, moved_along_the_ways, pointed_at
 from support.rollout_table import CORRUPT, V1, V2, V3, candidate, draining, held, name_of, stable, summary
+from support.serving_observations import model_deployment, server_pod, service_at, serving, workload, written
 
 PROFILE = settings(max_examples=120)
 

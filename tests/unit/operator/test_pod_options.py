@@ -12,19 +12,8 @@ from fovea_operator.desired.pod import Sources, training_pod
 from fovea_operator.desired.service import service
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.settings import Settings
-from support.observations import (
-    SETTINGS,
-    at,
-    job,
-    machine,
-    model_deployment,
-    served_by,
-    service_at,
-    serving,
-    version,
-    workload,
-    written,
-)
+from support.observations import SETTINGS, at, job, machine, version
+from support.serving_observations import model_deployment, served_by, service_at, serving, workload, written
 
 TOOLS = {
     "app.kubernetes.io/instance": "shop",

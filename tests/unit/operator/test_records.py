@@ -6,8 +6,9 @@ import pytest
 from fovea_api.contract import labels
 from fovea_operator.cluster import records
 from fovea_operator.desired.service import service
-from support.observations import at, model_deployment, serving, version, workload
+from support.observations import at, version
 from support.rollout_table import STABLE_1, V1, decide
+from support.serving_observations import model_deployment, serving, workload
 
 BOUND = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-21T10:30:00Z"}
 UNBOUND = BOUND | {"status": "False", "reason": "Unschedulable", "message": "3 Insufficient cpu"}

@@ -12,19 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
 from support.decision_table import RUNNING, decide
-from support.observations import (
-    SETTINGS,
-    at,
-    ended,
-    job,
-    model_deployment,
-    observed,
-    server_pod,
-    serving,
-    version,
-    workload,
-)
+from support.observations import SETTINGS, at, ended, job, observed, version
 from support.rollout_table import STABLE_1, V1, V2, failed, held, stable
+from support.serving_observations import model_deployment, server_pod, serving, workload
 
 WORDS = "model failed 🤗"
 

@@ -10,19 +10,10 @@ from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared.decision import Decision, Write
 from fovea_operator.reconcile.shared.observed import RouteRecord
 from support.golden import Golden
-from support.observations import (
-    SETTINGS,
-    at,
-    budget_of,
-    model_deployment,
-    route_record,
-    service_at,
-    serving,
-    version,
-    workload,
-)
+from support.observations import SETTINGS, at, version
 from support.rollout_table import V1, V2, candidate, draining, held, place, stable
 from support.routes import GATEWAY, SERVED, share, taken, through_gateway
+from support.serving_observations import budget_of, model_deployment, route_record, service_at, serving, workload
 
 
 def test_the_routes_of_two_versions(golden: Golden) -> None:

@@ -14,9 +14,10 @@ from fovea_operator.reconcile.shared.observed import RouteRecord
 from fovea_operator.reconcile.shared.traffic import Held, Load, Sample
 from fovea_operator.settings import Settings
 from support.golden import Golden
-from support.observations import at, model_deployment, route_record, server_pod, serving, version, workload
+from support.observations import at, version
 from support.rollout_table import CORRUPT, V1, V2, candidate, held, place, stable
 from support.routes import GATEWAY, SERVED, share, through_gateway
+from support.serving_observations import model_deployment, route_record, server_pod, serving, workload
 
 SETTINGS = replace(SERVED, gateway_activator="fovea-system/fovea-activator", gateway_statistics_port=19001)
 ACTIVATOR = Activator("fovea-system", "fovea-activator")

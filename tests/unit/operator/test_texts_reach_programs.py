@@ -12,7 +12,8 @@ from fovea_operator.desired.deployment import version_deployment
 from fovea_operator.desired.members import Member
 from fovea_operator.desired.pod import Sources, training_pod
 from support import kubelet_expansion
-from support.observations import SETTINGS, job, machine, model_deployment, version
+from support.observations import SETTINGS, job, machine, version
+from support.serving_observations import model_deployment
 
 PIECES = (
     "$",

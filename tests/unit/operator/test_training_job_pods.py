@@ -14,7 +14,6 @@ from support.observations import (
     ended,
     fetched,
     job,
-    model_deployment,
     observed,
     pod,
     preparing,
@@ -22,6 +21,7 @@ from support.observations import (
     running,
     version,
 )
+from support.serving_observations import model_deployment
 
 CRASHING = ContainerRecord(
     waiting_reason="CrashLoopBackOff",

@@ -15,9 +15,10 @@ from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared import times
 from fovea_operator.settings import Settings
 from support.kinds import MODEL_DEPLOYMENT
-from support.observations import at, machine, model_deployment, server_pod, version
+from support.observations import at, machine, version
 from support.reconciled import World, pod
 from support.rollout_table import V1, held, stable
+from support.serving_observations import model_deployment, server_pod
 
 DIGITS = Key(MODEL_DEPLOYMENT, "vision", "digits")
 NODE = resources.NODE

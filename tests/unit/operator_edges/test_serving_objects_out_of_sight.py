@@ -10,9 +10,10 @@ from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.service import service, version_service
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from support.kinds import DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE
-from support.observations import SETTINGS, machine, model_deployment, version
+from support.observations import SETTINGS, machine, version
 from support.reconciled import World
 from support.rollout_table import V1, V2, draining, held, stable
+from support.serving_observations import model_deployment
 
 DIGITS = Key(MODEL_DEPLOYMENT, "vision", "digits")
 OF = model_deployment()

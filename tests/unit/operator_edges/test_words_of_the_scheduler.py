@@ -11,9 +11,9 @@ from fovea_operator.reconcile.training.decide import decide_job
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 from support.kinds import MODEL_DEPLOYMENT, POD, TRAINING_JOB
-from support.observations import server_pod
 from support.reconciled import DIGITS, World, job, pod
 from support.rollout_table import V1
+from support.serving_observations import server_pod
 
 Raw = dict[str, Any]
 
