@@ -107,6 +107,7 @@ def test_a_model_that_cannot_start_says_so_to_those_who_wait(served: Served) -> 
         served.wants(1, progressDeadlineSeconds=None)
     assert ended == {grpc.StatusCode.UNAVAILABLE: 3}
     assert f"version 1 of model {served.name} was not ready within 20 s" in said[0]
+    until(lambda: step(served) == "Serving", seconds=120, what="its pod has come all the same")
     ended, said = burst(served, 1)
     assert ended == {grpc.StatusCode.OK: 1}, said
 

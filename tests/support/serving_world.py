@@ -9,6 +9,7 @@ from typing import Any
 from fovea_api.contract import names
 from fovea_api.v1alpha1 import ModelDeployment, ModelVersion
 from fovea_api.v1alpha1.rollout import Rollout
+from fovea_api.v1alpha1.scaling import Scaling
 from fovea_operator.desired import routes
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, Child, Decision, Write
@@ -20,7 +21,7 @@ from fovea_operator.reconcile.shared.observed import (
     ServiceRecord,
     ServingObserved,
 )
-from fovea_operator.reconcile.shared.traffic import Requests, Traffic
+from fovea_operator.reconcile.shared.traffic import Held, Load, Requests, Sample, Traffic
 from fovea_operator.settings import Settings
 from support.observations import SETTINGS, at, version
 from support.places import check_whole, moved_along_the_ways, pointed_at
@@ -49,7 +50,18 @@ ROLLOUTS: dict[str, dict[str, Any]] = {
     "the old version is to go first": {"strategy": "Recreate"},
     "no steps are asked for": {},
 }
-WITH_GATEWAY = replace(SETTINGS, gateway="fovea-system/fovea", gateway_address="gateway.fovea-system.svc.cluster.local")
+WITH_GATEWAY = replace(
+    SETTINGS,
+    gateway="fovea-system/fovea",
+    gateway_address="gateway.fovea-system.svc.cluster.local",
+    gateway_activator="fovea-system/fovea-activator",
+    gateway_statistics_port=19001,
+)
+SCALINGS: dict[str, dict[str, Any]] = {
+    "it may go without a pod": {"minReplicas": 0, "idleSeconds": 60},
+    "it may have more pods": {"minReplicas": 1, "maxReplicas": 3},
+    "it has one pod": {},
+}
 
 
 @dataclass
@@ -84,6 +96,13 @@ class World:
     """Steps of all places so far."""
     counts: bool = True
     """Whether the gateway's count of requests can be read."""
+    has_requests: bool = True
+    """Whether clients ask."""
+    last_request: float = 0
+    made_room: bool = False
+    """Whether a rollout was asked for in which the old version's pods end first."""
+    waits: bool = False
+    """Whether a request of a client is at the activator."""
 
     @property
     def settings(self) -> Settings:
@@ -101,8 +120,16 @@ class World:
             routes=self.routes.values(),
             serves_routes=self.has_gateway,
             traffic=self._traffic() if self.has_gateway else None,
+            load=self._load() if self.has_gateway and self.of.spec.scaling.follows else None,
+            held=Held(1, at(self.now)) if self.waits else None,
             refused=refused,
         )
+
+    def _load(self) -> Load:
+        """Read for long before, unless it cannot be read now."""
+        asked = self.has_requests and not self.waits
+        sample = Sample(at(self.now), 20 if asked else 0)
+        return Load((sample,), at(self.last_request), at(-10_000), "" if self.counts else "no proxy answers")
 
     def _traffic(self) -> Traffic:
         """Each version that has a share of the requests has had many by the time that anybody looks."""
@@ -167,6 +194,8 @@ class World:
             self._sends_to_what_answers(routes.weights(child.manifest["spec"]))
             self.routes[kind] = route_record(child.manifest, generation, taken=None)
             self.by_hand.discard(kind)
+        elif kind == "ReferenceGrant":
+            self.writes.pop()
         elif kind == "Service":
             self.services[name] = service_record(child.manifest)
             self.by_hand.discard(name)
@@ -175,7 +204,13 @@ class World:
         elif child.write is Write.CREATE:
             self.workloads[name] = workload(name, replicas=child.manifest["spec"]["replicas"])
         else:
-            self.workloads[name] = replace(self.workloads[name], replicas=child.manifest["spec"]["replicas"])
+            self._scale(name, child.manifest["spec"]["replicas"])
+
+    def _scale(self, name: str, replicas: int) -> None:
+        """Pods that are to end end at once: nothing that was to come to them may."""
+        known = self.workloads[name]
+        ready = min(known.ready_replicas, replicas)
+        self.workloads[name] = replace(known, replicas=replicas, ready_replicas=ready, available_replicas=ready)
 
     def _sends_to_what_answers(self, weights: dict[str, int]) -> None:
         """Beside the version that is served, none gets requests whose pods do not answer."""
@@ -205,6 +240,7 @@ class World:
             for name in routes.weights(spec):
                 if name in self.workloads and self.workloads[name].ready_replicas:
                     self.last_asked[name] = self.now
+        self._clients_ask()
         if self.gateway == "the gateway is away":
             return
         takes = self.gateway == "the gateway is there"
@@ -213,6 +249,18 @@ class World:
             self.routes[kind] = route_record(manifest, route.generation, taken=takes)
             if takes:
                 self._takes(kind, dict(route.spec))
+
+    def _clients_ask(self) -> None:
+        """No request comes to a version that has no pod, unless somebody else has edited the routes, or asked for an outage."""
+        through = bool(self.taken) and all(routes.through_activator(spec) for spec in self.taken.values())
+        self.waits = self.has_requests and through
+        if not self.has_requests:
+            return
+        self.last_request = self.now
+        for spec in self.taken.values():
+            if not routes.through_activator(spec) and not self.edited and not self.made_room:
+                for name in routes.weights(spec):
+                    assert name not in self.workloads or self.workloads[name].replicas > 0
 
     def _takes(self, kind: str, spec: dict[str, Any]) -> None:
         before, self.taken[kind] = self.taken.get(kind, {}), spec
@@ -243,7 +291,12 @@ class World:
             self.spec(version=sorted(self.versions)[number % len(self.versions)])
         elif what == "the newest is asked for":
             self.spec(version="Latest")
+        elif what in SCALINGS:
+            self.spec(scaling=Scaling.model_validate(SCALINGS[what]))
+        elif what in ("requests come", "no requests come"):
+            self.has_requests = what == "requests come"
         elif what in ROLLOUTS:
+            self.made_room = self.made_room or what == "the old version is to go first"
             self.spec(rollout=Rollout.model_validate(ROLLOUTS[what]))
         elif what == "a version is aborted" and self.of.status.candidate is not None:
             self.rollout(aborted_version=self.of.status.candidate.version)

@@ -6,7 +6,7 @@ from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from support.observations import at
-from support.serving_world import REFUSALS, ROLLOUTS, World
+from support.serving_world import REFUSALS, ROLLOUTS, SCALINGS, World
 
 PROFILE = settings(max_examples=60)
 
@@ -38,6 +38,9 @@ HAPPENINGS = st.one_of(
             "a version turns bad",
             "nothing counts",
             "the gateway counts",
+            "requests come",
+            "no requests come",
+            *SCALINGS,
             *REFUSALS,
         ]
     ),
@@ -75,6 +78,8 @@ def test_places_stay_one_whole_over_a_life_and_it_ends_with_the_newest_version(
     world.counts = True
     world.happens("a version is registered", 0)
     world.happens("the newest is asked for", 0)
+    world.happens("requests come", 0)
+    world.happens("it has one pod", 0)
     world.rollout(paused=False, aborted_version=None)
     if not has_gateway:
         world.happens("no steps are asked for", 0)
@@ -118,6 +123,24 @@ CANARY_HAPPENINGS = [
     "the gateway is there",
     *("nothing happens" for _ in range(8)),
 ]
+SLEEP_HAPPENINGS = [
+    *SCALINGS,
+    "it may go without a pod",
+    "requests come",
+    "no requests come",
+    "no requests come",
+    "a version is registered",
+    "the newest is asked for",
+    "a version is asked for",
+    "nothing counts",
+    "the gateway counts",
+    "the gateway is away",
+    "the gateway is there",
+    "a node is cordoned",
+    "a node is uncordoned",
+    "someone deletes a Service",
+    *("nothing happens" for _ in range(6)),
+]
 
 
 @given(
@@ -159,6 +182,51 @@ def test_rollouts_by_steps_lose_no_request_and_never_serve_what_fails(
             assert stable.version not in world.bad
     for step in world.seen_steps:
         event(step)
+
+
+@given(
+    story=st.lists(
+        st.tuples(
+            st.sampled_from(SLEEP_HAPPENINGS),
+            st.integers(0, 9),
+            st.sampled_from([None, None, None, 1, 2, 3]),
+            st.sampled_from([1, 9, 11, 61, 130, 700]),
+        ),
+        min_size=10,
+        max_size=40,
+    )
+)
+@PROFILE
+def test_a_model_that_falls_asleep_and_wakes_loses_no_request_and_is_awake_while_there_are_some(
+    story: list[tuple[str, int, int | None, int]],
+) -> None:
+    world = World(has_gateway=True)
+    world.happens("it may go without a pod", 0)
+    for what, number, crash, pause in story:
+        world.happens(what, number)
+        for name in list(world.workloads):
+            world.answer(name)
+        world.gateway_works()
+        world.now += pause
+        world.gateway_works()
+        world.reconcile(crash)
+    for step in world.seen_steps:
+        event(step)
+    world.counts, world.cordoned, world.gateway = True, False, "the gateway is there"
+    world.happens("it may go without a pod", 0)
+    for requests, step, replicas in (("no requests come", "Idle", 0), ("requests come", "Serving", 1)):
+        world.happens(requests, 0)
+        for _ in range(14):
+            world.gateway_works()
+            world.reconcile()
+            for name in list(world.workloads):
+                world.answer(name)
+            world.now += 61
+        [stable] = world.of.status.places or ()
+        assert (stable.role, stable.step, stable.weight) == ("stable", step, 100)
+        least = world.workloads[stable.deployment].replicas
+        assert least == replicas or (replicas and least > 1), "as many as the requests need"
+    assert not world.waits
 
 
 def test_a_rollout_costs_two_writes_for_its_version_s_service_and_three_statuses() -> None:

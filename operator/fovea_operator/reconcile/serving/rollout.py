@@ -78,13 +78,21 @@ def _with_what_is_named(view: ServingView, places: Places, target: str) -> Place
 
 
 def _with_what_answers(view: ServingView, places: Places, target: Place) -> Places:
-    """A first version that answers clients is served, also where another one is wanted before anybody has seen it answer."""
-    first = places.candidate
-    if places.stable is not None or first is None or target.deployment == first.deployment:
+    """A first version that answers clients is served, also where another one is wanted before anybody has seen it answer.
+
+    The status may say nothing of it: the operator ended before it wrote it.
+    """
+    if places.stable is not None:
         return places
-    if not view.most_served(first) or view.ready(first) == 0:
-        return places
-    return replace(places, candidate=None, stable=move.stable(first, view.now, reached=view.reached(first)))
+    known, candidate = {place.deployment for place in places}, places.candidate
+    unknown = [view.place_of(workload) for workload in view.observed.workloads if workload.name not in known]
+    for first in (candidate, *unknown):
+        if first is None or first.deployment == target.deployment:
+            continue
+        if view.most_served(first) and view.ready(first) > 0:
+            served = move.stable(first, view.now, reached=view.reached(first))
+            return replace(places, candidate=None if first == candidate else candidate, stable=served)
+    return places
 
 
 def _no_version(view: ServingView) -> Problem:
