@@ -2,23 +2,26 @@
 
 import json
 import random
-import re
 from collections import Counter
 from dataclasses import replace
 
 from fovea_api.contract import batch, exit_codes, report, storage
 from fovea_api.contract.batch import Summary
-from support.batch_pod import BatchPod, answered, brightness, output, put_pictures, running, wait_for_answers
+from support.batch_pod import (
+    BatchPod,
+    answered,
+    brightness,
+    output,
+    programs_shards,
+    put_pictures,
+    running,
+    wait_for_answers,
+)
 from support.object_store import ObjectStore
 from support.polling import until
 from support.store_proxy import StoreProxy
 
 CLOSED_PORT = 9
-
-
-def programs_shards(pod: BatchPod) -> list[int]:
-    """Shards that the program of a pod has answered, by its log."""
-    return [int(found) for found in re.findall(r"Shard (\d+) of", (pod.folder / "program.log").read_text())]
 
 
 def all_once(store: ObjectStore, pod: BatchPod, pictures: dict[str, int]) -> None:

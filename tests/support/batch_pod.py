@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -168,6 +169,11 @@ def answered(store: ObjectStore, pod: BatchPod) -> set[int]:
     """Shards with an answer in the store."""
     names = store.names(f"{pod.prediction}/work/answers/")
     return {int(name.partition("/")[0]) for name in names if name.endswith(f"/{storage.MANIFEST}")}
+
+
+def programs_shards(pod: BatchPod) -> list[int]:
+    """Shards that the program of a pod has answered, by its log."""
+    return [int(found) for found in re.findall(r"Shard (\d+) of", (pod.folder / "program.log").read_text())]
 
 
 def wait_for_answers(store: ObjectStore, pod: BatchPod, count: int) -> None:
