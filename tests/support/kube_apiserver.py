@@ -37,7 +37,9 @@ _PLURALS = {
     "TrainingJob": "trainingjobs",
     "ModelVersion": "modelversions",
     "ModelDeployment": "modeldeployments",
+    "BatchPrediction": "batchpredictions",
     "MachineType": "machinetypes",
+    "Job": "jobs",
     "Workload": "workloads",
     "GRPCRoute": "grpcroutes",
     "HTTPRoute": "httproutes",
@@ -52,6 +54,7 @@ _PLURALS = {
 _GROUPS = {
     "Deployment": "apps/v1",
     "Lease": "coordination.k8s.io/v1",
+    "Job": "batch/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",
     "Workload": KUEUE,

@@ -17,8 +17,16 @@ FETCH_CONTAINER = "fovea-fetch"
 SYNC_CONTAINER = "fovea-sync"
 FETCH_MODEL_CONTAINER = "fovea-fetch-model"
 MODEL_SERVER_CONTAINER = "model-server"
+PREDICT_CONTAINER = "predict"
+"""Of a BatchPrediction's pod: the program that answers."""
+BATCH_CONTAINER = "batch"
+"""Of the same pod: the sidecar that brings the records and publishes the answers."""
 OWN_CONTAINERS = frozenset(
-    {TRAINER_CONTAINER, FETCH_CONTAINER, SYNC_CONTAINER, FETCH_MODEL_CONTAINER, MODEL_SERVER_CONTAINER}
+    {
+        *(TRAINER_CONTAINER, FETCH_CONTAINER, SYNC_CONTAINER),
+        *(FETCH_MODEL_CONTAINER, MODEL_SERVER_CONTAINER),
+        *(PREDICT_CONTAINER, BATCH_CONTAINER),
+    }
 )
 """All that Fovea puts into pods: what has another name was added by something else (a service mesh, an agent)."""
 
@@ -76,6 +84,11 @@ def object_store_pod(service: str) -> str:
 def model_version(model: str, number: int) -> str:
     """Name of the ModelVersion object of a model's version number."""
     return f"{model}-v{number}"
+
+
+def prediction_job(prediction: str, rerun: int) -> str:
+    """Name of the Indexed Job of a BatchPrediction. Its pods' names begin with it."""
+    return f"{prediction}-batch-{rerun}"
 
 
 def comparator(model_deployment: str) -> str:

@@ -29,6 +29,10 @@ NEEDED = frozenset(
         "endedPrograms",
         "endTime",
         "places",
+        "version",
+        "digest",
+        "failures",
+        "reruns",
         "observedGeneration",
     }
 )

@@ -10,10 +10,9 @@ from fovea_api.contract.plan import ModelPlan
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
 
 from fovea_operator.desired import containers, owner, pod_options
+from fovea_operator.desired.mounts import MODELS, TMP
 from fovea_operator.settings import Settings
 
-_MODELS = {"name": "fovea-models", "mountPath": environment.MODELS_MOUNT}
-_TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
 _ANSWER_SECONDS = 10
 """How long requests on a connection may take when its time is over and its client connects again."""
 
@@ -114,12 +113,12 @@ def _pod(
         "terminationGracePeriodSeconds": _grace_seconds(settings),
         "securityContext": containers.pod_security(),
         "initContainers": [
-            containers.agent(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [_MODELS], machine_type, settings),
+            containers.agent(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [MODELS], machine_type, settings),
         ],
         "containers": [_server(version, machine_type, settings, pod_options.account_mounts(model_deployment))],
         "volumes": [
-            {"name": _MODELS["name"], "emptyDir": {}},
-            {"name": _TMP["name"], "emptyDir": {}},
+            {"name": MODELS["name"], "emptyDir": {}},
+            {"name": TMP["name"], "emptyDir": {}},
             containers.store_volume(),
             *pod_options.account_volumes(model_deployment),
         ],
@@ -168,7 +167,7 @@ def _server(
         ],
         "env": [
             {"name": name, "value": value}
-            for name, value in {"HOME": _TMP["mountPath"], **environment.of_gpus(containers.gpus(machine_type))}.items()
+            for name, value in {"HOME": TMP["mountPath"], **environment.of_gpus(containers.gpus(machine_type))}.items()
         ],
         "ports": [
             {"name": names.GRPC_PORT_NAME, "containerPort": names.GRPC_PORT},
@@ -187,7 +186,7 @@ def _server(
         },
         "lifecycle": {"preStop": {"sleep": {"seconds": _leave_seconds(settings)}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_MODELS | {"readOnly": True}, dict(_TMP), *mounts],
+        "volumeMounts": [MODELS | {"readOnly": True}, dict(TMP), *mounts],
     }
 
 
