@@ -84,9 +84,13 @@ def _status(view: View, answer: Answer) -> BatchPredictionStatus:
         "conditions": conditions.put(view.status.conditions, *found, now=view.now, generation=generation),
         "observed_generation": generation,
     }
+    update |= answer.changes
     if answer.state.ended:
         update["end_time"] = times.text(view.now)
-    return view.status.model_copy(update=update | dict(answer.changes))
+        if (workers := update.get("workers")) is not None:
+            # Those that still run are stopped, and no later status counts how they end.
+            update["workers"] = workers.model_copy(update={"active": 0})
+    return view.status.model_copy(update=update)
 
 
 def _final(state: JobState) -> PredictionCondition:
