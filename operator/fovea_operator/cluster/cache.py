@@ -300,6 +300,7 @@ class Cache:
         self.jobs.follow(self.models.job_changed)
         self.versions.follow(self.models.version_changed)
         self.model_deployments.follow(self.models.deployment_changed)
+        self.predictions.follow(self.models.prediction_changed)
         self.model_deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.pods.group_by(BY_OWNER, _owned)
         self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)

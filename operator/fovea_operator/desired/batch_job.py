@@ -141,6 +141,8 @@ def _program(
         "output-format": spec.output.format,
         "work": environment.WORK_MOUNT,
     }
+    if (threads := containers.threads(machine_type)) is not None:
+        flags["threads"] = str(threads)
     variables = {"HOME": TMP["mountPath"], **environment.of_gpus(gpus)}
     return {
         "name": names.PREDICT_CONTAINER,

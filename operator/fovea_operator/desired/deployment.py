@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from typing import Any
 
 from fovea_api.contract import environment, labels, names
@@ -191,6 +190,5 @@ def _server(
 
 
 def _parallelism(machine_type: MachineType) -> list[str]:
-    """A CPU limit does not show inside the container: a server that counts the node's cores is throttled."""
-    limit = containers.cpu_limit(machine_type.spec.cpu_limit)
-    return [] if limit is None else [f"--tensorflow_session_parallelism={max(1, math.ceil(containers.number(limit)))}"]
+    threads = containers.threads(machine_type)
+    return [] if threads is None else [f"--tensorflow_session_parallelism={threads}"]

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from fovea_api.contract import environment, exit_codes, names
 from fovea_api.contract.plan import BatchPlan
+from fovea_api.contract.report import REASON_PUBLISHED, Published, Termination
 from fovea_operator.desired.batch_job import batch_job as built
 from fovea_operator.desired.batch_job import output_uri
 from fovea_operator.reconcile.shared.decision import BATCH_JOB, BATCH_PREDICTION, Decision, Write
@@ -32,6 +33,14 @@ from support.predictions import (
 )
 
 OOM: dict[str, Any] = {"code": 137, "reason": "OOMKilled"}
+UNBELIEVABLE = Termination(
+    REASON_PUBLISHED, "published", output=Published("s3://fovea/x", "sha256:short", 1, 1)
+).to_json()
+MISCONFIGURED = ContainerRecord(
+    waiting_reason="CrashLoopBackOff",
+    last_exit_code=78,
+    last_message=agent(78, "Misconfigured", "the plan is malformed").termination_message,
+)
 RECORDED = {"uri": OUTPUT.uri, "digest": OUTPUT.digest, "bytes": 4096, "files": 3}
 OVER = PINNED | {"state": "SUCCEEDED", "endTime": "2026-11-21T10:01:00Z", "observedGeneration": 1}
 LOST = PINNED | {"state": "FAILED", "endTime": "2026-11-21T10:01:00Z", "observedGeneration": 1}
@@ -198,6 +207,7 @@ ROWS: dict[str, Row] = {
             state="SUCCEEDED",
             conditions={"Admitted": "True Accepted", "Running": "False Published", "Complete": "True Published"},
             output=RECORDED,
+            workers={"active": 0, "succeeded": 1, "failed": 0},
             wakes=0,
         ),
         "1000 records are done, 7 of them without an answer (errors.jsonl)",
@@ -205,6 +215,12 @@ ROWS: dict[str, Row] = {
     "an output without a believable digest is none": Row(
         lambda: observed(
             prediction(PINNED), ended(batch=agent(0, "Published", "done")), running(1), jobs=[batch_job()]
+        ),
+        only(state="RUNNING", output=None),
+    ),
+    "an output whose digest is none is not believed": Row(
+        lambda: observed(
+            prediction(PINNED), ended(batch=ContainerRecord(exit_code=0, termination_message=UNBELIEVABLE)), running(1)
         ),
         only(state="RUNNING", output=None),
     ),
@@ -249,18 +265,18 @@ ROWS: dict[str, Row] = {
         lambda: observed(
             prediction(PINNED),
             worker(
-                containers={
-                    names.BATCH_CONTAINER: ContainerRecord(
-                        waiting_reason="CrashLoopBackOff",
-                        last_exit_code=78,
-                        last_message=agent(78, "Misconfigured", "the plan is malformed").termination_message,
-                    )
-                },
+                containers={names.BATCH_CONTAINER: MISCONFIGURED},
                 phase="Running",
                 node="node-1",
             ),
         ),
         only(state="FAILED", why="Misconfigured"),
+    ),
+    "an agent that ends while its pod is deleted says nothing": Row(
+        lambda: observed(
+            prediction(PINNED), worker(containers={names.BATCH_CONTAINER: MISCONFIGURED}, node="node-1", deleting=True)
+        ),
+        only(state="QUEUED"),
     ),
     "one retry too many of one worker ends it": Row(
         lambda: observed(prediction(PINNED), *(ended(number=n, **OOM) for n in range(4))),
@@ -319,6 +335,10 @@ ROWS: dict[str, Row] = {
             jobs=[],
         ),
         only(state="CANCELLED"),
+    ),
+    "a cancellation that has begun is finished": Row(
+        lambda: observed(prediction(PINNED | {"state": "CANCELLING"}), running()),
+        only(state="CANCELLING", deletes=["scores-batch-0"]),
     ),
     "one that was cancelled before anything was done": Row(
         lambda: observed(prediction(cancel=True)), only(state="CANCELLED", version=None)
