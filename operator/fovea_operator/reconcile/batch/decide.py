@@ -54,8 +54,13 @@ def decide_prediction(observed: PredictionObserved, now: datetime, settings: Set
     view = View(observed, now, settings)
     if is_over(view.status):
         return _ended(view)
-    answer = _success(view) or _cancel(view) or _failure(view) or _not_yet(view) or _rerun(view) or _work(view)
-    return carry_out(view, answer)
+    return carry_out(view, _success(view) or _goes_on_or_ends(view, progress.reported(view)))
+
+
+def _goes_on_or_ends(view: View, totals: Totals) -> Answer:
+    return (
+        _cancel(view, totals) or _failure(view, totals) or _not_yet(view) or _rerun(view, totals) or _work(view, totals)
+    )
 
 
 # -- 1 -----------------------------------------------------------------------------------------------------------------
@@ -150,11 +155,11 @@ def _recorded(last: Failed) -> WorkerFailure:
 # -- 3 -----------------------------------------------------------------------------------------------------------------
 
 
-def _cancel(view: View) -> Answer | None:
+def _cancel(view: View, totals: Totals) -> Answer | None:
     """Once begun it is finished, even if the field could be taken back."""
     if not (view.spec.cancel or view.status.state == JobState.CANCELLING):
         return None
-    changes = _of_workers(view, progress.reported(view)) if view.observed.jobs else {}
+    changes = _of_workers(view, totals) if view.observed.jobs else {}
     deletions = tuple(
         Deletion(BATCH_JOB, job.namespace, job.name, job.uid) for job in view.observed.jobs if not job.deleting
     )
@@ -177,8 +182,7 @@ def _cancel(view: View) -> Answer | None:
 # -- 4 -----------------------------------------------------------------------------------------------------------------
 
 
-def _failure(view: View) -> Answer | None:
-    totals = progress.reported(view)
+def _failure(view: View, totals: Totals) -> Answer | None:
     found = _why(view, totals)
     if found is None:
         return None
@@ -269,7 +273,7 @@ def _waits(reason: PredictionReason, message: str) -> Answer:
 # -- 6 -----------------------------------------------------------------------------------------------------------------
 
 
-def _rerun(view: View) -> Answer | None:
+def _rerun(view: View, totals: Totals) -> Answer | None:
     """The pod that said where the output is was deleted before this operator saw it. The next workers find all shards answered.
 
     First the status counts it: the Job of that number is then the current one, and the one before it goes.
@@ -277,7 +281,7 @@ def _rerun(view: View) -> Answer | None:
     job = view.job
     if job is None or not job.complete or not all(ended(pod) for pod in view.pods):
         return None
-    changes = _of_workers(view, progress.reported(view))
+    changes = _of_workers(view, totals)
     if view.rerun >= _RERUNS:
         message = (
             f"All workers ended with exit code 0, {view.rerun + 1} times, and none reported the digest of "
@@ -299,13 +303,13 @@ def _rerun(view: View) -> Answer | None:
 # -- 7 and 8 -----------------------------------------------------------------------------------------------------------
 
 
-def _work(view: View) -> Answer:
+def _work(view: View, totals: Totals) -> Answer:
     name = names.prediction_job(view.prediction.metadata.name, view.rerun)
     job = view.job
     if job is None or job.deleting:
         return _make(view, name)
     answer = stage.of(view, name)
-    changes = _of_workers(view, progress.reported(view), progress.pace(view)) | dict(answer.changes)
+    changes = _of_workers(view, totals, progress.pace(view)) | dict(answer.changes)
     return Answer(
         answer.state,
         answer.reason,

@@ -5,6 +5,7 @@ Success is believed only with the digest of the published output. It may come fr
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fovea_api.contract import exit_codes, names, storage
 from fovea_api.contract.report import REASON_PUBLISHED, Published, Termination
@@ -51,6 +52,12 @@ class Failure:
 Outcome = Success | Done | Failure
 
 
+@lru_cache(maxsize=4096)
+def said_in(message: str) -> Termination | None:
+    """A termination message, read; None where it is not one of ours. Of a thousand workers each is read at every decision."""
+    return Termination.from_json(message) if message else None
+
+
 def of(pod: PodRecord) -> Outcome | None:
     """How the worker ended; None while it has not."""
     batch = pod.container(names.BATCH_CONTAINER)
@@ -65,7 +72,7 @@ def of(pod: PodRecord) -> Outcome | None:
     fetch, program = pod.container(names.FETCH_MODEL_CONTAINER), pod.container(names.PREDICT_CONTAINER)
     if fetch.exit_code not in (None, exit_codes.OK):
         return _of_agent(pod, names.FETCH_MODEL_CONTAINER, fetch)
-    said = Termination.from_json(batch.termination_message)
+    said = said_in(batch.termination_message)
     # The program ends with the code of the agent that cannot go on, which alone knows why.
     if said and batch.exit_code not in (None, exit_codes.OK) and program.exit_code in (None, batch.exit_code):
         return _of_agent(pod, names.BATCH_CONTAINER, batch)
@@ -83,7 +90,7 @@ def never(pod: PodRecord) -> containers.Problem | None:
 
 def _success(batch: ContainerRecord) -> Success | None:
     for message in (batch.termination_message, batch.last_message):
-        said = Termination.from_json(message) if message else None
+        said = said_in(message)
         if (
             said is not None
             and said.reason == REASON_PUBLISHED
@@ -115,7 +122,7 @@ def _of_live(pod: PodRecord, batch: ContainerRecord) -> Failure | None:
     if pod.deleting or batch.running_since is not None:
         return None
     code = batch.exit_code if batch.exit_code is not None else batch.last_exit_code
-    said = Termination.from_json(batch.termination_message or batch.last_message)
+    said = said_in(batch.termination_message or batch.last_message)
     if code is None or said is None or exit_codes.outcome(code) is not exit_codes.Outcome.PERMANENT:
         return None
     reason = said.reason if _WORD.fullmatch(said.reason) else PredictionReason.AGENT_FAILED
@@ -131,7 +138,7 @@ def _of_agent(pod: PodRecord, name: str, record: ContainerRecord) -> Failure:
             retryable=True,
             exit_code=code,
         )
-    said = Termination.from_json(record.termination_message)
+    said = said_in(record.termination_message)
     reason = said.reason if said and _WORD.fullmatch(said.reason) else PredictionReason.AGENT_FAILED
     message = said.message if said and said.message else f"container {name} of pod {pod.name} ended with {code}"
     retryable = exit_codes.outcome(code) is not exit_codes.Outcome.PERMANENT or code == exit_codes.FENCED

@@ -114,7 +114,7 @@ def _metrics_of(view: View, pod: PodRecord) -> Mapping[str, float]:
     """What a worker has counted: by its last report, or by its last words, since no operator may have listened before."""
     heard = view.observed.heard.get(pod.uid)
     reported = _metrics(heard.report) if heard is not None else {}
-    said = Termination.from_json(pod.container(names.BATCH_CONTAINER).termination_message)
+    said = outcome.said_in(pod.container(names.BATCH_CONTAINER).termination_message)
     if said is None or said.reason == REASON_PUBLISHED:
         return reported  # that one speaks for all workers
     last = {SHARDS_TOTAL: reported[SHARDS_TOTAL], **said.metrics} if SHARDS_TOTAL in reported else said.metrics

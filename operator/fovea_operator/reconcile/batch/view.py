@@ -60,7 +60,7 @@ class View:
 
     # -- the version -----------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def pinned(self) -> int | None:
         """The number of the version that answers, once it is chosen: by the status or, where that was lost, by the Job."""
         if self.status.version is not None:
@@ -94,7 +94,7 @@ class View:
         numbers = {job.uid: number_of(job.name.removeprefix(prefix)) for job in self.observed.jobs}
         return {uid: number for uid, number in numbers.items() if number is not None}
 
-    @property
+    @cached_property
     def job(self) -> BatchJobRecord | None:
         """The current Job; None where it is not there."""
         return next((job for job in self.observed.jobs if self._numbers.get(job.uid) == self.rerun), None)
@@ -104,17 +104,17 @@ class View:
         """Jobs before the current one."""
         return tuple(job for job in self.observed.jobs if self._numbers.get(job.uid) != self.rerun)
 
-    @property
+    @cached_property
     def all_pods(self) -> tuple[PodRecord, ...]:
         """Workers of all Jobs."""
         return tuple(pod for pods in self.observed.pods.values() for pod in pods)
 
-    @property
+    @cached_property
     def pods(self) -> tuple[PodRecord, ...]:
         """Workers of the current Job."""
         return self.observed.pods.get(self.job.uid, ()) if self.job is not None else ()
 
-    @property
+    @cached_property
     def live(self) -> tuple[PodRecord, ...]:
         """Those that have not ended."""
         return tuple(pod for pod in self.pods if not ended(pod))
@@ -143,7 +143,7 @@ class View:
         counts = {worker: max(seen[worker], known.get(worker, 0)) for worker in {*seen, *known}}
         return dict(sorted(counts.items(), key=lambda item: (len(item[0]), item[0])))
 
-    @property
+    @cached_property
     def started(self) -> datetime | None:
         """When the first program of the workers that are there started."""
         return min(_starts(self.pods), default=None)
