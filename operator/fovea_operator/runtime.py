@@ -18,7 +18,7 @@ from fovea_api.contract.report import LOG_PATH, PROGRESS_PATH, ProgressAnswer
 from fovea_api.contract.waiting import WAITING_PATH
 
 from .cluster import endpoints, resources
-from .cluster.cache import Cache
+from .cluster.cache import Cache, Entry
 from .cluster.client import ApiClient
 from .cluster.comparison import compare_all, pause_after
 from .cluster.credentials import load
@@ -43,9 +43,11 @@ from .cluster.waiting import Waiting, WaitingRoom
 from .cluster.words import Words
 from .errors import ApiError, FoveaError
 from .handlers import running
+from .kinds.batch_prediction import BatchPredictions
 from .kinds.model_deployment import ModelDeployments
 from .kinds.training_job import TrainingJobs
 from .reconcile.shared.decision import Event, GroupVersionKind
+from .reconcile.shared.observed import PodRecord
 from .reconcile.training import stopping
 from .settings import Settings
 
@@ -93,7 +95,10 @@ class Operator:
         self._models = ModelDeployments(
             self._cache, self._traffic, held=lambda key: self._waiting.of(key, asyncio.get_running_loop().time())
         )
-        self._kinds = Kinds(self._jobs, self._models)
+        self._predictions = BatchPredictions(self._cache, self._reports, ttl_seconds=settings.ttl_seconds)
+        # One prediction has up to a thousand workers that report: it is not decided on for each of them.
+        self._heard = Words(settings.progress_seconds, self._wake_later, settings.progress_rate)
+        self._kinds = Kinds(self._jobs, self._models, self._predictions)
         self._intake = Intake(self._cache, self._kinds, self._queue.add, settings.watch_namespaces)
         self._intake.relisted = self._relisted
         words = Words(settings.progress_seconds, self._wake_later, settings.progress_rate)
@@ -145,7 +150,7 @@ class Operator:
         """What agents post to and clients read from."""
         doorkeeper = Doorkeeper(self._client.review_token)
         application = Desk(self._reports, doorkeeper, self._answer_to).application()
-        logs = LogDesk(doorkeeper, lambda sender: self._answer_to(sender) is not None, self._client.log)
+        logs = LogDesk(doorkeeper, self._has_log, self._client.log)
         application.router.add_get(LOG_PATH, logs.get)
         application.router.add_get(PROGRESS_PATH, LiveReports(self._reports).get)
         room = WaitingRoom(
@@ -317,7 +322,11 @@ class Operator:
 
     def _wake_for_report(self, namespace: str, pod: str, seconds: float) -> None:
         entry = self._cache.pods.get(namespace, pod)
-        if entry is not None:
+        if entry is None:
+            return
+        if (prediction := self._predictions.of_pod(entry)) is not None:
+            self._heard.changed(prediction, _now())
+        else:
             self._wake_later(self._jobs.key(namespace, entry.owner.name), seconds)
 
     def _leads_its_job(self, namespace: str, pod: str) -> bool:
@@ -347,10 +356,18 @@ class Operator:
 
     def _answer_to(self, sender: Sender) -> ProgressAnswer | None:
         entry = self._cache.pods.get(sender.namespace, sender.pod)
-        training_job = self._jobs.resource.gvk.group_kind
-        if entry is None or entry.uid != sender.uid or entry.owner.group_kind != training_job:
+        if entry is None or entry.uid != sender.uid:
             return None
-        return stopping.answer(entry.record)
+        if self._predictions.is_worker(entry):
+            return ProgressAnswer()
+        return stopping.answer(entry.record) if self._trains(entry) else None
+
+    def _has_log(self, sender: Sender) -> bool:
+        entry = self._cache.pods.get(sender.namespace, sender.pod)
+        return entry is not None and entry.uid == sender.uid and self._trains(entry)
+
+    def _trains(self, pod: Entry[PodRecord]) -> bool:
+        return pod.owner.group_kind == self._jobs.resource.gvk.group_kind
 
     def _lease_seen(self, raw: Mapping[str, Any]) -> None:
         spec = raw.get("spec") or {}

@@ -15,6 +15,7 @@ from fovea_api.contract import names
 from fovea_api.v1alpha1 import API_VERSION, KINDS
 from fovea_dev.apiserver import ApiServer
 from support import helm
+from support.batch_workers import prediction
 from support.jobs import place_of, pod_name, training_job
 from support.kube_apiserver import Cluster, make_namespace
 from support.kubelet_player import Kubelet
@@ -163,7 +164,7 @@ def test_an_installer_without_rights_says_what_it_may_not(chart: Chart) -> None:
     powerless = chart.server.user_kubeconfig("nobody")
     done = chart.install_crds(kubeconfig=powerless)
     assert done.returncode == 1
-    assert "CustomResourceDefinition machinetypes.fovea.dev" in done.stderr.splitlines()[-1]
+    assert "CustomResourceDefinition batchpredictions.fovea.dev" in done.stderr.splitlines()[-1]
     assert 'User "nobody" cannot patch resource "customresourcedefinitions"' in done.stderr
 
 
@@ -365,6 +366,10 @@ def test_a_job_trains_is_registered_deployed_and_removed_with_the_charts_rights_
         ("create", "modeldeployments"),
         ("create", "deployments"),
         ("create", "services"),
+        ("create", "jobs"),
+        ("delete", "jobs"),
+        ("patch", "batchpredictions/status"),
+        ("delete", "batchpredictions"),
         ("patch", "services"),
         ("patch", "trainingjobs/status"),
         ("patch", "modeldeployments/status"),
@@ -396,3 +401,8 @@ def live_through_a_job(cluster: Cluster) -> None:
     cluster.wait("Service", lambda: cluster.get("Service", "digits"))
     cluster.wait("the job's end", lambda: cluster.get("TrainingJob", "digits") is None)
     cluster.wait("serving", lambda: place_of(cluster.get("ModelDeployment", "digits"), "stable"))
+    cluster.create(prediction("scores", runPolicy={"ttlSecondsAfterFinished": 1}))
+    cluster.wait("the Job of the prediction", lambda: cluster.list("Job"))
+    cluster.patch("BatchPrediction", "scores", {"spec": {"cancel": True}})
+    cluster.wait("the prediction's end", lambda: cluster.get("BatchPrediction", "scores") is None)
+    assert cluster.list("Job") == []

@@ -88,15 +88,23 @@ def test_network_policies_let_in_pods_by_the_labels_that_the_operator_gives_them
     manifests = helm.template({"networkPolicy": {"enabled": True}})
     trainer = labels.of_training_pod("job", names.ROLE_CHIEF, 0, 0)
     server = labels.of_model_server("digits", "digits", 1, "abc")
+    worker = labels.of_batch_prediction("scores", "uid", "digits", 1)
     allowed = {
-        item["metadata"]["name"]: item["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"].items()
+        item["metadata"]["name"]: item["spec"]["ingress"][0]["from"][0]["podSelector"]
         for item in manifests
         if item["kind"] == "NetworkPolicy"
     }
-    assert allowed["fovea-operator"] <= trainer.items()
-    assert not allowed["fovea-operator"] <= server.items()
-    assert allowed["fovea-object-store"] <= trainer.items()
-    assert allowed["fovea-object-store"] <= server.items()
+
+    def lets_in(policy: str, pod: dict[str, str]) -> bool:
+        selector = allowed[policy]
+        expressions = selector.get("matchExpressions", [])
+        assert {each["operator"] for each in expressions} <= {"In"}
+        return selector["matchLabels"].items() <= pod.items() and all(
+            pod.get(each["key"]) in each["values"] for each in expressions
+        )
+
+    assert [lets_in("fovea-operator", pod) for pod in (trainer, worker, server)] == [True, True, False]
+    assert all(lets_in("fovea-object-store", pod) for pod in (trainer, worker, server))
 
 
 def test_the_test_pod_reaches_what_it_asks_whoever_else_may() -> None:

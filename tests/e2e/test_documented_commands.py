@@ -180,7 +180,7 @@ def no_command_does_anything(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 FOLDERS_OF_THE_PAGES = (
     *("my-pictures", "cells", "digits", "exported", "line-data", "pets", "pets-shards", "adult", "a8a", "train", "lfw"),
-    *("flickr8k", "lite0", "vgg16", "vggface", "inceptionv3", "census"),
+    *("flickr8k", "lite0", "vgg16", "vggface", "inceptionv3", "census", "test1"),
 )
 FILES_OF_THE_PAGES = (
     *("picture.jpg", "7.png", "3.png", "my-model.yaml", "flowers.csv", "a8a.tfrecord"),

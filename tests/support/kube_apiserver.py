@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from fovea_api.v1alpha1 import API_VERSION
+from fovea_api.v1alpha1 import API_VERSION, KINDS
 from fovea_dev.api import Api, ApiError
 from fovea_dev.apiserver import ApiServer, build_tools
 from fovea_dev.layout import Cache
@@ -37,7 +37,9 @@ _PLURALS = {
     "TrainingJob": "trainingjobs",
     "ModelVersion": "modelversions",
     "ModelDeployment": "modeldeployments",
+    "BatchPrediction": "batchpredictions",
     "MachineType": "machinetypes",
+    "Job": "jobs",
     "Workload": "workloads",
     "GRPCRoute": "grpcroutes",
     "HTTPRoute": "httproutes",
@@ -52,6 +54,7 @@ _PLURALS = {
 _GROUPS = {
     "Deployment": "apps/v1",
     "Lease": "coordination.k8s.io/v1",
+    "Job": "batch/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",
     "Workload": KUEUE,
@@ -89,7 +92,7 @@ class Cluster:
     def path(self, kind: str, name: str = "") -> str:
         """Path of a kind or an object in the test's namespace."""
         version = _GROUPS.get(kind, "v1")
-        if kind in ("TrainingJob", "ModelVersion", "ModelDeployment"):
+        if kind in ("TrainingJob", "ModelVersion", "ModelDeployment", "BatchPrediction"):
             version = API_VERSION
         path = path_of({"apiVersion": version, "kind": kind, "metadata": {"namespace": self.namespace, "name": name}})
         return path.rstrip("/")
@@ -154,7 +157,9 @@ def api_server(folder: Path, *, audit: bool = True) -> Iterator[ApiServer]:
 
 def _is_served(server: ApiServer) -> bool:
     try:
-        return len([r for r in server.client.get(f"/apis/{API_VERSION}")["resources"] if "/" not in r["name"]]) == 4
+        return len([r for r in server.client.get(f"/apis/{API_VERSION}")["resources"] if "/" not in r["name"]]) == len(
+            KINDS
+        )
     except ApiError:
         return False
 

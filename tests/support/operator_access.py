@@ -28,6 +28,8 @@ NEEDS: dict[Resource, set[str]] = {
     resources.TRAINING_JOB: {*_WATCH, "get", "delete"},
     resources.MODEL_VERSION: {*_WATCH, "get", "create"},
     resources.MODEL_DEPLOYMENT: {*_WATCH, "get", "create"},
+    resources.BATCH_PREDICTION: {*_WATCH, "get", "delete"},
+    resources.BATCH_JOB: {*_WATCH, "get", "create", "patch", "delete"},
     resources.POD: {*_WATCH, "get", "create", "patch", "delete"},
     resources.SERVICE: {*_WATCH, "get", "create", "patch", "delete"},
     resources.DEPLOYMENT: {*_WATCH, "get", "create", "patch", "delete"},
@@ -43,6 +45,7 @@ SUBRESOURCES: dict[Resource, dict[str, str]] = {
     # An owner reference that blocks deletion asks for `update` of finalizers where that is enforced.
     resources.TRAINING_JOB: {"status": "patch", "finalizers": "update"},
     resources.MODEL_DEPLOYMENT: {"status": "patch", "finalizers": "update"},
+    resources.BATCH_PREDICTION: {"status": "patch", "finalizers": "update"},
     resources.WORKLOAD: {"status": "patch"},
     resources.VISIBLE_QUEUE: {"pendingworkloads": "get"},
     resources.POD: {"log": "get"},

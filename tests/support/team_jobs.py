@@ -115,7 +115,7 @@ class TeamJobs:
 
     def remove(self) -> None:
         """Delete the jobs and what was made of them; what they published stays in the store, as for every user."""
-        for kind in ("trainingjobs", "modeldeployments", "modelversions"):
+        for kind in ("trainingjobs", "batchpredictions", "modeldeployments", "modelversions"):
             found = self.cluster.list(kind, self.namespace)
             mine = [
                 one["metadata"]["name"]

@@ -12,6 +12,7 @@ COMPONENT = "app.kubernetes.io/component"
 COMPONENT_TRAINER = "trainer"
 COMPONENT_MODEL_SERVER = "model-server"
 COMPONENT_COMPARATOR = "comparator"
+COMPONENT_BATCH_WORKER = "batch-worker"
 COMPONENT_OBJECT_STORE = "object-store"
 PART_OF = "app.kubernetes.io/part-of"
 PART_OF_VALUE = "fovea"
@@ -23,6 +24,9 @@ ATTEMPT = f"{GROUP}/attempt"
 MODEL = f"{GROUP}/model"
 VERSION = f"{GROUP}/version"
 MODEL_DEPLOYMENT = f"{GROUP}/model-deployment"
+BATCH_PREDICTION = f"{GROUP}/batch-prediction"
+BATCH_PREDICTION_UID = f"{GROUP}/batch-prediction-uid"
+"""On its Job and the pods of that: a pod whose Job is gone does not say otherwise whose it was."""
 REVISION = f"{GROUP}/revision"
 """On a version's Deployment, Service and pods: the hash that is the end of the Deployment's name."""
 
@@ -75,6 +79,11 @@ MANAGED = f"{GROUP}/managed"
 is the tools' to overwrite."""
 MANAGED_VALUE = "true"
 MANAGED_SELECTOR = f"{MANAGED}={MANAGED_VALUE}"
+
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+"""Label that Kubernetes puts on each pod of an Indexed Job: its number, from 0."""
+CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
+"""Label that Kubernetes puts on each pod of a Job: the Job's uid."""
 
 _DIGITS = 9
 """A version's number has no more."""
@@ -133,6 +142,19 @@ def of_model_server(model_deployment: str, model: str, version: int, revision: s
 def of_model_deployment(model_deployment: str, model: str) -> dict[str, str]:
     """Labels of what is made once for all versions of a ModelDeployment: the clients' Service, its routes."""
     return {MANAGED: MANAGED_VALUE, MANAGED_BY: MANAGED_BY_VALUE, MODEL_DEPLOYMENT: model_deployment, MODEL: model}
+
+
+def of_batch_prediction(prediction: str, uid: str, model: str, version: int) -> dict[str, str]:
+    """Labels of a BatchPrediction's Job and its pods."""
+    return {
+        MANAGED: MANAGED_VALUE,
+        MANAGED_BY: MANAGED_BY_VALUE,
+        COMPONENT: COMPONENT_BATCH_WORKER,
+        BATCH_PREDICTION: prediction,
+        BATCH_PREDICTION_UID: uid,
+        MODEL: model,
+        VERSION: str(version),
+    }
 
 
 def of_comparator(model_deployment: str, model: str, compares: str) -> dict[str, str]:

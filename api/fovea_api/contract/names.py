@@ -17,8 +17,16 @@ FETCH_CONTAINER = "fovea-fetch"
 SYNC_CONTAINER = "fovea-sync"
 FETCH_MODEL_CONTAINER = "fovea-fetch-model"
 MODEL_SERVER_CONTAINER = "model-server"
+PREDICT_CONTAINER = "predict"
+"""Of a BatchPrediction's pod: the program that answers."""
+BATCH_CONTAINER = "batch"
+"""Of the same pod: the sidecar that brings the records and publishes the answers."""
 OWN_CONTAINERS = frozenset(
-    {TRAINER_CONTAINER, FETCH_CONTAINER, SYNC_CONTAINER, FETCH_MODEL_CONTAINER, MODEL_SERVER_CONTAINER}
+    {
+        *(TRAINER_CONTAINER, FETCH_CONTAINER, SYNC_CONTAINER),
+        *(FETCH_MODEL_CONTAINER, MODEL_SERVER_CONTAINER),
+        *(PREDICT_CONTAINER, BATCH_CONTAINER),
+    }
 )
 """All that Fovea puts into pods: what has another name was added by something else (a service mesh, an agent)."""
 
@@ -32,6 +40,12 @@ GRPC_PORT_NAME = "grpc"
 REST_PORT_NAME = "rest"
 VERSION_HEADER = "x-fovea-version"
 """By which a request at a gateway names the version that is to answer it."""
+ACTIVATOR = "activator"
+"""Of a route: the pin by which the activator stays known to the gateway. Requests of models without a pod wait there."""
+BACKEND_HEADER = "x-fovea-backend"
+"""Set by routes for the activator: DNS name of the version's Service."""
+MODEL_DEPLOYMENT_HEADER = "x-fovea-model-deployment"
+"""Set by routes for the activator: <namespace>/<name> of the ModelDeployment."""
 
 
 def training_pod(job: str, role: str, index: int, attempt: int) -> str:
@@ -79,12 +93,9 @@ def model_version(model: str, number: int) -> str:
     return f"{model}-v{number}"
 
 
-ACTIVATOR = "activator"
-"""Of a route: the pin by which the activator stays known to the gateway. Requests of models without a pod wait there."""
-BACKEND_HEADER = "x-fovea-backend"
-"""Set by routes for the activator: DNS name of the version's Service."""
-MODEL_DEPLOYMENT_HEADER = "x-fovea-model-deployment"
-"""Set by routes for the activator: <namespace>/<name> of the ModelDeployment."""
+def prediction_job(prediction: str, rerun: int) -> str:
+    """Name of the Indexed Job of a BatchPrediction. Its pods' names begin with it."""
+    return f"{prediction}-batch-{rerun}"
 
 
 def comparator(model_deployment: str) -> str:

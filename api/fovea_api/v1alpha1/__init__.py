@@ -1,6 +1,7 @@
 """Fovea's kinds, version v1alpha1."""
 
-from . import machine_type, model_deployment, model_version, training_job
+from . import batch_prediction, machine_type, model_deployment, model_version, training_job
+from .batch_prediction import BatchPrediction
 from .common import API_VERSION, GROUP, VERSION, Condition, Kind, Metadata, Model, Resource
 from .machine_type import MachineType
 from .model_deployment import ModelDeployment
@@ -12,6 +13,7 @@ KINDS: tuple[Kind, ...] = (
     training_job.KIND,
     model_version.KIND,
     model_deployment.KIND,
+    batch_prediction.KIND,
     machine_type.KIND,
 )
 """Every kind, in the order in which a newcomer needs them."""
@@ -21,6 +23,7 @@ __all__ = [
     "GROUP",
     "KINDS",
     "VERSION",
+    "BatchPrediction",
     "Condition",
     "JobState",
     "Kind",

@@ -31,6 +31,19 @@ class ServingCondition(StrEnum):
     """The wanted version was given up, and the version before it is served."""
 
 
+class PredictionCondition(StrEnum):
+    """Condition types of a BatchPrediction."""
+
+    ADMITTED = "Admitted"
+    """Workers may be made: the spec is accepted, and the model's version and the machine type are there."""
+    RUNNING = "Running"
+    """A worker answers records."""
+    COMPLETE = "Complete"
+    """Ended with success, its output published."""
+    FAILED = "Failed"
+    """Ended without success, or was cancelled."""
+
+
 class ObjectReason(StrEnum):
     """Reasons that conditions of every kind can have."""
 
@@ -225,5 +238,66 @@ class ServingReason(StrEnum):
     """rollout.abortedVersion names the version."""
     NOT_ROLLED_BACK = "NotRolledBack"
     """The wanted version was not given up."""
+    INTERNAL_ERROR = ObjectReason.INTERNAL_ERROR.value
+    """Fovea failed unexpectedly; it tries again."""
+
+
+class PredictionReason(StrEnum):
+    """Reasons of a BatchPrediction's conditions. A worker's agent may add another one of a TrainingJob's, such as KeyRefused."""
+
+    ACCEPTED = "Accepted"
+    """The spec is valid, and the model's version and the machine type exist."""
+    INVALID_SPEC = ObjectReason.INVALID_SPEC.value
+    """The spec can never work: an account or a priority class that is not allowed. Correct it and submit a new prediction."""
+    NO_VERSION = "NoVersion"
+    """The model has no approved version, or not the version that spec.version names: the prediction waits for it."""
+    MACHINE_TYPE_MISSING = "MachineTypeMissing"
+    """No such MachineType, or no default one: the prediction waits for it."""
+    PREDECESSOR_ENDING = "PredecessorEnding"
+    """The workers of a deleted prediction of the same name have not gone yet: this one's are made after them."""
+    JOB_REFUSED = "JobRefused"
+    """The API server refused the Job; the message is the API server's. Fovea tries again."""
+    JOB_CREATED = "JobCreated"
+    """The workers are made and wait for nodes."""
+    UNSCHEDULABLE = "Unschedulable"
+    """The scheduler finds no node for a worker, and none runs; the message is the scheduler's."""
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    """The kubelet cannot pull an image; the message is the kubelet's."""
+    CONTAINER_CONFIG_ERROR = "ContainerConfigError"
+    """The kubelet cannot create a container: something it names is missing."""
+    FETCHING = "Fetching"
+    """The agent fetches the model."""
+    STORE_UNREACHABLE = "StoreUnreachable"
+    """The store does not answer. The workers go on when it does."""
+    STARTED = "Started"
+    """A worker answers records."""
+    RETRYING = "Retrying"
+    """A worker failed, and no other one runs: Kubernetes starts it again after a back-off."""
+    RERUN = "Rerun"
+    """All workers have ended, and none has said where the output is: they are made again."""
+    PUBLISHED = "Published"
+    """Success: the output's digest is in the status."""
+    TOO_MANY_ERRORS = "TooManyErrors"
+    """More records remained without an answer than spec.maxErrorRatio allows."""
+    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+    """A worker needed more retries than runPolicy.backoffLimit allows."""
+    PROGRAM_FAILED = "ProgramFailed"
+    """A worker's program ended with a permanent exit code (1-127)."""
+    OUT_OF_MEMORY = "OutOfMemory"
+    """A container used more memory than its machine type allows."""
+    AGENT_FAILED = "AgentFailed"
+    """An agent container ended without saying why."""
+    OUTPUT_MISSING = "OutputMissing"
+    """All workers ended with 0 again and again, but none reported the digest of the output."""
+    MAX_RUNNING_SECONDS = "MaxRunningSecondsExceeded"
+    """The prediction took longer than runPolicy.maxRunningSeconds."""
+    POD_LOST = "PodLost"
+    """A worker ended, and its pod does not say why."""
+    DISRUPTED = "Disrupted"
+    """A worker was evicted, preempted or deleted; Kubernetes starts it again."""
+    CANCELLED = "Cancelled"
+    """spec.cancel was set."""
+    STOPPING = "Stopping"
+    """The workers are being deleted."""
     INTERNAL_ERROR = ObjectReason.INTERNAL_ERROR.value
     """Fovea failed unexpectedly; it tries again."""

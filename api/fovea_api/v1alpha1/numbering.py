@@ -4,6 +4,7 @@ A number that another object names stays taken: after digits-v3 is deleted, the 
 version 3 never serves other files, and a job's status never names another job's model.
 """
 
+from .batch_prediction import BatchPrediction
 from .model_deployment import ModelDeployment
 from .training_job import TrainingJob
 
@@ -19,3 +20,8 @@ def of_job(job: TrainingJob) -> int | None:
 def of_model_deployment(served: ModelDeployment) -> tuple[int, ...]:
     """The numbers of its model that the status of a ModelDeployment names."""
     return tuple(place.version for place in served.status.places or ())
+
+
+def of_prediction(prediction: BatchPrediction) -> tuple[int, ...]:
+    """The number of its model that the status of a BatchPrediction names."""
+    return () if prediction.status.version is None else (prediction.status.version,)

@@ -197,17 +197,17 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{/* What the operator does where jobs and models live; tests/chart compares it with what its code does. */}}
 {{- define "fovea.operator.rules" -}}
 - apiGroups: [fovea.dev]
-  resources: [trainingjobs]
+  resources: [trainingjobs, batchpredictions]
   verbs: [get, list, watch, delete]
 - apiGroups: [fovea.dev]
   resources: [modelversions, modeldeployments]
   verbs: [get, list, watch, create]
 - apiGroups: [fovea.dev]
-  resources: [trainingjobs/status, modeldeployments/status]
+  resources: [trainingjobs/status, modeldeployments/status, batchpredictions/status]
   verbs: [patch]
 # Owner references that block deletion need this where OwnerReferencesPermissionEnforcement is on (OpenShift).
 - apiGroups: [fovea.dev]
-  resources: [trainingjobs/finalizers, modeldeployments/finalizers]
+  resources: [trainingjobs/finalizers, modeldeployments/finalizers, batchpredictions/finalizers]
   verbs: [update]
 - apiGroups: [""]
   resources: [pods]
@@ -221,6 +221,10 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+# The workers of batch predictions.
+- apiGroups: [batch]
+  resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

@@ -20,8 +20,8 @@ SHELLS = ("bash", "zsh", "fish")
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
-    Commands, options and choices are completed, and names of jobs, models and ModelDeployments from the
-    cluster.
+    Commands, options and choices are completed, and names of jobs, models, ModelDeployments and predictions from
+    the cluster.
     """
     found = get_completion_class(shell)
     assert found is not None  # noqa: S101 - click has all of SHELLS

@@ -15,6 +15,7 @@ from .local import local
 from .models import models
 from .options import cluster_options, examples
 from .predict import predict
+from .predictions import predictions
 from .versions import versions
 
 
@@ -30,7 +31,10 @@ class _Root(click.Group):
             click.echo(f"ERROR: {error}", err=True)
             ctx.exit(exit_codes.FAILED)
         except KeyboardInterrupt:
-            click.echo("\nInterrupted. A submitted job goes on: `fovea jobs cancel NAME` ends it.", err=True)
+            click.echo(
+                "\nInterrupted. A submitted job goes on: `fovea jobs cancel NAME` ends it; of a prediction `fovea predictions cancel`.",
+                err=True,
+            )
             ctx.exit(exit_codes.INTERRUPTED)
 
 
@@ -64,7 +68,7 @@ def cli() -> None:
     """
 
 
-for _command_group in (jobs, models, versions, deployments, data, predict, local, completion):
+for _command_group in (jobs, models, versions, deployments, predictions, data, predict, local, completion):
     cli.add_command(_command_group)
 
 

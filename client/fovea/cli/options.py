@@ -143,5 +143,6 @@ def _complete(names_of: Callable[["Client"], list[str]]) -> Callable[[click.Cont
 
 
 complete_job = _complete(lambda client: [job.name for job in client.jobs.list()])
+complete_prediction = _complete(lambda client: [each.metadata.name for each in client.predictions.list()])
 complete_model = _complete(lambda client: [model.name for model in client.models.list()])
 complete_deployment = _complete(lambda client: [each.metadata.name for each in client.deployments.list()])

@@ -20,6 +20,13 @@ _INSTALL = (
     "--set images.fovea=REGISTRY/fovea:TAG --set images.trainer=REGISTRY/fovea-tensorflow:TAG "
     "--set 'objectStore.namespaces={{{namespace}}}' (docs/how-to/install.md says how to build the images)"
 )
+_GROUPS = {
+    "trainingjobs": "jobs",
+    "modelversions": "versions",
+    "modeldeployments": "deployments",
+    "batchpredictions": "predictions",
+}
+"""Commands of `fovea` by the kind that they are about."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +111,7 @@ def _not_found(target: Target, status: dict[str, Any], message: str) -> FoveaErr
             f"create it with `kubectl create namespace {target.namespace}` or choose another with --namespace"
         )
     if target.name:
-        group = {"trainingjobs": "jobs", "modelversions": "versions", "modeldeployments": "deployments"}.get(
-            target.plural
-        )
+        group = _GROUPS.get(target.plural)
         hint = f": see `fovea {group} list -n {target.namespace}`" if group else ""
         return NotFoundError(f"{target} does not exist{hint}")
     return NotFoundError(f"cannot {target.verb} {target}: {message}")

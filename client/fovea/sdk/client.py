@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .data import Data
     from .deployments import Deployments
     from .models import Models
+    from .predictions import Predictions
     from .predictor import Predictor
     from .versions import Versions
 
@@ -63,6 +64,13 @@ class Client:
         from .deployments import Deployments
 
         return Deployments(self.cluster)
+
+    @cached_property
+    def predictions(self) -> "Predictions":
+        """Batch predictions."""
+        from .predictions import Predictions
+
+        return Predictions(self.cluster, store_endpoint=self._store_endpoint)
 
     @cached_property
     def data(self) -> "Data":

@@ -17,10 +17,9 @@ from .errors import InvalidError
 
 Value = str | int | float | bool
 
+_SECTIONS_OF_ALL = ("metadata", "metadata.labels", "spec")
 _SECTIONS = (
-    "metadata",
-    "metadata.labels",
-    "spec",
+    *_SECTIONS_OF_ALL,
     "spec.trainer",
     "spec.trainer.container",
     "spec.args",
@@ -203,8 +202,8 @@ def next_name(name: str, number: int) -> str:
     return stem[: names.MAX_NAME - len(ending)].rstrip("-") + ending
 
 
-def load(source: str | Path) -> list[dict[str, Any]]:
-    """The TrainingJobs of a YAML or JSON file (`-`: standard input); InvalidError names the file and what is wrong."""
+def load(source: str | Path, kind: str = TrainingJob.KIND) -> list[dict[str, Any]]:
+    """The objects of one kind of a YAML or JSON file (`-`: standard input); InvalidError names the file and what is wrong."""
     import yaml
 
     shown = "standard input" if str(source) == "-" else source
@@ -216,28 +215,28 @@ def load(source: str | Path) -> list[dict[str, Any]]:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that no calendar has
         raise InvalidError(f"{shown} is no YAML: {error}") from error
     if not documents:
-        raise InvalidError(f"{shown} is empty: it must hold a {TrainingJob.KIND}")
-    return [checked(document, str(source)) for document in documents]
+        raise InvalidError(f"{shown} is empty: it must hold a {kind}")
+    return [checked(document, str(source), kind) for document in documents]
 
 
-def checked(document: Any, source: str) -> dict[str, Any]:
-    """The document if it is a TrainingJob with a name, as one that is not in a cluster yet.
+def checked(document: Any, source: str, wanted: str = TrainingJob.KIND) -> dict[str, Any]:
+    """The document if it is of the wanted kind and has a name, as one that is not in a cluster yet.
 
     So what `fovea jobs describe --format yaml` and kubectl print can be submitted again. The rest the API server checks.
     """
     if not isinstance(document, Mapping):
-        raise InvalidError(f"{source} holds a {type(document).__name__}, not a {TrainingJob.KIND}")
+        raise InvalidError(f"{source} holds a {type(document).__name__}, not a {wanted}")
     kind, version = document.get("kind"), document.get("apiVersion")
-    if kind != TrainingJob.KIND:
+    if kind != wanted:
         raise InvalidError(
-            f"{source} holds kind {kind}, not {TrainingJob.KIND}: apply other kinds with `kubectl apply -f {source}`"
+            f"{source} holds kind {kind}, not {wanted}: apply other kinds with `kubectl apply -f {source}`"
         )
     if version != API_VERSION:
         raise InvalidError(f"{source} has apiVersion {version}: this client knows {API_VERSION}")
-    _check_sections(document, source)
+    _check_sections(document, source, wanted)
     name = _section(document, "metadata").get("name")
     if not isinstance(name, str) or not name:
-        raise InvalidError(f"{source}: metadata.name is missing: give the job a name")
+        raise InvalidError(f"{source}: metadata.name is missing: give it a name")
     return _unborn(document)
 
 
@@ -251,16 +250,16 @@ def _unborn(document: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "status"} | {"metadata": metadata}
 
 
-def _check_sections(document: Mapping[str, Any], source: str) -> None:
+def _check_sections(document: Mapping[str, Any], source: str, kind: str) -> None:
     """Raise InvalidError for a section that is no mapping. An empty one is the API server's to judge."""
-    for path in _SECTIONS:
+    for path in _SECTIONS if kind == TrainingJob.KIND else _SECTIONS_OF_ALL:
         value: Any = document
         for part in path.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None and not isinstance(value, Mapping):
             raise InvalidError(
                 f"{source}: {path} is {value!r}, not a mapping of names to values: "
-                f"`kubectl explain trainingjob.{path}` says what it holds"
+                f"`kubectl explain {kind.lower()}.{path}` says what it holds"
             )
 
 

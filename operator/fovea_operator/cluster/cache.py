@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
+from fovea_api.contract import labels
+from fovea_api.v1alpha1 import BatchPrediction, MachineType, ModelDeployment, ModelVersion, TrainingJob
 
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.reconcile.shared.decision import GroupKind, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import (
+    BatchJobRecord,
     BudgetRecord,
     DeploymentRecord,
     FlavorRecord,
@@ -267,7 +269,9 @@ BY_LABEL = "label"
 BY_NODE = "node"
 """Pods of ModelDeployments by the name of their node."""
 BY_MODEL = "model"
-"""ModelDeployments by (namespace, model)."""
+"""ModelDeployments and BatchPredictions by (namespace, model)."""
+BY_PREDICTION = "prediction"
+"""Workers of BatchPredictions by (namespace, name of the prediction). They are owned by its Job."""
 
 
 class Cache:
@@ -278,9 +282,11 @@ class Cache:
         self.jobs: Store[TrainingJob] = Store(resources.TRAINING_JOB, records.job, is_settled)
         self.versions: Store[ModelVersion] = Store(resources.MODEL_VERSION, records.model_version)
         self.model_deployments: Store[ModelDeployment] = Store(resources.MODEL_DEPLOYMENT, records.model_deployment)
+        self.predictions: Store[BatchPrediction] = Store(resources.BATCH_PREDICTION, records.prediction)
         self.machine_types: Store[MachineType] = Store(resources.MACHINE_TYPE, records.machine_type)
         self.pods: Store[PodRecord] = Store(resources.POD, records.pod)
         self.workloads: Store[DeploymentRecord] = Store(resources.DEPLOYMENT, records.workload)
+        self.batch_jobs: Store[BatchJobRecord] = Store(resources.BATCH_JOB, records.batch_job)
         self.services: Store[ServiceRecord] = Store(resources.SERVICE, records.service)
         self.budgets: Store[BudgetRecord] = Store(resources.DISRUPTION_BUDGET, records.budget)
         self.network_policies: Store[NetworkPolicyRecord] = Store(resources.NETWORK_POLICY, records.network_policy)
@@ -294,10 +300,14 @@ class Cache:
         self.jobs.follow(self.models.job_changed)
         self.versions.follow(self.models.version_changed)
         self.model_deployments.follow(self.models.deployment_changed)
+        self.predictions.follow(self.models.prediction_changed)
         self.model_deployments.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
         self.pods.group_by(BY_OWNER, _owned)
         self.pods.group_by(BY_LABEL, lambda e: (e.record.namespace, e.labels[label]) if label in e.labels else None)
         self.pods.group_by(BY_NODE, lambda e: e.record.node or None if label in e.labels else None)
+        self.pods.group_by(BY_PREDICTION, _prediction)
+        self.predictions.group_by(BY_MODEL, lambda e: (e.record.metadata.namespace, e.record.spec.model))
+        self.batch_jobs.group_by(BY_OWNER, _owned)
         self.workloads.group_by(BY_OWNER, _owned)
         self.services.group_by(BY_OWNER, _owned)
         self.budgets.group_by(BY_OWNER, _owned)
@@ -311,9 +321,11 @@ class Cache:
             self.jobs,
             self.versions,
             self.model_deployments,
+            self.predictions,
             self.machine_types,
             self.pods,
             self.workloads,
+            self.batch_jobs,
             self.services,
             self.budgets,
             self.network_policies,
@@ -344,6 +356,7 @@ class Cache:
 def _owned(
     entry: Entry[PodRecord]
     | Entry[DeploymentRecord]
+    | Entry[BatchJobRecord]
     | Entry[ServiceRecord]
     | Entry[BudgetRecord]
     | Entry[WorkloadRecord]
@@ -351,3 +364,9 @@ def _owned(
 ) -> tuple[str, GroupKind, str] | None:
     owner = entry.owner
     return (entry.record.namespace, owner.group_kind, owner.name) if owner.uid else None
+
+
+def _prediction(entry: Entry[PodRecord]) -> tuple[str, str] | None:
+    name = entry.labels.get(labels.BATCH_PREDICTION)
+    is_of_job = entry.owner.group_kind == resources.BATCH_JOB.gvk.group_kind
+    return (entry.record.namespace, name) if name and is_of_job else None

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fovea_api.v1alpha1 import ModelDeployment, ModelVersion, TrainingJob, numbering
+from fovea_api.v1alpha1 import BatchPrediction, ModelDeployment, ModelVersion, TrainingJob, numbering
 
 from fovea_operator.reconcile.shared.observed import Versions
 
@@ -107,7 +107,7 @@ class VersionIndex:
 
 
 class Models:
-    """The indexes. `version_changed`, `job_changed` and `deployment_changed` are called with every change of the stores."""
+    """The indexes. `version_changed`, `job_changed`, `deployment_changed` and `prediction_changed` are called with every change of the stores."""
 
     def __init__(self) -> None:
         self._indexes: dict[Model, VersionIndex] = {}
@@ -154,6 +154,10 @@ class Models:
         """As above, of a ModelDeployment."""
         self._named(before, after, _named_by_deployment)
 
+    def prediction_changed(self, before: BatchPrediction | None, after: BatchPrediction | None) -> None:
+        """As above, of a BatchPrediction."""
+        self._named(before, after, _named_by_prediction)
+
     def _named(self, before: T | None, after: T | None, of: Callable[[T], Iterable[tuple[Model, int]]]) -> None:
         old = tuple(of(before)) if before is not None else ()
         new = tuple(of(after)) if after is not None else ()
@@ -190,6 +194,11 @@ def _named_by_job(job: TrainingJob) -> Iterable[tuple[Model, int]]:
 def _named_by_deployment(served: ModelDeployment) -> Iterable[tuple[Model, int]]:
     for number in numbering.of_model_deployment(served):
         yield (served.metadata.namespace, served.spec.model), number
+
+
+def _named_by_prediction(prediction: BatchPrediction) -> Iterable[tuple[Model, int]]:
+    for number in numbering.of_prediction(prediction):
+        yield (prediction.metadata.namespace, prediction.spec.model), number
 
 
 def _is_servable(version: ModelVersion) -> bool:

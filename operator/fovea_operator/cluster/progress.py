@@ -21,9 +21,9 @@ from fovea_api.contract import names
 from fovea_api.contract.report import PROGRESS_PATH, ProgressAnswer, ProgressReport
 
 from fovea_operator.errors import ApiError
+from fovea_operator.reconcile.shared.counts import counted
 from fovea_operator.reconcile.shared.observed import Heard
 from fovea_operator.reconcile.training.pace import Track
-from fovea_operator.reconcile.training.progress import counted
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from fovea_api.contract import environment, expansion, labels, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, TrainingPlan
-from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, Resource, TrainingJob
+from fovea_api.v1alpha1 import BatchPrediction, MachineType, ModelDeployment, ModelVersion, Resource, TrainingJob
 from pydantic import ValidationError
 
 from fovea_operator.desired.service import BALANCER_FIELDS
 from fovea_operator.errors import InvalidSpec
 from fovea_operator.reconcile.shared.decision import GroupKind, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import (
+    BatchJobRecord,
     BudgetRecord,
     ContainerRecord,
     DeploymentRecord,
@@ -33,7 +34,7 @@ R = TypeVar("R", bound=Resource)
 
 _NOT_DECIDED_ON: dict[str, Any] = {"annotations": {}, "resourceVersion": ""}
 """Of an object of ours: what others write on it, kubectl's copy of the whole manifest too, and what every write changes."""
-_PASSING_ON = (TrainingJob, ModelDeployment)
+_PASSING_ON = (TrainingJob, ModelDeployment, BatchPrediction)
 """Kinds whose labels reach what is made of them."""
 
 
@@ -85,6 +86,11 @@ def model_version(raw: Raw) -> ModelVersion:
 def model_deployment(raw: Raw) -> ModelDeployment:
     """A ModelDeployment; raises InvalidSpec."""
     return _read(ModelDeployment, raw)
+
+
+def prediction(raw: Raw) -> BatchPrediction:
+    """A BatchPrediction; raises InvalidSpec."""
+    return _read(BatchPrediction, raw)
 
 
 def machine_type(raw: Raw) -> MachineType:
@@ -250,6 +256,25 @@ def workload(raw: Raw) -> DeploymentRecord:
         available_replicas=int(status.get("availableReplicas") or 0),
         deleting=bool(metadata.get("deletionTimestamp")),
         replica_failure=failure,
+    )
+
+
+def batch_job(raw: Raw) -> BatchJobRecord:
+    """An Indexed Job."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    holding = {item["type"]: item for item in status.get("conditions") or () if item["status"] == "True"}
+    failed = holding.get("Failed") or {}
+    return BatchJobRecord(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid(raw),
+        labels=metadata.get("labels") or {},
+        generation=int(metadata.get("generation") or 0),
+        complete="Complete" in holding,
+        failed=(failed.get("reason") or "Failed") if failed else "",
+        failure=failed.get("message") or "",
+        suspended=bool(spec.get("suspend")),
+        deleting=bool(metadata.get("deletionTimestamp")),
     )
 
 

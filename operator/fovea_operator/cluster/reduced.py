@@ -30,6 +30,10 @@ NEEDED = frozenset(
         "endTime",
         "places",
         "scaling",
+        "version",
+        "digest",
+        "failures",
+        "reruns",
         "observedGeneration",
     }
 )

@@ -66,6 +66,7 @@ POD = Resource("v1", "Pod", "pods", labelled=True)
 SERVICE = Resource("v1", "Service", "services", labelled=True)
 EVENT = Resource("v1", "Event", "events")
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments", labelled=True)
+BATCH_JOB = Resource(*decision.BATCH_JOB, "jobs", labelled=True)
 DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", labelled=True)
 NETWORK_POLICY = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", labelled=True)
 NODE = Resource("v1", "Node", "nodes", namespaced=False, field_selector="spec.unschedulable=true", optional=True)
@@ -99,9 +100,10 @@ TRAINING_JOB = OURS["TrainingJob"]
 MODEL_VERSION = OURS["ModelVersion"]
 MODEL_DEPLOYMENT = OURS["ModelDeployment"]
 MACHINE_TYPE = OURS["MachineType"]
+BATCH_PREDICTION = OURS["BatchPrediction"]
 
 WATCHED = (
-    *(MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB),
+    *(MACHINE_TYPE, MODEL_VERSION, MODEL_DEPLOYMENT, TRAINING_JOB, BATCH_PREDICTION, BATCH_JOB),
     *(POD, DEPLOYMENT, SERVICE, DISRUPTION_BUDGET, NETWORK_POLICY),
 )
 """In every cluster, owners before what they own. Optional kinds are those with a store in the cache."""
@@ -110,7 +112,7 @@ _KNOWN = {
     item.gvk: item
     for item in (
         *(*OURS.values(), POD, SERVICE, EVENT, DEPLOYMENT, DISRUPTION_BUDGET, LEASE, TOKEN_REVIEW),
-        *(WORKLOAD, *POD_GROUPS, *ROUTES, REFERENCE_GRANT, NETWORK_POLICY),
+        *(WORKLOAD, *POD_GROUPS, *ROUTES, REFERENCE_GRANT, NETWORK_POLICY, BATCH_JOB),
     )
 }
 

@@ -4,6 +4,7 @@ Every pod of ours passes the `restricted` Pod Security Standard. The agent's con
 object store's key.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -81,6 +82,15 @@ def gpus(machine: MachineType) -> int:
 def cpu_limit(given: str | None) -> str | None:
     """A limit of CPU; None where there is none, which 0 means as well: no program runs within it."""
     return given if given and number(given) else None
+
+
+def threads(machine: MachineType) -> int | None:
+    """Threads for TensorFlow, None for as many as there are cores.
+
+    A CPU limit does not show inside the container: a program that counts the node's cores is throttled.
+    """
+    limit = cpu_limit(machine.spec.cpu_limit)
+    return None if limit is None else max(1, math.ceil(number(limit)))
 
 
 def _agent_resources(machine: MachineType, settings: Settings) -> dict[str, Any]:

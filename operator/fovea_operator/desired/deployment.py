@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from typing import Any
 
 from fovea_api.contract import environment, labels, names
@@ -10,10 +9,9 @@ from fovea_api.contract.plan import ModelPlan
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
 
 from fovea_operator.desired import containers, owner, pod_options
+from fovea_operator.desired.mounts import MODELS, TMP
 from fovea_operator.settings import Settings
 
-_MODELS = {"name": "fovea-models", "mountPath": environment.MODELS_MOUNT}
-_TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
 _ANSWER_SECONDS = 10
 """How long requests on a connection may take when its time is over and its client connects again."""
 
@@ -117,12 +115,12 @@ def _pod(
         "terminationGracePeriodSeconds": _grace_seconds(settings),
         "securityContext": containers.pod_security(),
         "initContainers": [
-            containers.agent(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [_MODELS], machine_type, settings),
+            containers.agent(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [MODELS], machine_type, settings),
         ],
         "containers": [_server(version, machine_type, settings, pod_options.account_mounts(model_deployment))],
         "volumes": [
-            {"name": _MODELS["name"], "emptyDir": {}},
-            {"name": _TMP["name"], "emptyDir": {}},
+            {"name": MODELS["name"], "emptyDir": {}},
+            {"name": TMP["name"], "emptyDir": {}},
             containers.store_volume(),
             *pod_options.account_volumes(model_deployment),
         ],
@@ -171,7 +169,7 @@ def _server(
         ],
         "env": [
             {"name": name, "value": value}
-            for name, value in {"HOME": _TMP["mountPath"], **environment.of_gpus(containers.gpus(machine_type))}.items()
+            for name, value in {"HOME": TMP["mountPath"], **environment.of_gpus(containers.gpus(machine_type))}.items()
         ],
         "ports": [
             {"name": names.GRPC_PORT_NAME, "containerPort": names.GRPC_PORT},
@@ -190,11 +188,10 @@ def _server(
         },
         "lifecycle": {"preStop": {"sleep": {"seconds": _leave_seconds(settings)}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_MODELS | {"readOnly": True}, dict(_TMP), *mounts],
+        "volumeMounts": [MODELS | {"readOnly": True}, dict(TMP), *mounts],
     }
 
 
 def _parallelism(machine_type: MachineType) -> list[str]:
-    """A CPU limit does not show inside the container: a server that counts the node's cores is throttled."""
-    limit = containers.cpu_limit(machine_type.spec.cpu_limit)
-    return [] if limit is None else [f"--tensorflow_session_parallelism={max(1, math.ceil(containers.number(limit)))}"]
+    threads = containers.threads(machine_type)
+    return [] if threads is None else [f"--tensorflow_session_parallelism={threads}"]

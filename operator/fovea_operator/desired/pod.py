@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fovea_api.contract import environment, expansion, labels, names, report
+from fovea_api.contract import environment, expansion, labels, names
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_api.contract.plan import Input, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, TrainingJob
@@ -12,16 +12,12 @@ from fovea_api.v1alpha1.container import Container
 
 from fovea_operator.desired import containers, owner, pod_options
 from fovea_operator.desired.members import Member, cluster_spec, together
+from fovea_operator.desired.mounts import AGENT, REPORT, TMP, WORK, report_volume
 from fovea_operator.settings import Settings
 
 RECIPE_COMMAND = "fovea-train"
 
-_WORK = {"name": "fovea-work", "mountPath": environment.WORK_MOUNT}
-_AGENT = {"name": "fovea-agent", "mountPath": environment.AGENT_MOUNT}
-_TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
 _SHARED_MEMORY = {"name": "fovea-shared-memory", "mountPath": "/dev/shm"}  # noqa: S108 - a mount path
-_REPORT = {"name": "fovea-report", "mountPath": environment.REPORT_TOKEN_MOUNT, "readOnly": True}
-_TOKEN_SECONDS = 3600
 _LISTENING = ["sh", "-c", f"until [ -e {environment.SYNC_READY} ]; do sleep 0.05; done"]
 """The program starts when the sidecar says so (`environment.SYNC_READY`). One that ended earlier would end the pod without a publication."""
 _END_BEGINS = ["sh", "-c", f"[ -e {environment.END_BEGAN} ] || cat /proc/uptime > {environment.END_BEGAN}"]
@@ -118,13 +114,13 @@ def _agents(
     ).to_json()
     # The agents run as the program's own user where that is known: other users may not be able to read its files.
     user = job.spec.trainer.container.run_as_user if job.spec.trainer.container else None
-    mounts: list[dict[str, Any]] = [_WORK, _AGENT]
+    mounts: list[dict[str, Any]] = [WORK, AGENT]
     before, command = [], ["sync", f"--grace-period={grace_seconds(job, settings)}"]
     if needs_fetch(job, member, attempt, sources):
         before = [containers.agent(names.FETCH_CONTAINER, ["fetch"], plan, mounts, machine_type, settings, user)]
     else:
         command.append("--fetch")
-    mounts = [*mounts, _REPORT] if settings.report_url else mounts
+    mounts = [*mounts, REPORT] if settings.report_url else mounts
     sync = containers.agent(names.SYNC_CONTAINER, command, plan, mounts, machine_type, settings, user)
     lifecycle = {"postStart": {"exec": {"command": _LISTENING}}, "preStop": {"exec": {"command": _END_BEGINS}}}
     return [*before, sync | {"restartPolicy": "Always", "lifecycle": lifecycle}]
@@ -148,7 +144,7 @@ def _trainer(
     taken = {variable["name"] for variable in own}
     built["env"] = [{"name": n, "value": expansion.escaped(v)} for n, v in variables.items() if n not in taken] + own
     built["resources"] = containers.resources(machine_type)
-    built["volumeMounts"] = [dict(_WORK), *built.pop("volumeMounts", ()), *pod_options.account_mounts(job)]
+    built["volumeMounts"] = [dict(WORK), *built.pop("volumeMounts", ()), *pod_options.account_mounts(job)]
     if _shared_memory(container, machine_type):
         built["volumeMounts"].append(dict(_SHARED_MEMORY))
     # A program that says nothing in its termination message is quoted with its last lines.
@@ -163,7 +159,7 @@ def _recipe(job: TrainingJob, machine_type: MachineType, settings: Settings) -> 
         "command": [RECIPE_COMMAND],
         "args": [expansion.escaped(str(job.spec.trainer.recipe)), *containers.flags(job.spec.args)],
         "securityContext": containers.own_security(),
-        "volumeMounts": [dict(_TMP)],
+        "volumeMounts": [dict(TMP)],
     }
 
 
@@ -188,19 +184,14 @@ def _shared_memory(container: Container | None, machine_type: MachineType) -> st
 
 def _volumes(container: Container | None, machine_type: MachineType, settings: Settings) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [
-        {"name": _WORK["name"], "emptyDir": {}},
-        {"name": _AGENT["name"], "emptyDir": {}},
+        {"name": WORK["name"], "emptyDir": {}},
+        {"name": AGENT["name"], "emptyDir": {}},
         containers.store_volume(),
     ]
     if settings.report_url:
-        token = {
-            "audience": names.REPORT_TOKEN_AUDIENCE,
-            "expirationSeconds": _TOKEN_SECONDS,
-            "path": report.REPORT_TOKEN_FILE,
-        }
-        volumes.append({"name": _REPORT["name"], "projected": {"sources": [{"serviceAccountToken": token}]}})
+        volumes.append(report_volume())
     if container is None:
-        volumes.append({"name": _TMP["name"], "emptyDir": {}})
+        volumes.append({"name": TMP["name"], "emptyDir": {}})
     if size := _shared_memory(container, machine_type):
         volumes.append({"name": _SHARED_MEMORY["name"], "emptyDir": {"medium": "Memory", "sizeLimit": size}})
     return volumes + [volume.dump() for volume in (container.volumes if container else None) or ()]

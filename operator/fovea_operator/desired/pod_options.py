@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fovea_api.contract import labels
-from fovea_api.v1alpha1 import MachineType, ModelDeployment, TrainingJob
+from fovea_api.v1alpha1 import BatchPrediction, MachineType, ModelDeployment, TrainingJob
 from fovea_api.v1alpha1.affinity import Affinity
 from fovea_api.v1alpha1.pod import PodOptions
 
+Owner = TrainingJob | ModelDeployment | BatchPrediction
+"""Kinds whose pods have options."""
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _ACCOUNT = {
@@ -23,7 +25,7 @@ _TOKEN_SECONDS = 3607
 
 
 def metadata(
-    owner: TrainingJob | ModelDeployment, machine: MachineType, own: Mapping[str, str], annotations: Mapping[str, str]
+    owner: Owner, machine: MachineType, own: Mapping[str, str], annotations: Mapping[str, str]
 ) -> dict[str, Any]:
     """Labels and annotations of a pod; `own` and `annotations` are Fovea's."""
     options, spec = of(owner), machine.spec
@@ -36,12 +38,12 @@ def metadata(
     }
 
 
-def of(owner: TrainingJob | ModelDeployment) -> PodOptions:
+def of(owner: Owner) -> PodOptions:
     """The object's options."""
     return owner.spec.pod or PodOptions()
 
 
-def placement(owner: TrainingJob | ModelDeployment, machine: MachineType) -> dict[str, Any]:
+def placement(owner: Owner, machine: MachineType) -> dict[str, Any]:
     """The part of a pod's spec that says which nodes it may run on, as whom, how urgent, and in which runtime."""
     options, spec = of(owner), machine.spec
     placed: dict[str, Any] = {}
@@ -63,12 +65,12 @@ def placement(owner: TrainingJob | ModelDeployment, machine: MachineType) -> dic
     return placed
 
 
-def account_mounts(owner: TrainingJob | ModelDeployment) -> list[dict[str, Any]]:
+def account_mounts(owner: Owner) -> list[dict[str, Any]]:
     """Where the program finds its account's token. Not by automountServiceAccountToken: the agents would get it as well."""
     return [dict(_ACCOUNT)] if _has_token(owner) else []
 
 
-def account_volumes(owner: TrainingJob | ModelDeployment) -> list[dict[str, Any]]:
+def account_volumes(owner: Owner) -> list[dict[str, Any]]:
     """The volume that Kubernetes itself would mount into all containers."""
     if not _has_token(owner):
         return []
@@ -80,7 +82,7 @@ def account_volumes(owner: TrainingJob | ModelDeployment) -> list[dict[str, Any]
     return [{"name": _ACCOUNT["name"], "projected": {"sources": sources}}]
 
 
-def _has_token(owner: TrainingJob | ModelDeployment) -> bool:
+def _has_token(owner: Owner) -> bool:
     options = of(owner)
     return options.service_account_name is not None and options.automount_service_account_token is not False
 

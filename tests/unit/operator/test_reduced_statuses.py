@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from fovea_api.v1alpha1 import ModelDeployment, TrainingJob
+from fovea_api.v1alpha1.batch_prediction_status import BatchPredictionStatus
 from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus
 from fovea_api.v1alpha1.training_job_status import TrainingJobStatus
 from fovea_operator.cluster import reduced
@@ -128,8 +129,10 @@ def test_a_field_of_a_status_is_either_remembered_or_known_to_be_left_out() -> N
         "live",
         "queuePosition",
         "history",
+        "workers",
     }
-    fields = {to_camel(name) for model in (TrainingJobStatus, ModelDeploymentStatus) for name in model.model_fields}
+    kinds = (TrainingJobStatus, ModelDeploymentStatus, BatchPredictionStatus)
+    fields = {to_camel(name) for model in kinds for name in model.model_fields}
     assert fields - words == reduced.MEMORY
 
 

@@ -388,6 +388,8 @@ def test_only_children_are_listed_by_label_and_owners_come_before_them(world: Wo
         ("ModelVersion", ""),
         ("ModelDeployment", ""),
         ("TrainingJob", ""),
+        ("BatchPrediction", ""),
+        ("Job", labels.MANAGED_SELECTOR),
         ("Pod", labels.MANAGED_SELECTOR),
         ("Deployment", labels.MANAGED_SELECTOR),
         ("Service", labels.MANAGED_SELECTOR),

@@ -47,6 +47,7 @@ _ROOT = re.compile(r"has runAsNonRoot and |breaks non-root policy")
 _NO_COMMAND = re.compile(r"no command specified", re.IGNORECASE)
 _NOT_RUNNABLE = re.compile(r'exec: "|executable file|chdir to cwd|mount a directory onto a file', re.IGNORECASE)
 _OF_THE_NODE = re.compile(r"running ([a-z]+ )?hook|nvidia-container", re.IGNORECASE)
+_OF_PLATFORM = "this is for the platform team: the image of Fovea's trainers"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def _correct(name: str, field: str, *, users: bool) -> str:
     if name == names.TRAINER_CONTAINER:
         if users:
             return f"correct spec.trainer.container.{field}"
-        return "this is for the platform team: the image of Fovea's trainers"
+        return _OF_PLATFORM
+    if name == names.PREDICT_CONTAINER:
+        return _OF_PLATFORM
     if name not in names.OWN_CONTAINERS:
         return f"Fovea did not add {name} to the pod: ask the platform team which policy or injector did"
     return "this is for the platform team: the image and settings of Fovea's agent"

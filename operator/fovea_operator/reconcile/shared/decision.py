@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
-from fovea_api.v1alpha1 import API_VERSION, TrainingJob
+from fovea_api.v1alpha1 import API_VERSION, BatchPrediction, TrainingJob
 
 
 class GroupKind(NamedTuple):
@@ -42,6 +42,9 @@ SERVICE = GroupVersionKind("v1", "Service")
 DEPLOYMENT = GroupVersionKind("apps/v1", "Deployment")
 DISRUPTION_BUDGET = GroupVersionKind("policy/v1", "PodDisruptionBudget")
 TRAINING_JOB = GroupVersionKind(API_VERSION, TrainingJob.KIND)
+BATCH_PREDICTION = GroupVersionKind(API_VERSION, BatchPrediction.KIND)
+BATCH_JOB = GroupVersionKind("batch/v1", "Job")
+"""Kubernetes' own."""
 WORKLOAD = GroupVersionKind("kueue.x-k8s.io/v1beta2", "Workload")
 """Of Kueue."""
 POD_GROUP = GroupVersionKind("scheduling.k8s.io/v1alpha2", "PodGroup")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from fovea_api.contract.plan import Input
 from fovea_api.contract.report import ProgressReport
-from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion, TrainingJob
+from fovea_api.v1alpha1 import BatchPrediction, MachineType, ModelDeployment, ModelVersion, TrainingJob
 
 from fovea_operator.reconcile.shared.decision import GroupVersionKind
 from fovea_operator.reconcile.shared.traffic import Held, Load, Traffic
@@ -129,6 +129,26 @@ class ServiceRecord:
     """The ports by name, as the API server has them, without their node port."""
     external_name: str = ""
     """The host that an ExternalName stands for."""
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class BatchJobRecord:
+    """One Indexed Job of ours."""
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    generation: int = 1
+    complete: bool = False
+    """Whether it says that all of its pods have succeeded."""
+    failed: str = ""
+    """Reason of Failed=True, else empty."""
+    failure: str = ""
+    """Message of the same."""
+    suspended: bool = False
+    """Whether it is to have no pods (spec.suspend)."""
     deleting: bool = False
 
 
@@ -334,3 +354,27 @@ class ServingObserved:
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""
     refused: str = ""
+
+
+@dataclass(frozen=True)
+class PredictionObserved:
+    """Everything that a decision on a BatchPrediction may depend on."""
+
+    prediction: BatchPrediction
+    versions: Versions
+    """Of the model."""
+    jobs: tuple[BatchJobRecord, ...]
+    """Its Jobs: one, and during a rerun those before it."""
+    pods: Mapping[str, tuple[PodRecord, ...]]
+    """Its workers by the uid of their Job, those that ended and are gone included; also of Jobs that are gone."""
+    machine_types: Mapping[str, MachineType]
+    heard: Mapping[str, Heard] = field(default_factory=dict)
+    """What the agents of all workers have reported, by the pod's uid. Pods that have not reported are left out."""
+    heard_before: tuple[ProgressReport, ...] = ()
+    """The last reports of workers whose pods are gone, as far as this operator heard them."""
+    unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
+    """Those that exist and cannot be read: why not, by name."""
+    predecessors: tuple[str, ...] = ()
+    """Names of Jobs of deleted predictions of the same name, which the garbage collector still has to delete."""
+    refused: str = ""
+    """The API server's message when it refused (4xx) a child of the previous decision, else empty."""

@@ -6,15 +6,9 @@ from fovea_api.contract import names
 from fovea_api.contract.report import Termination
 
 from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.from_outside import BY_NODE, EVICTED, FORGOTTEN
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import at_deadline, ended, refused_by_node, refused_words, trainer_ended
-
-_EVICTED = "Evicted"
-_FROM_OUTSIDE = (_EVICTED, "Preempting", "NodeLost", "Shutdown", "Terminated")
-"""status.reason of a pod that its node ended."""
-
-FORGOTTEN = ("ContainerStatusUnknown", "Unknown")
-"""A container's reason when its node does not know how it ended: the code (137 or 255) is not the program's."""
 
 _HOOK = timedelta(seconds=5)
 """Within that after SIGTERM the sidecar's preStop hook has run. The operator deletes a pod later than that after its program's end."""
@@ -25,7 +19,7 @@ def disturbed(pod: PodRecord) -> bool:
     return (
         pod.deleting
         or bool(pod.disrupted)
-        or pod.reason in _FROM_OUTSIDE
+        or pod.reason in BY_NODE
         or refused_by_node(pod)
         or _forgotten(pod) is not None
     )
@@ -42,7 +36,7 @@ def is_to_blame(pod: PodRecord) -> bool:
     """Whether a pod was evicted for what it used itself: beyond its own limit of local storage, a kubelet evicts it and no
     disruption is reported. The next attempt would go the same way.
     """
-    return pod.reason == _EVICTED and not pod.disrupted and not pod.deleting
+    return pod.reason == EVICTED and not pod.disrupted and not pod.deleting
 
 
 def told_before(pod: PodRecord, said: Termination | None) -> bool:
@@ -61,7 +55,7 @@ def told_before(pod: PodRecord, said: Termination | None) -> bool:
 
 def disturbance(pod: PodRecord) -> str:
     """What ended it: a sentence without its full stop."""
-    if not (pod.disrupted or pod.deleting or pod.reason in _FROM_OUTSIDE):
+    if not (pod.disrupted or pod.deleting or pod.reason in BY_NODE):
         if refused_by_node(pod):
             return refused_words(pod)
         if name := _forgotten(pod):

@@ -14,6 +14,7 @@ from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import PublicationStatus
 
 from fovea_operator.reconcile.shared import containers
+from fovea_operator.reconcile.shared.from_outside import FORGOTTEN
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import (
     MemberPods,
@@ -256,7 +257,7 @@ def _was_killed(sync: ContainerRecord) -> bool:
     """Whether a run of the sidecar was ended from outside, as by a restart of its node: the next run of it says more."""
     if sync.terminated_reason == "OOMKilled" or Termination.from_json(sync.termination_message) is not None:
         return False
-    return sync.exit_code in _KILLED or sync.terminated_reason in disruption.FORGOTTEN
+    return sync.exit_code in _KILLED or sync.terminated_reason in FORGOTTEN
 
 
 def _judged_run(sync: ContainerRecord) -> ContainerRecord:

@@ -11,6 +11,7 @@ from fovea_api.contract.report import ProgressReport
 from fovea_api.v1alpha1.training_job_status import BestCheckpointStatus, CheckpointStatus, ProgressStatus
 
 from fovea_operator.reconcile.shared import times
+from fovea_operator.reconcile.shared.counts import counted
 
 MAX_LEFT_OUT = 1000
 """Characters of what an agent says about what it does not publish."""
@@ -73,13 +74,6 @@ def left_out(report: ProgressReport | None) -> str:
     """A sentence, with a space before it, on what the pod's agent does not publish; empty when it leaves nothing out."""
     said = str(report.left_out).strip()[:MAX_LEFT_OUT] if report else ""
     return f" Not published: {said}." if said else ""
-
-
-def counted(value: object) -> int | None:
-    """A count of steps or epochs; None for what is none. A report is what a pod says: anything may stand in it."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    return int(value) if 0 <= value <= MAX_COUNT else None  # neither NaN nor an infinity lies between
 
 
 def kept(metrics: object, left_out: object = 0, *, first: str = "") -> tuple[dict[str, float], int]:

@@ -8,8 +8,8 @@ import math
 from fovea_api.v1alpha1.conditions import JobReason
 from fovea_api.v1alpha1.training_job_status import FailingStepStatus
 
+from fovea_operator.reconcile.shared.counts import counted
 from fovea_operator.reconcile.training.outcome import Failure
-from fovea_operator.reconcile.training.progress import counted
 from fovea_operator.reconcile.training.view import View
 
 LATE = 5.0

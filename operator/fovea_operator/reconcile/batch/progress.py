@@ -1,0 +1,133 @@
+"""How far a prediction is: the sum of its workers' reports while they run, their last word once it is published."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fovea_api.contract import batch, names
+from fovea_api.contract.progress import MAX_COUNT
+from fovea_api.contract.report import REASON_PUBLISHED, ProgressReport, Termination
+from fovea_api.v1alpha1.batch_prediction_status import PredictionProgress, ShardCount, WorkersStatus
+
+from fovea_operator.desired.batch_job import SHARD_BYTES, SHARD_RECORDS
+from fovea_operator.reconcile.batch import outcome
+from fovea_operator.reconcile.batch.view import View
+from fovea_operator.reconcile.shared.counts import counted
+from fovea_operator.reconcile.shared.observed import PodRecord
+from fovea_operator.reconcile.shared.pods import ended
+
+RECORDS, ERRORS, SHARDS, SHARDS_TOTAL = "records", "errors", "shards", "shards_total"
+"""Names of the metrics in a worker's report, and (but for the last) in the termination message that says where the output is."""
+_SIGNIFICANT = 4
+"""Digits of a pace."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counts over all workers."""
+
+    records: int = 0
+    errors: int = 0
+    shards: int = 0
+    shards_total: int | None = None
+
+    @property
+    def error_ratio(self) -> float:
+        """Errors divided by records."""
+        return self.errors / self.records if self.records else 0.0
+
+
+def reported(view: View) -> Totals:
+    """The sum of the reports, or what the status says if that is further: an operator that starts has heard nobody yet."""
+    before = [_metrics(report) for report in view.observed.heard_before]
+    said = [*(_metrics_of(view, pod) for pod in view.all_pods), *before]
+    known = _of_status(view.status.progress)
+    everything = [total for each in said if (total := counted(each.get(SHARDS_TOTAL)))]
+    total = max(everything, default=known.shards_total)
+    heard = Totals(_sum(said, RECORDS), _sum(said, ERRORS), _sum(said, SHARDS), total)
+    # As a whole, not number by number: records and shards must be of the same shards.
+    further = max(known, heard, key=lambda each: (each.shards, each.records, each.errors))
+    shards = further.shards if total is None else min(further.shards, total)
+    return Totals(further.records, min(further.errors, further.records), shards, total)
+
+
+def final(said: Termination) -> Totals:
+    """The totals by the worker that published the output."""
+    records, errors, shards = (counted(said.metrics.get(name)) or 0 for name in (RECORDS, ERRORS, SHARDS))
+    return Totals(records, min(errors, records), shards, shards)
+
+
+def is_lost(view: View, totals: Totals) -> bool:
+    """Whether there are too many errors already, whatever the records that are left are answered with."""
+    if totals.shards_total is None:
+        return False
+    # A record has at least one byte, and a shard no more bytes than that, unless it is a single record.
+    most = SHARD_RECORDS if view.spec.input.format == batch.IMAGES else SHARD_BYTES
+    left = (totals.shards_total - totals.shards) * most
+    return totals.errors > view.spec.max_error_ratio * (totals.records + left)
+
+
+def of(totals: Totals, pace: float | None = None) -> PredictionProgress:
+    """What the status says of it. `pace`: records a second, None where that is not known."""
+    percent = None
+    if totals.shards_total is not None:
+        percent = 100 * totals.shards // totals.shards_total if totals.shards_total else 100
+    return PredictionProgress(
+        summary=f"{totals.records} records" if percent is None else f"{percent}%",
+        records=totals.records,
+        errors=totals.errors,
+        error_ratio=round(totals.error_ratio, 6),
+        shards=ShardCount(done=totals.shards, total=totals.shards_total),
+        percent=percent,
+        records_per_second=None if pace is None else float(f"{pace:.{_SIGNIFICANT}g}"),
+        eta_seconds=_eta(totals, pace),
+    )
+
+
+def pace(view: View) -> float | None:
+    """Records a second of all workers that run; None where none of them is known long enough."""
+    paces = [
+        heard.pace.steps_per_second
+        for pod in view.live
+        if (heard := view.observed.heard.get(pod.uid)) is not None and heard.pace is not None
+    ]
+    return sum(paces) if paces else None
+
+
+def workers(view: View) -> WorkersStatus:
+    """The workers that are there, counted."""
+    succeeded = {pod.name for pod in view.pods if isinstance(view.outcomes[pod.uid], (outcome.Done, outcome.Success))}
+    return WorkersStatus(
+        active=len(view.live),
+        succeeded=len(succeeded),
+        failed=sum(ended(each.pod) for each in view.failed),
+    )
+
+
+def _eta(totals: Totals, pace: float | None) -> int | None:
+    if not pace or not totals.shards or totals.shards_total is None:
+        return None
+    left = (totals.shards_total - totals.shards) * totals.records / totals.shards
+    return round(min(left / pace, MAX_COUNT))
+
+
+def _metrics_of(view: View, pod: PodRecord) -> Mapping[str, float]:
+    """What a worker has counted: by its last report, or by its last words, since no operator may have listened before."""
+    heard = view.observed.heard.get(pod.uid)
+    reported = _metrics(heard.report) if heard is not None else {}
+    said = outcome.said_in(pod.container(names.BATCH_CONTAINER).termination_message)
+    if said is None or said.reason == REASON_PUBLISHED:
+        return reported  # that one speaks for all workers
+    last = {SHARDS_TOTAL: reported[SHARDS_TOTAL], **said.metrics} if SHARDS_TOTAL in reported else said.metrics
+    return max(reported, last, key=lambda each: counted(each.get(SHARDS)) or 0)
+
+
+def _metrics(report: ProgressReport) -> Mapping[str, float]:
+    return report.metrics if isinstance(report.metrics, Mapping) else {}
+
+
+def _of_status(known: PredictionProgress | None) -> Totals:
+    return Totals() if known is None else Totals(known.records, known.errors, known.shards.done, known.shards.total)
+
+
+def _sum(metrics: Iterable[Mapping[str, float]], name: str) -> int:
+    return min(sum(counted(each.get(name)) or 0 for each in metrics), MAX_COUNT)
