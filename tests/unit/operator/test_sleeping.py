@@ -75,6 +75,9 @@ TABLE = {
     "after idleSeconds its requests are to go to the activator, and its pod stays": Row(
         held(stable(1)), DIRECT, "Idle", load=QUIET, through=True, serving="True ScaledToZero"
     ),
+    "one that has just woken is not idle, whatever was counted before": Row(
+        held(place(1, "stable", "Serving", 800, weight=100)), DIRECT, "Serving", load=QUIET
+    ),
     "of a gateway that cannot be read nothing is known": Row(
         held(stable(1)), DIRECT, "Serving", load=replace(QUIET, trouble="no proxy answers")
     ),

@@ -29,7 +29,9 @@ def step(view: ServingView, places: Places) -> PlaceStep | None:
     load, held = view.observed.load, view.observed.held is not None
     awake = held or places.candidate is not None or not view.sleeps
     if stable.step not in SLEEPS:
-        rests = not awake and view.reached(stable) and _is_known(view)
+        # Requests that the activator passes on are not counted: a version that has just come is not idle either.
+        served_long = view.now >= (times.parse(stable.since) or view.now) + timedelta(seconds=view.spec.scaling.idle)
+        rests = not awake and served_long and view.reached(stable) and _is_known(view)
         return PlaceStep.IDLE if rests and scaling.is_idle(view.spec.scaling, load, view.now) else None
     if stable.step == PlaceStep.IDLE and not awake and not scaling.asked_since(stable, load):
         return PlaceStep.IDLE
