@@ -86,14 +86,14 @@ class Output:
             part = next(iter(store.listing(f"{key}/part-")), None)
             found = part.key.removeprefix(f"{key}/") if part is not None else None
         if found is not None:
-            raise self._taken(f"has a file {found} already")
+            raise self.taken(f"has a file {found} already")
 
-    def refuse_publication(self) -> None:
-        """Raise Misconfigured when something is published at the place, though this prediction is not done."""
-        if self.store.find(storage.manifest(self.location.key)) is not None:
-            raise self._taken("has another publication")
+    def is_published(self) -> bool:
+        """Whether there is an output at the place, of whatever."""
+        return self.store.find(storage.manifest(self.location.key)) is not None
 
-    def _taken(self, what: str) -> Misconfigured:
+    def taken(self, what: str) -> Misconfigured:
+        """Say that the place is another output's."""
         return Misconfigured(
             f"the place of the output, {self.plan.output_uri}, {what}: name an empty folder in spec.output.uri, or remove what is "
             "there",
@@ -129,7 +129,7 @@ class Output:
         store, prefix = self.store, self.location.key
         publication = Publication(prefix, "", 1)
         try:
-            if store.find(storage.manifest(prefix)) is None:
+            if not self.is_published():
                 there = {item.key: item.etag for item in store.listing(f"{prefix}/")}
                 for name, one in made.items():
                     self._put(f"{prefix}/{name}", one)
@@ -137,7 +137,7 @@ class Output:
                 run_each(tasks, self.sending.transfers)
             write_manifest(store, publication, manifest)
         except Conflict as error:
-            raise self._taken(f"has another publication ({error.message})") from error
+            raise self.taken(f"has another publication ({error.message})") from error
         log.info("the output is published", prefix=prefix, digest=manifest.digest, files=len(manifest.entries))
 
     def _bring(self, key: str, answer: Answer, there: dict[str, str]) -> None:
