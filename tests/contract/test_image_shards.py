@@ -1,6 +1,7 @@
 """Pictures in TFRecord shards: any record by its number, with and without an index, and the recipe that trains on them."""
 
 import gzip
+import shutil
 import zlib
 from functools import partial
 
@@ -29,13 +30,20 @@ def strip(root, *suffixes):
             path.unlink()
 
 
-@pytest.fixture
-def pets(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """60 pictures in two shards, and as files."""
-    make_dataset.make("pets", tmp_path / "files", count=60, seed=1)
-    convert.images(tmp_path / "files", tmp_path / "shards", shard_bytes=150_000)
-    assert len(image_shards.names(tmp_path / "shards")) == 2
-    return tmp_path
+    root = tmp_path_factory.mktemp("pets")
+    make_dataset.make("pets", root / "files", count=60, seed=1)
+    convert.images(root / "files", root / "shards", shard_bytes=150_000)
+    assert len(image_shards.names(root / "shards")) == 2
+    return root
+
+
+@pytest.fixture
+def pets(tmp_path, made):
+    """A copy of them, to be changed."""
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("without", [(), (".index",), (".labels",), (".index", ".labels", "classes.txt")])

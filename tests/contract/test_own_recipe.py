@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import yaml
 from fovea_api.contract import environment, exit_codes, row_wise
 from fovea_api.v1alpha1 import TrainingJob
 from fovea_trainers import sdk
-from support import pages, training
+from support import pages, training, warm_trainers
 from support.pages import in_environment
 
 BLOCKS = pages.blocks("docs/how-to/own-recipe.md")
@@ -37,9 +36,8 @@ def folder(tmp_path_factory):
 
 
 def start(folder: Path, out: Path, recipe: str, *flags: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "fovea_trainers", recipe, "--data=line.csv", *flags]
     return subprocess.Popen(
-        command,
+        warm_trainers.command(recipe, "--data=line.csv", *flags),
         cwd=folder,
         env={**os.environ, **training.variables(out)},
         stdout=subprocess.PIPE,

@@ -25,9 +25,13 @@ from support import training
 from support.legacy_weights import legacy_content, write_legacy
 from support.model_server import Client, model_server, predict_request, publish
 
-FLOOR = 0.6
+FLOOR = 0.5
 """IoU of the cells on pictures that were not trained on: what no pixel tells by itself (0.25) nor by its difference from
 its picture's mean (0.36)."""
+SIDE = 32
+LESS = {"--image-size=64": f"--image-size={SIDE}", "--epochs=12": "--epochs=5"}
+SOONER = ("--batch-size=2", "--class-weights=1,2")
+"""What the tests change in the tutorial's command: a fifth of its work. The weights spare the epochs in which all is ground."""
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/tutorial/cells.md").read_text(encoding="utf-8")
 BLOCKS: dict[str, list[str]] = {}
@@ -55,13 +59,20 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, made):
-    """The run of the tutorial, by its command."""
-    command, root = COMMANDS[1], tmp_path_factory.mktemp("trained")
-    assert command[:3] == ["fovea-train", "segmenter", "--data=cells"]
-    assert (
-        training.run(root, *(word.replace("--data=cells", f"--data={made}") for word in command[1:])) == exit_codes.OK
-    )
+    """The run of the tutorial, with less work."""
+    root = tmp_path_factory.mktemp("trained")
+    assert COMMANDS[1][:3] == ["fovea-train", "segmenter", "--data=cells"]
+    assert set(LESS) <= set(COMMANDS[1])
+    flags = [LESS.get(word, word) for word in COMMANDS[1][3:]]
+    assert training.run(root, "segmenter", f"--data={made}", *flags, *SOONER) == exit_codes.OK
     return root
+
+
+@pytest.mark.wide
+def test_the_command_of_the_tutorial_reaches_what_it_says(tmp_path, made):
+    assert training.run(tmp_path, "segmenter", f"--data={made}", *COMMANDS[1][3:]) == exit_codes.OK
+    assert "is then about 0.8" in PAGE
+    assert training.evaluation(tmp_path)["metrics"]["iou"] == pytest.approx(0.8, abs=0.1)
 
 
 def test_the_job_of_the_tutorial_is_its_command(made):
@@ -97,19 +108,19 @@ def test_it_learns_cells_that_no_pixel_tells_by_itself(made, trained):
         "dark": best_iou(-grey, inside),
         "contrast": best_iou(np.abs(grey - grey.mean(axis=(1, 2), keepdims=True)), inside),
     }
-    assert max(baselines.values()) < FLOOR - 0.2, baselines
+    assert max(baselines.values()) < FLOOR - 0.1, baselines
     assert training.evaluation(trained)["metrics"]["iou"] > FLOOR
 
 
 def test_the_results_tell_the_run(trained):
     document = training.evaluation(trained)
     assert document["images"] == {"train": 180, "val": 60, "test": 0}
-    assert (document["classes"], document["classWeights"]) == (["background", "object"], [1, 1])
+    assert (document["classes"], document["classWeights"]) == (["background", "object"], [1, 2])
     names = {"loss", "accuracy", "iou", "mean_iou", "f_score"}
     assert set(document["metrics"]) == names | {f"val_{name}" for name in names}
     reported = document["sets"]["val"]
     counts = np.array(reported["confusionMatrix"]["counts"])
-    assert (reported["images"], reported["pixels"], counts.sum()) == (60, 60 * 64 * 64, 60 * 64 * 64)
+    assert (reported["images"], reported["pixels"], counts.sum()) == (60, 60 * SIDE**2, 60 * SIDE**2)
     assert reported["perClass"]["object"]["iou"] == pytest.approx(document["metrics"]["iou"])
     assert document["history"][0]["loss"] > document["history"][-1]["loss"]
     output = trained / environment.OUTPUT_DIR.lower()
@@ -136,9 +147,11 @@ def test_the_model_server_answers_with_what_was_evaluated(tmp_path, made, traine
                 strict=True,
             ):
                 inside, taken = pixels(made / "Labels" / f"{name}.png") <= 127, np.array(classes)
-                np.add.at(counts, (inside.astype(int), taken), 1)
-                assert (pixels(io.BytesIO(mask)) == np.where(taken, 0, 255)).all()
-                assert box == [0, 0, 64, 64]
+                framed = letterbox.fit_classes(tf.constant(inside, tf.uint8), SIDE, margin=0).numpy()
+                np.add.at(counts, (framed, taken), 1)
+                drawn = letterbox.restore(tf.constant(taken), tf.constant(inside.shape)).numpy()
+                assert (pixels(io.BytesIO(mask)) == np.where(drawn, 0, 255)).all()
+                assert box == [0, 0, SIDE, SIDE]
         (tmp_path / "cells").symlink_to(made)
         asked = BLOCKS["python"][0].replace('Predictor("cells")', f'Predictor("cells", endpoint="{server.address}")')
         subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, check=True, timeout=60)
@@ -155,7 +168,7 @@ def test_a_mask_has_the_picture_s_own_size_and_both_signatures_agree(trained):
     answer = model.signatures[signatures.SERVING_DEFAULT](image=files)
     for picture, mask, classes, box in zip(sizes, *(answer[name].numpy() for name in
                                                     (signatures.MASK_OUTPUT, signatures.CLASS_MAP_OUTPUT, signatures.BOX_OUTPUT)), strict=True):  # fmt: skip
-        assert box.tolist() == letterbox.box(tf.constant(picture.shape[:2]), 64).numpy().tolist()
+        assert box.tolist() == letterbox.box(tf.constant(picture.shape[:2]), SIDE).numpy().tolist()
         drawn = pixels(io.BytesIO(mask))
         assert drawn.shape == picture.shape[:2]
         restored = letterbox.restore(tf.constant(classes), tf.constant(picture.shape[:2])).numpy()

@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 from fovea_trainers.runtime import optimizers
+from support import warm_trainers
 
 PROGRAM = """
 import json, sys
@@ -197,7 +197,7 @@ print(json.dumps({loss: [trained(place, each) for place in places] for loss, eac
 
 
 def test_losses_of_faces_compare_the_pictures_of_all_devices():
-    done = subprocess.run([sys.executable, "-c", FACES], capture_output=True, text=True, check=False)
+    done = subprocess.run(warm_trainers.program(FACES), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for loss, (one, three) in json.loads(done.stdout.splitlines()[-1]).items():
         (weights, summed, count), (expected, loss_of_one, count_of_one) = three, one
@@ -208,7 +208,7 @@ def test_losses_of_faces_compare_the_pictures_of_all_devices():
 
 
 def test_every_optimizer_reaches_on_two_devices_what_it_reaches_on_one():
-    done = subprocess.run([sys.executable, "-c", OPTIMIZERS], capture_output=True, text=True, check=False)
+    done = subprocess.run(warm_trainers.program(OPTIMIZERS), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     weights = json.loads(done.stdout.splitlines()[-1])
     assert {*weights} == {*optimizers.NAMES, "sgd with weight_decay"}
@@ -220,7 +220,7 @@ def test_every_optimizer_reaches_on_two_devices_what_it_reaches_on_one():
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     root = tmp_path_factory.mktemp("devices")
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(root)], capture_output=True, text=True, check=False)
+    done = subprocess.run(warm_trainers.program(PROGRAM, str(root)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

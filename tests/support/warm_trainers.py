@@ -2,7 +2,8 @@
 
 Most tests that need a trainer in a process of its own need its signals, exit codes and files, not its first four seconds of imports.
 `command(...)` is a command line as good as `python -m fovea_trainers …`: the process that it starts passes signals on, ends as
-the trainer ends, and takes the trainer with it when it is killed. Each process of pytest has a server of its own, which ends with it.
+the trainer ends, and takes the trainer with it when it is killed. `program(...)` is one as good as `python -c …`.
+Each process of pytest has a server of its own, which ends with it.
 
 python -m support.warm_trainers SOCKET
 """
@@ -30,6 +31,8 @@ from support.polling import until
 
 LAUNCHER = Path(__file__).with_name("warm_trainer.py")
 STREAMS = 3
+PROGRAM = "-c"
+"""The first word where what follows is a program, not the words of `fovea-train`."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -39,6 +42,11 @@ TRAINERS, BATCH = "fovea_trainers", "fovea_serving.batch.main"
 def command(*words: str, module: str = TRAINERS) -> list[str]:
     """A command line that runs `fovea-train` with these words, or another module that has a `__main__`."""
     return [sys.executable, "-S", "-E", str(LAUNCHER), _server(), module, *words]
+
+
+def program(text: str, *words: str) -> list[str]:
+    """A command line that runs a program of Python with these words, TensorFlow imported and nothing done with it."""
+    return command(text, *words, module=PROGRAM)
 
 
 def process_of(launcher: int) -> int:
@@ -108,10 +116,15 @@ def serve(path: str) -> None:
 
 
 def _run(module: str) -> None:
-    """The program, which forks once more. The parent of a trainer has no TensorFlow elsewhere, whose end could fail at its exit."""
+    """The program; a trainer forks once more. Its parent has no TensorFlow elsewhere, whose end could fail at its exit."""
     parent = os.getpid()
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if module == PROGRAM:
+            text = sys.argv[1]
+            sys.argv = [PROGRAM, *sys.argv[2:]]
+            exec(compile(text, "<program>", "exec"), {"__name__": "__main__"})
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if os.getpid() != parent:
             raise
@@ -163,6 +176,7 @@ def _become(streams: "array.array[int]", asked: dict[str, object], words: list[s
     sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115 # type: ignore[misc]
     faulthandler.enable()
     os.chdir(str(asked["folder"]))
+    sys.path[0] = str(asked["folder"])  # as `python -m` has it
     os.environ.clear()
     os.environ.update(asked["environment"])  # type: ignore[arg-type]
     sys.argv = ["fovea-train", *words]

@@ -37,7 +37,7 @@ class Mirrored(Single):
         def share(*tensors: tf.Tensor) -> None:
             totals.add(update(*tensors), tensors[-1])
 
-        @traced(*signature, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int64))
+        @traced(*signature, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int64), of=update)
         def everywhere(*tensors: tf.Tensor) -> None:
             on_replicas(self._strategy, share, self.replicas, tensors[:-1], tensors[-1])
 

@@ -71,7 +71,7 @@ class MultiWorker(Single):
 
         flag, step = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64)
 
-        @traced(*signature, tf.TensorSpec([None], tf.float32), flag, step)
+        @traced(*signature, tf.TensorSpec([None], tf.float32), flag, step, of=update)
         def everywhere(*tensors: tf.Tensor) -> tf.Tensor:
             asked = on_replicas(self._strategy, share, self._replicas, tensors[:-1], tensors[-1])
             return self._strategy.experimental_local_results(asked)[0]
@@ -134,7 +134,7 @@ class MultiWorker(Single):
 
     def _sum(self, mine: Array) -> Array:
         room = 1 << max(6, (len(mine) - 1).bit_length())  # few sizes: each has a graph of its own
-        added = self._sums.setdefault((mine.dtype, room), tf.function(self._sum_everywhere))
+        added = self._sums.setdefault((mine.dtype, room), tf.function(self._sum_everywhere, autograph=False))
         summed: Array = added(tf.constant(np.pad(mine, (0, room - len(mine))))).numpy()
         return summed[: len(mine)]
 

@@ -89,7 +89,7 @@ class ParameterServer(Single):
             return {name: over_devices(*pair) for name, pair in update(*batch).items()}
 
         # One tensor each way: TensorFlow sends every tensor by a call of its own.
-        @traced(tf.TensorSpec([3], tf.int64))
+        @traced(tf.TensorSpec([3], tf.int64), of=update)
         def whole(numbers: tf.Tensor) -> tf.Tensor:
             epoch, place, step = tf.unstack(numbers)
             tensors, unreadable = self._read(signature, epoch, place, tf.constant(ALL, tf.int64))

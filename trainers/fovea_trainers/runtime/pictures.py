@@ -38,11 +38,11 @@ def figure(draw: Callable[[Any], None], width: float, height: float) -> bytes:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        drawn = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(drawn)
+        drawn = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+        canvas = FigureCanvasAgg(drawn)
         draw(drawn)
         file = io.BytesIO()
-        drawn.savefig(file, dpi=_DPI, format="png")
+        canvas.print_png(file)  # savefig would lay everything out and draw it twice
         return file.getvalue()
 
 

@@ -5,6 +5,7 @@ has the range of float32: gradients do not vanish, and there is no loss scale to
 """
 
 import threading
+from functools import wraps
 from typing import Any
 
 import keras
@@ -37,6 +38,7 @@ def begin(mixed: bool) -> None:
 def halved(update: Update) -> Update:
     """The update with its layers in bfloat16."""
 
+    @wraps(update)
     def in_bfloat16(*batch: Any) -> Any:
         _traced.update = True
         try:

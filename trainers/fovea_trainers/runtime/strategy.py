@@ -120,7 +120,7 @@ class Single:
         from fovea_trainers.runtime.graph import traced
         from fovea_trainers.runtime.weights import weighted
 
-        @traced(*signature, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int64), jit=self._jit)
+        @traced(*signature, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int64), jit=self._jit, of=update)
         def whole(*tensors: tf.Tensor) -> None:
             totals.add(update(*tensors), tensors[-1])
 

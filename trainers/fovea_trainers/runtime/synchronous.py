@@ -44,7 +44,7 @@ class Synchronous(ParameterServer):
         def share(*batch: tf.Tensor) -> tuple[dict[str, Total], list[list[tf.Tensor]]]:
             return dict(update(*batch)), meeting.gradients
 
-        @traced(tf.TensorSpec([4], tf.int64))
+        @traced(tf.TensorSpec([4], tf.int64), of=update)
         def part(numbers: tf.Tensor) -> Any:
             epoch, place, step, index = tf.unstack(numbers)
             tensors, unreadable = self._read(signature, epoch, place, index)
@@ -52,7 +52,7 @@ class Synchronous(ParameterServer):
                 found, gradients = self._strategy.run(share, args=(*tensors, step))
             return found, gradients, unreadable
 
-        @tf.function  # type: ignore[untyped-decorator]
+        @tf.function(autograph=False)  # type: ignore[untyped-decorator]
         def apply(gradients: list[list[tf.Tensor]], step: tf.Tensor) -> None:
             for optimizer, mine in zip(meeting.optimizers, gradients, strict=True):
                 optimizer.apply(mine, step)
