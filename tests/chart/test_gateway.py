@@ -7,7 +7,7 @@ from fovea_operator.settings import Settings
 from support import helm
 from support.golden import Golden
 
-GATEWAY_KINDS = ("Gateway", "EnvoyProxy", "BackendTrafficPolicy")
+GATEWAY_KINDS = ("Gateway", "EnvoyProxy", "BackendTrafficPolicy", "ClientTrafficPolicy")
 
 
 def rendered(**gateway: Any) -> list[helm.Manifest]:

@@ -113,12 +113,11 @@ def test_a_request_beyond_the_limit_is_refused_and_a_large_one_below_it_passes(s
     with pytest.raises(grpc.RpcError) as refused:
         served.ask(values=2 * MEBIBYTE)
     said = refused.value
-    print(said.code(), said.details())  # type: ignore[attr-defined]
     body = {"signature_name": SIGNATURE, "instances": [{"x": 1.0}] * (1 << 17)}
-    code, text = served.get(f"/v1/models/{served.name}:predict", body=body)
-    print(code, text)
+    code, _ = served.get(f"/v1/models/{served.name}:predict", body=body)
     assert code == 413
-    assert said.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL)  # type: ignore[attr-defined]
+    # gRPC has no word for 413, and a client takes each such answer for UNKNOWN.
+    assert (said.code(), said.details()) == (grpc.StatusCode.UNKNOWN, "Payload Too Large")  # type: ignore[attr-defined]
 
 
 def _burst(served: Served, requests: int) -> tuple[Counter[Any], float]:
@@ -140,8 +139,7 @@ def test_a_model_gets_no_more_requests_in_a_second_than_is_allowed_and_others_ge
     print(ended, f"in {seconds:.2f} s")
     passed = ended.pop(grpc.StatusCode.OK)
     assert 0 < passed <= PROXIES * PER_SECOND * (seconds + 1)
-    assert set(ended) <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
-    assert ended, "some were refused"
+    assert ended == {grpc.StatusCode.UNAVAILABLE: 400 - passed}
     # What counts calls of another kind has a limit of its own, and the next second allows more.
     assert served.get(f"/v1/models/{served.name}")[0] == 200
     until(lambda: _burst(served, 1)[0] == {grpc.StatusCode.OK: 1}, seconds=10, what="the next second")

@@ -125,10 +125,10 @@ def test_an_activator_that_is_drained_lets_those_wait_who_do(served: Served) -> 
 
 def test_many_requests_have_more_pods_and_few_have_fewer(served: Served) -> None:
     slow = served.add(bias=4.0, sleeps=0.2)
-    scale(served, minReplicas=1, maxReplicas=3, targetConcurrency=4, stabilizationSeconds=15)
+    scale(served, minReplicas=1, maxReplicas=3, targetConcurrency=2, stabilizationSeconds=15)
     served.wants(slow)
     served.serves(slow)
-    with Load(served.name, served.grpc, host=served.host, clients=24, pause_seconds=0.0) as load:
+    with Load(served.name, served.grpc, host=served.host, clients=8, pause_seconds=0.0) as load:
         until(lambda: served.status()["scaling"]["replicas"] == 3, seconds=60, what="three pods are wanted")
         until(lambda: place(served.status(), "stable")["readyReplicas"] == 3, seconds=180, what="three pods")
     assert load.failures == []
