@@ -46,6 +46,7 @@ from .handlers import running
 from .kinds.batch_prediction import BatchPredictions
 from .kinds.model_deployment import ModelDeployments
 from .kinds.training_job import TrainingJobs
+from .reconcile.serving import sleeping
 from .reconcile.shared.decision import Event, GroupVersionKind
 from .reconcile.shared.observed import PodRecord
 from .reconcile.training import stopping
@@ -96,9 +97,7 @@ class Operator:
         self._jobs = TrainingJobs(self._cache, self._reports, positions=positions, ttl_seconds=settings.ttl_seconds)
         self._traffic = TrafficReader(self._client, settings, self._wake_for_traffic)
         self._waiting = Waiting()
-        self._models = ModelDeployments(
-            self._cache, self._traffic, held=lambda key: self._waiting.of(key, asyncio.get_running_loop().time())
-        )
+        self._models = ModelDeployments(self._cache, self._traffic, waiting=self._waiting)
         self._predictions = BatchPredictions(self._cache, self._reports, ttl_seconds=settings.ttl_seconds)
         # One prediction has up to a thousand workers that report: it is not decided on for each of them.
         self._heard = Words(settings.progress_seconds, self._wake_later, settings.progress_rate)
@@ -193,6 +192,7 @@ class Operator:
                 asyncio.create_task(self._announcer.run(), name="events"),
                 asyncio.create_task(self._positioning.run(), name="places in queues"),
                 asyncio.create_task(self._traffic.run(), name="requests to versions"),
+                asyncio.create_task(self._waiting.watch(self._activators_changed), name="activators"),
             ]
             if await self._until_stopped(_first_of(keeping, watching, *others)):
                 raise FoveaError("the watch ended by itself: the operator has to start again")
@@ -354,10 +354,13 @@ class Operator:
         entry = self._cache.model_deployments.get(namespace, name)
         return self._models.key(namespace, name) if entry is not None else None
 
-    def _unavailable(self, key: Key) -> str:
+    def _unavailable(self, key: Key, version: str) -> str:
         entry = self._cache.model_deployments.get(key.namespace, key.name)
-        scale = entry.record.status.scaling if entry is not None else None
-        return (scale.unavailable if scale is not None else None) or ""
+        return sleeping.in_vain(entry.record.status, version) if entry is not None else ""
+
+    def _activators_changed(self) -> None:
+        for namespace, name in self._models.store.names():
+            self._queue.add(self._models.key(namespace, name))
 
     def _wake_later(self, key: Key, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._queue.add, key)

@@ -122,6 +122,7 @@ class World:
             traffic=self._traffic() if self.has_gateway else None,
             load=self._load() if self.has_gateway and self.of.spec.scaling.follows else None,
             held=Held(1, at(self.now)) if self.waits else None,
+            activator_answers=True if self.has_gateway else None,
             refused=refused,
         )
 

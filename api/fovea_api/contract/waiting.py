@@ -8,6 +8,8 @@ from .skew import known
 
 WAITING_PATH = "/v1/waiting"
 """Path of the operator's endpoint: POST, bearer token of the activator's pod, JSON of `WaitingReport`; the answer is `WaitingAnswer`."""
+ALIVE_EVERY = 5.0
+"""Seconds between reports without a ModelDeployment, by which an activator shows that it is there."""
 REPORT_EVERY = 1.0
 """Seconds between reports on a ModelDeployment while requests to it wait, or are under way, at the activator. The last one says 0."""
 
@@ -16,9 +18,12 @@ REPORT_EVERY = 1.0
 class WaitingReport:
     """Requests of one ModelDeployment at one activator."""
 
-    namespace: str
-    name: str
-    requests: int
+    namespace: str = ""
+    name: str = ""
+    """Empty: of none. The activator is there, and that is all."""
+    version: str = ""
+    """The version for which they wait, by the name of its Service."""
+    requests: int = 0
 
     def to_json(self) -> str:
         """Serialise."""
@@ -32,8 +37,9 @@ class WaitingReport:
             made = cls(**document)
         except TypeError as error:
             raise ValueError(f"a report of waiting requests is malformed: {error}") from error
-        if not (isinstance(made.namespace, str) and isinstance(made.name, str) and isinstance(made.requests, int)):
-            raise ValueError("a report of waiting requests has namespace, name and a number of requests")
+        words = (made.namespace, made.name, made.version)
+        if not (all(isinstance(word, str) for word in words) and isinstance(made.requests, int)):
+            raise ValueError("a report of waiting requests has namespace, name, version and a number of requests")
         return made
 
 

@@ -22,11 +22,6 @@ class Scaling(Model):
                 "scaling.maxReplicas must not be less than scaling.minReplicas",
                 field=".maxReplicas",
             ),
-            rule(
-                "!has(self.idleSeconds) || self.minReplicas == 0",
-                "scaling.idleSeconds is the time after which no pod is left: set scaling.minReplicas: 0",
-                field=".idleSeconds",
-            ),
             *(
                 rule(
                     f"!has(self.{field}) || has(self.maxReplicas)",
@@ -61,7 +56,7 @@ class Scaling(Model):
     stabilization_seconds: Annotated[int | None, Field(ge=0, le=3_600)] = None
     """Pods end only once fewer have been enough for this long. Absent: 60."""
     idle_seconds: Annotated[int | None, Field(ge=10, le=604_800)] = None
-    """Time without a request after which no pod is left, for minReplicas 0. Absent: 300."""
+    """Time without a request after which no pod is left, where minReplicas is 0. Absent: 300."""
     external: bool = False
     """Whether another autoscaler sets minReplicas, by the scale subresource. Fovea then takes it as it is."""
 
@@ -112,5 +107,7 @@ class Scale(Status):
     """Requests under way that decided on it."""
     cold_start_seconds: float | None = None
     """How long the last start from no pod took, from the first request that waited to the first pod that answers."""
+    end_time: str | None = None
+    """While the version is idle and its requests go to the activator: time at which its pods end."""
     unavailable: Annotated[str | None, Field(max_length=1024)] = None
     """While requests wait for a version that cannot start: what they are answered."""

@@ -10,7 +10,7 @@ from .room import Name
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _MODEL = re.compile(rf"(?P<namespace>{_LABEL})/(?P<name>{_LABEL})")
-_VERSION = re.compile(rf"(?P<service>{_LABEL})\.(?P<namespace>{_LABEL})\.svc\.[a-z0-9.-]+")
+_VERSION = re.compile(rf"(?P<service>{_LABEL})\.(?P<namespace>{_LABEL})\.svc\.(?P<domain>[a-z0-9.-]+)")
 
 
 class Backend(NamedTuple):
@@ -20,18 +20,20 @@ class Backend(NamedTuple):
     host: str
 
 
-def backend_of(headers: Mapping[str, str]) -> Backend | None:
+def backend_of(headers: Mapping[str, str], cluster_domain: str = "cluster.local") -> Backend | None:
     """The version for which a request waits; None for a request that came by no route of Fovea.
 
     A version's Service is named by its ModelDeployment, in its namespace: nothing else in the cluster is reached through us.
     """
     model = _MODEL.fullmatch(headers.get(names.MODEL_DEPLOYMENT_HEADER, ""))
     version = _VERSION.fullmatch(headers.get(names.BACKEND_HEADER, ""))
-    if model is None or version is None or model["namespace"] != version["namespace"]:
+    if model is None or version is None or version["domain"] != cluster_domain:
+        return None
+    if model["namespace"] != version["namespace"]:
         return None
     if not re.fullmatch(rf"{re.escape(model['name'])}-v\d+-[0-9a-z]+", version["service"]):
         return None
-    return Backend(Name(model["namespace"], model["name"]), version[0])
+    return Backend(Name(model["namespace"], model["name"], version["service"]), version[0])
 
 
 NOT_BY_A_ROUTE = (

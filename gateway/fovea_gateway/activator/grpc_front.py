@@ -8,16 +8,17 @@ import grpc
 from fovea_api.contract import names
 
 from .backends import NOT_BY_A_ROUTE, Backend, backend_of
-from .room import Refused, Room
+from .room import LARGEST, Refused, Room
 
 OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", LARGEST),
     ("grpc.max_send_message_length", -1),
 )
 _RETRIED = (
     # A version's Service refuses connections until a pod is ready. Then no second is to be lost.
-    *(("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100)),
-    ("grpc.max_reconnect_backoff_ms", 250),
+    *(("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 250)),
+    # Also the time that a connection may take: the first pod may be slow when all come at once.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.dns_min_time_between_resolutions_ms", 500),
 )
 _OWN = frozenset({names.MODEL_DEPLOYMENT_HEADER, names.BACKEND_HEADER, "user-agent", "content-type", "te"})
@@ -28,10 +29,14 @@ class GrpcFront(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Takes calls of any method with one request and one answer: the gateway lets no other pass."""
 
     def __init__(
-        self, room: Room, longest: float, target: Callable[[str], str] = lambda host: f"dns:///{host}:{names.GRPC_PORT}"
+        self,
+        room: Room,
+        longest: float,
+        target: Callable[[str], str] = lambda host: f"dns:///{host}:{names.GRPC_PORT}",
+        cluster_domain: str = "cluster.local",
     ) -> None:
         """`longest`: seconds that a call without a deadline may wait. `target`: where gRPC finds a version's Service, by its DNS name."""
-        self._room, self._longest, self._target = room, longest, target
+        self._room, self._longest, self._target, self._domain = room, longest, target, cluster_domain
         self._channels: dict[str, tuple[grpc.aio.Channel, int]] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
@@ -45,7 +50,7 @@ class GrpcFront(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
     async def _answer(self, method: str, request: bytes, context: Context) -> bytes:
         metadata = [(key, value) for key, value in context.invocation_metadata() or ()]
-        backend = backend_of({key: value for key, value in metadata if isinstance(value, str)})
+        backend = backend_of({key: value for key, value in metadata if isinstance(value, str)}, self._domain)
         if backend is None:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, NOT_BY_A_ROUTE)
         assert backend is not None  # noqa: S101 - abort() raises

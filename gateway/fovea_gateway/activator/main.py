@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 
 from .grpc_front import OPTIONS, GrpcFront
 from .rest_front import RestFront
-from .room import Counts, Report, Room
+from .room import MOST_REQUESTS, Counts, Report, Room
 
 log = logging.getLogger(__name__)
 _REPORT_SECONDS = 5.0
@@ -34,6 +34,7 @@ def _arguments() -> argparse.Namespace:
         "--longest", type=float, default=600.0, metavar="SECONDS", help="Most time that a request waits."
     )
     parser.add_argument("--drain", type=float, default=5.0, metavar="SECONDS", help="New requests after SIGTERM.")
+    parser.add_argument("--cluster-domain", default="cluster.local", help="DNS domain of the cluster.")
     parser.add_argument("--grpc-port", type=int, default=names.GRPC_PORT)
     parser.add_argument("--rest-port", type=int, default=names.REST_PORT)
     parser.add_argument("--metrics-port", type=int, default=9090, help="Port of /metrics and /readyz.")
@@ -88,15 +89,20 @@ async def _run(given: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     counts = Counts()
     probe = _Probe(counts)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=5)) as session:
-        room = Room(reporter(session, given.operator, given.token), counts)
-        server = grpc.aio.server(options=OPTIONS)
-        server.add_generic_rpc_handlers((GrpcFront(room, given.longest),))
+    # Reports have connections of their own: requests that are passed on must not hold them up.
+    passing = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None, sock_connect=5)
+    )
+    async with aiohttp.ClientSession() as reporting, passing as session:
+        room = Room(reporter(reporting, given.operator, given.token), counts)
+        alive = asyncio.create_task(room.alive(), name="alive")
+        server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=2 * MOST_REQUESTS)
+        server.add_generic_rpc_handlers((GrpcFront(room, given.longest, cluster_domain=given.cluster_domain),))
         server.add_insecure_port(f"[::]:{given.grpc_port}")
         await server.start()
-        rest = RestFront(room, session, given.longest)
+        rest = RestFront(room, session, given.longest, cluster_domain=given.cluster_domain)
         runners = [
-            web.AppRunner(rest.application(), shutdown_timeout=given.longest),
+            web.AppRunner(rest.application(), shutdown_timeout=given.longest, handler_cancellation=True),
             web.AppRunner(probe.application()),
         ]
         for runner, port in zip(runners, (given.rest_port, given.metrics_port), strict=True):
@@ -110,6 +116,7 @@ async def _run(given: argparse.Namespace) -> None:
         await server.stop(grace=given.longest)
         for runner in runners:
             await runner.cleanup()
+        alive.cancel()
 
 
 def main() -> int:

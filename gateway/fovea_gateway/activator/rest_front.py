@@ -8,7 +8,7 @@ from aiohttp import web
 from fovea_api.contract import names
 
 from .backends import NOT_BY_A_ROUTE, backend_of
-from .room import MOST_BYTES, Refused, Room
+from .room import LARGEST, Refused, Room
 
 _RETRY_SECONDS = 0.1
 _HOP_BY_HOP = frozenset(
@@ -26,24 +26,28 @@ class RestFront:
         session: aiohttp.ClientSession,
         longest: float,
         target: Callable[[str], str] = lambda host: f"http://{host}:{names.REST_PORT}",
+        cluster_domain: str = "cluster.local",
     ) -> None:
         """`longest`: seconds that a request may take. `target`: URL of a version's Service, by its DNS name."""
-        self._room, self._session, self._longest, self._target = room, session, longest, target
+        self._room, self._session, self._longest = room, session, longest
+        self._target, self._domain = target, cluster_domain
 
     def application(self) -> web.Application:
         """For aiohttp's server."""
-        application = web.Application(client_max_size=MOST_BYTES)
+        application = web.Application(client_max_size=LARGEST)
         application.router.add_route("*", "/{path:.*}", self.answer)
         return application
 
     async def answer(self, request: web.Request) -> web.Response:
         """The version's answer; 404 for a request by no route, 429 where too many wait, 503 with the reason, 504 when it takes too long."""
-        backend = backend_of({key.lower(): value for key, value in request.headers.items()})
+        backend = backend_of({key.lower(): value for key, value in request.headers.items()}, self._domain)
         if backend is None:
             return _error(404, NOT_BY_A_ROUTE)
-        body = await request.read()
+        # Before it is read: of one that does not say its length, the largest is assumed.
+        size = LARGEST if request.content_length is None and request.can_read_body else request.content_length or 0
         try:
-            async with asyncio.timeout(self._longest), self._room.held(backend.model, len(body)) as ticket:
+            async with asyncio.timeout(self._longest), self._room.held(backend.model, size) as ticket:
+                body = await request.read()
                 return await ticket.unless_refused(self._pass_on(request, backend.host, body))
         except Refused as refused:
             return _error(429 if refused.is_full else 503, str(refused))

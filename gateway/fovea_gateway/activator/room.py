@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from fovea_api.contract.waiting import REPORT_EVERY, WaitingAnswer, WaitingReport
+from fovea_api.contract.waiting import ALIVE_EVERY, REPORT_EVERY, WaitingAnswer, WaitingReport
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 log = logging.getLogger(__name__)
@@ -18,15 +18,18 @@ Report = Callable[[WaitingReport], Awaitable[WaitingAnswer]]
 
 MOST_REQUESTS = 1_000
 """Of one ModelDeployment at once."""
-MOST_BYTES = 256 << 20
-"""Of all that wait: the pod has 512 MiB."""
+MOST_BYTES = 96 << 20
+"""Of all that wait: gRPC has a copy of each, and the pod has 512 MiB."""
+LARGEST = 64 << 20
+"""Of one request."""
 
 
 class Name(NamedTuple):
-    """A ModelDeployment."""
+    """A version of a ModelDeployment, by the name of its Service."""
 
     namespace: str
     name: str
+    version: str
 
 
 class Refused(Exception):
@@ -133,16 +136,23 @@ class Room:
             self._counts.held.dec()
             self._counts.seconds.observe(asyncio.get_running_loop().time() - begun)
 
+    async def alive(self, every: float = ALIVE_EVERY) -> None:
+        """Show the operator that this activator is there, until it is cancelled: without one no model goes without a pod."""
+        while True:
+            with suppress(OSError, ValueError, TimeoutError):
+                await self._report(WaitingReport())
+            await asyncio.sleep(every)
+
     async def _reporting(self, name: Name, model: _Model) -> None:
         """At once, every second while there are any, and once more when there are none."""
         reported = -1
         while model.requests or reported:
             reported = model.requests
             try:
-                answer = await self._report(WaitingReport(name.namespace, name.name, reported))
+                answer = await self._report(WaitingReport(name.namespace, name.name, name.version, reported))
             except (OSError, ValueError, TimeoutError) as error:
                 # The operator may be away for a minute. The requests go on waiting, as long as their clients do.
-                log.warning("the operator does not take a report on %s/%s: %s", *name, error)
+                log.warning("the operator does not take a report on %s/%s: %s", name.namespace, name.name, error)
             else:
                 self._hear(model, answer)
             if model.requests:

@@ -99,6 +99,7 @@ class TrafficReader:
         self._proxies: tuple[str, ...] = ()
         self._unfound = ""
         self._trouble = _NOT_YET
+        self._load_trouble = _NOT_YET
         self._read_at: datetime | None = None
 
     @property
@@ -146,7 +147,7 @@ class TrafficReader:
             known.name(services)
         known.stabilization = stabilization
         known.asked = asyncio.get_running_loop().time()
-        return known.load(self._trouble)
+        return known.load(self._load_trouble)
 
     def forget_load(self, key: Key) -> None:
         """The number of pods of that ModelDeployment does not depend on requests now."""
@@ -222,7 +223,9 @@ class TrafficReader:
             if len(failures) < len(answers):
                 watched.add(now, {service: self._ledger.of(service) for service in watched.services})
             self._wake(key)
-        if len(failures) < len(answers):
+        # A request at a proxy that was not read is not known: no number of pods is decided on by the others alone.
+        self._load_trouble = failures[0] if failures else self._trouble
+        if answers and not failures:
             self._read_loads(now)
 
     def _read_loads(self, now: datetime) -> None:
@@ -263,7 +266,9 @@ async def _text(session: aiohttp.ClientSession, address: str) -> str:
     async with session.get(address, allow_redirects=False) as response:
         if response.status != 200:
             raise ValueError(f"answers {response.status}")
-        content = await response.content.read(_LARGEST_ANSWER)
-        if not response.content.at_eof():
-            raise ValueError(f"answers with more than {_LARGEST_ANSWER} bytes")
+        content = bytearray()
+        async for chunk in response.content.iter_any():
+            content += chunk
+            if len(content) > _LARGEST_ANSWER:
+                raise ValueError(f"answers with more than {_LARGEST_ANSWER} bytes")
         return content.decode()

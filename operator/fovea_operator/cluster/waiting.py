@@ -21,6 +21,10 @@ _STALE_SECONDS = 5.0
 """The activator reports every second: after so long without a word it holds nothing any more, or is gone."""
 
 
+_SILENT_SECONDS = 15.0
+"""After so long without a word no activator is there."""
+
+
 @dataclass
 class _Reported:
     requests: int
@@ -29,10 +33,35 @@ class _Reported:
 
 
 class Waiting:
-    """What activators hold, by ModelDeployment."""
+    """What activators hold, by ModelDeployment, and whether there are any."""
 
     def __init__(self) -> None:
         self._held: dict[Key, dict[str, _Reported]] = {}
+        self._begun: float | None = None
+        self._heard: float | None = None
+
+    def heard(self, now: float) -> None:
+        """An activator has said something."""
+        self._heard = now
+
+    def answers(self, now: float) -> bool | None:
+        """Whether one was heard of lately; None: nobody has listened long enough to know."""
+        self._begun = now if self._begun is None else self._begun
+        if self._heard is not None and now < self._heard + _SILENT_SECONDS:
+            return True
+        return False if now >= self._begun + _SILENT_SECONDS else None
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever activators come or are silent."""
+        loop = asyncio.get_running_loop()
+        before = self.answers(loop.time())
+        while True:
+            await asyncio.sleep(_STALE_SECONDS)
+            now = self.answers(loop.time())
+            if now != before:
+                log.log(logging.INFO if now else logging.WARNING, "activators", extra={"answer": now})
+                changed()
+            before = now
 
     def put(self, key: Key, activator: str, requests: int, now: float) -> bool:
         """Take in a report of one activator; whether it is news."""
@@ -64,12 +93,12 @@ class WaitingRoom:
         doorkeeper: Doorkeeper,
         activator: str,
         key_of: Callable[[str, str], Key | None],
-        answer: Callable[[Key], str],
+        answer: Callable[[Key, str], str],
         wake: Callable[[Key], None],
     ) -> None:
         """`activator`: <namespace>/<name> of its ServiceAccount. `key_of`: None for a ModelDeployment that does not exist.
 
-        `answer`: why requests to it are to wait no longer; empty while they may.
+        `answer`: why requests to it, for the version with that Service, are to wait no longer; empty while they may.
         """
         self._waiting, self._doorkeeper, self._activator = waiting, doorkeeper, activator
         self._key_of, self._answer, self._wake = key_of, answer, wake
@@ -89,9 +118,12 @@ class WaitingRoom:
         return web.json_response(text=self._take(sender, report, now).to_json())
 
     def _take(self, sender: Sender, report: WaitingReport, now: float) -> WaitingAnswer:
+        self._waiting.heard(now)
+        if not report.name:
+            return WaitingAnswer()
         key = self._key_of(report.namespace, report.name)
         if key is None:
             return WaitingAnswer(unavailable=f"ModelDeployment {report.name} does not exist in {report.namespace}")
-        if self._waiting.put(key, sender.uid, report.requests, now):
+        if self._waiting.put(key, f"{sender.uid}/{report.version}", report.requests, now):
             self._wake(key)
-        return WaitingAnswer(unavailable=self._answer(key))
+        return WaitingAnswer(unavailable=self._answer(key, report.version))

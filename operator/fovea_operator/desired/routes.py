@@ -22,6 +22,8 @@ _GRPC_METHODS: tuple[dict[str, str], ...] = (
     {"service": "grpc.health.v1.Health"},
 )
 """All that passes. The server's other services reload models and profile the process."""
+TLS = "-tls"
+"""After the name of a listener: the one for TLS."""
 _COPIES = "comparator"
 """Instead of a version: where copies of requests go. It answers nothing."""
 _REST_PREFIX = "/v1/models"
@@ -197,11 +199,6 @@ def mirror(spec: Mapping[str, Any]) -> Mirror | None:
     return None
 
 
-def listeners(spec: Mapping[str, Any]) -> list[str]:
-    """Of a route's spec: the Gateway's listeners to which it attaches."""
-    return [parent.get("sectionName", "") for parent in spec.get("parentRefs") or ()]
-
-
 def backends(spec: Mapping[str, Any]) -> set[str]:
     """Of a route's spec: names of all Services that it can send requests to."""
     return {backend["name"] for rule in spec.get("rules") or () for backend in rule.get("backendRefs") or ()}
@@ -219,7 +216,7 @@ def _metadata(model_deployment: ModelDeployment) -> dict[str, Any]:
 
 def _attached(model_deployment: ModelDeployment, gateway: Gateway, listener: str, tls_port: int) -> dict[str, Any]:
     """The part of a route's spec that says where requests come in."""
-    listeners = [listener, f"{listener}-tls"] if tls_port else [listener]
+    listeners = [listener, listener + TLS] if tls_port else [listener]
     parent = {
         "group": "gateway.networking.k8s.io",
         "kind": "Gateway",
@@ -267,8 +264,9 @@ class _Rules:
 
     def _weighted(self, shares: Sequence[Share], copies: Mirror | None) -> Iterator[dict[str, Any]]:
         served = sorted((share for share in shares if share.weight), key=lambda share: share.service)
-        if self.activator is not None and any(share.sleeps for share in served):
-            yield {"matches": self.matches, **self._waiting(self.activator, served[0])}
+        asleep = next((share for share in served if share.sleeps), None)
+        if self.activator is not None and asleep is not None:
+            yield {"matches": self.matches, **self._waiting(self.activator, asleep)}
         elif served:
             backends = [_backend(share.service, self.port, share.weight) for share in served]
             yield {"matches": self.matches, "backendRefs": backends, **_copied(copies, self.port)}

@@ -1,5 +1,6 @@
 """ModelDeployments: the Deployments, pods and Services of their versions, and the cordoned nodes of their pods."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,11 +16,12 @@ from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.records import Owner
 from fovea_operator.cluster.traffic import TrafficReader
+from fovea_operator.cluster.waiting import Waiting
 from fovea_operator.desired.comparator import compares
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import BudgetRecord, PodRecord, ServingObserved
-from fovea_operator.reconcile.shared.traffic import Held, Load, Traffic
+from fovea_operator.reconcile.shared.traffic import Load, Traffic
 from fovea_operator.settings import Settings
 
 T = TypeVar("T")
@@ -37,14 +39,14 @@ class ModelDeployments(Kind[ModelDeployment]):
         cache: Cache,
         traffic: TrafficReader | None = None,
         decide: Decide = decide_model_deployment,
-        held: Callable[[Key], Held | None] = lambda _: None,
+        waiting: Waiting | None = None,
     ) -> None:
-        """`held`: the requests of a ModelDeployment that wait at the activator."""
+        """`waiting`: requests at the activator."""
         super().__init__(cache.model_deployments)
         self._cache = cache
         self._traffic = traffic
         self._decide = decide
-        self._held = held
+        self._waiting = waiting
 
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
         """The decision on a ModelDeployment; an empty one if it does not exist."""
@@ -73,7 +75,8 @@ class ModelDeployments(Kind[ModelDeployment]):
             ),
             traffic=traffic,
             load=self._load(key, entry.record),
-            held=self._held(key),
+            held=self._waiting.of(key, _seconds()) if self._waiting is not None else None,
+            activator_answers=self._waiting.answers(_seconds()) if self._waiting is not None else None,
             serves_routes=all(store.resource.gvk in cache.served for store in cache.routes),
             predecessors=tuple(
                 sorted(
@@ -177,6 +180,10 @@ class ModelDeployments(Kind[ModelDeployment]):
         return (
             "" if owner.group_kind == resources.TRAINING_JOB.gvk.group_kind else held.get(labels.MODEL_DEPLOYMENT, "")
         )
+
+
+def _seconds() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _of_owner(entries: Iterable[Entry[T]], uid: str) -> tuple[T, ...]:

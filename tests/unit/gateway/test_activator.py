@@ -20,7 +20,7 @@ from fovea_gateway.activator.room import Counts, Name, Refused, Room
 from fovea_wire import methods
 
 HOST = "digits-v1-0a1b2c3d.vision.svc.cluster.local"
-DIGITS, PETS = Name("vision", "digits"), Name("vision", "pets")
+DIGITS, PETS = Name("vision", "digits", "digits-v1-0a1b2c3d"), Name("vision", "pets", "pets-v1-0a1b2c3d")
 HEADERS = {names.MODEL_DEPLOYMENT_HEADER: "vision/digits", names.BACKEND_HEADER: HOST}
 LONGEST = 20.0
 
@@ -115,6 +115,17 @@ def test_requests_hear_when_waiting_is_in_vain_and_later_ones_wait_again() -> No
     run(story())
 
 
+def test_an_activator_shows_that_it_is_there_also_when_nothing_waits() -> None:
+    async def story() -> None:
+        operator = Operator()
+        alive = asyncio.create_task(operator.room().alive(every=0.01))
+        await until(lambda: len(operator.heard) > 2)
+        alive.cancel()
+        assert set(operator.heard) == {0}
+
+    run(story())
+
+
 def test_while_the_operator_is_away_requests_wait() -> None:
     async def story() -> None:
         operator = Operator()
@@ -136,6 +147,7 @@ def test_while_the_operator_is_away_requests_wait() -> None:
         HEADERS | {names.BACKEND_HEADER: "digits-v1-0a1b2c3d.other.svc.cluster.local"},
         HEADERS | {names.BACKEND_HEADER: "pets-v1-0a1b2c3d.vision.svc.cluster.local"},
         HEADERS | {names.BACKEND_HEADER: "digits-v1-0a1b2c3d.vision.example.com"},
+        HEADERS | {names.BACKEND_HEADER: "digits-v1-0a1b2c3d.vision.svc.attacker.example"},
         HEADERS | {names.BACKEND_HEADER: "169.254.169.254"},
         HEADERS | {names.BACKEND_HEADER: f"{HOST}:22"},
         HEADERS | {names.BACKEND_HEADER: f"{HOST}/../"},
@@ -280,7 +292,7 @@ def test_a_client_that_leaves_is_not_waited_for() -> None:
 
 @asynccontextmanager
 async def site(application: web.Application, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
@@ -317,14 +329,23 @@ def test_rest_waits_too_and_every_end_has_its_code() -> None:
                 assert (await post(x_fovea_backend="elsewhere"))[0] == 404
                 operator.unavailable = "its files are corrupt"
                 assert await post() == (503, {"error": "its files are corrupt"})
+                operator.unavailable = ""
+                leaves = asyncio.create_task(post())
+                await until(lambda: 1 in operator.heard[-3:])
+                leaves.cancel()
+                await until(lambda: operator.heard[-1] == 0)
 
     run(story())
 
 
 def test_a_report_says_what_is_wrong_with_it() -> None:
-    assert WaitingReport.from_json(WaitingReport("vision", "digits", 3).to_json()) == WaitingReport(
-        "vision", "digits", 3
-    )
-    for text in ("[]", "{}", '{"namespace": 1, "name": "a", "requests": 1}', '{"namespace": "a", "name": "b"}'):
+    said = WaitingReport("vision", "digits", "digits-v1-aaaa", 3)
+    assert WaitingReport.from_json(said.to_json()) == said
+    assert WaitingReport.from_json("{}") == WaitingReport()
+    for text in (
+        "[]",
+        '{"namespace": 1, "name": "a", "requests": 1}',
+        '{"namespace": "a", "name": "b", "requests": "c"}',
+    ):
         with pytest.raises(ValueError, match=r"not a JSON object|malformed|has namespace"):
             WaitingReport.from_json(text)

@@ -9,13 +9,15 @@ from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus
 from fovea_operator.desired import routes
 from fovea_operator.desired.routes import Activator, Share
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
+from fovea_operator.reconcile.serving.sleeping import in_vain
+from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision, Write
 from fovea_operator.reconcile.shared.observed import RouteRecord
 from fovea_operator.reconcile.shared.traffic import Held, Load, Sample
 from fovea_operator.settings import Settings
 from support.golden import Golden
 from support.observations import at, version
-from support.rollout_table import CORRUPT, V1, V2, candidate, held, place, stable
+from support.rollout_table import CORRUPT, V1, V2, candidate, draining, held, place, stable
 from support.routes import GATEWAY, SERVED, share, through_gateway
 from support.serving_observations import model_deployment, route_record, server_pod, serving, workload
 
@@ -39,8 +41,10 @@ def load(*active: int, last: float | None = None) -> Load:
     return Load(samples, None if last is None else at(NOW - last), at(0))
 
 
-def asleep(step: str, since: float) -> dict[str, Any]:
-    return held(place(1, "stable", step, since, weight=100))
+def asleep(step: str, since: float, end: float | None = None) -> dict[str, Any]:
+    """`end`: when its pods end."""
+    status = held(place(1, "stable", step, since, weight=100))
+    return status if end is None else status | {"scaling": {"replicas": 1, "endTime": times.text(at(end))}}
 
 
 DIRECT, THROUGH = ways(share(V1, 100)), ways(share(V1, 100), sleeps=True)
@@ -67,6 +71,9 @@ class Row:
     scaling: dict[str, Any] = field(default_factory=lambda: dict(SLEEPY))
     pods: list[Any] = field(default_factory=list)
     says: str = ""
+    activator: bool | None = True
+    created: float = NOW - 1
+    """When the pods that are ready were made."""
 
 
 TABLE = {
@@ -99,7 +106,34 @@ TABLE = {
         serving="True ScaledToZero",
     ),
     "and ten seconds longer": Row(asleep("Idle", 995), THROUGH, "Idle", load=QUIET, serving="True ScaledToZero"),
-    "then it ends": Row(asleep("Idle", 980), THROUGH, "Idle", load=QUIET, scaled=0, serving="True ScaledToZero"),
+    "of requests under way nothing is known: it stays, but not for ever": Row(
+        asleep("Idle", 980, end=995), THROUGH, "Idle", serving="True ScaledToZero"
+    ),
+    "or it ends": Row(asleep("Idle", 800, end=870), THROUGH, "Idle", scaled=0, serving="True ScaledToZero"),
+    "where no activator was heard of a model does not fall asleep": Row(
+        held(stable(1)), DIRECT, "Serving", load=QUIET, activator=None
+    ),
+    "and while there is none, one that sleeps wakes": Row(
+        asleep("Idle", 500),
+        THROUGH,
+        "Waking",
+        ready=0,
+        replicas=0,
+        scaled=1,
+        activator=False,
+        serving="False ScalingFromZero",
+    ),
+    "a new operator does not know yet, and lets it sleep": Row(
+        asleep("Idle", 500), THROUGH, "Idle", ready=0, replicas=0, activator=None, serving="True ScaledToZero"
+    ),
+    "a pod that is about to end does not count": Row(
+        asleep("Idle", 500), THROUGH, "Waking", replicas=0, created=100, waiting=1, scaled=1
+    ),
+    "nor when the first look comes after it": Row(asleep("Waking", 998), THROUGH, "Waking", created=100, waiting=1),
+    "one that stayed counts": Row(asleep("Waking", 990), THROUGH, "Serving", created=100, waiting=1, through=False),
+    "then it ends": Row(
+        asleep("Idle", 980, end=995), THROUGH, "Idle", load=QUIET, scaled=0, serving="True ScaledToZero"
+    ),
     "a request that still came to it wakes the model": Row(
         asleep("Idle", 980), THROUGH, "Serving", load=load(0, 0, last=5), through=False
     ),
@@ -145,7 +179,7 @@ TABLE = {
     "also when the client has gone": Row(
         asleep("Waking", 990), THROUGH, "Waking", ready=0, serving="False ScalingFromZero"
     ),
-    "but not for ever": Row(asleep("Waking", 600), THROUGH, "Idle", ready=0, serving="True ScaledToZero"),
+    "but not for ever": Row(asleep("Waking", 300), THROUGH, "Idle", ready=0, serving="True ScaledToZero"),
     "once it answers, requests go to it": Row(asleep("Waking", 990), THROUGH, "Serving", waiting=1, through=False),
     "a version that cannot start says why": Row(
         asleep("Waking", 990),
@@ -176,7 +210,6 @@ TABLE = {
         scaled=2,
         scaling={"minReplicas": 2},
         serving="False ScalingFromZero",
-        through=False,
     ),
 }
 
@@ -196,7 +229,8 @@ def decided(row: Row) -> Decision:
         budget=None,
         load=row.load,
         held=Held(row.waiting, at(NOW - 3)) if row.waiting else None,
-        pods=row.pods,
+        pods=row.pods or [server_pod(V1, ready=True, created=at(row.created)) for _ in range(row.ready)],
+        activator_answers=row.activator,
     )
     return decide_model_deployment(seen, at(NOW), SETTINGS)
 
@@ -302,3 +336,81 @@ def test_what_is_missing_is_said_with_the_value_of_the_chart(
     assert (said.status, said.reason) == ("False", "GatewayMissing")
     assert says in said.message
     assert "Until then the number of pods is 1." in said.message
+
+
+def test_a_model_whose_clients_may_go_past_the_gateway_keeps_its_pod() -> None:
+    of = model_deployment(held(stable(1)), scaling=SLEEPY, service={"type": "NodePort"})
+    seen = serving(
+        of,
+        version(1),
+        workloads=[workload(V1, ready=1)],
+        routes=DIRECT,
+        serves_routes=True,
+        budget=None,
+        load=QUIET,
+        activator_answers=True,
+    )
+    status = ModelDeploymentStatus.model_validate(decide_model_deployment(seen, at(NOW), SETTINGS).status)
+    assert status.stable is not None
+    assert status.stable.step.value == "Serving"
+    [said] = [each for each in status.conditions or () if each.type == "Progressing"]
+    assert "service.type is NodePort: set ClusterIP" in said.message
+
+
+def test_a_status_that_was_lost_while_the_model_slept_is_found_again() -> None:
+    of = model_deployment(scaling=SLEEPY)
+    seen = serving(
+        of,
+        version(1),
+        workloads=[replace(workload(V1), replicas=0)],
+        routes=THROUGH,
+        serves_routes=True,
+        service=through_gateway(),
+        budget=None,
+    )
+    decision = decide_model_deployment(seen, at(NOW), SETTINGS)
+    status = ModelDeploymentStatus.model_validate(decision.status)
+    assert status.stable is not None
+    assert (status.stable.version, status.stable.step.value) == (1, "Idle")
+    assert not [child for child in decision.children if child.manifest["kind"].endswith("Route")]
+
+
+@pytest.mark.parametrize(
+    ("since", "roles"),
+    [
+        (990, [(1, "stable", "Waking"), (2, "candidate", "Switching")]),
+        (300, [(2, "stable", "Switching"), (1, "draining", "Leaving")]),
+    ],
+    ids=["until the old version has answered", "not longer than it may take"],
+)
+def test_a_new_version_waits_for_those_who_wait_for_the_old_one(
+    since: float, roles: list[tuple[int, str, str]]
+) -> None:
+    of = model_deployment(
+        held(place(1, "stable", "Waking", since, weight=100), candidate(2, 900)), scaling=SLEEPY, version=2
+    )
+    seen = serving(
+        of,
+        version(1),
+        version(2),
+        workloads=[workload(V1), workload(V2, ready=1)],
+        routes=ways(share(V1, 100), share(V2, 0), sleeps=True),
+        serves_routes=True,
+        service=through_gateway(),
+        budget=None,
+        held=Held(1, at(NOW - 3)),
+    )
+    status = ModelDeploymentStatus.model_validate(decide_model_deployment(seen, at(NOW), SETTINGS).status)
+    assert [(each.version, each.role.value, each.step.value) for each in status.places or ()] == roles
+
+
+def test_requests_hear_that_the_version_for_which_they_wait_is_replaced() -> None:
+    status = ModelDeploymentStatus.model_validate(held(stable(2), draining(1)))
+    assert in_vain(status, V1).startswith(
+        "the version for which this request waited is not served any more: version 2 is"
+    )
+    assert in_vain(status, V2) == ""
+    starts = ModelDeploymentStatus.model_validate(held(stable(1), candidate(2)))
+    assert (in_vain(starts, V1), in_vain(starts, V2)) == ("", "")
+    makes_room = ModelDeploymentStatus.model_validate(held(place(1, "stable", "Stopped"), candidate(2)))
+    assert in_vain(makes_room, V1) != ""

@@ -80,6 +80,13 @@ def test_what_several_activators_hold_is_one_number_until_they_are_silent() -> N
     assert waiting.of(DIGITS, 107.1) is None, "the other one has ended"
 
 
+def test_activators_are_there_once_heard_and_away_once_silent() -> None:
+    waiting = Waiting()
+    assert [waiting.answers(now) for now in (100.0, 114.9, 115.0)] == [None, None, False]
+    waiting.heard(120.0)
+    assert [waiting.answers(now) for now in (120.0, 134.9, 135.0)] == [True, True, False]
+
+
 @dataclass
 class Door:
     """Knows one token."""
@@ -103,7 +110,7 @@ def post(body: str, door: Any, **known: str) -> tuple[int, str, list[Key]]:
             door,
             "fovea-system/fovea-activator",
             lambda namespace, name: Key(MODEL_DEPLOYMENT, namespace, name) if name in known else None,
-            lambda key: known[key.name],
+            lambda key, version: known[key.name] if version == V1.name else "replaced",
             woken.append,
         )
         application = web.Application()
@@ -115,12 +122,15 @@ def post(body: str, door: Any, **known: str) -> tuple[int, str, list[Key]]:
     return (*asyncio.run(story()), woken)
 
 
-REPORT = WaitingReport("vision", "digits", 3).to_json()
+REPORT = WaitingReport("vision", "digits", V1.name, 3).to_json()
 
 
 def test_a_report_wakes_its_model_and_hears_whether_it_can_start() -> None:
     code, text, woken = post(REPORT, Door(), digits="")
     assert (code, WaitingAnswer.from_json(text), woken) == (200, WaitingAnswer(), [DIGITS])
+    _, text, _ = post(WaitingReport("vision", "digits", V2.name, 3).to_json(), Door(), digits="")
+    assert WaitingAnswer.from_json(text).unavailable == "replaced"
+    assert post(WaitingReport().to_json(), Door())[0] == 200
     _, text, _ = post(REPORT, Door(), digits="its files are corrupt")
     assert WaitingAnswer.from_json(text).unavailable == "its files are corrupt"
     _, text, woken = post(REPORT, Door())
@@ -136,7 +146,7 @@ def test_a_report_wakes_its_model_and_hears_whether_it_can_start() -> None:
         (REPORT, Sender("fovea-system", "p", "u", "default"), 403),
         ("[]", Door().sender, 400),
         ("{", Door().sender, 400),
-        ('{"namespace": "vision"}', Door().sender, 400),
+        ('{"namespace": 7}', Door().sender, 400),
     ],
     ids=["a stranger", "of another namespace", "of another account", "a list", "no JSON", "half a report"],
 )

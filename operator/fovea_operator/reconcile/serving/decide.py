@@ -118,9 +118,11 @@ def _routes(view: ServingView, gateway: Gateway, places: Places) -> Iterator[Chi
         if place.deployment in view.services
     ]
     known = {route.kind: route for route in view.observed.routes}
-    yield from _grant(view, gateway)
+    # Also of a model that is not to sleep any more: its requests wait until it has a pod.
+    activates = view.sleeps or any(share.sleeps for share in shares)
+    yield from _grant(view, gateway, activates=activates)
     copies = mirror.of_routes(view, places)
-    for manifest in routes.routes(view.model_deployment, gateway, shares, copies, activates=view.sleeps):
+    for manifest in routes.routes(view.model_deployment, gateway, shares, copies, activates=activates):
         record = known.get(manifest["kind"])
         if record is None or not (
             _covers(record.spec, manifest["spec"])
@@ -130,14 +132,14 @@ def _routes(view: ServingView, gateway: Gateway, places: Places) -> Iterator[Chi
             yield Child(Write.APPLY, manifest)
 
 
-def _grant(view: ServingView, gateway: Gateway) -> Iterator[Child]:
+def _grant(view: ServingView, gateway: Gateway, *, activates: bool) -> Iterator[Child]:
     """Before the routes name the activator, and where the gateway refuses a route: somebody may have deleted it."""
     activator, known = gateway.activator, view.observed.routes
-    if activator is None or not view.sleeps:
+    if activator is None or not activates:
         return
     if view.route_refusal or not known or not all(activator.name in routes.backends(route.spec) for route in known):
         grant = routes.reference_grant(activator, view.model_deployment.metadata.namespace)
-        yield Child(Write.CREATE, grant, is_optional=True)
+        yield Child(Write.APPLY, grant, is_optional=True)
 
 
 def _covers(known: Any, wanted: Any) -> bool:

@@ -13,6 +13,7 @@ from fovea_operator.reconcile.serving import canary, evacuation, giving_up, heal
 from fovea_operator.reconcile.serving import places as move
 from fovea_operator.reconcile.serving.health import Problem
 from fovea_operator.reconcile.serving.places import MAX_DRAINING, Places
+from fovea_operator.reconcile.serving.scaling import SLEEPS
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import platform, times
 
@@ -55,9 +56,12 @@ def _recovered(view: ServingView) -> Places:
     for workload in view.observed.workloads:
         place = view.place_of(workload)
         answers = workload.available_replicas > 0
-        if place is None or not (answers or (view.most_served(place) and workload.name != target)):
+        asleep = place is not None and view.most_served(place) and view.names_activator and not answers
+        if place is None or not (answers or asleep or (view.most_served(place) and workload.name != target)):
             continue
-        if view.most_served(place):
+        if asleep:
+            found = replace(found, stable=move.asleep(place, view.now, PlaceStep.IDLE))
+        elif view.most_served(place):
             found = replace(found, stable=move.stable(place, view.now, reached=view.reached(place)))
         else:
             found = replace(found, draining=(*found.draining, move.draining(place, view.now, left_now=True)))
@@ -181,7 +185,11 @@ def _switched(view: ServingView, others: Places, candidate: Place) -> Places:
         # A request that goes to a version which the gateway does not know yet would fail.
         said = Problem(ServingReason.ROUTE_REFUSED, view.route_refusal) if view.route_refusal else None
         return replace(others, candidate=move.switching(candidate, view.now, said))
-    if others.stable is not None and view.gateway is not None:
+    if others.stable is not None and others.stable.step in SLEEPS and not sleeping.is_late(view, others.stable):
+        # Requests wait for its first pod. Once they have their answers, the versions can be compared.
+        why = f"requests wait for a pod of version {others.stable.version}, which is served"
+        return replace(others, candidate=move.switching(candidate, view.now, Problem(ServingReason.WAKING, why)))
+    if others.stable is not None and others.stable.step not in SLEEPS and view.gateway is not None:
         return _shifted(view, others, others.stable, candidate)
     return _promoted(view, others, candidate)
 

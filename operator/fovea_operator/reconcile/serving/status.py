@@ -40,6 +40,8 @@ NOTABLE: Mapping[str, EventType] = {
     ServingReason.SERVER_FAILED: "Warning",
     ServingReason.ROUTE_REFUSED: "Warning",
     ServingReason.GATEWAY_MISSING: "Warning",
+    ServingReason.ASLEEP: "Normal",
+    ServingReason.WAKING: "Normal",
     ServingReason.PAUSED: "Normal",
     ServingReason.WAITING: "Normal",
     ServingReason.PROMOTED: "Normal",
@@ -198,7 +200,7 @@ def _promoted(view: ServingView, advanced: Rollout, progressing: Judgement) -> J
     stable = places.stable
     if places.candidate is not None or places.failed is not None or stable is None or wanted is None:
         return False, progressing[1], progressing[2]
-    if stable.step != PlaceStep.SERVING:
+    if stable.step not in {PlaceStep.SERVING, *SLEEPS}:
         return False, ServingReason.ROUTE_PENDING, f"Not all requests go to version {stable.version} yet."
     return True, ServingReason.PROMOTED, f"All requests go to version {stable.version}."
 
@@ -238,6 +240,8 @@ def _not_scaled(view: ServingView) -> Judgement | None:
         return None
     if view.gateway is None:
         missing = "a gateway: ask the platform team to set gateway.className or gateway.parentRef in the chart's values"
+    elif view.spec.service.type != "ClusterIP":
+        missing = f"clients that go through the gateway, and service.type is {view.spec.service.type}: set ClusterIP"
     elif not settings.gateway_statistics_port:
         missing = (
             "a gateway that counts requests: ask the platform team to set gateway.statisticsPort in the chart's values"

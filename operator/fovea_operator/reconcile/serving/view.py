@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -124,8 +124,7 @@ class ServingView:
         return len(self.observed.routes) == len(ROUTES) and all(
             _holds(condition, route.generation)
             for route in self.observed.routes
-            for listener in routes.listeners(route.spec)
-            for condition in (self._said(route, listener) or [{}])
+            for condition in (self._said(route) or [{}])
         )
 
     @property
@@ -138,14 +137,17 @@ class ServingView:
                     return text.cut(f"{route.kind} {route.name}: {said}", MAX_PLACE_MESSAGE)
         return ""
 
-    def _said(self, route: RouteRecord, listener: str = "") -> list[Mapping[str, Any]]:
-        """The conditions Accepted and ResolvedRefs of a route at our Gateway, of all its listeners or of one."""
+    def _said(self, route: RouteRecord) -> list[Mapping[str, Any]]:
+        """The conditions Accepted and ResolvedRefs of a route at our Gateway.
+
+        What its listeners for TLS say is left out: one without a certificate has no clients, and must not hold up the others.
+        """
         wanted = (self.gateway.namespace, self.gateway.name) if self.gateway else None
         return [
             condition
             for parent in route.parents
             if (parent["parentRef"].get("namespace", route.namespace), parent["parentRef"].get("name")) == wanted
-            if listener in ("", parent["parentRef"].get("sectionName"))
+            if not str(parent["parentRef"].get("sectionName", "")).endswith(routes.TLS)
             for condition in parent.get("conditions") or ()
             if condition.get("type") in ("Accepted", "ResolvedRefs")
         ]
@@ -239,6 +241,11 @@ class ServingView:
         return self.routed and all(routes.through_activator(route.spec) for route in self.observed.routes)
 
     @property
+    def names_activator(self) -> bool:
+        """Whether the routes send the requests of clients to the activator, whether or not the gateway has taken them."""
+        return any(routes.through_activator(route.spec) for route in self.observed.routes)
+
+    @property
     def past_activator(self) -> bool:
         """Whether it sends none of them there."""
         return self.routed and not any(routes.through_activator(route.spec) for route in self.observed.routes)
@@ -281,12 +288,18 @@ class ServingView:
     @property
     def scales(self) -> bool:
         """Whether the requests under way decide on the number of pods."""
-        return self.spec.scaling.follows and self.gateway is not None
+        return self.spec.scaling.follows and self.gateway is not None and self._is_counted
 
     @property
     def sleeps(self) -> bool:
         """Whether a model without requests has no pod: an activator takes the next one."""
-        return self.spec.scaling.reaches_zero and self.gateway is not None and self.gateway.activator is not None
+        activates = self.gateway is not None and self.gateway.activator is not None
+        return self.spec.scaling.reaches_zero and activates and self._is_counted
+
+    @property
+    def _is_counted(self) -> bool:
+        """Whether the gateway counts the requests of clients: they may have a way past it."""
+        return bool(self.settings.gateway_statistics_port) and self.spec.service.type == "ClusterIP"
 
     @cached_property
     def scale(self) -> Scale | None:
@@ -300,8 +313,16 @@ class ServingView:
             seen.load,
             seen.held.requests if seen.held is not None else 0,
             self.now,
-            grows_only=self.status.candidate is not None,
+            grows_only=self._grows_only,
         )
+
+    @property
+    def _grows_only(self) -> bool:
+        """While a rollout runs, while requests wait, and until readings say something about a version that has just woken."""
+        stable = self.status.stable
+        since = times.parse(stable.since) if stable is not None else None
+        settled = since is not None and self.now >= since + timedelta(seconds=self.spec.scaling.stabilization)
+        return self.status.candidate is not None or self.observed.held is not None or not settled
 
     @property
     def replicas(self) -> int:

@@ -349,6 +349,8 @@ class ServingObserved:
     """Requests under way, where they decide on the number of pods; None: nothing counts them, or nothing follows them."""
     held: Held | None = None
     """Requests at the activator; None: there are none."""
+    activator_answers: bool | None = None
+    """Whether an activator was heard of lately; None: the operator has not run long enough to know."""
     cordoned: frozenset[str] | None = None
     """Names of those nodes of its pods that are cordoned; None: the operator may not see nodes."""
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
