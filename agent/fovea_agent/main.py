@@ -1,11 +1,10 @@
-"""The command line: `fovea-agent fetch | sync | fetch-model | provision | check-store`.
+"""The command line: `fovea-agent fetch | sync | fetch-model | batch | provision | check-store`.
 
 A command imports what it needs once it handles signals: as process 1 of a container it would not be sent those that it
 does not handle yet.
 """
 
 import argparse
-import errno
 import os
 import resource
 import signal
@@ -20,11 +19,11 @@ from typing import TYPE_CHECKING
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.plan import ModelPlan, TrainingPlan
 from fovea_api.contract.report import REPORT_AT_LEAST_EVERY, TERMINATION_LOG, Termination
-from fovea_api.standard_output import nobody_reads, until_nobody_reads
+from fovea_api.standard_output import until_nobody_reads
 
 from fovea_agent import log
 from fovea_agent.ending import GRACE, grace_left, seconds_since
-from fovea_agent.errors import AgentError, VolumeProblem
+from fovea_agent.outcome import Result, outcome
 from fovea_agent.settings import (
     DEFAULT_TRANSFERS,
     POLL,
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 300.0
 
-Result = tuple[Termination, int]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns its exit code."""
@@ -53,19 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     log.configure(options.log_level)
     run: Callable[[argparse.Namespace], Result] = options.run
-    try:
-        termination, code = run(options)
-    except AgentError as error:
-        termination, code = error.termination(), error.exit_code
-    except OSError as error:
-        if nobody_reads(error):
-            raise
-        problem = _volume_problem(error)
-        termination, code = problem.termination(), problem.exit_code
-    except Exception as error:  # noqa: BLE001 - the last resort: said with its traceback, and to the operator
-        log.error("defect", with_traceback=True)
-        failure = AgentError(f"the agent failed on {error!r}: its log has the traceback; please report it")
-        termination, code = failure.termination(), failure.exit_code
+    termination, code = outcome(lambda: run(options))
     say = log.info if code in (exit_codes.OK, exit_codes.ALREADY_COMPLETE) else log.error
     say("ended", reason=termination.reason, message=termination.message, exit_code=code)
     if options.termination_log:
@@ -83,12 +68,6 @@ def _leave(termination: Termination, file: Path) -> None:
         file.write_text(text)
     except OSError as error:
         log.error("termination message not written", path=file, error=str(error))
-
-
-def _volume_problem(error: OSError) -> VolumeProblem:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return VolumeProblem("the pod's working volume is full: request more ephemeral storage, or fetch and keep less")
-    return VolumeProblem(f"the pod's working volume cannot be used: {error}")
 
 
 def _fetch(options: argparse.Namespace) -> Result:
@@ -198,6 +177,17 @@ def _fetch_model(options: argparse.Namespace) -> Result:
     return fetch_model(plan, _store(options, options.patience, plan.namespace), options.transfers), exit_codes.OK
 
 
+def _batch(options: argparse.Namespace) -> Result:
+    from fovea_agent.batch_command import Command
+
+    def tell(termination: Termination) -> None:
+        if options.termination_log:
+            _leave(termination, Path(options.termination_log))
+
+    # While the program works there is no reason to give up: it would only lose its start.
+    return Command(options, os.environ, lambda namespace: _store(options, None, namespace), tell).run()
+
+
 def _provision(options: argparse.Namespace) -> Result:
     _exit_at_sigterm()
     from fovea_agent.provision import provision_from_command_line
@@ -268,11 +258,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="a checkpoint that has not changed for this long is whole (%(default)s)",
     )
-    sync.add_argument("--report-interval", type=float, default=REPORT_INTERVAL, metavar="SECONDS", help="(%(default)s)")
-    sync.add_argument(
-        "--report-at-least-every", type=float, default=REPORT_AT_LEAST_EVERY, metavar="SECONDS", help="(%(default)s)"
-    )
-    sync.add_argument("--report-token", type=Path, default=Path(environment.REPORT_TOKEN_MOUNT), metavar="FOLDER")
+    _reports(sync)
     _add(
         commands,
         "fetch-model",
@@ -280,6 +266,14 @@ def _parser() -> argparse.ArgumentParser:
         "init container of a serving pod: a model version, verified",
         (_common, _transfer, _patience),
     )
+    batch = _add(
+        commands,
+        "batch",
+        _batch,
+        "sidecar of a pod of a batch prediction: brings shards, publishes the answers and at the end the output",
+        (_common, _transfer, _work_folder, _reports),
+    )
+    batch.add_argument("--poll", type=float, default=0.2, metavar="SECONDS", help="look for answers (%(default)s)")
     provision = _add(
         commands,
         "provision",
@@ -338,10 +332,24 @@ def _patience(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _work(command: argparse.ArgumentParser) -> None:
+def _work_folder(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--work", type=Path, default=Path(environment.WORK_MOUNT), metavar="FOLDER", help="(%(default)s)"
     )
+
+
+def _reports(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--report-interval", type=float, default=REPORT_INTERVAL, metavar="SECONDS", help="(%(default)s)"
+    )
+    command.add_argument(
+        "--report-at-least-every", type=float, default=REPORT_AT_LEAST_EVERY, metavar="SECONDS", help="(%(default)s)"
+    )
+    command.add_argument("--report-token", type=Path, default=Path(environment.REPORT_TOKEN_MOUNT), metavar="FOLDER")
+
+
+def _work(command: argparse.ArgumentParser) -> None:
+    _work_folder(command)
     command.add_argument(
         "--state",
         type=Path,

@@ -110,7 +110,7 @@ def publish(sending: Sending, folder: Folder, publication: Publication) -> Publi
     sending.fence()
     if not folder.is_as(listing):
         raise Vanished(f"{folder} changed while it was published: files were removed or added, or written to")
-    _write_manifest(store, publication, manifest)
+    write_manifest(store, publication, manifest)
     sending.known.forget(folder)
     log.info(
         "published",
@@ -158,7 +158,8 @@ def _transfer(sending: Sending, folder: Folder, publication: Publication, listin
     return transfer
 
 
-def _write_manifest(store: Store, publication: Publication, manifest: Manifest) -> None:
+def write_manifest(store: Store, publication: Publication, manifest: Manifest) -> None:
+    """End a publication whose payload is there; the same content in the same place is success. Raises Conflict."""
     key, body = storage.manifest(publication.prefix), partial(Chunks, manifest.chunks)
     size, md5 = 0, hashlib.md5(usedforsecurity=False)
     for chunk in manifest.chunks():

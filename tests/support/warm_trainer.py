@@ -1,6 +1,6 @@
 """Stands for a trainer that the server of `warm_trainers` forks: the process that a test starts, waits for and sends signals to.
 
-python -S -E warm_trainer.py SOCKET WORD…
+python -S -E warm_trainer.py SOCKET MODULE WORD…
 """
 
 import array

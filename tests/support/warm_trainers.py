@@ -33,9 +33,12 @@ STREAMS = 3
 _PR_SET_PDEATHSIG = 1
 
 
-def command(*words: str) -> list[str]:
-    """A command line that runs `fovea-train` with these words."""
-    return [sys.executable, "-S", "-E", str(LAUNCHER), _server(), *words]
+TRAINERS, BATCH = "fovea_trainers", "fovea_serving.batch.main"
+
+
+def command(*words: str, module: str = TRAINERS) -> list[str]:
+    """A command line that runs `fovea-train` with these words, or another module that has a `__main__`."""
+    return [sys.executable, "-S", "-E", str(LAUNCHER), _server(), module, *words]
 
 
 def process_of(launcher: int) -> int:
@@ -81,6 +84,7 @@ def serve(path: str) -> None:
     for module in pkgutil.walk_packages(fovea_trainers.__path__, f"{fovea_trainers.__name__}."):
         if not module.name.endswith("__main__"):
             __import__(module.name)
+    import fovea_serving.batch.program  # noqa: F401
     import keras  # noqa: F401
     import tensorflow as tf  # noqa: F401
 
@@ -97,17 +101,17 @@ def serve(path: str) -> None:
             pass
         if os.fork() == 0:
             listener.close()
-            if _is_the_trainer(connection, path):
-                _run()
+            if module := _module_of_the_trainer(connection, path):
+                _run(module)
                 return
         connection.close()
 
 
-def _run() -> None:
+def _run(module: str) -> None:
     """The program, which forks once more. The parent of a trainer has no TensorFlow elsewhere, whose end could fail at its exit."""
     parent = os.getpid()
     try:
-        runpy.run_module("fovea_trainers", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if os.getpid() != parent:
             raise
@@ -124,8 +128,8 @@ def _reaped() -> bool:
         return False
 
 
-def _is_the_trainer(connection: socket.socket, path: str) -> bool:
-    """Fork once more: True in the process that becomes the trainer; the other one answers for it, and never returns."""
+def _module_of_the_trainer(connection: socket.socket, path: str) -> str:
+    """Fork once more: what to run, in the process that becomes the trainer; the other one answers for it, and never returns."""
     _, ancillary, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(STREAMS * array.array("i").itemsize))
     streams = array.array("i", ancillary[0][2])
     with connection.makefile("rb", buffering=0) as lines:  # what follows the line are signals
@@ -144,11 +148,12 @@ def _is_the_trainer(connection: socket.socket, path: str) -> bool:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:
         os._exit(1)
-    _become(streams, asked)
-    return True
+    module, *words = asked["words"]
+    _become(streams, asked, words)
+    return str(module)
 
 
-def _become(streams: "array.array[int]", asked: dict[str, object]) -> None:
+def _become(streams: "array.array[int]", asked: dict[str, object], words: list[str]) -> None:
     """Take over streams, folder, environment and words of the launcher."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -160,7 +165,7 @@ def _become(streams: "array.array[int]", asked: dict[str, object]) -> None:
     os.chdir(str(asked["folder"]))
     os.environ.clear()
     os.environ.update(asked["environment"])  # type: ignore[arg-type]
-    sys.argv = ["fovea-train", *asked["words"]]  # type: ignore[misc]
+    sys.argv = ["fovea-train", *words]
 
 
 def _answer_for(trainer: int, connection: socket.socket, registered: Path) -> NoReturn:

@@ -20,12 +20,14 @@ its answer is there."""
 SHARD_FILE = "shard.json"
 """JSON of `Shard`."""
 RECORDS = "records"
-"""Folder of the shard's files: pictures by their path below the input, or one file with the records of a byte range."""
+"""Folder of the shard's files: pictures, by number, or one file with the records of a byte range (of CSV with the names of the
+columns in front)."""
 ANSWERS = "answers"
 """`<work>/answers/<number>/`: what the program answered: PREDICTIONS, ERRORS (absent without errors) and SUMMARY_FILE. The agent
 removes it once it is published."""
 PREDICTIONS = "predictions"
-"""In the output's format, one entry for each record that was answered, in the order of the records."""
+"""In the output's format, one entry for each record that was answered, in the order of the records. Empty where none was. Of
+KAGGLE lines `id,label` without a heading."""
 ERRORS = "errors.jsonl"
 """A line `{"record": …, "error": …}` for each record that could not be answered."""
 SUMMARY_FILE = "summary.json"
@@ -34,6 +36,11 @@ DONE = "done"
 """`<work>/done`: all is published that this pod was to publish. The program ends with exit code 0."""
 STOPPED = "stopped"
 """`<work>/stopped`: the agent cannot go on; JSON of `report.Termination`, with `exit_code` beside. The program ends with that code."""
+
+KAGGLE_COLUMNS = ("id", "label")
+"""Of `submission.csv`: the name of a picture without its suffix; of two classes the probability of the second, else the class."""
+SUBMISSION = "submission.csv"
+"""The output's only file in the format KAGGLE, beside ERRORS."""
 
 INDEX = "JOB_COMPLETION_INDEX"
 """Environment variable of a pod of an Indexed Job: its number, from 0. Of `workers` pods, number i answers the shards i, i + workers, …"""
@@ -54,6 +61,8 @@ class Shard:
     """Of others: path of the object below the input."""
     start: int = 0
     """Of others: byte in the object at which the first record begins."""
+    header: int = 0
+    """Of CSV: bytes at the beginning of the file that name the columns, before the first record."""
 
     def to_json(self) -> str:
         """Serialise."""
@@ -64,7 +73,7 @@ class Shard:
         """Read; raises ValueError naming what is wrong."""
         document = _object(text)
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in known(cls, document).items()})
+            return cls(**_fields(cls, document))
         except TypeError as error:
             raise ValueError(f"a shard is malformed: {error}") from error
 
@@ -89,9 +98,18 @@ class Summary:
         """Read; raises ValueError naming what is wrong."""
         document = _object(text)
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in known(cls, document).items()})
+            return cls(**_fields(cls, document))
         except TypeError as error:
             raise ValueError(f"a summary is malformed: {error}") from error
+
+
+def part(number: int, count: int, output_format: str) -> str:
+    """Name of a file of the output: the answers to shard `number` of `count`."""
+    return f"part-{number:05d}-of-{count:05d}.{output_format}"
+
+
+def _fields(kind: type, document: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in known(kind, document).items()}
 
 
 def _object(text: str) -> dict[str, Any]:

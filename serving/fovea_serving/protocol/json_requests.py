@@ -249,17 +249,23 @@ def predict_reply(outputs: Mapping[str, Array], *, rows: bool) -> bytes:
     """`predictions` (row format) or `outputs` (column format); raises INVALID_ARGUMENT."""
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
-    if rows:
-        _check_rows(outputs)
-    values = {name: json_tensors.from_array(name, array) for name, array in outputs.items()}
     finite = json_tensors.is_finite(outputs.values())
+    if rows:
+        return json_tensors.text({"predictions": predictions(outputs)}, finite=finite)
+    values = {name: json_tensors.from_array(name, array) for name, array in outputs.items()}
+    return json_tensors.text({"outputs": next(iter(values.values())) if len(values) == 1 else values}, finite=finite)
+
+
+def predictions(outputs: Mapping[str, Array]) -> Any:
+    """For each row its prediction, as `json_tensors.text` writes it: the value of a single output, else all by name.
+
+    Raises INVALID_ARGUMENT.
+    """
+    _check_rows(outputs)
+    values = {name: json_tensors.from_array(name, array) for name, array in outputs.items()}
     if len(values) == 1:
-        only = next(iter(values.values()))
-        return json_tensors.text({"predictions" if rows else "outputs": only}, finite=finite)
-    if not rows:
-        return json_tensors.text({"outputs": values}, finite=finite)
-    each = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    return json_tensors.text({"predictions": each}, finite=finite)
+        return next(iter(values.values()))
+    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
 def _check_rows(outputs: Mapping[str, Array]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from fovea_api.standard_output import until_nobody_reads
 
 from fovea_serving.server import flags
+from fovea_serving.server.absent_modules import without
 
 USAGE_ERROR = 2
 
@@ -35,7 +35,7 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     # TensorFlow takes seconds to import: a wrong command line should not have to wait for it.
-    with _without("keras"):
+    with without("keras"):
         from fovea_serving.server import process
 
     if settings.version:
@@ -44,20 +44,6 @@ def _run(arguments: Sequence[str]) -> int:
     for note in notes:
         logging.getLogger(__name__).info(note)
     return process.run(settings)
-
-
-@contextlib.contextmanager
-def _without(module: str) -> Iterator[None]:
-    """Nothing imports the module within the block; an import after the block still works.
-
-    TensorFlow imports Keras for programs that build models, and goes on without where there is none. To serve a graph
-    it is 100 MiB and a second or two for nothing.
-    """
-    sys.modules[module] = None  # type: ignore[assignment] # Python's way to say that there is no such module
-    try:
-        yield
-    finally:
-        del sys.modules[module]
 
 
 if __name__ == "__main__":

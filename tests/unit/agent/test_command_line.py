@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from fovea_agent.errors import Misconfigured
-from fovea_agent.main import _leave, _volume_problem, main
+from fovea_agent.main import _leave, main
+from fovea_agent.outcome import volume_problem
 from fovea_agent.patience import Patience
 from fovea_agent.provision import access_key, policy
 from fovea_agent.settings import StoreAccess, WorkVolume, read_plan
@@ -102,7 +103,7 @@ def test_metrics_that_the_termination_message_cannot_hold_are_named_in_the_log(
 
 
 def test_a_full_volume_is_said_in_plain_words() -> None:
-    full = _volume_problem(OSError(errno.ENOSPC, "No space left on device"))
+    full = volume_problem(OSError(errno.ENOSPC, "No space left on device"))
     assert (full.exit_code, full.reason) == (exit_codes.VOLUME, "VolumeProblem")
     assert "full" in full.message
 

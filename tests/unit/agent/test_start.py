@@ -20,7 +20,7 @@ def loaded_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["fetch", "sync", "fetch_model", "check_store"])
+@pytest.mark.parametrize("module", ["fetch", "sync", "fetch_model", "batch", "check_store"])
 def test_what_moves_files_does_not_load_the_stores_admin_client(module: str) -> None:
     loaded = loaded_after(f"import fovea_agent.{module}")
     assert "minio.api" in loaded
