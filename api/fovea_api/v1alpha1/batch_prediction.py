@@ -30,10 +30,10 @@ class PredictionInput(Model):
     """What is answered."""
 
     uri: FolderUri
-    """Folder, or single object, in the object store: s3://bucket/path. Fovea reads all objects below it."""
+    """Folder, or single object, in the object store: s3://bucket/path. Of a folder, objects whose names do not fit the format are left out."""
     format: Literal["images", "jsonl", "tfrecord", "csv"]
-    """images: each object is a picture (JPEG or PNG), and one record. jsonl: each line is a JSON object. tfrecord: each record is a
-    tf.train.Example. csv: the first line of each object names the columns."""
+    """images: each object is a picture (JPEG, PNG, BMP or GIF), and one record. jsonl: each line is a JSON value, as an instance of a REST
+    request. tfrecord: each record is a tf.train.Example. csv: the first line of each object names the columns."""
 
 
 class PredictionOutput(Model):
