@@ -81,7 +81,11 @@ class Operator:
             load, count=self._metrics.count_call, connections=settings.workers + _CONNECTIONS_BESIDE_WORK
         )
         self._reports = Reports(
-            settings.progress_seconds, self._wake_for_report, settings.progress_rate, self._leads_its_job
+            settings.progress_seconds,
+            self._wake_for_report,
+            settings.progress_rate,
+            self._leads_its_job,
+            self._is_worker,
         )
         positions = Positions()
         self._positioning = Positioning(
@@ -317,6 +321,10 @@ class Operator:
     def _leads_its_job(self, namespace: str, pod: str) -> bool:
         entry = self._cache.pods.get(namespace, pod)
         return entry is None or entry.record.labels.get(labels.ROLE, names.ROLE_CHIEF) == names.ROLE_CHIEF
+
+    def _is_worker(self, namespace: str, pod: str) -> bool:
+        entry = self._cache.pods.get(namespace, pod)
+        return entry is not None and self._predictions.of_pod(entry) is not None
 
     def _wake_for_place(self, namespace: str, workload: str) -> None:
         entry = self._cache.queued.get(namespace, workload)

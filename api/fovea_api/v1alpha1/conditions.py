@@ -239,7 +239,7 @@ class ServingReason(StrEnum):
 
 
 class PredictionReason(StrEnum):
-    """Reasons of a BatchPrediction's conditions. A worker's agent may add another one of a TrainingJob's, such as KeyRefused."""
+    """Reasons of a BatchPrediction's conditions. A worker's agent may add another one of a TrainingJob's, such as VolumeProblem."""
 
     ACCEPTED = "Accepted"
     """The spec is valid, and the model's version and the machine type exist."""
@@ -273,6 +273,18 @@ class PredictionReason(StrEnum):
     """All workers have ended, and none has said where the output is: they are made again."""
     PUBLISHED = "Published"
     """Success: the output's digest is in the status."""
+    OUTPUT_TAKEN = "OutputTaken"
+    """The place of the output (spec.output.uri) holds something else."""
+    INPUT_MISSING = "InputMissing"
+    """The agent found no records of the format at spec.input.uri."""
+    INPUT_REPLACED = "InputReplaced"
+    """The agent found that an object of the input was replaced or deleted since the prediction began."""
+    MODEL_CORRUPT = "ModelCorrupt"
+    """The model's files do not match the version's digest."""
+    MODEL_MISSING = "ModelMissing"
+    """The model's files are not in the store."""
+    KEY_REFUSED = "KeyRefused"
+    """The store refused the namespace's key."""
     TOO_MANY_ERRORS = "TooManyErrors"
     """More records remained without an answer than spec.maxErrorRatio allows."""
     BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"

@@ -85,15 +85,19 @@ class Reports:
         wake: Callable[[str, str, float], None],
         rate: float = 20.0,
         leads: Callable[[str, str], bool] = lambda _namespace, _pod: True,
+        is_one_of_many: Callable[[str, str], bool] = lambda _namespace, _pod: False,
     ) -> None:
         """`period`: the shortest period, in seconds. `wake` gets namespace, pod and the seconds after which its job must be decided on.
 
-        `leads`: whether the pod of a namespace and a name reports the progress of its job.
+        `leads`: whether the pod of a namespace and a name reports the progress of its job. `is_one_of_many`: whether it is one of
+        up to a thousand whose reports are looked at together: `wake` then puts off what comes too soon, and the period of others
+        does not grow with them.
         """
         self._shortest = period
         self._rate = rate
         self._wake = wake
         self._leads = leads
+        self._is_one_of_many = is_one_of_many
         # By uid: a pod of the same name may follow, of a namesake of the job.
         self._latest: dict[str, Kept] = {}
         self._uids: dict[str, str] = {}  # by ticket
@@ -129,6 +133,9 @@ class Reports:
         self._uids[ticket] = sender.uid
         before = kept.report if kept is not None else None
         if before == report:
+            return
+        if self._is_one_of_many(sender.namespace, sender.pod):
+            self._wake(sender.namespace, sender.pod, 0.0)
             return
         if not self._leads(sender.namespace, sender.pod):
             if before is None or _as_news(before) != _as_news(report):

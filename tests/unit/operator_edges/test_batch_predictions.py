@@ -195,3 +195,38 @@ def test_the_operator_takes_reports_of_workers_and_shows_them_no_log() -> None:
 
     [owner] = job()["metadata"]["ownerReferences"]
     assert asyncio.run(run()) == [ProgressAnswer(), None, False, None]
+
+
+def test_a_thousand_workers_do_not_slow_the_progress_of_jobs() -> None:
+    looks: list[tuple[str, float]] = []
+    reports = Reports(
+        5,
+        lambda _namespace, pod, seconds: looks.append((pod, seconds)),
+        rate=4,
+        is_one_of_many=lambda _namespace, pod: pod.startswith("scores"),
+    )
+    for number in range(1000):
+        reports.put(Sender("vision", f"scores-{number}", f"u{number}"), counts(1).report, 0)
+    assert reports.period == 5
+    # Each change of a worker's numbers is passed on: what it wakes is put off together with the others'.
+    reports.put(Sender("vision", "scores-7", "u7"), counts(2).report, 1)
+    reports.put(Sender("vision", "scores-7", "u7"), counts(2).report, 2)
+    assert looks[1000:] == [("scores-7", 0.0)]
+
+
+def test_the_workers_of_a_prediction_cost_one_decision_in_a_period() -> None:
+    async def run() -> int:
+        operator = Operator(Settings(progress_seconds=5))
+        for number in range(50):
+            raw = pod(f"scores-batch-0-{number}-x")
+            raw["metadata"] |= {"uid": f"p{number}", "resourceVersion": str(number + 1)}
+            raw["metadata"]["creationTimestamp"] = "2026-11-21T10:00:00Z"
+            operator._cache.pods.put(raw)
+        woken: list[float] = []
+        operator._heard._wake = lambda _key, seconds: woken.append(seconds)
+        for number in range(50):
+            operator._reports.put(Sender("vision", f"scores-batch-0-{number}-x", f"p{number}"), counts(1).report, 0)
+        return len(woken)
+
+    # The first at once, the others together when the period is over.
+    assert asyncio.run(run()) <= 2
