@@ -289,7 +289,7 @@ def test_how_predictions_read(golden: Golden) -> None:
     read = [BatchPrediction.model_validate(each) for each in held]
     texts = [prediction_text.predictions_table(read, at(120))]
     texts += [prediction_text.description(each, at(120)) for each in read]
-    golden.check_text("client/predictions.txt", "\n\n----\n\n".join(texts))
+    golden.check_text("client/batch-predictions.txt", "\n\n----\n\n".join(texts))
 
 
 # -- download ----------------------------------------------------------------------------------------------------------
