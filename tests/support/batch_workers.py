@@ -84,18 +84,31 @@ class Workers:
         pod = self.newest(index, but=but)
         name = str(pod["metadata"]["name"])
         self._kubelet.bind(name)
-        running = {"running": {"startedAt": now()}}
-        self._status(name, "Running", batch=running, predict=running)
+        self.started(name)
         return pod
 
+    def started(self, pod: str) -> None:
+        """Sidecar and program of a pod with a node have started."""
+        running = {"running": {"startedAt": now()}}
+        self._status(pod, "Running", batch=running, predict=running)
+
     def end(
-        self, pod: dict[str, Any], code: int = 0, said: Termination = NOTHING, *, reason: str = "", words: str = ""
+        self,
+        pod: dict[str, Any],
+        code: int = 0,
+        said: Termination = NOTHING,
+        *,
+        agent_code: int | None = None,
+        reason: str = "",
+        words: str = "",
     ) -> None:
-        """The program ends with a code, and then the sidecar, which says something."""
+        """The program ends with a code, and then the sidecar, which says something. `agent_code`: as the program, unless that failed by itself."""
+        if agent_code is None:
+            agent_code = 0 if code in (0, 1, 137) else code
         self._status(
             str(pod["metadata"]["name"]),
             "Failed" if code else "Succeeded",
-            batch=terminated(0 if code in (0, 1, 137) else code, said.to_json()),
+            batch=terminated(agent_code, said.to_json()),
             predict=terminated(code, words, reason),
         )
 
