@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from fovea_api.contract import environment, exit_codes, report, storage
 from fovea_api.contract.cluster_spec import ClusterSpec
 from fovea_api.contract.evaluation import Best
 from fovea_api.contract.progress import Progress
-from support import training
+from support import training, warm_trainers
 from support.object_store import ObjectStore
 from support.polling import until
 from support.training_pod import TrainingPod, manifest, published
@@ -149,7 +148,7 @@ def test_from_the_chief_s_pod_through_the_store_to_the_evaluator_and_back(
         other.start_sync("--fetch")
         with training.environ(more), (other.folder / "program.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "fovea_trainers", "image-classifier", f"--data={data}", *training.FLAGS],
+                warm_trainers.command("image-classifier", f"--data={data}", *training.FLAGS),
                 stderr=log,
             )
         for step in training.checkpoints(trained):

@@ -154,12 +154,12 @@ def test_killed_at_a_random_step_it_goes_on_to_the_bytes_of_a_run_that_was_not(t
         "face-verifier",
         f"--data={coloured}",
         *SMALL,
-        "--epochs=20",
-        "--patience=20",
+        "--epochs=14",
+        "--patience=14",
         "--early-stopping",
         f"--loss={loss}",
     )
-    command += ("--softmax-epochs=8", "--pictures-per-person=2")
+    command += ("--softmax-epochs=6", "--pictures-per-person=2")
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert training.run(undisturbed, *command) == exit_codes.OK
     steps = training.evaluation(undisturbed)["steps"]

@@ -90,6 +90,7 @@ def test_without_weights_all_of_it_is_trained(tmp_path, data, weights):
     assert len(changed(tmp_path, weights)) > 120
 
 
+@pytest.mark.wide
 def test_killed_at_any_step_it_ends_with_the_bytes_of_an_undisturbed_run(tmp_path, data, weights):
     flags = (*NETWORK, f"--weights={weights}", "--fine-tune=4", "--epochs=2", "--checkpoint-every-steps=2")
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"

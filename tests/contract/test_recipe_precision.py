@@ -1,8 +1,8 @@
 """--mixed-precision and --jit: what is learned stays what it is without them, within a tolerance; so do checkpoints and models."""
 
 import os
+import shutil
 import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from fovea_trainers.errors import TrainerError
 from fovea_trainers.runtime import failures, optimizers, precision, totals
 from fovea_trainers.runtime.strategy import Single
 from fovea_trainers.runtime.totals import Totals
-from support import training
+from support import training, warm_trainers
 from support.recipe_cases import CASES, Runs, values
 
 LONG = ("--epochs=4", "--no-augment", "--learning-rate=0.02", "--decay=0")
@@ -66,27 +66,45 @@ def plain(tmp_path_factory, data):
     return root
 
 
+RESUMED = pytest.mark.parametrize(
+    "way", ["mixed", pytest.param("jit", marks=pytest.mark.wide)], indirect=True, scope="module"
+)
+
+
 @pytest.fixture(scope="module", params=FLAGS)
-def run(request, tmp_path_factory, data):
-    root = tmp_path_factory.mktemp(request.param)
-    trained(training.start(root, data, *LONG, FLAGS[request.param]))
-    return request.param, root
+def way(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def run(way, tmp_path_factory, data):
+    """A run with the flag that nothing stops."""
+    root = tmp_path_factory.mktemp(way)
+    trained(training.start(root, data, *LONG, FLAGS[way]))
+    return root
+
+
+@pytest.fixture(scope="module")
+def stopped(way, tmp_path_factory, data):
+    """One that stops within its second epoch, for tests to go on from a copy of it."""
+    root = tmp_path_factory.mktemp(f"stopped-{way}")
+    trained(training.start(root, data, *LONG, FLAGS[way], "--max-steps=11"))
+    return root
 
 
 def test_the_classifier_learns_as_without_the_flag(run, plain):
-    _, root = run
-    ours, theirs = training.evaluation(root), training.evaluation(plain)
+    ours, theirs = training.evaluation(run), training.evaluation(plain)
     assert theirs["metrics"]["accuracy"] == 1, "else this test compares nothing"
     assert ours["metrics"]["accuracy"] == 1
     assert ours["steps"] == theirs["steps"]
     assert ours["metrics"]["loss"] == pytest.approx(theirs["metrics"]["loss"], abs=LOSS)
-    assert training.trained_bytes(root, "model") != training.trained_bytes(plain, "model"), "it is computed otherwise"
+    assert training.trained_bytes(run, "model") != training.trained_bytes(plain, "model"), "it is computed otherwise"
 
 
 def test_so_it_does_on_two_devices_that_share_each_batch(tmp_path, data, plain):
-    command = [sys.executable, "-c", TWO_GPUS, "image-classifier", f"--data={data}", *training.FLAGS, *LONG]
+    flags = ("image-classifier", f"--data={data}", *training.FLAGS, *LONG, "--mixed-precision")
     done = subprocess.run(
-        [*command, "--mixed-precision"],
+        warm_trainers.program(TWO_GPUS, *flags),
         env={**os.environ, **training.variables(tmp_path)},
         capture_output=True,
         text=True,
@@ -103,28 +121,28 @@ def test_so_it_does_on_two_devices_that_share_each_batch(tmp_path, data, plain):
 
 
 def test_what_is_kept_and_served_stays_float32(run, plain):
-    _, root = run
-    ours, theirs = values(root), values(plain)
+    ours, theirs = values(run), values(plain)
     assert {name: (value.dtype, value.shape) for name, value in ours.items()} == {
         name: (value.dtype, value.shape) for name, value in theirs.items()
     }
-    for signature in tf.saved_model.load(str(training.model_folder(root))).signatures.values():
+    for signature in tf.saved_model.load(str(training.model_folder(run))).signatures.values():
         graphs = [signature.graph, *(f.graph for f in signature.graph._functions.values())]
         dtypes = {tensor.dtype for graph in graphs for op in graph.get_operations() for tensor in op.outputs}
         assert tf.float32 in dtypes
         assert tf.bfloat16 not in dtypes
 
 
-def test_a_run_with_the_flag_resumes_to_the_bit(run, data, tmp_path):
-    way, root = run
-    trained(training.start(tmp_path, data, *LONG, FLAGS[way], "--max-steps=11"))
+@RESUMED
+def test_a_run_with_the_flag_resumes_to_the_bit(way, run, stopped, data, tmp_path):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    assert training.checkpoints(tmp_path)[-1] == 11
     trained(training.start(tmp_path, data, *LONG, FLAGS[way]))
-    assert training.trained_bytes(tmp_path) == training.trained_bytes(root)
+    assert training.trained_bytes(tmp_path) == training.trained_bytes(run)
 
 
-def test_a_run_without_the_flag_goes_on_where_one_with_it_stopped(run, data, tmp_path):
-    way, _ = run
-    trained(training.start(tmp_path, data, *LONG, FLAGS[way], "--max-steps=11"))
+@RESUMED
+def test_a_run_without_the_flag_goes_on_where_one_with_it_stopped(stopped, data, tmp_path):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     assert training.train(tmp_path, data, *LONG) == exit_codes.OK
     assert training.evaluation(tmp_path)["metrics"]["accuracy"] == 1
 

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,17 @@ from fovea.sdk import convert
 from fovea_api.contract import environment, exit_codes, shards, streams
 from fovea_api.contract.plan import Input, TrainingPlan
 from fovea_trainers import make_dataset
-from support import training
+from support import training, warm_trainers
 from support.object_store import ObjectStore, running_object_store
 from support.polling import until
 from support.store_proxy import Request, StoreProxy
 from support.training_pod import NAMESPACE, TrainingPod
 
 DATA = f"{NAMESPACE}/datasets/pets"
-FLAGS = ("--image-size=16", "--batch-size=4", "--no-early-stopping", "--epochs=2", "--shuffle-shards=2")
+FLAGS = (
+    *("--image-size=16", "--batch-size=4", "--no-early-stopping", "--epochs=2", "--shuffle-shards=2"),
+    "--no-exif-orientation",
+)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def program(pod: TrainingPod, *flags: str) -> "subprocess.Popen[str]":
     directories = {name: str(pod.directory(name)) for name in environment.DIRECTORIES}
     progress = str(pod.work / Path(environment.PROGRESS_PATH).relative_to(environment.WORK_MOUNT))
     return subprocess.Popen(
-        [sys.executable, "-m", "fovea_trainers", "image-classifier", *FLAGS, *flags],
+        warm_trainers.command("image-classifier", *FLAGS, *flags),
         env={**os.environ, **directories, environment.PROGRESS_FILE: progress},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

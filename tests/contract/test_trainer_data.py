@@ -154,7 +154,10 @@ def test_pictures_that_do_not_fit_in_memory_are_decoded_on_the_way_with_equal_re
     assert training.trained_bytes(tmp_path / "cached") == training.trained_bytes(tmp_path / "streamed")
 
 
-@pytest.mark.parametrize("optimizer", ["adadelta", "adagrad", "adam", "adamw", "ftrl", "rmsprop"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adam", *(pytest.param(n, marks=pytest.mark.wide) for n in ("adadelta", "adagrad", "adamw", "ftrl", "rmsprop"))],
+)
 def test_every_optimizer_trains(tmp_path, data, optimizer):
     """Weights move in two steps."""
     assert training.train(tmp_path, data, *QUICK, f"--optimizer={optimizer}", "--learning-rate=0.001") == exit_codes.OK

@@ -117,7 +117,7 @@ class TrainingPod:
         ready = self.state / Path(environment.SYNC_READY).relative_to(environment.AGENT_MOUNT)
         ready.unlink(missing_ok=True)
         self.sidecar = self.start("sync", "--poll", "0.1", "--report-interval", "0.2", *flags)
-        until(ready.exists, what="sync hears signals")
+        until(ready.exists, what="sync hears signals", every=0.02)
 
     def sync_ended(self, *, sigterm: bool = True, seconds: float = 120) -> Ended:
         """The trainer has ended: wait for the sidecar."""
