@@ -4,8 +4,6 @@ import os
 import statistics
 from collections.abc import Callable, Sequence
 
-from served.ceiling import Limit
-
 from peers.asked import SAYS
 from peers.server import Server
 from peers.turns import Cell, Found, Key, Remote, rows
@@ -36,30 +34,28 @@ def report(found: Found, servers: Sequence[Server], remotes: Sequence[Remote], c
 
 
 def _ceiling_row(found: Found, kind: str, clients: int) -> str:
-    limits = [limits[kind, clients] for limits in found.limits if (kind, clients) in limits]
+    limits = found.limits.get((kind, clients), [])
+    if not limits:
+        return f"| {clients} | the ceiling: in one process | not measured | – | – | – | – | – |"
     rate, cpu = (statistics.median(getattr(limit, name) for limit in limits) for name in ("rate", "cpu_ms"))
-    return f"| {clients} | the ceiling: in one process | {rate:.1f} | – | 100 % | {cpu:.2f} | – | – |"
+    return f"| {clients} | the ceiling: in one process | {rate:.1f} | – | 100% | {cpu:.2f} | – | – |"
 
 
 def _row(found: Found, key: Key) -> str:
-    pairs = [
-        (cells[key], limits[key.kind, key.clients])
-        for cells, limits in zip(found.cells, found.limits, strict=True)
-        if key in cells
-    ]
-    if not pairs:
+    cells = found.cells.get(key)
+    if not cells:
         return f"| {key.clients} | {key.row} | not measured | – | – | – | – | – |"
 
-    def median(of: Callable[[Cell, Limit], float]) -> float:
-        return statistics.median(of(cell, limit) for cell, limit in pairs)
+    def median(of: Callable[[Cell], float]) -> float:
+        return statistics.median(of(cell) for cell in cells)
 
     cpu = outside = "–"
-    if all(cell.cpu_ms is not None for cell, _ in pairs):
-        cpu = f"{median(lambda cell, _: cell.cpu_ms or 0.0):.2f}"
-        outside = f"{median(lambda cell, limit: (cell.cpu_ms or 0.0) - limit.cpu_ms):.2f}"
+    if all(cell.cpu_ms is not None for cell in cells):
+        cpu = f"{median(lambda cell: cell.cpu_ms):.2f}"
+        outside = f"{median(lambda cell: cell.cpu_ms - cell.limit.cpu_ms):.2f}"
     return (
-        f"| {key.clients} | {key.row} | {median(lambda cell, _: cell.load.rate):.1f} "
-        f"| {median(lambda cell, _: cell.load.p50):.1f}/{median(lambda cell, _: cell.load.p99):.1f} "
-        f"| {median(lambda cell, limit: cell.load.rate / limit.rate):.0%} | {cpu} | {outside} "
-        f"| {median(lambda cell, _: cell.load.own_ms):.2f} |"
+        f"| {key.clients} | {key.row} | {median(lambda cell: cell.load.rate):.1f} "
+        f"| {median(lambda cell: cell.load.p50):.1f}/{median(lambda cell: cell.load.p99):.1f} "
+        f"| {median(lambda cell: cell.load.rate / cell.limit.rate):.0%} | {cpu} | {outside} "
+        f"| {median(lambda cell: cell.load.own_ms):.2f} |"
     )

@@ -1,4 +1,8 @@
-"""The turns: in each round every server is started, measured and ended, and so is the ceiling; no round begins with the same."""
+"""The turns: in each round every server is started, measured and ended, and each has a ceiling just before it.
+
+The next round begins with the next server. The machine may be faster at some minutes than at others, so a share is that
+of a ceiling of the same minutes.
+"""
 
 import contextlib
 import os
@@ -22,6 +26,9 @@ WARM_SECONDS = 2.0
 SETTLE_SECONDS = 120.0
 FAILURES = (LoadFailed, OSError, WrongAnswer, subprocess.SubprocessError)
 
+Limits = Mapping[tuple[str, int], Limit]
+"""The ceiling, by kind of input and number of clients."""
+
 
 @dataclass(frozen=True)
 class Key:
@@ -37,15 +44,16 @@ class Cell:
     """One measurement; processor milliseconds of the server for each request where its processes are ours."""
 
     load: Load
+    limit: Limit
     cpu_ms: float | None
 
 
 @dataclass
 class Found:
-    """All measurements: by round, and what went wrong, by server or row."""
+    """All measurements: those of each row and of the ceiling, and what went wrong, by server or row."""
 
-    cells: list[dict[Key, Cell]] = field(default_factory=list)
-    limits: list[dict[tuple[str, int], Limit]] = field(default_factory=list)
+    cells: dict[Key, list[Cell]] = field(default_factory=dict)
+    limits: dict[tuple[str, int], list[Limit]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     versions: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Of the server and of TensorFlow, by server."""
@@ -84,17 +92,14 @@ class Turns:
     def run(self) -> Found:
         """All rounds."""
         pythons = self._pythons()
-        turns: list[tuple[str, Callable[[], None]]] = [("the ceiling", self._ceiling)]
-        turns += [
+        turns: list[tuple[str, Callable[[], None]]] = [
             (server.name, lambda server=server: self._server(server, pythons[server.name]))
             for server in self.plan.servers
             if server.name in pythons
         ]
         turns += [(remote.row, lambda remote=remote: self._remote(remote)) for remote in self.plan.remotes]
         for number in range(self.plan.rounds):
-            self.found.cells.append({})
-            self.found.limits.append({})
-            first = number % len(turns)
+            first = number % max(1, len(turns))
             for name, turn in turns[first:] + turns[:first]:
                 said = f"round {number + 1} of {self.plan.rounds}, load {os.getloadavg()[0]:.1f}: {name}"
                 print(said, file=sys.stderr, flush=True)
@@ -114,21 +119,26 @@ class Turns:
                 self.found.failures[server.name] = str(error)
         return found
 
-    def _ceiling(self) -> None:
+    def _ceilings(self) -> Limits:
+        found = {}
         for kind in SIGNATURES:
             for clients in self.plan.clients:
                 limit = ceiling.best(self.runs[kind], self.inputs.one(kind), clients, self.plan.seconds)
-                self.found.limits[-1][kind, clients] = limit
+                found[kind, clients] = limit
+                self.found.limits.setdefault((kind, clients), []).append(limit)
+        return found
 
     def _server(self, server: Server, python: Path) -> None:
+        limits = self._ceilings()
         try:
             with started(server, python, self.model, self.inputs, self.expected) as running:
                 for (kind, way), call in running.calls.items():
-                    self._loads(f"{server.name}, {way}", kind, call, lambda: processes.spent(running.pid))
+                    self._loads(f"{server.name}, {way}", kind, call, limits, lambda: processes.spent(running.pid))
         except NotStarted as error:
             self.found.failures[server.name] = f"not started: {error}"
 
     def _remote(self, remote: Remote) -> None:
+        limits = self._ceilings()
         for (kind, way), call in fovea.elsewhere(remote.address, self.inputs, remote.host).items():
             try:
                 right = answer(call, 60)
@@ -136,9 +146,9 @@ class Turns:
             except (OSError, WrongAnswer) as error:
                 self.found.failures[remote.row] = f"{remote.address}: {error}"
                 return
-            self._loads(f"{remote.row}, {way}", kind, sized(call, right), None)
+            self._loads(f"{remote.row}, {way}", kind, sized(call, right), limits, None)
 
-    def _loads(self, row: str, kind: str, call: Call, spent: Callable[[], float] | None) -> None:
+    def _loads(self, row: str, kind: str, call: Call, limits: Limits, spent: Callable[[], float] | None) -> None:
         with contextlib.suppress(*FAILURES):  # the measurements will say it
             _settled(call, max(self.plan.clients), WARM_SECONDS)
         for clients in self.plan.clients:
@@ -149,7 +159,8 @@ class Turns:
             except FAILURES as error:
                 self.found.failures[f"{row}, {kind}, {clients} clients"] = str(error).partition(":\n")[0]
             else:
-                self.found.cells[-1][Key(row, kind, clients)] = Cell(load, cpu)
+                cell = Cell(load, limits[kind, clients], cpu)
+                self.found.cells.setdefault(Key(row, kind, clients), []).append(cell)
 
 
 def _settled(call: Call, clients: int, seconds: float) -> Load:
@@ -190,4 +201,4 @@ def measured(plan: Plan) -> Found:
 
 def rows(found: Found, kind: str) -> Iterator[str]:
     """Names of the rows that have measurements, in the order in which they came."""
-    yield from dict.fromkeys(key.row for cells in found.cells for key in cells if key.kind == kind)
+    yield from dict.fromkeys(key.row for key in found.cells if key.kind == kind)

@@ -25,11 +25,13 @@ def picture() -> bytes:
 def save_cnn3(folder: Path, size: int = 150, *, pixels: bool = False) -> None:
     """The model of the image-classifier recipe, untrained: three convolutions, two dense layers.
 
-    `pixels`: a second signature of this name, for pictures that are decoded already, as floats.
+    `pixels`: a second signature of this name, for pictures that are decoded already, as floats. The weights are the same
+    ones each time, so that a server elsewhere can be held to the answers of the model here.
     """
     import keras
     import tensorflow as tf
 
+    keras.utils.set_random_seed(0)
     layers = keras.layers
     model = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 255)])
     for filters in (32, 32, 64):

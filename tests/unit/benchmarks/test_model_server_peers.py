@@ -104,33 +104,33 @@ def test_other_scores_than_the_model_s_are_refused(scores):
 def test_a_row_has_the_medians_of_the_rounds_and_what_could_not_be_measured_is_a_line(capsys):
     found = turns.Found(failures={"LitServe": "not installed: no\nnetwork"})
     for rate, ceiling in ((100.0, 200.0), (120.0, 150.0), (90.0, 100.0)):
-        cell = turns.Cell(load.Load(rate, 10.0, 20.0, 500, 0.25), 9.0)
-        found.cells.append({turns.Key("BentoML, HTTP", asked.JPEG, 8): cell})
-        found.limits.append({(kind, 8): Limit(ceiling, 6.0) for kind in (asked.JPEG, asked.PIXELS)})
+        limit = Limit(ceiling, 6.0)
+        cell = turns.Cell(load.Load(rate, 10.0, 20.0, 500, 0.25), limit, 9.0)
+        found.cells.setdefault(turns.Key("BentoML, HTTP", asked.JPEG, 8), []).append(cell)
+        found.limits.setdefault((asked.JPEG, 8), []).append(limit)
     table.report(found, [SimpleNamespace(name="LitServe", says="batches")], [], [8])
     said = capsys.readouterr().out
     assert "| 8 | BentoML, HTTP | 100.0 | 10.0/20.0 | 80% | 9.00 | 3.00 | 0.25 |" in said
+    assert "| 8 | the ceiling: in one process | 150.0 | – | 100% | 6.00 | – | – |" in said
     assert "| LitServe | – | – | batches |" in said
     assert "- LitServe: not installed: no network" in said
 
 
 def test_no_round_begins_with_the_same_turn(monkeypatch):
     order = []
-    names = [SimpleNamespace(name=name, peer=None, package=None) for name in ("one", "two")]
+    names = [SimpleNamespace(name=name, peer=None, package=None) for name in ("one", "two", "three")]
     monkeypatch.setattr(turns.model, "save_cnn3", lambda *_, **__: None)
     monkeypatch.setattr(turns, "in_process", lambda _: {kind: lambda _: [[0]] for kind in asked.SIGNATURES})
     monkeypatch.setattr(turns.environment, "version", lambda *_: "1")
-    monkeypatch.setattr(turns.Turns, "_ceiling", lambda _: order.append("ceiling"))
     monkeypatch.setattr(turns.Turns, "_server", lambda _, server, __: order.append(server.name))
     monkeypatch.setattr(turns.Inputs, "made", lambda: asked.Inputs(b"", np.zeros((1, 1, 3), "float32")))
     turns.Turns(turns.Plan(names, [], [1], rounds=3, seconds=1), turns.Path("nowhere")).run()
-    assert order == ["ceiling", "one", "two", "one", "two", "ceiling", "two", "ceiling", "one"]
+    assert order == ["one", "two", "three", "two", "three", "one", "three", "one", "two"]
 
 
 def test_a_peer_that_cannot_be_installed_says_so(monkeypatch):
     monkeypatch.setattr(turns.model, "save_cnn3", lambda *_, **__: None)
     monkeypatch.setattr(turns, "in_process", lambda _: {kind: lambda _: [[0]] for kind in asked.SIGNATURES})
-    monkeypatch.setattr(turns.Turns, "_ceiling", lambda _: None)
 
     def refused(_: str) -> None:
         raise turns.environment.NotInstalled("not installed: no network")
