@@ -13,7 +13,7 @@ from fovea_dev import uv
 from fovea_dev.commands import extended, run
 from fovea_dev.layout import Cache
 from fovea_dev.locks import locked
-from fovea_dev.progress import StepFailed
+from fovea_dev.progress import StepFailed, last_lines
 
 PINS = Path(__file__).parent / "pins"
 
@@ -31,10 +31,12 @@ def python_of(peer: str) -> Path:
         if not said.exists() or said.read_text() != pins.read_text():
             count = pins.read_text().count("==")
             print(f"{peer}: installing {count} packages into {folder}", file=sys.stderr)
+            log = cache.logs / f"peer-{peer}.log"
             try:
-                _make(cache, folder, pins, cache.logs / f"peer-{peer}.log")
+                _make(cache, folder, pins, log)
             except (StepFailed, OSError) as error:
-                raise NotInstalled(f"not installed: {error}") from error
+                said_last = " ".join(last_lines(log, 2)) if log.exists() else ""
+                raise NotInstalled(f"not installed: {error}: {said_last} (log: {log})") from error
             shutil.copyfile(pins, said)
     return folder / "bin" / "python"
 

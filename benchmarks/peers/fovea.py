@@ -38,19 +38,19 @@ def _rest(kind: str) -> Way:
         body = json.dumps({"signature_name": SIGNATURES[kind][0], "instances": [one]}).encode()
         return post(f"http://127.0.0.1:{place.ports[1]}/v1/models/{model.NAME}:predict", body, "application/json")
 
-    return Way("JSON", call, lambda answer: json.loads(answer)["predictions"][0]["scores"])
+    return Way(call, lambda answer: json.loads(answer)["predictions"][0]["scores"])
 
 
 def _grpc(kind: str) -> Way:
     def call(place: Place, inputs: Inputs) -> Call:
         return grpc_call(f"127.0.0.1:{place.ports[0]}", grpc_request(kind, inputs), 0)
 
-    return Way("PredictRequest", call, grpc_scores)
+    return Way(call, grpc_scores)
 
 
 SERVER = Server(
     name="Fovea",
-    says="its defaults; tensors by gRPC, JSON by REST",
+    says="its defaults",
     command=_command,
     ways={kind: {"gRPC": _grpc(kind), "REST": _rest(kind)} for kind in (JPEG, PIXELS)},
 )

@@ -47,7 +47,7 @@ def _asked(kind: str) -> Way:
         message = _field(MODEL_NAME, kind.encode()) + _field(INPUTS, tensor) + _field(RAW_INPUTS, raw)
         return grpc_call(f"127.0.0.1:{place.ports[1]}", message, 0, method=METHOD)
 
-    return Way("the raw form", call, scores)
+    return Way(call, scores)
 
 
 def scores(answer: bytes) -> Sequence[float]:
@@ -92,7 +92,7 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
 
 SERVER = Server(
     name="MLServer",
-    says="adaptive batching, up to 32, 10 ms; one worker; raw tensors",
+    says="adaptive batching, up to 32, 10 ms; one worker",
     command=_command,
     ways={kind: {"gRPC": _asked(kind)} for kind in (JPEG, PIXELS)},
     peer="mlserver",

@@ -1,5 +1,7 @@
 """Ray Serve with one replica and `serve.batch`, on a Ray of its own."""
 
+from served.load import Call
+
 from peers.asked import JPEG, PIXELS, PROGRAMS, Inputs, Way, post, scores_of_json
 from peers.server import Place, Server
 
@@ -9,17 +11,17 @@ def _command(place: Place) -> list[str]:
 
 
 def _asked(kind: str) -> Way:
-    def call(place: Place, inputs: Inputs):
+    def call(place: Place, inputs: Inputs) -> Call:
         return post(f"http://127.0.0.1:{place.ports[0]}/{kind}", inputs.raw(kind), "application/octet-stream")
 
-    return Way("bytes", call, scores_of_json)
+    return Way(call, scores_of_json)
 
 
 SERVER = Server(
     name="Ray Serve",
-    says="batches of up to 32, 10 ms; one replica; bytes",
+    says="batches of up to 32, 10 ms; one replica",
     command=_command,
-    ways={kind: {"HTTP": _asked(kind)} for kind in (JPEG, PIXELS)},
+    ways={kind: {"bytes": _asked(kind)} for kind in (JPEG, PIXELS)},
     peer="rayserve",
     package="ray",
     variables={"RAY_USAGE_STATS_ENABLED": "0"},

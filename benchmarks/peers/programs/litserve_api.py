@@ -1,6 +1,7 @@
 """LitServe's side: `python litserve_api.py PORT`, in LitServe's own environment.
 
-Requests are forms with one file, which LitServe takes beside JSON: JSON would make each number a text.
+Requests are forms with one file, which LitServe takes beside JSON (with `python-multipart`): JSON would make each number
+a text.
 """
 
 import os
@@ -59,4 +60,4 @@ if __name__ == "__main__":
         for path, kind in (("/jpeg", Classifier), ("/pixels", PixelClassifier))
     ]
     server = litserve.LitServer(apis, accelerator="cpu", fast_queue=True, timeout=60)
-    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="info")
+    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")

@@ -50,7 +50,8 @@ if __name__ == "__main__":
         signal.signal(number, lambda *_: told.set())
     home = os.environ["HOME"]
     ray.init(address="local", include_dashboard=False, object_store_memory=STORE_BYTES, _temp_dir=home)
-    serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
+    quiet = {"enable_access_log": False}
+    serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])}, logging_config=quiet)
     serve.run(Classifier.bind())
     told.wait()
     serve.shutdown()
