@@ -4,7 +4,6 @@ The next round begins with the next server. The machine may be faster at some mi
 of a ceiling of the same minutes.
 """
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -16,14 +15,14 @@ from typing import Any
 
 from served import ceiling, model, processes
 from served.ceiling import Limit
-from served.load import Call, Load, LoadFailed, send
+from served.load import Call, Load, LoadFailed, send_number
 
 from peers import environment, fovea
 from peers.asked import SIGNATURES, SIZE, Inputs, WrongAnswer, answer, checked
 from peers.server import NotStarted, Server, sized, started
 
-WARM_SECONDS = 2.0
-SETTLE_SECONDS = 120.0
+WARM = 3
+"""Requests of each client that are not measured; their rate says how many make the seconds of a measurement."""
 FAILURES = (LoadFailed, OSError, WrongAnswer, subprocess.SubprocessError)
 
 Limits = Mapping[tuple[str, int], Limit]
@@ -149,26 +148,17 @@ class Turns:
             self._loads(f"{remote.row}, {way}", kind, sized(call, right), limits, None)
 
     def _loads(self, row: str, kind: str, call: Call, limits: Limits, spent: Callable[[], float] | None) -> None:
-        with contextlib.suppress(*FAILURES):  # the measurements will say it
-            _settled(call, max(self.plan.clients), WARM_SECONDS)
         for clients in self.plan.clients:
             try:
+                warm = send_number(call, clients, WARM * clients)
                 before = spent() if spent else 0.0
-                load = _settled(call, clients, self.plan.seconds)
-                cpu = (spent() - before) / (load.requests + 1) * 1e3 if spent else None
+                load = send_number(call, clients, max(WARM * clients, round(warm.rate * self.plan.seconds)))
+                cpu = (spent() - before) / load.requests * 1e3 if spent else None
             except FAILURES as error:
                 self.found.failures[f"{row}, {kind}, {clients} clients"] = str(error).partition(":\n")[0]
             else:
                 cell = Cell(load, limits[kind, clients], cpu)
                 self.found.cells.setdefault(Key(row, kind, clients), []).append(cell)
-
-
-def _settled(call: Call, clients: int, seconds: float) -> Load:
-    """A load, and one more request: what was on its way when the time was up is done when that is answered."""
-    try:
-        return send(call, clients, seconds)
-    finally:
-        answer(call, SETTLE_SECONDS)
 
 
 def in_process(folder: Path) -> Mapping[str, Callable[[Any], Any]]:

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from served.model import METHOD
@@ -81,19 +81,37 @@ def load(address: str, payload: bytes, clients: int, seconds: float) -> Load:
 
 def send(call: Call, clients: int, seconds: float) -> Load:
     """The same for any request: over HTTP/2 where it is one of gRPC, else over HTTP/1.1 with a connection for each caller."""
+    said, rows, used = _h2load(call, clients, f"--duration={max(1, round(seconds))}", seconds + 120)
+    return _read(said, [spent / 1e3 for _, spent in rows], call.answer, used)
+
+
+def send_number(call: Call, clients: int, number: int) -> Load:
+    """A load of so many requests, all of which are answered: some servers don't bear callers that leave.
+
+    The rate is that of the time in which all callers had a request to send.
+    """
+    said, rows, used = _h2load(call, clients, f"--requests={number}", 600)
+    ends = sorted(start + spent for start, spent in rows)
+    full = max(1, len(ends) - clients)
+    found = _read(said, [spent / 1e3 for _, spent in rows], call.answer, used)
+    return replace(found, rate=full / (ends[full - 1] - min(start for start, _ in rows)) * 1e6)
+
+
+def _h2load(call: Call, clients: int, length: str, timeout: float) -> tuple[str, list[tuple[int, int]], float]:
+    """What it said, start and duration of each request in microseconds, by duration, and its processor seconds."""
     connections = clients if call.answer is None else math.ceil(clients / STREAMS)
     with tempfile.TemporaryDirectory() as name:
         body, log = Path(name) / "body", Path(name) / "log"
         body.write_bytes(call.body)
-        command = [required(), "--threads=1", f"--clients={connections}", f"--duration={max(1, round(seconds))}"]
+        command = [required(), "--threads=1", f"--clients={connections}", length]
         command += [f"--max-concurrent-streams={clients // connections}", f"--data={body}", f"--log-file={log}"]
         command += [f"--header={header}" for header in call.headers]
         before = _used_by_children()
         words = [*command, *(("--h1",) if call.answer is None else ()), call.url]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=seconds + 120)
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=timeout)
         used = _used_by_children() - before
-        times = sorted(int(line.split("\t")[2]) / 1e3 for line in log.read_text().splitlines())
-    return _read(done.stdout, times, call.answer, used)
+        rows = [(int(start), int(spent)) for start, _, spent in (line.split("\t")[:3] for line in log.open())]
+    return done.stdout, sorted(rows, key=lambda row: row[1]), used
 
 
 def _used_by_children() -> float:
@@ -106,7 +124,7 @@ def _read(said: str, times: Sequence[float], expected: int | None, used: float =
     counts = re.search(r"requests: \d+ total, (\d+) started, \d+ done, (\d+) succeeded, (\d+) failed", said)
     codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", said)
     data = re.search(r"\((\d+)\) data", said)
-    rate = re.search(r"finished in [\d.]+s, ([\d.]+) req/s", said)
+    rate = re.search(r"finished in [\d.]+[mu]?s, ([\d.]+) req/s", said)
     if counts is None or codes is None or data is None or rate is None:
         raise SystemExit(f"{PROGRAM} said something unknown:\n{said}")
     started, succeeded, failed = map(int, counts.groups())

@@ -145,3 +145,17 @@ def test_a_peer_that_cannot_be_installed_says_so(monkeypatch):
 def test_a_program_that_can_t_be_started_does_not_hang(tmp_path):
     with processes.running(["no-such-program"], {}, tmp_path / "log", tmp_path) as process:
         assert process.wait(60) != 0
+
+
+def test_the_rate_of_a_number_of_requests_leaves_out_the_end_when_callers_have_none_left(monkeypatch):
+    said = (
+        "finished in 900.00ms, 4.44 req/s, 28.51KB/s\n"
+        "requests: 4 total, 4 started, 4 done, 4 succeeded, 0 failed, 0 errored, 0 timeout\n"
+        "status codes: 4 2xx, 0 3xx, 0 4xx, 0 5xx\n"
+        "traffic: 614B (614) total, 84B (84) headers (space savings 65.43%), 276B (276) data\n"
+    )
+    rows = [(1_000_000, 100_000), (1_000_000, 200_000), (1_100_000, 250_000), (1_200_000, 700_000)]
+    monkeypatch.setattr(load, "_h2load", lambda *_: (said, rows, 0.4))
+    found = load.send_number(load.Call("http://nowhere", b"", ()), 2, 4)
+    assert found.rate == pytest.approx(10.0)
+    assert found.own_ms == pytest.approx(100.0)
