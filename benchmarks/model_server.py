@@ -1,6 +1,7 @@
 """Model server: what a request costs outside the runtime, and its rate beside what the same machine does in one process.
 
     python benchmarks/model_server.py [--seconds 5] [--rounds 3] [--clients 1,8,32] [--most-outside 0.30]
+    python benchmarks/model_server.py --peers bentoml,litserve,rayserve,mlserver [--gateway HOST:PORT]
 
 The model has three convolutions and takes encoded pictures (one JPEG of 320x240 in every request). The load comes from
 h2load (Debian: nghttp2-client) over the loopback interface. Rounds of the server and rounds of the ceiling alternate,
@@ -9,6 +10,8 @@ because the machine may be busy with other things; the table shows medians. The 
 Processor time is read by thread: in the runtime (its own threads, and the time of those that run the model within the
 run), on the event loop, and elsewhere (batching, on the threads that run the model; gRPC). The last two are what the
 server itself costs. Where the rates are noisy, read that.
+
+With --peers, other model servers serve one SavedModel of the same network in turns with ours: `peers/`, and README.md.
 """
 
 from __future__ import annotations
@@ -117,8 +120,23 @@ def report(found: dict[int, list[Round]]) -> float:
     return outside
 
 
-def main() -> int:
-    """Measure and report."""
+def beside_peers(arguments: argparse.Namespace, clients: Sequence[int]) -> int:
+    """Ours, its peers and the ceiling in turns, the tables printed; 1 when a row is missing."""
+    from peers import known, table, turns
+
+    servers = [known.SERVERS[name] for name in ("fovea", *filter(None, (arguments.peers or "").split(",")))]
+    remotes = [
+        turns.Remote(row, address, arguments.gateway_host)
+        for row, address in (("Fovea, gateway", arguments.gateway), ("Fovea, behind it", arguments.behind))
+        if address
+    ]
+    found = turns.measured(turns.Plan(servers, remotes, clients, arguments.rounds, arguments.seconds))
+    table.report(found, servers, remotes, clients)
+    return 1 if found.failures else 0
+
+
+def options() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="of each number of clients")
@@ -126,13 +144,34 @@ def main() -> int:
     parser.add_argument(
         "--most-outside",
         type=float,
-        help="exit 1 when a request costs more ms outside the runtime, at the most clients",
+        help="exit 1 when a request costs more ms outside the runtime, at the most clients; not with peers",
     )
+    parser.add_argument("--peers", help="other servers to measure in turns: bentoml,litserve,rayserve,mlserver")
+    parser.add_argument(
+        "--gateway", metavar="HOST:PORT", help="a gateway's port for gRPC, with the model of --save behind it as cnn3"
+    )
+    parser.add_argument("--gateway-host", default=f"{model.NAME}.default.svc", help="the model's name at the gateway")
+    parser.add_argument("--behind", metavar="HOST:PORT", help="the server behind the gateway, asked without it")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write the SavedModel of the peers, and end")
+    return parser
+
+
+def main() -> int:
+    """Measure and report."""
+    parser = options()
     arguments = parser.parse_args()
-    required()
+    known = ("bentoml", "litserve", "rayserve", "mlserver")
+    if wrong := [name for name in filter(None, (arguments.peers or "").split(",")) if name not in known]:
+        parser.error(f"--peers: {', '.join(wrong)}: one of {', '.join(known)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    if arguments.save:
+        model.save_cnn3(arguments.save, model.PEERS_SIZE, pixels=True)
+        return 0
+    required()
     clients = [int(number) for number in arguments.clients.split(",")]
+    if arguments.peers is not None or arguments.gateway or arguments.behind:
+        return beside_peers(arguments, clients)
     outside = report(measure(clients, arguments.rounds, arguments.seconds))
     return 0 if arguments.most_outside is None or outside <= arguments.most_outside else 1
 

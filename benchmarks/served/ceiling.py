@@ -26,17 +26,17 @@ def shapes(clients: int) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def best(run: Any, image: bytes, clients: int, seconds: float) -> Limit:
-    """The highest rate of these shapes; `run` takes an array of pictures."""
+def best(run: Any, image: Any, clients: int, seconds: float) -> Limit:
+    """The highest rate of these shapes; `run` takes an array of pictures: encoded ones, or arrays like `image`."""
     possible = shapes(clients)
     found = [_ceiling(run, image, size, threads, seconds / len(possible)) for threads, size in possible]
     return max(found, key=lambda limit: limit.rate)
 
 
-def _ceiling(run: Any, image: bytes, batch: int, threads: int, seconds: float) -> Limit:
+def _ceiling(run: Any, image: Any, batch: int, threads: int, seconds: float) -> Limit:
     import numpy as np
 
-    feed = np.array([image] * batch, dtype=object)
+    feed = np.array([image] * batch, dtype=object) if isinstance(image, bytes) else np.stack([image] * batch)
     run(feed)
     end = time.perf_counter() + seconds
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 NAME = "cnn3"
+PEERS_SIZE = 224
+"""Width and height of the pictures where other servers are measured too."""
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 
 
@@ -20,13 +22,18 @@ def picture() -> bytes:
     return target.getvalue()
 
 
-def save_cnn3(folder: Path) -> None:
-    """The model of the image-classifier recipe at 150x150, untrained: three convolutions, two dense layers."""
+def save_cnn3(folder: Path, size: int = 150, *, pixels: bool = False) -> None:
+    """The model of the image-classifier recipe, untrained: three convolutions, two dense layers.
+
+    `pixels`: a second signature of this name, for pictures that are decoded already, as floats. The weights are the same
+    ones each time, so that a server elsewhere can be held to the answers of the model here.
+    """
     import keras
     import tensorflow as tf
 
+    keras.utils.set_random_seed(0)
     layers = keras.layers
-    model = keras.Sequential([keras.Input((150, 150, 3)), layers.Rescaling(1 / 255)])
+    model = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 255)])
     for filters in (32, 32, 64):
         model.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
         model.add(layers.MaxPool2D())
@@ -41,24 +48,36 @@ def save_cnn3(folder: Path) -> None:
 
             def decoded(data: Any) -> Any:
                 image = tf.io.decode_image(data, channels=3, expand_animations=False)
-                return tf.ensure_shape(tf.image.resize(image, (150, 150)), (150, 150, 3))
+                return tf.ensure_shape(tf.image.resize(image, (size, size)), (size, size, 3))
 
             @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])  # type: ignore[untyped-decorator]
             def classify(image: Any) -> Any:
-                scores = model(tf.map_fn(decoded, image, fn_output_signature=tf.float32), training=False)
+                return answer(tf.map_fn(decoded, image, fn_output_signature=tf.float32))
+
+            @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32, name="pixels")])  # type: ignore[untyped-decorator]
+            def classify_pixels(pixels: Any) -> Any:
+                return answer(pixels)
+
+            def answer(pictures: Any) -> Any:
+                scores = model(pictures, training=False)
                 return {"scores": scores, "label": tf.gather(names, tf.argmax(scores, -1))}
 
-            self.classify = classify
+            self.classify, self.classify_pixels = classify, classify_pixels
 
     module = Classifier()
-    tf.saved_model.save(module, str(folder), signatures=module.classify)
+    signatures = {"serving_default": module.classify} | ({"pixels": module.classify_pixels} if pixels else {})
+    tf.saved_model.save(module, str(folder), signatures=signatures)
 
 
 def request(model: str, image: bytes) -> bytes:
     """A serialised PredictRequest of one picture."""
+    return request_of(model, "", "image", [image])
+
+
+def request_of(model: str, signature: str, argument: str, values: Any) -> bytes:
+    """A serialised PredictRequest of one input; an empty signature is the default one."""
     from fovea_wire import model_pb2, predict_pb2, tensors
 
-    message = predict_pb2.PredictRequest(
-        model_spec=model_pb2.ModelSpec(name=model), inputs={"image": tensors.encode([image])}
-    )
+    spec = model_pb2.ModelSpec(name=model, signature_name=signature)
+    message = predict_pb2.PredictRequest(model_spec=spec, inputs={argument: tensors.encode(values)})
     return bytes(message.SerializeToString())

@@ -82,6 +82,11 @@ class Cache:
         return self.uv_tool / "bin" / "uv"
 
     @property
+    def peers(self) -> Path:
+        """Virtual environments of the model servers that a benchmark compares with."""
+        return self.root / "peers"
+
+    @property
     def buildah(self) -> Path:
         """Image layers of the builds (buildah's storage)."""
         return self.root / "buildah"
