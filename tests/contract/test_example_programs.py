@@ -35,7 +35,7 @@ def ended(request, tmp_path_factory, digits):
     root = tmp_path_factory.mktemp(request.param)
     first, second = Pod(root / "first", digits), Pod(root / "second", digits)
     process = first.start(request.param)
-    until(lambda: len(first.progress()) >= 2 or process.poll() is not None, seconds=120, what="two epochs")
+    until(lambda: len(first.progress()) >= 2 or process.poll() is not None, seconds=120, what="two epochs", every=0.005)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == exit_codes.RESTART, said
