@@ -50,8 +50,8 @@ class Sender:
     namespace: str
     pod: str
     uid: str
-    account: str = ""
-    """Its ServiceAccount."""
+    account: str = field(default="", compare=False)
+    """Its ServiceAccount; the rest says which pod it is."""
 
 
 @dataclass(frozen=True)
