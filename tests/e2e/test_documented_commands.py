@@ -74,7 +74,7 @@ RUN_BY = {
     r"fovea-train (make-dataset cells|segmenter --data=cells).*": CELLS,
     r"fovea-train (make-dataset identities|face-verifier --data=people) .*": FACES,
     r"fovea-train (make-dataset a8a .*|tabular .*census.*)|head .*(census/a8a|/predictions\.csv)|mv fovea-out linear": TABLES,
-    r"kubectl (apply|get|describe|patch|explain|delete pod) .*": KUBECTL,
+    r"kubectl (apply|get|describe|patch|explain|events|wait|delete pod) .*": KUBECTL,
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
     r"FOVEA_KUBECONFIG=\S+ FOVEA_REGISTRY=\S+ PYTHONPATH=dev python3 -m fovea_dev images minio": IMAGES,  # to another registry
     r"docker (build|push) .* examples/programs|docker push .*/example-programs:1|kubectl create configmap programs .*": PROGRAMS,
@@ -255,7 +255,7 @@ def test_kubectl_explains_what_the_pages_say_it_explains(cluster: Any) -> None:
 
 @pytest.fixture
 def my_model(cluster: Any, unique: str) -> Iterator[str]:
-    """What the tutorial has made when it comes to its last commands, under another name: two versions and a pod."""
+    """What the tutorial has made when it comes to its last commands, under another name: two versions and a pod, and a ModelDeployment."""
     versions = [f"{unique}-v{number}" for number in (1, 2)]
     pod = f"{unique}-chief-0-0"
     for number, name in enumerate(versions, 1):
@@ -265,8 +265,11 @@ def my_model(cluster: Any, unique: str) -> Iterator[str]:
     # On no node: it is gone as soon as it is deleted.
     spec = {"nodeSelector": {"no": "node"}, "containers": [{"name": "trainer", "image": "registry.invalid/x:1"}]}
     cluster.apply({"apiVersion": "v1", "kind": "Pod", **_named(pod), "spec": spec})
+    spec = {"model": unique, "version": 1}
+    cluster.apply({"apiVersion": "fovea.dev/v1alpha1", "kind": "ModelDeployment", **_named(unique), "spec": spec})
     yield unique
     quiet = ("-n", NAMESPACE, "--ignore-not-found", "--wait=false")
+    cluster.kubectl("delete", "modeldeployment", unique, *quiet)
     cluster.kubectl("delete", "modelversions", *versions, *quiet)
     cluster.kubectl("delete", "pod", pod, *quiet)
 
@@ -282,16 +285,25 @@ def test_what_the_pages_ask_of_kubectl_works(cluster: Any, my_model: str, tmp_pa
     seen = set()
     for command in of("kubectl"):
         words = [
-            str(manifest) if word == manifest.name else word.replace("my-model", my_model) for word in command.words
+            str(manifest)
+            if word == manifest.name
+            else my_model
+            if word == "digits"
+            else word.replace("my-model", my_model).replace("/digits", f"/{my_model}")
+            for word in command.words
         ]
         if words[1] == "apply" or (words[1:4] == ["-n", "vision", "create"]):
             cluster.run(*words, "--dry-run=client", "-o", "name")
-        elif words[1] in ("get", "describe", "patch") or words[1:3] == ["delete", "pod"]:
+        elif words[1] in ("get", "describe", "patch", "events") or words[1:3] == ["delete", "pod"]:
             cluster.run(*words)
+        elif words[1] == "wait":
+            # Nothing serves this model: the condition is there, and says so.
+            said = [word + "=False" if word.startswith("--for=condition=") else word for word in words]
+            cluster.run(*said)
         else:
             continue
         seen.add(words[1])
-    assert {"apply", "get", "describe", "patch", "delete"} <= seen
+    assert {"apply", "get", "describe", "patch", "delete", "events", "wait"} <= seen
     assert cluster.get("modelversion", f"{my_model}-v2")["spec"]["approval"] == "Rejected"
     assert cluster.get("pod", f"{my_model}-chief-0-0") == {}
 
