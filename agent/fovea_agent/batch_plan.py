@@ -1,6 +1,6 @@
 """The shards of a batch prediction: the pod that lists the input first publishes them, and all pods go by that list.
 
-`<prediction>/work/shards.jsonl.gz`: a header, a line for each shard, and at the end their number, which says that it is whole.
+`<prediction>/shards/list.jsonl.gz`: a header, a line for each shard, and at the end their number, which says that it is whole.
 """
 
 import gzip

@@ -32,7 +32,7 @@ def all_once(store: ObjectStore, pod: BatchPod, pictures: dict[str, int]) -> Non
 
 def manifests(store: ObjectStore, pod: BatchPod) -> dict[str, object]:
     """When the answers in the store were written."""
-    prefix = f"{pod.prediction}/work/answers/"
+    prefix = f"{pod.prediction}/shards/answers/"
     found = store.client.list_objects(store.bucket, prefix=prefix, recursive=True)
     return {item.object_name: item.last_modified for item in found if item.object_name.endswith(storage.MANIFEST)}
 

@@ -215,7 +215,7 @@ def test_an_output_with_files_of_something_else_is_refused_before_anything_is_an
     code, reason, message = refused(batch_pod)
     assert (code, reason) == (exit_codes.CONFIGURATION, report.REASON_OUTPUT_TAKEN)
     assert "part-00000-of-00007.jsonl" in message
-    assert object_store.names(f"{batch_pod.prediction}/work/") == []
+    assert object_store.names(f"{batch_pod.prediction}/shards/") == []
 
 
 def test_a_model_that_takes_no_pictures_ends_the_program_with_what_it_takes(

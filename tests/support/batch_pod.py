@@ -167,7 +167,7 @@ def brightness(files: dict[str, bytes]) -> list[tuple[str, int]]:
 
 def answered(store: ObjectStore, pod: BatchPod) -> set[int]:
     """Shards with an answer in the store."""
-    names = store.names(f"{pod.prediction}/work/answers/")
+    names = store.names(f"{pod.prediction}/shards/answers/")
     return {int(name.partition("/")[0]) for name in names if name.endswith(f"/{storage.MANIFEST}")}
 
 

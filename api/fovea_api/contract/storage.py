@@ -194,12 +194,12 @@ def batch_output(batch_prefix: str) -> str:
 
 def batch_plan(batch_prefix: str) -> str:
     """Key of the list of its shards, which the first pod wrote: all pods go by it."""
-    return f"{batch_prefix}/work/shards.jsonl.gz"
+    return f"{batch_prefix}/shards/list.jsonl.gz"
 
 
 def batch_answer(batch_prefix: str, shard: int) -> str:
     """Prefix of the answer to a shard: a publication. A shard that has one is never answered again."""
-    return f"{batch_prefix}/work/answers/{shard}"
+    return f"{batch_prefix}/shards/answers/{shard}"
 
 
 def registered_model(namespace: str, name: str, digest: str) -> str:

@@ -125,7 +125,7 @@ def test_a_list_of_another_model_or_of_a_newer_release_is_not_gone_by(tmp_path: 
     assert "written by Fovea 9 in format 2" in refusal(lambda: list(one.read()), TooNew)
     for broken in (lines[:-1], [*lines[:-1], b'{"shards": 2}\n'], [*lines, b"more\n"]):
         one.file.write_bytes(gzip.compress(b"".join(broken)))
-        assert "shards.jsonl.gz is corrupt" in refusal(lambda: list(one.read()), Corrupt)
+        assert "shards/list.jsonl.gz is corrupt" in refusal(lambda: list(one.read()), Corrupt)
 
 
 # -- the output ---------------------------------------------------------------------------------------------------------

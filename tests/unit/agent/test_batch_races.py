@@ -69,7 +69,7 @@ MOMENTS = {
     "before the place is looked at": ("find", f"vision/out/{storage.MANIFEST}"),
     "before the list is": ("find", storage.batch_plan(PREFIX)),
     "before the last shard is": ("find", storage.manifest(storage.batch_answer(PREFIX, 1))),
-    "after the answers are": ("list", f"{PREFIX}/work/answers/"),
+    "after the answers are": ("list", f"{PREFIX}/shards/answers/"),
     "while it publishes": ("put", storage.batch_answer(PREFIX, 0)),
 }
 
