@@ -19,6 +19,7 @@ from fovea_wire import methods
 from support import behind_gateway, installed_gateway
 from support.behind_gateway import NAMESPACE, Served
 from support.local_models import SIGNATURE
+from support.page_commands import documents, groups, yaml_blocks
 from support.polling import until
 
 pytestmark = pytest.mark.wide
@@ -143,6 +144,28 @@ def test_a_model_gets_no_more_requests_in_a_second_than_is_allowed_and_others_ge
     # What counts calls of another kind has a limit of its own, and the next second allows more.
     assert served.get(f"/v1/models/{served.name}")[0] == 200
     until(lambda: _burst(served, 1)[0] == {grpc.StatusCode.OK: 1}, seconds=10, what="the next second")
+
+
+def test_the_page_s_policy_gives_one_model_another_limit(served: Served) -> None:
+    """The manifest of the how-to, for this model; the largest request stays what the chart says."""
+    [policy] = [
+        document for _, text in yaml_blocks() if "gateway.envoyproxy.io" in groups(text) for document in documents(text)
+    ]
+    allowed = policy["spec"]["rateLimit"]["local"]["rules"][0]["limit"]["requests"]
+    assert allowed > 2 * PER_SECOND
+    policy["metadata"] = {"name": served.name, "namespace": NAMESPACE}
+    for target in policy["spec"]["targetRefs"]:
+        target["name"] = served.name
+    served.cluster.apply(policy)
+    try:
+        everything = {grpc.StatusCode.OK: 4 * PER_SECOND}
+        until(lambda: _burst(served, 4 * PER_SECOND)[0] == everything, seconds=30, what="the model's own limit")
+        with pytest.raises(grpc.RpcError) as refused:
+            served.ask(values=2 * MEBIBYTE)
+        assert refused.value.details() == "Payload Too Large"  # type: ignore[attr-defined]
+    finally:
+        named = f"backendtrafficpolicies.gateway.envoyproxy.io/{served.name}"
+        served.cluster.kubectl("delete", named, "-n", NAMESPACE, "--ignore-not-found")
 
 
 def _logged(served: Served, number: str) -> dict[str, Any]:

@@ -5,6 +5,9 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[hrt]*/*.md")))
@@ -65,3 +68,20 @@ ALL = IN_BLOCKS + [command for page in PAGES for command in inline(page)]
 def of(program: str, among: list[Command] = ALL) -> list[Command]:
     """Commands of a program, by default also those in running text."""
     return [command for command in among if Path(command.words[0]).name == program]
+
+
+def yaml_blocks() -> Iterator[tuple[str, str]]:
+    """Every YAML block of the pages, and where it stands."""
+    for page in PAGES:
+        for number, block in enumerate(blocks(page.read_text(encoding="utf-8"), "yaml")):
+            yield f"{page.relative_to(ROOT)}, block {number}", block
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    """Of a text of YAML, without those that are empty."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def groups(text: str) -> set[str]:
+    """API groups of the manifests in a text; none where it is no manifest."""
+    return {document["apiVersion"].rpartition("/")[0] for document in documents(text) if "apiVersion" in document}
