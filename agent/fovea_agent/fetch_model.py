@@ -1,4 +1,4 @@
-"""What a serving pod needs before its model server starts: `fovea-agent fetch-model`, the init container."""
+"""What a serving pod needs before its model server loads: `fovea-agent fetch-model`, an init container or a sidecar."""
 
 import shutil
 from pathlib import Path

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from fovea_api.contract import environment, exit_codes
 from fovea_api.contract.plan import ModelPlan, TrainingPlan
@@ -174,7 +174,18 @@ def _fetch_model(options: argparse.Namespace) -> Result:
     from fovea_agent.fetch_model import fetch_model
 
     plan = read_plan(ModelPlan.from_json, os.environ)
-    return fetch_model(plan, _store(options, options.patience, plan.namespace), options.transfers), exit_codes.OK
+    fetched = fetch_model(plan, _store(options, options.patience, plan.namespace), options.transfers)
+    if options.stay:
+        _stay()
+    return fetched, exit_codes.OK
+
+
+def _stay() -> NoReturn:
+    """Wait for SIGTERM as a program of a few megabytes: a sidecar that ends is started again."""
+    # Blocked, it is kept for the program that follows: process 1 of a container loses one for which it has no handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    wait = f"import signal; signal.sigwait({{{signal.SIGTERM:d}}})"
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", wait])  # noqa: S606 - this very program
 
 
 def _batch(options: argparse.Namespace) -> Result:
@@ -259,12 +270,15 @@ def _parser() -> argparse.ArgumentParser:
         help="a checkpoint that has not changed for this long is whole (%(default)s)",
     )
     _reports(sync)
-    _add(
+    model = _add(
         commands,
         "fetch-model",
         _fetch_model,
         "init container of a serving pod: a model version, verified",
         (_common, _transfer, _patience),
+    )
+    model.add_argument(
+        "--stay", action="store_true", help="then wait for SIGTERM: as a sidecar, beside the server's start"
     )
     batch = _add(
         commands,

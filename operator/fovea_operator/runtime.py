@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
-from fovea_api.contract import labels, names
-from fovea_api.contract.report import LOG_PATH, PROGRESS_PATH, ProgressAnswer
+from fovea_api.contract import labels
+from fovea_api.contract.report import LOG_PATH, PROGRESS_PATH
 from fovea_api.contract.waiting import WAITING_PATH
 
 from .cluster import endpoints, resources
-from .cluster.cache import Cache, Entry
+from .cluster.cache import Cache
 from .cluster.client import ApiClient
 from .cluster.comparison import compare_all, pause_after
 from .cluster.credentials import load
@@ -34,7 +34,7 @@ from .cluster.liveness import Liveness
 from .cluster.metrics import Metrics
 from .cluster.pod_logs import LogDesk
 from .cluster.positions import Positioning, Positions
-from .cluster.progress import Desk, Doorkeeper, Reports, Sender
+from .cluster.progress import Desk, Doorkeeper, Reports
 from .cluster.queue import Backoff, WorkQueue
 from .cluster.reconciler import Reconciler
 from .cluster.resources import Resource
@@ -45,11 +45,10 @@ from .errors import ApiError, FoveaError
 from .handlers import running
 from .kinds.batch_prediction import BatchPredictions
 from .kinds.model_deployment import ModelDeployments
+from .kinds.senders import Senders, prediction_of
 from .kinds.training_job import TrainingJobs
 from .reconcile.serving import sleeping
 from .reconcile.shared.decision import Event, GroupVersionKind
-from .reconcile.shared.observed import PodRecord
-from .reconcile.training import stopping
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -83,12 +82,13 @@ class Operator:
         self._client = ApiClient(
             load, count=self._metrics.count_call, connections=settings.workers + _CONNECTIONS_BESIDE_WORK
         )
+        self._senders = Senders(self._cache)
         self._reports = Reports(
             settings.progress_seconds,
             self._wake_for_report,
             settings.progress_rate,
-            self._leads_its_job,
-            self._is_worker,
+            self._senders.leads_its_job,
+            self._senders.is_one_of_many,
         )
         positions = Positions()
         self._positioning = Positioning(
@@ -152,8 +152,8 @@ class Operator:
     def _report_application(self) -> web.Application:
         """What agents post to and clients read from."""
         doorkeeper = Doorkeeper(self._client.review_token)
-        application = Desk(self._reports, doorkeeper, self._answer_to).application()
-        logs = LogDesk(doorkeeper, self._has_log, self._client.log)
+        application = Desk(self._reports, doorkeeper, self._senders.answer).application()
+        logs = LogDesk(doorkeeper, self._senders.has_log, self._client.log)
         application.router.add_get(LOG_PATH, logs.get)
         application.router.add_get(PROGRESS_PATH, LiveReports(self._reports).get)
         room = WaitingRoom(
@@ -328,18 +328,10 @@ class Operator:
         entry = self._cache.pods.get(namespace, pod)
         if entry is None:
             return
-        if (prediction := self._predictions.of_pod(entry)) is not None:
+        if (prediction := prediction_of(entry)) is not None:
             self._heard.changed(prediction, _now())
         else:
             self._wake_later(self._jobs.key(namespace, entry.owner.name), seconds)
-
-    def _leads_its_job(self, namespace: str, pod: str) -> bool:
-        entry = self._cache.pods.get(namespace, pod)
-        return entry is None or entry.record.labels.get(labels.ROLE, names.ROLE_CHIEF) == names.ROLE_CHIEF
-
-    def _is_worker(self, namespace: str, pod: str) -> bool:
-        entry = self._cache.pods.get(namespace, pod)
-        return entry is not None and self._predictions.of_pod(entry) is not None
 
     def _wake_for_place(self, namespace: str, workload: str) -> None:
         entry = self._cache.queued.get(namespace, workload)
@@ -364,21 +356,6 @@ class Operator:
 
     def _wake_later(self, key: Key, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._queue.add, key)
-
-    def _answer_to(self, sender: Sender) -> ProgressAnswer | None:
-        entry = self._cache.pods.get(sender.namespace, sender.pod)
-        if entry is None or entry.uid != sender.uid:
-            return None
-        if self._predictions.is_worker(entry):
-            return ProgressAnswer()
-        return stopping.answer(entry.record) if self._trains(entry) else None
-
-    def _has_log(self, sender: Sender) -> bool:
-        entry = self._cache.pods.get(sender.namespace, sender.pod)
-        return entry is not None and entry.uid == sender.uid and self._trains(entry)
-
-    def _trains(self, pod: Entry[PodRecord]) -> bool:
-        return pod.owner.group_kind == self._jobs.resource.gvk.group_kind
 
     def _lease_seen(self, raw: Mapping[str, Any]) -> None:
         spec = raw.get("spec") or {}

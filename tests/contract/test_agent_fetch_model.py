@@ -1,6 +1,8 @@
 """A serving pod's init container: a version appears only when every byte of it is what was registered."""
 
 import hashlib
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,8 @@ from fovea_agent.publish import Publication, Sending, publish
 from fovea_api.contract import exit_codes, report, storage
 from fovea_api.contract.plan import ModelPlan
 from support.object_store import ObjectStore
-from support.training_pod import fetch_model
+from support.polling import until
+from support.training_pod import fetch_model, started_fetch_model
 
 NAMESPACE = "serving"
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index"}
@@ -41,6 +44,20 @@ def test_a_version_is_put_where_the_model_server_looks(plan: ModelPlan, keys: Pa
         ended = fetch_model(plan, tmp_path, keys)
         assert (ended.code, ended.termination.reason) == (exit_codes.OK, report.REASON_FETCHED)
         assert served(plan) == {f"3/{name}": data for name, data in FILES.items()}
+
+
+def test_as_a_sidecar_it_stays_small_until_it_is_asked_to_end(plan: ModelPlan, keys: Path, tmp_path: Path) -> None:
+    sidecar = started_fetch_model(plan, tmp_path, keys, "--stay")
+    try:
+        command = Path(f"/proc/{sidecar.pid}/cmdline")
+        until(lambda: b"sigwait" in command.read_bytes(), seconds=60, what="what only waits")
+        assert served(plan) == {f"3/{name}": data for name, data in FILES.items()}
+        resident = int(Path(f"/proc/{sidecar.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        assert resident < 16 * 2**20
+        sidecar.send_signal(signal.SIGTERM)
+        assert sidecar.wait(10) == 0
+    finally:
+        sidecar.kill()
 
 
 def test_a_version_that_was_damaged_on_the_node_is_fetched_again(plan: ModelPlan, keys: Path, tmp_path: Path) -> None:

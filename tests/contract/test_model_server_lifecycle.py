@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+from fovea_api.contract import environment
 from support.model_server import (
     MODEL,
     START_SECONDS,
@@ -122,6 +123,20 @@ def test_ports_open_only_after_the_first_version_came_and_was_warmed_up(tmp_path
         page = server.rest("GET", "/monitoring/prometheus/metrics")[1]
         assert f':tensorflow:serving:model_warmup_records_read{{model_path="{base / "1"}"}} 2' in page
         assert f':tensorflow:serving:model_warmup_latency_count{{model_path="{base / "1"}",status="OK"}} 1' in page
+
+
+def test_a_server_may_start_before_its_model_which_is_looked_for_until_it_comes(
+    tmp_path: Path, saved_model: Path
+) -> None:
+    base, waits = tmp_path / "models", {environment.MODEL_SERVER_WAITS: "true"}
+    with model_server(tmp_path, *flags(base), "--file_system_poll_wait_seconds=0", env=waits, wait=False) as server:
+        until(
+            lambda: f"Waiting for a version of tiny below {base}" in server.log, seconds=START_SECONDS, what="it waits"
+        )
+        (base / "not a version").mkdir(parents=True)
+        publish(saved_model, base, 7)
+        server.wait_until_open()
+        assert server.rest("GET", "/v1/models/tiny/versions/7/metadata")[0] == 200
 
 
 def config(base: Path, *, versions: str = "", labels: dict[str, int] | None = None, name: str = "many") -> Any:

@@ -231,9 +231,7 @@ def test_every_manifest_of_an_engine_is_applied_by_a_test() -> None:
         _exists(test)
 
 
-@pytest.mark.parametrize(
-    "text", [pytest.param(text, id=name) for name, text in yaml_blocks() if not groups(text)]
-)
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in yaml_blocks() if not groups(text)])
 def test_every_other_yaml_of_the_pages_is_taken_by_the_chart_as_values(text: str) -> None:
     assert helm.template(yaml.safe_load(text))
 

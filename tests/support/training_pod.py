@@ -146,16 +146,19 @@ def ended(code: int, message: Path, log: Path) -> Ended:
 
 def fetch_model(plan: ModelPlan, folder: Path, keys: Path, *flags: str) -> Ended:
     """Run the init container of a serving pod."""
-    message, log = folder / "fetch-model.message", folder / "fetch-model.log"
-    with log.open("wb") as stderr:
-        done = subprocess.run(
+    code = started_fetch_model(plan, folder, keys, *flags).wait(120)
+    return ended(code, folder / "fetch-model.message", folder / "fetch-model.log")
+
+
+def started_fetch_model(plan: ModelPlan, folder: Path, keys: Path, *flags: str) -> "subprocess.Popen[bytes]":
+    """The same, under way."""
+    message = folder / "fetch-model.message"
+    with (folder / "fetch-model.log").open("wb") as stderr:
+        return subprocess.Popen(
             [*AGENT, "fetch-model", "--object-store", keys, "--termination-log", message, *flags],
             env={**os.environ, environment.PLAN: plan.to_json()},
             stderr=stderr,
-            timeout=120,
-            check=False,
         )
-    return ended(done.returncode, message, log)
 
 
 @pytest.fixture

@@ -61,6 +61,8 @@ MODELS_MOUNT = "/models"
 
 MODEL_SERVER_DRAIN_SECONDS = "FOVEA_MODEL_SERVER_DRAIN_SECONDS"
 """Fovea's model server only: how long requests under way may take to end after SIGTERM (default 30)."""
+MODEL_SERVER_WAITS = "FOVEA_MODEL_SERVER_WAIT_FOR_MODEL"
+"""Fovea's model server only: `true` where the model may come after the server's start."""
 MODEL_SERVER_LINGER_SECONDS = "FOVEA_MODEL_SERVER_LINGER_SECONDS"
 """Fovea's model server only: how long it still takes new connections after SIGTERM, for clients that have not heard yet (default 0)."""
 

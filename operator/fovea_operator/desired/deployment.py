@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import PurePath
 from typing import Any
 
 from fovea_api.contract import environment, labels, names
@@ -114,9 +115,7 @@ def _pod(
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _grace_seconds(settings),
         "securityContext": containers.pod_security(),
-        "initContainers": [
-            containers.agent(names.FETCH_MODEL_CONTAINER, ["fetch-model"], plan, [MODELS], machine_type, settings),
-        ],
+        "initContainers": [_fetch(plan, machine_type, settings)],
         "containers": [_server(version, machine_type, settings, pod_options.account_mounts(model_deployment))],
         "volumes": [
             {"name": MODELS["name"], "emptyDir": {}},
@@ -144,10 +143,27 @@ def _pod(
     return spec
 
 
+def _waits(settings: Settings) -> bool:
+    """Whether the server starts without its model and looks for it until it is there.
+
+    TensorFlow Serving cannot, and needs not: it starts in a fraction of a second. Ours imports TensorFlow meanwhile.
+    """
+    return PurePath(settings.server_command[0]).name == names.MODEL_SERVER_PROGRAM
+
+
+def _fetch(plan: str, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
+    """What brings the model: before the server starts or, as a native sidecar, beside its start (ADR 225)."""
+    waits = _waits(settings)
+    command = ["fetch-model", "--stay"] if waits else ["fetch-model"]
+    fetch = containers.agent(names.FETCH_MODEL_CONTAINER, command, plan, [MODELS], machine_type, settings)
+    return fetch | {"restartPolicy": "Always"} if waits else fetch
+
+
 def _server(
     version: ModelVersion, machine_type: MachineType, settings: Settings, mounts: list[dict[str, Any]]
 ) -> dict[str, Any]:
     model, number = version.spec.model, version.spec.version
+    waits = {environment.MODEL_SERVER_WAITS: "true"} if _waits(settings) else {}
     ready = {"path": f"/v1/models/{model}/versions/{number}/metadata", "port": names.REST_PORT_NAME}
     return {
         "name": names.MODEL_SERVER_CONTAINER,
@@ -169,7 +185,11 @@ def _server(
         ],
         "env": [
             {"name": name, "value": value}
-            for name, value in {"HOME": TMP["mountPath"], **environment.of_gpus(containers.gpus(machine_type))}.items()
+            for name, value in {
+                "HOME": TMP["mountPath"],
+                **waits,
+                **environment.of_gpus(containers.gpus(machine_type)),
+            }.items()
         ],
         "ports": [
             {"name": names.GRPC_PORT_NAME, "containerPort": names.GRPC_PORT},
@@ -178,7 +198,7 @@ def _server(
         "resources": containers.resources(machine_type),
         "securityContext": containers.own_security(),
         # How long a start may take is the rollout's progressDeadlineSeconds; the kubelet must not restart a slow load.
-        "startupProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 43_200},
+        "startupProbe": {"httpGet": ready, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 86_400},
         "readinessProbe": {"httpGet": ready, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
         "livenessProbe": {
             "grpc": {"port": names.GRPC_PORT},

@@ -10,7 +10,7 @@ from fovea_api.v1alpha1 import BatchPrediction
 from fovea_api.v1alpha1.conditions import PredictionCondition
 
 from fovea_operator.cluster import resources
-from fovea_operator.cluster.cache import BY_MODEL, BY_OWNER, BY_PREDICTION, Cache, Change, Entry
+from fovea_operator.cluster.cache import BY_MODEL, BY_OWNER, BY_PREDICTION, Cache, Change
 from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
@@ -21,6 +21,7 @@ from fovea_operator.reconcile.shared.observed import PodRecord, PredictionObserv
 from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
 
+from . import senders
 from .departed import Departed
 
 Decide = Callable[[PredictionObserved, datetime, Settings], Decision]
@@ -148,26 +149,13 @@ class BatchPredictions(Kind[BatchPrediction]):
     def _of_pod(self, change: Change[PodRecord]) -> Iterator[Key]:
         before, after = change.before, change.after
         for entry in (before, after):
-            if entry is not None and (key := self.of_pod(entry)) is not None:
+            if entry is not None and (key := senders.prediction_of(entry)) is not None:
                 if after is not None and ended(after.record):
                     self._reports.ended(after.uid)
                 is_gone = entry is before and (after is None or after.uid != entry.uid)
                 if is_gone and ended(entry.record) and self._goes_on(key):
                     self._departed.put(key, entry.labels.get(labels.BATCH_PREDICTION_UID, ""), entry.record)
                 yield key
-
-    def of_pod(self, pod: Entry[PodRecord]) -> Key | None:
-        """The prediction that a pod works for; None where it is no worker."""
-        name = pod.labels.get(labels.BATCH_PREDICTION)
-        is_of_job = pod.owner.group_kind == resources.BATCH_JOB.gvk.group_kind
-        return self.key(pod.record.namespace, name) if name and is_of_job else None
-
-    def is_worker(self, pod: Entry[PodRecord]) -> bool:
-        """Whether a pod is a worker of a prediction that is there, by the Job that owns it."""
-        key = self.of_pod(pod)
-        entry = self.store.get(key.namespace, key.name) if key is not None else None
-        job = self._cache.batch_jobs.get(pod.record.namespace, pod.owner.name)
-        return entry is not None and job is not None and job.uid == pod.owner.uid and job.owner.uid == entry.uid
 
     def _goes_on(self, key: Key) -> bool:
         entry = self.store.get(key.namespace, key.name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import orjson
 
 from fovea_serving.protocol import json_tensors, signatures
 from fovea_serving.protocol.errors import ServingError, invalid_argument
@@ -49,8 +50,22 @@ def parse(body: bytes | bytearray, most_values: int) -> dict[str, Any]:
             "bytes as b64, or numbers as tensor_content over gRPC (--rest_api_max_body_values sets the bound)"
         )
     try:
+        # Five times as fast as the standard library's; where it refuses, that one says why, and takes NaN and a byte order mark.
+        document: Any = orjson.loads(body)
+        surrogate = None
+    except orjson.JSONDecodeError:
+        document, surrogate = _parse_slowly(body)
+    if not isinstance(document, dict):
+        raise invalid_argument(f"JSON Value: {quoted(document)} Is not object")
+    _check_levels(document, surrogate)
+    return document
+
+
+def _parse_slowly(body: bytes | bytearray) -> tuple[Any, re.Match[str] | None]:
+    """What is in a body, and the first escaped half of a surrogate pair."""
+    try:
         text = body.decode("utf-8-sig")
-        document = json.loads(text)
+        return json.loads(text), _SURROGATE.search(text)
     except json.JSONDecodeError as error:
         words = next((words for found, words in _PARSE_ERRORS if error.msg.startswith(found)), "Invalid value.")
         raise invalid_argument(f"JSON Parse error: {words} at offset: {error.pos}") from error
@@ -58,29 +73,24 @@ def parse(body: bytes | bytearray, most_values: int) -> dict[str, Any]:
         raise _too_deep() from error
     except (UnicodeDecodeError, ValueError) as error:
         raise invalid_argument(f"JSON Parse error: {error} at offset: 0") from error
-    if not isinstance(document, dict):
-        raise invalid_argument(f"JSON Value: {quoted(document)} Is not object")
-    _check_levels(document, _SURROGATE.search(text))
-    return document
 
 
 def _too_deep() -> ServingError:
     return invalid_argument(f"JSON Parse error: nested deeper than {DEEPEST_JSON} levels")
 
 
-def _check_levels(document: Any, surrogate: re.Match[str] | None) -> None:
+def _check_levels(document: dict[str, Any], surrogate: re.Match[str] | None) -> None:
     """No more levels than DEEPEST_JSON; where there was an escaped surrogate, no half of a pair in any string."""
     level: list[Any] = [document]
     for _ in range(DEEPEST_JSON):
-        deeper: list[Any] = []
-        for value in level:
-            inner = value.values() if type(value) is dict else value
-            deeper.extend(v for v in inner if type(v) is list or type(v) is dict)
-            if surrogate is not None:
-                _check_strings((*value, *inner), surrogate.start())
-        if not deeper:
+        if surrogate is not None:
+            for value in level:
+                _check_strings((*value, *(value.values() if type(value) is dict else ())), surrogate.start())
+        inner = list(itertools.chain.from_iterable(v.values() if type(v) is dict else v for v in level))
+        kinds = set(map(type, inner))
+        level = [v for v in inner if type(v) is list or type(v) is dict] if kinds - {list, dict} else inner
+        if not level:
             return
-        level = deeper
     raise _too_deep()
 
 

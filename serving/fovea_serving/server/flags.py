@@ -102,6 +102,11 @@ class Settings:
         environment.MODEL_SERVER_LINGER_SECONDS,
         within=_SECONDS,
     )
+    wait_for_model: bool = _flag(
+        False,
+        "Fovea only: start without a version, and look for one all the time until the first is there",
+        environment.MODEL_SERVER_WAITS,
+    )
     version: bool = _flag(False, "print versions and exit")
     help: bool = _flag(False, "print this and exit")
 

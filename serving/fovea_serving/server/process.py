@@ -32,10 +32,12 @@ from fovea_serving.server.models import Models
 from fovea_serving.server.paths import base_path
 from fovea_serving.server.rest import RestServer, RestSettings
 from fovea_serving.server.servable import Servable, SessionSettings
+from fovea_serving.server.versions import version_number
 
 log = logging.getLogger(__name__)
 
 FAILED = 1
+_LOOK_SECONDS = 0.05
 LOADS = 4
 """Versions that are loaded at once, for each core: loading waits for files, and a hanging one must not stop the rest."""
 
@@ -136,7 +138,7 @@ async def _serve(settings: Settings) -> int:
     # wait. Models do not stay: frozen with it, the graphs of the first versions would never be given back.
     gc.collect()
     gc.freeze()
-    loading = loop.create_task(models.configure(configured, wait_for_versions=True))
+    loading = loop.create_task(_load(settings, models, configured))
     if not await _unless_stopped(loading, stop):
         log.info("Asked to stop before every model was loaded")
         return 0
@@ -163,6 +165,21 @@ async def _serve(settings: Settings) -> int:
     models.close()
     batcher.close()
     return 0
+
+
+async def _load(settings: Settings, models: Models, configured: list[ModelSettings]) -> None:
+    """Load what is there; where the first version may still be on its way, as soon as it has come."""
+    if settings.wait_for_model:
+        for model in configured:
+            if not _has_version(model.base_path):
+                log.info("Waiting for a version of %s below %s", model.name, model.base_path)
+            while not _has_version(model.base_path):  # noqa: ASYNC110 - a folder on a volume has no event
+                await asyncio.sleep(_LOOK_SECONDS)
+    await models.configure(configured, wait_for_versions=True)
+
+
+def _has_version(folder: Path) -> bool:
+    return folder.is_dir() and any(version_number(entry.name) is not None for entry in folder.iterdir())
 
 
 def _models(settings: Settings, metrics: Metrics, batcher: Batcher) -> Models:

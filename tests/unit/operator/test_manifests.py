@@ -86,6 +86,12 @@ def test_the_deployment_of_a_version(golden: Golden) -> None:
     golden.check("operator/version-deployment.yaml", made)
 
 
+def test_a_model_is_fetched_beside_the_start_of_a_server_that_waits_for_it(golden: Golden) -> None:
+    settings = replace(SETTINGS, server_command=("fovea-model-server",))
+    made = version_deployment(model_deployment(), version(3), "0a1b2c3d", machine(), settings)
+    golden.check("operator/version-deployment-that-waits.yaml", made)
+
+
 def test_the_scale_of_a_version_leaves_the_template_out(golden: Golden) -> None:
     golden.check("operator/version-scale.yaml", scale(model_deployment(), 3, "0a1b2c3d", 2))
 

@@ -54,8 +54,35 @@ def evicted(**fields: Any) -> PodRecord:
     )
 
 
+AT_THE_SECOND_TRY = {
+    names.FETCH_MODEL_CONTAINER: ContainerRecord(running_since=at(5), last_exit_code=75, last_message="no store")
+}
+"""The sidecar that brings a model, and stays."""
+
 TABLE: dict[str, Row] = {
     # trouble
+    "a fetch that failed once and is under way again is said while its pod is not ready": Row(
+        lambda: serving(
+            model_deployment(STABLE_1, scaling={"minReplicas": 2}),
+            version(1),
+            workloads=[workload(V1, ready=1, replicas=2)],
+            pods=[server_pod(V1, ready=False, containers=AT_THE_SECOND_TRY)],
+            service=SERVICE_1,
+        ),
+        NOTHING | {"conditions": {"Serving": "True Available", "Progressing": "True StoreUnreachable"}},
+        "1 of 2 pods of version 1 answer: container fovea-fetch-model ended with 75.",
+    ),
+    "a fetch that went well at the second try is no trouble of a pod that is ready": Row(
+        lambda: serving(
+            model_deployment(STABLE_1, scaling={"minReplicas": 2}),
+            version(1),
+            workloads=[workload(V1, ready=1, replicas=2)],
+            pods=[server_pod(V1, ready=True, containers=AT_THE_SECOND_TRY)],
+            service=SERVICE_1,
+        ),
+        NOTHING | {"conditions": {"Serving": "True Available", "Progressing": "True Starting"}},
+        "1 of 2 pods of version 1 answer; the others are starting.",
+    ),
     "an image that cannot be pulled is reported while there is time": Row(
         lambda: serving(
             model_deployment(ROLLING),

@@ -187,11 +187,11 @@ def test_the_operator_takes_reports_of_workers_and_shows_them_no_log() -> None:
             assert store is not None
             store.put(raw)
         known, other = Sender("vision", "scores-batch-0-0-x", "p1"), Sender("vision", "scores-batch-0-0-x", "p2")
-        answers = [operator._answer_to(known), operator._answer_to(other), operator._has_log(known)]
+        answers = [operator._senders.answer(known), operator._senders.answer(other), operator._senders.has_log(known)]
         another = job()
         another["metadata"] |= {"resourceVersion": "9", "ownerReferences": [owner | {"uid": "another"}]}
         cache.batch_jobs.put(another)
-        return [*answers, operator._answer_to(known)]
+        return [*answers, operator._senders.answer(known)]
 
     [owner] = job()["metadata"]["ownerReferences"]
     assert asyncio.run(run()) == [ProgressAnswer(), None, False, None]

@@ -197,7 +197,7 @@ def test_the_running_operator_answers_to_training_pods_only() -> None:
     async def run() -> list[ProgressAnswer | None]:
         operator = Operator(Settings())
         operator._intake.seen(POD, pod("p1", "u1", 2))
-        return [operator._answer_to(Sender("team", NAME, uid)) for uid in ("p1", "another")]
+        return [operator._senders.answer(Sender("team", NAME, uid)) for uid in ("p1", "another")]
 
     assert asyncio.run(run()) == [ProgressAnswer(), None]
 

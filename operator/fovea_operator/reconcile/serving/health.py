@@ -64,7 +64,8 @@ def server_ended(view: ServingView, place: Place) -> Problem | None:
 def _of_pod(pod: PodRecord) -> Iterator[Problem]:
     fetch = pod.container(names.FETCH_MODEL_CONTAINER)
     server = pod.container(names.MODEL_SERVER_CONTAINER)
-    yield from _of_fetch(fetch)
+    if not pod.ready:
+        yield from _of_fetch(fetch)
     for name, record in ((names.FETCH_MODEL_CONTAINER, fetch), (names.MODEL_SERVER_CONTAINER, server)):
         said = (record.waiting_message or record.waiting_reason).rstrip(".")
         if record.waiting_reason in PULL:
@@ -85,7 +86,7 @@ def _of_ended(pod: PodRecord) -> Problem:
 
 
 def _of_fetch(fetch: ContainerRecord) -> Iterator[Problem]:
-    """An init container is started again and again, so its last run counts too, until one has ended well."""
+    """It is started again and again, so its last run counts too, until one has ended well or, as a sidecar, the pod is ready."""
     code = fetch.exit_code if fetch.exit_code is not None else fetch.last_exit_code
     if code in (None, exit_codes.OK):
         return
