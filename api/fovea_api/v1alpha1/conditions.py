@@ -214,6 +214,8 @@ class ServingReason(StrEnum):
     GATEWAY_MISSING = "GatewayMissing"
     """The chart names a Gateway, and the API server has no Gateway API: clients reach the model servers directly. Or the
     rollout needs a gateway, and the chart names none."""
+    LOAD_UNKNOWN = "LoadUnknown"
+    """A proxy of the gateway does not say how many requests are under way, or counts none of the model's: no pod ends."""
     ASLEEP = "ScaledToZero"
     """No request came for scaling.idleSeconds: no pod runs, and the next request starts one."""
     WAKING = "ScalingFromZero"

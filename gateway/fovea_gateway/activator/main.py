@@ -15,6 +15,7 @@ from fovea_api.contract.report import REPORT_TOKEN_FILE
 from fovea_api.contract.waiting import WAITING_PATH, WaitingAnswer, WaitingReport
 from prometheus_client import generate_latest
 
+from . import rest_front
 from .grpc_front import OPTIONS, GrpcFront
 from .rest_front import RestFront
 from .room import MOST_REQUESTS, Counts, Report, Room
@@ -90,10 +91,7 @@ async def _run(given: argparse.Namespace) -> None:
     counts = Counts()
     probe = _Probe(counts)
     # Reports have connections of their own: requests that are passed on must not hold them up.
-    passing = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None, sock_connect=5)
-    )
-    async with aiohttp.ClientSession() as reporting, passing as session:
+    async with aiohttp.ClientSession() as reporting, rest_front.session() as session:
         room = Room(reporter(reporting, given.operator, given.token), counts)
         alive = asyncio.create_task(room.alive(), name="alive")
         server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=2 * MOST_REQUESTS)
@@ -101,10 +99,7 @@ async def _run(given: argparse.Namespace) -> None:
         server.add_insecure_port(f"[::]:{given.grpc_port}")
         await server.start()
         rest = RestFront(room, session, given.longest, cluster_domain=given.cluster_domain)
-        runners = [
-            web.AppRunner(rest.application(), shutdown_timeout=given.longest, handler_cancellation=True),
-            web.AppRunner(probe.application()),
-        ]
+        runners = [rest.runner(), web.AppRunner(probe.application())]
         for runner, port in zip(runners, (given.rest_port, given.metrics_port), strict=True):
             await runner.setup()
             await web.TCPSite(runner, None, port).start()

@@ -11,14 +11,21 @@ from .backends import NOT_BY_A_ROUTE, backend_of
 from .room import LARGEST, Refused, Room
 
 _RETRY_SECONDS = 0.1
+_CONNECT_SECONDS = 5.0
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host", "expect"}
 )
 _OWN = frozenset({names.MODEL_DEPLOYMENT_HEADER, names.BACKEND_HEADER})
 
 
+def session() -> aiohttp.ClientSession:
+    """Connections to versions, as many as there are requests."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout, auto_decompress=False)
+
+
 class RestFront:
-    """Passes any request on."""
+    """Passes any request on, with the body as it is encoded."""
 
     def __init__(
         self,
@@ -32,11 +39,13 @@ class RestFront:
         self._room, self._session, self._longest = room, session, longest
         self._target, self._domain = target, cluster_domain
 
-    def application(self) -> web.Application:
-        """For aiohttp's server."""
+    def runner(self) -> web.AppRunner:
+        """For aiohttp's server. To stop, it waits for the requests as long as they may take."""
         application = web.Application(client_max_size=LARGEST)
         application.router.add_route("*", "/{path:.*}", self.answer)
-        return application
+        return web.AppRunner(
+            application, shutdown_timeout=self._longest, handler_cancellation=True, auto_decompress=False
+        )
 
     async def answer(self, request: web.Request) -> web.Response:
         """The version's answer; 404 for a request by no route, 429 where too many wait, 503 with the reason, 504 when it takes too long."""
@@ -45,6 +54,8 @@ class RestFront:
             return _error(404, NOT_BY_A_ROUTE)
         # Before it is read: of one that does not say its length, the largest is assumed.
         size = LARGEST if request.content_length is None and request.can_read_body else request.content_length or 0
+        if size > LARGEST:
+            return _error(413, f"a request that waits for a pod has at most {LARGEST >> 20} MiB")
         try:
             async with asyncio.timeout(self._longest), self._room.held(backend.model, size) as ticket:
                 body = await request.read()
@@ -68,7 +79,7 @@ class RestFront:
                     content = await answer.read()
                     kept = {k: v for k, v in answer.headers.items() if k.lower() not in dropped}
                     return web.Response(status=answer.status, body=content, headers=kept)
-            except aiohttp.ClientConnectorError:
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 # Nothing was sent: no pod is ready yet.
                 await asyncio.sleep(_RETRY_SECONDS)
 

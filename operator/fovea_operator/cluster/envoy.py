@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -19,6 +19,12 @@ _PREDICTIONS = "tensorflow.serving.PredictionService"
 _NO_FAULT = frozenset({0, 1})
 """OK, and CANCELLED: the client has gone."""
 _HTTP_FAULTS = frozenset({"4", "5"})
+_GIVEN_UP = {
+    "envoy_cluster_upstream_rq_tx_reset": lambda port: port == names.GRPC_PORT,
+    "envoy_cluster_upstream_cx_destroy_local_with_active_rq": lambda port: port != names.GRPC_PORT,
+}
+"""Requests whose clients went before the answer, as after their deadline: they have no status and no latency. HTTP/1 has no word
+for it but to close the connection, which has one request; connections of gRPC have many."""
 _PATH = "/stats/prometheus"
 
 
@@ -34,7 +40,9 @@ class Counts:
     """What one proxy has counted since it started, or several in some time."""
 
     total: int = 0
+    """Those that have ended, also those that their clients gave up."""
     failed: int = 0
+    """Answered with an error, or given up."""
     latencies: dict[float, int] = field(default_factory=dict)
     """By their upper bound in milliseconds: those that are longer than the bound below it."""
     active: int = 0
@@ -82,6 +90,7 @@ class Ledger:
 
     def take(self, proxy: str, counts: Mapping[Service, Counts]) -> None:
         """Add what a proxy has counted since it was read last. What it counted before the first reading is nobody's."""
+        self._seen = {key: seen for key, seen in self._seen.items() if key[0] != proxy or key[1] in counts}
         for service, now in counts.items():
             before = self._seen.get((proxy, service))
             self._seen[proxy, service] = now
@@ -90,6 +99,14 @@ class Ledger:
                 self._sum[service] = self._sum.get(service, Counts()) + Counts(
                     new.total, new.failed, new.latencies, begun=new.begun
                 )
+
+    def lose(self, proxy: str) -> None:
+        """What is under way at that proxy is not known any more."""
+        self._seen |= {key: replace(seen, active=0) for key, seen in self._seen.items() if key[0] == proxy}
+
+    def counts(self, service: Service) -> bool:
+        """Whether any proxy has counters for a version; they begin with its first route."""
+        return any(of == service for _, of in self._seen)
 
     def of(self, service: Service) -> Counts:
         """The sum for a version, with the requests that are open now."""
@@ -110,7 +127,8 @@ def url(host: str, port: int, judged: Iterable[Service], loaded: Iterable[Servic
     `judged`: all counters. `loaded`: the requests under way, and how many have begun.
     """
     names_of = {
-        rf"upstream_rq_time|upstream_rq_active|upstream_rq_total|upstream_rq_[1-5]xx|grpc\.{re.escape(_PREDICTIONS)}\.[A-Za-z]+\.[0-9]+": judged,
+        "upstream_rq_time|upstream_rq_active|upstream_rq_total|upstream_rq_[1-5]xx|upstream_rq_tx_reset|"
+        rf"upstream_cx_destroy_local_with_active_rq|grpc\.{re.escape(_PREDICTIONS)}\.[A-Za-z]+\.[0-9]+": judged,
         "upstream_rq_active|upstream_rq_total": loaded,
     }
     wanted = "|".join(
@@ -153,6 +171,9 @@ def _add(counts: Counts, name: str, labels: Mapping[str, str], value: int, port:
     elif name == "envoy_cluster_upstream_rq_xx" and port != names.GRPC_PORT:
         counts.total += value
         counts.failed += value if labels.get("envoy_response_code_class") in _HTTP_FAULTS else 0
+    elif name in _GIVEN_UP and _GIVEN_UP[name](port):
+        counts.total += value
+        counts.failed += value
     elif name == "envoy_cluster_upstream_rq_active":
         counts.active += value
     elif name == "envoy_cluster_upstream_rq" and "envoy_response_code" not in labels:

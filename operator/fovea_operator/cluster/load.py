@@ -24,7 +24,10 @@ class LoadWindow:
     """When a decision last asked for it: seconds of the event loop's clock."""
     samples: "deque[Sample]" = field(default_factory=deque)
     begun: datetime | None = None
+    """Of the readings without a gap."""
     last_request: datetime | None = None
+    trouble: str = "no reading yet"
+    missing: str = ""
     _readings: int = 0
     _counted: dict[Service, int] = field(default_factory=dict)
 
@@ -33,14 +36,15 @@ class LoadWindow:
         self.services = tuple(services)
         self._counted = {of: count for of, count in self._counted.items() if of in self.services}
 
-    def add(self, now: datetime, sums: Mapping[Service, Counts]) -> None:
-        """A reading of all versions."""
+    def add(self, now: datetime, sums: Mapping[Service, Counts], trouble: str = "", *, is_gap: bool = False) -> None:
+        """A reading of all versions. `trouble`: what is missing in it. `is_gap`: it is missing for long, so that what is seen is the least."""
+        self.trouble, self.missing = trouble, trouble if is_gap else ""
         self._readings += 1
         active = sum(sums[of].active for of in self.services)
         counted = {of: sums[of].begun for of in self.services}
         if active or any(count > self._counted.get(of, count) for of, count in counted.items()):
             self.last_request = now
-        self.begun, self._counted = self.begun or now, counted
+        self.begun, self._counted = None if is_gap else self.begun or now, counted
         self.samples.append(Sample(now, active))
         oldest = now - WINDOW - timedelta(seconds=self.stabilization)
         while self.samples[0].time < oldest:
@@ -53,5 +57,6 @@ class LoadWindow:
         return differs or self._readings % _QUIET_READINGS == 0
 
     def load(self, trouble: str) -> Load:
-        """As a decision sees it."""
-        return Load(tuple(self.samples), self.last_request, self.begun, trouble)
+        """As a decision sees it. `trouble`: why there is no reading at all."""
+        missing = (trouble if self.samples else "") or self.missing
+        return Load(tuple(self.samples), self.last_request, self.begun, trouble or self.trouble, missing)

@@ -96,10 +96,11 @@ class TrafficReader:
         self._loads: dict[Key, LoadWindow] = {}
         self._wanted = asyncio.Event()
         self._ledger = Ledger()
-        self._proxies: tuple[str, ...] = ()
+        self._proxies: dict[str, bool] = {}
+        """By address: whether it must answer. One that is ending finishes requests, as long as it can."""
+        self._heard: dict[str, datetime] = {}
         self._unfound = ""
         self._trouble = _NOT_YET
-        self._load_trouble = _NOT_YET
         self._read_at: datetime | None = None
 
     @property
@@ -125,7 +126,7 @@ class TrafficReader:
         known.comparators = tuple(sorted(comparators))
         if since != known.since:
             known.from_(since)
-        return known.traffic(self._trouble)
+        return known.traffic(self._trouble or (self._uncounted(services) if known.readings else ""))
 
     def forget(self, key: Key) -> None:
         """Nobody asks for the requests of that ModelDeployment any more."""
@@ -147,7 +148,7 @@ class TrafficReader:
             known.name(services)
         known.stabilization = stabilization
         known.asked = asyncio.get_running_loop().time()
-        return known.load(self._load_trouble)
+        return known.load(self._trouble)
 
     def forget_load(self, key: Key) -> None:
         """The number of pods of that ModelDeployment does not depend on requests now."""
@@ -187,18 +188,13 @@ class TrafficReader:
         slices = answer.get("items") or ()
         # A proxy of both families has an address in each: it is read once.
         family = min((item.get("addressType") or "" for item in slices), default="")
-        # Also those that are ending: they finish requests.
-        self._proxies = tuple(
-            sorted(
-                {
-                    address
-                    for item in slices
-                    if (item.get("addressType") or "") == family
-                    for endpoint in item.get("endpoints") or ()
-                    for address in endpoint.get("addresses") or ()
-                }
-            )
-        )
+        self._proxies = {
+            address: (endpoint.get("conditions") or {}).get("serving") is not False
+            for item in slices
+            if (item.get("addressType") or "") == family
+            for endpoint in item.get("endpoints") or ()
+            for address in endpoint.get("addresses") or ()
+        }
 
     async def _read(self, session: aiohttp.ClientSession) -> None:
         late = asyncio.get_running_loop().time() - _FORGOTTEN_SECONDS
@@ -207,10 +203,16 @@ class TrafficReader:
         judged = {service for watched in self._watched.values() for service in watched.services}
         loaded = {service for window in self._loads.values() for service in window.services} - judged
         self._ledger.keep(self._proxies, judged | loaded)
-        answers = await asyncio.gather(*(self._ask(session, proxy, judged, loaded) for proxy in self._proxies))
-        failures = [answer for answer in answers if isinstance(answer, str)]
+        asked = list(self._proxies.items())
+        answers = await asyncio.gather(*(self._ask(session, proxy, judged, loaded) for proxy, _ in asked))
         now = datetime.now(UTC)
-        if len(failures) < len(answers):
+        lost = self._lost(dict(zip((proxy for proxy, _ in asked), answers, strict=True)), now)
+        failures = [
+            answer
+            for (_, must_answer), answer in zip(asked, answers, strict=True)
+            if answer is not None and must_answer
+        ]
+        if None in answers:
             self._read_at, self._trouble = now, ""
         elif self._read_at is None or now > self._read_at + _STALE:
             self._say(failures[0] if failures else self._unfound)
@@ -220,19 +222,42 @@ class TrafficReader:
         for (_, watched), counts in zip(there, compared, strict=True):
             watched.compared = counts
         for key, watched in there:
-            if len(failures) < len(answers):
+            if None in answers:
                 watched.add(now, {service: self._ledger.of(service) for service in watched.services})
             self._wake(key)
-        # A request at a proxy that was not read is not known: no number of pods is decided on by the others alone.
-        self._load_trouble = failures[0] if failures else self._trouble
-        if answers and not failures:
-            self._read_loads(now)
+        if None in answers:
+            self._read_loads(now, failures[0] if failures else "", is_gap=any(self._proxies.get(at) for at in lost))
+        else:
+            for window in self._loads.values():
+                window.trouble = failures[0] if failures else self._unfound
 
-    def _read_loads(self, now: datetime) -> None:
+    def _lost(self, answers: Mapping[str, str | None], now: datetime) -> set[str]:
+        """The proxies that had not answered for a while before now. What was under way there is not counted while they do not."""
+        lost = {at for at in answers if now > self._heard.get(at, now) + _STALE}
+        for proxy in lost:
+            if answers[proxy] is not None:
+                self._ledger.lose(proxy)
+        self._heard = {at: now if said is None else self._heard.get(at, now) for at, said in answers.items()}
+        return lost
+
+    def _read_loads(self, now: datetime, trouble: str, *, is_gap: bool) -> None:
+        """What the proxies that answer have. Requests at another one are not known: no pod ends, and more may start."""
         for key, window in list(self._loads.items()):
-            window.add(now, {service: self._ledger.of(service) for service in window.services})
+            uncounted = self._uncounted(window.services)
+            sums = {service: self._ledger.of(service) for service in window.services}
+            window.add(now, sums, trouble or uncounted, is_gap=is_gap or bool(uncounted))
             if window.is_news:
                 self._wake(key)
+
+    def _uncounted(self, services: Iterable[Service]) -> str:
+        """What is wrong where proxies answer, and count nothing for one of these."""
+        missing = next((of for of in services if not self._ledger.counts(of)), None)
+        if missing is None:
+            return ""
+        return (
+            f"no proxy has counters of Service {missing.namespace}/{missing.name}: another policy keeps its routes from merged "
+            "backends, or they are not set up yet"
+        )
 
     async def _ask(
         self, session: aiohttp.ClientSession, proxy: str, judged: Collection[Service], loaded: Collection[Service]

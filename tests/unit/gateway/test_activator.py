@@ -1,6 +1,7 @@
 """Requests of models without a pod: they wait, are passed on once, and hear when waiting is in vain."""
 
 import asyncio
+import gzip
 import json
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import web
 from fovea_api.contract import names
 from fovea_api.contract.waiting import WaitingAnswer, WaitingReport
+from fovea_gateway.activator import rest_front
 from fovea_gateway.activator.backends import backend_of
 from fovea_gateway.activator.grpc_front import GrpcFront
 from fovea_gateway.activator.rest_front import RestFront
@@ -291,8 +293,7 @@ def test_a_client_that_leaves_is_not_waited_for() -> None:
 
 
 @asynccontextmanager
-async def site(application: web.Application, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(application, handler_cancellation=True)
+async def site(runner: web.AppRunner, port: int) -> AsyncIterator[None]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
@@ -311,7 +312,7 @@ def test_rest_waits_too_and_every_end_has_its_code() -> None:
 
         model = web.Application()
         model.router.add_post("/v1/models/digits:predict", predict)
-        async with aiohttp.ClientSession() as client, aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as client, rest_front.session() as session:
             rest = RestFront(operator.room(), session, LONGEST, lambda _: f"http://127.0.0.1:{port}")
             url = f"http://127.0.0.1:{own}/v1/models/digits:predict?trace=1"
 
@@ -320,10 +321,10 @@ def test_rest_waits_too_and_every_end_has_its_code() -> None:
                 async with client.post(url, data='{"instances": [1]}', headers=given) as answer:
                     return answer.status, json.loads(await answer.text())
 
-            async with site(rest.application(), own):
+            async with site(rest.runner(), own):
                 waits = asyncio.create_task(post())
                 await until(lambda: operator.heard != [])
-                async with site(model, port):
+                async with site(web.AppRunner(model), port):
                     assert await waits == (200, {"predictions": [1]})
                 assert heard == [("/v1/models/digits:predict?trace=1", '{"instances": [1]}', None)]
                 assert (await post(x_fovea_backend="elsewhere"))[0] == 404
@@ -334,6 +335,52 @@ def test_rest_waits_too_and_every_end_has_its_code() -> None:
                 await until(lambda: 1 in operator.heard[-3:])
                 leaves.cancel()
                 await until(lambda: operator.heard[-1] == 0)
+
+    run(story())
+
+
+def test_a_body_is_passed_on_as_it_is_encoded_in_both_directions() -> None:
+    async def story() -> None:
+        port, own, operator = free_port(), free_port(), Operator()
+
+        async def predict(request: web.Request) -> web.Response:
+            packed = await request.read()
+            assert request.headers["Content-Encoding"] == "gzip"
+            return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+        model = web.Application()
+        model.router.add_post("/predict", predict)
+        async with aiohttp.ClientSession(auto_decompress=False) as client, rest_front.session() as session:
+            rest = RestFront(operator.room(), session, LONGEST, lambda _: f"http://127.0.0.1:{port}")
+            async with site(rest.runner(), own), site(web.AppRunner(model, auto_decompress=False), port):
+                sent = gzip.compress(b'{"instances": [1]}')
+                headers = HEADERS | {"Content-Encoding": "gzip"}
+                async with client.post(f"http://127.0.0.1:{own}/predict", data=sent, headers=headers) as answer:
+                    assert (answer.status, await answer.read()) == (200, sent)
+                    assert answer.headers["Content-Encoding"] == "gzip"
+
+    run(story())
+
+
+def test_a_version_to_which_no_connection_comes_about_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where packets to a new pod are dropped until the network knows it."""
+    monkeypatch.setattr(rest_front, "_CONNECT_SECONDS", 0.2)
+
+    async def story() -> None:
+        own, operator = free_port(), Operator()
+        with socket.socket() as full:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            address = full.getsockname()
+            # A backlog of none takes one connection; the kernel drops the next ones.
+            with socket.create_connection(address):
+                async with aiohttp.ClientSession() as client, rest_front.session() as session:
+                    rest = RestFront(operator.room(), session, 2.0, lambda _: f"http://127.0.0.1:{address[1]}")
+                    async with site(rest.runner(), own):
+                        begun = asyncio.get_running_loop().time()
+                        async with client.get(f"http://127.0.0.1:{own}/", headers=HEADERS) as answer:
+                            assert answer.status == 504
+                        assert asyncio.get_running_loop().time() - begun > 1.5
 
     run(story())
 

@@ -52,6 +52,7 @@ TABLE = {
     "never fewer than minReplicas": Row(3, load((180, 0)), 2, spec(minReplicas=2)),
     "without a reading the number stays": Row(4, Load(), 4),
     "while the gateway cannot be read the number stays": Row(4, load((180, 0), trouble="no proxy answers"), 4),
+    "what is known of the load starts pods all the same": Row(1, load((120, 12), trouble="one proxy is silent"), 3),
     "an operator that is new ends no pod before it has seen enough": Row(4, load((30, 0), begun=NOW - 30), 4),
     "but it starts some": Row(1, load((30, 12), begun=NOW - 30), 3),
     "while a rollout runs no pod ends": Row(8, load((180, 2)), 8, grows_only=True),

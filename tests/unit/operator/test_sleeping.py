@@ -338,6 +338,22 @@ def test_what_is_missing_is_said_with_the_value_of_the_chart(
     assert "Until then the number of pods is 1." in said.message
 
 
+def test_requests_that_nobody_can_count_are_said_once_that_lasts() -> None:
+    of = model_deployment(held(stable(1)), scaling=SLEEPY)
+    unknown = Load(
+        (Sample(at(NOW), 0),), None, None, "proxy 10.0.0.2: no route to host", "proxy 10.0.0.2: no route to host"
+    )
+    seen = serving(
+        of, version(1), workloads=[workload(V1, ready=1)], routes=DIRECT, serves_routes=True, budget=None, load=unknown
+    )
+    status = ModelDeploymentStatus.model_validate(decide_model_deployment(seen, at(NOW), SETTINGS).status)
+    [said] = [each for each in status.conditions or () if each.type == "Progressing"]
+    assert (said.status, said.reason) == ("False", "LoadUnknown")
+    assert said.message == (
+        "Not all requests are known (proxy 10.0.0.2: no route to host): the number of pods can grow, and no pod ends. It is 1."
+    )
+
+
 def test_a_model_whose_clients_may_go_past_the_gateway_keeps_its_pod() -> None:
     of = model_deployment(held(stable(1)), scaling=SLEEPY, service={"type": "NodePort"})
     seen = serving(

@@ -15,7 +15,7 @@ from fovea_operator.cluster.envoy import Counts, Ledger, Service, read, url
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.traffic import TrafficReader
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.traffic import Compared, Requests, Traffic
+from fovea_operator.reconcile.shared.traffic import Compared, Load, Requests, Traffic
 from fovea_operator.settings import Settings
 from support.kinds import MODEL_DEPLOYMENT
 
@@ -45,6 +45,16 @@ def test_rest_counts_by_its_codes_and_other_services_not_at_all() -> None:
         f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="2",envoy_cluster_name="xds_cluster"}} 5\n'
     )
     assert found == {V1: Counts(100, 10)}
+
+
+def test_a_request_that_its_client_gave_up_has_failed_and_no_status_tells_of_it() -> None:
+    """HTTP/1 has no word for it: the connection of the request is closed. Those of gRPC end as they please."""
+    text = ""
+    for port in ("8500/grpc", "8501"):
+        cluster = f'{{envoy_cluster_name="service/vision/digits-v1-aaaa/{port}"}}'
+        text += f"envoy_cluster_upstream_rq_tx_reset{cluster} 3\n"
+        text += f"envoy_cluster_upstream_cx_destroy_local_with_active_rq{cluster} 20\n"
+    assert read(text) == {V1: Counts(23, 23)}
 
 
 def test_only_these_versions_are_asked_for() -> None:
@@ -88,6 +98,7 @@ class Proxy:
     """What a proxy shows; None: it does not answer well."""
 
     counts: dict[Service, int] | None = field(default_factory=dict)
+    active: int = 0
 
     async def show(self, _: web.Request) -> web.Response:
         if self.counts is None:
@@ -97,6 +108,7 @@ class Proxy:
             cluster = f'envoy_cluster_name="service/{of.namespace}/{of.name}/8500/grpc"'
             lines.append(f"envoy_cluster_grpc_PredictionService_Predict_0{{{cluster}}} {number}")
             lines.append(f'envoy_cluster_upstream_rq_time_bucket{{{cluster},le="10"}} {number}')
+            lines.append(f"envoy_cluster_upstream_rq_active{{{cluster}}} {self.active}")
         return web.Response(text="\n".join([*lines, ""]))
 
 
@@ -105,6 +117,7 @@ class Api:
 
     def __init__(self) -> None:
         self.addresses = ["127.0.0.1"]
+        self.not_serving: set[str] = set()
         self.fails = False
         self.paths: list[str] = []
 
@@ -112,7 +125,11 @@ class Api:
         self.paths.append(path)
         if self.fails:
             raise errors.ApiError("endpointslices is forbidden", code=403)
-        return {"items": [{"endpoints": [{"addresses": [address]} for address in self.addresses]}]}
+        endpoints = [
+            {"addresses": [address], "conditions": {"serving": address not in self.not_serving}}
+            for address in self.addresses
+        ]
+        return {"items": [{"endpoints": endpoints}]}
 
 
 @dataclass
@@ -124,6 +141,11 @@ class Watching:
 
     def look(self, since: datetime | None, comparators: Sequence[str] = ()) -> Traffic:
         found = self.reader.look(DIGITS, NAMES, None if since is None else times.text(since), comparators)
+        assert found is not None
+        return found
+
+    def load(self) -> Load:
+        found = self.reader.load(DIGITS, NAMES, 60)
         assert found is not None
         return found
 
@@ -255,6 +277,57 @@ def test_proxies_that_do_not_answer_are_trouble_and_what_was_counted_stays(monke
             world.proxy.counts = {V1: 2, V2: 1}  # it has begun again
             await world.until(lambda: totals(world.look(since)) == {V1.name: 12, V2.name: 6})
             assert world.look(since).trouble == ""
+
+    asyncio.run(story())
+
+
+def test_one_proxy_that_is_silent_hides_requests_and_the_others_go_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fovea_operator.cluster.traffic._STALE", timedelta(seconds=0.3))
+
+    async def story() -> None:
+        async with watching() as world:
+            silent = "127.0.0.2"
+            world.api.addresses.append(silent)
+            world.proxy.counts, world.proxy.active = {V1: 1, V2: 1}, 4
+            world.load()
+            await world.until(lambda: world.load().begun is not None)
+            assert (world.load().samples[-1].active, f"proxy {silent}" in world.load().trouble) == (8, True)
+            # For a moment it is as it was; then nobody can say for how long the others have had all requests.
+            await world.until(lambda: world.load().begun is None)
+            world.proxy.active = 5
+            await world.until(lambda: world.load().samples[-1].active == 10)
+            assert f"proxy {silent}" in world.load().trouble
+
+    asyncio.run(story())
+
+
+def test_a_proxy_that_cannot_serve_any_more_is_asked_and_not_waited_for() -> None:
+    async def story() -> None:
+        async with watching() as world:
+            world.api.addresses.append("127.0.0.2")
+            world.api.not_serving.add("127.0.0.2")
+            world.proxy.counts = {V1: 1, V2: 1}
+            world.load()
+            await world.until(lambda: world.load().begun is not None)
+            assert world.load().trouble == ""
+
+    asyncio.run(story())
+
+
+def test_a_version_that_no_proxy_counts_is_unknown_and_not_idle() -> None:
+    """A policy for its routes gives them clusters of their own, which have another name."""
+
+    async def story() -> None:
+        async with watching() as world:
+            world.proxy.counts = {V1: 1}
+            world.load()
+            since = datetime.now(UTC)
+            await world.until(lambda: f"no proxy has counters of Service vision/{V2.name}" in world.load().trouble)
+            assert world.load().begun is None
+            world.look(since)
+            await world.until(lambda: V2.name in world.look(since).trouble)
+            world.proxy.counts = {V1: 1, V2: 1}
+            await world.until(lambda: (world.load().trouble, world.look(since).trouble) == ("", ""))
 
     asyncio.run(story())
 

@@ -61,11 +61,12 @@ def scale(
     known = before or Scale(replicas=spec.least, since=times.text(now))
     size = min(max(known.replicas, spec.least), spec.most)
     asked = Recommended(math.ceil(held / spec.target), held)
-    if load is not None and load.samples and not load.trouble:
+    if load is not None and load.samples:
         since = now - timedelta(seconds=spec.stabilization)
         recent = [each for at, each in recommended(load.samples, spec.target) if at > since] or [Recommended(0, 0.0)]
         asked = max(asked, recent[-1])
-        covered = load.begun is not None and load.begun <= since
+        # Where something is not known, there may be more requests than were seen, and no fewer.
+        covered = load.begun is not None and load.begun <= since and not load.trouble
         if covered and not grows_only and (enough := max(recent)).replicas < size:
             asked, size = max(asked, enough), spec.least
     if asked.replicas > size:

@@ -40,6 +40,7 @@ NOTABLE: Mapping[str, EventType] = {
     ServingReason.SERVER_FAILED: "Warning",
     ServingReason.ROUTE_REFUSED: "Warning",
     ServingReason.GATEWAY_MISSING: "Warning",
+    ServingReason.LOAD_UNKNOWN: "Warning",
     ServingReason.ASLEEP: "Normal",
     ServingReason.WAKING: "Normal",
     ServingReason.PAUSED: "Normal",
@@ -248,6 +249,12 @@ def _not_scaled(view: ServingView) -> Judgement | None:
         )
     elif wanted.reaches_zero and view.gateway.activator is None:
         missing = "an activator: ask the platform team to set gateway.activator.replicas in the chart's values"
+    elif view.observed.load is not None and view.observed.load.missing:
+        message = (
+            f"Not all requests are known ({view.observed.load.missing}): the number of pods can grow, and no pod ends. "
+            f"It is {view.replicas}."
+        )
+        return False, ServingReason.LOAD_UNKNOWN, message
     else:
         return None
     message = (

@@ -105,9 +105,11 @@ class Load:
     last_request: datetime | None = None
     """When the last request was seen; None: none since the first reading."""
     begun: datetime | None = None
-    """Time of the first reading; None: there is none yet."""
+    """Time of the first of the readings in which nothing was missing; None: there is none yet."""
     trouble: str = ""
-    """Why nothing new is known; else empty."""
+    """Why nothing new is known, or not all; else empty."""
+    missing: str = ""
+    """The same, once it has lasted for a while."""
 
 
 @dataclass(frozen=True)
