@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from support import behind_gateway
 from support.behind_gateway import Served
 from support.installed_gateway import NAMESPACE
 from support.jobs import condition
-from support.local_models import Load, place
+from support.local_models import SIGNATURE, Load, place
 from support.polling import until
 
 pytestmark = pytest.mark.wide
@@ -124,6 +125,36 @@ def test_a_version_that_is_twice_as_slow_is_rolled_back(served: Served) -> None:
     assert found["reason"] == "TooSlow"
     assert load.failures == []
     back_to_the_first(served)
+
+
+def test_a_version_whose_clients_give_up_is_rolled_back_over_grpc_and_over_rest(served: Served) -> None:
+    """Such a request has no status and no latency."""
+    hangs = served.add(bias=8.0, sleeps=3.0)
+    body = {"signature_name": SIGNATURE, "instances": [{"x": 1.0}]}
+    stop = threading.Event()
+
+    def by_rest() -> None:
+        while not stop.wait(0.02):
+            with contextlib.suppress(TimeoutError):
+                served.get(f"/v1/models/{served.name}:predict", body=body, seconds=1.0)
+
+    for over_rest in (False, True):
+        stop.clear()
+        with contextlib.ExitStack() as stack:
+            if over_rest:
+                for _ in range(8):
+                    thread = threading.Thread(target=by_rest, daemon=True)
+                    thread.start()
+                    stack.callback(thread.join, 30)
+                stack.callback(stop.set)
+            else:
+                load = Load(served.name, served.grpc, host=served.host, deadline=1.0, longest_seconds=600)
+                stack.enter_context(load)
+            served.wants(hangs, **CANARY, promotedVersion=None)
+            found = outcome(served, "RolledBack", seconds=240)
+        print(found["message"])
+        assert found["reason"] == "TooManyErrors"
+        back_to_the_first(served)
 
 
 def test_an_operator_that_is_killed_again_and_again_comes_to_the_same_end(served: Served, cluster: Any) -> None:

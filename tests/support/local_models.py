@@ -96,6 +96,8 @@ class Load:
     clients: int = 8
     pause_seconds: float = 0.01
     longest_seconds: float = 300.0
+    deadline: float = 30.0
+    """Seconds of one request."""
     failures: list[str] = field(default_factory=list)
     answers: dict[int, int] = field(default_factory=dict)
     """Requests answered by each version."""
@@ -135,7 +137,9 @@ class Load:
     def _ask(self, call: Any, payload: bytes) -> None:
         begun = time.monotonic()
         try:
-            version = predict_pb2.PredictResponse.FromString(call(payload, timeout=30)).model_spec.version.value
+            version = predict_pb2.PredictResponse.FromString(
+                call(payload, timeout=self.deadline)
+            ).model_spec.version.value
         except grpc.RpcError as error:
             with self._lock:
                 self.failures.append(f"{error.code()}: {error.details()}")
