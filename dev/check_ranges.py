@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ENDS = ("lowest-direct", "highest")
 TOOLS = ("pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.150")
 # The runner of an old click completes one command a process, which is what a shell does, and the second not.
+FOLDERS = ("tests/unit/wire", "tests/unit/client")
 LEFT_OUT = ("tests/unit/client/test_usage.py::test_commands_and_options_are_completed",)
 
 
@@ -32,8 +33,7 @@ def check(end: str) -> int:
         str(python),
         "-m",
         "pytest",
-        "tests/unit/wire",
-        "tests/unit/client",
+        *FOLDERS,
         "-q",
         "-p",
         "no:cacheprovider",

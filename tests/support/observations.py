@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -25,9 +24,10 @@ from fovea_operator.reconcile.shared.observed import (
 )
 from fovea_operator.reconcile.training.inputs import needs
 from fovea_operator.settings import Settings
+from support.moments import T0, at
 
-T0 = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
-"""When every job was created."""
+__all__ = ["T0", "at"]
+
 SETTINGS = Settings(
     agent_image="registry.example.com/fovea:0.1.0",
     trainer_image="registry.example.com/fovea-tensorflow:0.1.0",
@@ -37,11 +37,6 @@ SETTINGS = Settings(
 DIGEST = "sha256:" + "0" * 63
 OUTPUT = Published("s3://fovea/vision/jobs/digits/job-uid/output/0", DIGEST + "a", 2048, 3)
 MODEL = Published("s3://fovea/vision/jobs/digits/job-uid/model/0", DIGEST + "b", 4096, 5)
-
-
-def at(seconds: float) -> datetime:
-    """The time `seconds` after T0."""
-    return T0 + timedelta(seconds=seconds)
 
 
 def job(

@@ -21,7 +21,7 @@ from fovea_api.v1alpha1 import BatchPrediction
 from fovea_api.v1alpha1.batch_prediction import PredictionInput, PredictionOutput
 from support.command_line import Ran, fovea
 from support.golden import Golden
-from support.observations import at
+from support.moments import at
 
 SPEC = {
     "model": "cats",
