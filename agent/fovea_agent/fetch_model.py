@@ -10,6 +10,7 @@ from fovea_api.contract.report import Termination
 
 from fovea_agent import log
 from fovea_agent.errors import Corrupt, Misconfigured, Missing, TooNew
+from fovea_agent.file_cache import FileCache
 from fovea_agent.folder import Folder
 from fovea_agent.restore import matches, read_manifest, restore
 from fovea_agent.settings import DEFAULT_TRANSFERS
@@ -39,7 +40,11 @@ def fetch_model(plan: ModelPlan, store: Store, transfers: int = DEFAULT_TRANSFER
                 return Termination(report.REASON_FETCHED, f"{what} is in its place already")
             log.warning("model in its place does not verify: fetching it again", path=str(target))
             shutil.rmtree(target)
-        restore(source, location.key, manifest, target, Path(plan.target) / STAGING, transfers)
+        cache = FileCache(Path(plan.cache), plan.cache_bytes) if plan.cache else None
+        restore(source, location.key, manifest, target, Path(plan.target) / STAGING, transfers, cache)
+        if cache is not None:
+            log.info("model cache", found=cache.found, of=manifest.size)
+            cache.keep(manifest, target)
     except Corrupt as error:
         raise Corrupt(
             f"{what} is not served: {error.message}. Register the model again or deploy another version",

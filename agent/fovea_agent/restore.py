@@ -7,7 +7,7 @@ place is whole.
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from fovea_api.contract.manifest import Entry, Manifest, ManifestError, UnknownF
 from fovea_agent import log
 from fovea_agent.download import Wanted, downloads
 from fovea_agent.errors import Corrupt, Missing, TooNew
+from fovea_agent.file_cache import FileCache
 from fovea_agent.folder import Folder
 from fovea_agent.parallel import run_each
 from fovea_agent.settings import DEFAULT_TRANSFERS
@@ -112,15 +113,31 @@ def read_manifest(store: Store, prefix: str) -> Manifest:
 
 
 def restore(
-    store: Store, prefix: str, manifest: Manifest, target: Path, staging: Path, transfers: int = DEFAULT_TRANSFERS
+    store: Store,
+    prefix: str,
+    manifest: Manifest,
+    target: Path,
+    staging: Path,
+    transfers: int = DEFAULT_TRANSFERS,
+    cache: FileCache | None = None,
 ) -> None:
-    """Put a publication's files into the new folder `target`; Corrupt or Missing names the object that is to blame."""
+    """Put a publication's files into the new folder `target`; Corrupt or Missing names the object that is to blame.
+
+    What the cache has is taken from there first, and verified like the beginning of a file that was interrupted.
+    """
     work = staging / f"{target.name}-{manifest.digest.removeprefix('sha256:')[:16]}"
     tree, partials = work / "tree", work / "partials"
     for folder in (tree, partials):
         folder.mkdir(parents=True, exist_ok=True)
-    wanted = (Wanted(f"{prefix}/{e.key}", e.path, e.size, sha256=e.sha256) for e in manifest.entries)
-    run_each(downloads(store, wanted, tree, partials), transfers)
+
+    def wanted() -> Iterator[Wanted]:
+        for entry in manifest.entries:
+            one = Wanted(f"{prefix}/{entry.key}", entry.path, entry.size, sha256=entry.sha256)
+            if cache is not None:
+                cache.offer(one.sha256, one.size, partials / one.identity)
+            yield one
+
+    run_each(downloads(store, wanted(), tree, partials), transfers)
     for directory, _, _ in os.walk(tree, topdown=False):
         _fsync(Path(directory))
     place(tree, target)

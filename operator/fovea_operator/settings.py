@@ -1,5 +1,6 @@
 """Settings of the operator: one frozen dataclass, read once from FOVEA_OPERATOR_* environment variables (the chart writes them)."""
 
+import json
 import math
 import os
 import re
@@ -39,7 +40,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?")
 _OPTIONAL = frozenset({"agent_cpu_limit"})
-_QUANTITIES = _OPTIONAL | {"agent_cpu", "agent_memory", "agent_memory_limit", "stream_room"}
+_QUANTITIES = _OPTIONAL | {"agent_cpu", "agent_memory", "agent_memory_limit", "stream_room", "model_cache_size"}
 _PATTERNS = frozenset({"service_accounts", "priority_classes"})
 _PATTERN = re.compile(r"[a-z0-9*]([a-z0-9.*-]*[a-z0-9*])?")
 _GATEWAY = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*")
@@ -69,6 +70,10 @@ class Settings:
     """Image of model servers; its entry point takes TensorFlow Serving's flags."""
     server_command: tuple[str, ...] = ("tensorflow_model_server",)
     """Command of the model server's container."""
+    model_cache_volume: str = ""
+    """Source of the volume in which serving pods share files of models, as JSON of a volume without its name; empty: none."""
+    model_cache_size: str = "20Gi"
+    """Most room of it that the models of a namespace take."""
     server_connection_seconds: int = 30
     """How long a gRPC connection to a model server lives (a tenth more or less). A pod that is to go answers that long, and ten seconds."""
     bucket: str = storage.BUCKET
@@ -216,6 +221,10 @@ def _check(name: str, value: object) -> None:
         raise ValueError(f"{_variable(name)}={value!r} is not a quantity such as 500m, 2 or 4Gi")
     if name in _PATTERNS and isinstance(value, tuple) and (wrong := [v for v in value if not _PATTERN.fullmatch(v)]):
         raise ValueError(f"{_variable(name)}: {wrong[0]!r} is not the name of an object; * stands for any characters")
+    if name == "model_cache_volume" and value and not _is_volume(str(value)):
+        raise ValueError(
+            f'{_variable(name)}={value!r} is not the source of a volume, such as {{"hostPath": {{"path": "/var/cache/fovea"}}}}'
+        )
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ValueError(f"{_variable(name)}={value!r} is not one of {', '.join(_CHOICES[name])}")
     low, high = _RANGES.get(name, (None, None))
@@ -225,6 +234,14 @@ def _check(name: str, value: object) -> None:
         raise ValueError(
             f"{_variable(name)}={value} is more than {_LONGEST_TTL} (ten years); inf keeps ended jobs for good"
         )
+
+
+def _is_volume(text: str) -> bool:
+    try:
+        source = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(source, dict) and len(source) == 1 and all(isinstance(value, dict) for value in source.values())
 
 
 def _read(variable: str, text: str, default: object) -> object:

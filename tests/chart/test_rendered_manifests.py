@@ -219,6 +219,13 @@ def test_settings_and_shared_prefixes_reach_their_programs_byte_for_byte() -> No
         assert f"--shared-prefix={text}" in kubelet_expansion.command_line(container)
 
 
+def test_the_volume_of_the_cache_of_models_reaches_the_operator_whole() -> None:
+    volume = {"hostPath": {"path": "/var/cache/fovea", "type": "DirectoryOrCreate"}}
+    rendered = helm.template({"serving": {"modelCache": {"volume": volume, "size": "5Gi"}}})
+    settings = Settings.from_environment(operator_environment(rendered))
+    assert (json.loads(settings.model_cache_volume), settings.model_cache_size) == (volume, "5Gi")
+
+
 def test_agents_get_the_resources_of_the_values() -> None:
     values = {"agent": {"cpu": 0.1, "cpuLimit": 1, "memory": "1Gi", "memoryLimit": 2147483648}}
     operator = helm.one(helm.template(values), "Deployment", "fovea-operator")

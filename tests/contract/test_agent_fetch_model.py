@@ -67,6 +67,28 @@ def test_a_version_that_was_damaged_on_the_node_is_fetched_again(plan: ModelPlan
     assert served(plan) == {f"3/{name}": data for name, data in FILES.items()}
 
 
+def test_what_a_cache_on_the_node_has_is_not_fetched_again_and_verified_like_the_rest(
+    object_store: ObjectStore, plan: ModelPlan, keys: Path, tmp_path: Path
+) -> None:
+    cache, whole = tmp_path / "cache", {f"3/{name}": data for name, data in FILES.items()}
+    first, second, third = (
+        replace(plan, target=str(tmp_path / pod), cache=str(cache), cache_bytes=1 << 20) for pod in ("a", "b", "c")
+    )
+    assert fetch_model(first, tmp_path, keys).code == exit_codes.OK
+
+    def found(of: ModelPlan) -> list[dict[str, object]]:
+        ended = fetch_model(of, tmp_path, keys)
+        assert (ended.code, served(of)) == (exit_codes.OK, whole)
+        return [line for line in ended.log if line["event"] == "model cache"]
+
+    [said] = found(second)
+    assert (said["found"], said["of"]) == (10, 10)
+    graph = cache / hashlib.sha256(FILES["saved_model.pb"]).hexdigest()
+    graph.write_bytes(b"graqh")
+    found(third)
+    assert graph.read_bytes() == FILES["saved_model.pb"], "it was mended"
+
+
 def test_a_corrupted_object_is_never_served_and_said_where(
     object_store: ObjectStore, plan: ModelPlan, keys: Path, tmp_path: Path
 ) -> None:

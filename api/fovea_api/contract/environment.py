@@ -58,6 +58,8 @@ REPORT_TOKEN_MOUNT = "/var/run/secrets/fovea/report"  # noqa: S105 - a path
 """`sync` only: projected ServiceAccount token with its own audience, file `token`."""
 MODELS_MOUNT = "/models"
 """Serving pods: `/models/<name>/<N>`."""
+MODEL_CACHE_MOUNT = "/var/cache/fovea"
+"""Agent containers of serving pods only, where the platform has a cache of models: the part of the namespace."""
 
 MODEL_SERVER_DRAIN_SECONDS = "FOVEA_MODEL_SERVER_DRAIN_SECONDS"
 """Fovea's model server only: how long requests under way may take to end after SIGTERM (default 30)."""

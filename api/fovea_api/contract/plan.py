@@ -88,6 +88,10 @@ class ModelPlan:
     uri: str
     digest: str
     target: str = field(default="/models")
+    cache: str = ""
+    """Folder of files by digest, which pods of the namespace on this node share; empty: none."""
+    cache_bytes: int = 0
+    """Most bytes of it."""
 
     def to_json(self) -> str:
         """Serialise for the environment variable."""

@@ -8,6 +8,7 @@ WORK = {"name": "fovea-work", "mountPath": environment.WORK_MOUNT}
 AGENT = {"name": "fovea-agent", "mountPath": environment.AGENT_MOUNT}
 TMP = {"name": "fovea-tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path
 MODELS = {"name": "fovea-models", "mountPath": environment.MODELS_MOUNT}
+MODEL_CACHE = {"name": "fovea-model-cache", "mountPath": environment.MODEL_CACHE_MOUNT}
 REPORT = {"name": "fovea-report", "mountPath": environment.REPORT_TOKEN_MOUNT, "readOnly": True}
 _TOKEN_SECONDS = 3600
 

@@ -1,5 +1,6 @@
 """What the builders make, whole, against golden YAML."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -90,6 +91,27 @@ def test_a_model_is_fetched_beside_the_start_of_a_server_that_waits_for_it(golde
     settings = replace(SETTINGS, server_command=("fovea-model-server",))
     made = version_deployment(model_deployment(), version(3), "0a1b2c3d", machine(), settings)
     golden.check("operator/version-deployment-that-waits.yaml", made)
+
+
+def test_files_of_models_are_shared_by_the_pods_of_a_namespace_through_the_agent_alone() -> None:
+    source = {"hostPath": {"path": "/var/cache/fovea"}}
+    settings = replace(SETTINGS, model_cache_volume=json.dumps(source), model_cache_size="1Gi")
+    pod = version_deployment(model_deployment(), version(3), "0a1b2c3d", machine(), settings)["spec"]["template"][
+        "spec"
+    ]
+    [fetch], [server] = pod["initContainers"], pod["containers"]
+    assert {"name": "fovea-model-cache"} | source in pod["volumes"]
+    mount = {"name": "fovea-model-cache", "mountPath": "/var/cache/fovea", "subPath": "vision"}
+    assert mount in fetch["volumeMounts"]
+    assert "fovea-model-cache" not in {each["name"] for each in server["volumeMounts"]}
+    plan = ModelPlan.from_json(fetch["env"][0]["value"])
+    assert (plan.cache, plan.cache_bytes) == ("/var/cache/fovea", 1 << 30)
+
+
+@pytest.mark.parametrize("text", ["/var/cache", "[]", "{}", '{"hostPath": "/var/cache"}', '{"a": {}, "b": {}}'])
+def test_a_volume_that_is_none_is_refused_when_the_operator_starts(text: str) -> None:
+    with pytest.raises(ValueError, match=r"FOVEA_OPERATOR_MODEL_CACHE_VOLUME=.* is not the source of a volume"):
+        Settings.from_environment({"FOVEA_OPERATOR_MODEL_CACHE_VOLUME": text})
 
 
 def test_the_scale_of_a_version_leaves_the_template_out(golden: Golden) -> None:
