@@ -21,7 +21,10 @@ SLEEPY = {"minReplicas": 0, "idleSeconds": 10}
 
 @pytest.fixture(scope="module")
 def served(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with behind_gateway.model(cluster, tmp_path_factory.mktemp("models")) as made:
+    cache = tmp_path_factory.mktemp("cache")
+    cache.chmod(0o777)
+    shared = f"serving.modelCache.volume.hostPath.path={cache}"
+    with behind_gateway.model(cluster, tmp_path_factory.mktemp("models"), shared) as made:
         yield made
 
 
@@ -78,11 +81,15 @@ def test_a_model_without_requests_has_no_pod_and_a_hundred_clients_at_once_start
     assert seconds > 0
 
 
-def test_rest_wakes_a_model_too(served: Served) -> None:
+def test_rest_wakes_a_model_too_whose_files_are_on_the_node(served: Served) -> None:
     scale(served, **SLEEPY)
     asleep(served)
     code, text = served.get(f"/v1/models/{served.name}", seconds=180)
     assert (code, "AVAILABLE" in text) == (200, True)
+    [pod] = pods(served)
+    log = served.cluster.kubectl("logs", pod["metadata"]["name"], "-n", NAMESPACE, "-c", "fovea-fetch-model")
+    [said] = [json.loads(line) for line in log.splitlines() if '"model cache"' in line]
+    assert said["found"] == said["of"] > 0
 
 
 def test_requests_under_load_are_answered_while_a_model_falls_asleep_and_wakes(served: Served) -> None:
