@@ -219,7 +219,7 @@ def test_copies_of_requests_go_to_the_comparator_as_long_as_a_rollout_compares(
 
     assert copies() == [None, None], "there is nobody yet who could take them"
     kubelet.deployment_available(comparator)
-    cluster.wait("gRPC is mirrored", lambda: copies() == [routes.Mirror(comparator, 30), None])
+    cluster.wait("both are mirrored", lambda: copies() == [routes.Mirror(comparator, 30)] * 2)
     weighs(cluster, gateway, v1=100)
     cluster.patch("ModelDeployment", MODEL, {"spec": {"rollout": {"abortedVersion": 2}}})
     cluster.wait("nothing is mirrored", lambda: copies() == [None, None])

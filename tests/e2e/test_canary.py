@@ -229,6 +229,17 @@ def test_a_version_whose_answers_differ_is_rolled_back_before_any_client_gets_on
     print(found["message"])
     assert found["reason"] == "OutputsDiffer"
     assert load.failures == []
+    back_to_the_first(served)
+    # Clients of REST alone are compared as well.
+    body = {"signature_name": SIGNATURE, "instances": [{"x": 1.0}]}
+
+    def over() -> dict[str, Any]:
+        served.get(f"/v1/models/{served.name}:predict", body=body)
+        found = condition(served.cluster.get("md", served.name), "RolledBack")
+        return found if found.get("status") == "True" else {}
+
+    served.wants(other, **CANARY | shadow, promotedVersion=None)
+    assert until(over, seconds=240, what="a version that is rolled back")["reason"] == "OutputsDiffer"
     until(
         lambda: (
             not [

@@ -42,7 +42,7 @@ class Mirror(Model):
     """Copies of requests, by which the answers of both versions are compared. Clients never see these answers."""
 
     percent: Annotated[int, Field(ge=1, le=100)] = 10
-    """Percentage of the gRPC requests that both versions are asked again."""
+    """Percentage of the predictions, over gRPC and REST, that both versions are asked again."""
 
 
 CANARY_STEPS = tuple(RolloutStep(weight=weight) for weight in (5, 25, 50))

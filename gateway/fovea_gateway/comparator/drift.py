@@ -4,25 +4,27 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fovea_wire import predict_pb2, tensors, types_pb2
+from fovea_wire import types_pb2
+
+from .answers import Outputs
 
 _REAL = frozenset({types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16})
 _COMPLEX = frozenset({types_pb2.DT_COMPLEX64, types_pb2.DT_COMPLEX128})
 
 
-def drift(stable: predict_pb2.PredictResponse, candidate: predict_pb2.PredictResponse) -> float:
-    """From 0, the same, to 1. Raises TensorError for an answer that cannot be read.
+def drift(stable: Outputs, candidate: Outputs) -> float:
+    """From 0, the same, to 1.
 
     Where answers have classes (outputs of strings, integers or booleans), it is the part of them that changed, whatever
     their scores are. Otherwise it is the relative difference of the numbers. Of several outputs the one that differs most
     counts. Outputs that one version alone has, or of another type or shape, differ wholly.
     """
-    if stable.outputs.keys() != candidate.outputs.keys():
+    if stable.keys() != candidate.keys():
         return 1.0
     classes: list[float] = []
     numbers: list[float] = []
-    for name in stable.outputs:
-        before, after = tensors.decode(stable.outputs[name]), tensors.decode(candidate.outputs[name])
+    for name, before in stable.items():
+        after = candidate[name]
         if (before.dtype, before.shape) != (after.dtype, after.shape):
             return 1.0
         if before.dtype in _REAL | _COMPLEX:

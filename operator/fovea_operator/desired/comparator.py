@@ -24,7 +24,7 @@ def comparator(
     metadata = model_deployment.metadata
     held = labels.of_comparator(metadata.name, model_deployment.spec.model, compares(stable, candidate))
     addresses = {
-        f"--{role}": f"{place.deployment}.{metadata.namespace}.svc:{names.GRPC_PORT}"
+        f"--{role}": f"{place.deployment}.{metadata.namespace}.svc"
         for role, place in (("stable", stable), ("candidate", candidate))
     }
     pod: dict[str, Any] = {
@@ -41,6 +41,7 @@ def comparator(
                 "args": [*(f"{flag}={address}" for flag, address in addresses.items())],
                 "ports": [
                     {"name": names.GRPC_PORT_NAME, "containerPort": names.GRPC_PORT},
+                    {"name": names.REST_PORT_NAME, "containerPort": names.REST_PORT},
                     {"name": "metrics", "containerPort": METRICS_PORT},
                 ],
                 "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
@@ -91,7 +92,13 @@ def comparator_service(model_deployment: ModelDeployment) -> dict[str, Any]:
                     "targetPort": names.GRPC_PORT_NAME,
                     "protocol": "TCP",
                     "appProtocol": "kubernetes.io/h2c",
-                }
+                },
+                {
+                    "name": names.REST_PORT_NAME,
+                    "port": names.REST_PORT,
+                    "targetPort": names.REST_PORT_NAME,
+                    "protocol": "TCP",
+                },
             ],
         },
     }

@@ -105,7 +105,7 @@ def routes(
 ) -> list[dict[str, Any]]:
     """The GRPCRoute and the HTTPRoute. `shares` in the order in which versions are pinned, if there are too many for all.
 
-    `copies`: of gRPC requests that name no version. `activates`: whether the model has no pod at times.
+    `copies`: of requests that name no version. `activates`: whether the model has no pod at times.
     """
     grpc = [{"method": {"type": "Exact", **method}} for method in _GRPC_METHODS]
     rest = [{"path": {"type": "PathPrefix", "value": _REST_PREFIX}}]
@@ -113,7 +113,7 @@ def routes(
     by_grpc = _Rules(model_deployment, gateway, activator, grpc, names.GRPC_PORT)
     by_rest = _Rules(model_deployment, gateway, activator, rest, names.REST_PORT)
     # A batch of pictures may take longer than a proxy's default: the client's own deadline counts.
-    unlimited = [{**rule, "timeouts": {"request": "0s"}} for rule in by_rest.of(shares, None)]
+    unlimited = [{**rule, "timeouts": {"request": "0s"}} for rule in by_rest.of(shares, copies)]
     metadata = _metadata(model_deployment)
     return [
         {

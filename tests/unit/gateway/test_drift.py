@@ -3,11 +3,16 @@
 from typing import Any
 
 import pytest
+from fovea_gateway.comparator.answers import Outputs, Unreadable, of_grpc, of_rest
 from fovea_gateway.comparator.drift import drift
 from fovea_wire import predict_pb2, tensors, types_pb2
 
 
-def answer(**outputs: Any) -> predict_pb2.PredictResponse:
+def answer(**outputs: Any) -> Outputs:
+    return of_grpc(response(**outputs).SerializeToString())
+
+
+def response(**outputs: Any) -> predict_pb2.PredictResponse:
     encoded = {
         name: value if isinstance(value, tensors.tensor_pb2.TensorProto) else tensors.encode(value)
         for name, value in outputs.items()
@@ -64,7 +69,45 @@ def test_answers(sentence: str) -> None:
 
 
 def test_an_answer_that_cannot_be_read_is_an_error_and_no_difference() -> None:
-    broken = answer(y=[1.0, 2.0])
+    broken = response(y=[1.0, 2.0])
     broken.outputs["y"].tensor_content = b"123"
-    with pytest.raises(tensors.TensorError):
-        drift(broken, broken)
+    for text in (broken.SerializeToString(), b"\xff\xff"):
+        with pytest.raises(Unreadable):
+            of_grpc(text)
+
+
+REST: dict[str, tuple[str, str, float]] = {
+    "rows of one output": ('{"predictions": [[0.5], [0.5]]}', '{"predictions": [[0.5], [0.5]]}', 0.0),
+    "numbers that differ": ('{"predictions": [3.0, 4.0]}', '{"predictions": [3.0, 5.0]}', 1 / 34**0.5),
+    "rows with several outputs, of which classes decide": (
+        '{"predictions": [{"class": "a", "score": 0.9}, {"class": "b", "score": 0.6}]}',
+        '{"predictions": [{"class": "a", "score": 0.1}, {"class": "c", "score": 0.6}]}',
+        0.5,
+    ),
+    "outputs by name": ('{"outputs": {"y": [[1.0]], "n": [7]}}', '{"outputs": {"y": [[2.0]], "n": [7]}}', 0.0),
+    "one output": ('{"outputs": [1, 2]}', '{"outputs": [1, 3]}', 0.5),
+    "bytes": ('{"predictions": [{"b64": "YQ=="}]}', '{"predictions": [{"b64": "Yg=="}]}', 1.0),
+    "a scalar": ('{"outputs": 2.0}', '{"outputs": 2.0}', 0.0),
+    "no rows": ('{"predictions": []}', '{"predictions": []}', 0.0),
+    "another shape": ('{"predictions": [[1.0]]}', '{"predictions": [1.0]}', 1.0),
+    "not a number on both sides": ('{"predictions": [NaN]}', '{"predictions": [NaN]}', 0.0),
+    "whole numbers among others": ('{"predictions": [1, 0.5]}', '{"predictions": [1.0, 0.5]}', 0.0),
+}
+
+
+@pytest.mark.parametrize("sentence", REST)
+def test_answers_of_rest(sentence: str) -> None:
+    before, after, apart = REST[sentence]
+    assert drift(of_rest(before.encode()), of_rest(after.encode())) == pytest.approx(apart)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[1]", '{"error": "no"}', '{"predictions": [[1], [1, 2]]}', '{"predictions": [null]}'),
+        *('{"predictions": [{"a": 1}, {"b": 1}]}', '{"outputs": [1, "a"]}', '{"predictions": [[1], 2]}'),
+    ],
+)
+def test_a_body_that_says_nothing_is_unreadable(text: str) -> None:
+    with pytest.raises(Unreadable):
+        of_rest(text.encode())

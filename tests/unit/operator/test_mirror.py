@@ -105,15 +105,14 @@ def test_requests_are_mirrored_once_the_comparator_is_ready() -> None:
     assert made(first) == [("Deployment", NAME), ("Service", NAME)]
     assert all(child.is_optional for child in first.children), "a quota that refuses it holds up nothing else"
     assert made(decided(shifting(), comparators=(comparing(ready=0),), copies=None)) == []
-    [route] = decided(shifting(), copies=None).children
-    assert (route.manifest["kind"], mirror(route.manifest["spec"])) == ("GRPCRoute", COPIES)
+    begun = [child.manifest for child in decided(shifting(), copies=None).children]
+    assert [(each["kind"], mirror(each["spec"])) for each in begun] == [("GRPCRoute", COPIES), ("HTTPRoute", COPIES)]
     assert made(decided(shifting())) == []
 
 
 def test_a_rollout_that_is_over_ends_the_mirror_before_its_service() -> None:
     over = decided(None, wanted=1)
-    route, _ = over.children
-    assert mirror(route.manifest["spec"]) is None
+    assert [mirror(route.manifest["spec"]) for route in over.children] == [None, None]
     assert [(deletion.gvk.kind, deletion.name) for deletion in over.deletions if deletion.name == NAME] == [
         ("Deployment", NAME)
     ]
@@ -126,8 +125,8 @@ def test_a_rollout_that_is_over_ends_the_mirror_before_its_service() -> None:
 def test_a_comparator_of_other_versions_goes_and_another_one_comes() -> None:
     other = decided(shifting(), comparators=(comparing(of="1-aaaa.9-bbbb"),))
     assert [deletion.name for deletion in other.deletions] == [NAME]
-    [route] = other.children
-    assert mirror(route.manifest["spec"]) is None, "nothing is compared with the wrong version"
+    ends = [mirror(route.manifest["spec"]) for route in other.children]
+    assert ends == [None, None], "nothing is compared with the wrong version"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_route_has_no_more_rules_than_the_gateway_api_allows_and_always_the_we
     for manifest in (grpc, rest):
         assert len(manifest["spec"]["rules"]) == MAX_RULES
         assert weights(manifest["spec"]) == {"digits-v1-aaaa": 100}
-    assert (mirror(grpc["spec"]), mirror(rest["spec"])) == (copies, None)
+    assert (mirror(grpc["spec"]), mirror(rest["spec"])) == (copies, copies)
     assert copies is None or copies.service in backends(grpc["spec"]), "Envoy Gateway finds it only as a backend"
 
 
