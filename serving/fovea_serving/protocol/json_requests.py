@@ -86,11 +86,15 @@ def _check_levels(document: dict[str, Any], surrogate: re.Match[str] | None) -> 
         if surrogate is not None:
             for value in level:
                 _check_strings((*value, *(value.values() if type(value) is dict else ())), surrogate.start())
-        inner = list(itertools.chain.from_iterable(v.values() if type(v) is dict else v for v in level))
-        kinds = set(map(type, inner))
-        level = [v for v in inner if type(v) is list or type(v) is dict] if kinds - {list, dict} else inner
-        if not level:
+        # Most values stand in lists of lists: nothing of Python's own is done for each of them.
+        kinds = set(map(type, level))
+        parts = level if kinds == {list} else (v.values() if type(v) is dict else v for v in level)
+        level = list(itertools.chain.from_iterable(parts))
+        kinds = set(map(type, level))
+        if not kinds & {list, dict}:
             return
+        if not kinds <= {list, dict}:
+            level = [v for v in level if type(v) is list or type(v) is dict]
     raise _too_deep()
 
 

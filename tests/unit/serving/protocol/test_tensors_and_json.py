@@ -218,6 +218,20 @@ def test_a_whole_surrogate_pair_is_one_character() -> None:
     assert json_requests.parse(rb'{"\\ud800": "\ud83d\ude00"}', 100) == {"\\ud800": "\U0001f600"}
 
 
+LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text()
+DOCUMENTS = st.dictionaries(
+    st.text(), st.recursive(LEAVES, lambda of: st.lists(of) | st.dictionaries(st.text(), of), max_leaves=20)
+)
+
+
+@given(DOCUMENTS, st.booleans(), st.booleans())
+def test_whichever_parser_reads_a_body_it_says_the_same(document: Any, is_ascii: bool, has_mark: bool) -> None:
+    """NaN, infinities and a byte order mark are read by the slower one."""
+    text = json.dumps(document, ensure_ascii=is_ascii)
+    body = text.encode("utf-8-sig" if has_mark else "utf-8")
+    assert json.dumps(json_requests.parse(body, 10**6)) == json.dumps(json.loads(text))
+
+
 def test_a_body_that_is_not_utf_8_is_refused() -> None:
     for body in (b'{"a": "\xff"}', b'{"a": "\xed\xa0\x80"}', '{"a": 1}'.encode("utf-16")):
         with pytest.raises(ServingError, match="JSON Parse error: 'utf-8' codec can't decode"):
