@@ -100,10 +100,13 @@ class Demo:
         self.type("kubectl", "get", "trainingjobs,modelversions,modeldeployments,pods", "-n", NAMESPACE_OF_TEAM)
 
     def classify(self, pictures: Path) -> None:
-        """Classify the pictures that were held out, by gRPC and by REST."""
+        """Classify the pictures that were held out, by gRPC, by REST and, after `make gateway`, through the gateway."""
         held_out = [str(path) for path in sorted(pictures.glob("*.png"))]
         self.type("fovea", "predict", "-n", NAMESPACE_OF_TEAM, "--model", JOB, *held_out)
         self.type("fovea", "predict", "-n", NAMESPACE_OF_TEAM, "--model", JOB, "--rest", *held_out)
+        if gateway := self.deployment.gateway_address():
+            through = ("--endpoint", gateway, "--host", f"{JOB}.{NAMESPACE_OF_TEAM}.svc")
+            self.type("fovea", "predict", "-n", NAMESPACE_OF_TEAM, "--model", JOB, *through, *held_out)
 
     def accuracy(self, version: str) -> float:
         """What the model's record says."""

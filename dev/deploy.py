@@ -22,6 +22,8 @@ MARK = ("fovea.dev/made-by", "make-deploy")
 """Label of the release that this script makes: how it tells its own from a platform team's."""
 GATEWAY_CLASS = "fovea-envoy"
 """Of the Envoy Gateway that dev/envoy_gateway.py installs."""
+GATEWAY_NAMESPACE = "envoy-gateway-system"
+GATEWAY_SERVICE = "fovea-gateway"
 NAMESPACE_OF_TEAM = "vision"
 """The team of the examples and the demo: its namespace gets a key of the object store."""
 
@@ -149,6 +151,18 @@ class Deployment:
         present = self.run("kubectl", "get", "namespaces", "--output", "name", capture=True).split()
         teams = values.get("objectStore", {}).get("namespaces", [])
         return [team for team in teams if f"namespace/{team}" in present]
+
+    def gateway_address(self) -> str:
+        """host:port of the gateway for gRPC, by a port of the node; empty where models are behind none of ours."""
+        if not self._gateway():
+            return ""
+        address = '--output=jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}'
+        host = self.run("kubectl", "get", "nodes", address, capture=True)
+        service = ("service", GATEWAY_SERVICE, "--namespace", GATEWAY_NAMESPACE, "--ignore-not-found")
+        port = self.run(
+            "kubectl", "get", *service, "--output=jsonpath={.spec.ports[?(@.port==8500)].nodePort}", capture=True
+        )
+        return f"{host}:{port}" if host and port else ""
 
     def _gateway(self) -> list[str]:
         """Values that put models behind our Envoy Gateway, where it is."""

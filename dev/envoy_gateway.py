@@ -13,10 +13,10 @@ from pathlib import Path
 from string import Template
 
 from deploy import GATEWAY_CLASS, MARK, Deployment
+from deploy import GATEWAY_NAMESPACE as NAMESPACE
 from fovea_dev.layout import Cache
 from fovea_dev.tools import Tools, module_of
 
-NAMESPACE = "envoy-gateway-system"
 RELEASE = "envoy-gateway"
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 WEBHOOK = f"envoy-gateway-topology-injector.{NAMESPACE}"

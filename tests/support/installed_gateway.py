@@ -9,9 +9,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2] / "dev"))
 
 import envoy_gateway
+from deploy import GATEWAY_NAMESPACE as NAMESPACE
+from deploy import GATEWAY_SERVICE as SERVICE
 
-NAMESPACE = envoy_gateway.NAMESPACE
-SERVICE = "fovea-gateway"
+__all__ = ["NAMESPACE", "SERVICE"]
 
 
 @contextmanager

@@ -68,6 +68,23 @@ def test_an_installation_takes_no_teams_key_away(monkeypatch, tmp_path, sentence
     assert installed == [f"objectStore.namespaces={expected}"], sentence
 
 
+@pytest.mark.parametrize(
+    ("marked", "service", "through"), [("class", "31500", "10.0.0.7:31500"), ("class", "", ""), ("", "31500", "")]
+)
+def test_pictures_are_classified_through_the_gateway_as_well_where_it_is(
+    monkeypatch, tmp_path, marked, service, through
+):
+    answers = {"api-resources": "gatewayclasses", "gatewayclasses": marked, "nodes": "10.0.0.7", "service": service}
+    monkeypatch.setattr(Deployment, "run", lambda _self, *words, **_: answers[words[(words[1] == "get" and 2) or 1]])
+    monkeypatch.setattr(Deployment, "built", lambda _self, *names: dict.fromkeys(names, "127.0.0.1:5000/x:1"))
+    typed = []
+    monkeypatch.setattr(Demo, "type", lambda _self, *words, **_: typed.append(words))
+    (tmp_path / "7.png").touch()
+    Demo(Deployment()).classify(tmp_path)
+    endpoints = [words[words.index("--endpoint") + 1] for words in typed if "--endpoint" in words]
+    assert (len(typed) - len(endpoints), endpoints) == (2, [through] if through else [])
+
+
 def installed(monkeypatch, tmp_path, *, release: bool, marked: bool) -> list[str]:
     """What is done to the release by install() and remove(), in a cluster with such a release or none."""
     done = []
