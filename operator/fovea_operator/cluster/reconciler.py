@@ -31,6 +31,7 @@ from .queue import Again, Backoff
 
 log = logging.getLogger(__name__)
 
+LEFT_OUT_SECONDS = 30.0
 _PODS_AT_ONCE = 16
 """Pods of one job that are created at the same time: one job does not take all connections to the API server."""
 Announce = Callable[[Subject, Any], None]
@@ -66,6 +67,8 @@ class Reconciler:
         self._requeue = requeue
         self._line = line
         self._offences = Offences()
+        self._left_out: dict[tuple[str, ...], float] = {}
+        """Optional objects that were refused, and until when they are not written again."""
         backoff = Backoff(settings.retry_base_seconds, settings.retry_max_seconds)
         self._children = Children(client, cache, intake, settings.resync_seconds, backoff, metrics)
 
@@ -172,17 +175,28 @@ class Reconciler:
 
     async def _write_child(self, key: Key, uid: str, child: Child) -> bool:
         """False: it is optional and was left out, but a webhook that does not answer may answer soon."""
+        named = _named(child)
+        if child.is_optional and time.monotonic() < self._left_out.get(named, 0.0):
+            return True
         try:
             await self._children.write(child)
         except Refused as error:
             if child.is_optional:
                 log.warning("an object is not made or changed", extra={"key": str(key), "error": str(error)})
+                if error.code < HTTP_SERVER_ERRORS:
+                    self._leave_out(named)
                 return error.code < HTTP_SERVER_ERRORS
             if child.plainer is None or error.code not in OF_CONTENT:
                 raise
             self._tell_refused(key, uid, "ContentRefused", error)
             await self._children.write(Child(child.write, child.plainer))
         return True
+
+    def _leave_out(self, named: tuple[str, ...]) -> None:
+        """Some objects are decided on every second: what a quota or a policy refuses is not asked for as often."""
+        now = time.monotonic()
+        self._left_out = {other: until for other, until in self._left_out.items() if until > now}
+        self._left_out[named] = now + LEFT_OUT_SECONDS
 
     def _entry(self, key: Key) -> Entry[Any] | None:
         return self._kinds.of(key).store.get(key.namespace, key.name)
@@ -305,3 +319,8 @@ def _with_condition(
     if not before:
         return [*conditions, new]
     return [new if condition["type"] == kind else condition for condition in conditions]
+
+
+def _named(child: Child) -> tuple[str, ...]:
+    metadata = child.manifest["metadata"]
+    return child.write.value, child.manifest["kind"], metadata.get("namespace", ""), metadata["name"]

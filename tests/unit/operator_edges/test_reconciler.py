@@ -399,15 +399,22 @@ def test_no_requeue_time_takes_the_one_before_back() -> None:
     assert world.requeued == {DIGITS: None}
 
 
-@pytest.mark.parametrize(("code", "back"), [(403, None), (500, Again())])
-def test_an_optional_child_is_tried_again_where_its_refusal_may_pass(code: int, back: Again | None) -> None:
+@pytest.mark.parametrize(
+    ("code", "seconds", "back", "then"),
+    [(403, 0.0, None, ["create Pod"]), (403, 30.0, None, []), (500, 30.0, Again(), ["create Pod"])],
+    ids=["after a while", "not at each decision", "a webhook that may answer soon"],
+)
+def test_an_optional_child_is_tried_again_where_its_refusal_may_pass(
+    code: int, seconds: float, back: Again | None, then: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fovea_operator.cluster.reconciler.LEFT_OUT_SECONDS", seconds)
     children = (Child(Write.CREATE, pod(), is_optional=True),)
     world = World(lambda *_: Decision(children=children, status={"state": "RUNNING"}))
     world.know(job())
     world.server.fail = lambda call: errors.Refused("a webhook", code=code) if call == "create Pod" else None
     assert world.work() == (back, ["create Pod", "patch TrainingJob/status"])
     world.server.fail = None
-    assert world.work() == (None, ["create Pod"])
+    assert world.work() == (None, then)
 
 
 @pytest.mark.parametrize(
