@@ -68,6 +68,8 @@ class Settings:
     """Image of recipes on machine types with GPUs; empty: trainer_image."""
     server_image: str = "tensorflow/serving:2.20.0"
     """Image of model servers; its entry point takes TensorFlow Serving's flags."""
+    server_gpu_image: str = ""
+    """Image of model servers on machine types with GPUs; empty: server_image."""
     server_command: tuple[str, ...] = ("tensorflow_model_server",)
     """Command of the model server's container."""
     model_cache_volume: str = ""

@@ -183,7 +183,7 @@ def _server(
     ready = {"path": f"/v1/models/{model}/versions/{number}/metadata", "port": names.REST_PORT_NAME}
     return {
         "name": names.MODEL_SERVER_CONTAINER,
-        "image": settings.server_image,
+        "image": (settings.server_gpu_image if containers.gpus(machine_type) else "") or settings.server_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": list(settings.server_command),
         "args": [

@@ -16,8 +16,7 @@ from fovea_serving.batch.records import DamagedShardError
 from fovea_serving.batch.shards import Model, Volume
 from fovea_serving.batch.sizes import default_batch_size
 from fovea_serving.protocol.errors import ServingError
-from fovea_serving.server import servable
-from fovea_serving.server.config_files import default_runners
+from fovea_serving.server import devices, servable
 from fovea_serving.server.servable import SessionSettings
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ def load(options: argparse.Namespace) -> Model:
     to_rows = inputs.for_model(signature, options.input_format, options.model)
     entries.of_format(options.output_format, signature)
     size = options.batch_size or default_batch_size(cores)
-    runners = default_runners(cores)
+    runners = devices.default_batching(cores, devices.gpus()).runners
     log.info(
         "Loaded %s in %.1f s: signature %s, %d records in a run, %d runs at once",
         options.model, time.monotonic() - started, options.signature, size, runners,

@@ -64,6 +64,7 @@ class BatchingSettings:
     runners: int = 2
     most_waiting_rows: int | None = None
     wait_seconds: float = 0.0
+    company_seconds: float = COMPANY_SECONDS
     pool_name: str = "model_server_batch_threads"
 
 
@@ -180,7 +181,7 @@ class Batcher:
             return 0, 0.0
         if self._idle == self.settings.runners:
             return self.settings.most_rows, self.settings.wait_seconds
-        return self.settings.most_rows // COMPANY_SHARE, max(self.settings.wait_seconds, COMPANY_SECONDS)
+        return self.settings.most_rows // COMPANY_SHARE, max(self.settings.wait_seconds, self.settings.company_seconds)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._looking = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -148,9 +149,8 @@ def read_models(path: str) -> list[ModelSettings]:
     return models_of(_read("model_config_file", path, model_server_config_pb2.ModelServerConfig()))
 
 
-def read_batching(path: str, cores: int) -> BatchingSettings:
+def read_batching(path: str, default: BatchingSettings) -> BatchingSettings:
     """--batching_parameters_file on top of the defaults."""
-    default = BatchingSettings(runners=default_runners(cores))
     if not path:
         return default
     message = _read("batching_parameters_file", path, _message("BatchingParameters")())
@@ -168,18 +168,14 @@ def read_batching(path: str, cores: int) -> BatchingSettings:
     split = message.enable_large_batch_splitting.value and message.HasField("max_execution_batch_size")
     rows = number("max_execution_batch_size" if split else "max_batch_size", default.most_rows)
     batches = number("max_enqueued_batches", 1) if message.HasField("max_enqueued_batches") else None
-    return BatchingSettings(
+    return replace(
+        default,
         most_rows=rows,
         runners=number("num_batch_threads", default.runners),
         most_waiting_rows=None if batches is None else rows * batches,
         wait_seconds=number("batch_timeout_micros", 0) / 1e6,
         pool_name=message.thread_pool_name.value or default.pool_name,
     )
-
-
-def default_runners(cores: int) -> int:
-    """Runs at once: two keep the runtime busy while one of them hands over; more only where there are more cores."""
-    return max(2, cores // 2)
 
 
 def read_metrics_path(path: str) -> str | None:

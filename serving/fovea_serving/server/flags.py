@@ -71,7 +71,7 @@ class Settings:
         0, "operations at once; 0: by the number of cores; less: on the thread that runs the session"
     )
     per_process_gpu_memory_fraction: float = _flag(
-        0.0, "share of the GPU's memory; 0: TensorFlow decides", within=(0, 1)
+        0.0, "share of the GPU's memory, taken at once; 0: as much as is needed", within=(0, 1)
     )
     rest_api_timeout_in_ms: int = _flag(30_000, "deadline of a REST request; 0 or less: none")
     rest_api_enable_cors_support: bool = _flag(False, "answer with CORS headers for any origin")

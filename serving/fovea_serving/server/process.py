@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import uvloop
 
 from fovea_serving.protocol.errors import ServingError
 from fovea_serving.protocol.examples import ExampleRules
-from fovea_serving.server import config_files, connections, flags, reloading, servable, warmup
+from fovea_serving.server import config_files, connections, devices, flags, reloading, servable, warmup
 from fovea_serving.server.batching import Batcher, BatchingSettings
 from fovea_serving.server.flags import Settings
 from fovea_serving.server.grpc_services import GrpcServer
@@ -115,12 +116,18 @@ def _model_settings(settings: Settings) -> list[ModelSettings]:
 
 
 def batching_settings(settings: Settings) -> BatchingSettings:
-    """Batching of the command line, with runners for the cores that may be used."""
+    """Batching of the command line, on top of what fits the cores that may be used, or the GPUs."""
     # A container's CPU limit does not show in the affinity: where there is one, the flag says it.
     cores = settings.tensorflow_session_parallelism or len(os.sched_getaffinity(0))
+    seen = devices.gpus()
+    default = devices.default_batching(cores, seen)
+    log.info(
+        "TensorFlow sees %d GPUs and may use %d cores: at most %d rows in a run, %d runs at once",
+        seen, cores, default.most_rows, default.runners,
+    )  # fmt: skip
     if not settings.enable_batching:
-        return BatchingSettings(enabled=False, runners=config_files.default_runners(cores))
-    return config_files.read_batching(settings.batching_parameters_file, cores)
+        return replace(default, enabled=False)
+    return config_files.read_batching(settings.batching_parameters_file, default)
 
 
 async def _serve(settings: Settings) -> int:

@@ -121,6 +121,8 @@ def load(path: Path, settings: SessionSettings) -> Servable:
         allow_soft_placement=True,
     )
     config.gpu_options.per_process_gpu_memory_fraction = settings.gpu_memory_fraction
+    # Otherwise TensorFlow takes nearly all of it at once, and another process on the same GPU finds none.
+    config.gpu_options.allow_growth = not settings.gpu_memory_fraction
     graph = tf.Graph()
     session = tf.compat.v1.Session(graph=graph, config=config)
     try:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from fovea_api.contract import environment, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, TrainingPlan
-from fovea_api.v1alpha1 import TrainingJob
+from fovea_api.v1alpha1 import MachineType, TrainingJob
 from fovea_operator.desired import containers
 from fovea_operator.desired.deployment import revision, scale, version_deployment
 from fovea_operator.desired.disruption_budget import disruption_budget
@@ -91,6 +91,19 @@ def test_a_model_is_fetched_beside_the_start_of_a_server_that_waits_for_it(golde
     settings = replace(SETTINGS, server_command=("fovea-model-server",))
     made = version_deployment(model_deployment(), version(3), "0a1b2c3d", machine(), settings)
     golden.check("operator/version-deployment-that-waits.yaml", made)
+
+
+def test_a_model_on_a_gpu_machine_has_the_image_for_it() -> None:
+    def image(settings: Settings, machine_type: MachineType) -> str:
+        made = version_deployment(model_deployment(), version(3), "0a1b2c3d", machine_type, settings)
+        return str(made["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    both = replace(SETTINGS, server_gpu_image="server:gpu")
+    assert [image(both, GPU), image(both, machine()), image(SETTINGS, GPU)] == [
+        "server:gpu",
+        SETTINGS.server_image,
+        SETTINGS.server_image,
+    ]
 
 
 def test_files_of_models_are_shared_by_the_pods_of_a_namespace_through_the_agent_alone() -> None:

@@ -25,7 +25,7 @@ mixed_priority_policy { value: "priority_merge" } batch_padding_policy { value: 
 def batching(tmp_path: Path, text: str) -> config_files.BatchingSettings:
     file = tmp_path / "batching.config"
     file.write_text(text)
-    return config_files.read_batching(str(file), 4)
+    return config_files.read_batching(str(file), config_files.BatchingSettings())
 
 
 def test_every_field_of_the_batching_parameters_is_known_and_those_without_effect_are_named(
