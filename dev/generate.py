@@ -38,6 +38,7 @@ def generate() -> None:
     run("-m", "fovea_trainers.main", "--catalogue", into=ROOT / "api/fovea_api/catalogue.json")
     run("dev/recipes_reference.py", "docs/reference")
     run("dev/trainer_commands_reference.py", into=ROOT / "docs/reference/trainer-commands.md")
+    run("dev/kinds_reference.py", into=ROOT / "docs/reference/kinds.md")
     run("dev/wire_code.py")
     run("-m", "fovea.cli.reference", into=ROOT / "docs/reference/cli.md")
     run("charts/values_reference.py", into=ROOT / "docs/reference/chart-values.md")

@@ -51,6 +51,9 @@ MADE = f"{HERE}test_what_make_does_to_the_machine_and_the_cluster_it_does_here"
 FRESH = f"{HERE}test_what_is_generated_is_what_its_sources_say"
 PARSED = f"{HERE}test_every_fovea_command_of_the_pages_is_understood"
 KUBECTL = f"{HERE}test_what_the_pages_ask_of_kubectl_works"
+GATEWAY = "tests/e2e/test_gateway_settings.py::"
+AT_A_GATEWAY = f"{GATEWAY}test_what_the_page_asks_of_kubectl_works"
+"""On a cluster with Envoy Gateway, which others do not have."""
 
 RUN_BY = {
     r"make demo": DEMO,
@@ -74,7 +77,9 @@ RUN_BY = {
     r"fovea-train (make-dataset cells|segmenter --data=cells).*": CELLS,
     r"fovea-train (make-dataset identities|face-verifier --data=people) .*": FACES,
     r"fovea-train (make-dataset a8a .*|tabular .*census.*)|head .*(census/a8a|/predictions\.csv)|mv fovea-out linear": TABLES,
-    r"kubectl (apply|get|describe|patch|explain|events|wait|delete pod) .*": KUBECTL,
+    r"kubectl (apply|get|describe|patch|explain|events|wait|delete pod) (?!.*gateway).*": KUBECTL,
+    r"kubectl (apply|get|wait|port-forward) .*gateway.*": AT_A_GATEWAY,
+    r"kubectl create secret tls .*": f"{GATEWAY}test_a_model_has_addresses_over_tls_and_the_client_verifies_the_certificate",
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
     r"FOVEA_KUBECONFIG=\S+ FOVEA_REGISTRY=\S+ PYTHONPATH=dev python3 -m fovea_dev images minio": IMAGES,  # to another registry
     r"docker (build|push) .* examples/programs|docker push .*/example-programs:1|kubectl create configmap programs .*": PROGRAMS,
@@ -105,10 +110,15 @@ def test_the_pages_have_commands_and_no_block_hides_from_this_test() -> None:
 
 @pytest.mark.parametrize("command", sorted(set(IN_BLOCKS), key=str), ids=str)
 def test_every_documented_command_is_run_by_a_test(command: Command) -> None:
-    tests = [test for pattern, test in RUN_BY.items() if re.fullmatch(pattern, command.text)]
+    tests = run_by(command)
     assert tests, f"{command} is run by no test: write one and name it in RUN_BY"
     for test in tests:
         _exists(test)
+
+
+def run_by(command: Command) -> list[str]:
+    """The tests that run a command."""
+    return [test for pattern, test in RUN_BY.items() if re.fullmatch(pattern, command.text)]
 
 
 def _exists(test: str) -> None:
@@ -210,7 +220,8 @@ def test_every_fovea_command_of_the_pages_is_understood(
 
 
 OF_ENGINES = {
-    "gateway.envoyproxy.io": "tests/e2e/test_gateway_settings.py::test_the_page_s_policy_gives_one_model_another_limit",
+    "gateway.envoyproxy.io": f"{GATEWAY}test_the_page_s_policy_gives_one_model_another_limit",
+    "gateway.networking.k8s.io": f"{GATEWAY}test_the_page_s_gateway_class_and_gateway_are_accepted",
 }
 """API groups that only an engine's own cluster has, and the test that applies their manifests there."""
 
@@ -288,6 +299,8 @@ def test_what_the_pages_ask_of_kubectl_works(cluster: Any, my_model: str, tmp_pa
     manifest.write_text(_renamed(next(block for block in blocks(tutorial, "yaml") if "kind: TrainingJob" in block)))
     seen = set()
     for command in of("kubectl"):
+        if AT_A_GATEWAY in run_by(command):
+            continue
         words = [
             str(manifest)
             if word == manifest.name

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -10,19 +11,23 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPSConnection
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from fovea.sdk import Predictor
 from fovea_dev.pki import Pki, Subject
 from fovea_wire import methods
 from support import behind_gateway, installed_gateway
 from support.behind_gateway import NAMESPACE, Served
+from support.jobs import condition
 from support.local_models import SIGNATURE
-from support.page_commands import documents, groups, yaml_blocks
+from support.page_commands import IN_BLOCKS, documents, groups, of, yaml_blocks
 from support.polling import until
 
 pytestmark = pytest.mark.wide
+PAGE = "docs/how-to/gateway.md"
 DOMAIN = "models.test"
 CERTIFICATE = "models-tls"
 PER_SECOND = 40
@@ -38,6 +43,18 @@ MEBIBYTE = 1 << 18
 """In values of four bytes."""
 
 
+def commands(*begin: str) -> list[list[str]]:
+    """The words of the commands of kubectl on the page that begin so."""
+    found = [command.words for command in of("kubectl", IN_BLOCKS) if command.page == PAGE]
+    return [words for words in found if tuple(words[1 : len(begin) + 1]) == begin]
+
+
+def manifests(group: str) -> list[dict[str, Any]]:
+    """The manifests of an API group on the page."""
+    texts = [text for name, text in yaml_blocks() if name.startswith(f"{PAGE},") and group in groups(text)]
+    return [document for text in texts for document in documents(text)]
+
+
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     made = Pki(tmp_path_factory.mktemp("pki"))
@@ -48,20 +65,17 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 @pytest.fixture(scope="module")
 def served(cluster: Any, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    files = {"tls.crt": pki.certificate("models"), "tls.key": pki.key("models")}
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": CERTIFICATE, "namespace": "fovea-system"},
-        "type": "kubernetes.io/tls",
-        "stringData": {name: path.read_text() for name, path in files.items()},
-    }
-    cluster.apply(secret)
+    [create] = commands("create", "secret", "tls", CERTIFICATE, "-n", "fovea-system")
+    files = {"--cert=tls.crt": f"--cert={pki.certificate('models')}", "--key=tls.key": f"--key={pki.key('models')}"}
+    assert files.keys() <= set(create)
+    gone = ("delete", "secret", CERTIFICATE, "-n", "fovea-system", "--ignore-not-found")
+    cluster.kubectl(*gone)
+    cluster.run(*(files.get(word, word) for word in create))
     try:
         with behind_gateway.model(cluster, tmp_path_factory.mktemp("models"), *SETTINGS) as made:
             yield made
     finally:
-        cluster.kubectl("delete", "secret", CERTIFICATE, "-n", "fovea-system", "--ignore-not-found")
+        cluster.kubectl(*gone)
 
 
 def outside(served: Served) -> str:
@@ -148,9 +162,7 @@ def test_a_model_gets_no_more_requests_in_a_second_than_is_allowed_and_others_ge
 
 def test_the_page_s_policy_gives_one_model_another_limit(served: Served) -> None:
     """The manifest of the how-to, for this model; the largest request stays what the chart says."""
-    [policy] = [
-        document for _, text in yaml_blocks() if "gateway.envoyproxy.io" in groups(text) for document in documents(text)
-    ]
+    [policy] = manifests("gateway.envoyproxy.io")
     allowed = policy["spec"]["rateLimit"]["local"]["rules"][0]["limit"]["requests"]
     assert allowed > 2 * PER_SECOND
     policy["metadata"] = {"name": served.name, "namespace": NAMESPACE}
@@ -166,6 +178,72 @@ def test_the_page_s_policy_gives_one_model_another_limit(served: Served) -> None
     finally:
         named = f"backendtrafficpolicies.gateway.envoyproxy.io/{served.name}"
         served.cluster.kubectl("delete", named, "-n", NAMESPACE, "--ignore-not-found")
+
+
+def _says(cluster: Any, kind: str, name: str, of: str, namespace: str = NAMESPACE) -> bool:
+    """Whether a condition of an object of the Gateway API is True."""
+    found = cluster.get(f"{kind}.gateway.networking.k8s.io", name, namespace)
+    return bool(condition(found, of).get("status") == "True")
+
+
+def test_the_page_s_gateway_class_and_gateway_are_accepted(served: Served, tmp_path: Path) -> None:
+    """The manifests of the how-to under names of their own, so that nothing of the cluster changes."""
+    cluster, name = served.cluster, f"page-{served.name}"
+    class_, gateway = manifests("gateway.networking.k8s.io")
+    assert (class_["kind"], gateway["kind"]) == ("GatewayClass", "Gateway")
+    class_["metadata"]["name"] = name
+    gateway["metadata"] = {"name": name, "namespace": NAMESPACE}
+    gateway["spec"]["gatewayClassName"] = name
+    [apply] = commands("apply", "-f", "gateway-class.yaml")
+    file = tmp_path / apply[-1]
+    file.write_text(json.dumps(class_))
+    try:
+        cluster.run(*apply[:-1], str(file))
+        until(lambda: _says(cluster, "gatewayclass", name, "Accepted", "default"), seconds=60, what="the class")
+        cluster.apply(gateway)
+        until(lambda: _says(cluster, "gateway", name, "Accepted"), seconds=60, what="the Gateway is accepted")
+
+        def listening() -> bool:
+            listeners = cluster.get("gateway.gateway.networking.k8s.io", name, NAMESPACE)["status"].get("listeners", ())
+            kinds = {each["name"]: [kind["kind"] for kind in each["supportedKinds"]] for each in listeners}
+            accepted = [condition({"status": each}, "Accepted").get("status") for each in listeners]
+            return (kinds, accepted) == ({"grpc": ["GRPCRoute"], "rest": ["HTTPRoute"]}, ["True", "True"])
+
+        until(listening, seconds=60, what="its listeners are accepted")
+    finally:
+        # The class keeps a finalizer as long as it has a Gateway.
+        quiet = ("--ignore-not-found", "--timeout=60s")
+        cluster.kubectl("delete", "gateways.gateway.networking.k8s.io", name, "-n", NAMESPACE, *quiet)
+        cluster.kubectl("delete", "gatewayclass", name, *quiet)
+
+
+def test_what_the_page_asks_of_kubectl_works(served: Served, cluster: Any) -> None:
+    """On the Gateway that the chart has made; the commands that change something have tests of their own."""
+    [wait], [get] = commands("wait"), commands("get")
+    cluster.run(*wait)
+    assert "8500" in cluster.run(*get).stdout
+    [forward] = commands("port-forward")
+    *begin, port = forward
+    assert port == "8500"
+    # Any port of this machine, since that one may be taken.
+    process = subprocess.Popen(
+        [*begin, f":{port}"],
+        env=cluster.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        found = re.search(r"127\.0\.0\.1:\d+", said)
+        assert found is not None, f"kubectl port-forward says {said!r}"
+        with Predictor(served.name, endpoint=found.group(), host=served.host) as predictor:
+            assert predictor.answer({"x": [4.0]}, signature=SIGNATURE)[1] == 1
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def _logged(served: Served, number: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class PredictionInput(Model):
     uri: FolderUri
     """Folder, or single object, in the object store: s3://bucket/path. Of a folder, objects whose names do not fit the format are left out."""
     format: Literal["images", "jsonl", "tfrecord", "csv"]
-    """images: each object is a picture (JPEG, PNG, BMP or GIF), and one record. jsonl: each line is a JSON value, as an instance of a REST
+    """images: each object is a picture (JPEG, PNG, BMP, GIF or WebP), and one record. jsonl: each line is a JSON value, as an instance of a REST
     request. tfrecord: each record is a tf.train.Example. csv: the first line of each object names the columns."""
 
 
@@ -108,8 +108,8 @@ class BatchPredictionSpec(Model):
     pod: PodOptions | None = None
     """Labels, annotations, account and placement of the workers."""
     max_error_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Largest part of the records that may remain without an answer, from 0 (none) to 1 (all). With more, the prediction fails; what
-    was answered is published all the same."""
+    """Largest part of the records that may remain without an answer, from 0 (none) to 1 (all). With more, the prediction fails. If
+    that is certain before the output is published, the workers are stopped, and there is no output."""
     run_policy: PredictionRunPolicy = Field(default_factory=PredictionRunPolicy, json_schema_extra={"default": {}})
     """Retries, a deadline, clean-up."""
     cancel: bool = False

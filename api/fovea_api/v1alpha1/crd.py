@@ -33,6 +33,7 @@ _KEPT = (
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
 )
+_BOUNDS_WITHOUT_A_PLACE = {"multipleOf", "uniqueItems", "not", "oneOf", "contains"}
 _STATUS_ITEMS = 64
 _DEEPEST = 20
 
@@ -109,6 +110,20 @@ def _column(column: Column) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value or key in ("name", "type", "jsonPath")}
 
 
+def _exclusive(node: dict[str, Any], path: str) -> dict[str, Any]:
+    """Bounds that a value must not reach: OpenAPI 3.0 has a word beside the bound. No bound is left out without a word."""
+    if unknown := sorted(_BOUNDS_WITHOUT_A_PLACE & node.keys()):
+        raise SchemaError(
+            f"{path}: {', '.join(unknown)} is not written into the definition: use a rule or another bound"
+        )
+    found: dict[str, Any] = {}
+    for bound in ("minimum", "maximum"):
+        exclusive = f"exclusive{bound.capitalize()}"
+        if exclusive in node:
+            found |= {bound: node[exclusive], exclusive: True}
+    return found
+
+
 def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) -> dict[str, Any]:
     """One schema node, inlined and reduced to what Kubernetes allows."""
     if path.count(".") > _DEEPEST:
@@ -122,7 +137,7 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) ->
             key: node[key] for key in ("minimum", "minLength", "maxLength", "pattern") if key in node
         }
     else:
-        result = {key: node[key] for key in _KEPT if key in node}
+        result = {key: node[key] for key in _KEPT if key in node} | _exclusive(node, path)
         if "const" in node:
             result["enum"] = [node["const"]]
         if "type" not in result:

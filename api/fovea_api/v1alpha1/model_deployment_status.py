@@ -95,7 +95,7 @@ class Traffic(Status):
     errors: int = 0
     """Number of those that failed: with another status than OK or CANCELLED (gRPC), or with 4xx or 5xx (REST)."""
     error_ratio: float = 0.0
-    """errors by requests."""
+    """errors divided by requests."""
     p50_milliseconds: float | None = None
     """Half of the requests took no longer than this."""
     compared: int | None = None
@@ -153,7 +153,8 @@ class Place(Status):
     message: Annotated[str | None, Field(max_length=MAX_PLACE_MESSAGE)] = None
     """The reason in a sentence."""
     rollout_hash: str | None = None
-    """For a failed version: hash of spec.rollout at the time at which Fovea gave it up. If you change spec.rollout, Fovea tries the version again."""
+    """For a failed version: hash of spec.rollout, but for paused, at the time at which Fovea gave it up. If you change another field of it, Fovea tries the
+    version again."""
     retry_time: str | None = None
     """For a failed version: time of the next try. Absent: Fovea tries again only after the version's files or the spec have changed."""
     shift: Shift | None = None

@@ -35,14 +35,15 @@ class Analysis(Model):
     version is judged by its requests, and time alone decides."""
     max_drift: Annotated[float | None, Field(ge=0, le=1)] = None
     """How far the answers of the new version to mirrored requests may be from those of the stable version, on average: the part of
-    changed classes (outputs of strings or integers), or else the relative difference of numbers. Absent: they are not judged."""
+    changed classes (outputs of strings or integers), or else the relative difference of numbers. Absent: the differences are counted, and
+    not judged."""
 
 
 class Mirror(Model):
     """Copies of requests, by which the answers of both versions are compared. Clients never see these answers."""
 
     percent: Annotated[int, Field(ge=1, le=100)] = 10
-    """Percentage of the predictions, over gRPC and REST, that both versions are asked again."""
+    """Percentage of the model's predictions, over gRPC and REST, that both versions answer in addition to their own."""
 
 
 CANARY_STEPS = tuple(RolloutStep(weight=weight) for weight in (5, 25, 50))

@@ -153,6 +153,7 @@ def _candidate(deployment: ModelDeployment, candidate: Place, now: datetime) -> 
             ("Step", f"{shift.step} of {shift.steps}"),
             ("Weight", f"{shift.weight} % of the requests"),
             *facts,
+            ("Compared", _compared(candidate.traffic)),
             ("Next", _then(shift.next_weight, shift.next_time, now)),
         ]
         paused = "spec.rollout.paused to become false" if deployment.spec.rollout.paused else ""
@@ -161,6 +162,15 @@ def _candidate(deployment: ModelDeployment, candidate: Place, now: datetime) -> 
         facts = [("Step", candidate.step), *facts, ("Reason", candidate.reason)]
     facts.append(("Waits for" if shift else "Message", waits_for))
     return f"Candidate v{candidate.version}:\n" + indented(fields(facts))
+
+
+def _compared(traffic: Traffic | None) -> str:
+    """Of mirrored requests; empty where none was compared."""
+    if traffic is None or not traffic.compared:
+        return ""
+    return (
+        f"{traffic.compared} mirrored requests, answers differ by {number(100 * (traffic.drift or 0.0))} % on average"
+    )
 
 
 def _then(weight: int | None, stamp: str | None, now: datetime) -> str:

@@ -55,7 +55,8 @@ def list_(ctx: click.Context, format_: str) -> None:
 def describe(ctx: click.Context, name: str, format_: str) -> None:
     """Show all about one, and what to try next.
 
-    That is its versions with their requests, the present step and what it waits for, its conditions and its last rollouts.
+    That is its versions with their requests, the present step and what it waits for, how far the answers to mirrored
+    requests differ, its conditions and its last rollouts.
     """
     from . import deployment_text
 
@@ -123,7 +124,7 @@ def promote(ctx: click.Context, name: str, version: int | None) -> None:
 def abort(ctx: click.Context, name: str) -> None:
     """End a rollout: the old version gets all requests.
 
-    `fovea deployments promote` tries the new version again.
+    `fovea deployments promote` tries the new version again: it gets all requests, without steps and analysis.
     """
     from . import deployment_steps
 

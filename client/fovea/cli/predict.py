@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         "fovea predict --model digits --version 2 --format json 7.png",
         "fovea predict --model digits --endpoint 10.0.0.7:31000 *.png",
         "fovea predict --model digits --endpoint 10.0.0.7:8500 --host digits.vision.svc 7.png",
+        "fovea predict --model digits --endpoint grpcs://digits.vision.models.example.com:8443 7.png",
         "fovea predict --model digits --rest 7.png",
     )
 )
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 @click.option(
     "--endpoint",
     metavar="HOST:PORT",
-    help="The model server. Default: found through the ModelDeployment, by a port-forward if nothing else leads there.",
+    help="The model server or a gateway; grpcs://HOST:PORT over TLS, with --rest also a URL. Default: found through the "
+    "ModelDeployment, by a port-forward if nothing else leads there.",
 )
 @click.option(
     "--host",
@@ -46,7 +48,14 @@ if TYPE_CHECKING:
     "--input-name", metavar="NAME", default="image", show_default=True, help="Input that takes the image's bytes."
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes shown per image.")
-@click.option("--timeout", metavar="TIME", default="30s", show_default=True, callback=seconds, help="For each image.")
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    default="30s",
+    show_default=True,
+    callback=seconds,
+    help="How long each image may take. A model without a pod needs more: its start counts.",
+)
 @click.option(
     "--rollout-timeout",
     metavar="TIME",

@@ -36,7 +36,7 @@ def _client(ctx: click.Context) -> "Client":
 
 @click.group()
 def predictions() -> None:
-    """Score whole folders with a model, and follow that."""
+    """Score whole folders with a model, and follow the progress."""
 
 
 @predictions.command(

@@ -25,12 +25,12 @@ Results go to standard output, progress and errors to standard error.
 """
 
 _CODES = (
-    (exit_codes.OK, "done; a job that was waited for is `SUCCEEDED`"),
-    (exit_codes.FAILED, "the command failed, or a job that was waited for is `FAILED`"),
+    (exit_codes.OK, "done; a job or prediction that was waited for is `SUCCEEDED`"),
+    (exit_codes.FAILED, "the command failed, or a job or prediction that was waited for is `FAILED`"),
     (exit_codes.USAGE, "wrong usage"),
-    (exit_codes.CANCELLED, "a job that was waited for is `CANCELLED`"),
-    (exit_codes.TIMEOUT, "a job had not ended within `--timeout`; it goes on"),
-    (exit_codes.INTERRUPTED, "Ctrl-C; a submitted job goes on"),
+    (exit_codes.CANCELLED, "a job or prediction that was waited for is `CANCELLED`"),
+    (exit_codes.TIMEOUT, "a job or prediction had not ended within `--timeout`; it goes on"),
+    (exit_codes.INTERRUPTED, "Ctrl-C; a submitted job or prediction goes on"),
 )
 
 

@@ -48,6 +48,26 @@ def test_an_optional_field_loses_its_null_branch_and_keeps_its_bounds() -> None:
     }
 
 
+def test_no_bound_is_left_out_without_a_word() -> None:
+    class Thing(Model):
+        """A thing."""
+
+        ratio: Annotated[float, Field(gt=1, lt=9)] = 2
+        """How much."""
+
+    [found] = schema_of(Thing)["properties"].values()  # type: ignore[attr-defined]
+    bounds = {"minimum": 1, "exclusiveMinimum": True, "maximum": 9, "exclusiveMaximum": True}
+    assert bounds.items() <= found.items()
+
+    class Other(Model):
+        """Another one."""
+
+        number: Annotated[int, Field(multiple_of=3)] = 3
+
+    with pytest.raises(crd.SchemaError, match=r"Thing\.number: multipleOf is not written"):
+        schema_of(Other)
+
+
 def test_a_union_is_refused_with_the_path_of_the_field() -> None:
     class Thing(Model):
         """A thing."""

@@ -43,6 +43,7 @@ CONDITIONS = [
     )
 ]
 WAITING = {**CANDIDATE, "shift": {**SHIFT, "waitsFor": "100 requests to version 4"}}
+COMPARED = {**WAITING, "traffic": traffic(1013, 2, 12.6, None) | {"compared": 120, "drift": 0.00417}}
 HELD = {**CANDIDATE, "shift": {key: value for key, value in SHIFT.items() if key != "nextTime"}}
 LAST = {
     **place(4, "candidate", "Baking", 100, traffic=traffic(5000, 0)),
@@ -62,6 +63,7 @@ SHOWN = {
         message="Version 4 gets 10 % of the requests (step 2 of 4). At 2026-05-01T12:00:20Z, it gets 50 %.",
     ),
     "waiting": deployment(STABLE, WAITING),
+    "compared": deployment(STABLE, COMPARED),
     "paused": deployment(STABLE, HELD, rollout={"paused": True}),
     "baking": deployment(place(3, "stable", "Switching"), LAST),
     "starting": deployment(ALONE, STARTING, rollout=BLUE_GREEN),
