@@ -129,6 +129,11 @@ def _range(schema: Schema, low: str, high: str, of: str) -> str:
     least = None if of and least == 0 else least
     if least is None and most is None:
         return ""
+    if not of and (schema.get("exclusiveMinimum") or schema.get("exclusiveMaximum")):
+        above = "more than" if schema.get("exclusiveMinimum") else "at least"
+        below = "less than" if schema.get("exclusiveMaximum") else "at most"
+        ends = ((above, least), (below, most))
+        return ", ".join(f"{word} {bound:.10g}" for word, bound in ends if bound is not None)
     if most is None:
         return f"at least {least:.10g}{of}"
     return f"at most {most:.10g}{of}" if least is None else f"{least:.10g} to {most:.10g}{of}"

@@ -95,6 +95,8 @@ def test_fields_of_kubernetes_own_are_not_listed() -> None:
     [
         ({"type": "string"}, "string", ""),
         ({"type": "integer", "minimum": 1}, "integer", "at least 1"),
+        ({"type": "number", "minimum": 1, "exclusiveMinimum": True, "maximum": 9}, "number", "more than 1, at most 9"),
+        ({"type": "number", "maximum": 9, "exclusiveMaximum": True}, "number", "less than 9"),
         ({"type": "array", "items": {"type": "array", "items": {"type": "object"}}}, "list of lists of objects", ""),
         (
             {"type": "array", "minItems": 1, "maxItems": 3, "items": {"type": "string", "enum": ["a", "b"]}},
