@@ -1,6 +1,7 @@
 """A model behind the gateway of the local cluster, and its clients."""
 
 import json
+import os
 import urllib.error
 import urllib.request
 import uuid
@@ -29,24 +30,27 @@ class Served:
         self.grpc = self.rest = ""
         self.versions = 0
 
-    def begin(self, versions: int = 2) -> None:
-        """Register versions that answer, serve the first one."""
+    def begin(self, versions: int = 2, mebibytes: int = 0) -> None:
+        """Register versions that answer, and are so large beside; serve the first one."""
         self.cluster.apply(machine_type(self.name, memory="1Gi"))
         for number in range(1, versions + 1):
-            self.add(bias=float(number))
+            self.add(bias=float(number), extra=mebibytes << 20)
         spec = {"version": 1, "service": {}, "rollout": {"drainSeconds": 10}}
         self.cluster.apply(local_models.model_deployment(self.name, self.name, self.name, **spec))
         self.serves(1)
         self.grpc = installed_gateway.address(self.cluster, "8500")
         self.rest = installed_gateway.address(self.cluster, "8501")
 
-    def add(self, **behaving: Any) -> int:
-        """Register one more version, with these faults (`tiny_model.save_behaving`); its number."""
+    def add(self, *, extra: int = 0, **behaving: Any) -> int:
+        """Register one more version, with these faults (`tiny_model.save_behaving`) and a file of so many bytes; its number."""
         from support.tiny_model import save_behaving
 
         self.versions += 1
         folder = self.folder / str(self.versions)
         save_behaving(folder, **behaving)
+        if extra:
+            (folder / "assets.extra").mkdir()
+            (folder / "assets.extra/random").write_bytes(os.urandom(extra))
         register(self.cluster, self.name, folder)
         return self.versions
 
