@@ -15,11 +15,16 @@ from support.observations import DIGEST, GPU, SETTINGS, machine, version
 from support.predictions import PINNED, after, agent, counts, decide, ended, observed, prediction, published, running
 
 
-def progress_of(seen: PredictionObserved) -> dict[str, Any]:
-    """What the decided status says of the progress."""
+def decided(seen: PredictionObserved) -> dict[str, Any]:
+    """The decided status."""
     status = decide(seen).status
     assert status is not None
-    found: dict[str, Any] = status["progress"]
+    return status
+
+
+def progress_of(seen: PredictionObserved) -> dict[str, Any]:
+    """What it says of the progress."""
+    found: dict[str, Any] = decided(seen)["progress"]
     return found
 
 
@@ -47,11 +52,46 @@ def test_progress_is_the_sum_of_all_workers_reports() -> None:
 
 
 def test_progress_counts_workers_that_are_gone_and_what_the_status_knew_before_a_restart() -> None:
-    gone = counts(100, 0, 1, 8).report
-    seen = observed(prediction(PINNED), running(), heard={running().uid: counts(100, 0, 1, 8)}, heard_before=(gone,))
+    gone = {1: counts(100, 0, 1, 8).report}
+    seen = observed(prediction(PINNED), running(), heard={running().uid: counts(100, 0, 1, 8)}, heard_before=gone)
     assert progress_of(seen)["records"] == 200
-    restarted = after(seen, heard={}, heard_before=())
+    restarted = after(seen, heard={}, heard_before={})
     assert progress_of(restarted)["records"] == 200
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_worker_that_was_replaced_counts_once_by_the_report_that_is_furthest(order: int) -> None:
+    """The pod that follows begins with all that its number has answered."""
+    killed, successor, other = ended(code=137), running(number=1), running(1)
+    heard = {pod.uid: counts(1280, 180, 5, 10) for pod in (killed, successor)} | {other.uid: counts(0, 0, 0, 10)}
+    seen = observed(prediction(PINNED), *(killed, successor, other)[::order], heard=heard)
+    found = progress_of(seen)
+    assert (found["records"], found["errors"], found["percent"]) == (1280, 180, 50)
+    assert decided(seen)["state"] == "RUNNING", "the five shards that are left may outweigh the errors"
+    gone = observed(
+        prediction(PINNED),
+        successor,
+        heard={successor.uid: counts(256, 36, 1, 10)},
+        heard_before={0: heard[killed.uid].report},
+    )
+    assert progress_of(gone)["records"] == 1280
+
+
+def test_a_pod_that_is_being_deleted_beside_its_successor_is_no_worker_more() -> None:
+    leaving, successor = running(deleting=True), running(number=1)
+    reports = {leaving.uid: counts(100, 0, 1, 8, pace=20.0), successor.uid: counts(150, 0, 2, 8, pace=30.0)}
+    status = decided(observed(prediction(PINNED, parallelism=1), leaving, successor, heard=reports))
+    assert (status["workers"]["active"], status["progress"]["recordsPerSecond"]) == (1, 30.0)
+    assert status["message"].startswith("1 worker answers records")
+    twin = decided(observed(prediction(PINNED), ended(), running(number=1), running(1)))
+    assert twin["workers"] == {"active": 1, "succeeded": 1, "failed": 0}
+
+
+def test_whether_the_store_is_away_is_not_asked_of_a_pod_that_is_being_deleted() -> None:
+    leaving, successor = running(deleting=True), running(number=1)
+    away = counts(100, store_unreachable_since="2026-11-21T10:00:30Z")
+    seen = observed(prediction(PINNED), leaving, successor, heard={leaving.uid: counts(100), successor.uid: away})
+    assert "has not answered since 2026-11-21T10:00:30Z" in decided(seen)["message"]
 
 
 def test_what_an_ended_worker_counted_is_in_its_last_words_where_no_operator_listened() -> None:

@@ -15,7 +15,7 @@ from fovea_operator.reconcile.shared.observed import PodRecord
 
 def of(view: View, job: str) -> Answer:
     """The stage by the workers of the Job of that name: the most advanced one says it."""
-    live = [pod for pod in view.live if not pod.deleting]
+    live = view.working
     if view.running:
         return _running(view, live)
     if view.job is not None and view.job.suspended:
@@ -47,7 +47,7 @@ def of(view: View, job: str) -> Answer:
     return _without_node(view, job, live)
 
 
-def _running(view: View, live: list[PodRecord]) -> Answer:
+def _running(view: View, live: tuple[PodRecord, ...]) -> Answer:
     active = sum(pod.container(names.PREDICT_CONTAINER).running_since is not None for pod in live)
     which = "1 worker answers" if active == 1 else f"{active} workers answer"
     message = f"{which} records; follow them with: fovea predictions wait {view.prediction.metadata.name}"
@@ -58,7 +58,7 @@ def _running(view: View, live: list[PodRecord]) -> Answer:
     return Answer(JobState.RUNNING, PredictionReason.STARTED, message, running=True)
 
 
-def _without_node(view: View, job: str, live: list[PodRecord]) -> Answer:
+def _without_node(view: View, job: str, live: tuple[PodRecord, ...]) -> Answer:
     if live:
         message = f"Pod {live[0].name} waits for a node; if this takes long, see: kubectl describe pod {live[0].name}"
         return Answer(JobState.QUEUED, PredictionReason.JOB_CREATED, message)
@@ -81,6 +81,6 @@ def _last_failure(view: View) -> str:
 
 def _store_away(view: View) -> datetime | None:
     """Since when the store does not answer, by the workers' newest reports; None where it answers one of them."""
-    said = [heard.report for pod in view.live if (heard := view.observed.heard.get(pod.uid)) is not None]
+    said = [heard.report for pod in view.working if (heard := view.observed.heard.get(pod.uid)) is not None]
     since = [times.parse(str(report.store_unreachable_since or "")) for report in said]
     return min((each for each in since if each), default=None) if since and all(since) else None
