@@ -1,4 +1,4 @@
-"""The Job of a BatchPrediction, whole, against golden YAML; and its progress, by what its workers report."""
+"""The Job of a BatchPrediction, whole, against golden YAML; its progress, by what its workers report; and what is told of one that fails."""
 
 from dataclasses import replace
 from typing import Any
@@ -116,6 +116,21 @@ def test_final_totals_are_those_of_the_worker_that_published() -> None:
         "100%",
         None,
     )
+
+
+def retries(seen: PredictionObserved) -> list[str]:
+    """The Events of failures."""
+    return [f"{event.type} {event.message}" for event in decide(seen).events if event.reason == "Retrying"]
+
+
+def test_a_worker_that_fails_while_others_go_on_is_announced_once() -> None:
+    before = after(observed(prediction(PINNED), running(), running(1))).prediction
+    seen = observed(before, ended(code=137, reason="OOMKilled"), running(1))
+    [said] = retries(seen)
+    assert said.startswith("Warning Worker 0 is started again (retry 1 of 3), and repeats one shard")
+    assert retries(after(seen)) == []
+    assert retries(observed(before, ended(code=143, disrupted="drained"), running(1))) == []
+    assert len(retries(observed(before, ended(code=137, reason="OOMKilled")))) == 1, "where its condition says it too"
 
 
 # -- the Job -----------------------------------------------------------------------------------------------------------

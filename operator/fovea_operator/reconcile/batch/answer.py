@@ -93,6 +93,19 @@ def _status(view: View, answer: Answer) -> BatchPredictionStatus:
     return view.status.model_copy(update=update)
 
 
+def _retry(view: View, new: BatchPredictionStatus, found: tuple[Event, ...]) -> tuple[Event, ...]:
+    """The failure of a worker while others go on changes no condition: it is told all the same."""
+    if not _more(view.status.failures, new.failures) or any(
+        event.reason == PredictionReason.RETRYING for event in found
+    ):
+        return ()
+    return (Event("Warning", PredictionReason.RETRYING, view.retry),)
+
+
+def _more(before: Mapping[str, int] | None, now: Mapping[str, int] | None) -> bool:
+    return sum((now or {}).values()) > sum((before or {}).values())
+
+
 def _final(state: JobState) -> PredictionCondition:
     return PredictionCondition.COMPLETE if state == JobState.SUCCEEDED else PredictionCondition.FAILED
 
@@ -104,7 +117,7 @@ def _events(view: View, new: BatchPredictionStatus) -> tuple[Event, ...]:
         notable.setdefault(failed.reason, "Warning")
     found = conditions.events_of_change(view.status.conditions, new.conditions, notable)
     if new.state is None or not new.state.ended:
-        return found
+        return found + _retry(view, new, found)
     final = conditions.find(new.conditions, _final(new.state))
     return tuple(
         replace(event, ended_as=new.state.value) if final is not None and event.reason == final.reason else event

@@ -8,7 +8,7 @@ from fovea_api.v1alpha1.conditions import PredictionReason
 
 from fovea_operator.reconcile.batch import outcome
 from fovea_operator.reconcile.batch.answer import Answer
-from fovea_operator.reconcile.batch.view import View, worker_of
+from fovea_operator.reconcile.batch.view import View
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import PodRecord
 
@@ -54,7 +54,7 @@ def _running(view: View, live: tuple[PodRecord, ...]) -> Answer:
     if away := _store_away(view):
         message += f". The object store has not answered since {times.text(away)}; nothing is lost."
     elif view.failed and not view.failed[-1].failure.disruption:
-        message += f". {_last_failure(view)}"
+        message += f". {view.retry}"
     return Answer(JobState.RUNNING, PredictionReason.STARTED, message, running=True)
 
 
@@ -65,18 +65,9 @@ def _without_node(view: View, job: str, live: tuple[PodRecord, ...]) -> Answer:
     if view.failed:
         failure = view.failed[-1].failure
         reason = PredictionReason.DISRUPTED if failure.disruption else PredictionReason.RETRYING
-        return Answer(JobState.QUEUED, reason, _last_failure(view))
+        return Answer(JobState.QUEUED, reason, view.retry)
     message = f"Kubernetes makes the pods of Job {job}; if this takes long, see: kubectl describe job {job}"
     return Answer(JobState.QUEUED, PredictionReason.JOB_CREATED, message)
-
-
-def _last_failure(view: View) -> str:
-    """What the last failed worker said, and that it is tried again."""
-    last = view.failed[-1]
-    worker, limit = worker_of(last.pod), view.spec.run_policy.backoff_limit
-    count = view.failures.get(str(worker), 0)
-    which = "" if last.failure.disruption else f" (retry {count} of {limit})"
-    return f"Worker {worker} is started again{which}, and repeats one shard: {last.failure.message.rstrip('.')}."
 
 
 def _store_away(view: View) -> datetime | None:

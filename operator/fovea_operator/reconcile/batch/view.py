@@ -152,6 +152,17 @@ class View:
         counts = {worker: max(seen[worker], known.get(worker, 0)) for worker in {*seen, *known}}
         return dict(sorted(counts.items(), key=lambda item: (len(item[0]), item[0])))
 
+    @property
+    def retry(self) -> str:
+        """What the last failed worker said, and that it is tried again; empty where none has failed."""
+        if not self.failed:
+            return ""
+        last = self.failed[-1]
+        worker, limit = worker_of(last.pod), self.spec.run_policy.backoff_limit
+        count = self.failures.get(str(worker), 0)
+        which = "" if last.failure.disruption else f" (retry {count} of {limit})"
+        return f"Worker {worker} is started again{which}, and repeats one shard: {last.failure.message.rstrip('.')}."
+
     @cached_property
     def started(self) -> datetime | None:
         """When the first program of the workers that are there started."""
