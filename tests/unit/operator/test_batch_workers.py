@@ -131,6 +131,12 @@ def test_a_worker_that_fails_while_others_go_on_is_announced_once() -> None:
     assert retries(after(seen)) == []
     assert retries(observed(before, ended(code=143, disrupted="drained"), running(1))) == []
     assert len(retries(observed(before, ended(code=137, reason="OOMKilled")))) == 1, "where its condition says it too"
+    # The worker whose count has grown, not the one with the newest pod.
+    newer = observed(before, ended(1, number=5, code=137, reason="OOMKilled"), running(), running(1, 6))
+    both = observed(
+        after(newer).prediction, *newer.pods["scores-batch-0-uid"], ended(0, number=1, code=137, reason="OOMKilled")
+    )
+    assert [said[: len("Warning Worker 0")] for said in retries(both)] == ["Warning Worker 0"]
 
 
 # -- the Job -----------------------------------------------------------------------------------------------------------

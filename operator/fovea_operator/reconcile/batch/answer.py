@@ -9,7 +9,7 @@ from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.batch_prediction_status import BatchPredictionStatus
 from fovea_api.v1alpha1.conditions import PredictionCondition, PredictionReason
 
-from fovea_operator.reconcile.batch.view import View, expires_at
+from fovea_operator.reconcile.batch.view import View, expires_at, worker_of
 from fovea_operator.reconcile.shared import conditions, times
 from fovea_operator.reconcile.shared.conditions import EventType, Finding, truth
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event
@@ -95,15 +95,15 @@ def _status(view: View, answer: Answer) -> BatchPredictionStatus:
 
 def _retry(view: View, new: BatchPredictionStatus, found: tuple[Event, ...]) -> tuple[Event, ...]:
     """The failure of a worker while others go on changes no condition: it is told all the same."""
-    if not _more(view.status.failures, new.failures) or any(
-        event.reason == PredictionReason.RETRYING for event in found
-    ):
+    if any(event.reason == PredictionReason.RETRYING for event in found):
         return ()
-    return (Event("Warning", PredictionReason.RETRYING, view.retry),)
-
-
-def _more(before: Mapping[str, int] | None, now: Mapping[str, int] | None) -> bool:
-    return sum((now or {}).values()) > sum((before or {}).values())
+    before, now = view.status.failures or {}, new.failures or {}
+    failed = {
+        worker: each
+        for each in view.failed
+        if not each.failure.disruption and now.get(worker := str(worker_of(each.pod)), 0) > before.get(worker, 0)
+    }
+    return tuple(Event("Warning", PredictionReason.RETRYING, view.retry_of(each)) for each in failed.values())
 
 
 def _final(state: JobState) -> PredictionCondition:

@@ -155,9 +155,10 @@ class View:
     @property
     def retry(self) -> str:
         """What the last failed worker said, and that it is tried again; empty where none has failed."""
-        if not self.failed:
-            return ""
-        last = self.failed[-1]
+        return self.retry_of(self.failed[-1]) if self.failed else ""
+
+    def retry_of(self, last: Failed) -> str:
+        """The same of one worker."""
         worker, limit = worker_of(last.pod), self.spec.run_policy.backoff_limit
         count = self.failures.get(str(worker), 0)
         which = "" if last.failure.disruption else f" (retry {count} of {limit})"
