@@ -104,6 +104,8 @@ class Batch:
         answered = published_answers(self.store, self.prediction)
         if published_before and len(answered) < self.count:
             raise self.output.taken("has another publication")
+        if not published_before:
+            self.output.claim.hold()
         self._answer_own(answered)
         missing = self.count - len(published_answers(self.store, self.prediction))
         if missing:
@@ -154,7 +156,7 @@ class Batch:
         """Go by the list of shards that is published; publish it where there is none."""
         while not self.planned.fetch():
             try:
-                self.output.refuse_files()
+                self.output.occupy()
             except Misconfigured:
                 if self.planned.fetch():
                     break  # another pod has begun meanwhile: the files are of this prediction
@@ -175,6 +177,7 @@ class Batch:
         waiting = self._waiting()
         more = True
         while True:
+            self.output.claim.renew()
             self._publish_answers()
             here = self._numbers(batch.SHARDS)
             if more and len(here) < AHEAD:

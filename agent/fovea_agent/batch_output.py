@@ -10,7 +10,7 @@ import io
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +22,7 @@ from fovea_api.contract.report import REASON_OUTPUT_TAKEN, Published
 
 from fovea_agent import log
 from fovea_agent.batch_answers import Answer, read_answers
+from fovea_agent.batch_claim import Claim
 from fovea_agent.download import Wanted, downloads
 from fovea_agent.errors import Conflict, Misconfigured
 from fovea_agent.folder import Folder, Window
@@ -75,7 +76,22 @@ class Output:
         except ValueError as error:
             raise Misconfigured(f"the output {self.plan.output_uri!r}: {error}; correct spec.output.uri") from error
 
+    @cached_property
+    def claim(self) -> Claim:
+        """The claim to the place; raises Misconfigured."""
+        return Claim(self.plan, self.store, self.location.key)
+
     # -- before anything is answered --------------------------------------------------------------------------------
+
+    def occupy(self) -> None:
+        """Let no other prediction write to the place, which has no output yet. Raises Misconfigured when it has one, or is another's."""
+        self.refuse_files()
+        self.claim.hold()
+        try:
+            self.refuse_files()  # the one before may have published, and removed its claim, between the two
+        except Misconfigured:
+            self.claim.release()
+            raise
 
     def refuse_files(self) -> None:
         """Raise Misconfigured when the place has files with the names of an output, before this prediction has begun."""
@@ -130,18 +146,23 @@ class Output:
         publication = Publication(prefix, "", 1)
         try:
             if not self.is_published():
+                self.claim.hold()
                 there = {item.key: item.etag for item in store.listing(f"{prefix}/")}
                 for name, one in made.items():
                     self._put(f"{prefix}/{name}", one)
                 tasks = (partial(self._bring, f"{prefix}/{n}", answer, there) for n, answer in parts.items())
                 run_each(tasks, self.sending.transfers)
+            if not self.is_published():
+                self.claim.hold()
             write_manifest(store, publication, manifest)
         except Conflict as error:
             raise self.taken(f"has another publication ({error.message})") from error
+        self.claim.release()
         log.info("the output is published", prefix=prefix, digest=manifest.digest, files=len(manifest.entries))
 
     def _bring(self, key: str, answer: Answer, there: dict[str, str]) -> None:
         """Let the predictions of a shard be an object of the output: a copy within the store, where it can make one."""
+        self.claim.renew()
         answers, output = self.sending.store, self.store
         source = f"{answer.prefix}/{answer.predictions.key}"
         found = answers.find(source)

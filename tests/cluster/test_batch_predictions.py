@@ -61,6 +61,11 @@ def test_a_prediction_from_its_submission_to_its_output(
     cluster.wait("the retry is counted", lambda: workers.status.get("failures") == {"1": 1})
     again = workers.run(1, but=second["metadata"]["name"])
     assert again["metadata"]["labels"][labels.VERSION] == "1"
+    assert again["metadata"]["annotations"][labels.INDEX_FAILURES] == "1", "its attempt, for stream-logs"
+    # It begins with what its number has answered: that counts once.
+    assert post_progress(operator, pod_token(cluster, again), report(150, 0, 2)).status == 204
+    cluster.wait("its report", lambda: workers.status["progress"]["shards"]["done"] == 3)
+    assert workers.status["progress"]["records"] == 250
 
     workers.end(first)
     workers.end(again, said=all_published(400, 3))

@@ -82,6 +82,8 @@ MANAGED_SELECTOR = f"{MANAGED}={MANAGED_VALUE}"
 
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """Label that Kubernetes puts on each pod of an Indexed Job: its number, from 0."""
+INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
+"""Annotation that Kubernetes puts on such a pod, where the Job has backoffLimitPerIndex: how many of its number failed before it."""
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 """Label that Kubernetes puts on each pod of a Job: the Job's uid."""
 

@@ -202,6 +202,11 @@ def batch_answer(batch_prefix: str, shard: int) -> str:
     return f"{batch_prefix}/shards/answers/{shard}"
 
 
+def batch_claim(output_prefix: str, number: int) -> str:
+    """Key of a claim to the place of an output: the prediction that the one with the greatest number names may write there."""
+    return f"{output_prefix}/claims/{number}"
+
+
 def registered_model(namespace: str, name: str, digest: str) -> str:
     """Prefix of a SavedModel that was registered from outside (`fovea versions create`)."""
     return f"{namespace}/models/{name}/{digest.removeprefix('sha256:')[:16]}"

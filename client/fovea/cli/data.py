@@ -10,8 +10,8 @@ import click
 
 from . import exit_codes
 from .convert import convert, show
-from .each import each
-from .options import Where, cluster_options, examples, format_option, store_options
+from .each import each, yes_option
+from .options import client_of, cluster_options, examples, format_option, store_options
 from .output import age, document, show_list, size, table, utc_now
 from .transfer import (
     download_options,
@@ -69,7 +69,7 @@ def upload(
     Files that are there already (same size and ETag) are skipped: repeat the command to go on after a failure, or to
     upload changes.
     """
-    client = (ctx.find_object(Where) or Where()).client()
+    client = client_of(ctx)
 
     def send(progress: Callable[[Any], None]) -> "Uploaded":
         return client.data.upload(
@@ -107,7 +107,7 @@ def list_(ctx: click.Context, format_: str) -> None:
 
     With their files, sizes and addresses.
     """
-    client = (ctx.find_object(Where) or Where()).client()
+    client = client_of(ctx)
     found = client.data.list(notice=notice)
     now = utc_now()
     stamps = [one.modified.isoformat() if one.modified else None for one in found]
@@ -136,13 +136,13 @@ def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool,
     Files that are there already with the same content are skipped: repeat the command to go on after a failure.
     Nothing appears in DIR before everything is fetched and verified.
     """
-    source = (ctx.find_object(Where) or Where()).client().data
+    source = client_of(ctx).data
     downloaded(f"Data set {name}", partial(source.download, name, folder, **how), quiet=quiet, format_=format_)
 
 
 @data.command(epilog=examples("fovea data delete digits", "fovea data delete digits pets --yes -n vision"))
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.option(
     "--force", is_flag=True, help="Delete even if the cluster cannot say whether something uses the data set."
 )
@@ -155,7 +155,7 @@ def delete(ctx: click.Context, names: tuple[str, ...], yes: bool, force: bool) -
     The command refuses to delete a data set while a job that has not ended uses it, or while a model version has its files
     there. It looks at jobs and versions of all namespaces, or of this one only if you may not list the others.
     """
-    source = (ctx.find_object(Where) or Where()).client().data
+    source = client_of(ctx).data
 
     def one(name: str) -> int:
         if not yes:

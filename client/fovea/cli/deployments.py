@@ -4,15 +4,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Where, cluster_options, complete_deployment, examples, format_option
+from .options import client_of, cluster_options, complete_deployment, examples, format_option
 from .output import document, show_list, utc_now
 
 if TYPE_CHECKING:
     from fovea.sdk.client import Client
-
-
-def _client(ctx: click.Context) -> "Client":
-    return (ctx.find_object(Where) or Where()).client()
 
 
 def _see(client: "Client", name: str) -> None:
@@ -37,7 +33,7 @@ def list_(ctx: click.Context, format_: str) -> None:
     """
     from . import deployment_text
 
-    client = _client(ctx)
+    client = client_of(ctx)
     found = client.deployments.list()
     show_list(
         [deployment.dump() for deployment in found],
@@ -60,7 +56,7 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
     """
     from . import deployment_text
 
-    source = _client(ctx).deployments
+    source = client_of(ctx).deployments
     if format_ == "table":
         click.echo(deployment_text.deployment_description(source.get(name), utc_now()))
     else:
@@ -78,7 +74,7 @@ def pause(ctx: click.Context, name: str) -> None:
     """
     from . import deployment_steps
 
-    click.echo(deployment_steps.paused(_client(ctx).deployments.pause(name)))
+    click.echo(deployment_steps.paused(client_of(ctx).deployments.pause(name)))
 
 
 @deployments.command(epilog=examples("fovea deployments resume digits"))
@@ -89,7 +85,7 @@ def resume(ctx: click.Context, name: str) -> None:
     """Let a paused rollout go on."""
     from . import deployment_steps
 
-    click.echo(deployment_steps.resumed(_client(ctx).deployments.resume(name)))
+    click.echo(deployment_steps.resumed(client_of(ctx).deployments.resume(name)))
 
 
 @deployments.command(
@@ -112,7 +108,7 @@ def promote(ctx: click.Context, name: str, version: int | None) -> None:
     """
     from . import deployment_steps
 
-    client = _client(ctx)
+    client = client_of(ctx)
     click.echo(deployment_steps.promoted(client.deployments.promote(name, version)))
     _see(client, name)
 
@@ -128,7 +124,7 @@ def abort(ctx: click.Context, name: str) -> None:
     """
     from . import deployment_steps
 
-    client = _client(ctx)
+    client = client_of(ctx)
     click.echo(deployment_steps.aborted(client.deployments.abort(name)))
     _see(client, name)
 
@@ -147,7 +143,7 @@ def history(ctx: click.Context, name: str, format_: str) -> None:
     """
     from . import deployment_text
 
-    client = _client(ctx)
+    client = client_of(ctx)
     ended = deployment_text.newest_first(client.deployments.get(name))
     show_list(
         [rollout.dump() for rollout in ended],

@@ -1,6 +1,6 @@
 """Verbs that take several names: each is reported as it happens, and one that fails does not keep the rest."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import click
@@ -8,6 +8,7 @@ import click
 from . import exit_codes
 
 T = TypeVar("T")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 def each(items: Iterable[T], act: Callable[[T], int | None]) -> int:
@@ -23,3 +24,10 @@ def each(items: Iterable[T], act: Callable[[T], int | None]) -> int:
             code = exit_codes.FAILED
         result = result or code
     return result
+
+
+def delete_each(names: Sequence[str], delete: Callable[[str], str], *, yes: bool) -> int:
+    """Ask unless `yes` is given, and delete each by its name; `delete` returns what is said of it."""
+    if not yes:
+        click.confirm(f"Delete {', '.join(names)}?", abort=True, err=True)
+    return each(names, lambda name: click.echo(delete(name)))

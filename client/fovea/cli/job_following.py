@@ -1,14 +1,17 @@
 """Following one job: its progress or its log until it ends, and the exit code that says how."""
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import exit_codes
+from .log_following import print_lines
 
 if TYPE_CHECKING:
     from fovea.sdk.job import Job
     from fovea.sdk.jobs import Jobs
+    from fovea.sdk.logs import LogLine
 
 
 def wait_for(
@@ -57,29 +60,18 @@ def wait_for(
 
 def print_logs(source: "Jobs", name: str, *, container: str = "trainer", **how: Any) -> "Job | None":
     """Print the log of a container; the job as it was seen last. The other keywords are those of `Jobs.stream_logs`."""
-    said = ""
-    last: Job | None = None
-
-    def say(job: "Job") -> None:
-        nonlocal said, last
-        last = job
-        text = f"{name}: {job.state}" + (f" - {job.status.message}" if job.status.message else "")
-        if text != said:
-            click.echo(text, err=True)
-            said = text
-
-    printed = False
 
     def note(text: str) -> None:
         click.echo(text, err=True)
 
-    for line in source.stream_logs(name, container=container, seen=say, notice=note, **how):
-        click.echo(f"[{line.task}/{line.attempt}] {line.text}")
-        printed = True
-    if not printed:
-        click.echo(
-            f"No log of container {container}: it has not started, or printed nothing, or its pods are deleted. "
-            "What the agent did is in --container fovea-sync and, where there was something to fetch, fovea-fetch.",
-            err=True,
-        )
-    return last
+    def stream(say: "Callable[[Job], None]") -> "Iterable[LogLine]":
+        return source.stream_logs(name, container=container, seen=say, notice=note, **how)
+
+    def state(job: "Job") -> str:
+        return f"{name}: {job.state}" + (f" - {job.status.message}" if job.status.message else "")
+
+    nothing = (
+        f"No log of container {container}: it has not started, or printed nothing, or its pods are deleted. "
+        "What the agent did is in --container fovea-sync and, where there was something to fetch, fovea-fetch."
+    )
+    return print_lines(stream, state, nothing)

@@ -3,24 +3,21 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from .each import each
+from .each import delete_each, each, yes_option
 from .job_following import print_logs, wait_for
 from .job_import import import_
-from .options import Where, cluster_options, complete_job, examples, format_option, seconds, store_options
+from .log_following import log_options
+from .options import client_of, cluster_options, complete_job, examples, format_option, seconds, store_options
 from .output import document, documents, show_list, utc_now
 from .resubmit import resubmit
 from .submit_flags import UserArguments, manifests_of, submit_options
+from .submitting import send
 from .transfer import download_options, downloaded, folder_argument
 from .viewer import open_pictures
-
-if TYPE_CHECKING:
-    from fovea.sdk.client import Client
-    from fovea.sdk.job import Job
-    from fovea.sdk.jobs import Jobs
 
 CONTAINERS = ("trainer", "fovea-fetch", "fovea-sync")
 RESULTS = ("output", "model", "logs", "checkpoints")
@@ -100,8 +97,9 @@ def submit(
     if print_:
         click.echo(documents(manifests, as_document, several=len(manifests) > 1))
         return
-    client = _client(ctx)
-    code, submitted = _send(client.jobs, manifests, dry_run=dry_run, as_document=as_document)
+    client = client_of(ctx)
+    submitting = partial(client.jobs.submit, dry_run=dry_run)
+    code, submitted = send("job", manifests, submitting, lambda job: dict(job.raw), as_document)
     if not code and not dry_run and (wait or stream_logs):
         job = submitted[0]
         source = client.jobs.within(job.namespace)
@@ -109,23 +107,6 @@ def submit(
         # Beside a document, how it ended is no part of the result.
         code = wait_for(source, job.name, **how, to_stderr=format_ != "table")
     ctx.exit(code)
-
-
-def _send(jobs: "Jobs", manifests: list[dict[str, Any]], *, dry_run: bool, as_document: str) -> "tuple[int, list[Job]]":
-    """Submit them, saying so of each or printing all as one document; an exit code and those that were taken."""
-    submitted: list[Job] = []
-
-    def send(manifest: dict[str, Any]) -> None:
-        job = jobs.submit(manifest, dry_run=dry_run)
-        submitted.append(job)
-        if as_document == "table":
-            click.echo(f"Job {job.name} submitted to namespace {job.namespace}.")
-            click.echo(f"See it: fovea jobs describe {job.name} -n {job.namespace}", err=True)
-
-    code = each(manifests, send)
-    if as_document != "table" and submitted:
-        click.echo(documents([job.raw for job in submitted], as_document, several=len(manifests) > 1))
-    return code, submitted
 
 
 @jobs.command("list", epilog=examples("fovea jobs list", "fovea jobs list --state RUNNING --state QUEUED -n vision"))
@@ -153,7 +134,7 @@ def list_(ctx: click.Context, states: tuple[str, ...], limit: int, format_: str)
 
     from . import job_text
 
-    client = _client(ctx)
+    client = client_of(ctx)
     found, older = client.jobs.newest(limit, states=frozenset(JobState(state) for state in states))
 
     def table() -> str:
@@ -185,7 +166,7 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
 
     from . import job_text
 
-    source = _client(ctx).jobs
+    source = client_of(ctx).jobs
     job = source.get(name)
     if format_ != "table":
         click.echo(document(job.raw, format_))
@@ -250,7 +231,7 @@ def download(
     the same content are skipped: repeat the command to go on after a failure. Nothing appears in DIR before everything
     is fetched and verified.
     """
-    fetch = partial(_client(ctx).jobs.download, name, folder, what=what, attempt=attempt, step=step, **how)
+    fetch = partial(client_of(ctx).jobs.download, name, folder, what=what, attempt=attempt, step=step, **how)
     done = downloaded(f"{what.capitalize()} of job {name}", fetch, quiet=quiet, format_=format_)
     if open_:
         open_pictures(done)
@@ -280,7 +261,7 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
     import time
 
     begun = time.monotonic()
-    source = _client(ctx).jobs
+    source = client_of(ctx).jobs
 
     def one(name: str) -> int:
         return wait_for(source, name, timeout=timeout, begun=begun, quiet=quiet)
@@ -297,18 +278,8 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
     ),
 )
 @click.argument("name", shell_complete=complete_job)
-@click.option("--task-name", "task", metavar="TASK", default="", help="Only this task, for example chief-0.")
-@click.option(
-    "--container",
-    type=click.Choice(CONTAINERS),
-    default="trainer",
-    show_default=True,
-    help="trainer is the program, the others are the agent.",
-)
-@click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="Only this attempt. Default: all.")
-@click.option("--follow/--no-follow", default=True, show_default=True, help="Go on until the job has ended.")
+@log_options("job", "chief-0", CONTAINERS)
 @store_options
-@cluster_options
 @click.pass_context
 def stream_logs(ctx: click.Context, name: str, task: str, container: str, attempt: int | None, follow: bool) -> None:
     """Print a job's log across its attempts.
@@ -316,7 +287,7 @@ def stream_logs(ctx: click.Context, name: str, task: str, container: str, attemp
     Each line begins with task and attempt, [chief-0/1]. Where the pod of an attempt is gone, what its program printed comes
     from the object store.
     """
-    source = _client(ctx).jobs
+    source = client_of(ctx).jobs
     print_logs(source, name, follow=follow, container=container, task=task, attempt=attempt)
 
 
@@ -326,7 +297,7 @@ def stream_logs(ctx: click.Context, name: str, task: str, container: str, attemp
 @click.pass_context
 def cancel(ctx: click.Context, names: Sequence[str]) -> None:
     """Cancel jobs for good. Their programs are stopped; records and checkpoints stay."""
-    source = _client(ctx).jobs
+    source = client_of(ctx).jobs
 
     def one(name: str) -> None:
         source.cancel(name)
@@ -341,7 +312,7 @@ def cancel(ctx: click.Context, names: Sequence[str]) -> None:
 @click.pass_context
 def suspend(ctx: click.Context, names: Sequence[str]) -> None:
     """Suspend jobs after a checkpoint; resume goes on from there."""
-    source = _client(ctx).jobs
+    source = client_of(ctx).jobs
 
     def one(name: str) -> None:
         job = source.suspend(name)
@@ -357,7 +328,7 @@ def suspend(ctx: click.Context, names: Sequence[str]) -> None:
 @click.pass_context
 def resume(ctx: click.Context, names: Sequence[str]) -> None:
     """Resume suspended jobs from their last checkpoints."""
-    source = _client(ctx).jobs
+    source = client_of(ctx).jobs
 
     def one(name: str) -> None:
         source.resume(name)
@@ -368,22 +339,16 @@ def resume(ctx: click.Context, names: Sequence[str]) -> None:
 
 @jobs.command(epilog=examples("fovea jobs delete digits --yes"))
 @click.argument("names", metavar="NAME…", nargs=-1, required=True, shell_complete=complete_job)
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @cluster_options
 @click.pass_context
 def delete(ctx: click.Context, names: Sequence[str], yes: bool) -> None:
     """Delete jobs with their pods. Published output and logs, model versions and deployments stay."""
-    if not yes:
-        click.confirm(f"Delete {', '.join(names)}?", abort=True, err=True)
-    source = _client(ctx).jobs
+    source = client_of(ctx).jobs
 
-    def one(name: str) -> None:
+    def one(name: str) -> str:
         uid = source.delete(name)
         bare = name.partition("@")[0]
-        click.echo(f"Deleted job {bare}. What it published stays: job://{bare}@{uid}")
+        return f"Deleted job {bare}. What it published stays: job://{bare}@{uid}"
 
-    ctx.exit(each(names, one))
-
-
-def _client(ctx: click.Context) -> "Client":
-    return (ctx.find_object(Where) or Where()).client()
+    ctx.exit(delete_each(names, one, yes=yes))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Where, cluster_options, complete_model, examples, format_option
+from .options import client_of, cluster_options, complete_model, examples, format_option
 from .output import show, show_list, utc_now
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def list_(ctx: click.Context, format_: str) -> None:
     """
     from . import model_text
 
-    client = (ctx.find_object(Where) or Where()).client()
+    client = client_of(ctx)
     found = client.models.list()
     show_list(
         [_document(model) for model in found],
@@ -49,7 +49,7 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
     """
     from . import model_text
 
-    model = (ctx.find_object(Where) or Where()).client().models.get(name)
+    model = client_of(ctx).models.get(name)
     show(_document(model), lambda: model_text.model_description(model, utc_now()), format_)
 
 

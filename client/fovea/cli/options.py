@@ -36,6 +36,11 @@ class Where:
         )
 
 
+def client_of(context: click.Context) -> "Client":
+    """The client that the command's options lead to."""
+    return (context.find_object(Where) or Where()).client()
+
+
 def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     where = context.find_object(Where) or Where()
     name = parameter.name or ""
@@ -131,7 +136,7 @@ def _complete(names_of: Callable[["Client"], list[str]]) -> Callable[[click.Cont
         del parameter
         from fovea.sdk.errors import FoveaError
 
-        client = (context.find_object(Where) or Where()).client()
+        client = client_of(context)
         try:
             found = names_of(client)
         except FoveaError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import exit_codes
-from .options import Where, cluster_options, complete_model, examples, format_option, seconds
+from .options import client_of, cluster_options, complete_model, examples, format_option, seconds
 from .output import document, number, table
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def predict(
 
     if host and not endpoint:
         raise click.UsageError("--host goes with --endpoint only: it is how the gateway there knows the model")
-    cluster = (ctx.find_object(Where) or Where()).client().cluster
+    cluster = client_of(ctx).cluster
     found = (_by_rest if rest else _by_grpc)(
         model,
         images,

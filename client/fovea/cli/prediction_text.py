@@ -131,6 +131,6 @@ def _next_steps(prediction: BatchPrediction) -> list[str]:
         steps += [f"fovea predictions wait {name}{flag}", f"fovea predictions cancel {name}{flag}"]
     if prediction.status.output is not None:
         steps.append(f"fovea predictions download {name}{flag}")
-    if prediction.status.last_failure is not None:
-        steps.append(f"kubectl logs {prediction.status.last_failure.pod}{flag}")
+    if (last := prediction.status.last_failure) is not None:
+        steps.append(f"fovea predictions stream-logs {name} --task-name worker-{last.worker}{flag}")
     return steps or [f"kubectl describe bp {name}{flag}"]

@@ -1,6 +1,6 @@
-"""`fovea predictions`: submit, list, describe, wait, cancel, download."""
+"""`fovea predictions`: submit, list, describe, wait, stream-logs, cancel, delete, download."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import exit_codes
-from .each import each
+from .each import delete_each, each, yes_option
+from .log_following import log_options, print_lines
 from .options import (
     Where,
+    client_of,
     cluster_options,
     complete_model,
     complete_prediction,
@@ -20,18 +22,18 @@ from .options import (
     store_options,
 )
 from .output import document, documents, show_list, utc_now
+from .submitting import send
 from .transfer import download_options, downloaded, folder_argument
 
 if TYPE_CHECKING:
-    from fovea.sdk.client import Client
+    from fovea_api.v1alpha1 import BatchPrediction
+
+    from fovea.sdk.logs import LogLine
     from fovea.sdk.predictions import Predictions
 
+CONTAINERS = ("predict", "batch", "fovea-fetch-model")
 INPUT_FORMATS = ("images", "jsonl", "tfrecord", "csv")
 OUTPUT_FORMATS = ("jsonl", "tfrecord", "csv", "kaggle")
-
-
-def _client(ctx: click.Context) -> "Client":
-    return (ctx.find_object(Where) or Where()).client()
 
 
 @click.group()
@@ -108,7 +110,8 @@ def submit(
         click.echo(documents(manifests, as_document, several=len(manifests) > 1))
         return
     source = where.client().predictions
-    code = _send(source, manifests, dry_run=dry_run, as_document=as_document)
+    submitting = partial(source.submit, dry_run=dry_run)
+    code, _ = send("prediction", manifests, submitting, lambda made: made.dump(), as_document)
     if not code and wait and not dry_run:
         metadata = manifests[0]["metadata"]
         source = source.within(metadata["namespace"]) if metadata.get("namespace") else source
@@ -173,24 +176,6 @@ def _of_flags(name: str, flags: dict[str, Any], namespace: str) -> dict[str, Any
     }
 
 
-def _send(source: "Predictions", manifests: list[dict[str, Any]], *, dry_run: bool, as_document: str) -> int:
-    """Submit them, saying so of each or printing all as one document."""
-    submitted: list[dict[str, Any]] = []
-
-    def send(manifest: dict[str, Any]) -> None:
-        made = source.submit(manifest, dry_run=dry_run)
-        name, namespace = made.metadata.name, made.metadata.namespace
-        submitted.append(made.dump())
-        if as_document == "table":
-            click.echo(f"Prediction {name} submitted to namespace {namespace}.")
-            click.echo(f"See it: fovea predictions describe {name} -n {namespace}", err=True)
-
-    code = each(manifests, send)
-    if as_document != "table" and submitted:
-        click.echo(documents(submitted, as_document, several=len(manifests) > 1))
-    return code
-
-
 @predictions.command("list", epilog=examples("fovea predictions list -n vision"))
 @format_option
 @cluster_options
@@ -202,7 +187,7 @@ def list_(ctx: click.Context, format_: str) -> None:
     """
     from . import prediction_text
 
-    client = _client(ctx)
+    client = client_of(ctx)
     found = client.predictions.list()
     show_list(
         [each.dump() for each in found],
@@ -221,7 +206,7 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
     """Show all about one prediction, and what to try next."""
     from . import prediction_text
 
-    source = _client(ctx).predictions
+    source = client_of(ctx).predictions
     if format_ == "table":
         click.echo(prediction_text.description(source.get(name), utc_now()))
     else:
@@ -250,7 +235,7 @@ def wait(ctx: click.Context, names: Sequence[str], timeout: float | None, quiet:
     import time
 
     begun = time.monotonic()
-    source = _client(ctx).predictions
+    source = client_of(ctx).predictions
 
     def one(name: str) -> int:
         return _wait_for(source, name, timeout=timeout, begun=begun, quiet=quiet)
@@ -290,19 +275,69 @@ def _wait_for(
     return exit_codes.of_state(state(last))
 
 
+@predictions.command(
+    "stream-logs",
+    epilog=examples(
+        "fovea predictions stream-logs scores",
+        "fovea predictions stream-logs scores --task-name worker-1 --attempt 0",
+        "fovea predictions stream-logs scores --no-follow --container batch",
+    ),
+)
+@click.argument("name", shell_complete=complete_prediction)
+@log_options("prediction", "worker-0", CONTAINERS)
+@click.pass_context
+def stream_logs(ctx: click.Context, /, name: str, container: str, **how: Any) -> None:
+    """Print the logs of a prediction's workers across their attempts.
+
+    Each line begins with worker and attempt, [worker-0/1]. The log of a worker goes with its pod: pods that failed stay until
+    the prediction is deleted, those that were drained are gone.
+    """
+    from . import prediction_text
+
+    source = client_of(ctx).predictions
+    nothing = (
+        f"No log of container {container}: it has not started, or printed nothing, or its pods are deleted. "
+        "What the agent did is in --container batch and fovea-fetch-model."
+    )
+
+    def stream(say: "Callable[[BatchPrediction], None]") -> "Iterable[LogLine]":
+        return source.stream_logs(name, container=container, seen=say, **how)
+
+    def state(seen: "BatchPrediction") -> str:
+        return f"{name}: {prediction_text.line(seen)}"
+
+    print_lines(stream, state, nothing)
+
+
 @predictions.command(epilog=examples("fovea predictions cancel scores"))
 @click.argument("names", metavar="NAME…", nargs=-1, required=True, shell_complete=complete_prediction)
 @cluster_options
 @click.pass_context
 def cancel(ctx: click.Context, names: Sequence[str]) -> None:
     """Cancel predictions for good. Their workers are stopped."""
-    source = _client(ctx).predictions
+    source = client_of(ctx).predictions
 
     def one(name: str) -> None:
         source.cancel(name)
         click.echo(f"Cancelling prediction {name}.")
 
     ctx.exit(each(names, one))
+
+
+@predictions.command(epilog=examples("fovea predictions delete scores --yes"))
+@click.argument("names", metavar="NAME…", nargs=-1, required=True, shell_complete=complete_prediction)
+@yes_option
+@cluster_options
+@click.pass_context
+def delete(ctx: click.Context, names: Sequence[str], yes: bool) -> None:
+    """Delete predictions with their workers. Published output stays in the object store."""
+    source = client_of(ctx).predictions
+
+    def one(name: str) -> str:
+        source.delete(name)
+        return f"Deleted prediction {name}. What it published stays in the object store."
+
+    ctx.exit(delete_each(names, one, yes=yes))
 
 
 @predictions.command(
@@ -321,5 +356,5 @@ def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool,
     It goes into DIR, by default ./NAME-output. Records without an answer are in errors.jsonl. Files are verified by their
     digests. Files that are there already with the same content are skipped: repeat the command to go on after a failure.
     """
-    fetch = partial(_client(ctx).predictions.download, name, folder, **how)
+    fetch = partial(client_of(ctx).predictions.download, name, folder, **how)
     downloaded(f"Output of prediction {name}", fetch, quiet=quiet, format_=format_)

@@ -2,7 +2,7 @@
 
 import click
 
-from .options import Where, cluster_options, complete_job, examples, pairs
+from .options import client_of, cluster_options, complete_job, examples, pairs
 from .submit_flags import UserArguments
 
 
@@ -42,7 +42,7 @@ def resubmit(
         raise click.UsageError("--from-checkpoint and --train-from-scratch exclude each other")
     words = submission.arguments(ctx.meta.get("user_args", ()))
     given = {**{key: submission.scalar(value) for key, value in args.items()}, **words}
-    source = (ctx.find_object(Where) or Where()).client().jobs
+    source = client_of(ctx).jobs
     how = {"from_checkpoint": from_checkpoint, "train_from_scratch": train_from_scratch}
     made = source.resubmit(job, as_name=name, args=given, **how)
     click.echo(f"Job {made.name} submitted to namespace {made.namespace}.")

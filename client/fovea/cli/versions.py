@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Where, cluster_options, complete_model, examples, format_option, pairs, store_options
+from .options import client_of, cluster_options, complete_model, examples, format_option, pairs, store_options
 from .output import document, show_list, utc_now
 from .transfer import download_options, downloaded, folder_argument, notice, quiet_option, shown
 
@@ -29,7 +29,7 @@ def list_(ctx: click.Context, model: str | None, format_: str) -> None:
     """List versions, newest first."""
     from . import model_text
 
-    client = (ctx.find_object(Where) or Where()).client()
+    client = client_of(ctx)
     found = client.versions.list(model)
     show_list(
         [version.dump() for version in found],
@@ -54,7 +54,7 @@ def describe(ctx: click.Context, name: str, format_: str) -> None:
 
     from . import model_text
 
-    source = (ctx.find_object(Where) or Where()).client().versions
+    source = client_of(ctx).versions
     if format_ == "table":
         version = source.get(name)
         try:
@@ -123,7 +123,7 @@ def create(
     The files are uploaded, and verified by digest when they are served. Repeating the command is safe: it goes on where
     it stopped and does not register the same files twice.
     """
-    client = (ctx.find_object(Where) or Where()).client()
+    client = client_of(ctx)
 
     def register(progress: Callable[[Any], None]) -> "ModelVersion":
         return client.versions.create(
@@ -160,7 +160,7 @@ def download(ctx: click.Context, /, name: str, folder: Path | None, quiet: bool,
     It goes into DIR, by default ./MODEL-vN, and is verified by its digest. Repeat the command to go on after a failure.
     Nothing appears in DIR before everything is fetched and verified.
     """
-    source = (ctx.find_object(Where) or Where()).client().versions
+    source = client_of(ctx).versions
     downloaded(f"Version {name}", partial(source.download, name, folder, **how), quiet=quiet, format_=format_)
 
 
@@ -173,7 +173,7 @@ def approve(ctx: click.Context, name: str) -> None:
 
     Deployments of version Latest may serve it.
     """
-    (ctx.find_object(Where) or Where()).client().versions.review(name, "Approved")
+    client_of(ctx).versions.review(name, "Approved")
     click.echo(f"Approved {name}.")
 
 
@@ -187,5 +187,5 @@ def reject(ctx: click.Context, name: str) -> None:
     They go back to the newest approved version. A ModelDeployment that names the number of a version serves it even if it is
     rejected.
     """
-    (ctx.find_object(Where) or Where()).client().versions.review(name, "Rejected")
+    client_of(ctx).versions.review(name, "Rejected")
     click.echo(f"Rejected {name}.")

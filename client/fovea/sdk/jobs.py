@@ -1,7 +1,6 @@
 """Training jobs: submit, list, wait, follow, cancel."""
 
 import heapq
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -16,13 +15,13 @@ from fovea_api.v1alpha1.training_job import KIND
 
 from . import last_words, live, object_names, pods, published_logs, submission
 from .cluster import Cluster
-from .errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
+from .errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
+from .following import Following
 from .job import Job
 from .live import JobProgress
 from .logs import LogLine, LogStream
 from .object_names import LATEST
 from .parallel import PARALLEL, Progress
-from .patience import Patience
 from .resources import Kinds
 from .store import open_store
 from .watched import Watched
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from .download import Downloaded
     from .results import Results
 
-_WATCH_SECONDS = 240
 _MOST_NAMES = 100
 
 
@@ -54,7 +52,7 @@ class Jobs:
         It is created in the namespace that it names, else in this one. `dry_run` has the API server check it and
         creates nothing. Raises InvalidError naming field and value.
         """
-        manifest = self._manifest(job)
+        manifest = submission.manifest_of(job, TrainingJob, "job")
         namespace = str(manifest.get("metadata", {}).get("namespace") or self.kinds.namespace)
         jobs = self if namespace == self.kinds.namespace else self.within(namespace)
         return Job(jobs, jobs.kinds.create(manifest, dry_run=dry_run))
@@ -175,30 +173,8 @@ class Jobs:
         return changes if every is None else live.followed(self.cluster, changes, every)
 
     def _follow(self, name: str, timeout: float | None, begun: float | None, job: Job | None) -> Iterator[Job]:
-        deadline = _deadline(timeout, begun)
-        patience = Patience()
-        known, job = job, None
-        while True:
-            try:
-                # From the first sight on that very job: another one may take its name while the watch is broken.
-                job = known or self.get(job.address if job else name)
-                known = None
-                patience.success()
-                yield job
-                for seen in self._changes(job, deadline):
-                    job = seen
-                    yield job
-                if job.ended:
-                    return
-            except ConflictError:
-                continue
-            except UnreachableError:
-                left = deadline - time.monotonic()
-                if not patience.failure() or (job is None and left <= 0):
-                    raise
-                time.sleep(min(1.0, max(0.0, left)))
-            if job is not None and time.monotonic() >= deadline:
-                raise self._still(job, timeout)
+        following = Following("job", self.kinds, partial(Job, self), _resource, lambda seen: self.get(seen.address))
+        return following.follow(lambda: job or self.get(name), timeout, begun)
 
     def wait(self, name: str, *, timeout: float | None = None) -> Job:
         """Block until the job has ended and return it, whatever its state; WaitTimeoutError after `timeout` seconds."""
@@ -243,7 +219,8 @@ class Jobs:
         program = container == names.TRAINER_CONTAINER
         if program:
             asked["instead"] = published_logs.instead(job, store, notice)
-        stream = LogStream(self.cluster, job.namespace, job.name, job.uid, container=container, **asked)
+        members = partial(pods.of_job, self.cluster, job.namespace, job.name, job.uid)
+        stream = LogStream(self.cluster, job.namespace, members, container=container, **asked)
         gone: Iterator[LogLine] = iter(())
         if program:
             places = published_logs.without_pods(job, stream.attempts(), task=task, attempt=attempt)
@@ -316,29 +293,6 @@ class Jobs:
         cluster = self.cluster.within(self.kinds.namespace)
         return cluster, Results(cluster, name, job, which)
 
-    def _still(self, job: Job, timeout: float | None) -> WaitTimeoutError:
-        return WaitTimeoutError(
-            f"job {job.name} is still {job.state} after {timeout or 0.0:g} s: it goes on; "
-            f"`fovea jobs describe {job.name} -n {job.namespace}` says where it stands"
-        )
-
-    def _changes(self, job: Job, deadline: float) -> Iterator[Job]:
-        if job.ended:
-            return
-        seconds = min(_WATCH_SECONDS, max(1.0, deadline - time.monotonic()))
-        for event in self.kinds.watch(job.name, job.resource.metadata.resource_version, math.ceil(seconds)):
-            if event.get("type") == "DELETED":
-                last = Job(self, event["object"])
-                if last.ended and last.uid == job.uid:  # with a TTL of 0 its end and its deletion come together
-                    yield last
-                    return
-                raise NotFoundError(f"job {job.name} was deleted while it was waited for")
-            if event.get("type") in ("ADDED", "MODIFIED"):
-                changed = Job(self, event["object"])
-                yield changed
-                if changed.ended:
-                    return
-
     def _that_goes_on(self, name: str, verb: str) -> Job:
         job = self.get(name)
         if job.ended:
@@ -349,19 +303,9 @@ class Jobs:
         # With its uid: the API server refuses it for another job that has taken the name since.
         return Job(self, self.kinds.patch(job.name, {"metadata": {"uid": job.uid}, "spec": {field: value}}))
 
-    def _manifest(self, job: TrainingJob | Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
-        if isinstance(job, (str, Path)):
-            documents = submission.load(job)
-            if len(documents) != 1:
-                raise InvalidError(f"{job} holds {len(documents)} jobs: submit them one by one")
-            return documents[0]
-        if isinstance(job, TrainingJob):
-            manifest = job.dump()
-            given = {key: manifest["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
-            manifest["metadata"] = {key: value for key, value in given.items() if value}
-            manifest.pop("status", None)
-            return manifest
-        return submission.checked(job, "the manifest")
+
+def _resource(job: Job) -> TrainingJob:
+    return job.resource
 
 
 def _parts(address: str) -> tuple[str, str]:
@@ -373,12 +317,6 @@ def _parts(address: str) -> tuple[str, str]:
             f"name the job {name}, or {name}@UID"
         )
     return name, object_names.existing("job's uid", uid) if at else ""
-
-
-def _deadline(timeout: float | None, begun: float | None) -> float:
-    if timeout is None:
-        return math.inf
-    return timeout + (time.monotonic() if begun is None else begun)
 
 
 JobList = list[Job]

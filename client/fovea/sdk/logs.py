@@ -1,4 +1,4 @@
-"""A job's log as one stream: across attempts and pods, through broken connections, until the job has ended."""
+"""The log of a job, or of a batch prediction, as one stream: across attempts and pods, through broken connections, until its end."""
 
 import queue
 import re
@@ -7,9 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fovea_api.contract import names
-
-from . import pods
 from .api_errors import Target
 from .cluster import Cluster
 from .errors import FoveaError, InvalidError, NotFoundError, UnreachableError
@@ -42,21 +39,20 @@ def target(namespace: str, pod: str) -> Target:
 
 
 class LogStream:
-    """Reads the logs of one job. `job_state` answers whether the job has ended; it is asked about once a second."""
+    """Reads the logs of the pods that `pods` lists, the oldest attempt first; it is asked about once a second."""
 
     def __init__(
         self,
         cluster: Cluster,
         namespace: str,
-        job: str,
-        uid: str,
+        pods: Callable[[], list[Pod]],
         *,
-        container: str = names.TRAINER_CONTAINER,
+        container: str,
         task: str = "",
         attempt: int | None = None,
         instead: Instead = lambda *_: None,
     ) -> None:
-        self._cluster, self._namespace, self._job, self._uid = cluster, namespace, job, uid
+        self._cluster, self._namespace, self._all_pods = cluster, namespace, pods
         self._container, self._task, self._attempt, self._instead = container, task, attempt, instead
         self._lines: queue.SimpleQueue[LogLine | BaseException] = queue.SimpleQueue()
         self._readers: dict[str, threading.Thread] = {}
@@ -117,8 +113,7 @@ class LogStream:
             yield item
 
     def _pods(self) -> list[Pod]:
-        found = pods.of_job(self._cluster, self._namespace, self._job, self._uid)
-        asked = (pod for pod in found if not self._task or pod.task == self._task)
+        asked = (pod for pod in self._all_pods() if not self._task or pod.task == self._task)
         return [pod for pod in asked if self._attempt in (None, pod.attempt)]
 
     def _begun(self, pod: Pod) -> bool:

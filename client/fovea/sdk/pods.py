@@ -1,7 +1,7 @@
-"""A job's pods as the client shows them."""
+"""The pods of a job or of a batch prediction as the client shows them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fovea_api.contract import labels, names
@@ -13,7 +13,10 @@ from .cluster import Cluster
 from .resources import core_path
 
 CONTAINERS = (names.TRAINER_CONTAINER, names.FETCH_CONTAINER, names.SYNC_CONTAINER)
-"""Containers of a member."""
+"""Containers of a member of a job."""
+WORKER_CONTAINERS = (names.PREDICT_CONTAINER, names.BATCH_CONTAINER, names.FETCH_MODEL_CONTAINER)
+"""Containers of a worker of a prediction."""
+_WORKER = "worker"
 
 
 def tasks(job: TrainingJob) -> tuple[str, ...]:
@@ -45,7 +48,7 @@ class ContainerState:
 
 @dataclass(frozen=True)
 class Pod:
-    """One attempt of one member of a job."""
+    """One attempt of one member of a job, or of one worker of a prediction."""
 
     name: str
     role: str
@@ -95,6 +98,26 @@ def of_job(cluster: Cluster, namespace: str, job: str, uid: str = "") -> list[Po
     items = cluster.get(target, core_path(namespace, "pods"), query).get("items", [])
     pods = [Pod.read(item) for item in items if _owned(item, uid)]
     return sorted(pods, key=lambda pod: (pod.role, pod.index, pod.attempt))
+
+
+def of_prediction(cluster: Cluster, namespace: str, prediction: str, uid: str) -> list[Pod]:
+    """The workers of the very prediction with that uid, oldest attempt first."""
+    target = Target("list", f"pods of prediction {prediction}", "pods", namespace, ours=False)
+    query = {"labelSelector": f"{labels.BATCH_PREDICTION}={prediction},{labels.BATCH_PREDICTION_UID}={uid}"}
+    items = cluster.get(target, core_path(namespace, "pods"), query).get("items", [])
+    return sorted(map(_worker, items), key=lambda pod: (pod.index, pod.attempt, pod.created))
+
+
+def _worker(document: Mapping[str, Any]) -> Pod:
+    metadata = document.get("metadata", {})
+    index = metadata.get("labels", {}).get(labels.COMPLETION_INDEX, 0)
+    attempt = metadata.get("annotations", {}).get(labels.INDEX_FAILURES, 0)
+    return replace(Pod.read(document), role=_WORKER, index=int(index), attempt=int(attempt))
+
+
+def workers(count: int) -> tuple[str, ...]:
+    """Tasks of a prediction with so many workers."""
+    return tuple(f"{_WORKER}-{index}" for index in range(count))
 
 
 def _owned(document: Mapping[str, Any], uid: str) -> bool:

@@ -1,30 +1,29 @@
-"""Batch predictions: submit, list, wait, cancel, download."""
+"""Batch predictions: submit, list, wait, follow, cancel, delete, download."""
 
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea_api.contract import storage
+from fovea_api.contract import names, storage
 from fovea_api.v1alpha1 import BatchPrediction, JobState
 from fovea_api.v1alpha1.batch_prediction import KIND
 
-from . import submission
+from . import pods, submission
 from .cluster import Cluster
-from .errors import ConflictError, InvalidError, NotFoundError, UnreachableError, WaitTimeoutError
+from .errors import InvalidError, NotFoundError
+from .following import Following
+from .logs import LogLine, LogStream
 from .parallel import PARALLEL, Progress
-from .patience import Patience
 from .resources import Kinds
 from .store import Store, open_store
 from .store_access import BUCKET_VARIABLE
+from .watched import Watched
 
 if TYPE_CHECKING:
     from fovea_api.contract.manifest import Manifest
 
     from .download import Downloaded
-
-_WATCH_SECONDS = 240
 
 
 class Predictions:
@@ -46,7 +45,7 @@ class Predictions:
         It is created in the namespace that it names, else in this one. `dry_run` has the API server check it and
         creates nothing. Raises InvalidError naming field and value.
         """
-        manifest = _manifest(prediction)
+        manifest = submission.manifest_of(prediction, BatchPrediction, "prediction")
         namespace = str(manifest["metadata"].get("namespace") or self.kinds.namespace)
         source = self if namespace == self.kinds.namespace else self.within(namespace)
         return source.kinds.read(source.kinds.create(manifest, dry_run=dry_run))
@@ -82,32 +81,12 @@ class Predictions:
         Raises WaitTimeoutError after `timeout` seconds, NotFoundError when it is deleted meanwhile. `begun` is the
         time.monotonic() that they count from, for what shares one timeout; by default they begin now.
         """
-        start = time.monotonic() if begun is None else begun
-        deadline = math.inf if timeout is None else start + timeout
-        patience = Patience()
-        seen: BatchPrediction | None = None
-        while True:
-            try:
-                seen = found = self._same(self.get(name), seen)
-                patience.success()
-                yield found
-                for changed in self._changes(found, deadline):
-                    seen = changed
-                    yield changed
-                if ended(seen):
-                    return
-            except ConflictError:
-                continue  # the watch has to begin again
-            except UnreachableError:
-                left = deadline - time.monotonic()
-                if not patience.failure() or (seen is None and left <= 0):
-                    raise
-                time.sleep(min(1.0, max(0.0, left)))
-            if seen is not None and time.monotonic() >= deadline:
-                raise WaitTimeoutError(
-                    f"prediction {name} is still {state(seen)} after {timeout or 0.0:g} s: it goes on; "
-                    f"`fovea predictions describe {name} -n {self.kinds.namespace}` says where it stands"
-                )
+        return self._follow(lambda: self.get(name), timeout, begun)
+
+    def _follow(
+        self, first: Callable[[], BatchPrediction], timeout: float | None, begun: float | None
+    ) -> Iterator[BatchPrediction]:
+        return Following("prediction", self.kinds, self.kinds.read, _itself, self._same).follow(first, timeout, begun)
 
     def wait(self, name: str, *, timeout: float | None = None) -> BatchPrediction:
         """Block until the prediction has ended and return it, whatever its state; WaitTimeoutError after `timeout` seconds."""
@@ -116,6 +95,44 @@ class Predictions:
             pass
         assert last is not None  # noqa: S101 - follow() yields at least once or raises
         return last
+
+    def delete(self, name: str) -> str:
+        """Delete the prediction and its workers; answers that are published stay. Returns its uid."""
+        return self.kinds.delete(name)
+
+    def stream_logs(
+        self,
+        name: str,
+        *,
+        follow: bool = True,
+        container: str = names.PREDICT_CONTAINER,
+        task: str = "",
+        attempt: int | None = None,
+        seen: Callable[[BatchPrediction], None] = lambda _: None,
+        timeout: float | None = None,
+        begun: float | None = None,
+    ) -> Iterator[LogLine]:
+        """Lines of the logs of all workers (worker-0, …), or of `task`, of all attempts or of `attempt`, as far as their pods are there.
+
+        With `follow` until the prediction has ended: `seen` is then called about once a second with the prediction as it is, and
+        WaitTimeoutError is raised where it goes on after `timeout` seconds. Raises InvalidError for a container or a task that no
+        prediction has. `begun` is that of `follow`.
+        """
+        if container not in pods.WORKER_CONTAINERS:
+            raise InvalidError(
+                f"a prediction has no container {container!r}: it has {', '.join(pods.WORKER_CONTAINERS)}"
+            )
+        found = self.get(name)
+        known = pods.workers(found.spec.parallelism)
+        if task and task not in known:
+            raise InvalidError(f"prediction {name} has no task {task!r}: it has {', '.join(known)}")
+        workers = partial(pods.of_prediction, self._cluster, self.kinds.namespace, name, found.metadata.uid)
+        stream = LogStream(
+            self._cluster, self.kinds.namespace, workers, container=container, task=task, attempt=attempt
+        )
+        if not follow:
+            return stream.read()
+        return stream.follow(Watched(self._follow(lambda: found, timeout, begun), seen).over)
 
     def download(
         self,
@@ -165,30 +182,17 @@ class Predictions:
             )
         return location.key, manifest
 
-    def _same(self, found: BatchPrediction, seen: BatchPrediction | None) -> BatchPrediction:
-        if seen is not None and seen.metadata.uid != found.metadata.uid:
+    def _same(self, seen: BatchPrediction) -> BatchPrediction:
+        found = self.get(seen.metadata.name)
+        if seen.metadata.uid != found.metadata.uid:
             raise NotFoundError(
                 f"prediction {found.metadata.name} was deleted while it was waited for, and another one has its name"
             )
         return found
 
-    def _changes(self, known: BatchPrediction, deadline: float) -> Iterator[BatchPrediction]:
-        if ended(known):
-            return
-        name, uid = known.metadata.name, known.metadata.uid
-        seconds = min(_WATCH_SECONDS, max(1.0, deadline - time.monotonic()))
-        for event in self.kinds.watch(name, known.metadata.resource_version, math.ceil(seconds)):
-            if event.get("type") == "DELETED":
-                last = self.kinds.read(event["object"])
-                if ended(last) and last.metadata.uid == uid:  # with a TTL of 0 its end and its deletion come together
-                    yield last
-                    return
-                raise NotFoundError(f"prediction {name} was deleted while it was waited for")
-            if event.get("type") in ("ADDED", "MODIFIED"):
-                changed = self.kinds.read(event["object"])
-                yield changed
-                if ended(changed):
-                    return
+
+def _itself(prediction: BatchPrediction) -> BatchPrediction:
+    return prediction
 
 
 def state(prediction: BatchPrediction) -> JobState:
@@ -199,21 +203,6 @@ def state(prediction: BatchPrediction) -> JobState:
 def ended(prediction: BatchPrediction) -> bool:
     """Whether nothing more happens to it."""
     return state(prediction).ended
-
-
-def _manifest(prediction: BatchPrediction | Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
-    if isinstance(prediction, (str, Path)):
-        documents = submission.load(prediction, BatchPrediction.KIND)
-        if len(documents) != 1:
-            raise InvalidError(f"{prediction} holds {len(documents)} predictions: submit them one by one")
-        return documents[0]
-    if isinstance(prediction, BatchPrediction):
-        manifest = prediction.dump()
-        given = {key: manifest["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
-        manifest["metadata"] = {key: value for key, value in given.items() if value}
-        manifest.pop("status", None)
-        return manifest
-    return submission.checked(prediction, "the manifest", BatchPrediction.KIND)
 
 
 PredictionList = list[BatchPrediction]

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fovea_api import catalogue
 from fovea_api.contract import names
-from fovea_api.v1alpha1 import API_VERSION, TrainingJob
+from fovea_api.v1alpha1 import API_VERSION, BatchPrediction, TrainingJob
 
 from . import object_names
 from .errors import InvalidError
 
+S = TypeVar("S", TrainingJob, BatchPrediction)
 Value = str | int | float | bool
 
 _SECTIONS_OF_ALL = ("metadata", "metadata.labels", "spec")
@@ -217,6 +218,22 @@ def load(source: str | Path, kind: str = TrainingJob.KIND) -> list[dict[str, Any
     if not documents:
         raise InvalidError(f"{shown} is empty: it must hold a {kind}")
     return [checked(document, str(source), kind) for document in documents]
+
+
+def manifest_of(given: S | Mapping[str, Any] | str | Path, model: type[S], noun: str) -> Mapping[str, Any]:
+    """What a typed object, a manifest or the path of a YAML file with one object is sent as; `noun` is what one is called."""
+    if isinstance(given, (str, Path)):
+        documents = load(given, model.KIND)
+        if len(documents) != 1:
+            raise InvalidError(f"{given} holds {len(documents)} {noun}s: submit them one by one")
+        return documents[0]
+    if isinstance(given, (TrainingJob, BatchPrediction)):
+        manifest = given.dump()
+        known = {key: manifest["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
+        manifest["metadata"] = {key: value for key, value in known.items() if value}
+        manifest.pop("status", None)
+        return manifest
+    return checked(given, "the manifest", model.KIND)
 
 
 def checked(document: Any, source: str, wanted: str = TrainingJob.KIND) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from collections import Counter as Count
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from fovea_api.v1alpha1 import JobState, TrainingJob
+from fovea_api.v1alpha1 import BatchPrediction, JobState, TrainingJob
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -11,7 +12,7 @@ from prometheus_client.registry import Collector
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import TRAINING_JOB
 
-from .cache import BY_OWNER, Cache
+from .cache import BY_OWNER, Cache, Store
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -22,6 +23,7 @@ DEADLINES = ("maxRunningSeconds", "maxWaitSeconds")
 """Fields of runPolicy that end a job."""
 MISSED_SECONDS = 2.0
 """A job that ends so much later than its deadline has missed it."""
+S = TypeVar("S", TrainingJob, BatchPrediction)
 _QUEUED = (None, JobState.QUEUED)
 _HAS_NODES = (JobState.PREPARING, JobState.RUNNING, JobState.SUCCEEDED)
 
@@ -71,8 +73,10 @@ class Metrics:
         for deadline in DEADLINES:  # a series that begins with its first count is no increase to Prometheus
             self._deadlines.labels(deadline)
             self._missed.labels(deadline)
-        self.registry.register(_Jobs(cache))
+        self.registry.register(_States(cache.jobs, "fovea_jobs", "TrainingJobs by state."))
+        self.registry.register(_States(cache.predictions, "fovea_predictions", "BatchPredictions by state."))
         _Passages(cache, self.registry)
+        _Predictions(cache.predictions, self.registry)
 
     def count_call(self, verb: str, resource: str, code: int) -> None:
         """One call of the API server; code 0: no answer came."""
@@ -89,21 +93,22 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _Jobs(Collector):
-    """Jobs by state, counted with every change: there may be tens of thousands."""
+class _States(Collector):
+    """Objects of a kind by state, counted with every change: there may be tens of thousands."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, store: Store[S], name: str, meaning: str) -> None:
+        self._name, self._meaning = name, meaning
         self._states: Count[str] = Count()
-        cache.jobs.follow(self._changed)
+        store.follow(self._changed)
 
-    def _changed(self, before: TrainingJob | None, after: TrainingJob | None) -> None:
+    def _changed(self, before: S | None, after: S | None) -> None:
         if before is not None:
             self._states[before.status.state or JobState.QUEUED] -= 1
         if after is not None:
             self._states[after.status.state or JobState.QUEUED] += 1
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily("fovea_jobs", "TrainingJobs by state.", labels=("state",))
+        family = GaugeMetricFamily(self._name, self._meaning, labels=("state",))
         for state in JobState:
             family.add_metric([state.value], self._states[state])
         yield family
@@ -157,3 +162,40 @@ class _Passages:
         ]
         if since is not None and bound:
             self._queued.observe(times.seconds_between(since, max(bound)))
+
+
+class _Predictions:
+    """What batch predictions answer, by the changes of their statuses. What happened while no operator ran is left out."""
+
+    def __init__(self, predictions: Store[BatchPrediction], registry: CollectorRegistry) -> None:
+        self._began = Histogram(
+            "fovea_prediction_time_to_running_seconds",
+            "Seconds from a batch prediction's creation to its first worker that answers.",
+            buckets=_WAITS,
+            registry=registry,
+        )
+        self._records = Counter(
+            "fovea_prediction_records",
+            "Records of batch predictions that are done, with or without an answer.",
+            registry=registry,
+        )
+        self._errors = Counter("fovea_prediction_errors", "Of those, the ones without an answer.", registry=registry)
+        self._retries = Counter(
+            "fovea_prediction_retries",
+            "Workers of batch predictions that failed and are replaced, without disruptions.",
+            registry=registry,
+        )
+        predictions.follow(self._changed)
+
+    def _changed(self, before: BatchPrediction | None, after: BatchPrediction | None) -> None:
+        if before is None or after is None or before.metadata.uid != after.metadata.uid:
+            return
+        then, now = before.status, after.status
+        if now.start_time is not None and then.start_time is None:
+            created, started = times.parse(after.metadata.creation_timestamp), times.parse(now.start_time)
+            self._began.observe(times.seconds_between(created, started))
+        if (far := now.progress) is not None:
+            known = then.progress
+            self._records.inc(max(0, far.records - (known.records if known is not None else 0)))
+            self._errors.inc(max(0, far.errors - (known.errors if known is not None else 0)))
+        self._retries.inc(max(0, sum((now.failures or {}).values()) - sum((then.failures or {}).values())))

@@ -15,7 +15,8 @@ from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.reconcile.batch.decide import decide_prediction
-from fovea_operator.reconcile.batch.view import expires_at, is_over
+from fovea_operator.reconcile.batch.progress import further
+from fovea_operator.reconcile.batch.view import expires_at, is_over, worker_of
 from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import PodRecord, PredictionObserved
 from fovea_operator.reconcile.shared.pods import ended
@@ -48,8 +49,8 @@ class BatchPredictions(Kind[BatchPrediction]):
         self._decide = decide
         self._ttl_seconds = ttl_seconds
         self._departed = Departed()
-        self._heard: dict[Key, dict[str, ProgressReport]] = {}
-        """The last reports of the workers of predictions that go on, by the uid of the pod."""
+        self._heard: dict[Key, dict[int, ProgressReport]] = {}
+        """The furthest reports of the workers of predictions that go on, by number: pods come and go, and count for one worker."""
 
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
         """The decision on a prediction; an empty one if it does not exist."""
@@ -63,10 +64,12 @@ class BatchPredictions(Kind[BatchPrediction]):
             return None
         owned = cache.batch_jobs.group(BY_OWNER, (key.namespace, key.gvk.group_kind, key.name))
         pods = self._pods(key, entry.uid)
-        there = {pod.uid for of_job in pods.values() for pod in of_job}
+        there = {pod.uid: worker_of(pod) for of_job in pods.values() for pod in of_job}
         heard = {uid: said for uid in there if (said := self._reports.heard(uid)) is not None}
         known = self._heard.setdefault(key, {}) if not is_over(entry.record.status) else {}
-        known.update({uid: said.report for uid, said in heard.items()})
+        before = dict(known)
+        for uid, said in heard.items():
+            known[there[uid]] = further(known.get(there[uid]), said.report)
         return PredictionObserved(
             prediction=entry.record,
             versions=cache.models.versions(key.namespace, entry.record.spec.model),
@@ -74,7 +77,7 @@ class BatchPredictions(Kind[BatchPrediction]):
             pods=pods,
             machine_types=cache.machine_types.by_name,
             heard=heard,
-            heard_before=tuple(report for uid, report in known.items() if uid not in heard),
+            heard_before=before,
             unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
             predecessors=tuple(sorted(item.record.name for item in owned if item.owner.uid != entry.uid)),
             refused=refused,

@@ -69,7 +69,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(world: World, *words: str) -> Ran:
         jobs = world.client()
-        monkeypatch.setattr("fovea.cli.jobs._client", lambda _: SimpleNamespace(jobs=jobs, namespace="vision"))
+        monkeypatch.setattr("fovea.cli.jobs.client_of", lambda _: SimpleNamespace(jobs=jobs, namespace="vision"))
         return fovea("jobs", *words)
 
     return run

@@ -72,7 +72,7 @@ def test_the_list_says_on_standard_error_how_many_are_left_out(
 ) -> None:
     cluster = Pages(job("a", 1), job("b", 2, "RUNNING"), job("c", 3))
     client = SimpleNamespace(jobs=Jobs(cluster), namespace="team")  # type: ignore[arg-type]
-    monkeypatch.setattr("fovea.cli.jobs._client", lambda _: client)
+    monkeypatch.setattr("fovea.cli.jobs.client_of", lambda _: client)
     ran = fovea("jobs", "list", "--format", "json", *words)
     assert ran.code == 0
     assert [each["metadata"]["name"] for each in json.loads(ran.out)] == names

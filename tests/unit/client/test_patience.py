@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from fovea.sdk import UnreachableError, WaitTimeoutError, jobs, logs
+from fovea.sdk import UnreachableError, WaitTimeoutError, following, logs, pods
 from fovea.sdk.jobs import Jobs
 from fovea.sdk.logs import LogLine, LogStream
 from fovea.sdk.patience import Patience
@@ -94,10 +95,10 @@ def job(state: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def one_failure_is_endured_and_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (jobs, logs):
+    for module in (following, logs):
         monkeypatch.setattr(module, "Patience", lambda: Patience(0.0))
     monkeypatch.setattr(logs, "_POLL_SECONDS", 0.01)
-    monkeypatch.setattr("fovea.sdk.jobs.time.sleep", lambda _: None)
+    monkeypatch.setattr("fovea.sdk.following.time.sleep", lambda _: None)
 
 
 def follow(cluster: Scripted, timeout: float | None = None) -> list[str]:
@@ -126,7 +127,7 @@ def test_a_timeout_is_said_of_a_job_that_was_read() -> None:
 
 def test_jobs_that_share_a_timeout_are_each_said_to_have_had_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster: Any = Scripted([job("RUNNING")], [SILENCE])
-    monkeypatch.setattr("fovea.cli.jobs._client", lambda _: SimpleNamespace(jobs=Jobs(cluster)))
+    monkeypatch.setattr("fovea.cli.jobs.client_of", lambda _: SimpleNamespace(jobs=Jobs(cluster)))
     ran = fovea("jobs", "wait", "digits", "digits", "--timeout", "0.01s")
     assert ran.code == 124
     assert ran.err.count("TIMEOUT: job digits is still RUNNING after 0.01 s") == 2
@@ -134,10 +135,10 @@ def test_jobs_that_share_a_timeout_are_each_said_to_have_had_what_was_given(monk
 
 @pytest.mark.parametrize("later", [job("RUNNING"), SILENCE], ids=["it runs", "the API server is silent"])
 def test_a_log_that_is_streamed_ends_at_the_timeout(monkeypatch: pytest.MonkeyPatch, later: Any) -> None:
-    for module in (jobs, logs):
+    for module in (following, logs):
         monkeypatch.setattr(module, "Patience", Patience)
     cluster: Any = Scripted([job("RUNNING"), job("RUNNING"), later], [SILENCE], [[stamped(1)]])
-    monkeypatch.setattr("fovea.cli.jobs._client", lambda _: SimpleNamespace(jobs=Jobs(cluster)))
+    monkeypatch.setattr("fovea.cli.jobs.client_of", lambda _: SimpleNamespace(jobs=Jobs(cluster)))
     words = ("jobs", "submit", "digits", "--recipe", "image-classifier", "--stream-logs", "--timeout")
     ran = fovea(*words, "0.05s")
     assert ran.code == 124
@@ -149,7 +150,7 @@ def test_a_program_that_writes_without_a_pause_does_not_keep_from_asking_after_t
 ) -> None:
     ticks = itertools.count(0.0, 0.001)
     monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
-    stream = LogStream(Scripted([{}], texts=[[]]), "vision", "digits", "u")  # type: ignore[arg-type]
+    stream = stream_of(Scripted([{}], texts=[[]]))
     for _ in range(1000):
         stream._lines.put(LogLine("chief-0", 0, "", "more"))
     left: list[int] = []
@@ -162,8 +163,13 @@ def test_a_program_that_writes_without_a_pause_does_not_keep_from_asking_after_t
     assert left[0] > left[1] > 0
 
 
+def stream_of(cluster: Any) -> LogStream:
+    members = partial(pods.of_job, cluster, "vision", "digits", "u")
+    return LogStream(cluster, "vision", members, container="trainer")
+
+
 def read(texts: list[Any]) -> list[str]:
-    stream = LogStream(Scripted([{}], texts=texts), "vision", "digits", "u")  # type: ignore[arg-type]
+    stream = stream_of(Scripted([{}], texts=texts))
     return [line.text for line in stream.follow(lambda: True)]
 
 

@@ -124,7 +124,10 @@ class Held:
     def watched(self) -> list[dict[str, Any]]:
         events, self.events = self.events, []
         for event in events:
-            self.objects[event["object"]["metadata"]["name"]] = event["object"]
+            name = event["object"]["metadata"]["name"]
+            self.objects[name] = event["object"]
+            if event["type"] == "DELETED":
+                del self.objects[name]
         return events
 
 

@@ -11,6 +11,7 @@ from fovea.cli import exit_codes
 from fovea.cli.jobs import CONTAINERS
 from fovea.cli.main import cli
 from fovea.cli.options import seconds
+from fovea.cli.predictions import CONTAINERS as WORKER_CONTAINERS
 from fovea.cli.reference import page
 from fovea.cli.submit_flags import DISTRIBUTIONS, SCALE_TIERS
 from fovea.sdk import PredictionError, Predictor, pods
@@ -77,8 +78,9 @@ def test_the_scale_tiers_and_distributions_that_can_be_chosen_are_those_of_the_a
     assert get_args(Distribution) == DISTRIBUTIONS
 
 
-def test_the_containers_that_can_be_chosen_are_those_of_a_job() -> None:
+def test_the_containers_that_can_be_chosen_are_those_of_a_job_and_of_a_prediction() -> None:
     assert CONTAINERS == pods.CONTAINERS
+    assert WORKER_CONTAINERS == pods.WORKER_CONTAINERS
 
 
 def test_a_command_that_fails_ends_with_1_and_one_message() -> None:

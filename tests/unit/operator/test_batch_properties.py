@@ -104,7 +104,7 @@ def anything(draw: st.DrawFn) -> PredictionObserved:
         jobs=[draw(jobs(rerun)) for rerun in range(draw(st.integers(0, 2)))],
         machine_types=draw(st.sampled_from([(), (machine(),)])),
         heard=heard,
-        heard_before=tuple(draw(st.lists(reports, max_size=1))),
+        heard_before=draw(st.dictionaries(st.integers(0, 2), reports, max_size=2)),
         predecessors=draw(st.sampled_from([(), ("scores-batch-0",)])),
         refused=draw(refusals),
     )

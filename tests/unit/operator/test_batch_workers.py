@@ -1,4 +1,4 @@
-"""The Job of a BatchPrediction, whole, against golden YAML; and its progress, by what its workers report."""
+"""The Job of a BatchPrediction, whole, against golden YAML; its progress, by what its workers report; and what is told of one that fails."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,11 +15,16 @@ from support.observations import DIGEST, GPU, SETTINGS, machine, version
 from support.predictions import PINNED, after, agent, counts, decide, ended, observed, prediction, published, running
 
 
-def progress_of(seen: PredictionObserved) -> dict[str, Any]:
-    """What the decided status says of the progress."""
+def decided(seen: PredictionObserved) -> dict[str, Any]:
+    """The decided status."""
     status = decide(seen).status
     assert status is not None
-    found: dict[str, Any] = status["progress"]
+    return status
+
+
+def progress_of(seen: PredictionObserved) -> dict[str, Any]:
+    """What it says of the progress."""
+    found: dict[str, Any] = decided(seen)["progress"]
     return found
 
 
@@ -47,11 +52,53 @@ def test_progress_is_the_sum_of_all_workers_reports() -> None:
 
 
 def test_progress_counts_workers_that_are_gone_and_what_the_status_knew_before_a_restart() -> None:
-    gone = counts(100, 0, 1, 8).report
-    seen = observed(prediction(PINNED), running(), heard={running().uid: counts(100, 0, 1, 8)}, heard_before=(gone,))
+    gone = {1: counts(100, 0, 1, 8).report}
+    seen = observed(prediction(PINNED), running(), heard={running().uid: counts(100, 0, 1, 8)}, heard_before=gone)
     assert progress_of(seen)["records"] == 200
-    restarted = after(seen, heard={}, heard_before=())
+    restarted = after(seen, heard={}, heard_before={})
     assert progress_of(restarted)["records"] == 200
+
+
+@pytest.mark.parametrize(("done", "state"), [(7, "FAILED"), (8, "RUNNING")])
+def test_too_many_errors_end_it_before_its_end_and_not_while_its_output_is_published(done: int, state: str) -> None:
+    """Between the last shard and the word of the worker that publishes, the output with all errors is on its way."""
+    heard = {running().uid: counts(100_000, 90_000, done, 8)}
+    assert decided(observed(prediction(PINNED), running(), heard=heard))["state"] == state
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_worker_that_was_replaced_counts_once_by_the_report_that_is_furthest(order: int) -> None:
+    """The pod that follows begins with all that its number has answered."""
+    killed, successor, other = ended(code=137), running(number=1), running(1)
+    heard = {pod.uid: counts(1280, 180, 5, 10) for pod in (killed, successor)} | {other.uid: counts(0, 0, 0, 10)}
+    seen = observed(prediction(PINNED), *(killed, successor, other)[::order], heard=heard)
+    found = progress_of(seen)
+    assert (found["records"], found["errors"], found["percent"]) == (1280, 180, 50)
+    assert decided(seen)["state"] == "RUNNING", "the five shards that are left may outweigh the errors"
+    gone = observed(
+        prediction(PINNED),
+        successor,
+        heard={successor.uid: counts(256, 36, 1, 10)},
+        heard_before={0: heard[killed.uid].report},
+    )
+    assert progress_of(gone)["records"] == 1280
+
+
+def test_a_pod_that_is_being_deleted_beside_its_successor_is_no_worker_more() -> None:
+    leaving, successor = running(deleting=True), running(number=1)
+    reports = {leaving.uid: counts(100, 0, 1, 8, pace=20.0), successor.uid: counts(150, 0, 2, 8, pace=30.0)}
+    status = decided(observed(prediction(PINNED, parallelism=1), leaving, successor, heard=reports))
+    assert (status["workers"]["active"], status["progress"]["recordsPerSecond"]) == (1, 30.0)
+    assert status["message"].startswith("1 worker answers records")
+    twin = decided(observed(prediction(PINNED), ended(), running(number=1), running(1)))
+    assert twin["workers"] == {"active": 1, "succeeded": 1, "failed": 0}
+
+
+def test_whether_the_store_is_away_is_not_asked_of_a_pod_that_is_being_deleted() -> None:
+    leaving, successor = running(deleting=True), running(number=1)
+    away = counts(100, store_unreachable_since="2026-11-21T10:00:30Z")
+    seen = observed(prediction(PINNED), leaving, successor, heard={leaving.uid: counts(100), successor.uid: away})
+    assert "has not answered since 2026-11-21T10:00:30Z" in decided(seen)["message"]
 
 
 def test_what_an_ended_worker_counted_is_in_its_last_words_where_no_operator_listened() -> None:
@@ -76,6 +123,27 @@ def test_final_totals_are_those_of_the_worker_that_published() -> None:
         "100%",
         None,
     )
+
+
+def retries(seen: PredictionObserved) -> list[str]:
+    """The Events of failures."""
+    return [f"{event.type} {event.message}" for event in decide(seen).events if event.reason == "Retrying"]
+
+
+def test_a_worker_that_fails_while_others_go_on_is_announced_once() -> None:
+    before = after(observed(prediction(PINNED), running(), running(1))).prediction
+    seen = observed(before, ended(code=137, reason="OOMKilled"), running(1))
+    [said] = retries(seen)
+    assert said.startswith("Warning Worker 0 is started again (retry 1 of 3), and repeats one shard")
+    assert retries(after(seen)) == []
+    assert retries(observed(before, ended(code=143, disrupted="drained"), running(1))) == []
+    assert len(retries(observed(before, ended(code=137, reason="OOMKilled")))) == 1, "where its condition says it too"
+    # The worker whose count has grown, not the one with the newest pod.
+    newer = observed(before, ended(1, number=5, code=137, reason="OOMKilled"), running(), running(1, 6))
+    both = observed(
+        after(newer).prediction, *newer.pods["scores-batch-0-uid"], ended(0, number=1, code=137, reason="OOMKilled")
+    )
+    assert [said[: len("Warning Worker 0")] for said in retries(both)] == ["Warning Worker 0"]
 
 
 # -- the Job -----------------------------------------------------------------------------------------------------------

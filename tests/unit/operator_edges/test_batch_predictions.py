@@ -129,9 +129,21 @@ def test_what_a_worker_that_is_gone_has_counted_stays_counted() -> None:
     world.reports.put(sender, counts(100).report, 0)
     assert [said.report for said in world.observed.heard.values()] == [counts(100).report]
     world.know(pod(), "DELETED")
-    assert (world.observed.heard, world.observed.heard_before) == ({}, (counts(100).report,))
+    assert (world.observed.heard, world.observed.heard_before) == ({}, {0: counts(100).report})
     world.know(prediction(OVER).dump(), "MODIFIED")
-    assert world.observed.heard_before == ()
+    assert world.observed.heard_before == {}
+
+
+def test_what_is_kept_of_the_pods_of_one_number_is_the_furthest_report() -> None:
+    world = World()
+    world.know(job())
+    for number, said in enumerate((counts(300, 0, 3), counts(100, 0, 1))):
+        name = f"scores-batch-0-0-{number}"
+        world.know(pod(name))
+        world.reports.put(Sender("vision", name, f"{name}-uid"), said.report, 0)
+        assert world.observed.heard
+        world.know(pod(name), "DELETED")
+    assert world.observed.heard_before == {0: counts(300, 0, 3).report}
 
 
 def test_a_job_that_is_out_of_sight_is_looked_for_where_workers_were_seen() -> None:

@@ -9,7 +9,7 @@ from fovea_api.v1alpha1 import JobState
 from fovea_api.v1alpha1.batch_prediction_status import BatchPredictionStatus
 from fovea_api.v1alpha1.conditions import PredictionCondition, PredictionReason
 
-from fovea_operator.reconcile.batch.view import View, expires_at
+from fovea_operator.reconcile.batch.view import View, expires_at, worker_of
 from fovea_operator.reconcile.shared import conditions, times
 from fovea_operator.reconcile.shared.conditions import EventType, Finding, truth
 from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event
@@ -93,6 +93,19 @@ def _status(view: View, answer: Answer) -> BatchPredictionStatus:
     return view.status.model_copy(update=update)
 
 
+def _retry(view: View, new: BatchPredictionStatus, found: tuple[Event, ...]) -> tuple[Event, ...]:
+    """The failure of a worker while others go on changes no condition: it is told all the same."""
+    if any(event.reason == PredictionReason.RETRYING for event in found):
+        return ()
+    before, now = view.status.failures or {}, new.failures or {}
+    failed = {
+        worker: each
+        for each in view.failed
+        if not each.failure.disruption and now.get(worker := str(worker_of(each.pod)), 0) > before.get(worker, 0)
+    }
+    return tuple(Event("Warning", PredictionReason.RETRYING, view.retry_of(each)) for each in failed.values())
+
+
 def _final(state: JobState) -> PredictionCondition:
     return PredictionCondition.COMPLETE if state == JobState.SUCCEEDED else PredictionCondition.FAILED
 
@@ -104,7 +117,7 @@ def _events(view: View, new: BatchPredictionStatus) -> tuple[Event, ...]:
         notable.setdefault(failed.reason, "Warning")
     found = conditions.events_of_change(view.status.conditions, new.conditions, notable)
     if new.state is None or not new.state.ended:
-        return found
+        return found + _retry(view, new, found)
     final = conditions.find(new.conditions, _final(new.state))
     return tuple(
         replace(event, ended_as=new.state.value) if final is not None and event.reason == final.reason else event

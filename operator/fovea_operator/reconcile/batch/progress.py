@@ -1,6 +1,10 @@
-"""How far a prediction is: the sum of its workers' reports while they run, their last word once it is published."""
+"""How far a prediction is: the sum of its workers' reports while they run, their last word once it is published.
 
-from collections.abc import Iterable, Mapping
+A worker is a number of the Job, not a pod: the pod that follows another one begins with all that its number has answered, so of
+the reports of one number only the furthest counts.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fovea_api.contract import batch, names
@@ -10,7 +14,7 @@ from fovea_api.v1alpha1.batch_prediction_status import PredictionProgress, Shard
 
 from fovea_operator.desired.batch_job import SHARD_BYTES, SHARD_RECORDS
 from fovea_operator.reconcile.batch import outcome
-from fovea_operator.reconcile.batch.view import View
+from fovea_operator.reconcile.batch.view import View, worker_of
 from fovea_operator.reconcile.shared.counts import counted
 from fovea_operator.reconcile.shared.observed import PodRecord
 from fovea_operator.reconcile.shared.pods import ended
@@ -35,19 +39,32 @@ class Totals:
         """Errors divided by records."""
         return self.errors / self.records if self.records else 0.0
 
+    @property
+    def reach(self) -> tuple[int, int, int]:
+        """Orders counts of the same shards by how far they are: as a whole, since records and errors are those of the shards."""
+        return self.shards, self.records, self.errors
+
 
 def reported(view: View) -> Totals:
-    """The sum of the reports, or what the status says if that is further: an operator that starts has heard nobody yet."""
-    before = [_metrics(report) for report in view.observed.heard_before]
-    said = [*(_metrics_of(view, pod) for pod in view.all_pods), *before]
+    """The sum of the workers' counts, or what the status says if that is further: an operator that starts has heard nobody yet."""
     known = _of_status(view.status.progress)
-    everything = [total for each in said if (total := counted(each.get(SHARDS_TOTAL)))]
-    total = max(everything, default=known.shards_total)
-    heard = Totals(_sum(said, RECORDS), _sum(said, ERRORS), _sum(said, SHARDS), total)
-    # As a whole, not number by number: records and shards must be of the same shards.
-    further = max(known, heard, key=lambda each: (each.shards, each.records, each.errors))
-    shards = further.shards if total is None else min(further.shards, total)
-    return Totals(further.records, min(further.errors, further.records), shards, total)
+    furthest: dict[int, Totals] = {}
+    total = known.shards_total
+    for worker, counts in _said(view):
+        furthest[worker] = max(furthest.get(worker, counts), counts, key=_reach)
+        if counts.shards_total:
+            total = max(total or 0, counts.shards_total)
+    heard = furthest.values()
+    # Each number by itself never goes back; all of them stay within what the answered shards hold.
+    records = max(known.records, _sum(each.records for each in heard))
+    errors = max(known.errors, _sum(each.errors for each in heard))
+    shards = max(known.shards, _sum(each.shards for each in heard))
+    return Totals(records, min(errors, records), shards if total is None else min(shards, total), total)
+
+
+def further(one: ProgressReport | None, other: ProgressReport) -> ProgressReport:
+    """Of two reports of one worker, by whichever of its pods, the one that counts more."""
+    return other if one is None else max(one, other, key=lambda report: _counts(_metrics(report)).reach)
 
 
 def final(said: Termination) -> Totals:
@@ -57,9 +74,9 @@ def final(said: Termination) -> Totals:
 
 
 def is_lost(view: View, totals: Totals) -> bool:
-    """Whether there are too many errors already, whatever the records that are left are answered with."""
-    if totals.shards_total is None:
-        return False
+    """Whether there are too many errors before the end, whatever the records that are left are answered with."""
+    if totals.shards_total is None or totals.shards >= totals.shards_total:
+        return False  # Once all shards are answered, the output is published, and says what is wrong with each record.
     # A record has at least one byte, and a shard no more bytes than that, unless it is a single record.
     most = SHARD_RECORDS if view.spec.input.format == batch.IMAGES else SHARD_BYTES
     left = (totals.shards_total - totals.shards) * most
@@ -87,17 +104,19 @@ def pace(view: View) -> float | None:
     """Records a second of all workers that run; None where none of them is known long enough."""
     paces = [
         heard.pace.steps_per_second
-        for pod in view.live
+        for pod in view.working
         if (heard := view.observed.heard.get(pod.uid)) is not None and heard.pace is not None
     ]
     return sum(paces) if paces else None
 
 
 def workers(view: View) -> WorkersStatus:
-    """The workers that are there, counted."""
-    succeeded = {pod.name for pod in view.pods if isinstance(view.outcomes[pod.uid], (outcome.Done, outcome.Success))}
+    """The workers that are there, counted; one that is replaced while its pod still ends is one worker."""
+    succeeded = {
+        worker_of(pod) for pod in view.pods if isinstance(view.outcomes[pod.uid], (outcome.Done, outcome.Success))
+    }
     return WorkersStatus(
-        active=len(view.live),
+        active=len({worker_of(pod) for pod in view.live} - succeeded),
         succeeded=len(succeeded),
         failed=sum(ended(each.pod) for each in view.failed),
     )
@@ -110,8 +129,16 @@ def _eta(totals: Totals, pace: float | None) -> int | None:
     return round(min(left / pace, MAX_COUNT))
 
 
+def _said(view: View) -> Iterator[tuple[int, Totals]]:
+    """What each pod has counted, those that are gone included, by the number of its worker."""
+    for pod in view.all_pods:
+        yield worker_of(pod), _counts(_metrics_of(view, pod))
+    for worker, report in view.observed.heard_before.items():
+        yield worker, _counts(_metrics(report))
+
+
 def _metrics_of(view: View, pod: PodRecord) -> Mapping[str, float]:
-    """What a worker has counted: by its last report, or by its last words, since no operator may have listened before."""
+    """What a pod has counted: by its last report, or by its last words, since no operator may have listened before."""
     heard = view.observed.heard.get(pod.uid)
     reported = _metrics(heard.report) if heard is not None else {}
     said = outcome.said_in(pod.container(names.BATCH_CONTAINER).termination_message)
@@ -125,9 +152,19 @@ def _metrics(report: ProgressReport) -> Mapping[str, float]:
     return report.metrics if isinstance(report.metrics, Mapping) else {}
 
 
+def _counts(metrics: Mapping[str, float]) -> Totals:
+    """The numbers of a report, which may be anything."""
+    records, errors, shards = (counted(metrics.get(name)) or 0 for name in (RECORDS, ERRORS, SHARDS))
+    return Totals(records, errors, shards, counted(metrics.get(SHARDS_TOTAL)))
+
+
+def _reach(counts: Totals) -> tuple[int, int, int]:
+    return counts.reach
+
+
 def _of_status(known: PredictionProgress | None) -> Totals:
     return Totals() if known is None else Totals(known.records, known.errors, known.shards.done, known.shards.total)
 
 
-def _sum(metrics: Iterable[Mapping[str, float]], name: str) -> int:
-    return min(sum(counted(each.get(name)) or 0 for each in metrics), MAX_COUNT)
+def _sum(counts: Iterable[int]) -> int:
+    return min(sum(counts), MAX_COUNT)

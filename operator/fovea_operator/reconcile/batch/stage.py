@@ -8,14 +8,14 @@ from fovea_api.v1alpha1.conditions import PredictionReason
 
 from fovea_operator.reconcile.batch import outcome
 from fovea_operator.reconcile.batch.answer import Answer
-from fovea_operator.reconcile.batch.view import View, worker_of
+from fovea_operator.reconcile.batch.view import View
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.observed import PodRecord
 
 
 def of(view: View, job: str) -> Answer:
     """The stage by the workers of the Job of that name: the most advanced one says it."""
-    live = [pod for pod in view.live if not pod.deleting]
+    live = view.working
     if view.running:
         return _running(view, live)
     if view.job is not None and view.job.suspended:
@@ -47,40 +47,31 @@ def of(view: View, job: str) -> Answer:
     return _without_node(view, job, live)
 
 
-def _running(view: View, live: list[PodRecord]) -> Answer:
+def _running(view: View, live: tuple[PodRecord, ...]) -> Answer:
     active = sum(pod.container(names.PREDICT_CONTAINER).running_since is not None for pod in live)
     which = "1 worker answers" if active == 1 else f"{active} workers answer"
     message = f"{which} records; follow them with: fovea predictions wait {view.prediction.metadata.name}"
     if away := _store_away(view):
         message += f". The object store has not answered since {times.text(away)}; nothing is lost."
     elif view.failed and not view.failed[-1].failure.disruption:
-        message += f". {_last_failure(view)}"
+        message += f". {view.retry}"
     return Answer(JobState.RUNNING, PredictionReason.STARTED, message, running=True)
 
 
-def _without_node(view: View, job: str, live: list[PodRecord]) -> Answer:
+def _without_node(view: View, job: str, live: tuple[PodRecord, ...]) -> Answer:
     if live:
         message = f"Pod {live[0].name} waits for a node; if this takes long, see: kubectl describe pod {live[0].name}"
         return Answer(JobState.QUEUED, PredictionReason.JOB_CREATED, message)
     if view.failed:
         failure = view.failed[-1].failure
         reason = PredictionReason.DISRUPTED if failure.disruption else PredictionReason.RETRYING
-        return Answer(JobState.QUEUED, reason, _last_failure(view))
+        return Answer(JobState.QUEUED, reason, view.retry)
     message = f"Kubernetes makes the pods of Job {job}; if this takes long, see: kubectl describe job {job}"
     return Answer(JobState.QUEUED, PredictionReason.JOB_CREATED, message)
 
 
-def _last_failure(view: View) -> str:
-    """What the last failed worker said, and that it is tried again."""
-    last = view.failed[-1]
-    worker, limit = worker_of(last.pod), view.spec.run_policy.backoff_limit
-    count = view.failures.get(str(worker), 0)
-    which = "" if last.failure.disruption else f" (retry {count} of {limit})"
-    return f"Worker {worker} is started again{which}, and repeats one shard: {last.failure.message.rstrip('.')}."
-
-
 def _store_away(view: View) -> datetime | None:
     """Since when the store does not answer, by the workers' newest reports; None where it answers one of them."""
-    said = [heard.report for pod in view.live if (heard := view.observed.heard.get(pod.uid)) is not None]
+    said = [heard.report for pod in view.working if (heard := view.observed.heard.get(pod.uid)) is not None]
     since = [times.parse(str(report.store_unreachable_since or "")) for report in said]
     return min((each for each in since if each), default=None) if since and all(since) else None

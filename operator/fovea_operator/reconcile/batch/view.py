@@ -120,6 +120,15 @@ class View:
         return tuple(pod for pod in self.pods if not ended(pod))
 
     @cached_property
+    def working(self) -> tuple[PodRecord, ...]:
+        """Of each worker the pod that does its work: not one that is being deleted, whose successor may run already."""
+        found: dict[int, PodRecord] = {}
+        for pod in sorted(self.live, key=lambda pod: (_answers(pod), pod.created, pod.name)):
+            if not pod.deleting:
+                found[worker_of(pod)] = pod
+        return tuple(found.values())
+
+    @cached_property
     def outcomes(self) -> dict[str, Outcome | None]:
         """How each worker ended, by the uid of its pod."""
         return {pod.uid: outcome.of(pod) for pod in self.all_pods}
@@ -143,6 +152,18 @@ class View:
         counts = {worker: max(seen[worker], known.get(worker, 0)) for worker in {*seen, *known}}
         return dict(sorted(counts.items(), key=lambda item: (len(item[0]), item[0])))
 
+    @property
+    def retry(self) -> str:
+        """What the last failed worker said, and that it is tried again; empty where none has failed."""
+        return self.retry_of(self.failed[-1]) if self.failed else ""
+
+    def retry_of(self, last: Failed) -> str:
+        """The same of one worker."""
+        worker, limit = worker_of(last.pod), self.spec.run_policy.backoff_limit
+        count = self.failures.get(str(worker), 0)
+        which = "" if last.failure.disruption else f" (retry {count} of {limit})"
+        return f"Worker {worker} is started again{which}, and repeats one shard: {last.failure.message.rstrip('.')}."
+
     @cached_property
     def started(self) -> datetime | None:
         """When the first program of the workers that are there started."""
@@ -156,7 +177,7 @@ class View:
     @property
     def running(self) -> bool:
         """Whether a worker answers records."""
-        return any(pod.container(names.PREDICT_CONTAINER).running_since for pod in self.live if not pod.deleting)
+        return any(map(_answers, self.working))
 
 
 def worker_of(pod: PodRecord) -> int:
@@ -180,6 +201,10 @@ def expires_at(prediction: BatchPrediction, ttl_seconds: float | None) -> dateti
     seconds = ttl_seconds if own is None else own
     end = times.parse(prediction.status.end_time)
     return None if seconds is None or end is None else end + timedelta(seconds=seconds)
+
+
+def _answers(pod: PodRecord) -> bool:
+    return pod.container(names.PREDICT_CONTAINER).running_since is not None
 
 
 def _starts(pods: tuple[PodRecord, ...]) -> Iterator[datetime]:

@@ -372,8 +372,8 @@ class PredictionObserved:
     machine_types: Mapping[str, MachineType]
     heard: Mapping[str, Heard] = field(default_factory=dict)
     """What the agents of all workers have reported, by the pod's uid. Pods that have not reported are left out."""
-    heard_before: tuple[ProgressReport, ...] = ()
-    """The last reports of workers whose pods are gone, as far as this operator heard them."""
+    heard_before: Mapping[int, ProgressReport] = field(default_factory=dict)
+    """The furthest report of each worker by its number, by whichever of its pods, as far as this operator heard them."""
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""
     predecessors: tuple[str, ...] = ()
