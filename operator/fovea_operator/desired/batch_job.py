@@ -3,10 +3,10 @@
 from typing import Any
 
 from fovea_api.contract import environment, expansion, labels, names, storage
-from fovea_api.contract.plan import BatchPlan, ModelPlan
+from fovea_api.contract.plan import BatchPlan
 from fovea_api.v1alpha1 import BatchPrediction, MachineType, ModelVersion
 
-from fovea_operator.desired import containers, owner, pod_options
+from fovea_operator.desired import containers, fetched_model, owner, pod_options
 from fovea_operator.desired.mounts import AGENT, MODELS, REPORT, TMP, WORK, report_volume
 from fovea_operator.settings import Settings
 
@@ -77,7 +77,7 @@ def suspension(job: str, namespace: str, uid: str) -> dict[str, Any]:
 def _pod(
     prediction: BatchPrediction, version: ModelVersion, machine_type: MachineType, settings: Settings
 ) -> dict[str, Any]:
-    volumes: list[dict[str, Any]] = [WORK, AGENT, MODELS, TMP]
+    volumes: list[dict[str, Any]] = [WORK, AGENT, TMP]
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -88,6 +88,7 @@ def _pod(
         "containers": [_program(prediction, version, machine_type, settings)],
         "volumes": [
             *({"name": volume["name"], "emptyDir": {}} for volume in volumes),
+            *fetched_model.volumes(settings),
             containers.store_volume(),
             *([report_volume()] if settings.report_url else []),
             *pod_options.account_volumes(prediction),
@@ -103,14 +104,6 @@ def _agents(
     prediction: BatchPrediction, version: ModelVersion, machine_type: MachineType, settings: Settings
 ) -> list[dict[str, Any]]:
     metadata, spec = prediction.metadata, prediction.spec
-    model = ModelPlan(
-        namespace=version.metadata.namespace,
-        model=version.spec.model,
-        version=version.spec.version,
-        uri=version.spec.uri,
-        digest=version.spec.digest,
-        target=environment.MODELS_MOUNT,
-    ).to_json()
     plan = BatchPlan(
         namespace=metadata.namespace,
         name=metadata.name,
@@ -126,7 +119,7 @@ def _agents(
         report_url=settings.report_url,
     ).to_json()
     mounts: list[dict[str, Any]] = [WORK, AGENT, *([REPORT] if settings.report_url else [])]
-    fetch = containers.agent(names.FETCH_MODEL_CONTAINER, ["fetch-model"], model, [MODELS], machine_type, settings)
+    fetch = fetched_model.fetch_model(version, machine_type, settings)
     batch = containers.agent(names.BATCH_CONTAINER, ["batch"], plan, mounts, machine_type, settings)
     return [fetch, batch | {"restartPolicy": "Always"}]
 

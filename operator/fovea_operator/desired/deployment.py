@@ -6,11 +6,10 @@ from pathlib import PurePath
 from typing import Any
 
 from fovea_api.contract import environment, labels, names
-from fovea_api.contract.plan import ModelPlan
 from fovea_api.v1alpha1 import MachineType, ModelDeployment, ModelVersion
 
-from fovea_operator.desired import containers, owner, pod_options
-from fovea_operator.desired.mounts import MODEL_CACHE, MODELS, TMP
+from fovea_operator.desired import containers, fetched_model, owner, pod_options
+from fovea_operator.desired.mounts import MODELS, TMP
 from fovea_operator.settings import Settings
 
 _ANSWER_SECONDS = 10
@@ -102,27 +101,17 @@ def _pod(
     machine_type: MachineType,
     settings: Settings,
 ) -> dict[str, Any]:
-    plan = ModelPlan(
-        namespace=version.metadata.namespace,
-        model=version.spec.model,
-        version=version.spec.version,
-        uri=version.spec.uri,
-        digest=version.spec.digest,
-        target=environment.MODELS_MOUNT,
-        **_cache(settings),
-    ).to_json()
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _grace_seconds(settings),
         "securityContext": containers.pod_security(),
-        "initContainers": [_fetch(plan, version.metadata.namespace, machine_type, settings)],
+        "initContainers": [fetched_model.fetch_model(version, machine_type, settings, beside=_waits(settings))],
         "containers": [_server(version, machine_type, settings, pod_options.account_mounts(model_deployment))],
         "volumes": [
-            {"name": MODELS["name"], "emptyDir": {}},
+            *fetched_model.volumes(settings),
             {"name": TMP["name"], "emptyDir": {}},
             containers.store_volume(),
-            *_cache_volumes(settings),
             *pod_options.account_volumes(model_deployment),
         ],
         # Over hosts where that is possible: one that goes takes few of the pods with it.
@@ -151,28 +140,6 @@ def _waits(settings: Settings) -> bool:
     TensorFlow Serving cannot, and needs not: it starts in a fraction of a second. Ours imports TensorFlow meanwhile.
     """
     return PurePath(settings.server_command[0]).name == names.MODEL_SERVER_PROGRAM
-
-
-def _cache(settings: Settings) -> dict[str, Any]:
-    if not settings.model_cache_volume:
-        return {}
-    return {"cache": environment.MODEL_CACHE_MOUNT, "cache_bytes": int(containers.number(settings.model_cache_size))}
-
-
-def _cache_volumes(settings: Settings) -> list[dict[str, Any]]:
-    """The volume that pods share. Only the agent's container has it: what a server reads is its pod's own."""
-    source = settings.model_cache_volume
-    return [{"name": MODEL_CACHE["name"], **json.loads(source)}] if source else []
-
-
-def _fetch(plan: str, namespace: str, machine_type: MachineType, settings: Settings) -> dict[str, Any]:
-    """What brings the model: before the server starts or, as a native sidecar, beside its start (ADR 225)."""
-    waits = _waits(settings)
-    command = ["fetch-model", "--stay"] if waits else ["fetch-model"]
-    # Each namespace has a folder of its own: nobody reads another's models.
-    cache = [MODEL_CACHE | {"subPath": namespace}] if settings.model_cache_volume else []
-    fetch = containers.agent(names.FETCH_MODEL_CONTAINER, command, plan, [MODELS, *cache], machine_type, settings)
-    return fetch | {"restartPolicy": "Always"} if waits else fetch
 
 
 def _server(

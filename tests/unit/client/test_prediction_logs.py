@@ -8,14 +8,22 @@ from fovea.sdk import logs
 from fovea.sdk.api_errors import Target, from_response
 from fovea.sdk.cluster import Cluster
 from fovea_api.contract import labels
+from fovea_api.v1alpha1 import API_VERSION
 from support.command_line import Ran, fovea
-from support.predictions import prediction
 
 
 def document(state: str, **status: Any) -> dict[str, Any]:
-    made = prediction({"state": state, **status}).dump()
-    made["metadata"]["resourceVersion"] = "7"
-    return made
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "BatchPrediction",
+        "metadata": {"name": "scores", "namespace": "vision", "uid": "prediction-uid", "resourceVersion": "7"},
+        "spec": {
+            "model": "digits",
+            "parallelism": 2,
+            "input": {"uri": "s3://fovea/vision/datasets/test", "format": "images"},
+        },
+        "status": {"state": state, **status},
+    }
 
 
 def worker(index: int, attempt: int = 0, *, phase: str = "Succeeded", state: str = "terminated") -> dict[str, Any]:

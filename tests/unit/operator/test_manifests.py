@@ -10,6 +10,7 @@ from fovea_api.contract import environment, names
 from fovea_api.contract.plan import INPUT_PUBLICATION, Input, ModelPlan, TrainingPlan
 from fovea_api.v1alpha1 import MachineType, TrainingJob
 from fovea_operator.desired import containers
+from fovea_operator.desired.batch_job import batch_job
 from fovea_operator.desired.deployment import revision, scale, version_deployment
 from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.desired.members import Member
@@ -24,6 +25,7 @@ from fovea_operator.settings import Settings
 from support.decision_table import RUNNING, decide
 from support.golden import DATA, Golden
 from support.observations import GPU, MODEL, SETTINGS, at, job, machine, observed, running, version
+from support.predictions import PINNED, prediction
 from support.rollout_table import V1, V2, held, stable
 from support.serving_observations import budget_of, model_deployment, service_at, serving, workload
 
@@ -119,6 +121,9 @@ def test_files_of_models_are_shared_by_the_pods_of_a_namespace_through_the_agent
     assert "fovea-model-cache" not in {each["name"] for each in server["volumeMounts"]}
     plan = ModelPlan.from_json(fetch["env"][0]["value"])
     assert (plan.cache, plan.cache_bytes) == ("/var/cache/fovea", 1 << 30)
+    worker = batch_job(prediction(PINNED), version(3), 0, machine(), settings)["spec"]["template"]["spec"]
+    assert mount in worker["initContainers"][0]["volumeMounts"]
+    assert {"name": "fovea-model-cache"} | source in worker["volumes"]
 
 
 @pytest.mark.parametrize("text", ["/var/cache", "[]", "{}", '{"hostPath": "/var/cache"}', '{"a": {}, "b": {}}'])
