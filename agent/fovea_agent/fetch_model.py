@@ -12,7 +12,7 @@ from fovea_agent import log
 from fovea_agent.errors import Corrupt, Misconfigured, Missing, TooNew
 from fovea_agent.file_cache import FileCache
 from fovea_agent.folder import Folder
-from fovea_agent.restore import matches, read_manifest, restore
+from fovea_agent.restore import matches, place, read_manifest, restore
 from fovea_agent.settings import DEFAULT_TRANSFERS
 from fovea_agent.store import Store
 
@@ -34,12 +34,9 @@ def fetch_model(plan: ModelPlan, store: Store, transfers: int = DEFAULT_TRANSFER
     target = Path(plan.target) / plan.model / str(plan.version)
     try:
         manifest = _expected_manifest(source, location.key, plan.digest)
-        if target.is_dir():
-            if matches(Folder(target.parent, target.name), manifest, transfers):
-                log.info("model is in its place already", path=str(target))
-                return Termination(report.REASON_FETCHED, f"{what} is in its place already")
-            log.warning("model in its place does not verify: fetching it again", path=str(target))
-            shutil.rmtree(target)
+        if _is_in_place(target, Path(plan.target) / STAGING, manifest, transfers):
+            log.info("model is in its place already", path=str(target))
+            return Termination(report.REASON_FETCHED, f"{what} is in its place already")
         cache = FileCache(Path(plan.cache), plan.cache_bytes) if plan.cache else None
         restore(source, location.key, manifest, target, Path(plan.target) / STAGING, transfers, cache)
         if cache is not None:
@@ -61,6 +58,26 @@ def fetch_model(plan: ModelPlan, store: Store, transfers: int = DEFAULT_TRANSFER
         "model fetched", path=str(target), digest=manifest.digest, files=len(manifest.entries), bytes=manifest.size
     )
     return Termination(report.REASON_FETCHED, f"{what} fetched")
+
+
+def _is_in_place(target: Path, staging: Path, manifest: Manifest, transfers: int) -> bool:
+    """Whether the version that an earlier run of this container left verifies. It is out of its place meanwhile.
+
+    Beside a server that starts again, as after a restart of the node, this is what keeps a damaged version from being loaded.
+    """
+    doubted = staging / f"{target.name}-doubted"
+    if target.is_dir():
+        staging.mkdir(exist_ok=True)
+        shutil.rmtree(doubted, ignore_errors=True)
+        target.rename(doubted)
+    if not doubted.is_dir():
+        return False
+    if matches(Folder(staging, doubted.name), manifest, transfers):
+        place(doubted, target)
+        return True
+    log.warning("model in its place does not verify: fetching it again", path=str(target))
+    shutil.rmtree(doubted)
+    return False
 
 
 def _expected_manifest(store: Store, prefix: str, digest: str) -> Manifest:

@@ -67,6 +67,22 @@ def test_a_version_that_was_damaged_on_the_node_is_fetched_again(plan: ModelPlan
     assert served(plan) == {f"3/{name}": data for name, data in FILES.items()}
 
 
+def test_a_run_that_ended_while_it_looked_leaves_the_version_for_the_next_one(
+    plan: ModelPlan, keys: Path, tmp_path: Path
+) -> None:
+    """Also for one that damaged it: what does not verify is never where a server looks."""
+    fetch_model(plan, tmp_path, keys)
+    place, doubted = Path(plan.target) / plan.model / "3", Path(plan.target) / ".staging/3-doubted"
+    for damage in (None, b"graqh"):
+        place.rename(doubted)
+        if damage is not None:
+            (doubted / "saved_model.pb").write_bytes(damage)
+        ended = fetch_model(plan, tmp_path, keys)
+        assert (ended.code, "already" in ended.termination.message) == (exit_codes.OK, damage is None)
+        assert served(plan) == {f"3/{name}": data for name, data in FILES.items()}
+        assert not doubted.exists()
+
+
 def test_what_a_cache_on_the_node_has_is_not_fetched_again_and_verified_like_the_rest(
     object_store: ObjectStore, plan: ModelPlan, keys: Path, tmp_path: Path
 ) -> None:
