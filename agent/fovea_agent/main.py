@@ -10,41 +10,32 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from fovea_api.contract import environment, exit_codes
+from fovea_api.contract import exit_codes
 from fovea_api.contract.plan import ModelPlan, TrainingPlan
-from fovea_api.contract.report import REPORT_AT_LEAST_EVERY, TERMINATION_LOG, Termination
+from fovea_api.contract.report import Termination
 from fovea_api.standard_output import until_nobody_reads
 
 from fovea_agent import log
-from fovea_agent.ending import GRACE, grace_left, seconds_since
+from fovea_agent.arguments import Run, parser
+from fovea_agent.ending import grace_left, seconds_since
 from fovea_agent.outcome import Result, outcome
-from fovea_agent.settings import (
-    DEFAULT_TRANSFERS,
-    POLL,
-    REPORT_INTERVAL,
-    SETTLE,
-    StoreAccess,
-    WorkVolume,
-    read_plan,
-)
+from fovea_agent.settings import StoreAccess, WorkVolume, read_plan
 
 if TYPE_CHECKING:
     from fovea_agent.report import Reporter
     from fovea_agent.store import Store
     from fovea_agent.sync import Sync
 
-PATIENCE = 300.0
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns its exit code."""
-    return until_nobody_reads(lambda: _run(_parser().parse_args(arguments)))
+    return until_nobody_reads(lambda: _run(parser(_RUNS).parse_args(arguments)))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -232,173 +223,14 @@ def _exit_at_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        from importlib.metadata import version
-
-        parser.exit(message=f"fovea-agent {version('fovea-agent')}\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fovea-agent", description="Moves what a pod needs and makes between its volume and the object store."
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add(
-        commands,
-        "fetch",
-        _fetch,
-        "init container of a training pod: checkpoint, inputs and cache to the working volume",
-        (_common, _transfer, _patience, _work),
-    )
-    sync = _add(
-        commands,
-        "sync",
-        _sync,
-        "sidecar of a training pod: publishes checkpoints as they appear and, at SIGTERM, everything else",
-        (_common, _transfer, _patience, _work),
-    )
-    sync.add_argument("--fetch", action="store_true", help="first do what fetch does: the pod has no container for it")
-    sync.add_argument("--grace-period", type=float, default=GRACE, metavar="SECONDS", help="the pod's (%(default)s)")
-    sync.add_argument("--poll", type=float, default=POLL, metavar="SECONDS", help="look for checkpoints (%(default)s)")
-    sync.add_argument(
-        "--settle",
-        type=float,
-        default=SETTLE,
-        metavar="SECONDS",
-        help="a checkpoint that has not changed for this long is whole (%(default)s)",
-    )
-    _reports(sync)
-    model = _add(
-        commands,
-        "fetch-model",
-        _fetch_model,
-        "init container of a serving pod: a model version, verified",
-        (_common, _transfer, _patience),
-    )
-    model.add_argument(
-        "--stay", action="store_true", help="then wait for SIGTERM: as a sidecar, beside the server's start"
-    )
-    batch = _add(
-        commands,
-        "batch",
-        _batch,
-        "sidecar of a pod of a batch prediction: brings shards, publishes the answers and at the end the output",
-        (_common, _transfer, _work_folder, _reports),
-    )
-    batch.add_argument("--poll", type=float, default=0.2, metavar="SECONDS", help="look for answers (%(default)s)")
-    provision = _add(
-        commands,
-        "provision",
-        _provision,
-        "makes the bucket of a MinIO and a key per namespace, each for its own prefix",
-        (_common, _patience),
-    )
-    _provision_arguments(provision)
-    check = _add(
-        commands,
-        "check-store",
-        _check_store,
-        "checks that an object store has what Fovea relies on; writes a few small objects and removes them",
-        (_common, _patience, _object_store),
-    )
-    _endpoint(check, required=False)
-    check.add_argument("--prefix", default="", help="what the key may reach, such as a namespace (the whole bucket)")
-    return parser
-
-
-def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    run: Callable[[argparse.Namespace], Result],
-    summary: str,
-    groups: tuple[Callable[[argparse.ArgumentParser], None], ...],
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=summary, description=summary)
-    command.set_defaults(run=run)
-    for group in groups:
-        group(command)
-    return command
-
-
-def _common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
-    command.add_argument(
-        "--termination-log", default=TERMINATION_LOG, metavar="FILE", help="(%(default)s; empty: none)"
-    )
-
-
-def _object_store(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--object-store", type=Path, default=Path(environment.OBJECT_STORE_MOUNT), metavar="FOLDER", help="its keys"
-    )
-
-
-def _transfer(command: argparse.ArgumentParser) -> None:
-    _object_store(command)
-    command.add_argument("--transfers", type=int, default=DEFAULT_TRANSFERS, metavar="N", help="at once (%(default)s)")
-
-
-def _patience(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--patience", type=float, default=PATIENCE, metavar="SECONDS", help="for an unreachable store (%(default)s)"
-    )
-
-
-def _work_folder(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--work", type=Path, default=Path(environment.WORK_MOUNT), metavar="FOLDER", help="(%(default)s)"
-    )
-
-
-def _reports(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--report-interval", type=float, default=REPORT_INTERVAL, metavar="SECONDS", help="(%(default)s)"
-    )
-    command.add_argument(
-        "--report-at-least-every", type=float, default=REPORT_AT_LEAST_EVERY, metavar="SECONDS", help="(%(default)s)"
-    )
-    command.add_argument("--report-token", type=Path, default=Path(environment.REPORT_TOKEN_MOUNT), metavar="FOLDER")
-
-
-def _work(command: argparse.ArgumentParser) -> None:
-    _work_folder(command)
-    command.add_argument(
-        "--state",
-        type=Path,
-        default=Path(environment.AGENT_MOUNT),
-        metavar="FOLDER",
-        help="of the agents (%(default)s)",
-    )
-
-
-def _endpoint(command: argparse.ArgumentParser, *, required: bool) -> None:
-    command.add_argument(
-        "--endpoint", required=required, metavar="URL", help="of a MinIO; its root key comes from the environment"
-    )
-    command.add_argument("--bucket", default="", help="(the contract's)")
-    command.add_argument("--region", default="", help="(us-east-1)")
-    command.add_argument("--ca-bundle", type=Path, metavar="FILE", help="certificate authority of the endpoint")
-
-
-def _provision_arguments(command: argparse.ArgumentParser) -> None:
-    _endpoint(command, required=True)
-    command.add_argument("--namespace", action="append", default=[], metavar="NAME", help="repeatable")
-    command.add_argument(
-        "--unless-labelled",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="as --namespace, unless it has the label fovea.dev/object-store: then --labelled does it; repeatable",
-    )
-    command.add_argument("--labelled", action="store_true", help="namespaces by their label fovea.dev/object-store")
-    command.add_argument("--every", type=float, default=0.0, metavar="SECONDS", help="look again (once)")
-    command.add_argument("--shared-prefix", action="append", default=[], metavar="PREFIX", help="readable for all")
-    target = command.add_mutually_exclusive_group(required=True)
-    target.add_argument("--apply", action="store_true", help="apply the Secrets through the API server of this cluster")
-    target.add_argument("--print", action="store_true", help="write the Secrets to standard output as YAML")
-    target.add_argument("--directory", type=Path, metavar="FOLDER", help="write key files to FOLDER/<namespace>/")
+_RUNS: Mapping[str, Run] = {
+    "fetch": _fetch,
+    "sync": _sync,
+    "fetch-model": _fetch_model,
+    "batch": _batch,
+    "provision": _provision,
+    "check-store": _check_store,
+}
 
 
 if __name__ == "__main__":
