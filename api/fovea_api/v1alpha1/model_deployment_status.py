@@ -159,6 +159,8 @@ class Place(Status):
     """For a failed version: time of the next try. Absent: Fovea tries again only after the version's files or the spec have changed."""
     shift: Shift | None = None
     """For a candidate that gets requests: its step."""
+    interruptions: int | None = None
+    """For a candidate: how often none of its pods answered while it got requests. The third time, Fovea gives it up."""
     traffic: Traffic | None = None
     """Requests to the version while a candidate gets requests: for the candidate, the stable version and a version that was rolled back."""
     evacuation: Evacuation | None = None

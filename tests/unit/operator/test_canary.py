@@ -7,9 +7,9 @@ import pytest
 from fovea_operator.desired.routes import weights
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared import times
-from support.canary_table import TABLE, Row
+from support.canary_table import TABLE, Row, shifting
 from support.observations import SETTINGS, at, version
-from support.rollout_table import V1, V3, held, seconds, stable
+from support.rollout_table import V1, V2, V3, held, seconds, stable
 from support.serving_observations import model_deployment, service_at, serving, workload
 
 
@@ -52,6 +52,23 @@ def test_a_version_that_was_rolled_back_is_not_tried_again_until_the_spec_says_s
 def states(row: Row) -> tuple[str, str]:
     [found] = [each for each in (row.decision().status or {})["places"] if each["version"] == 2]
     return found["role"], found["step"]
+
+
+def test_a_candidate_that_cannot_bear_requests_is_given_up_at_the_third_time() -> None:
+    """Without a crash: it is ready without requests, and not with them."""
+    for before, after in ((None, 1), (1, 2)):
+        row = Row(shifting(1, 10) | ({} if before is None else {"interruptions": before}), ready=0, now=5)
+        [found] = [each for each in (row.decision().status or {})["places"] if each["version"] == 2]
+        assert (found["step"], found["interruptions"]) == ("Starting", after)
+        again = {key: value for key, value in found.items() if key != "shift"}
+        [kept] = [each for each in (Row(again, {V1: 100}).decision().status or {})["places"] if each["version"] == 2]
+        assert (kept["step"], kept["interruptions"]) == ("Shifting", after), "it is remembered on the way"
+    third = Row(shifting(2, 50, interruptions=2), {V1: 50, V2: 50}, ready=0, now=5)
+    [failed] = [each for each in (third.decision().status or {})["places"] if each["version"] == 2]
+    assert (failed["role"], failed["reason"], failed.get("interruptions")) == ("failed", "ServerFailed", None)
+    promoted = replace(third, spec={"promotedVersion": 2})
+    assert states(promoted) == ("candidate", "Starting"), "who promotes a version waits for it"
+    assert failed["message"] == "3 times, none of its pods answered while it got requests"
 
 
 def test_a_step_is_reported_with_the_numbers_of_the_one_before() -> None:

@@ -160,6 +160,7 @@ def _at(place: Place, role: PlaceRole, step: PlaceStep, now: datetime, problem: 
             "rollout_hash": None,
             "retry_time": None,
             "shift": None,
+            "interruptions": place.interruptions if role == PlaceRole.CANDIDATE else None,
             "traffic": None if role == PlaceRole.DRAINING else place.traffic,
             "evacuation": place.evacuation if role in (PlaceRole.CANDIDATE, PlaceRole.STABLE) else None,
         }

@@ -17,6 +17,8 @@ from fovea_operator.reconcile.serving.scaling import SLEEPS
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import platform, times
 
+MOST_INTERRUPTIONS = 3
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -200,10 +202,23 @@ def _shifted(view: ServingView, others: Places, stable: Place, candidate: Place)
     if advanced.problem is not None:
         return replace(others, failed=giving_up.given_up(view, others, candidate, advanced.problem))
     if advanced.restarts:
-        return replace(others, candidate=move.starting(candidate, view.now, health.problem(view, candidate)))
+        return _interrupted(view, others, candidate)
     if advanced.shift is None:
         return _promoted(view, others, candidate)
     return canary.placed(view, others, candidate, advanced.shift)
+
+
+def _interrupted(view: ServingView, others: Places, candidate: Place) -> Places:
+    """The candidate begins again once its pods answer. One that cannot bear requests would do so for ever."""
+    count = (candidate.interruptions or 0) + 1
+    problem = health.problem(view, candidate)
+    if count < MOST_INTERRUPTIONS or view.spec.rollout.promoted_version == candidate.version:
+        again = move.starting(candidate, view.now, problem).model_copy(update={"interruptions": count})
+        return replace(others, candidate=again)
+    why = f": {problem.message}" if problem is not None else ""
+    said = f"{count} times, none of its pods answered while it got requests{why}"
+    lost = Problem(ServingReason.SERVER_FAILED, said)
+    return replace(others, failed=giving_up.given_up(view, others, candidate, lost))
 
 
 def _promoted(view: ServingView, others: Places, candidate: Place) -> Places:
