@@ -105,8 +105,7 @@ class Demo:
         self.type("fovea", "predict", "-n", NAMESPACE_OF_TEAM, "--model", JOB, *held_out)
         self.type("fovea", "predict", "-n", NAMESPACE_OF_TEAM, "--model", JOB, "--rest", *held_out)
         if gateway := self.deployment.gateway_address():
-            through = ("--endpoint", gateway, "--host", f"{JOB}.{NAMESPACE_OF_TEAM}.svc")
-            self.type("fovea", "predict", "-n", NAMESPACE_OF_TEAM, "--model", JOB, *through, *held_out)
+            self.type("fovea", "predict", "-n", NAMESPACE_OF_TEAM, "--model", JOB, "--gateway", gateway, *held_out)
 
     def accuracy(self, version: str) -> float:
         """What the model's record says."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         "fovea predict --model digits --endpoint 10.0.0.7:31000 *.png",
         "fovea predict --model digits --endpoint 10.0.0.7:8500 --host digits.vision.svc 7.png",
         "fovea predict --model digits --endpoint grpcs://digits.vision.models.example.com:8443 7.png",
+        "fovea predict --model digits --gateway 203.0.113.5 7.png",
         "fovea predict --model digits --rest 7.png",
     )
 )
@@ -41,6 +42,14 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="",
     help="The model's name at a gateway that --endpoint leads to: <model>.<namespace>.svc.",
+)
+@click.option(
+    "--gateway",
+    metavar="HOST[:PORT]",
+    envvar="FOVEA_GATEWAY",
+    default="",
+    help="The gateway of all models, as its Service shows it outside the cluster. The model's name there is found in the "
+    "cluster. Default: $FOVEA_GATEWAY. --endpoint goes before it.",
 )
 @click.option("--rest", is_flag=True, help="Over REST instead of gRPC.")
 @click.option("--signature", metavar="NAME", default="", help="Signature of the model. Default: serving_default.")
@@ -74,6 +83,7 @@ def predict(
     version: int | None,
     endpoint: str | None,
     host: str,
+    gateway: str,
     rest: bool,
     signature: str,
     input_name: str,
@@ -101,6 +111,7 @@ def predict(
         input_name,
         endpoint=endpoint,
         host=host,
+        gateway=gateway,
         version=version,
         cluster=cluster,
         timeout=timeout,

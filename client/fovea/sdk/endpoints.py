@@ -30,6 +30,8 @@ class Endpoint:
     address: str
     how: str
     forward: PortForward | None = None
+    host: str = ""
+    """The name by which a gateway knows the model; empty: the address says it."""
 
     def close(self) -> None:
         """End the port-forward, if there is one."""
@@ -43,20 +45,34 @@ def resolve(
     *,
     protocol: Protocol = "grpc",
     version: int | None = None,
+    gateway: str = "",
     rollout_timeout: float = rollout.SECONDS,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Endpoint:
     """Find the model's server through its ModelDeployment; NotFoundError and UnreachableError say the next step.
 
+    `gateway`: HOST or HOST:PORT of the gateway of all models (gRPC also grpcs://, REST a URL): then it is the model's name there
+    that is found.
+
     Waits for a first version that is starting, `rollout_timeout` seconds at most, and calls `notice` with a message.
     """
     deployment = rollout.await_first(cluster, find(cluster, model), seconds=rollout_timeout, notice=notice)
+    if gateway:
+        host = f"{deployment.metadata.name}.{cluster.namespace}.svc"
+        return Endpoint(_at_gateway(gateway, protocol), "the gateway", host=host)
     if version is not None and not _stable(deployment, version):
         return _forward(cluster, deployment, protocol, version)
     for address, how in _addresses(cluster, deployment, protocol):
         if _reachable(address):
             return Endpoint(address, how)
     return _forward(cluster, deployment, protocol, None)
+
+
+def _at_gateway(gateway: str, protocol: Protocol) -> str:
+    parts = urlsplit(gateway if "://" in gateway else f"//{gateway}")
+    port = names.GRPC_PORT if protocol == "grpc" else names.REST_PORT
+    has_port = parts.port is not None or (protocol == "rest" and parts.scheme)
+    return gateway if has_port else f"{gateway.rstrip('/')}:{port}"
 
 
 def find(cluster: Cluster, model: str) -> ModelDeployment:

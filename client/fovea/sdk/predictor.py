@@ -44,7 +44,8 @@ class Predictor:
     `endpoint` is host:port, grpcs://host:port for TLS with the system's roots, or unix:PATH; without it the server is found
     through the model's ModelDeployment in the cluster's namespace, and a first version that is starting is waited for
     (`rollout_timeout` seconds at most; `notice` gets a message). `host` is the name by which a gateway at `endpoint` knows the
-    model, for example digits.vision.svc. Thread-safe.
+    model, for example digits.vision.svc. `gateway` is the address of a gateway of all models (HOST or HOST:PORT): the model's name
+    there is found in the cluster. Thread-safe.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Predictor:
         *,
         endpoint: str | None = None,
         host: str = "",
+        gateway: str = "",
         version: int | None = None,
         cluster: Cluster | None = None,
         timeout: float = 30.0,
@@ -70,10 +72,10 @@ class Predictor:
         else:
             cluster = cluster or Cluster()
             self._endpoint = endpoints.resolve(
-                cluster, model, version=version, rollout_timeout=rollout_timeout, notice=notice
+                cluster, model, version=version, gateway=gateway, rollout_timeout=rollout_timeout, notice=notice
             )
             self._namespace_flag = f" -n {cluster.namespace}"
-        self._channel = _channel(self._endpoint.address, host)
+        self._channel = _channel(self._endpoint.address, host or self._endpoint.host)
         self._metadata = () if version is None else ((names.VERSION_HEADER, str(version)),)
 
     @property

@@ -21,6 +21,7 @@ def classify(
     *,
     endpoint: str | None = None,
     host: str = "",
+    gateway: str = "",
     version: int | None = None,
     cluster: Cluster | None = None,
     signature: str = "",
@@ -29,7 +30,7 @@ def classify(
     rollout_timeout: float = rollout.SECONDS,
     notice: Callable[[str], None] = lambda _: None,
 ) -> list[Prediction]:
-    """As `Predictor.classify`, over HTTP. `endpoint` is host:port or a URL such as https://models.example.com; `host` as there."""
+    """As `Predictor.classify`, over HTTP. `endpoint` is host:port or a URL such as https://models.example.com; `host` and `gateway` as there."""
     if endpoint:
         found = endpoints.Endpoint(endpoint, "--endpoint")
     else:
@@ -38,12 +39,14 @@ def classify(
             model,
             protocol="rest",
             version=version,
+            gateway=gateway,
             rollout_timeout=rollout_timeout,
             notice=notice,
         )
     root = found.address if "://" in found.address else f"http://{found.address}"
     path = f"/v1/models/{model}" + (f"/versions/{version}" if version is not None else "")
     url = f"{root.rstrip('/')}{path}:predict"
+    host = host or found.host
     headers = {"Content-Type": "application/json"} | ({"Host": host} if host else {})
     if version is not None:
         headers[names.VERSION_HEADER] = str(version)

@@ -3,7 +3,9 @@
 import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -86,6 +88,41 @@ class OneDeployment:
 
     def get(self, *_: Any) -> dict[str, Any]:
         return {"items": self.items}
+
+
+@pytest.mark.parametrize(
+    ("gateway", "protocol", "address"),
+    [
+        ("203.0.113.5", "grpc", "203.0.113.5:8500"),
+        ("203.0.113.5", "rest", "203.0.113.5:8501"),
+        ("[2001:db8::5]", "grpc", "[2001:db8::5]:8500"),
+        ("models.test:31000", "grpc", "models.test:31000"),
+        ("grpcs://models.test", "grpc", "grpcs://models.test:8500"),
+        ("https://models.test", "rest", "https://models.test"),
+    ],
+)
+def test_at_the_gateway_of_all_models_a_client_asks_for_the_model_s_name(
+    gateway: str, protocol: Any, address: str
+) -> None:
+    found = resolve(cast("Cluster", OneDeployment()), "pets", protocol=protocol, gateway=gateway)
+    assert (found.address, found.host, found.how) == (address, "pets.vision.svc", "the gateway")
+
+
+def test_the_variable_of_the_page_leads_the_command_through_the_gateway(
+    server: PredictionServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    def predict(request: Any, context: Any) -> Any:
+        heard.append(context._rpc_event.call_details.host.decode())
+        return classifier(request, context)
+
+    server.predict = predict
+    monkeypatch.setattr("fovea.cli.predict.client_of", lambda _: SimpleNamespace(cluster=OneDeployment()))
+    picture = tmp_path / "7.png"
+    picture.write_bytes(b"a picture")
+    fovea("predict", "--model", "pets", str(picture), environment={"FOVEA_GATEWAY": server.address}).ok()
+    assert heard == ["pets.vision.svc"]
 
 
 @pytest.mark.parametrize("tls", [True, False])

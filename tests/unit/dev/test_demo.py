@@ -81,8 +81,8 @@ def test_pictures_are_classified_through_the_gateway_as_well_where_it_is(
     monkeypatch.setattr(Demo, "type", lambda _self, *words, **_: typed.append(words))
     (tmp_path / "7.png").touch()
     Demo(Deployment()).classify(tmp_path)
-    endpoints = [words[words.index("--endpoint") + 1] for words in typed if "--endpoint" in words]
-    assert (len(typed) - len(endpoints), endpoints) == (2, [through] if through else [])
+    gateways = [words[words.index("--gateway") + 1] for words in typed if "--gateway" in words]
+    assert (len(typed) - len(gateways), gateways) == (2, [through] if through else [])
 
 
 def installed(monkeypatch, tmp_path, *, release: bool, marked: bool) -> list[str]:
