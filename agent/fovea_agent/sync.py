@@ -7,7 +7,6 @@ output go first, the output last, since its manifest tells the operator and the 
 logs, checkpoint and cache follow and fail nothing. One that was interrupted needs its checkpoint before all else.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
-from fovea_api.contract import environment, report, saved_model, storage
+from fovea_api.contract import environment, report, storage
 from fovea_api.contract.plan import TrainingPlan
 from fovea_api.contract.report import Published, Termination
 
@@ -26,22 +24,14 @@ from fovea_agent.ahead import Ahead
 from fovea_agent.cache_publishing import CachePublishing
 from fovea_agent.checkpoint_publishing import Checkpoints
 from fovea_agent.ending import GRACE, began_at, grace_left, seconds_since
-from fovea_agent.errors import (
-    AgentError,
-    Fenced,
-    Postponed,
-    Unreadable,
-    Vanished,
-)
-from fovea_agent.evaluation import LARGEST, Measured, metrics_of, too_large
+from fovea_agent.errors import AgentError, Fenced, Postponed, Unreadable
 from fovea_agent.fence import check_fence
-from fovea_agent.folder import Folder, is_file
+from fovea_agent.folder import is_file
 from fovea_agent.following import Following
 from fovea_agent.left_out import LeftOut
-from fovea_agent.listing import Listing
 from fovea_agent.program_log import ProgramLog
-from fovea_agent.publish import Publication, at, publish, unreadable
 from fovea_agent.report import Reporter
+from fovea_agent.results import Results
 from fovea_agent.sending import Sending
 from fovea_agent.settings import DEFAULT_TRANSFERS, POLL, SETTLE, WorkVolume
 from fovea_agent.store import Store
@@ -52,7 +42,6 @@ CHECKPOINTS, RESULTS, EVALUATIONS = "checkpoints", "results that are there alrea
 """What fails as a whole while the program runs, in the job's message."""
 LONGEST_PAUSE = 60.0
 """Seconds between two rounds of which the first failed, at most."""
-TRIES = 3
 
 
 def pause_after(failures: int, poll: float) -> float:
@@ -92,14 +81,17 @@ class Sync:
         self.sending = Sending(self.store, self._check_fence, self.transfers, earlier=self._earlier)
         self.left_out = LeftOut()
         self.reporter.left_out = self.left_out.sentence
+        self.results = Results(self.job, self.plan.attempt, self.work, self.sending, self.left_out)
         plain = replace(self.sending, earlier=lambda _: ())
         self.checkpoints = Checkpoints(
             self.plan, self.work, plain, self.reporter, self.left_out, self.settle, self.poll
         )
         self.cache = CachePublishing(
-            self.plan, self.work, plain, self._say_what_is_left_out, self._result_or_checkpoint_first
+            self.plan, self.work, plain, self.results.say_what_is_left_out, self._result_or_checkpoint_first
         )
-        self.ahead = Ahead(self.work, self.sending, self._results(), self._is_finished, self._something_else_first)
+        self.ahead = Ahead(
+            self.work, self.sending, self.results.publications(), self._is_finished, self._something_else_first
+        )
 
     def trainer_ended(self, grace: float) -> None:
         """The trainer has ended, and the pod ends: publish the rest within `grace` seconds. For a thread, not for a signal handler."""
@@ -260,17 +252,6 @@ class Sync:
     def _earlier(self, prefix: str) -> list[str]:
         return earlier_prefixes(self.store, prefix, self.plan.attempt)
 
-    def _results(self) -> dict[str, Publication]:
-        """What happens to the folders that the program leaves, by the environment variables that name them."""
-        attempt = self.plan.attempt
-        prefixes = {
-            environment.MODEL_DIR: storage.model(self.job, attempt),
-            environment.OUTPUT_DIR: storage.output(self.job, attempt),
-            environment.LOG_DIR: storage.tensorboard(self.job, attempt),
-        }
-        model = environment.MODEL_DIR
-        return {name: Publication(at, "files", attempt, whole=name == model) for name, at in prefixes.items()}
-
     def _check_fence(self) -> None:
         check_fence(self.store, self.job, self.plan.attempt)
 
@@ -289,14 +270,14 @@ class Sync:
             self.checkpoints.doubt()
             self.checkpoints.publish(ended=True)
         problems: list[str] = []
-        model = self._publish_folder(environment.MODEL_DIR, problems)
+        model = self.results.publish(environment.MODEL_DIR, problems)
         if not finished:
-            self._publish_folder(environment.LOG_DIR, [])
-        output = self._publish_folder(environment.OUTPUT_DIR, problems, finished=finished, empty=True)
+            self.results.publish(environment.LOG_DIR, [])
+        output = self.results.publish(environment.OUTPUT_DIR, problems, finished=finished, empty=True)
         if problems:
             self._afterwards(finished)
             raise Unreadable(f"{problems[0]}; submit the job again then. {_published_parts(model, output)}")
-        measured = self._measured()
+        measured = self.results.measured()
         marker = "complete" if finished else f"without {environment.SUCCESS_MARKER}"
         termination = Termination(
             report.REASON_PUBLISHED,
@@ -308,7 +289,7 @@ class Sync:
             metrics=measured.metrics,
             metrics_left_out=measured.left_out,
             main_metric=measured.main,
-            model_problem=self._model_problem() if model else "",
+            model_problem=self.results.model_problem() if model else "",
             progress=self.reporter.current(),
             end_began=self._end_began(),
         )
@@ -326,7 +307,7 @@ class Sync:
             if self.cache.is_due():
                 self.publish_cache()
             return
-        self._try("the logs", lambda: self._publish_folder(environment.LOG_DIR, []))
+        self._try("the logs", lambda: self.results.publish(environment.LOG_DIR, []))
         self._try("the last checkpoint", lambda: self.checkpoints.publish(ended=True, finished=True))
         if self.plan.cache:
             self.publish_cache()
@@ -340,61 +321,9 @@ class Sync:
         except Exception:  # noqa: BLE001 - a defect, said with its traceback: the output that is published holds
             log.error(f"{what} not published", with_traceback=True)
 
-    def _publish_folder(
-        self, name: str, problems: list[str], *, finished: bool = False, empty: bool = False
-    ) -> Published | None:
-        """Publish one of the program's folders, if it holds anything or may be `empty`.
-
-        What the agent may not read is left out, of a model the whole of it, and is added to `problems`.
-        """
-        if not os.path.lexists(self.work.directory(name)):  # the program removed it: it leaves nothing
-            self.work.directory(name).mkdir(parents=True)
-        folder = Folder(self.work.root, self.work.relative(name))
-        listing = folder.listing()
-        publication = self._results()[name]
-        named = self._say_what_is_left_out(folder, listing)
-        if listing.unreadable:
-            problems.append(unreadable(named, listing))
-            if publication.whole:
-                return None
-        if not empty and not listing.files:
-            return None
-        del listing  # it may be one of a million files, and `publish` makes its own
-        # A result from which something is missing is not the finished one that a later attempt may rely on.
-        return self._publish_settled(folder, replace(publication, complete=finished and not problems))
-
-    def _say_what_is_left_out(self, folder: Folder, listing: Listing) -> Folder:
-        """Name it; returns the folder as the program knows it."""
-        named = Folder(Path(environment.WORK_MOUNT), folder.relative)
-        for aside in (listing.odd, listing.unreadable):
-            for kind, count, first in aside.kinds():
-                self.left_out.put_some(str(named), kind, {at(named, path): why for path, why in first.items()}, count)
-        return named
-
-    def _publish_settled(self, folder: Folder, publication: Publication) -> Published:
-        """Publish a folder that is complete. A late process of the trainer may still write to it, for a moment."""
-        for _ in range(TRIES - 1):
-            try:
-                return publish(self.sending, folder, publication)
-            except Vanished as error:
-                log.warning("a file changed while it was published: trying again", error=error.message)
-        return publish(self.sending, folder, publication)
-
     def publish_cache(self) -> None:
         """Publish the cache as its next generation, unless the newest holds the same. Never worth failing for."""
         self._try(f"the cache {self.plan.cache}", self.cache.publish)
-
-    def _model_problem(self) -> str:
-        folder = Folder(self.work.root, self.work.relative(environment.MODEL_DIR))
-        return saved_model.problem(folder.files(), f"${environment.MODEL_DIR}")
-
-    def _measured(self) -> Measured:
-        folder = Folder(self.work.root, self.work.relative(environment.OUTPUT_DIR))
-        holder = folder.files().get(environment.EVALUATION_FILE)
-        if holder is None:
-            return Measured()
-        with folder.open(holder) as file:
-            return Measured() if too_large(os.fstat(file.fileno()).st_size) else metrics_of(file.read(LARGEST))
 
 
 def _published_parts(model: Published | None, output: Published | None) -> str:

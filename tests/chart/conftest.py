@@ -1,4 +1,4 @@
-"""A real API server without Fovea: what a chart is installed into. No controller runs, so hooks are carried out by the tests."""
+"""A real API server, and the chart installed into it. No controller runs, so hooks are carried out by the tests."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ from fovea_dev.apiserver import ApiServer, build_tools
 from fovea_dev.layout import Cache
 from fovea_dev.tools import Tools
 from support import helm
+from support.installed_chart import TEAM, VALUES, Chart
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +17,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     folder = tmp_path_factory.mktemp("plane")
     with ApiServer(folder, tools=tools, audit=True, flags={"audit-log-mode": "blocking"}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def chart(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Chart:
+    """Fovea, installed on a fresh API server."""
+    chart = Chart(server, tmp_path_factory.mktemp("chart"))
+    for name in (helm.NAMESPACE, TEAM, "speech"):
+        chart.namespace(name)
+    done = chart.install_crds()
+    assert done.returncode == 0, done.stderr
+    helm.install(server.kubeconfig, VALUES)
+    return chart
 
 
 @pytest.fixture(scope="session")

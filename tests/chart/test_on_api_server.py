@@ -1,180 +1,22 @@
-"""The chart on a real API server: Helm makes the release, the tests carry out the installer's hook with its own rights alone."""
+"""A release of the chart on a real API server: its manifests, its upgrades and its end, and what its accounts may and do."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from fovea_api.contract import names
-from fovea_api.v1alpha1 import API_VERSION, KINDS
+from fovea_api.v1alpha1 import API_VERSION
 from fovea_dev.apiserver import ApiServer
 from support import helm
 from support.batch_workers import prediction
+from support.installed_chart import DEFINITIONS, MACHINE_TYPES, TEAM, VALUES, Chart, versions
 from support.jobs import place_of, pod_name, training_job
 from support.kube_apiserver import Cluster, make_namespace
 from support.kubelet_player import Kubelet
 from support.operator_process import OperatorProcess
-
-TEAM = "vision"
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-MACHINE_TYPES = f"/apis/{API_VERSION}/machinetypes"
-VALUES = {"objectStore": {"namespaces": [TEAM]}}
-
-
-class Chart:
-    """The chart and one API server."""
-
-    def __init__(self, server: ApiServer, folder: Path) -> None:
-        self.server = server
-        self.folder = folder
-
-    def kubectl(
-        self, *arguments: str, manifests: list[helm.Manifest] | None = None, kubeconfig: Path | None = None
-    ) -> Any:
-        """Run kubectl; the finished process."""
-        program = self.server.plane.program("kubectl")
-        return subprocess.run(
-            [str(program), *arguments],
-            env={**os.environ, "KUBECONFIG": str(kubeconfig or self.server.kubeconfig)},
-            input=yaml.safe_dump_all(manifests or []),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    def apply(self, manifests: list[helm.Manifest], *arguments: str, kubeconfig: Path | None = None) -> None:
-        """Server-side apply with strict validation; fails with what kubectl said."""
-        command = ("apply", "--server-side", "--validate=strict", *arguments, "-f", "-")
-        done = self.kubectl(*command, manifests=manifests, kubeconfig=kubeconfig)
-        assert done.returncode == 0, done.stderr
-
-    def namespace(self, name: str, **label: str) -> None:
-        """Make a namespace."""
-        self.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": label}}])
-
-    def hook(self, manifests: list[helm.Manifest], account: str) -> Path:
-        """Make a hook's ServiceAccount and rights; a kubeconfig that has nothing else."""
-        kinds = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-        self.apply([item for item in manifests if item["kind"] in kinds and item["metadata"]["name"] == account])
-        return self.server.service_account_kubeconfig(helm.NAMESPACE, account)
-
-    def install_crds(self, values: dict[str, Any] | None = None, kubeconfig: Path | None = None) -> Any:
-        """What the hook's Job does; the finished process."""
-        manifests = helm.template({**VALUES, **(values or {})})
-        account = kubeconfig or self.hook(manifests, "fovea-installer")
-        return run_installer(manifests, self.folder, account)
-
-
-def run_installer(manifests: list[helm.Manifest], folder: Path, kubeconfig: Path) -> Any:
-    """Run the command of the installer's Job on the files of its ConfigMap."""
-    mounted = folder / "manifests"
-    mounted.mkdir(exist_ok=True)
-    for name, text in helm.one(manifests, "ConfigMap", "fovea-installer")["data"].items():
-        (mounted / name).write_text(text)
-    container = helm.one(manifests, "Job", "fovea-installer")["spec"]["template"]["spec"]["containers"][0]
-    words = [word.replace("/manifests", str(mounted)) for word in (*container["command"], *container["args"])]
-    assert words[0] == "python"
-    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-    return subprocess.run(
-        [sys.executable, *words[1:]], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-
-
-@pytest.fixture(scope="module")
-def chart(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Chart:
-    """Fovea, installed on a fresh API server."""
-    chart = Chart(server, tmp_path_factory.mktemp("chart"))
-    for name in (helm.NAMESPACE, TEAM, "speech"):
-        chart.namespace(name)
-    done = chart.install_crds()
-    assert done.returncode == 0, done.stderr
-    helm.install(server.kubeconfig, VALUES)
-    return chart
-
-
-def versions(chart: Chart, path: str) -> dict[str, str]:
-    items = chart.server.client.get(path)["items"]
-    return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in items}
-
-
-def test_a_fresh_cluster_has_the_kinds_and_the_machine_types_after_one_run_with_the_hooks_rights_alone(
-    chart: Chart,
-) -> None:
-    assert set(versions(chart, DEFINITIONS)) == {f"{kind.plural}.fovea.dev" for kind in KINDS}
-    assert set(versions(chart, MACHINE_TYPES)) == helm.MACHINE_TYPES
-    policies = versions(chart, "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
-    assert "trainingjob-args.fovea.dev" in policies
-
-
-def test_a_run_without_changes_changes_nothing(chart: Chart) -> None:
-    before = versions(chart, DEFINITIONS) | versions(chart, MACHINE_TYPES)
-    assert chart.install_crds().returncode == 0
-    assert versions(chart, DEFINITIONS) | versions(chart, MACHINE_TYPES) == before
-
-
-def test_an_upgrade_brings_an_old_definition_up_to_date(chart: Chart) -> None:
-    path = f"{DEFINITIONS}/machinetypes.fovea.dev"
-    old = chart.server.client.get(path)
-    spec = old["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    del spec["properties"]["tolerations"]
-    chart.server.client.request("PUT", path, old)
-    assert chart.install_crds().returncode == 0
-    new = chart.server.client.get(path)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert "tolerations" in new["properties"]
-
-
-def test_a_machine_type_that_left_the_values_goes_and_those_of_others_stay(chart: Chart) -> None:
-    own = {
-        "apiVersion": API_VERSION,
-        "kind": "MachineType",
-        "metadata": {"name": "own"},
-        "spec": {"cpu": "1", "memory": "1Gi"},
-    }
-    chart.apply([own])
-    done = chart.install_crds({"machineTypes": {"large-model": None, "standard": {"cpu": "3"}}})
-    assert done.returncode == 0, done.stderr
-    assert set(versions(chart, MACHINE_TYPES)) == helm.MACHINE_TYPES - {"large-model"} | {"own"}
-    assert chart.server.client.get(f"{MACHINE_TYPES}/standard")["spec"] == {
-        "cpu": "3",
-        "memory": "2Gi",
-        "costWeight": 1,
-        "default": True,
-    }
-    assert chart.install_crds().returncode == 0
-    assert set(versions(chart, MACHINE_TYPES)) == helm.MACHINE_TYPES | {"own"}
-
-
-def test_numbers_as_quantities_and_a_dotted_name_are_installed(chart: Chart) -> None:
-    numbers = {"cpu": 0.5, "cpuLimit": 2, "memory": 64 * 2**30}
-    done = chart.install_crds({"machineTypes": {"m5.2xlarge": numbers}})
-    assert done.returncode == 0, done.stderr
-    spec = chart.server.client.get(f"{MACHINE_TYPES}/m5.2xlarge")["spec"]
-    assert (spec["cpu"], spec["cpuLimit"], spec["memory"]) == ("0.5", "2", str(64 * 2**30))
-    assert chart.install_crds().returncode == 0
-
-
-def test_an_installer_without_rights_says_what_it_may_not(chart: Chart) -> None:
-    powerless = chart.server.user_kubeconfig("nobody")
-    done = chart.install_crds(kubeconfig=powerless)
-    assert done.returncode == 1
-    assert "CustomResourceDefinition batchpredictions.fovea.dev" in done.stderr.splitlines()[-1]
-    assert 'User "nobody" cannot patch resource "customresourcedefinitions"' in done.stderr
-
-
-def test_an_installer_without_its_folder_says_so(chart: Chart, tmp_path: Path) -> None:
-    words = ["-m", "fovea_operator.install_crds", "--directory", str(tmp_path)]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (
-        1,
-        f"error: {tmp_path} has no *.yaml file with a CustomResourceDefinition: is the right folder mounted?",
-    )
 
 
 @pytest.mark.parametrize("profile", ["default", "external"])

@@ -39,6 +39,12 @@ def manifests(done: Imported) -> list[dict[str, Any]]:
     return [done.manifest, *(made for one in done.machines if (made := one.manifest()))]
 
 
+def line(done: Imported, end: str) -> Line:
+    """The one line of the report whose field ends so."""
+    (found,) = [one for one in done.lines if one.field.endswith(end) and one.covers]
+    return found
+
+
 def accounting(source: dict[str, Any], lines: tuple[Line, ...]) -> Iterator[tuple[Field, Line]]:
     """Each leaf of the source with the line that accounts for it: the one on it, or on the nearest field above."""
     by_path = {line.path: line for line in lines if line.covers}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from fovea_api.contract import labels
@@ -17,10 +17,10 @@ from fovea_operator.cluster.queue import Again
 from fovea_operator.cluster.reconciler import Reconciler
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
-from fovea_operator.reconcile.shared.decision import Decision, Event, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import Child, Decision, Deletion, Event, GroupVersionKind, Write
 from fovea_operator.reconcile.shared.observed import JobObserved, ServingObserved
 from fovea_operator.settings import Settings
-from support.kinds import TRAINING_JOB
+from support.kinds import POD, TRAINING_JOB
 from support.memory_api import Server
 
 DIGITS = Key(TRAINING_JOB, "team", "digits")
@@ -48,6 +48,17 @@ def pod(name: str = "digits-chief-0-0", owner: str = "u1") -> dict[str, Any]:
         "metadata": {**metadata, "ownerReferences": [{**reference, "controller": True}]},
         "status": {"phase": "Pending"},
     }
+
+
+def whole(observed: JobObserved, now: datetime, _: Settings) -> Decision:
+    """A decision with a write of each kind."""
+    return Decision(
+        children=(Child(Write.CREATE, pod()),),
+        status={"state": "PREPARING", "observedGeneration": 1},
+        deletions=(Deletion(POD, "team", "old", "u9", 30),),
+        events=(Event("Normal", "PodCreated", "a pod was made"),),
+        requeue_at=now + timedelta(seconds=12),
+    )
 
 
 class World:

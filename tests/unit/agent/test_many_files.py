@@ -319,7 +319,7 @@ def test_many_links_that_are_left_out_are_said_in_a_few_lines_and_remembered_as_
                 link.symlink_to("nowhere")
         folder = Folder(pod.work.root, pod.work.relative(environment.OUTPUT_DIR))
         caplog.clear()
-        costs.append(kept(lambda folder=folder: pod.sync._say_what_is_left_out(folder, folder.listing())))  # type: ignore[misc]
+        costs.append(kept(lambda folder=folder: pod.sync.results.say_what_is_left_out(folder, folder.listing())))  # type: ignore[misc]
         said = [record for record in caplog.records if record.getMessage().startswith("left out")]
         assert len(said) <= 4, "the first three, and how many more"
         assert f"and {count - 3} more" in pod.sync.left_out.sentence()

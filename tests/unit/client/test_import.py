@@ -4,16 +4,11 @@ from typing import Any
 
 import pytest
 from fovea.sdk import InvalidError
-from fovea.sdk.importing.draft import Line, target
+from fovea.sdk.importing.draft import target
 from fovea.sdk.importing.imported import Imported, imported
 from fovea.sdk.importing.options import Options
 from support.import_sources import custom, hosted, of_pod, tfjob
-
-
-def line(done: Imported, end: str) -> Line:
-    """The one line of the report whose field ends so."""
-    (found,) = [one for one in done.lines if one.field.endswith(end) and one.covers]
-    return found
+from support.imports import line
 
 
 def container(done: Imported) -> Any:
@@ -71,218 +66,6 @@ def test_the_counts_of_a_training_input_decide_on_the_distribution(
     spec = imported(custom(**fields)).manifest["spec"]
     assert spec.get("distribution") == distribution
     assert {role: one["count"] for role, one in spec["roles"].items() if "count" in one} == counts
-
-
-@pytest.mark.parametrize("tier", ["BASIC", "BASIC_GPU", "STANDARD_1", "PREMIUM_1"])
-def test_a_scale_tier_keeps_its_name_and_names_its_machine_types(tier: str) -> None:
-    done = imported(hosted(scaleTier=tier))
-    assert done.manifest["spec"]["scaleTier"] == tier
-    expected = {
-        "BASIC": [],
-        "BASIC_GPU": ["standard-gpu"],
-        "STANDARD_1": ["complex-model-s", "standard"],
-        "PREMIUM_1": ["complex-model-m", "large-model"],
-    }
-    assert [one.name for one in done.machines] == expected[tier]
-
-
-@pytest.mark.parametrize(
-    ("policy", "expected"),
-    [
-        ({"cleanPodPolicy": "All"}, {"cleanPodPolicy": "All"}),
-        ({"ttlSecondsAfterFinished": 60}, {"ttlSecondsAfterFinished": 60}),
-        ({"activeDeadlineSeconds": 60}, {"maxRunningSeconds": 60}),
-        ({"activeDeadlineSeconds": 0}, {"maxRunningSeconds": 1}),
-        ({"backoffLimit": 0}, {"backoffLimit": 0}),
-        ({"backoffLimit": 9999}, {"backoffLimit": 1000}),
-        ({"suspend": False, "managedBy": "kueue.x-k8s.io/multikueue"}, {}),
-    ],
-)
-def test_a_run_policy_is_taken_from_either_of_its_places(policy: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert imported(tfjob(runPolicy=policy)).manifest["spec"].get("runPolicy", {}) == expected
-    assert imported(tfjob(**policy)).manifest["spec"].get("runPolicy", {}) == expected
-
-
-LABELS = {"kueue.x-k8s.io/queue-name": "team", "kueue.x-k8s.io/priority-class": "high"}
-
-
-@pytest.mark.parametrize(
-    ("labels", "policy", "expected"),
-    [
-        (LABELS, {}, {"queue": "team", "priority": "high"}),
-        ({}, {"queue": "gpus"}, {"queue": "gpus"}),
-        (LABELS, {"queue": "gpus"}, {"queue": "team", "priority": "high"}),
-        ({"kueue.x-k8s.io/priority-class": "high"}, {}, {}),
-        ({"kueue.x-k8s.io/priority-class": "high"}, {"queue": "gpus"}, {"queue": "gpus", "priority": "high"}),
-        ({"kueue.x-k8s.io/prebuilt-workload-name": "mine"}, {}, {}),
-        ({}, {"minAvailable": 3}, {"gang": "Auto"}),
-        ({}, {"minAvailable": 2}, {"gang": "Auto"}),
-        ({}, {"minAvailable": 1}, {"gang": "Never"}),
-        ({}, {"scheduleTimeoutSeconds": 30, "minResources": {"cpu": 2}}, {"gangTimeoutSeconds": 30}),
-        ({}, {"scheduleTimeoutSeconds": 0}, {"gangTimeoutSeconds": 10}),
-    ],
-)
-def test_queue_and_gang_of_a_tfjob_become_the_scheduling_of_the_job(
-    labels: dict[str, str], policy: dict[str, Any], expected: dict[str, Any]
-) -> None:
-    for place in ({"runPolicy": {"schedulingPolicy": policy}}, {"schedulingPolicy": policy}):
-        source = tfjob({"Worker": 3}, **place)
-        source["metadata"]["labels"] = labels
-        done = imported(source)
-        assert done.manifest["spec"].get("scheduling", {}) == expected
-        assert done.manifest["metadata"].get("labels", {}) == {}
-
-
-def test_a_gang_of_fewer_than_all_pods_is_changed_and_the_report_says_so() -> None:
-    found = line(imported(tfjob({"Worker": 3}, schedulingPolicy={"minAvailable": 2})), "minAvailable")
-    assert found.action == "changed"
-    assert "all of its 3 pods, not 2 of them" in found.why
-
-
-def test_a_job_of_one_pod_needs_no_gang() -> None:
-    done = imported(tfjob(schedulingPolicy={"minAvailable": 1}))
-    assert "scheduling" not in done.manifest["spec"]
-    assert line(done, "minAvailable").action == "taken"
-
-
-def test_a_priority_in_a_queue_without_a_queue_is_dropped() -> None:
-    source = tfjob()
-    source["metadata"]["labels"] = {"kueue.x-k8s.io/priority-class": "high"}
-    found = line(imported(source), '["kueue.x-k8s.io/priority-class"]')
-    assert (found.action, found.key) == ("dropped", ())
-
-
-@pytest.mark.parametrize(("labels", "suspended"), [(LABELS, None), ({}, True)])
-def test_a_job_that_kueue_suspended_is_not_suspended_here(labels: dict[str, str], suspended: bool | None) -> None:
-    source = tfjob(runPolicy={"suspend": True, "schedulingPolicy": {"queue": "gpus"}})
-    source["metadata"]["labels"] = labels
-    assert imported(source).manifest["spec"].get("suspend") is suspended
-
-
-def test_labels_of_kueue_on_a_pod_template_are_dropped() -> None:
-    source = tfjob()
-    source["spec"]["tfReplicaSpecs"]["Worker"]["template"]["metadata"] = {"labels": LABELS}
-    done = imported(source)
-    assert "scheduling" not in done.manifest["spec"]
-    assert line(done, 'template.metadata.labels["kueue.x-k8s.io/queue-name"]').action == "dropped"
-
-
-def test_of_a_run_policy_in_both_places_the_inner_one_counts_and_the_report_says_so() -> None:
-    done = imported(tfjob(backoffLimit=1, runPolicy={"backoffLimit": 2}))
-    assert done.manifest["spec"]["runPolicy"] == {"backoffLimit": 2}
-    assert line(done, "spec.backoffLimit").action == "dropped"
-
-
-@pytest.mark.parametrize(
-    ("policies", "limit", "expected"),
-    [
-        (["Never", "Never"], None, 0),
-        (["Never", "Never"], 4, 4),
-        (["Never", "ExitCode"], None, None),
-        (["OnFailure", "Always"], None, None),
-        (["ExitCode", "ExitCode"], None, None),
-    ],
-)
-def test_never_in_all_roles_is_a_job_without_retries_unless_it_has_a_limit(
-    policies: list[str], limit: int | None, expected: int | None
-) -> None:
-    roles = {name: {"restartPolicy": one} for name, one in zip(("Chief", "Worker"), policies, strict=True)}
-    policy = {} if limit is None else {"backoffLimit": limit}
-    done = imported(tfjob(roles, runPolicy=policy))
-    assert done.manifest["spec"].get("runPolicy", {}).get("backoffLimit") == expected
-
-
-@pytest.mark.parametrize(
-    ("resources", "machine", "guessed"),
-    [
-        ({"requests": {"cpu": 2, "memory": "4Gi"}}, {"cpu": "2", "memory": "4Gi"}, ()),
-        ({"limits": {"cpu": "500m", "memory": "1Gi"}}, {"cpu": "500m", "cpuLimit": "500m", "memory": "1Gi"}, ()),
-        ({"requests": {"memory": "1Gi"}, "limits": {"memory": "2Gi"}}, {"cpu": "1", "memory": "2Gi"}, ("cpu",)),
-        ({"requests": {"cpu": 0.5, "memory": 2e9}}, {"cpu": "0.5", "memory": "2000000000"}, ()),
-        ({"requests": {"cpu": 1, "memory": "1e9"}}, {"cpu": "1", "memory": "1000000000"}, ()),
-        (
-            {"limits": {"nvidia.com/gpu": "2"}},
-            {"cpu": "1", "memory": "4Gi", "gpus": {"count": 2}},
-            ("cpu", "memory"),
-        ),
-        (
-            {"limits": {"nvidia.com/gpu": 1}, "requests": {"nvidia.com/gpu": 1, "cpu": 1, "memory": "1Gi"}},
-            {"cpu": "1", "memory": "1Gi", "gpus": {"count": 1}},
-            (),
-        ),
-        (
-            {"limits": {"example.com/nic": 1, "amd.com/gpu": 1, "cpu": 1, "memory": "1Gi"}},
-            {"cpu": "1", "cpuLimit": "1", "memory": "1Gi", "gpus": {"count": 1, "resource": "amd.com/gpu"}},
-            (),
-        ),
-    ],
-)
-def test_resources_are_amounts_of_a_machine_type(
-    resources: dict[str, Any], machine: dict[str, Any], guessed: tuple[str, ...]
-) -> None:
-    done = imported(of_pod({"resources": resources}))
-    (needed,) = done.machines
-    assert (needed.spec, needed.guessed) == (machine, guessed)
-    assert done.manifest["spec"]["roles"] == {"chief": {"machineType": needed.name}}
-
-
-@pytest.mark.parametrize("resources", [{}, {"limits": {"nvidia.com/gpu": 0}}, {"requests": {}}])
-def test_a_pod_without_amounts_and_placement_has_the_default_machine_type(resources: dict[str, Any]) -> None:
-    done = imported(of_pod({"resources": resources}))
-    assert done.machines == ()
-    assert "roles" not in done.manifest["spec"]
-
-
-def test_machine_types_are_named_by_what_they_offer_so_that_equal_jobs_share_them() -> None:
-    amounts = {"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"nvidia.com/gpu": 1}}
-    plain = imported(of_pod({"resources": amounts})).machines[0].name
-    placed = imported(of_pod({"resources": amounts}, nodeSelector={"disk": "ssd"})).machines[0].name
-    elsewhere = imported(of_pod({"resources": amounts}, nodeSelector={"disk": "hdd"})).machines[0].name
-    assert plain == "2cpu-8gi-1gpu"
-    assert len({plain, placed, elsewhere}) == 3
-
-
-def test_a_machine_type_that_the_user_names_is_used_and_not_suggested() -> None:
-    job = tfjob({"Worker": 2})
-    done = imported(job, Options(machine_types={"chief": "large", "worker": "small"}))
-    assert done.manifest["spec"]["roles"] == {
-        "chief": {"machineType": "large"},
-        "worker": {"count": 1, "machineType": "small"},
-    }
-    assert [one.manifest() for one in done.machines] == [None, None]
-
-
-@pytest.mark.parametrize(
-    ("source", "name", "spec"),
-    [
-        ({"masterType": "n1-highmem-4"}, "n1-highmem-4", {"cpu": "4", "memory": "26Gi"}),
-        ({"masterType": "n1-highcpu-16"}, "n1-highcpu-16", {"cpu": "16", "memory": "14745Mi"}),
-        ({"masterType": "a2-highgpu-2g"}, "a2-highgpu-2g", {"cpu": "24", "memory": "170Gi", "gpus": {"count": 2}}),
-        (
-            {"masterType": "complex_model_m_gpu"},
-            "complex-model-m-gpu",
-            {"cpu": "16", "memory": "60Gi", "gpus": {"count": 4}},
-        ),
-        ({"masterType": "cloud_special"}, "cloud-special", None),
-    ],
-)
-def test_machine_types_of_cloud_ml_become_machine_types_of_the_same_name(
-    source: dict[str, Any], name: str, spec: dict[str, Any] | None
-) -> None:
-    (machine,) = imported(custom(**source)).machines
-    assert (machine.name, machine.spec) == (name, spec)
-
-
-@pytest.mark.parametrize(
-    ("duration", "seconds"), [("3600s", 3600), ("0.5s", 1), ("90.2s", 91), (120, 120), ("99999999999s", None)]
-)
-def test_durations_of_cloud_ml_become_whole_seconds(duration: Any, seconds: int | None) -> None:
-    source = hosted(scheduling={"maxRunningTime": duration})
-    if seconds is None:
-        with pytest.raises(InvalidError, match=r"scheduling\.maxRunningTime is '99999999999s', a duration is expected"):
-            imported(source)
-    else:
-        assert imported(source).manifest["spec"]["runPolicy"] == {"maxRunningSeconds": seconds}
 
 
 def test_a_job_without_an_image_gets_the_one_that_is_given_and_runs_its_module() -> None:
@@ -390,16 +173,6 @@ def test_what_has_no_place_is_dropped_with_the_reason_and_the_next_step(
     assert (found.action, target(found)) == ("dropped", "")
     assert why in found.why
     assert step in found.next
-
-
-@pytest.mark.parametrize(
-    ("controller", "step"),
-    [("kubeflow.org/training-operator", ""), ("kueue.x-k8s.io/multikueue", "set spec.managedBy")],
-)
-def test_a_controller_of_tfjobs_is_none_of_the_job(controller: str, step: str) -> None:
-    found = line(imported(tfjob(runPolicy={"managedBy": controller})), "managedBy")
-    assert found.action == "dropped"
-    assert found.next.endswith(f"{step} to its name.") if step else found.next == ""
 
 
 def test_another_program_of_the_evaluator_finds_its_role_in_tf_config_alone() -> None:

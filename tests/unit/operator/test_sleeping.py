@@ -7,48 +7,24 @@ import pytest
 from fovea_api.contract import names
 from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus
 from fovea_operator.desired import routes
-from fovea_operator.desired.routes import Activator, Share
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.serving.sleeping import in_vain
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision, Write
 from fovea_operator.reconcile.shared.observed import RouteRecord
-from fovea_operator.reconcile.shared.traffic import Held, Load, Sample
-from fovea_operator.settings import Settings
+from fovea_operator.reconcile.shared.traffic import Held, Load
 from support.golden import Golden
 from support.observations import at, version
 from support.rollout_table import CORRUPT, V1, V2, candidate, draining, held, place, stable
-from support.routes import GATEWAY, SERVED, share, through_gateway
+from support.routes import GATEWAY, share, through_gateway
 from support.serving_observations import model_deployment, route_record, server_pod, serving, workload
-
-SETTINGS = replace(SERVED, gateway_activator="fovea-system/fovea-activator", gateway_statistics_port=19001)
-ACTIVATOR = Activator("fovea-system", "fovea-activator")
-SLEEPY = {"minReplicas": 0, "idleSeconds": 300}
-NOW = 1000
-
-
-def ways(*shares: Share, sleeps: bool = False, said: bool | None = True) -> list[RouteRecord]:
-    """The routes with these shares; `sleeps`: through the activator."""
-    gateway = replace(GATEWAY, domain="", activator=ACTIVATOR)
-    given = [replace(each, sleeps=sleeps) for each in shares]
-    made = routes.routes(model_deployment(), gateway, given, activates=True)
-    return [route_record(manifest, taken=said) for manifest in made]
-
-
-def load(*active: int, last: float | None = None) -> Load:
-    """Readings up to now, of which the first one is long ago; `last`: seconds since the last request."""
-    samples = tuple(Sample(at(NOW - len(active) + 1 + number), count) for number, count in enumerate(active))
-    return Load(samples, None if last is None else at(NOW - last), at(0))
+from support.sleeping import ACTIVATOR, DIRECT, NOW, QUIET, SETTINGS, SLEEPY, THROUGH, load, ways
 
 
 def asleep(step: str, since: float, end: float | None = None) -> dict[str, Any]:
     """`end`: when its pods end."""
     status = held(place(1, "stable", step, since, weight=100))
     return status if end is None else status | {"scaling": {"replicas": 1, "endTime": times.text(at(end))}}
-
-
-DIRECT, THROUGH = ways(share(V1, 100)), ways(share(V1, 100), sleeps=True)
-QUIET = load(0, 0, last=400)
 
 
 @dataclass
@@ -302,75 +278,6 @@ def test_requests_wait_only_as_long_as_a_pod_may_come(row: Row, says: str | None
     assert status.scaling is not None
     assert (status.scaling.unavailable or "").find(says or "") >= 0
     assert bool(status.scaling.unavailable) == bool(says)
-
-
-def test_without_a_gateway_there_is_a_pod() -> None:
-    of = model_deployment(held(stable(1)), scaling=SLEEPY)
-    seen = serving(of, version(1), workloads=[workload(V1, ready=1)], load=QUIET)
-    status = ModelDeploymentStatus.model_validate(decide_model_deployment(seen, at(NOW), SETTINGS).status)
-    assert status.stable is not None
-    assert (status.stable.step.value, status.scaling) == ("Serving", None)
-
-
-@pytest.mark.parametrize(
-    ("scaling", "settings", "says"),
-    [
-        (SLEEPY, replace(SETTINGS, gateway=""), "scaling.minReplicas: 0 needs a gateway: ask the platform team"),
-        (
-            {"maxReplicas": 3},
-            replace(SETTINGS, gateway=""),
-            "scaling.maxReplicas needs a gateway: ask the platform team",
-        ),
-        (SLEEPY, replace(SETTINGS, gateway_statistics_port=0), "set gateway.statisticsPort in the chart's values"),
-        (SLEEPY, replace(SETTINGS, gateway_activator=""), "set gateway.activator.replicas in the chart's values"),
-    ],
-    ids=["no gateway", "no gateway for several", "nothing counts", "no activator"],
-)
-def test_what_is_missing_is_said_with_the_value_of_the_chart(
-    scaling: dict[str, Any], settings: Settings, says: str
-) -> None:
-    of = model_deployment(held(stable(1)), scaling=scaling)
-    seen = serving(of, version(1), workloads=[workload(V1, ready=1)], routes=DIRECT, serves_routes=True, budget=None)
-    status = ModelDeploymentStatus.model_validate(decide_model_deployment(seen, at(NOW), settings).status)
-    [said] = [each for each in status.conditions or () if each.type == "Progressing"]
-    assert (said.status, said.reason) == ("False", "GatewayMissing")
-    assert says in said.message
-    assert "Until then the number of pods is 1." in said.message
-
-
-def test_requests_that_nobody_can_count_are_said_once_that_lasts() -> None:
-    of = model_deployment(held(stable(1)), scaling=SLEEPY)
-    unknown = Load(
-        (Sample(at(NOW), 0),), None, None, "proxy 10.0.0.2: no route to host", "proxy 10.0.0.2: no route to host"
-    )
-    seen = serving(
-        of, version(1), workloads=[workload(V1, ready=1)], routes=DIRECT, serves_routes=True, budget=None, load=unknown
-    )
-    status = ModelDeploymentStatus.model_validate(decide_model_deployment(seen, at(NOW), SETTINGS).status)
-    [said] = [each for each in status.conditions or () if each.type == "Progressing"]
-    assert (said.status, said.reason) == ("False", "LoadUnknown")
-    assert said.message == (
-        "Not all requests are known (proxy 10.0.0.2: no route to host): the number of pods can grow, and no pod ends. It is 1."
-    )
-
-
-def test_a_model_whose_clients_may_go_past_the_gateway_keeps_its_pod() -> None:
-    of = model_deployment(held(stable(1)), scaling=SLEEPY, service={"type": "NodePort"})
-    seen = serving(
-        of,
-        version(1),
-        workloads=[workload(V1, ready=1)],
-        routes=DIRECT,
-        serves_routes=True,
-        budget=None,
-        load=QUIET,
-        activator_answers=True,
-    )
-    status = ModelDeploymentStatus.model_validate(decide_model_deployment(seen, at(NOW), SETTINGS).status)
-    assert status.stable is not None
-    assert status.stable.step.value == "Serving"
-    [said] = [each for each in status.conditions or () if each.type == "Progressing"]
-    assert "service.type is NodePort: set ClusterIP" in said.message
 
 
 def test_a_status_that_was_lost_while_the_model_slept_is_found_again() -> None:
