@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns its exit code."""
-    return until_nobody_reads(lambda: _run(parser(_RUNS).parse_args(arguments)))
+    return until_nobody_reads(lambda: _run(parser(RUNS).parse_args(arguments)))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -223,7 +223,7 @@ def _exit_at_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-_RUNS: Mapping[str, Run] = {
+RUNS: Mapping[str, Run] = {
     "fetch": _fetch,
     "sync": _sync,
     "fetch-model": _fetch_model,

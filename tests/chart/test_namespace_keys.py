@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fovea_agent.arguments import parser
 from fovea_agent.errors import AgentError, KeyRefused
 from fovea_agent.kubernetes_secrets import ClusterSecrets
-from fovea_agent.main import _parser
+from fovea_agent.main import RUNS
 from fovea_agent.namespace_keys import NamespaceKeys
 from fovea_agent.provision import Secrets
 from fovea_api.contract import labels, names
@@ -122,7 +123,7 @@ def test_the_agent_takes_the_arguments_that_the_chart_gives_it() -> None:
     manifests = helm.template({"objectStore": {"sharedPrefixes": [prefix]}})
     for kind, name in (("Deployment", ACCOUNT), ("Job", "fovea-provision")):
         container = helm.one(manifests, kind, name)["spec"]["template"]["spec"]["containers"][0]
-        options = _parser().parse_args([*container["command"][1:], *container["args"]])
+        options = parser(RUNS).parse_args([*container["command"][1:], *container["args"]])
         assert (options.apply, options.labelled, options.every) == (
             True,
             kind == "Deployment",
@@ -139,7 +140,7 @@ def test_the_job_and_the_deployment_never_make_the_key_of_one_namespace_both() -
     ):
         job = helm.one(helm.template(listed | more), "Job", "fovea-provision")
         container = job["spec"]["template"]["spec"]["containers"][0]
-        options = _parser().parse_args([*container["command"][1:], *container["args"]])
+        options = parser(RUNS).parse_args([*container["command"][1:], *container["args"]])
         assert (options.namespace, options.unless_labelled) == (named, left_to_the_label), more
 
 
