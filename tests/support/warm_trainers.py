@@ -80,7 +80,7 @@ def _server() -> str:
     )
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(process.kill)
-    until(lambda: Path(path).exists() or process.poll() is not None, seconds=120, what="TensorFlow is imported")
+    until(lambda: Path(path).exists() or process.poll() is not None, seconds=400, what="TensorFlow is imported")
     assert process.poll() is None, "the server of trainers has ended"
     return path
 
