@@ -25,6 +25,8 @@ _GIVEN_UP = {
 }
 """Requests whose clients went before the answer, as after their deadline: they have no status and no latency. HTTP/1 has no word
 for it but to close the connection, which has one request; connections of gRPC have many."""
+_THERE = "membership_total"
+"""What a proxy shows of a cluster from its beginning. It makes the counters of requests with the first request."""
 _PATH = "/stats/prometheus"
 
 
@@ -105,7 +107,7 @@ class Ledger:
         self._seen |= {key: replace(seen, active=0) for key, seen in self._seen.items() if key[0] == proxy}
 
     def counts(self, service: Service) -> bool:
-        """Whether any proxy has counters for a version; they begin with its first route."""
+        """Whether any proxy knows a version; it does from its first route."""
         return any(of == service for _, of in self._seen)
 
     def of(self, service: Service) -> Counts:
@@ -127,9 +129,9 @@ def url(host: str, port: int, judged: Iterable[Service], loaded: Iterable[Servic
     `judged`: all counters. `loaded`: the requests under way, and how many have begun.
     """
     names_of = {
-        "upstream_rq_time|upstream_rq_active|upstream_rq_total|upstream_rq_[1-5]xx|upstream_rq_tx_reset|"
+        f"{_THERE}|upstream_rq_time|upstream_rq_active|upstream_rq_total|upstream_rq_[1-5]xx|upstream_rq_tx_reset|"
         rf"upstream_cx_destroy_local_with_active_rq|grpc\.{re.escape(_PREDICTIONS)}\.[A-Za-z]+\.[0-9]+": judged,
-        "upstream_rq_active|upstream_rq_total": loaded,
+        f"{_THERE}|upstream_rq_active|upstream_rq_total": loaded,
     }
     wanted = "|".join(
         rf"({'|'.join(sorted(re.escape(f'{service.namespace}/{service.name}') for service in services))})/.*\.({counters})"

@@ -255,7 +255,7 @@ class TrafficReader:
         if missing is None:
             return ""
         return (
-            f"no proxy has counters of Service {missing.namespace}/{missing.name}: another policy keeps its routes from merged "
+            f"no proxy knows Service {missing.namespace}/{missing.name}: another policy keeps its routes from merged "
             "backends, or they are not set up yet"
         )
 

@@ -47,6 +47,15 @@ def test_rest_counts_by_its_codes_and_other_services_not_at_all() -> None:
     assert found == {V1: Counts(100, 10)}
 
 
+def test_a_version_without_a_request_yet_is_known_by_its_cluster_and_its_first_requests_count() -> None:
+    """Envoy makes the counters of a cluster's requests with the first of them."""
+    ledger, cluster = Ledger(), '{envoy_cluster_name="service/vision/digits-v1-aaaa/8500/grpc"}'
+    ledger.take("10.0.0.1", read(f"envoy_cluster_membership_total{cluster} 0\n"))
+    assert (ledger.counts(V1), ledger.counts(V2)) == (True, False)
+    ledger.take("10.0.0.1", read(f"envoy_cluster_grpc_PredictionService_Predict_0{cluster} 7\n"))
+    assert ledger.of(V1).total == 7
+
+
 def test_a_request_that_its_client_gave_up_has_failed_and_no_status_tells_of_it() -> None:
     """HTTP/1 has no word for it: the connection of the request is closed. Those of gRPC end as they please."""
     text = ""
@@ -322,7 +331,7 @@ def test_a_version_that_no_proxy_counts_is_unknown_and_not_idle() -> None:
             world.proxy.counts = {V1: 1}
             world.load()
             since = datetime.now(UTC)
-            await world.until(lambda: f"no proxy has counters of Service vision/{V2.name}" in world.load().trouble)
+            await world.until(lambda: f"no proxy knows Service vision/{V2.name}" in world.load().trouble)
             assert world.load().begun is None
             world.look(since)
             await world.until(lambda: V2.name in world.look(since).trouble)
