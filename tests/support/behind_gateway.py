@@ -28,7 +28,7 @@ class Served:
         self.cluster, self.name, self.folder = cluster, f"t{uuid.uuid4().hex[:8]}", folder
         self.host = f"{self.name}.{NAMESPACE}.svc"
         self.grpc = self.rest = ""
-        self.versions = 0
+        self.versions: set[int] = set()
 
     def begin(self, versions: int = 2, mebibytes: int = 0) -> None:
         """Register versions that answer, and are so large beside; serve the first one."""
@@ -45,14 +45,15 @@ class Served:
         """Register one more version, with these faults (`tiny_model.save_behaving`) and a file of so many bytes; its number."""
         from support.tiny_model import save_behaving
 
-        self.versions += 1
-        folder = self.folder / str(self.versions)
+        folder = self.folder / str(len(list(self.folder.iterdir())))
         save_behaving(folder, **behaving)
         if extra:
             (folder / "assets.extra").mkdir()
             (folder / "assets.extra/random").write_bytes(os.urandom(extra))
-        register(self.cluster, self.name, folder)
-        return self.versions
+        # The number of a version that was deleted may be given again.
+        number = int(register(self.cluster, self.name, folder).rpartition("-v")[2])
+        self.versions.add(number)
+        return number
 
     def status(self) -> dict[str, Any]:
         """Of the ModelDeployment."""
@@ -112,7 +113,7 @@ class Served:
         """Delete what was made."""
         quiet = ("--ignore-not-found", "--wait=false")
         self.cluster.kubectl("delete", "modeldeployment", self.name, "-n", NAMESPACE, *quiet)
-        named = [f"{self.name}-v{number}" for number in range(1, self.versions + 1)]
+        named = [f"{self.name}-v{number}" for number in self.versions]
         self.cluster.kubectl("delete", "modelversion", *named, "-n", NAMESPACE, *quiet)
         self.cluster.kubectl("delete", "machinetype", self.name, *quiet)
 
