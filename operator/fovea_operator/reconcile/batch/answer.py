@@ -94,7 +94,7 @@ def _status(view: View, answer: Answer) -> BatchPredictionStatus:
 
 
 def _retry(view: View, new: BatchPredictionStatus, found: tuple[Event, ...]) -> tuple[Event, ...]:
-    """The failure of a worker while others go on changes no condition: it is told all the same."""
+    """The failure of a worker while others go on changes no condition, so an Event reports it."""
     if any(event.reason == PredictionReason.RETRYING for event in found):
         return ()
     before, now = view.status.failures or {}, new.failures or {}
