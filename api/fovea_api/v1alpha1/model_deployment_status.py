@@ -93,7 +93,7 @@ class Traffic(Status):
     requests: int = 0
     """Number of requests that have ended."""
     errors: int = 0
-    """Number of those that failed: with another status than OK or CANCELLED (gRPC), or with 4xx or 5xx (REST)."""
+    """Number of those that failed: with another status than OK or CANCELLED (gRPC), with 4xx or 5xx (REST), or given up by their clients."""
     error_ratio: float = 0.0
     """errors divided by requests."""
     p50_milliseconds: float | None = None
