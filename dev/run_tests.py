@@ -129,6 +129,7 @@ def run_tier(tier: Tier, *, wide: bool, pytest_arguments: list[str], output: Pat
     proxies.spare_the_cluster(environment)
     command = [str(_python()), "-m", "pytest", f"tests/{tier.name}", f"--junit-xml={report}", "--durations=8"]
     command += [f"--numprocesses={WORKERS}", "--dist=loadfile", *(["--verbose"] if tier.verbose else [])]
+    command += ["--max-worker-restart=0"]  # xdist would run the test that ended its process again, up to eight times
     command = [*(["nice", "-n", "10"] if tier.computes else []), *command, *pytest_arguments]
     start = time.monotonic()
     with ExitStack() as stack:

@@ -1,7 +1,6 @@
 """Shards that arrive while the program trains on them: the order, what is wanted, waiting, and the recipe."""
 
 import itertools
-import json
 import shutil
 import signal
 
@@ -86,15 +85,17 @@ def pets(tmp_path, made):
     return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
+EACH_STEP = "--checkpoint-every-steps=1"
+
+
+def trained(root):
+    """A step is done, in a run that saves each step: progress is written once a second, and within one a run may need more shards."""
+    return bool(training.checkpoints(root))
+
+
 def run(root, played, *flags):
     more = {environment.INPUT_DIR: str(played.inputs)}
     return training.run(root, "image-classifier", *FLAGS, *flags, **more)
-
-
-def steps(root):
-    path = root / "progress.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return max((json.loads(line)["step"] for line in lines), default=0)
 
 
 def room_of(played, count):
@@ -107,8 +108,8 @@ def test_training_begins_with_the_first_shards_and_the_disk_never_holds_more_tha
     assert room < sum(probe.sizes.values()) / 2
     played = PlayedStream(pets / "shards", pets / "inputs", room=room)
     seen = []
-    with played.serving(until=lambda: bool(seen) or (steps(pets / "run") >= 1 and not seen.append(played.here()))):
-        assert run(pets / "run", played) == exit_codes.OK
+    with played.serving(until=lambda: bool(seen) or (trained(pets / "run") and not seen.append(played.here()))):
+        assert run(pets / "run", played, EACH_STEP) == exit_codes.OK
     assert len(seen[0]) <= 3  # after the first step, no more had arrived
     assert played.most <= room
     assert len(played.arrived) > len(played.sizes)  # some made room, and came again
@@ -130,21 +131,21 @@ def whole(made, tmp_path_factory):
 
 def test_a_run_that_stops_here_and_there_and_goes_on_in_other_pods_ends_with_the_same_bytes(pets, whole):
     """Within the first epoch, at its end, and within the second one."""
-    trained, undisturbed = whole
+    expected, undisturbed = whole
     for stop in (9, 20, 27, 99):
         played = PlayedStream(pets / "shards", pets / f"inputs-{stop}", room=room_of(undisturbed, 3))
         with played.serving():
             assert run(pets / "parts", played, f"--max-steps={stop}") == exit_codes.OK
-    assert training.trained_bytes(pets / "parts") == trained
+    assert training.trained_bytes(pets / "parts") == expected
 
 
 def test_a_trainer_that_waits_for_a_shard_saves_at_sigterm_and_goes_on_to_the_same_bytes(pets, whole, monkeypatch):
     monkeypatch.setenv(environment.INPUT_DIR, str(pets / "inputs"))
     played = PlayedStream(pets / "shards", pets / "inputs")
-    command = ("image-classifier", *FLAGS)
+    command = ("image-classifier", *FLAGS, EACH_STEP)
     with played.serving(until=lambda: len(played.arrived) < 3):
         process = training.begin(pets / "parts", *command)
-        training.wait_until(lambda: len(played.arrived) == 3 and steps(pets / "parts") >= 1, process)
+        training.wait_until(lambda: len(played.arrived) == 3 and trained(pets / "parts"), process)
         waited_for = next(name for name in played.wanted() if name not in played.arrived)
         training.wait_until(lambda: played.wanted()[0] == waited_for, process)
         process.send_signal(signal.SIGTERM)

@@ -9,7 +9,7 @@ import pytest
 from support import local_models
 
 # The first test waits for all of it: at least as long as the demo itself waits for the job.
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,14 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fovea_api.contract import listing, shards, streams
+from fovea_api.contract import exit_codes, listing, shards, streams
+
+LONGEST_SECONDS = 180.0
 
 
 class PlayedStream:
@@ -63,13 +66,25 @@ class PlayedStream:
 
     @contextmanager
     def serving(self, until: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """Beat all the time, and serve three shards, and then more of them while the condition holds."""
+        """Beat all the time, and serve three shards, and then more of them while the condition holds.
+
+        A shard that does not come for too long will not come: a program in this process that waits for it holds up pytest's own
+        limit, since TensorFlow does not return to the interpreter.
+        """
         ended = threading.Event()
 
         def run() -> None:
+            count, since = 0, time.monotonic()
             while not ended.wait(0.005):
                 if len(self.arrived) < 3 or until():
                     self.serve()
+                if len(self.arrived) > count:
+                    count, since = len(self.arrived), time.monotonic()
+                if time.monotonic() - since > LONGEST_SECONDS:
+                    self.tell(
+                        failed=f"no shard was to arrive for {LONGEST_SECONDS} s", exit_code=exit_codes.DATA_CORRUPT
+                    )
+                    return
                 self.tell()
 
         thread = threading.Thread(target=run)
