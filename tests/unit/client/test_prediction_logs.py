@@ -141,7 +141,8 @@ def test_delete_asks_and_says_what_stays(monkeypatch: pytest.MonkeyPatch) -> Non
     assert run("delete", "scores", stdin="n\n").code == 1
     assert cluster.deleted == []
     ran = run("delete", "scores", stdin="y\n").ok()
-    assert ran.out == "Deleted prediction scores. What it published stays in the object store.\n"
+    # Click of one age echoes the answer that a test gives, another does not.
+    assert ran.out.endswith("Deleted prediction scores. What it published stays in the object store.\n")
     assert cluster.deleted == ["scores"]
 
 
