@@ -8,7 +8,7 @@ from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
-from fovea_operator.reconcile.shared.traffic import Requests, Traffic
+from fovea_operator.reconcile.shared.traffic import Held, Requests, Traffic
 from support.observations import at, version
 from support.rollout_table import V1, V2, candidate, failed, held, place, stable
 from support.routes import SERVED, share, taken, through_gateway
@@ -96,6 +96,8 @@ class Row:
         return decide_model_deployment(serving(of, version(1), version(2), version(3), **seen), at(self.now), SERVED)
 
 
+ALONE: dict[str, Any] = {"workloads": [workload(V1), workload(V2, ready=1)]}
+"""Version 2 answers, and version 1 does not."""
 ERRORS = Requests(200, 40, {10.0: 200})
 SLOW = Requests(300, 0, {20.0: 200, 40.0: 100})
 TABLE: dict[str, Row] = {
@@ -163,10 +165,52 @@ TABLE: dict[str, Row] = {
     ),
     "one that fails stays while nobody is there to go back to": Row(
         counts=counted(ERRORS),
-        beside={"workloads": [workload(V1), workload(V2, ready=1)]},
+        beside=ALONE,
         shift=(1, 10, 0),
+        gives={V2: 100},
         reason="WaitingForRequests",
         says="waits for a pod of version 1 that answers, to send the requests back to: 40 of 200",
+    ),
+    "one that alone answers gets all requests, whatever its step says": Row(
+        now=5, beside=ALONE, shift=(1, 10, 0), gives={V2: 100}
+    ),
+    "also from the beginning": Row(candidate(2), {V1: 100}, None, beside=ALONE, shift=(1, 10, None), gives={V2: 100}),
+    "and goes on by its steps": Row(
+        shifting(1, 10, None), {V2: 100}, now=30, beside=ALONE, shift=(1, 10, 30), reason="Shifting"
+    ),
+    "until the other one answers again": Row(taken={V2: 100}, now=5, shift=(1, 10, 0), gives={V1: 90, V2: 10}),
+    "one that alone answers stays, although it is aborted": Row(
+        spec={"abortedVersion": 2},
+        beside=ALONE,
+        shift=(1, 10, 0),
+        gives={V2: 100},
+        says="waits for a pod of version 1 that answers, to send the requests back to: rollout.abortedVersion names it",
+    ),
+    "one that alone answers is served when a third version is wanted": Row(
+        beside=ALONE, wanted=3, role="stable", step="Switching", gives={V2: 100}
+    ),
+    "but not when the other one is asked for": Row(
+        beside=ALONE, wanted=1, role="draining", step="Leaving", gives={V1: 100}
+    ),
+    "an object of the model that the API server refuses does not end its steps": Row(
+        beside={"refused": "services 'digits' is forbidden"}, shift=(2, 50, None), gives={V1: 50, V2: 50}
+    ),
+    "nor its first one": Row(
+        candidate(2),
+        {V1: 100},
+        None,
+        beside={"refused": "services 'digits' is forbidden"},
+        shift=(1, 10, None),
+        gives={V1: 90, V2: 10},
+    ),
+    "a version whose first pod still answers those who waited is not replaced": Row(
+        candidate(2),
+        {V1: 100},
+        None,
+        beside={"held": Held(2, at(0))},
+        step="Switching",
+        reason="ScalingFromZero",
+        says="requests wait for a pod of version 1, which is served",
     ),
     "one that is wanted no more, because its version is gone, finishes its requests": Row(
         wanted=7, role="draining", step="Leaving", gives={V1: 100}, conditions={"Progressing": "False NoVersion"}
@@ -295,6 +339,12 @@ TABLE: dict[str, Row] = {
         spec={"steps": [{"weight": 20}], "bakeSeconds": 0},
         shift=(1, 20, None),
         gives={V1: 80, V2: 20},
+    ),
+    "a spec with gentler steps never gives more": Row(
+        shifting(2, 50), {V1: 50, V2: 50}, spec={"steps": [{"weight": 5}]}, shift=(1, 5, None), gives={V1: 95, V2: 5}
+    ),
+    "a spec with another weight, and paused, gives no more": Row(
+        spec={"steps": [{"weight": 30}], "paused": True}, shift=(1, 10, 0)
     ),
     "a spec with another weight has it from now on, and counts from then": Row(
         spec={"steps": [{"weight": 30}]}, shift=(1, 30, None), gives={V1: 70, V2: 30}

@@ -214,9 +214,9 @@ class World:
         self.workloads[name] = replace(known, replicas=replicas, ready_replicas=ready, available_replicas=ready)
 
     def _sends_to_what_answers(self, weights: dict[str, int]) -> None:
-        """Beside the version that is served, none gets requests whose pods do not answer."""
+        """None gets requests whose pods do not answer, but the version that is served where no other one answers."""
         answering = [name for name in weights if name in self.workloads and self.workloads[name].ready_replicas]
-        assert len(weights) == 1 or len(answering) == len(weights) or self.of.status.stable is not None
+        assert len(weights) == 1 or len(answering) == len(weights)
         for name in weights.keys() - {
             place.deployment for place in (self.of.status.stable, *self.of.status.draining) if place
         }:

@@ -10,7 +10,8 @@ from fovea_operator.reconcile.shared import times
 from support.canary_table import TABLE, Row, shifting
 from support.observations import SETTINGS, at, version
 from support.rollout_table import V1, V2, V3, held, seconds, stable
-from support.serving_observations import model_deployment, service_at, serving, workload
+from support.routes import SERVED
+from support.serving_observations import model_deployment, server_pod, service_at, serving, workload
 
 
 @pytest.mark.parametrize("sentence", TABLE)
@@ -56,19 +57,28 @@ def states(row: Row) -> tuple[str, str]:
 
 def test_a_candidate_that_cannot_bear_requests_is_given_up_at_the_third_time() -> None:
     """Without a crash: it is ready without requests, and not with them."""
+    silent = [server_pod(V2, ready=False, created=at(-60))]
     for before, after in ((None, 1), (1, 2)):
-        row = Row(shifting(1, 10) | ({} if before is None else {"interruptions": before}), ready=0, now=5)
+        row = Row(shifting(1, 10) | ({} if before is None else {"interruptions": before}), ready=0, now=5, pods=silent)
         [found] = [each for each in (row.decision().status or {})["places"] if each["version"] == 2]
         assert (found["step"], found["interruptions"]) == ("Starting", after)
         again = {key: value for key, value in found.items() if key != "shift"}
         [kept] = [each for each in (Row(again, {V1: 100}).decision().status or {})["places"] if each["version"] == 2]
         assert (kept["step"], kept["interruptions"]) == ("Shifting", after), "it is remembered on the way"
-    third = Row(shifting(2, 50, interruptions=2), {V1: 50, V2: 50}, ready=0, now=5)
+    third = Row(shifting(2, 50, interruptions=2), {V1: 50, V2: 50}, ready=0, now=5, pods=silent)
     [failed] = [each for each in (third.decision().status or {})["places"] if each["version"] == 2]
     assert (failed["role"], failed["reason"], failed.get("interruptions")) == ("failed", "ServerFailed", None)
     promoted = replace(third, spec={"promotedVersion": 2})
     assert states(promoted) == ("candidate", "Starting"), "who promotes a version waits for it"
     assert failed["message"] == "3 times, none of its pods answered while it got requests"
+    for drained in (
+        [],
+        [server_pod(V2, ready=False, created=at(4))],
+        [server_pod(V2, ready=False, created=at(-60), deleting=True)],
+    ):
+        again = replace(third, pods=drained)
+        [kept] = [each for each in (again.decision().status or {})["places"] if each["version"] == 2]
+        assert (kept["step"], kept["interruptions"]) == ("Starting", 2), "a drain says nothing about the version"
 
 
 def test_a_step_is_reported_with_the_numbers_of_the_one_before() -> None:
@@ -121,6 +131,10 @@ def test_without_a_gateway_what_needs_one_is_refused_and_what_is_served_stays(
     assert [(each["version"], each["role"], each["weight"]) for each in status["places"]] == [(1, "stable", 100)]
     assert says in status["message"]
     assert "gateway.className or gateway.parentRef in the chart's values" in status["message"]
+    conditions = {each["type"]: f"{each['status']} {each['reason']}" for each in status["conditions"]}
+    assert conditions["Promoted"] == "False GatewayMissing", "version 2 is wanted, and has no request"
+    configured = decide_model_deployment(seen, at(60), SERVED)
+    assert "install the Gateway API, restart the operator or wait" in (configured.status or {})["message"]
 
 
 def test_three_versions_wanted_one_after_the_other_leave_one_candidate_and_no_request_behind() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from fovea_operator.desired import routes
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from support.observations import at
 from support.serving_world import REFUSALS, ROLLOUTS, SCALINGS, World
@@ -60,6 +60,15 @@ HAPPENINGS = st.one_of(
         max_size=30,
     )
 )
+@example(
+    story=[
+        (what, 0, None, 0)
+        for what in (
+            *("a version is registered", "pods answer", "a version is registered", "pods answer"),
+            *("a canary is asked for", "a quota on Deployments", "a version is registered"),
+        )
+    ]
+).via("a candidate with requests was replaced by a version whose Deployment is refused")
 @PROFILE
 def test_places_stay_one_whole_over_a_life_and_it_ends_with_the_newest_version(
     has_gateway: bool, story: list[tuple[str, int, int | None, int]]
@@ -156,6 +165,17 @@ SLEEP_HAPPENINGS = [
     ),
     bad=st.sets(st.integers(2, 4)),
 )
+@example(
+    story=[
+        *(("nothing happens", 0, None, 1) for _ in range(2)),
+        ("a version is registered", 0, None, 1),
+        ("nothing happens", 0, None, 1),
+        ("nothing happens", 0, 1, 1),
+        ("a version is registered", 0, 2, 1),
+        ("a version is registered", 0, None, 1),
+    ],
+    bad=set(),
+).via("the operator ended twice: after it had written one route, and after it had taken the weight back")
 @PROFILE
 def test_rollouts_by_steps_lose_no_request_and_never_serve_what_fails(
     story: list[tuple[str, int, int | None, int]], bad: set[int]

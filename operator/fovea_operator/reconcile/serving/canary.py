@@ -4,7 +4,7 @@ A step begins when the gateway has taken its weight. It ends when its time is ov
 against it, or at once when they do. Everything follows from the spec, the candidate's place, what is counted, and the time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -20,12 +20,14 @@ from fovea_operator.reconcile.serving import places as move
 from fovea_operator.reconcile.serving.analysis import judge
 from fovea_operator.reconcile.serving.health import Problem
 from fovea_operator.reconcile.serving.places import Places
+from fovea_operator.reconcile.serving.scaling import SLEEPS
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.conditions import EventType
 from fovea_operator.reconcile.shared.decision import Event
 from fovea_operator.reconcile.shared.traffic import NO_REQUESTS, NOT_COMPARED, Compared, Requests, Traffic
 
+ABORTED = Problem(ServingReason.ABORTED, "rollout.abortedVersion names it")
 SHOWN_SECONDS = 5
 """Counts of requests reach the status this often, and whenever a candidate's step changes."""
 
@@ -60,27 +62,31 @@ def advance(view: ServingView, stable: Place, candidate: Place) -> Advanced:
     rollout = view.spec.rollout
     steps = plan(rollout)
     shift, is_promoted = candidate.shift, rollout.promoted_version == candidate.version
+    if shift is not None and rollout.aborted_version == candidate.version:
+        return _back(view, stable, candidate, shift, ABORTED)
     if shift is not None and view.ready(candidate) == 0:
         ended = None if is_promoted else health.server_ended(view, candidate)
         return Advanced(problem=ended, restarts=ended is None)
     if shift is not None and not is_promoted and (ended := health.server_ended(view, candidate)):
-        return _back(view, stable, shift, ended)
+        return _back(view, stable, candidate, shift, ended)
     if not steps or is_promoted:
         waits = shift is not None and not view.available(candidate)
         return Advanced(shift.model_copy(update={"waits_for": _pods(view, candidate)}) if shift and waits else None)
     if shift is None:
         return Advanced(_at(view, steps, 1, None))
-    # The spec may have changed: fewer steps, other weights.
-    number = min(shift.step, len(steps))
+    number = _step_of(steps, shift)
+    if rollout.paused:
+        steps[number - 1] = steps[number - 1]._replace(weight=min(steps[number - 1].weight, shift.weight))
     since = times.parse(shift.since) if steps[number - 1].weight == shift.weight else None
     traffic = view.observed.traffic
     if since is None:
-        if not view.has_taken(_weights(stable, candidate, steps[number - 1].weight)):
+        alone = is_alone(view, stable, candidate)
+        if not view.has_taken(move.shares(stable, candidate, steps[number - 1].weight, alone=alone)):
             return Advanced(_at(view, steps, number, None))
         since, traffic = view.now, traffic and Traffic()
     verdict = judge(rollout.analysis or Analysis(), candidate, stable, traffic, steps[number - 1].weight)
     if verdict.failed is not None:
-        return _back(view, stable, _at(view, steps, number, since), verdict.failed)
+        return _back(view, stable, candidate, _at(view, steps, number, since), verdict.failed)
     waits_for = verdict.waits_for
     if not view.available(candidate):
         waits_for = _pods(view, candidate)
@@ -90,12 +96,28 @@ def advance(view: ServingView, stable: Place, candidate: Place) -> Advanced:
     return Advanced(_at(view, steps, number + 1, None)) if number < len(steps) else Advanced()
 
 
-def _back(view: ServingView, stable: Place, shift: Shift, problem: Problem) -> Advanced:
+def _step_of(steps: list[Step], shift: Shift) -> int:
+    """The number of the step at which a candidate is: the spec may have other steps by now.
+
+    Where that number has all requests now, or no step has it, the candidate goes on with the last step of its weight or less.
+    """
+    if shift.step <= len(steps) and steps[shift.step - 1].weight < 100:
+        return shift.step
+    fitting = [number for number, step in enumerate(steps, 1) if step.weight <= shift.weight]
+    return fitting[-1] if fitting else 1
+
+
+def _back(view: ServingView, stable: Place, candidate: Place, shift: Shift, problem: Problem) -> Advanced:
     """A candidate that failed goes back, unless nobody is there to go back to: it answers some requests, the other one none."""
-    if view.ready(stable) > 0:
+    if not is_alone(view, stable, candidate):
         return Advanced(problem=problem)
     waits_for = f"a pod of version {stable.version} that answers, to send the requests back to: {problem.message}"
     return Advanced(shift.model_copy(update={"waits_for": text.cut(waits_for, MAX_PLACE_MESSAGE)}))
+
+
+def is_alone(view: ServingView, stable: Place, candidate: Place) -> bool:
+    """Whether the candidate answers and the stable version, which has no rest, does not: requests to it would fail."""
+    return stable.step not in SLEEPS and view.ready(stable) == 0 < view.ready(candidate)
 
 
 def _pods(view: ServingView, candidate: Place) -> str:
@@ -115,11 +137,6 @@ def _at(view: ServingView, steps: list[Step], number: int, since: datetime | Non
         waits_for=text.cut(waits_for, MAX_PLACE_MESSAGE)
         or (f"Gateway {view.settings.gateway} to take the weights" if since is None else None),
     )
-
-
-def _weights(stable: Place, candidate: Place, weight: int) -> Mapping[str, int]:
-    given = {stable.deployment: 100 - weight, candidate.deployment: weight}
-    return {name: share for name, share in given.items() if share}
 
 
 def placed(view: ServingView, others: Places, candidate: Place, shift: Shift) -> Places:

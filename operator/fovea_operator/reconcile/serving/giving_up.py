@@ -62,9 +62,11 @@ def hash_of(rollout: Rollout, version: int) -> str:
 def has_requests(view: ServingView, others: Places, place: Place) -> bool:
     """Whether a version beside the stable one gets requests, or may still get some until the gateway has taken other weights.
 
-    The routes count, too: an operator that ended before it wrote the status may have written them.
+    The routes count, too: an operator that ended before it wrote the status may have written them. One that ended twice may also
+    have taken them back: so pods that answer finish what they may have.
     """
-    return others.stable is not None and (place.shift is not None or place.weight > 0 or view.is_named(place))
+    named = place.shift is not None or place.weight > 0 or view.is_named(place)
+    return others.stable is not None and (named or view.ready(place) > 0)
 
 
 def too_late(view: ServingView, candidate: Place, problem: Problem | None) -> Problem:

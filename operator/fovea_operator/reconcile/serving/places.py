@@ -58,15 +58,23 @@ class Places:
     @property
     def weights(self) -> dict[str, int]:
         """The percentage of the requests that each version is to have, by the names of their Deployments; none has 0."""
-        shift = self.candidate.shift if self.candidate is not None else None
-        if self.stable is not None and self.candidate is not None and shift is not None:
-            given = {self.stable.deployment: 100 - shift.weight, self.candidate.deployment: shift.weight}
-            return {name: weight for name, weight in given.items() if weight}
+        stable, candidate = self.stable, self.candidate
+        if stable is not None and candidate is not None and candidate.shift is not None:
+            alone = stable.ready_replicas == 0 < candidate.ready_replicas
+            return shares(stable, candidate, candidate.shift.weight, alone=alone)
         return {} if self.pointed_at is None else {self.pointed_at.deployment: 100}
 
     def __iter__(self) -> Iterator[Place]:
         """In the order of the status."""
         return (place for place in (self.stable, self.candidate, *self.draining, self.failed) if place is not None)
+
+
+def shares(stable: Place, candidate: Place, weight: int, *, alone: bool) -> dict[str, int]:
+    """The percentages of both, by the names of their Deployments, none 0; `alone`: only the candidate answers, so it gets all."""
+    if alone:
+        return {candidate.deployment: 100}
+    given = {stable.deployment: 100 - weight, candidate.deployment: weight}
+    return {name: share for name, share in given.items() if share}
 
 
 # -- from one place to the next ----------------------------------------------------------------------------------------

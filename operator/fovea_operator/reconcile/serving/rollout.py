@@ -40,7 +40,8 @@ def advance(view: ServingView) -> Rollout:
         rollout = Rollout(_without_wanted(view, places), _no_version(view))
     else:
         target = view.target(wanted)
-        rollout = _towards(view, _with_what_answers(view, places, target), target)
+        places = _with_the_only_one_that_answers(view, _with_what_answers(view, places, target), target)
+        rollout = _towards(view, places, target)
     places = _as_seen(view, _settled(view, rollout.places))
     return replace(rollout, places=places, scale=sleeping.scale(view, places))
 
@@ -101,6 +102,16 @@ def _with_what_answers(view: ServingView, places: Places, target: Place) -> Plac
     return places
 
 
+def _with_the_only_one_that_answers(view: ServingView, places: Places, target: Place) -> Places:
+    """A candidate that has requests, and alone answers, is served when a third version is wanted: the stable one would fail them."""
+    stable, candidate = places.stable, places.candidate
+    if stable is None or candidate is None or candidate.shift is None:
+        return places
+    if target.deployment in (stable.deployment, candidate.deployment) or not canary.is_alone(view, stable, candidate):
+        return places
+    return _promoted(view, replace(places, candidate=None), candidate)
+
+
 def _no_version(view: ServingView) -> Problem:
     model = view.spec.model
     if isinstance(view.spec.version, int) and view.version(view.spec.version) is not None:
@@ -132,12 +143,12 @@ def _towards(view: ServingView, places: Places, target: Place) -> Rollout:
         )
         return Rollout(replace(others, failed=still))
     serves = others.stable is None and view.most_served(candidate) and view.ready(candidate) > 0
-    if view.spec.rollout.aborted_version == candidate.version and not serves:
-        aborted = Problem(ServingReason.ABORTED, "rollout.abortedVersion names it")
-        return Rollout(replace(others, failed=giving_up.given_up(view, others, candidate, aborted)))
+    shifts = others.stable is not None and candidate.shift is not None
+    if view.spec.rollout.aborted_version == candidate.version and not (serves or shifts):
+        return Rollout(replace(others, failed=giving_up.given_up(view, others, candidate, canary.ABORTED)))
     if (obstacle := _no_gateway(view)) and not serves:
         return Rollout(_let_go(view, others, candidate), obstacle)
-    if others.stable is not None and candidate.shift is not None:
+    if others.stable is not None and shifts:
         return Rollout(_shifted(view, others, others.stable, candidate))
     if view.available(candidate):
         return Rollout(_switched(view, others, candidate))
@@ -170,24 +181,27 @@ def _no_gateway(view: ServingView) -> Problem | None:
     wanted = view.spec.rollout.needs_gateway
     if not wanted or view.gateway is not None:
         return None
-    said = (
-        f"rollout.{wanted} needs a gateway: ask the platform team to set gateway.className or gateway.parentRef in the chart's "
-        "values, or set rollout.strategy: BlueGreen without bakeSeconds."
+    missing = (
+        f"Gateway {view.settings.gateway}, and the API server has no GRPCRoute or HTTPRoute of gateway.networking.k8s.io/v1 that the "
+        "operator may read: install the Gateway API, restart the operator or wait up to ten minutes until it looks again"
+        if view.settings.gateway
+        else "a gateway: ask the platform team to set gateway.className or gateway.parentRef in the chart's values"
     )
+    said = f"rollout.{wanted} needs {missing}, or set rollout.strategy: BlueGreen without bakeSeconds."
     return Problem(ServingReason.GATEWAY_MISSING, said)
 
 
 def _switched(view: ServingView, others: Places, candidate: Place) -> Places:
     """The candidate's pods answer: it is served, unless the Service cannot be moved to it."""
-    if view.refusal and not view.reached(candidate):
-        # What was refused may be the Service: clients still reach the old version.
-        refused = Problem(ServingReason.POD_REFUSED, view.refusal)
+    refused = Problem(ServingReason.POD_REFUSED, view.refusal) if view.refusal else None
+    if refused is not None and not view.reached(candidate) and (view.gateway is None or others.stable is None):
+        # What was refused may be the Service: clients still reach the old version. At a gateway, what it has taken decides.
         return replace(others, candidate=move.switching(candidate, view.now, refused))
     if others.stable is not None and view.gateway is not None and not view.pinned(candidate):
         # A request that goes to a version which the gateway does not know yet would fail.
-        said = Problem(ServingReason.ROUTE_REFUSED, view.route_refusal) if view.route_refusal else None
+        said = Problem(ServingReason.ROUTE_REFUSED, view.route_refusal) if view.route_refusal else refused
         return replace(others, candidate=move.switching(candidate, view.now, said))
-    if others.stable is not None and others.stable.step in SLEEPS and not sleeping.is_late(view, others.stable):
+    if others.stable is not None and sleeping.has_waiting(view, others.stable):
         # Requests wait for its first pod. Once they have their answers, the versions can be compared.
         why = f"requests wait for a pod of version {others.stable.version}, which is served"
         return replace(others, candidate=move.switching(candidate, view.now, Problem(ServingReason.WAKING, why)))
@@ -209,11 +223,16 @@ def _shifted(view: ServingView, others: Places, stable: Place, candidate: Place)
 
 
 def _interrupted(view: ServingView, others: Places, candidate: Place) -> Places:
-    """The candidate begins again once its pods answer. One that cannot bear requests would do so for ever."""
-    count = (candidate.interruptions or 0) + 1
+    """The candidate begins again once its pods answer. One that cannot bear requests would do so for ever.
+
+    A pod that was drained, or is new, says nothing about that.
+    """
+    since = times.parse(candidate.since) or view.now
+    failed = any(not pod.ready and pod.created < since for pod in view.pods(candidate))
+    count = (candidate.interruptions or 0) + (1 if failed else 0)
     problem = health.problem(view, candidate)
     if count < MOST_INTERRUPTIONS or view.spec.rollout.promoted_version == candidate.version:
-        again = move.starting(candidate, view.now, problem).model_copy(update={"interruptions": count})
+        again = move.starting(candidate, view.now, problem).model_copy(update={"interruptions": count or None})
         return replace(others, candidate=again)
     why = f": {problem.message}" if problem is not None else ""
     said = f"{count} times, none of its pods answered while it got requests{why}"
@@ -277,7 +296,9 @@ def _settled(view: ServingView, places: Places) -> Places:
     served = places.stable
     if served is not None:
         shifts = places.candidate is not None and places.candidate.shift is not None
-        stays = served.step == PlaceStep.SERVING and (shifts or view.chosen(served)) and not view.route_refusal
+        # Until the gateway has taken the weights back from a candidate, the routes name it alone and it has not all requests.
+        alone = view.chosen(served) and served.weight == 100
+        stays = served.step == PlaceStep.SERVING and (shifts or alone) and not view.route_refusal
         reached = moves or stays or view.reached(served)
         served = _served(view, places, served, reached=reached)
     failed = _left(view, places.failed)

@@ -126,6 +126,11 @@ def is_late(view: ServingView, stable: Place) -> bool:
     return bool(_unavailable(view, stable))
 
 
+def has_waiting(view: ServingView, stable: Place) -> bool:
+    """Whether requests wait for a version that starts for them, or for the answers of its first pod."""
+    return (stable.step in SLEEPS or view.observed.held is not None) and not is_late(view, stable)
+
+
 def late_at(view: ServingView, stable: Place) -> datetime:
     """When a version that starts for requests is late."""
     since = times.parse(stable.since) or view.now

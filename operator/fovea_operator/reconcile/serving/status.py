@@ -201,6 +201,8 @@ def _promoted(view: ServingView, advanced: Rollout, progressing: Judgement) -> J
     stable = places.stable
     if places.candidate is not None or places.failed is not None or stable is None or wanted is None:
         return False, progressing[1], progressing[2]
+    if stable.deployment != view.target(wanted).deployment:
+        return False, progressing[1], progressing[2]  # what stands in its way
     if stable.step not in {PlaceStep.SERVING, *SLEEPS}:
         return False, ServingReason.ROUTE_PENDING, f"Not all requests go to version {stable.version} yet."
     return True, ServingReason.PROMOTED, f"All requests go to version {stable.version}."
