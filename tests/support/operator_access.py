@@ -33,7 +33,7 @@ NEEDS: dict[Resource, set[str]] = {
     resources.POD: {*_WATCH, "get", "create", "patch", "delete"},
     resources.SERVICE: {*_WATCH, "get", "create", "patch", "delete"},
     resources.DEPLOYMENT: {*_WATCH, "get", "create", "patch", "delete"},
-    resources.DISRUPTION_BUDGET: {*_WATCH, "get", "create", "patch"},
+    resources.DISRUPTION_BUDGET: {*_WATCH, "get", "create", "patch", "delete"},
     resources.NETWORK_POLICY: {*_WATCH, "get", "create", "patch"},
     resources.EVENT: {"create"},
     resources.WORKLOAD: {*_WATCH, "get", "create", "patch", "delete"},

@@ -179,6 +179,7 @@ def serving(of: ModelDeployment, *versions: ModelVersion, **seen: Any) -> Servin
         pods=tuple(seen.pop("pods", ())),
         services=(*([] if clients is None else [clients]), *services),
         budget=seen.pop("budget") if "budget" in seen else clients and _budget_beside(clients),
+        candidate_budgets=tuple(seen.pop("candidate_budgets", ())),
         routes=tuple(seen.pop("routes", ())),
         serves_routes=seen.pop("serves_routes", False),
         predecessors=tuple(seen.pop("predecessors", ())),

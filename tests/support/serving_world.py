@@ -12,7 +12,7 @@ from fovea_api.v1alpha1.rollout import Rollout
 from fovea_api.v1alpha1.scaling import Scaling
 from fovea_operator.desired import routes
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
-from fovea_operator.reconcile.shared.decision import DEPLOYMENT, Child, Decision, Write
+from fovea_operator.reconcile.shared.decision import DEPLOYMENT, DISRUPTION_BUDGET, Child, Decision, Deletion, Write
 from fovea_operator.reconcile.shared.observed import (
     BudgetRecord,
     DeploymentRecord,
@@ -72,7 +72,7 @@ class World:
     versions: dict[int, ModelVersion] = field(default_factory=lambda: {1: version(1)})
     workloads: dict[str, DeploymentRecord] = field(default_factory=dict)
     services: dict[str, ServiceRecord] = field(default_factory=dict)
-    budget: BudgetRecord | None = None
+    budgets: dict[str, BudgetRecord] = field(default_factory=dict)
     corrupt: set[str] = field(default_factory=set)
     cordoned: bool = False
     """Whether the node of each version's first pod is."""
@@ -115,7 +115,8 @@ class World:
             workloads=self.workloads.values(),
             pods=[pod for name in self.workloads for pod in self._pods(name)],
             services=self.services.values(),
-            budget=self.budget,
+            budget=self.budgets.get("digits"),
+            candidate_budgets=[each for name, each in self.budgets.items() if name != "digits"],
             cordoned=frozenset({"node-1"} if self.cordoned else ()),
             routes=self.routes.values(),
             serves_routes=self.has_gateway,
@@ -177,7 +178,7 @@ class World:
             self.writes.append("status")
         yield
         for deletion in decision.deletions:
-            held: dict[str, Any] = self.workloads if deletion.gvk == DEPLOYMENT else self.services
+            held = self._held(deletion)
             assert deletion.name != "digits", "the Service of the clients goes with its ModelDeployment only"
             if deletion.gvk == DEPLOYMENT and self.workloads[deletion.name].ready_replicas and not self.edited:
                 asked = self.last_asked.get(deletion.name, -1000)
@@ -186,6 +187,9 @@ class World:
             self.writes.append(f"delete {deletion.gvk.kind}")
             yield
         self._watch(decision)
+
+    def _held(self, deletion: Deletion) -> dict[str, Any]:
+        return {DEPLOYMENT: self.workloads, DISRUPTION_BUDGET: self.budgets}.get(deletion.gvk, self.services)
 
     def _write(self, child: Child) -> None:
         name, kind = child.manifest["metadata"]["name"], child.manifest["kind"]
@@ -201,7 +205,9 @@ class World:
             self.services[name] = service_record(child.manifest)
             self.by_hand.discard(name)
         elif kind == "PodDisruptionBudget":
-            self.budget = BudgetRecord("vision", name, "budget-uid", child.manifest["spec"])
+            self.budgets[name] = BudgetRecord("vision", name, "budget-uid", child.manifest["spec"])
+            selected = [str(each.spec["selector"]) for each in self.budgets.values()]
+            assert len(set(selected)) == len(selected), "an eviction of a pod with two budgets is an error"
         elif child.write is Write.CREATE:
             self.workloads[name] = workload(name, replicas=child.manifest["spec"]["replicas"])
         else:

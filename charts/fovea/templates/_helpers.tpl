@@ -228,7 +228,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 # Queues and gangs, where the cluster has them.
 - apiGroups: [kueue.x-k8s.io]
   resources: [workloads]

@@ -9,18 +9,19 @@ from fovea_operator.desired import owner
 
 
 def disruption_budget(
-    model_deployment: ModelDeployment, version: int, revision: str, min_available: int
+    model_deployment: ModelDeployment, version: int, revision: str, min_available: int, *, named: str = ""
 ) -> dict[str, Any]:
-    """So many pods of the version that clients reach stay ready: the drain of a node waits until they are.
+    """So many pods of a version stay ready: the drain of a node waits until they are.
 
-    A pod that is not ready is always evicted: it would hold up the drain for good.
+    A pod that is not ready is always evicted: it would hold up the drain for good. `named`: as the ModelDeployment unless given,
+    which is the budget of the version that is served.
     """
     name = model_deployment.metadata.name
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": {
-            "name": name,
+            "name": named or name,
             "namespace": model_deployment.metadata.namespace,
             "labels": {
                 labels.MANAGED: labels.MANAGED_VALUE,

@@ -62,6 +62,7 @@ class ModelDeployments(Kind[ModelDeployment]):
         owned = (key.namespace, key.gvk.group_kind, key.name)
         children: tuple[Store[Any], ...] = (cache.workloads, cache.services, cache.budgets, *cache.routes)
         pods = tuple(item.record for item in cache.pods.group(BY_LABEL, (key.namespace, key.name)))
+        budgets: tuple[BudgetRecord, ...] = _of_owner(cache.budgets.group(BY_OWNER, owned), entry.uid)
         return ServingObserved(
             model_deployment=entry.record,
             versions=cache.models.versions(key.namespace, entry.record.spec.model),
@@ -69,7 +70,8 @@ class ModelDeployments(Kind[ModelDeployment]):
             pods=pods,
             cordoned=_cordoned(cache, pods),
             services=_of_owner(cache.services.group(BY_OWNER, owned), entry.uid),
-            budget=_budget(cache, key, entry.uid),
+            budget=next((each for each in budgets if each.name == key.name), None),
+            candidate_budgets=tuple(each for each in budgets if each.name != key.name),
             routes=tuple(
                 route for store in cache.routes for route in _of_owner(store.group(BY_OWNER, owned), entry.uid)
             ),
@@ -195,8 +197,3 @@ def _cordoned(cache: Cache, pods: Iterable[PodRecord]) -> frozenset[str] | None:
     if resources.NODE.gvk not in cache.served:
         return None
     return frozenset(pod.node for pod in pods if cache.nodes.get("", pod.node) is not None)
-
-
-def _budget(cache: Cache, key: Key, uid: str) -> BudgetRecord | None:
-    entry = cache.budgets.get(key.namespace, key.name)
-    return entry.record if entry is not None and entry.owner.uid == uid else None

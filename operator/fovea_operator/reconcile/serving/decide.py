@@ -12,10 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from fovea_api.contract import labels, names
-from fovea_api.v1alpha1.model_deployment_status import (
-    Place,
-    PlaceStep,
-)
+from fovea_api.v1alpha1.model_deployment_status import Place
 
 from fovea_operator.desired import deployment as desired
 from fovea_operator.desired import routes
@@ -29,6 +26,7 @@ from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import conditions
 from fovea_operator.reconcile.shared.decision import (
     DEPLOYMENT,
+    DISRUPTION_BUDGET,
     GRPC_ROUTE,
     HTTP_ROUTE,
     SERVICE,
@@ -37,7 +35,7 @@ from fovea_operator.reconcile.shared.decision import (
     Deletion,
     Write,
 )
-from fovea_operator.reconcile.shared.observed import ServiceRecord, ServingObserved
+from fovea_operator.reconcile.shared.observed import BudgetRecord, ServiceRecord, ServingObserved
 from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
 
@@ -83,9 +81,7 @@ def _children(view: ServingView, places: Places) -> Iterator[Child]:
         # Last: no client of the ModelDeployment's own Service depends on them.
         yield from _own_services(view, started)
     yield from mirror.children(view, places)
-    if pointed_at is not None:
-        bakes = places.candidate if places.candidate and places.candidate.step == PlaceStep.BAKING else None
-        yield from _budget(view, bakes or pointed_at)
+    yield from _budgets(view, places)
 
 
 def _own_services(view: ServingView, started: Iterable[Place]) -> Iterator[Child]:
@@ -151,10 +147,22 @@ def _covers(known: Any, wanted: Any) -> bool:
     return bool(known == wanted)
 
 
-def _budget(view: ServingView, place: Place) -> Iterator[Child]:
-    known = view.observed.budget
+def _budgets(view: ServingView, places: Places) -> Iterator[Child]:
+    """Of the version that is served, and of a candidate that has requests.
+
+    An eviction of a pod with two budgets is an error. So a candidate that becomes the stable version loses its own one first.
+    """
+    candidate, served = places.candidate, places.pointed_at
+    if candidate is not None and candidate.shift is not None:
+        known = next((each for each in view.observed.candidate_budgets if each.name == candidate.deployment), None)
+        yield from _budget(view, candidate, known, candidate.deployment)
+    if served is not None and served.deployment not in {each.name for each in view.observed.candidate_budgets}:
+        yield from _budget(view, served, view.observed.budget, view.model_deployment.metadata.name)
+
+
+def _budget(view: ServingView, place: Place, known: BudgetRecord | None, name: str) -> Iterator[Child]:
     leaves = evacuation.min_available(view, place)
-    manifest = disruption_budget(view.model_deployment, place.version, place.revision, leaves)
+    manifest = disruption_budget(view.model_deployment, place.version, place.revision, leaves, named=name)
     if known is None:
         yield Child(Write.CREATE, manifest, is_optional=True)
     elif known.spec != manifest["spec"]:
@@ -162,21 +170,22 @@ def _budget(view: ServingView, place: Place) -> Iterator[Child]:
 
 
 def _released(observed: ServingObserved) -> Iterator[Child]:
-    """The budget of a ModelDeployment that is being deleted holds up no drain: pods that are missing may never come.
+    """The budgets of a ModelDeployment that is being deleted hold up no drain: pods that are missing may never come.
 
     A finalizer of others may hold the ModelDeployment for days.
     """
-    known, of = observed.budget, observed.model_deployment
-    selector = {} if known is None else known.spec.get("selector", {}).get("matchLabels", {})
-    named = labels.version_of(selector)
-    if known is None or named is None:
-        return
-    pods = [
-        pod for pod in observed.pods if not pod.deleting and not ended(pod) and pod.labels.items() >= selector.items()
-    ]
-    leaves = evacuation.min_available_of(of.spec.scaling.least, pods)
-    if known.spec.get("minAvailable") != leaves:
-        yield Child(Write.APPLY, disruption_budget(of, *named, leaves), is_optional=True, is_needed=False)
+    of = observed.model_deployment
+    there = [pod for pod in observed.pods if not pod.deleting and not ended(pod)]
+    for known in (observed.budget, *observed.candidate_budgets):
+        selector = {} if known is None else known.spec.get("selector", {}).get("matchLabels", {})
+        version = labels.version_of(selector)
+        if known is None or version is None:
+            continue
+        pods = [pod for pod in there if pod.labels.items() >= selector.items()]
+        leaves = evacuation.min_available_of(of.spec.scaling.least, pods)
+        if known.spec.get("minAvailable") != leaves:
+            manifest = disruption_budget(of, *version, leaves, named=known.name)
+            yield Child(Write.APPLY, manifest, is_optional=True, is_needed=False)
 
 
 def _service(record: ServiceRecord | None, manifest: dict[str, Any], *, absent: Write = Write.APPLY) -> Iterator[Child]:
@@ -224,6 +233,11 @@ def _workload(view: ServingView, place: Place) -> Iterator[Child]:
 def _deletions(view: ServingView, places: Places) -> Iterator[Deletion]:
     kept = places.kept | {names.comparator(view.model_deployment.metadata.name)}
     yield from mirror.deletions(view, places)
+    candidate = places.candidate
+    shifts = candidate.deployment if candidate is not None and candidate.shift is not None else ""
+    for budget in view.observed.candidate_budgets:
+        if budget.name != shifts:
+            yield Deletion(DISRUPTION_BUDGET, budget.namespace, budget.name, budget.uid)
     for workload in view.observed.workloads:
         if workload.name not in kept and not workload.deleting:
             yield Deletion(DEPLOYMENT, workload.namespace, workload.name, workload.uid)

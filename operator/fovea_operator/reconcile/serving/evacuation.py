@@ -30,8 +30,8 @@ def of(view: ServingView, place: Place) -> Evacuation | None:
     known, cordoned = place.evacuation, view.observed.cordoned
     pods = _pods(view, place)
     there = [pod for pod in pods if pod.node in (cordoned or ())]
-    # Of several pods a drain may evict one, unless the budget holds them: it holds those that clients reach.
-    if cordoned is None or not (_is_single(view) or view.reached(place)):
+    # Of several pods a drain may evict one, unless a budget holds them: it holds those that clients reach.
+    if cordoned is None or not (_is_single(view) or view.reached(place) or place.shift is not None):
         return None
     if there and (known or any(pod.ready for pod in there)):
         step = _step(view, known, pods)
@@ -152,8 +152,13 @@ def message(view: ServingView, place: Place) -> str:
 def _of_budget(view: ServingView, place: Place) -> str:
     """What is said while the budget is not as it is wanted: it is written after this is decided, and a write may be refused."""
     name, wanted = view.model_deployment.metadata.name, min_available(view, place)
-    known = view.observed.budget.spec.get("minAvailable") if view.observed.budget is not None else None
-    if known == wanted or not view.reached(place) or (known is None and wanted == 0):
+    budget = view.observed.budget
+    if place.shift is not None:
+        name = place.deployment
+        budget = next((each for each in view.observed.candidate_budgets if each.name == name), None)
+    known = budget.spec.get("minAvailable") if budget is not None else None
+    is_held = view.reached(place) or place.shift is not None
+    if known == wanted or not is_held or (known is None and wanted == 0):
         return ""
     if known is None:
         return (

@@ -9,7 +9,7 @@ from fovea_api.v1alpha1.model_deployment_status import Place, PlaceStep
 from fovea_api.v1alpha1.scaling import Scale
 
 from fovea_operator.desired import routes
-from fovea_operator.reconcile.serving import canary, evacuation, giving_up, health, sleeping
+from fovea_operator.reconcile.serving import canary, evacuation, giving_up, health, recovery, sleeping
 from fovea_operator.reconcile.serving import places as move
 from fovea_operator.reconcile.serving.health import Problem
 from fovea_operator.reconcile.serving.places import MAX_DRAINING, Places
@@ -33,73 +33,18 @@ class Rollout:
 
 def advance(view: ServingView) -> Rollout:
     """Where every version stands, by what is seen now and by where it stood."""
-    places = _recovered(view) if view.status.places is None else Places.of(view.status)
     wanted = view.wanted()
-    places = _with_what_is_named(view, places, "" if wanted is None else view.target(wanted).deployment)
+    places = recovery.with_what_is_named(
+        view, recovery.known(view), "" if wanted is None else view.target(wanted).deployment
+    )
     if wanted is None:
         rollout = Rollout(_without_wanted(view, places), _no_version(view))
     else:
         target = view.target(wanted)
-        places = _with_the_only_one_that_answers(view, _with_what_answers(view, places, target), target)
+        places = _with_the_only_one_that_answers(view, recovery.with_what_answers(view, places, target), target)
         rollout = _towards(view, places, target)
     places = _as_seen(view, _settled(view, rollout.places))
     return replace(rollout, places=places, scale=sleeping.scale(view, places))
-
-
-def _recovered(view: ServingView) -> Places:
-    """The places of a status that has none: it was lost, or a release that knew no places wrote it.
-
-    What answers must go on doing so: the version that the Service points at is served, and others finish their
-    connections. Its pods may be away for a minute, so it counts whatever they do, unless it is the wanted version: that
-    one is started as any candidate.
-    """
-    found = Places()
-    wanted = view.wanted()
-    target = view.target(wanted).deployment if wanted is not None else ""
-    for workload in view.observed.workloads:
-        place = view.place_of(workload)
-        answers = workload.available_replicas > 0
-        asleep = place is not None and view.most_served(place) and view.names_activator and not answers
-        if place is None or not (answers or asleep or (view.most_served(place) and workload.name != target)):
-            continue
-        if asleep:
-            found = replace(found, stable=move.asleep(place, view.now, PlaceStep.IDLE))
-        elif view.most_served(place):
-            found = replace(found, stable=move.stable(place, view.now, reached=view.reached(place)))
-        else:
-            found = replace(found, draining=(*found.draining, move.draining(place, view.now, left_now=True)))
-    return found
-
-
-def _with_what_is_named(view: ServingView, places: Places, target: str) -> Places:
-    """With the versions beside the stable one to which requests may go, and of which the status says nothing.
-
-    The operator ended before it wrote it.
-    """
-    if places.stable is None:
-        return places
-    known = {place.deployment for place in places}
-    found = (view.place_of(workload) for workload in view.observed.workloads if workload.name not in known | {target})
-    leaving = [move.leaving(place, view.now) for place in found if place is not None and view.is_named(place)]
-    return replace(places, draining=(*places.draining, *leaving)) if leaving else places
-
-
-def _with_what_answers(view: ServingView, places: Places, target: Place) -> Places:
-    """A first version that answers clients is served, also where another one is wanted before anybody has seen it answer.
-
-    The status may say nothing of it: the operator ended before it wrote it.
-    """
-    if places.stable is not None:
-        return places
-    known, candidate = {place.deployment for place in places}, places.candidate
-    unknown = [view.place_of(workload) for workload in view.observed.workloads if workload.name not in known]
-    for first in (candidate, *unknown):
-        if first is None or first.deployment == target.deployment:
-            continue
-        if view.most_served(first) and view.ready(first) > 0:
-            served = move.stable(first, view.now, reached=view.reached(first))
-            return replace(places, candidate=None if first == candidate else candidate, stable=served)
-    return places
 
 
 def _with_the_only_one_that_answers(view: ServingView, places: Places, target: Place) -> Places:

@@ -335,7 +335,9 @@ class ServingObserved:
     services: tuple[ServiceRecord, ...]
     """The one for its clients and those of its versions."""
     budget: BudgetRecord | None
-    """How many of its pods may be evicted at the same time."""
+    """How many pods of the version that is served may be evicted at the same time."""
+    candidate_budgets: tuple[BudgetRecord, ...]
+    """The same of versions that get a part of the requests, or got one: they have the names of their Deployments."""
     routes: tuple[RouteRecord, ...]
     """At the gateway."""
     serves_routes: bool
