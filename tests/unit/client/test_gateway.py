@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from fovea.sdk import Predictor
+from fovea.sdk import Client, Predictor, predict
 from fovea.sdk.cluster import Cluster
 from fovea.sdk.endpoints import resolve
 from fovea.sdk.rest import classify
@@ -123,6 +123,27 @@ def test_the_variable_of_the_page_leads_the_command_through_the_gateway(
     picture.write_bytes(b"a picture")
     fovea("predict", "--model", "pets", str(picture), environment={"FOVEA_GATEWAY": server.address}).ok()
     assert heard == ["pets.vision.svc"]
+
+
+@pytest.mark.parametrize("way", ["Client.predictor", "predict"])
+def test_the_sdk_goes_through_the_gateway_that_it_is_given(
+    server: PredictionServer, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    heard: list[str] = []
+
+    def answer(request: Any, context: Any) -> Any:
+        heard.append(context._rpc_event.call_details.host.decode())
+        return classifier(request, context)
+
+    server.predict = answer
+    monkeypatch.setattr("fovea.sdk.client.Cluster", lambda **_: OneDeployment())
+    monkeypatch.setattr("fovea.sdk.predictor.Cluster", lambda **_: OneDeployment())
+    if way == "predict":
+        found = predict("pets", b"a picture", gateway=server.address)
+    else:
+        with Client().predictor("pets", gateway=server.address) as predictor:
+            found = predictor.classify([b"a picture"])
+    assert ([each.label for each in found], heard) == (["cat"], ["pets.vision.svc"])
 
 
 @pytest.mark.parametrize("tls", [True, False])
