@@ -14,6 +14,7 @@ from fovea.sdk.cluster import Cluster
 from fovea.sdk.endpoints import resolve
 from fovea.sdk.rest import classify
 from support.command_line import fovea
+from support.one_deployment import OneDeployment
 from support.prediction_server import PredictionServer, classifier
 
 
@@ -67,27 +68,6 @@ def test_a_host_without_an_address_is_refused_with_what_it_is_for() -> None:
     ran = fovea("predict", "--model", "m", "--host", "m.vision.svc", __file__)
     assert ran.code == 2
     assert "--host goes with --endpoint only: it is how the gateway there knows the model" in ran.err
-
-
-class OneDeployment:
-    """A cluster with one ModelDeployment, which has these addresses outside the cluster."""
-
-    namespace = "vision"
-
-    def __init__(self, **addresses: str) -> None:
-        serving = {"type": "Serving", "status": "True", "reason": "Available", "message": "It answers."}
-        status = {
-            "conditions": [{**serving, "lastTransitionTime": "2026-05-01T11:59:20Z"}],
-            "observedGeneration": 1,
-            "places": [{"version": 1, "revision": "a", "deployment": "pets-v1-a", "role": "stable", "step": "Serving"}],
-            "endpoint": {"grpc": "pets.vision.svc:8500", "rest": "http://pets.vision.svc:8501/v1/models/pets"}
-            | addresses,
-        }
-        metadata = {"name": "pets", "namespace": "vision", "generation": 1}
-        self.items = [{"metadata": metadata, "spec": {"model": "pets"}, "status": status}]
-
-    def get(self, *_: Any) -> dict[str, Any]:
-        return {"items": self.items}
 
 
 @pytest.mark.parametrize(
