@@ -82,6 +82,8 @@ RUN_BY = {
     r"kubectl create secret tls .*": f"{GATEWAY}test_a_model_has_addresses_over_tls_and_the_client_verifies_the_certificate",
     r"export (KUBECONFIG|PATH)=\$\(PYTHONPATH=dev python3 -m fovea_dev .*": HEALING,
     r"FOVEA_KUBECONFIG=\S+ FOVEA_REGISTRY=\S+ PYTHONPATH=dev python3 -m fovea_dev images minio": IMAGES,  # to another registry
+    r"export FOVEA_GATEWAY=[\d.]+:\$\(kubectl .*": f"{GATEWAY}test_the_page_s_address_of_the_local_cluster_s_gateway_answers",
+    r"printf .* \| curl .*": "tests/unit/client/test_pages_that_call.py::test_the_tutorial_s_curl_sends_what_the_client_sends",
     r"export FOVEA_GATEWAY=\S+": "tests/unit/client/test_gateway.py::test_the_variable_of_the_page_leads_the_command_through_the_gateway",
     r"docker (build|push) .* examples/programs|docker push .*/example-programs:1|kubectl create configmap programs .*": PROGRAMS,
     r"docker (build|push) .*": IMAGES,  # the same files, built and pushed by buildah

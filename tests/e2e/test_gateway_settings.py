@@ -246,6 +246,21 @@ def test_what_the_page_asks_of_kubectl_works(served: Served, cluster: Any) -> No
         process.communicate()
 
 
+def test_the_page_s_address_of_the_local_cluster_s_gateway_answers(served: Served, cluster: Any) -> None:
+    [export] = [
+        command.text for command in of("export", IN_BLOCKS) if command.page == PAGE and "kubectl" in command.text
+    ]
+    done = subprocess.run(
+        ["bash", "-euc", f'{export}\necho "$FOVEA_GATEWAY"'],
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with Predictor(served.name, endpoint=done.stdout.strip(), host=served.host) as predictor:
+        assert predictor.answer({"x": [4.0]}, signature=SIGNATURE)[1] == 1
+
+
 def _logged(served: Served, number: str) -> dict[str, Any]:
     """The line about the request with that id, in the log of its proxy."""
 

@@ -50,8 +50,9 @@ class PredictionRunPolicy(Model):
     """Retries, a deadline, and clean-up after the end."""
 
     backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
-    """Maximum number of retries of each worker; then the prediction fails. A retry repeats only the shard that was not published yet. A
-    drain, a preemption, an eviction or a lost node is no retry, and has no limit."""
+    """Maximum number of retries of each worker; then the prediction fails. A retry repeats only the shard that was not published yet. An
+    eviction because the worker used more local storage than its limit is a retry. A drain, a preemption, another eviction or a lost
+    node is none, and has no limit."""
     max_running_seconds: Annotated[int | None, Field(ge=1, le=31_536_000)] = None
     """Longest time, in seconds, from the time at which Fovea makes the workers to the end of the last one; their wait for nodes counts.
     After this time the prediction fails. Absent: no limit."""

@@ -82,9 +82,10 @@ class RunPolicy(Model):
     """Retries, deadlines, and clean-up after the end."""
 
     backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
-    """Maximum number of retries; then the job fails. A retry follows exit code 75, exit code 128 or more, or a temporary error of
-    Fovea's own containers. A drain, a preemption, an eviction, a deleted pod, or a node that is lost, restarts or refuses the
-    pod is a disruption: it starts a new attempt, but is no retry. status.disruptions counts disruptions; they have no limit."""
+    """Maximum number of retries; then the job fails. A retry follows exit code 75, exit code 128 or more, a temporary error of
+    Fovea's own containers, or an eviction because the pod used more local storage than its limit. A drain, a preemption, another
+    eviction, a deleted pod, or a node that is lost, restarts or refuses the pod is a disruption: it starts a new attempt, but is no
+    retry. status.disruptions counts disruptions; they have no limit."""
     restart_scope: Literal["Replica", "Role", "Job"] | None = None
     """Pods that begin their next attempt when one of a job's pods fails. Replica: the failed pod. Role: all pods of its role. Job: all
     pods. The others go on. Absent: Replica for the workers of distribution ParameterServer without sync, which train on without

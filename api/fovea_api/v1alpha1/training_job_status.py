@@ -201,8 +201,8 @@ class TrainingJobStatus(Status):
     retries: int | None = None
     """Number of retries so far. runPolicy.backoffLimit limits it."""
     disruptions: int | None = None
-    """Number of attempts that ended from outside: by a drain, a preemption, an eviction, a deleted pod, or a node that is
-    lost, restarts or refuses the pod. They are not retries, and have no limit."""
+    """Number of attempts that ended from outside: by a drain, a preemption, an eviction for lack of room on the node, a deleted pod,
+    or a node that is lost, restarts or refuses the pod. They are not retries, and have no limit."""
     next_attempt_time: str | None = None
     """The next attempt does not start before this time."""
     next_attempt_times: dict[str, str] | None = None

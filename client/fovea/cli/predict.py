@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     metavar="HOST[:PORT]",
     envvar="FOVEA_GATEWAY",
     default="",
-    help="The gateway of all models, as its Service shows it outside the cluster. The model's name there is found in the "
-    "cluster. Default: $FOVEA_GATEWAY. --endpoint goes before it.",
+    help="Address of the gateway of all models, such as its Service's EXTERNAL-IP. Port without one: 8500, with --rest 8501. "
+    "The model's name there is found in the cluster. Default: $FOVEA_GATEWAY. --endpoint goes before it.",
 )
 @click.option("--rest", is_flag=True, help="Over REST instead of gRPC.")
 @click.option("--signature", metavar="NAME", default="", help="Signature of the model. Default: serving_default.")

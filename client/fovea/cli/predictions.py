@@ -22,7 +22,7 @@ from .options import (
     store_options,
 )
 from .output import document, documents, show_list, utc_now
-from .submitting import send
+from .submitting import of_file, send
 from .transfer import download_options, downloaded, folder_argument
 
 if TYPE_CHECKING:
@@ -124,8 +124,6 @@ def _manifests(names: tuple[str, ...], flags: dict[str, Any], namespace: str) ->
     """The predictions that the words of the command line mean; raises UsageError where they contradict each other."""
     from fovea_api.v1alpha1 import BatchPrediction
 
-    from fovea.sdk import submission
-
     given = [f"--{name.strip('_').replace('_', '-')}" for name, value in flags.items() if value not in (None, "")]
     if not flags["model"]:
         if given:
@@ -135,9 +133,8 @@ def _manifests(names: tuple[str, ...], flags: dict[str, Any], namespace: str) ->
                 raise click.UsageError(
                     f"there is no file {name}: a prediction of that name from flags needs --model too"
                 )
-        return [
-            manifest for name in names for manifest in _of_file(submission.load(name, BatchPrediction.KIND), namespace)
-        ]
+        found = (of_file("prediction", BatchPrediction.KIND, name, namespace) for name in names)
+        return [_within(namespace, manifest) for manifests in found for manifest in manifests]
     if len(names) != 1:
         raise click.UsageError(f"with --model exactly one NAME is expected, not {' '.join(names)}")
     if not flags["input_"] or not flags["input_format"]:
@@ -145,11 +142,9 @@ def _manifests(names: tuple[str, ...], flags: dict[str, Any], namespace: str) ->
     return [_of_flags(names[0], flags, namespace)]
 
 
-def _of_file(manifests: list[dict[str, Any]], namespace: str) -> list[dict[str, Any]]:
+def _within(namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
     """With the namespace of the command line, where it names one."""
-    if not namespace:
-        return manifests
-    return [each | {"metadata": each["metadata"] | {"namespace": namespace}} for each in manifests]
+    return manifest | {"metadata": manifest["metadata"] | {"namespace": namespace}} if namespace else manifest
 
 
 def _of_flags(name: str, flags: dict[str, Any], namespace: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import Where, pairs, seconds
+from .submitting import of_file
 
 if TYPE_CHECKING:
     from fovea.sdk.submission import Submission
@@ -137,13 +138,15 @@ def submit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def manifests_of(ctx: click.Context, names: tuple[str, ...], flags: dict[str, Any]) -> list[dict[str, Any]]:
     """The jobs that the words of the command line mean; raises UsageError where they contradict each other."""
+    from fovea_api.v1alpha1 import TrainingJob
+
     from fovea.sdk import submission
 
     where = ctx.find_object(Where) or Where()
     words = submission.arguments(ctx.meta.get("user_args", ()))
     if not (flags["recipe"] or flags["image"] or flags["config"]):
         _demand_files(ctx, names, flags, words)
-        return [manifest for name in names for manifest in _of_file(name, where.namespace)]
+        return [manifest for name in names for manifest in of_file("job", TrainingJob.KIND, name, where.namespace)]
     if flags["recipe"] and flags["image"]:
         raise click.UsageError("--recipe and --image exclude each other: a recipe has its own image")
     if len(names) != 1:
@@ -224,21 +227,6 @@ def _address(checkpoint_from: str) -> str:
     if not checkpoint_from or checkpoint_from.startswith(("job://", "model://")):
         return checkpoint_from
     return f"job://{checkpoint_from}"
-
-
-def _of_file(name: str, namespace: str | None) -> list[dict[str, Any]]:
-    """The jobs of a file, refused as by kubectl where it names another namespace than the command line."""
-    from fovea.sdk import submission
-
-    found = submission.load(name)
-    for manifest in found:
-        own = manifest["metadata"].get("namespace")
-        if own and namespace and own != namespace:
-            raise click.UsageError(
-                f"{name} puts job {manifest['metadata']['name']} into namespace {own}, --namespace says {namespace}: "
-                f"pass --namespace {own}, or take the namespace out of the file"
-            )
-    return found
 
 
 def _option(ctx: click.Context, name: str) -> str:

@@ -11,6 +11,21 @@ from .output import documents
 T = TypeVar("T")
 
 
+def of_file(noun: str, kind: str, file: str, namespace: str | None) -> list[dict[str, Any]]:
+    """The objects of a file, refused as by kubectl where it names another namespace than the command line."""
+    from fovea.sdk import submission
+
+    found = submission.load(file, kind)
+    for manifest in found:
+        own = manifest["metadata"].get("namespace")
+        if own and namespace and own != namespace:
+            raise click.UsageError(
+                f"{file} puts {noun} {manifest['metadata']['name']} into namespace {own}, --namespace says {namespace}: "
+                f"pass --namespace {own}, or take the namespace out of the file"
+            )
+    return found
+
+
 def send(
     noun: str,
     manifests: Sequence[dict[str, Any]],

@@ -80,13 +80,27 @@ class Client:
         return Data(self.cluster, store_endpoint=self._store_endpoint)
 
     def predictor(
-        self, model: str, *, endpoint: str | None = None, host: str = "", rollout_timeout: float = ROLLOUT_SECONDS
+        self,
+        model: str,
+        *,
+        endpoint: str | None = None,
+        host: str = "",
+        gateway: str = "",
+        rollout_timeout: float = ROLLOUT_SECONDS,
     ) -> "Predictor":
         """A channel to the model's server, found through its ModelDeployment unless `endpoint` (host:port) is given.
 
-        `host`: the model's name at a gateway that `endpoint` leads to, for example digits.vision.svc.
+        `host`: the model's name at a gateway that `endpoint` leads to, for example digits.vision.svc. `gateway`: HOST or HOST:PORT
+        of a gateway of all models; the model's name there is found in the cluster.
         Waits for a first version that is starting, `rollout_timeout` seconds at most.
         """
         from .predictor import Predictor
 
-        return Predictor(model, endpoint=endpoint, host=host, cluster=self.cluster, rollout_timeout=rollout_timeout)
+        return Predictor(
+            model,
+            endpoint=endpoint,
+            host=host,
+            gateway=gateway,
+            cluster=self.cluster,
+            rollout_timeout=rollout_timeout,
+        )

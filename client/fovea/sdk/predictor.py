@@ -199,6 +199,7 @@ def predict(
     images: Image | Iterable[Image],
     *,
     endpoint: str | None = None,
+    gateway: str = "",
     version: int | None = None,
     namespace: str | None = None,
     timeout: float = 30.0,
@@ -210,7 +211,13 @@ def predict(
         raise InvalidError("no image was given")
     cluster = Cluster(namespace=namespace)
     with Predictor(
-        model, endpoint=endpoint, version=version, cluster=cluster, timeout=timeout, rollout_timeout=rollout_timeout
+        model,
+        endpoint=endpoint,
+        gateway=gateway,
+        version=version,
+        cluster=cluster,
+        timeout=timeout,
+        rollout_timeout=rollout_timeout,
     ) as predictor:
         return predictor.classify(many)
 

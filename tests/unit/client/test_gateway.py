@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from fovea.sdk import Predictor
+from fovea.sdk import Client, Predictor, predict
 from fovea.sdk.cluster import Cluster
 from fovea.sdk.endpoints import resolve
 from fovea.sdk.rest import classify
 from support.command_line import fovea
+from support.one_deployment import OneDeployment
 from support.prediction_server import PredictionServer, classifier
 
 
@@ -69,27 +70,6 @@ def test_a_host_without_an_address_is_refused_with_what_it_is_for() -> None:
     assert "--host goes with --endpoint only: it is how the gateway there knows the model" in ran.err
 
 
-class OneDeployment:
-    """A cluster with one ModelDeployment, which has these addresses outside the cluster."""
-
-    namespace = "vision"
-
-    def __init__(self, **addresses: str) -> None:
-        serving = {"type": "Serving", "status": "True", "reason": "Available", "message": "It answers."}
-        status = {
-            "conditions": [{**serving, "lastTransitionTime": "2026-05-01T11:59:20Z"}],
-            "observedGeneration": 1,
-            "places": [{"version": 1, "revision": "a", "deployment": "pets-v1-a", "role": "stable", "step": "Serving"}],
-            "endpoint": {"grpc": "pets.vision.svc:8500", "rest": "http://pets.vision.svc:8501/v1/models/pets"}
-            | addresses,
-        }
-        metadata = {"name": "pets", "namespace": "vision", "generation": 1}
-        self.items = [{"metadata": metadata, "spec": {"model": "pets"}, "status": status}]
-
-    def get(self, *_: Any) -> dict[str, Any]:
-        return {"items": self.items}
-
-
 @pytest.mark.parametrize(
     ("gateway", "protocol", "address"),
     [
@@ -123,6 +103,27 @@ def test_the_variable_of_the_page_leads_the_command_through_the_gateway(
     picture.write_bytes(b"a picture")
     fovea("predict", "--model", "pets", str(picture), environment={"FOVEA_GATEWAY": server.address}).ok()
     assert heard == ["pets.vision.svc"]
+
+
+@pytest.mark.parametrize("way", ["Client.predictor", "predict"])
+def test_the_sdk_goes_through_the_gateway_that_it_is_given(
+    server: PredictionServer, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    heard: list[str] = []
+
+    def answer(request: Any, context: Any) -> Any:
+        heard.append(context._rpc_event.call_details.host.decode())
+        return classifier(request, context)
+
+    server.predict = answer
+    monkeypatch.setattr("fovea.sdk.client.Cluster", lambda **_: OneDeployment())
+    monkeypatch.setattr("fovea.sdk.predictor.Cluster", lambda **_: OneDeployment())
+    if way == "predict":
+        found = predict("pets", b"a picture", gateway=server.address)
+    else:
+        with Client().predictor("pets", gateway=server.address) as predictor:
+            found = predictor.classify([b"a picture"])
+    assert ([each.label for each in found], heard) == (["cat"], ["pets.vision.svc"])
 
 
 @pytest.mark.parametrize("tls", [True, False])

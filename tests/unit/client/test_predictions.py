@@ -205,6 +205,22 @@ def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path: Path) -> None:
     assert "holds kind TrainingJob, not BatchPrediction" in run("submit", file).err
 
 
+def test_a_file_and_a_flag_that_name_two_namespaces_are_refused_together(tmp_path: Path) -> None:
+    own, free = tmp_path / "own.yaml", tmp_path / "free.yaml"
+    manifest = {"apiVersion": "fovea.dev/v1alpha1", "kind": "BatchPrediction", "metadata": {"name": "a"}, "spec": SPEC}
+    free.write_text(yaml.safe_dump(manifest))
+    own.write_text(yaml.safe_dump(manifest | {"metadata": {"name": "a", "namespace": "vision"}}))
+
+    refused = fovea("predictions", "submit", free, own, "-n", "other", "--print")
+
+    assert (refused.code, refused.out) == (2, "")
+    said = "own.yaml puts prediction a into namespace vision, --namespace says other: pass --namespace vision"
+    assert said in refused.err
+    for file, flags in ((own, ()), (own, ("-n", "vision")), (free, ("-n", "vision"))):
+        ran = fovea("predictions", "submit", file, *flags, "--print", "--format", "json").ok()
+        assert ran.json()["metadata"] == {"name": "a", "namespace": "vision"}
+
+
 def test_the_formats_are_those_of_the_kind() -> None:
     for choices, model in ((INPUT_FORMATS, PredictionInput), (OUTPUT_FORMATS, PredictionOutput)):
         assert choices == model.model_fields["format"].annotation.__args__  # type: ignore[union-attr]

@@ -20,6 +20,7 @@ from support.predictions import (
     worker,
 )
 
+EVICTED = observed(prediction(PINNED), replace(ended(code=137), reason="Evicted"), running(0, 1))
 ROWS: dict[str, Row] = {
     # before there is a Job
     "a new prediction first writes down which version answers": Row(
@@ -126,10 +127,7 @@ ROWS: dict[str, Row] = {
         only(state="RUNNING", failures={"0": 1}),
         "retry 1 of 3",
     ),
-    "a worker evicted for what it used itself is a retry": Row(
-        lambda: observed(prediction(PINNED), replace(ended(code=137), reason="Evicted"), running(0, 1)),
-        only(failures={"0": 1}),
-    ),
+    "a worker evicted for what it used itself is a retry": Row(lambda: EVICTED, only(failures={"0": 1})),
     "while the next pod is yet to be made the failure is said": Row(
         lambda: observed(prediction(PINNED), ended(**OOM)),
         only(state="QUEUED", why="Retrying"),
@@ -153,6 +151,12 @@ ROWS: dict[str, Row] = {
 @pytest.mark.parametrize("case", ROWS)
 def test_a_decision(case: str) -> None:
     ROWS[case].check()
+
+
+def test_an_eviction_for_a_worker_s_own_use_of_local_storage_is_a_retry() -> None:
+    status = decide(EVICTED).status
+    assert status is not None
+    assert (status["failures"], status["lastFailure"]["reason"]) == ({"0": 1}, "Disrupted")
 
 
 def test_a_lost_status_takes_the_version_from_the_job() -> None:

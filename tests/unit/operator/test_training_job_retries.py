@@ -101,13 +101,6 @@ TABLE: dict[str, Row] = {
         {"state": "QUEUED", "retries": None, "disruptions": 1},
         "Attempt 0 was disrupted: pod digits-chief-0-0 was ended from outside: Evicted by the taint manager.",
     ),
-    "a pod that was evicted for its own use of local storage is a retry: the next would go the same way": Row(
-        lambda: observed(
-            job(RUNNING), replace(ended(code=137), reason="Evicted", message="its local storage exceeds the limit 1Gi")
-        ),
-        {"state": "QUEUED", "retries": 1, "disruptions": None},
-        "its local storage exceeds the limit 1Gi",
-    ),
     "a pod that its node refused is followed by another one however often that happens, and its wait goes on": Row(
         lambda: observed(
             job(SEEN | {"state": "QUEUED", "retries": 3}),
@@ -337,6 +330,16 @@ TABLE: dict[str, Row] = {
 @pytest.mark.parametrize("sentence", TABLE)
 def test_decision(sentence: str) -> None:
     TABLE[sentence].check()
+
+
+def test_an_eviction_for_a_pod_s_own_use_of_local_storage_is_a_retry() -> None:
+    """The next pod would go the same way."""
+    said = "its local storage exceeds the limit 1Gi"
+    seen = observed(job(RUNNING), replace(ended(code=137), reason="Evicted", message=said))
+    Row(lambda: seen, {"state": "QUEUED", "retries": 1, "disruptions": None}, said).check()
+    status = decide(seen).status
+    assert status is not None
+    assert status["lastFailure"]["reason"] == "Disrupted"
 
 
 def test_a_job_whose_pods_are_refused_at_once_waits_no_longer_than_it_may() -> None:
