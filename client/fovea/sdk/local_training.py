@@ -1,9 +1,9 @@
 """A training as processes of this machine: the tasks of a distributed job, with the TF_CONFIG that a cluster gives them."""
 
-import ctypes
+import errno
 import os
 import random
-import signal
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fovea_api.contract import environment
 from fovea_api.contract.cluster_spec import ClusterSpec
@@ -24,7 +25,7 @@ PORTS = range(20000, 32768)
 LEAVING_SECONDS = 15.0
 _DRAWN = random.SystemRandom()
 """Not Python's own generator: a recipe that has run in this process has set its seed, to the same value in all of them."""
-_PR_SET_PDEATHSIG = 1
+_BOUND = Path(__file__).with_name("bound_program.py")
 
 
 @dataclass
@@ -85,7 +86,8 @@ class LocalTraining:
             for member in self.members:
                 if member.process.poll() and member.name not in said:
                     said.add(member.name)
-                    self._write(f"{member.name} has ended with exit code {_exit_code(member.process.returncode)}")
+                    ended = f"{member.name} has ended with exit code {_exit_code(member.process.returncode)}"
+                    self._write(f"{ended}; nothing starts it again here, Ctrl-C ends the training")
             if self.workers_failed() and not self._stopped:
                 self._write("no worker is left: the chief is asked to stop")
                 self.stop()
@@ -122,16 +124,14 @@ class LocalTraining:
         self._ports.give_back()
 
     def _start(self, command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        parent, prctl = os.getpid(), ctypes.CDLL(None).prctl if sys.platform == "linux" else None
         try:
             return subprocess.Popen(
-                list(command),
+                _bound(command),
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 process_group=0,  # a terminal's Ctrl-C comes to this process alone
-                preexec_fn=lambda: _end_with(parent, prctl),  # noqa: PLW1509 - no thread is started before all processes are
             )
         except OSError as error:
             self.kill()
@@ -144,15 +144,14 @@ class LocalTraining:
                     self._write(f"{member.name} | {line.decode('utf-8', 'replace').rstrip()}")
 
 
-def _end_with(parent: int, prctl: Callable[[int, int], object] | None) -> None:
-    """In the new process: the kernel ends it when its parent ends, however. Only Linux offers that.
-
-    `prctl` was looked up before the fork: the loader's lock may be held by a thread that does not exist here.
-    """
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(128 + signal.SIGKILL)
+def _bound(command: Sequence[str]) -> list[str]:
+    """A command whose process the kernel ends when this one ends, however. Only Linux offers that."""
+    if sys.platform != "linux":
+        return list(command)
+    program = shutil.which(command[0])
+    if program is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return [sys.executable, "-I", "-S", str(_BOUND), str(os.getpid()), program, *command[1:]]
 
 
 def _addresses(roles: Mapping[str, int], ports: Sequence[int]) -> dict[str, tuple[str, ...]]:

@@ -96,6 +96,16 @@ def test_a_stop_is_for_the_chief_and_the_second_one_for_all():
     assert training.wait() == 128 + signal.SIGTERM
 
 
+def test_what_others_run_at_a_fork_does_not_run_in_its_processes():
+    """gRPC, used before in this process, starts threads there: they abort where the new process closes its descriptors."""
+    fork = f"import os; os.register_at_fork(after_in_child=os.abort); {LAUNCHER}"
+    launcher = subprocess.Popen([sys.executable, "-c", fork, WAIT], stdout=subprocess.PIPE, text=True)
+    pids = [int(word) for word in launcher.stdout.readline().split()]
+    assert [alive(pid) for pid in pids] == [True, True]
+    launcher.kill()
+    launcher.communicate()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
 def test_children_end_with_a_parent_that_is_killed():
     launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, WAIT], stdout=subprocess.PIPE, text=True)
@@ -110,7 +120,7 @@ def test_a_chief_without_a_worker_left_is_asked_to_stop():
     program = "import json, os, sys, time\nif 'worker' in os.environ['TF_CONFIG'].split('task')[1]: sys.exit(3)\ntime.sleep(600)"
     training, lines = start(program, {"chief": 1, "worker": 2, "ps": 1}, leaving_seconds=0.5)
     assert training.wait() == 128 + signal.SIGTERM
-    assert "worker 1 has ended with exit code 3" in lines
+    assert "worker 1 has ended with exit code 3; nothing starts it again here, Ctrl-C ends the training" in lines
     assert "no worker is left: the chief is asked to stop" in lines
 
 
