@@ -76,13 +76,15 @@ class Batch:
     work: WorkVolume
     transfers: int = DEFAULT_TRANSFERS
     poll: float = POLL
+    account: str = ""
+    """Uid of the pod's service account; empty: unknown."""
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
         self.prediction = storage.batch(self.plan.namespace, self.plan.name, self.plan.uid)
         self.sending = Sending(self.store, transfers=self.transfers)
         self.staging = staging(self.work)
-        self.output = Output(self.plan, self.sending, self.prediction, self.staging / "output")
+        self.output = Output(self.plan, self.sending, self.prediction, self.staging / "output", self.account)
         self.planned = self._planned()
         self.count = 0
         self._turn = threading.RLock()

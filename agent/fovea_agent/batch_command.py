@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from fovea_api.contract import batch, exit_codes
 from fovea_api.contract.plan import BatchPlan
-from fovea_api.contract.report import Termination
+from fovea_api.contract.report import REPORT_TOKEN_FILE, Termination
 
 from fovea_agent import log
 from fovea_agent.ending import GRACE_MARGIN
@@ -99,6 +99,7 @@ class Command:
 
     def _work(self, work: WorkVolume, reporters: "list[Reporter]", end: End) -> Result:
         from fovea_agent.batch import PROGRESS_FILE, Batch, staging
+        from fovea_agent.own_account import uid_of_account
         from fovea_agent.report import Reporter
 
         plan = read_plan(BatchPlan.from_json, self.variables)
@@ -114,7 +115,8 @@ class Command:
         )
         reporters.append(reporter)
         reporter.start()
-        made = Batch(plan, self._index(), store, work, self.options.transfers, self.options.poll)
+        account = uid_of_account(self.options.report_token / REPORT_TOKEN_FILE)
+        made = Batch(plan, self._index(), store, work, self.options.transfers, self.options.poll, account)
         end.publish = made.publish_last
         return made.run(), exit_codes.OK
 
