@@ -4,7 +4,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,49 @@ def answer(work: Path, number: int) -> None:
     made.rename(work / batch.ANSWERS / str(number))
 
 
-def running(store: MemoryStore, work: Path, bring: Callable[..., None] | None = None) -> Batch:
-    """`batch` on a thread; `bring` in the place of what brings a shard."""
-    pod = Batch(PLAN, 0, store, WorkVolume(work, work), poll=0.01)
-    if bring is not None:
-        pod._bring = bring  # type: ignore[method-assign]
-    threading.Thread(target=pod.run, daemon=True).start()
-    return pod
+class Pods:
+    """`batch` on threads, which end with the test."""
+
+    def __init__(self) -> None:
+        self._made: list[Batch] = []
+
+    def start(self, store: MemoryStore, work: Path, bring: Callable[..., None] | None = None) -> Batch:
+        """`bring` in the place of what brings a shard."""
+        pod = Batch(PLAN, 0, store, WorkVolume(work, work), poll=0.01)
+        if bring is not None:
+            pod._bring = bring  # type: ignore[method-assign]
+        self._made.append(pod)
+        threading.Thread(target=self._run, args=(pod,), daemon=True).start()
+        return pod
+
+    def _run(self, pod: Batch) -> None:
+        with suppress(SystemExit):
+            pod.run()
+
+    def stop(self) -> None:
+        for pod in self._made:
+            pod._publish_answers = sys.exit  # type: ignore[method-assign,assignment]
 
 
-def test_an_answer_is_published_although_the_next_shard_is_still_on_its_way(tmp_path: Path) -> None:
-    gate, store = Gate(), Slow()
-    pod = running(store, tmp_path, bring=gate)
+@pytest.fixture
+def pods() -> Iterator[Pods]:
+    made = Pods()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.opened.set()
+
+
+def test_an_answer_is_published_although_the_next_shard_is_still_on_its_way(
+    pods: Pods, gate: Gate, tmp_path: Path
+) -> None:
+    store = Slow()
+    pod = pods.start(store, tmp_path, bring=gate)
     assert gate.reached.wait(60)
     answer(tmp_path, 0)
     pod.publish_last()
@@ -79,10 +111,11 @@ def test_an_answer_is_published_although_the_next_shard_is_still_on_its_way(tmp_
     assert pod.tally.shards == {0}
 
 
-def test_an_answer_that_is_being_published_is_waited_for_and_the_rest_follows(tmp_path: Path) -> None:
-    gate = Gate()
+def test_an_answer_that_is_being_published_is_waited_for_and_the_rest_follows(
+    pods: Pods, gate: Gate, tmp_path: Path
+) -> None:
     store = Slow(gate)
-    pod = running(store, tmp_path)
+    pod = pods.start(store, tmp_path)
     until((tmp_path / batch.SHARDS / "1").is_dir, what="two shards are there")
     answer(tmp_path, 0)
     assert gate.reached.wait(60)
