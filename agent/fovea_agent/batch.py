@@ -76,15 +76,20 @@ class Batch:
     work: WorkVolume
     transfers: int = DEFAULT_TRANSFERS
     poll: float = POLL
+    account: str = ""
+    """Uid of the pod's service account; empty: unknown."""
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
         self.prediction = storage.batch(self.plan.namespace, self.plan.name, self.plan.uid)
         self.sending = Sending(self.store, transfers=self.transfers)
         self.staging = staging(self.work)
-        self.output = Output(self.plan, self.sending, self.prediction, self.staging / "output")
+        self.output = Output(self.plan, self.sending, self.prediction, self.staging / "output", self.account)
         self.planned = self._planned()
         self.count = 0
+        self._turn = threading.RLock()
+        """For the answers on the volume, and what is counted of them."""
+        self._is_answering = False
 
     def _planned(self) -> PlannedShards:
         try:
@@ -174,6 +179,7 @@ class Batch:
             self.tally.count(answer)
         self._report()
         self._drop_foreign(set(own) - answered)
+        self._is_answering = True
         waiting = self._waiting()
         more = True
         while True:
@@ -198,8 +204,7 @@ class Batch:
             if number in self._numbers(batch.ANSWERS):
                 continue  # of an earlier run of this container: it is published in its turn
             if is_answered(self.store, self.prediction, number):
-                self.tally.count(Answer.read(self.store, self.prediction, number))
-                self._report()
+                self._count(number)
                 continue
             yield number, part
 
@@ -209,14 +214,33 @@ class Batch:
             for number in self._numbers(name) - wanted:
                 self._remove(name, number)
 
+    def publish_last(self) -> None:
+        """Publish what the program has answered, before the pod ends. Raises AgentError.
+
+        For a thread of its own: that of `run` may be waiting for a shard, and publishes nothing from now on.
+        """
+        self._turn.acquire()
+        if self._is_answering:
+            self._publish_answers()
+
     def _publish_answers(self) -> None:
         for number in sorted(self._numbers(batch.ANSWERS)):
-            publish_answer(self.sending, self.work, self.prediction, number)
-            # A program that died between its answer and the end of the shard would answer it again.
-            self._remove(batch.SHARDS, number)
-            self._remove(batch.ANSWERS, number)
-            self.tally.count(Answer.read(self.store, self.prediction, number))
-            log.info("shard answered", shard=number, of=self.count, **self.tally.metrics())
+            with self._turn:
+                if number in self._numbers(batch.ANSWERS):
+                    self._publish(number)
+
+    def _publish(self, number: int) -> None:
+        publish_answer(self.sending, self.work, self.prediction, number)
+        # A program that died between its answer and the end of the shard would answer it again.
+        self._remove(batch.SHARDS, number)
+        self._remove(batch.ANSWERS, number)
+        self._count(number)
+        log.info("shard answered", shard=number, of=self.count, **self.tally.metrics())
+
+    def _count(self, number: int) -> None:
+        answer = Answer.read(self.store, self.prediction, number)
+        with self._turn:
+            self.tally.count(answer)
             self._report()
 
     def _numbers(self, name: str) -> set[int]:

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from fovea_api.contract import storage
@@ -36,23 +36,30 @@ class Holder:
     namespace: str
     name: str
     uid: str
+    account: str = field(default="", compare=False)
+    """Uid of the service account of its workers, which tells clusters apart; empty: unknown."""
 
     def to_json(self) -> bytes:
         """As the claim's content."""
-        return json.dumps({"namespace": self.namespace, "name": self.name, "uid": self.uid}).encode()
+        return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> "Holder | None":
         """Read; None for an object that is no claim."""
         try:
             document = json.loads(data)
-            return cls(*(str(document[name]) for name in ("namespace", "name", "uid")))
+            namespace, name, uid = (str(document[name]) for name in ("namespace", "name", "uid"))
+            return cls(namespace, name, uid, str(document.get("account", "")))  # earlier releases name no account
         except (ValueError, TypeError, KeyError):
             return None
 
-    def gives_way_to(self, other: "Holder") -> bool:
-        """Whether it must have been deleted: Kubernetes has one object of a name, and its Job goes before that of the next one."""
+    def is_namesake_of(self, other: "Holder") -> bool:
+        """Whether both have one name, be it in two clusters."""
         return (self.namespace, self.name) == (other.namespace, other.name)
+
+    def gives_way_to(self, other: "Holder") -> bool:
+        """Whether it must have been deleted: a cluster has one object of a name, and its Job goes before that of the next one."""
+        return self.is_namesake_of(other) and self.account == other.account
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class Claim:
     plan: BatchPlan
     store: Store
     key: str
+    account: str = ""
+    """Uid of the service account of this pod."""
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     monotonic: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -70,7 +79,7 @@ class Claim:
     @property
     def own(self) -> Holder:
         """The prediction that claims."""
-        return Holder(self.plan.namespace, self.plan.name, self.plan.uid)
+        return Holder(self.plan.namespace, self.plan.name, self.plan.uid, self.account)
 
     def hold(self) -> None:
         """Have the newest claim, and renew it. Raises Misconfigured when the place is another prediction's."""
@@ -132,6 +141,8 @@ class Claim:
             if holder is not None
             else f"an object that is no claim of Fovea ({where})"
         )
+        if holder is not None and holder.is_namesake_of(self.own):
+            who += ", which has this name in another cluster, or was submitted with another service account"
         has = "has meanwhile been claimed by" if overtaken else "is claimed by"
         lapses = (item.modified + LAPSES).astimezone(UTC)
         return Misconfigured(

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from fovea_api.contract import batch, exit_codes
 from fovea_api.contract.plan import BatchPlan
-from fovea_api.contract.report import Termination
+from fovea_api.contract.report import REPORT_TOKEN_FILE, Termination
 
 from fovea_agent import log
-from fovea_agent.errors import Misconfigured
+from fovea_agent.ending import GRACE_MARGIN
+from fovea_agent.errors import AgentError, Misconfigured
 from fovea_agent.outcome import Result, outcome
 from fovea_agent.settings import WorkVolume, read_plan
 
@@ -31,8 +32,14 @@ SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 @dataclass
 class End:
-    """The end of the pod. Before all is said it ends the agent at once: a shard that is not answered is simply answered again."""
+    """The end of the pod. Before all is said it ends the agent, once the answers on the volume are published.
 
+    The program has ended by then: a native sidecar gets SIGTERM after it. What it has not answered is answered by the next pod.
+    """
+
+    publish: Callable[[], None] = lambda: None
+    """Publishes the answers; called from another thread."""
+    grace: float = batch.GRACE_SECONDS - GRACE_MARGIN
     concluded: threading.Event = field(default_factory=threading.Event)
     pod_ends: threading.Event = field(default_factory=threading.Event)
 
@@ -44,8 +51,23 @@ class End:
     def _wait(self) -> None:
         number = signal.sigwait(SIGNALS)
         if not self.concluded.is_set():
+            self._publish(128 + number)
+        if not self.concluded.is_set():
             os._exit(128 + number)
         self.pod_ends.set()
+
+    def _publish(self, code: int) -> None:
+        # The store may be away, or slow: whatever it does, this takes no longer than the pod has.
+        late = threading.Timer(self.grace, os._exit, [code])
+        late.daemon = True
+        late.start()
+        try:
+            self.publish()
+        except (AgentError, OSError) as error:
+            log.warning("answers are not published: the next pod makes them again", error=str(error))
+        except Exception:  # noqa: BLE001 - a defect must not keep the agent from ending
+            log.error("defect", with_traceback=True)
+        late.cancel()
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ class Command:
         end.listen()
         reporters: list[Reporter] = []
         work = WorkVolume(self.options.work, self.options.work)
-        termination, code = outcome(lambda: self._work(work, reporters))
+        termination, code = outcome(lambda: self._work(work, reporters, end))
         self.tell(termination)
         end.concluded.set()
         _leave(work.root, termination, code)
@@ -75,8 +97,9 @@ class Command:
             reporter.stop(0.0)
         return termination, code
 
-    def _work(self, work: WorkVolume, reporters: "list[Reporter]") -> Result:
+    def _work(self, work: WorkVolume, reporters: "list[Reporter]", end: End) -> Result:
         from fovea_agent.batch import PROGRESS_FILE, Batch, staging
+        from fovea_agent.own_account import uid_of_account
         from fovea_agent.report import Reporter
 
         plan = read_plan(BatchPlan.from_json, self.variables)
@@ -92,8 +115,10 @@ class Command:
         )
         reporters.append(reporter)
         reporter.start()
-        done = Batch(plan, self._index(), store, work, self.options.transfers, self.options.poll).run()
-        return done, exit_codes.OK
+        account = uid_of_account(self.options.report_token / REPORT_TOKEN_FILE)
+        made = Batch(plan, self._index(), store, work, self.options.transfers, self.options.poll, account)
+        end.publish = made.publish_last
+        return made.run(), exit_codes.OK
 
     def _index(self) -> int:
         text = self.variables.get(batch.INDEX, "")

@@ -48,12 +48,16 @@ class Written:
 
 @dataclass(frozen=True)
 class Output:
-    """Where the output goes, and how. `staging` is a folder on the pod's volume; `prediction` the prefix of the answers."""
+    """Where the output goes, and how. `staging` is a folder on the pod's volume; `prediction` the prefix of the answers.
+
+    `account`: uid of the pod's service account, for the claim.
+    """
 
     plan: BatchPlan
     sending: Sending
     prediction: str
     staging: Path
+    account: str = ""
 
     @property
     def location(self) -> storage.Location:
@@ -79,7 +83,7 @@ class Output:
     @cached_property
     def claim(self) -> Claim:
         """The claim to the place; raises Misconfigured."""
-        return Claim(self.plan, self.store, self.location.key)
+        return Claim(self.plan, self.store, self.location.key, self.account)
 
     # -- before anything is answered --------------------------------------------------------------------------------
 

@@ -15,10 +15,12 @@ from fovea_api.contract import shards
 
 from fovea_agent.crc32c import crc32c
 
-LONGEST_CELL = 64 << 20
-"""Bytes of a cell of CSV: a quote that nobody closes would else take all that follows into memory."""
-WINDOW = 64 << 10
-"""Bytes of the first look for a line break."""
+LONGEST_LINE = 64 << 20
+"""Bytes of a line. A file that has none (one array of JSON) would else be a single shard, which the program reads into memory."""
+LONGEST_ROW = 32 << 20
+"""Bytes of a record of CSV, which is read into memory where it has quotes: about seven times as many there, and the agent has 512 MiB."""
+WINDOW, WIDEST = 64 << 10, 4 << 20
+"""Bytes of the first look for a line break, and of the later ones at most."""
 HEAD, TAIL = 12, 4
 """Bytes around each TFRecord: its length with a checksum, and a checksum of its own."""
 
@@ -63,7 +65,10 @@ def of_pictures(pictures: Iterable[Source], most_bytes: int, most_records: int) 
 
 
 def of_lines(source: Source, most_bytes: int, read: Callable[[int, int], bytes]) -> Iterator[Part]:
-    """Of an object whose records are lines. `read` gives the bytes from an offset on, as many as there are of a length."""
+    """Of an object whose records are lines. `read` gives the bytes from an offset on, as many as there are of a length.
+
+    Raises Malformed.
+    """
     start = 0
     while start < source.size:
         end = _line_break(source.size, start, start + most_bytes, read)
@@ -71,9 +76,9 @@ def of_lines(source: Source, most_bytes: int, read: Callable[[int, int], bytes])
         start = end
 
 
-def of_csv(source: Source, most_bytes: int, lines: Iterable[bytes]) -> Iterator[Part]:
+def of_csv(source: Source, most_bytes: int, file: BinaryIO) -> Iterator[Part]:
     """Of an object with the names of the columns first. Raises Malformed."""
-    ends = csv_ends(lines)
+    ends = csv_ends(_lines(file))
     header = next(ends, 0)
     for start, end in ranges(ends, header, most_bytes):
         yield Part((source,), start, end, header)
@@ -98,7 +103,7 @@ def ranges(ends: Iterable[int], start: int, most: int) -> Iterator[tuple[int, in
 
 
 def _line_break(size: int, start: int, target: int, read: Callable[[int, int], bytes]) -> int:
-    """The end of the last line that ends by `target`; of the first one where that is longer."""
+    """The end of the last line that ends by `target`; of the first one where that is longer. Raises Malformed."""
     if target >= size:
         return size
     window, upto = WINDOW, target
@@ -107,19 +112,47 @@ def _line_break(size: int, start: int, target: int, read: Callable[[int, int], b
         found = read(begin, upto - begin).rfind(b"\n")
         if found >= 0:
             return begin + found + 1
-        upto, window = begin, window * 2
+        upto, window = begin, min(WIDEST, window * 2)
+    longest = min(size, start + LONGEST_LINE)
     upto, window = target, WINDOW
-    while upto < size:
-        found = read(upto, min(window, size - upto)).find(b"\n")
+    while upto < longest:
+        found = read(upto, min(window, longest - upto)).find(b"\n")
         if found >= 0:
             return upto + found + 1
-        upto, window = upto + window, window * 2
+        upto, window = upto + window, min(WIDEST, window * 2)
+    if longest < size:
+        raise Malformed(
+            f"the line that begins at byte {start} has no end within {LONGEST_LINE >> 20} MiB, and each record is a line: write "
+            "one JSON value to a line (of one large array: jq -c '.[]' < FILE > NEW) and upload that"
+        )
     return size
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Of a file of CSV, the first one with the names of the columns."""
+    start = 0
+    while line := file.readline(LONGEST_ROW + 1):
+        if start == 0 and b"\r" in line.rstrip(b"\r\n") and b'"' not in line:
+            raise Malformed(f"its lines end with a carriage return and no line feed: {_CONVERT}")
+        if len(line) > LONGEST_ROW:
+            raise _too_long(start)
+        start += len(line)
+        yield line
+
+
+_CONVERT = "convert it (tr '\\r' '\\n' < FILE > NEW) and upload that"
+
+
+def _too_long(start: int) -> Malformed:
+    return Malformed(
+        f"the record at byte {start} has more than {LONGEST_ROW >> 20} MiB: is a quote missing? Or do its lines end with a carriage "
+        f"return and no line feed? Then {_CONVERT}"
+    )
 
 
 def csv_ends(lines: Iterable[bytes]) -> Iterator[int]:
     """Where each record of CSV ends, by the reader of Python's csv module. Raises Malformed."""
-    end = 0
+    start = end = 0
     source = iter(lines)
 
     def from_here(first: bytes) -> Iterator[str]:
@@ -127,9 +160,11 @@ def csv_ends(lines: Iterable[bytes]) -> Iterator[int]:
         yield first.decode("latin-1")  # quotes and commas are ASCII, whatever the encoding of all else
         for line in source:
             end += len(line)
+            if end - start > LONGEST_ROW:
+                raise _too_long(start)
             yield line.decode("latin-1")
 
-    csv.field_size_limit(LONGEST_CELL)
+    csv.field_size_limit(LONGEST_ROW)
     for line in source:
         start = end
         end += len(line)

@@ -75,8 +75,8 @@ def _fetch_whole(store: Store, wanted: Wanted, folder: Path, made: set[Path]) ->
     if target.parent not in made:
         target.parent.mkdir(parents=True, exist_ok=True)
         made.add(target.parent)
-    with target.open("wb", buffering=0) as file:
-        file.write(data)
+    # Not unbuffered: a single write(2) to a disk that is nearly full writes what fits, and raises nothing.
+    target.write_bytes(data)
 
 
 def _corrupt(store: Store, wanted: Wanted, found: str) -> str:

@@ -114,6 +114,13 @@ def test_a_batch_is_no_larger_than_its_bytes_allow(monkeypatch: pytest.MonkeyPat
     assert [[len(record.content) for record in some] for some in found] == [[4, 4], [4], [30], [1, 1], [1]]
 
 
+def test_a_batch_of_rows_is_no_larger_than_its_cells_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MOST_BYTES", 1000)
+    rows = [Record("", {"a": "x" * size, "b": ""}) for size in (100, 100, 900, 900, 1, 1)]
+    found = list(shards.batches(iter(rows), 256))
+    assert [[len(row.content["a"]) for row in some] for some in found] == [[100, 100], [900], [900], [1, 1]]  # type: ignore[index]
+
+
 def test_more_cores_take_more_records_at_once_within_bounds() -> None:
     assert [default_batch_size(cores) for cores in (1, 2, 4, 8, 16, 96)] == [32, 32, 64, 128, 256, 256]
 

@@ -37,6 +37,9 @@ DONE = "done"
 STOPPED = "stopped"
 """`<work>/stopped`: the agent cannot go on; JSON of `report.Termination`, with `exit_code` beside. The program ends with that code."""
 
+GRACE_SECONDS = 120
+"""From the deletion of a pod to SIGKILL: the program ends at once, and then the agent publishes what it has answered."""
+
 KAGGLE_COLUMNS = ("id", "label")
 """Of `submission.csv`: the name of a picture without its suffix; of two classes the probability of the second, else the class."""
 SUBMISSION = "submission.csv"

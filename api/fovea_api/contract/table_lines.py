@@ -175,7 +175,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # Python reads 2020_01, which names a month
 
 
 def _short(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from fovea_api.contract import picture_names, shards
+from fovea_api.contract import picture_names, shards, table_lines
 from fovea_api.contract.table_lines import BadLine, BadTable, Columns, cells, csv_row, is_heading, libsvm_row
 from fovea_wire.example_pb2 import Feature, FloatList, Int64List
 
@@ -244,10 +244,7 @@ def _label(text: str, *, number: bool) -> Feature:
         raise BadLine("the label is empty")
     if not number:
         return bytes_(text.encode())
-    try:
-        return _floats([float(text)])
-    except ValueError as error:
-        raise BadLine(f'the label is "{text}", which is no number') from error
+    return _floats([table_lines.number(text, "the label")])
 
 
 def _floats(values: list[float]) -> Feature:

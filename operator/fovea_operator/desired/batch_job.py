@@ -3,6 +3,7 @@
 from typing import Any
 
 from fovea_api.contract import environment, expansion, labels, names, storage
+from fovea_api.contract.batch import GRACE_SECONDS
 from fovea_api.contract.plan import BatchPlan
 from fovea_api.v1alpha1 import BatchPrediction, MachineType, ModelVersion
 
@@ -14,8 +15,6 @@ SHARD_BYTES = 16 * 1024 * 1024
 """Most bytes of a shard: a worker that dies repeats no more than that."""
 SHARD_RECORDS = 256
 """Most pictures of a shard."""
-_GRACE_SECONDS = 120
-"""From the deletion of a pod to SIGKILL: time to publish the answers of the shard that was just answered."""
 _NO_LIMIT = 1_000_000
 """Of failures of an index. The operator judges them: disruptions are none, and Kubernetes counts them alike."""
 
@@ -82,7 +81,7 @@ def _pod(
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": containers.pod_security(),
         "initContainers": _agents(prediction, version, machine_type, settings),
         "containers": [_program(prediction, version, machine_type, settings)],

@@ -12,6 +12,7 @@ import tensorflow as tf
 from fovea_api.contract import batch, columns, signatures
 from fovea_wire import types_pb2
 
+from fovea_serving.batch.cells import value_of
 from fovea_serving.batch.records import Record
 from fovea_serving.protocol import examples, json_requests, json_tensors
 from fovea_serving.protocol.element_types import dtype_name
@@ -27,7 +28,6 @@ _EXAMPLES: Final = frozenset({examples.INPUTS, "examples"})
 """Inputs of these names take serialised Examples."""
 _PICTURE: Final = "image/encoded"
 """Feature with a picture, in the shards that Fovea writes."""
-_WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 class UnfitModelError(Exception):
@@ -125,9 +125,9 @@ class _Table:
         slots = self._signature.inputs
         if self._width is not None and self._alias not in cells:
             slot = slots[self._alias]
-            return _instance(self._signature, [_value(name, cells[name], slot) for name in self._chosen(cells)])
+            return _instance(self._signature, [value_of(name, cells[name], slot) for name in self._chosen(cells)])
         _require(slots, cells)
-        values = {alias: _value(alias, cells[alias], slot) for alias, slot in slots.items()}
+        values = {alias: value_of(alias, cells[alias], slot) for alias, slot in slots.items()}
         instance = {alias: value if slots[alias].fits((1,)) else [value] for alias, value in values.items()}
         return _instance(self._signature, instance)
 
@@ -144,22 +144,6 @@ def _require(wanted: Any, cells: Mapping[str, str]) -> None:
     missing = [name for name in wanted if name not in cells]
     if missing:
         raise invalid_argument(f"The heading has no column {', '.join(missing)}; its columns are {', '.join(cells)}")
-
-
-def _value(name: str, cell: str, slot: Slot) -> Any:
-    """A cell as the JSON value of a REST request."""
-    if slot.dtype == types_pb2.DT_STRING:
-        return cell
-    text = cell.strip()
-    try:
-        if slot.dtype == types_pb2.DT_BOOL:
-            return _WORDS[text.lower()]
-        try:
-            return int(text)
-        except ValueError:
-            return float(text)
-    except (KeyError, ValueError) as error:
-        raise invalid_argument(f"Column {name} is {cell[:40]!r}, which is no {dtype_name(slot.dtype)}") from error
 
 
 # -- Examples -----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from fovea_api.contract.batch import Shard
 from tensorflow.python.lib.io import tf_record
 
 LONGEST_CELL: Final = 64 << 20
-"""As long as the agent takes one for, which has divided the file."""
+"""More than the agent lets a whole record have, which has divided the file."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _AROUND: Final = 16
 """Bytes of a TFRecord beside its content."""

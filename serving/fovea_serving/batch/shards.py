@@ -23,6 +23,7 @@ from fovea_serving.batch.answering import Answer, Answering
 from fovea_serving.batch.entries import Writer
 from fovea_serving.batch.inputs import ToRows
 from fovea_serving.batch.records import Record
+from fovea_serving.batch.sizes import size_of
 from fovea_serving.protocol.errors import ServingError, invalid_argument
 from fovea_serving.protocol.signatures import Signature
 
@@ -169,7 +170,7 @@ def batches(found: Iterator[Record], most: int) -> Iterator[list[Record]]:
     gathered: list[Record] = []
     size = 0
     for record in found:
-        length = len(record.content)
+        length = size_of(record.content)
         if gathered and (len(gathered) >= most or size + length > MOST_BYTES):
             yield gathered
             gathered, size = [], 0

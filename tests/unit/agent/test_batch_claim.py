@@ -12,6 +12,7 @@ from fovea_agent.batch import Batch
 from fovea_agent.batch_claim import LAPSES, RENEWED_EVERY, Claim
 from fovea_agent.batch_output import Output
 from fovea_agent.errors import KeyRefused, Misconfigured
+from fovea_agent.own_account import uid_of_account
 from fovea_agent.settings import WorkVolume
 from fovea_agent.store import StoredObject
 from fovea_api.contract import batch, report, storage
@@ -21,6 +22,7 @@ from fovea_api.contract.plan import BatchPlan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.memory_store import Died, MemoryStore
+from support.pod_tokens import token
 
 PLACE = "vision/out"
 ONE = BatchPlan(
@@ -86,6 +88,60 @@ def test_a_prediction_of_the_same_name_replaces_the_claim_of_the_deleted_one_whi
     assert holders(store) == {"1": "1", "2": "3"}
 
 
+@pytest.mark.parametrize("theirs,own", [("of A", "of B"), ("of A", ""), ("", "of B")])
+def test_a_prediction_of_the_same_name_in_another_cluster_keeps_its_claim_for_as_long_as_it_renews_it(
+    theirs: str, own: str
+) -> None:
+    store = MemoryStore()
+    there, here = replace(claim(store), account=theirs), replace(claim(store, NEXT), account=own)
+    there.hold()
+    message = refusal(here.hold)
+    assert "(uid 1), which has this name in another cluster, or was submitted with another service account" in message
+    assert f"remove s3://fovea/{PLACE}/claims/1 and submit again" in message
+    there.hold()
+    replace(here, clock=lambda: datetime.now(UTC) + LAPSES).hold()
+    assert holders(store) == {"1": "1", "2": "3"}
+
+
+def test_in_one_cluster_the_claim_of_the_deleted_namesake_is_void_at_once() -> None:
+    store = MemoryStore()
+    replace(claim(store), account="of A").hold()
+    replace(claim(store, NEXT), account="of A").hold()
+    assert holders(store) == {"1": "1", "2": "3"}
+
+
+def test_workers_that_cannot_read_their_account_share_the_claim_all_the_same() -> None:
+    store = MemoryStore()
+    for account in ("of A", "", "of A"):
+        replace(claim(store), account=account).hold()
+    assert holders(store) == {"1": "1"}
+
+
+def test_a_claim_of_an_earlier_release_is_read() -> None:
+    store = MemoryStore()
+    store.content[f"{PLACE}/claims/1"] = json.dumps({"namespace": "vision", "name": "pets", "uid": "1"}).encode()
+    claim(store).hold()
+    claim(store, NEXT).hold()
+    assert holders(store) == {"1": "1", "2": "3"}
+
+
+@pytest.mark.parametrize(
+    "text,uid",
+    [
+        (token(**{"kubernetes.io": {"namespace": "vision", "serviceaccount": {"name": "default", "uid": "a1"}}}), "a1"),
+        (token(), ""),
+        (token(**{"kubernetes.io": {"serviceaccount": None}}), ""),
+        ("no token", ""),
+        ("a.%%%.b", ""),
+        (None, ""),
+    ],
+)
+def test_the_account_is_that_of_the_pod_s_own_token(tmp_path: Path, text: str | None, uid: str) -> None:
+    if text is not None:
+        (tmp_path / report.REPORT_TOKEN_FILE).write_text(text)
+    assert uid_of_account(tmp_path / report.REPORT_TOKEN_FILE) == uid
+
+
 def test_a_worker_renews_the_claim_that_it_holds_now_and_then() -> None:
     store, now = MemoryStore(), [0.0]
     own = replace(claim(store), monotonic=lambda: now[0])
@@ -148,14 +204,14 @@ class Pods:
     def __post_init__(self) -> None:
         self.store.content["vision/in/a.jsonl"] = b"1\n2\n3\n4\n"
 
-    def pod(self, plan: BatchPlan) -> Batch:
+    def pod(self, plan: BatchPlan, account: str = "") -> Batch:
         folder = self.folder / plan.uid
         for number in range(2):
             made = folder / batch.ANSWERS / str(number)
             made.mkdir(parents=True)
             (made / batch.PREDICTIONS).write_bytes(f"answer {number} of {plan.uid}\n".encode())
             (made / batch.SUMMARY_FILE).write_text(Summary(2).to_json())
-        return Batch(plan, 0, self.store, WorkVolume(folder, folder), poll=0.01)
+        return Batch(plan, 0, self.store, WorkVolume(folder, folder), poll=0.01, account=account)
 
     def texts(self) -> set[str]:
         """Who wrote the files that the manifest names."""
@@ -166,6 +222,12 @@ class Pods:
 @pytest.fixture
 def pods(tmp_path: Path) -> Pods:
     return Pods(MemoryStore(), tmp_path)
+
+
+def test_a_pod_of_another_cluster_is_refused_before_it_answers_anything(pods: Pods) -> None:
+    replace(claim(pods.store), account="of A").hold()
+    assert "in another cluster" in refusal(pods.pod(NEXT, "of B").run)
+    assert not [key for key in pods.store.content if key.startswith(storage.batch("vision", "pets", "3"))]
 
 
 def test_an_output_has_no_claim_left_beside_it(pods: Pods) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fovea_agent import batch_shards
 from fovea_agent.batch_answers import publish_answer, published_answers
 from fovea_agent.batch_output import Output
 from fovea_agent.batch_plan import PlannedShards
@@ -98,6 +99,23 @@ def test_an_input_that_cannot_be_read_is_refused_with_a_remedy(
         planned(store, tmp_path).make()
     assert words in refused.value.message
     assert not published_answers(store, PREFIX)
+
+
+@pytest.mark.parametrize(
+    "name,limit,words",
+    [
+        ("a_jsonl", "LONGEST_LINE", "jsonl: the line that begins at byte 0"),
+        ("a_csv", "LONGEST_ROW", "csv: the record at byte 0"),
+    ],
+)
+def test_an_object_that_is_one_endless_line_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: str, words: str
+) -> None:
+    monkeypatch.setattr(batch_shards, limit, 1 << 20)
+    store, kind = MemoryStore(), name.removeprefix("a_")
+    put(store, **{name: b"1" * (2 << 20)})
+    said = refusal(planned(store, tmp_path, input_format=kind).make, Misconfigured)
+    assert f"s3://fovea/vision/in/a.{kind} cannot be read as {words}" in said
 
 
 def test_an_input_that_is_not_there_is_named_with_what_may_have_been_meant(tmp_path: Path) -> None:

@@ -115,10 +115,77 @@ def test_an_object_that_is_no_tfrecord_file_is_refused_with_the_place_and_a_reme
 
 
 def test_a_quote_that_nobody_closes_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_shards, "LONGEST_CELL", 1000)
+    monkeypatch.setattr(batch_shards, "LONGEST_ROW", 1000)
     content = b'a,b\n1,2\n3,"four\n' + b"5,6\n" * 1000
     with pytest.raises(Malformed, match=r"byte 8 .* is a quote missing"):
         list(batch_shards.of_csv(Source("a", len(content), "e"), 100, io.BytesIO(content)))
+
+
+class Counted(io.BytesIO):
+    """How much of it was read."""
+
+    taken = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self.taken += len(line)
+        return line
+
+
+def test_a_file_of_lines_without_a_line_break_is_refused_and_not_read_into_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch_shards, "LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(batch_shards, "WIDEST", 100_000)
+    looks = []
+
+    def read(offset: int, length: int) -> bytes:
+        looks.append(length)
+        return b"first\n"[offset : offset + length].ljust(length, b"1")
+
+    parts = batch_shards.of_lines(Source("a", 600 << 20, "e"), 1000, read)
+    assert next(parts).end == 6
+    with pytest.raises(Malformed, match=r"line that begins at byte 6 has no end within 1 MiB.*jq -c") as refused:
+        next(parts)
+    assert "upload that" in str(refused.value)
+    assert max(looks) <= 100_000
+    assert sum(looks) <= (1 << 20) + 2000
+
+
+@pytest.mark.parametrize("rest", [b"", b"\n", b"\n2"])
+def test_a_line_of_the_greatest_length_is_a_record(monkeypatch: pytest.MonkeyPatch, rest: bytes) -> None:
+    monkeypatch.setattr(batch_shards, "LONGEST_LINE", 1000)
+    content = b"1" * (1000 - len(rest[:1])) + rest
+    parts = batch_shards.of_lines(Source("a", len(content), "e"), 10, lambda offset, length: content[offset:][:length])
+    assert next(parts).end == 1000
+
+
+@pytest.mark.parametrize("quotes", [b"", b'"x"'])
+@pytest.mark.parametrize("first", [b"", b"a,b\n"])
+def test_a_file_of_csv_without_a_line_break_is_refused_and_not_read_into_memory(
+    monkeypatch: pytest.MonkeyPatch, first: bytes, quotes: bytes
+) -> None:
+    monkeypatch.setattr(batch_shards, "LONGEST_ROW", 1 << 20)
+    file = Counted(first + quotes + b"," * (3 << 20))
+    with pytest.raises(Malformed, match=rf"record at byte {len(first)} has more than 1 MiB: is a quote missing"):
+        list(batch_shards.of_csv(Source("a", 3 << 20, "e"), 100, file))
+    assert file.taken <= (1 << 20) + 100
+
+
+def test_a_record_of_csv_of_many_cells_in_quotes_is_bounded_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_shards, "LONGEST_ROW", 1 << 20)
+    file = Counted(b"a,b\n" + b'"x\n",' * (1 << 20))
+    with pytest.raises(Malformed, match=r"record at byte 4 has more than 1 MiB"):
+        list(batch_shards.of_csv(Source("a", 5 << 20, "e"), 100, file))
+    assert file.taken <= (1 << 20) + 100
+
+
+@pytest.mark.parametrize("ended", [b"", b"\r"])
+def test_lines_that_end_with_a_carriage_return_alone_are_named(ended: bytes) -> None:
+    content = b"a,b\r1,2\r3,4" + ended
+    with pytest.raises(Malformed, match=r"carriage return and no line feed: convert it \(tr") as refused:
+        list(batch_shards.of_csv(Source("a", len(content), "e"), 100, io.BytesIO(content)))
+    assert r"tr '\r' '\n' < FILE > NEW" in str(refused.value)
 
 
 def test_the_checksum_is_that_of_castagnoli() -> None:

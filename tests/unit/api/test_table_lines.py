@@ -78,6 +78,7 @@ def test_a_heading_has_no_number():
     assert is_heading(cells("width,kind,length"))
     assert not is_heading(cells("1,rose,2"))
     assert not is_heading(cells("x,rose,2")), "a bad line is no heading"
+    assert is_heading(cells("2020_01,2020_02,kind")), "only Python takes these for numbers"
 
 
 @pytest.mark.parametrize(
