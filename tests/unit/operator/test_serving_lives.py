@@ -242,8 +242,10 @@ def test_a_model_that_falls_asleep_and_wakes_loses_no_request_and_is_awake_while
             for name in list(world.workloads):
                 world.answer(name)
             world.now += 61
-        [stable] = world.of.status.places or ()
-        assert (stable.role, stable.step, stable.weight) == ("stable", step, 100)
+        stable = world.of.status.stable
+        assert stable is not None
+        assert (stable.step, stable.weight) == (step, 100)
+        assert {place.role for place in world.of.status.places or ()} <= {"stable", "failed"}, "one may have been late"
         least = world.workloads[stable.deployment].replicas
         assert least == replicas or (replicas and least > 1), "as many as the requests need"
     assert not world.waits

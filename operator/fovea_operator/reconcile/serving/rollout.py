@@ -113,7 +113,9 @@ def _without_wanted(view: ServingView, places: Places, target: Place | None = No
 
 def _let_go(view: ServingView, others: Places, place: Place) -> Places:
     """A version is not wanted any more: if it has had requests, it finishes them."""
-    if not giving_up.has_requests(view, others, place) and place.step not in (PlaceStep.LEAVING, PlaceStep.DRAINING):
+    goes_already = place.deployment in {each.deployment for each in others.draining}
+    is_asked = giving_up.has_requests(view, others, place) or place.step in (PlaceStep.LEAVING, PlaceStep.DRAINING)
+    if goes_already or not is_asked:
         return others
     goes = move.draining(place, view.now, left_now=False)
     return replace(
