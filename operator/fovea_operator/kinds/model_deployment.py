@@ -14,13 +14,13 @@ from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_NODE, BY_OWNER, Cache, Change, Entry, Store
 from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
-from fovea_operator.cluster.left_out import LeftOut
+from fovea_operator.cluster.left_out import LeftOut, Named
 from fovea_operator.cluster.records import Owner
 from fovea_operator.cluster.traffic import TrafficReader
 from fovea_operator.cluster.waiting import Waiting
 from fovea_operator.desired.comparator import compares
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
-from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import BudgetRecord, PodRecord, ServingObserved
 from fovea_operator.reconcile.shared.traffic import Load, Traffic
 from fovea_operator.settings import Settings
@@ -93,8 +93,15 @@ class ModelDeployments(Kind[ModelDeployment]):
             ),
             machine_types=cache.machine_types.by_name,
             unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
+            left_out=self._refusals(key),
             refused=refused,
         )
+
+    def _refusals(self, key: Key) -> Mapping[str, str]:
+        kinds, name = (DEPLOYMENT.kind, SERVICE.kind), names.comparator(key.name)
+        left_out = self._left_out
+        said = {} if left_out is None else {kind: left_out.said(Named(kind, key.namespace, name)) for kind in kinds}
+        return {kind: words for kind, words in said.items() if words}
 
     def is_judged(self, key: Key) -> bool:
         """Whether a candidate gets requests, by which it may have to go back within seconds."""

@@ -1,14 +1,19 @@
-"""A model of which an object is refused, maybe for good: readings of the gateway's counters are decided on all the same."""
+"""A model of which an object is refused, maybe for good: its counters are decided on all the same, and its decisions learn of it."""
 
 import asyncio
 from typing import Any
 
 import pytest
+from fovea_api.contract import names
 from fovea_operator.cluster.keys import Key
+from fovea_operator.desired.comparator import comparator_service
+from fovea_operator.reconcile.shared.decision import Child, Decision, Write
+from fovea_operator.reconcile.shared.observed import ServingObserved
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 from support.canary_table import shifting
-from support.kinds import MODEL_DEPLOYMENT
+from support.kinds import MODEL_DEPLOYMENT, SERVICE
+from support.reconciled import World
 from support.rollout_table import candidate, held, stable
 from support.serving_observations import model_deployment
 
@@ -45,3 +50,31 @@ def test_a_reading_wakes_it_where_a_rollback_may_follow_and_else_every_few_secon
         return schedule.depth
 
     assert bool(asyncio.run(run())) is woken
+
+
+def test_a_decision_learns_that_another_model_has_the_name_of_the_comparator_until_it_has_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fovea_operator.cluster.left_out.LASTING_SECONDS", 0.0)
+    of, name, seen = model_deployment(), names.comparator("digits"), []
+    wanted = comparator_service(of)
+
+    def decide(observed: ServingObserved, *_: Any) -> Decision:
+        seen.append(dict(observed.left_out))
+        return Decision(children=(Child(Write.CREATE, wanted, is_optional=True),))
+
+    world = World(serve=decide)
+    world.know(of.dump())
+    [owner] = wanted["metadata"]["ownerReferences"]
+    world.server.put(
+        {**wanted, "metadata": {**wanted["metadata"], "ownerReferences": [owner | {"name": name, "uid": "u"}]}}
+    )
+    assert world.work(DIGITS) == (None, ["create Service", "get Service"])
+    world.work(DIGITS)
+    [none, said] = seen
+    assert (none, said.keys()) == ({}, {"Service"})
+    assert said["Service"].startswith(f"Service vision/{name} exists and is owned by ModelDeployment {name}")
+    del world.server.objects[SERVICE, name]
+    world.work(DIGITS)
+    world.work(DIGITS)
+    assert seen[-1] == {}

@@ -1,6 +1,6 @@
 """Why a version's pods do not answer, as the agent, the scheduler, the kubelet and the Deployment report it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,17 +38,32 @@ class Problem:
 
 def problem(view: ServingView, place: Place) -> Problem | None:
     """The gravest problem of a version, or None while nothing is known to be wrong."""
-    pods = sorted(view.pods(place), key=lambda pod: pod.created)
-    found = [problem for pod in pods if not ended(pod) for problem in _of_pod(pod)]
-    # A ReplicaSet keeps pods that were evicted or refused, and makes others: only the newest one shows what is wrong now.
-    if pods and ended(pods[-1]):
-        found.append(_of_ended(pods[-1]))
+    found = of_pods(view.pods(place), _of_pod)
     workload = view.workloads.get(place.deployment)
     if workload is not None and workload.replica_failure:
         said = workload.replica_failure
         cause = platform.cause_of_refusal(said, view.machine_type.metadata.name if view.machine_type else "(none)")
         found.append(Problem(ServingReason.POD_REFUSED, f"pods are refused: {said}" + (f". {cause}" if cause else "")))
     return min(found, key=lambda problem: not problem.final, default=None)
+
+
+def of_pods(pods: Iterable[PodRecord], of: Callable[[PodRecord], Iterator[Problem]]) -> list[Problem]:
+    """What is wrong with the pods of a Deployment now; `of`: with one that has not ended."""
+    known = sorted(pods, key=lambda pod: pod.created)
+    found = [problem for pod in known if not ended(pod) for problem in of(pod)]
+    # A ReplicaSet keeps pods that were evicted or refused, and makes others: only the newest one shows what is wrong now.
+    if known and ended(known[-1]):
+        found.append(_of_ended(known[-1]))
+    return found
+
+
+def of_pod(pod: PodRecord, container: str, what: str) -> Iterator[Problem]:
+    """Why a container that serves does not answer; `what`: the words for it."""
+    yield from _of_start(pod, container)
+    if not pod.ready and (crashed := _of_server(pod, container, what)):
+        yield crashed
+    if pod.unschedulable and not pod.node:
+        yield Problem(ServingReason.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable.rstrip('.')}")
 
 
 def server_ended(view: ServingView, place: Place) -> Problem | None:
@@ -89,11 +104,8 @@ def _ends(record: ContainerRecord) -> list[_End]:
 def _of_pod(pod: PodRecord) -> Iterator[Problem]:
     if not pod.ready:
         yield from _of_fetch(pod.container(names.FETCH_MODEL_CONTAINER))
-    for name in (names.FETCH_MODEL_CONTAINER, names.MODEL_SERVER_CONTAINER):
-        yield from _of_start(pod, name)
-    if not pod.ready and (crashed := _of_server(pod, names.MODEL_SERVER_CONTAINER, "model server")):
-        yield crashed
-    yield from _of_scheduler(pod)
+    yield from _of_start(pod, names.FETCH_MODEL_CONTAINER)
+    yield from of_pod(pod, names.MODEL_SERVER_CONTAINER, "model server")
 
 
 def _of_start(pod: PodRecord, name: str) -> Iterator[Problem]:
@@ -103,11 +115,6 @@ def _of_start(pod: PodRecord, name: str) -> Iterator[Problem]:
         yield Problem(ServingReason.IMAGE_PULL_FAILED, f"the image of {name} cannot be pulled: {said}")
     if record.waiting_reason in CONFIG:
         yield Problem(ServingReason.SERVER_FAILED, f"container {name} cannot be made: {said}")
-
-
-def _of_scheduler(pod: PodRecord) -> Iterator[Problem]:
-    if pod.unschedulable and not pod.node:
-        yield Problem(ServingReason.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable.rstrip('.')}")
 
 
 def _of_ended(pod: PodRecord) -> Problem:

@@ -355,6 +355,8 @@ class ServingObserved:
     """Names of those nodes of its pods that are cordoned; None: the operator may not see nodes."""
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Words of the API server against objects of the comparator that are not there, by their kind."""
     refused: str = ""
 
 
