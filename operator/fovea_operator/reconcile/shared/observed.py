@@ -361,6 +361,15 @@ class ServingObserved:
 
 
 @dataclass(frozen=True)
+class EarlierPods:
+    """Failed pods of one worker that are gone, and of which no more is known: newer ones followed them."""
+
+    failures: int = 0
+    disruptions: int = 0
+    """Those that were ended from outside."""
+
+
+@dataclass(frozen=True)
 class PredictionObserved:
     """Everything that a decision on a BatchPrediction may depend on."""
 
@@ -372,6 +381,8 @@ class PredictionObserved:
     pods: Mapping[str, tuple[PodRecord, ...]]
     """Its workers by the uid of their Job, those that ended and are gone included; also of Jobs that are gone."""
     machine_types: Mapping[str, MachineType]
+    earlier: Mapping[tuple[str, int], EarlierPods] = field(default_factory=dict)
+    """Those that are gone and not among them, by the uid of their Job and their worker's number."""
     heard: Mapping[str, Heard] = field(default_factory=dict)
     """What the agents of all workers have reported, by the pod's uid. Pods that have not reported are left out."""
     heard_before: Mapping[int, ProgressReport] = field(default_factory=dict)
