@@ -28,6 +28,7 @@ from .cluster.intake import Intake, list_all
 from .cluster.keys import Key
 from .cluster.kind import Kinds
 from .cluster.lease import Leadership
+from .cluster.left_out import LeftOut
 from .cluster.line import Line
 from .cluster.live import LiveReports
 from .cluster.liveness import Liveness
@@ -61,6 +62,8 @@ _LOOKS = 10
 """So many times more an optional kind is asked for where a look leaves a doubt: without it, a model's only pod loses its protection."""
 _RESYNC_MARGIN_SECONDS = 300.0
 """A list may take so long: what comes due before the next resync has its timer by then."""
+_REFUSED_SECONDS = 5.0
+"""A model of which an object is refused is decided on this often at most for its number of pods: each time it is written again."""
 _CONNECTIONS_BESIDE_WORK = 16
 """For the Lease, lists, Events and token reviews: whatever the number of workers, a renewal never waits for them."""
 
@@ -97,7 +100,8 @@ class Operator:
         self._jobs = TrainingJobs(self._cache, self._reports, positions=positions, ttl_seconds=settings.ttl_seconds)
         self._traffic = TrafficReader(self._client, settings, self._wake_for_traffic)
         self._waiting = Waiting()
-        self._models = ModelDeployments(self._cache, self._traffic, waiting=self._waiting)
+        left_out = LeftOut(Backoff(settings.retry_base_seconds, settings.retry_max_seconds))
+        self._models = ModelDeployments(self._cache, self._traffic, waiting=self._waiting, left_out=left_out)
         self._predictions = BatchPredictions(self._cache, self._reports, ttl_seconds=settings.ttl_seconds)
         # One prediction has up to a thousand workers that report: it is not decided on for each of them.
         self._heard = Words(settings.progress_seconds, self._wake_later, settings.progress_rate)
@@ -123,6 +127,7 @@ class Operator:
             announce=self._announce,
             requeue=self._queue.add_after,
             line=line,
+            left_out=left_out,
         )
         self._discovery = Discovery(self._client, self._cache, self._intake, settings, self._watch)
         self._liveness = Liveness(started=0.0, lease_seconds=settings.lease_seconds)
@@ -339,7 +344,9 @@ class Operator:
             self._queue.add(self._jobs.key(namespace, entry.owner.name))
 
     def _wake_for_traffic(self, key: Key) -> None:
-        if not self._queue.schedule.has_failed(key):  # it comes back after its back-off
+        """Also one that waits for its back-off: an object that is refused for good must not put off a rollback by a minute."""
+        failed = self._queue.schedule.failed_at(key)
+        if failed is None or self._models.is_judged(key) or _now() >= failed + _REFUSED_SECONDS:
             self._queue.add(key)
 
     def _model_key(self, namespace: str, name: str) -> Key | None:

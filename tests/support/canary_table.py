@@ -35,12 +35,12 @@ def counted(of_2: Requests, of_1: Requests = GOOD, recent: Requests | None = Non
     return Traffic({V2: of_2, V1: of_1}, {V2: of_2 if recent is None else recent, V1: of_1}, trouble)
 
 
-def crashed(name: str, when: float) -> PodRecord:
+def crashed(name: str, when: float, code: int = 137, reason: str = "OOMKilled", **fields: Any) -> PodRecord:
     """A pod whose model server ended then, and runs again."""
     server = ContainerRecord(
-        running_since=at(when + 1), last_exit_code=137, last_reason="OOMKilled", last_finished=at(when)
+        running_since=at(when + 1), last_exit_code=code, last_reason=reason, last_finished=at(when)
     )
-    return server_pod(name, containers={names.MODEL_SERVER_CONTAINER: server}, ready=True)
+    return server_pod(name, containers={names.MODEL_SERVER_CONTAINER: server}, ready=True, **fields)
 
 
 @dataclass
@@ -246,6 +246,18 @@ TABLE: dict[str, Row] = {
         says="ended with 137 (OOMKilled)",
     ),
     "a server that ended before it had requests does not count": Row(pods=[crashed(V2, -3)], now=5, shift=(1, 10, 0)),
+    "nor does one that ended with its node, which has restarted": Row(
+        pods=[crashed(V2, 3, 255, "Unknown")], ready=2, now=5, shift=(1, 10, 0)
+    ),
+    "or whose node does not know any more how it ended": Row(
+        pods=[crashed(V2, 3, 137, "ContainerStatusUnknown")], ready=2, now=5, shift=(1, 10, 0)
+    ),
+    "nor one in a pod that is being evicted": Row(
+        pods=[crashed(V2, 3, disrupted="node-1 is low on memory")], ready=2, now=5, shift=(1, 10, 0)
+    ),
+    "where all of its pods were on that node it has no requests until it answers again": Row(
+        pods=[crashed(V2, 3, 255, "Unknown")], ready=0, now=5, step="Starting", gives={V1: 100}, reason="Starting"
+    ),
     "one whose pods were taken away has no requests until it answers again": Row(
         ready=0, now=5, step="Starting", gives={V1: 100}, reason="Starting"
     ),

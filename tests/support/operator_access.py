@@ -60,7 +60,7 @@ CLUSTER_NEEDS: dict[Resource, set[str]] = {
 """What belongs to no namespace."""
 PROXY_NEEDS: dict[Resource, set[str]] = {resources.ENDPOINT_SLICE: {"list"}}
 """In the namespace of a gateway's proxies, where they show their counters."""
-ACTIVATOR_NEEDS: dict[Resource, set[str]] = {resources.REFERENCE_GRANT: {"create", "patch"}}
+ACTIVATOR_NEEDS: dict[Resource, set[str]] = {resources.REFERENCE_GRANT: {"get", "create", "patch"}}
 """In the operator's own namespace, where the activator is: routes of other namespaces may name it."""
 LEASE_NEEDS: dict[str, set[str]] = {"": {"create"}, "named": {"get", "update"}}
 """In the operator's own namespace: create cannot be bound to a name, the rest is."""

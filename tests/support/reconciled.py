@@ -10,10 +10,11 @@ from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.kind import Kinds
+from fovea_operator.cluster.left_out import LeftOut
 from fovea_operator.cluster.line import Line
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.progress import Reports
-from fovea_operator.cluster.queue import Again
+from fovea_operator.cluster.queue import Again, Backoff
 from fovea_operator.cluster.reconciler import Reconciler
 from fovea_operator.kinds.model_deployment import ModelDeployments
 from fovea_operator.kinds.training_job import TrainingJobs
@@ -69,7 +70,8 @@ class World:
         self.server = Server()
         self.cache = Cache(labels.MODEL_DEPLOYMENT)
         jobs = TrainingJobs(self.cache, Reports(5, lambda *_: None), decide)
-        self.kinds = Kinds(jobs, ModelDeployments(self.cache, decide=serve))
+        left_out = LeftOut(Backoff())
+        self.kinds = Kinds(jobs, ModelDeployments(self.cache, decide=serve, left_out=left_out))
         self.queued: list[Key] = []
         self.intake = Intake(self.cache, self.kinds, self.queued.append)
         self.metrics = Metrics(self.cache, lambda: 0)
@@ -88,6 +90,7 @@ class World:
             announce=self._announce,
             requeue=self.requeued.__setitem__,
             line=self.line,
+            left_out=left_out,
         )
 
     def _announce(self, _subject: Any, event: Event) -> None:

@@ -34,6 +34,8 @@ from .restored import Restored
 
 log = logging.getLogger(__name__)
 Manifest = Mapping[str, Any]
+UNSEEN_SECONDS = 30.0
+"""An object of which no watch tells is looked at again after this: decisions that want it may come each second."""
 
 
 class Children:
@@ -58,6 +60,7 @@ class Children:
         self._reapply_seconds = reapply_seconds
         self._metrics = metrics
         self._applied: dict[str, _Applied] = {}  # by uid
+        self._unseen: dict[tuple[str, str, str], tuple[bytes, float]] = {}  # what was found or applied, and when
         self._restored = Restored(backoff)
         self._unchangeable: dict[str, float] = {}  # since when, by uid
         intake.on_removed(self._forget)
@@ -167,6 +170,9 @@ class Children:
     async def _apply(self, manifest: Manifest) -> None:
         known = self._known(manifest)
         digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).digest()
+        if self._cache.store(GroupVersionKind.of(manifest)) is None:
+            await self._apply_unseen(manifest, digest)
+            return
         applied = None if known is None else self._applied.get(known.uid)
         if known is not None and applied is not None and applied.holds(digest, known, self._reapply_seconds):
             return
@@ -182,6 +188,18 @@ class Children:
         entry = self._known(manifest)
         if entry is not None:
             self._applied[entry.uid] = _Applied(digest, _intent(entry), time.monotonic())
+
+    async def _apply_unseen(self, manifest: Manifest, digest: bytes) -> None:
+        """Of a kind that is not watched. It has no owner here, so its labels say whether Fovea made the one that is there."""
+        applied, at = self._unseen.get(_place(manifest), (b"", 0.0))
+        if applied == digest and time.monotonic() - at < UNSEEN_SECONDS:
+            return
+        existing = await self._existing(manifest)
+        if existing is None or not _says(manifest["spec"], existing.get("spec")):
+            if existing is not None and not _says(manifest["metadata"]["labels"], existing["metadata"].get("labels")):
+                raise NotOurs(_taken(manifest, existing))
+            await self._client.apply(manifest)
+        self._unseen[_place(manifest)] = digest, time.monotonic()
 
     async def _patch(self, manifest: Manifest) -> None:
         """Change an object that exists. Raises Refused once, and then not before `reapply_seconds` have passed.

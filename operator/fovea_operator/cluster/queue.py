@@ -49,7 +49,7 @@ class Schedule(Generic[K]):
         self._timers: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = 0
-        self._failures: dict[K, int] = {}
+        self._failures: dict[K, tuple[int, float]] = {}  # how many in a row, and when the last one was
 
     def add(self, key: K, now: float) -> None:
         """Work on a key as soon as possible. A key that already waits is not added twice. A key in work is worked on again afterwards."""
@@ -102,8 +102,8 @@ class Schedule(Generic[K]):
 
         `at_once`: the key comes back without a delay, unless the work before this one failed as well.
         """
-        failures = self._failures.get(key, 0) + 1
-        self._failures[key] = failures
+        failures = self._failures.get(key, (0, now))[0] + 1
+        self._failures[key] = (failures, now)
         delay = 0.0 if at_once and failures == 1 else max(at_least, self._backoff.delay(failures))
         if at_most is not None:
             delay = min(delay, at_most)
@@ -113,9 +113,9 @@ class Schedule(Generic[K]):
             self.add(key, now)
         return delay
 
-    def has_failed(self, key: K) -> bool:
-        """Whether the last work on a key failed: it waits for its back-off."""
-        return key in self._failures
+    def failed_at(self, key: K) -> float | None:
+        """When the last work on a key failed, which waits for its back-off; None: it did not fail."""
+        return self._failures[key][1] if key in self._failures else None
 
     def forgive(self, key: K) -> None:
         """Forget a key's failures, since their cause may be gone. The next failure begins the back-off again."""

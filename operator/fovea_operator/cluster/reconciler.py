@@ -11,7 +11,7 @@ from fovea_api.v1alpha1 import Condition
 from fovea_api.v1alpha1.conditions import ObjectReason
 
 from fovea_operator.cluster import bounded, merge_patch, records, reduced
-from fovea_operator.errors import HTTP_SERVER_ERRORS, OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused
+from fovea_operator.errors import OF_CONTENT, ApiError, Conflict, Gone, Overtaken, Refused, Transient
 from fovea_operator.reconcile.shared import platform
 from fovea_operator.reconcile.shared.conditions import Finding, Truth, put
 from fovea_operator.reconcile.shared.decision import POD, Child, Decision, Event, GroupVersionKind
@@ -24,6 +24,7 @@ from .events import Subject
 from .intake import Intake
 from .keys import Key, Ref
 from .kind import Kinds
+from .left_out import LeftOut, Named
 from .line import Line
 from .metrics import Metrics
 from .offences import Offences
@@ -31,7 +32,6 @@ from .queue import Again, Backoff
 
 log = logging.getLogger(__name__)
 
-LEFT_OUT_SECONDS = 30.0
 _PODS_AT_ONCE = 16
 """Pods of one job that are created at the same time: one job does not take all connections to the API server."""
 Announce = Callable[[Subject, Any], None]
@@ -56,8 +56,9 @@ class Reconciler:
         announce: Announce,
         requeue: Callable[[Key, float | None], None],
         line: Line,
+        left_out: LeftOut | None = None,
     ) -> None:
-        """`requeue` gets the seconds after which a key shall be looked at again, or None."""
+        """`requeue` gets the seconds after which a key shall be looked at again, or None. `left_out`: where decisions learn of it."""
         self._client = client
         self._kinds = kinds
         self._intake = intake
@@ -67,9 +68,8 @@ class Reconciler:
         self._requeue = requeue
         self._line = line
         self._offences = Offences()
-        self._left_out: dict[tuple[str, ...], float] = {}
-        """Optional objects that were refused, and until when they are not written again."""
         backoff = Backoff(settings.retry_base_seconds, settings.retry_max_seconds)
+        self._left_out = left_out or LeftOut(backoff)
         self._children = Children(client, cache, intake, settings.resync_seconds, backoff, metrics)
 
     async def work(self, key: Key, waited: float) -> Again | None:
@@ -122,9 +122,9 @@ class Reconciler:
         decided_on = self._entry(key)
         decision = self._kinds.of(key).decide(key, now, self._settings, "")
         refused: Refused | None = None
-        is_complete = True
+        left_out: float | None = None
         try:
-            is_complete = await self._write_children(key, entry.uid, decision.children)
+            left_out = await self._write_children(key, entry.uid, decision.children)
         except Refused as error:
             refused = error
             log.warning("a child was refused", extra={"key": str(key), "error": str(error)})
@@ -143,21 +143,19 @@ class Reconciler:
         seconds = None if decision.requeue_at is None else max(0.0, (decision.requeue_at - now).total_seconds())
         if refused is not None:
             return Again(refused.retry_after, at_most=seconds, out_of_quota=platform.is_out_of_quota(str(refused)))
-        if not is_complete:
-            return Again(at_most=seconds)
-        self._requeue(key, seconds)
+        self._requeue(key, _sooner(seconds, left_out))
         return None
 
-    async def _write_children(self, key: Key, uid: str, children: Iterable[Child]) -> bool:
+    async def _write_children(self, key: Key, uid: str, children: Iterable[Child]) -> float | None:
         """Write children in their order. Pods that follow each other are written a few at a time: what they need comes before them.
 
-        False: an optional one was left out for a reason that may pass soon.
+        The answer: seconds after which an optional one is to be tried again that was left out; None: none is.
         """
-        left_out: list[Child] = []
+        again: float | None = None
 
         async def write(child: Child) -> None:
-            if not await self._write_child(key, uid, child):
-                left_out.append(child)
+            nonlocal again
+            again = _sooner(again, await self._write_child(key, uid, child))
 
         first: Refused | None = None
         for (is_pod, is_needed), run in groupby(children, _kind_of_write):
@@ -171,32 +169,33 @@ class Reconciler:
                     first = first or error
         if first is not None:
             raise first
-        return not left_out
+        return again
 
-    async def _write_child(self, key: Key, uid: str, child: Child) -> bool:
-        """False: it is optional and was left out, but a webhook that does not answer may answer soon."""
-        named = _named(child)
-        if child.is_optional and time.monotonic() < self._left_out.get(named, 0.0):
-            return True
+    async def _write_child(self, key: Key, uid: str, child: Child) -> float | None:
+        """Seconds after which it is to be tried again, where it is optional and was left out for a reason that may pass soon."""
+        if child.is_optional:
+            return await self._write_optional(key, child)
         try:
             await self._children.write(child)
         except Refused as error:
-            if child.is_optional:
-                log.warning("an object is not made or changed", extra={"key": str(key), "error": str(error)})
-                if error.code < HTTP_SERVER_ERRORS:
-                    self._leave_out(named)
-                return error.code < HTTP_SERVER_ERRORS
             if child.plainer is None or error.code not in OF_CONTENT:
                 raise
             self._tell_refused(key, uid, "ContentRefused", error)
             await self._children.write(Child(child.write, child.plainer))
-        return True
+        return None
 
-    def _leave_out(self, named: tuple[str, ...]) -> None:
-        """Some objects are decided on every second: what a quota or a policy refuses is not asked for as often."""
-        now = time.monotonic()
-        self._left_out = {other: until for other, until in self._left_out.items() if until > now}
-        self._left_out[named] = now + LEFT_OUT_SECONDS
+    async def _write_optional(self, key: Key, child: Child) -> float | None:
+        """Its owner goes on whatever is answered, and fails for nothing of it: its back-off would put off what cannot wait."""
+        named = Named.of(child.manifest)
+        if not self._left_out.is_held(named, time.monotonic()):
+            try:
+                await self._children.write(child)
+            except (Refused, Transient) as error:
+                log.warning("an object is not made or changed", extra={"key": str(key), "error": str(error)})
+                self._left_out.put(named, error, time.monotonic())
+            else:
+                self._left_out.drop(named)
+        return self._left_out.again(named, time.monotonic())
 
     def _entry(self, key: Key) -> Entry[Any] | None:
         return self._kinds.of(key).store.get(key.namespace, key.name)
@@ -321,6 +320,5 @@ def _with_condition(
     return [new if condition["type"] == kind else condition for condition in conditions]
 
 
-def _named(child: Child) -> tuple[str, ...]:
-    metadata = child.manifest["metadata"]
-    return child.write.value, child.manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)

@@ -10,6 +10,7 @@ from fovea_operator.desired import containers, owner
 from fovea_operator.settings import Settings
 
 METRICS_PORT = 9090
+CONTAINER = "comparator"
 
 
 def compares(stable: Place, candidate: Place) -> str:
@@ -34,7 +35,7 @@ def comparator(
         "securityContext": containers.pod_security(),
         "containers": [
             {
-                "name": "comparator",
+                "name": CONTAINER,
                 "image": settings.agent_image,
                 "imagePullPolicy": settings.image_pull_policy,
                 "command": ["fovea-comparator"],

@@ -15,7 +15,7 @@ from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
 from fovea_operator.cluster.progress import Reports
 from fovea_operator.reconcile.batch.decide import decide_prediction
-from fovea_operator.reconcile.batch.progress import further
+from fovea_operator.reconcile.batch.progress import further, with_last_words
 from fovea_operator.reconcile.batch.view import expires_at, is_over, worker_of
 from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import PodRecord, PredictionObserved
@@ -23,7 +23,7 @@ from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
 
 from . import senders
-from .departed import Departed
+from .departed import DepartedWorkers, job_of
 
 Decide = Callable[[PredictionObserved, datetime, Settings], Decision]
 
@@ -48,7 +48,7 @@ class BatchPredictions(Kind[BatchPrediction]):
         self._reports = reports
         self._decide = decide
         self._ttl_seconds = ttl_seconds
-        self._departed = Departed()
+        self._departed = DepartedWorkers()
         self._heard: dict[Key, dict[int, ProgressReport]] = {}
         """The furthest reports of the workers of predictions that go on, by number: pods come and go, and count for one worker."""
 
@@ -75,6 +75,7 @@ class BatchPredictions(Kind[BatchPrediction]):
             versions=cache.models.versions(key.namespace, entry.record.spec.model),
             jobs=tuple(item.record for item in owned if item.owner.uid == entry.uid),
             pods=pods,
+            earlier=self._departed.earlier(key, entry.uid),
             machine_types=cache.machine_types.by_name,
             heard=heard,
             heard_before=before,
@@ -85,14 +86,13 @@ class BatchPredictions(Kind[BatchPrediction]):
 
     def _pods(self, key: Key, uid: str) -> Mapping[str, tuple[PodRecord, ...]]:
         """Workers of the prediction with this uid by the uid of their Job, not those of an earlier one of the same name."""
-        found: dict[str, tuple[PodRecord, ...]] = {}
+        found: dict[str, list[PodRecord]] = {}
         for entry in self._cache.pods.group(BY_PREDICTION, (key.namespace, key.name)):
             if entry.labels.get(labels.BATCH_PREDICTION_UID) == uid:
-                found[entry.owner.uid] = (*found.get(entry.owner.uid, ()), entry.record)
+                found.setdefault(entry.owner.uid, []).append(entry.record)
         for pod in self._departed.of(key, uid):
-            job = pod.labels.get(labels.CONTROLLER_UID, "")
-            found[job] = (*found.get(job, ()), pod)
-        return found
+            found.setdefault(job_of(pod), []).append(pod)
+        return {job: tuple(pods) for job, pods in found.items()}
 
     def unconfirmed(self, key: Key) -> Iterator[tuple[Ref, Mapping[str, str]]]:
         """The Job, where workers were seen and it is not in the cache. It may exist: a watch reports it as gone when it loses its label."""
@@ -156,10 +156,17 @@ class BatchPredictions(Kind[BatchPrediction]):
                 if after is not None and ended(after.record):
                     self._reports.ended(after.uid)
                 is_gone = entry is before and (after is None or after.uid != entry.uid)
-                if is_gone and ended(entry.record) and self._goes_on(key):
-                    self._departed.put(key, entry.labels.get(labels.BATCH_PREDICTION_UID, ""), entry.record)
+                if is_gone and ended(entry.record):
+                    self._remember(key, entry.labels.get(labels.BATCH_PREDICTION_UID, ""), entry.record)
                 yield key
 
-    def _goes_on(self, key: Key) -> bool:
+    def _remember(self, key: Key, owner: str, pod: PodRecord) -> None:
+        """A worker has ended and is gone: nothing else tells how."""
         entry = self.store.get(key.namespace, key.name)
-        return entry is not None and not is_over(entry.record.status)
+        if entry is None or is_over(entry.record.status):
+            return
+        self._departed.put(key, owner, pod)
+        if entry.uid == owner:
+            known = self._heard.setdefault(key, {})
+            if (furthest := with_last_words(known.get(worker_of(pod)), pod)) is not None:
+                known[worker_of(pod)] = furthest

@@ -14,12 +14,13 @@ from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_NODE, BY_OWNER, Cache, Change, Entry, Store
 from fovea_operator.cluster.keys import Key, Ref
 from fovea_operator.cluster.kind import Kind
+from fovea_operator.cluster.left_out import LeftOut, Named
 from fovea_operator.cluster.records import Owner
 from fovea_operator.cluster.traffic import TrafficReader
 from fovea_operator.cluster.waiting import Waiting
 from fovea_operator.desired.comparator import compares
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
-from fovea_operator.reconcile.shared.decision import Decision, GroupVersionKind
+from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import BudgetRecord, PodRecord, ServingObserved
 from fovea_operator.reconcile.shared.traffic import Load, Traffic
 from fovea_operator.settings import Settings
@@ -40,13 +41,15 @@ class ModelDeployments(Kind[ModelDeployment]):
         traffic: TrafficReader | None = None,
         decide: Decide = decide_model_deployment,
         waiting: Waiting | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
-        """`waiting`: requests at the activator."""
+        """`waiting`: requests at the activator. `left_out`: optional objects that were refused."""
         super().__init__(cache.model_deployments)
         self._cache = cache
         self._traffic = traffic
         self._decide = decide
         self._waiting = waiting
+        self._left_out = left_out
 
     def decide(self, key: Key, now: datetime, settings: Settings, refused: str) -> Decision:
         """The decision on a ModelDeployment; an empty one if it does not exist."""
@@ -92,8 +95,21 @@ class ModelDeployments(Kind[ModelDeployment]):
             ),
             machine_types=cache.machine_types.by_name,
             unreadable_machine_types={name: item.message for (_, name), item in cache.machine_types.unreadable.items()},
+            left_out=self._refusals(key),
             refused=refused,
         )
+
+    def _refusals(self, key: Key) -> Mapping[str, str]:
+        kinds, name = (DEPLOYMENT.kind, SERVICE.kind), names.comparator(key.name)
+        left_out = self._left_out
+        said = {} if left_out is None else {kind: left_out.said(Named(kind, key.namespace, name)) for kind in kinds}
+        return {kind: words for kind, words in said.items() if words}
+
+    def is_judged(self, key: Key) -> bool:
+        """Whether a candidate gets requests, by which it may have to go back within seconds."""
+        entry = self.store.get(key.namespace, key.name)
+        candidate = entry.record.status.candidate if entry is not None else None
+        return candidate is not None and candidate.shift is not None
 
     def _requests(self, key: Key, status: ModelDeploymentStatus) -> Traffic | None:
         """What is counted of the versions between which a candidate's requests are divided. Of others nothing is read."""

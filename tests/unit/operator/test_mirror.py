@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from fovea_api.contract import labels, names
 from fovea_api.v1alpha1.model_deployment_status import Place
-from fovea_operator.desired.comparator import comparator, comparator_service, compares
+from fovea_operator.desired.comparator import CONTAINER, comparator, comparator_service, compares
 from fovea_operator.desired.routes import Mirror, mirror, routes
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision
-from fovea_operator.reconcile.shared.observed import DeploymentRecord, ServiceRecord
+from fovea_operator.reconcile.shared.observed import ContainerRecord, DeploymentRecord, PodRecord, ServiceRecord
 from fovea_operator.reconcile.shared.traffic import Compared, Requests, Traffic
 from support.golden import Golden
 from support.observations import SETTINGS, at, version
-from support.rollout_table import V1, V2, held, place, stable
+from support.rollout_table import PULL, V1, V2, held, place, stable
 from support.routes import GATEWAY, SERVED, share, through_gateway
 from support.serving_observations import (
     budget_of,
@@ -65,6 +65,8 @@ def decided(
     now: float = 10,
     weight: int = 0,
     wanted: int = 2,
+    rollout: dict[str, Any] = ROLLOUT,
+    **seen_besides: Any,
 ) -> Decision:
     """What is decided `now` seconds after T0 with these comparators, where the routes mirror to `copies`."""
     shares = [share(V1, 100 - weight), share(V2, weight)]
@@ -72,7 +74,7 @@ def decided(
     places = [stable(1) | {"weight": 100 - weight}, *([] if candidate is None else [candidate])]
     known = {V1: GOOD, V2: GOOD}
     seen = serving(
-        model_deployment(held(*places), rollout=ROLLOUT, version=wanted),
+        model_deployment(held(*places), rollout=rollout, version=wanted),
         *(version(1), version(2)),
         workloads=[workload(V1, ready=1), workload(V2, ready=1), *comparators],
         services=[own_service(V1), own_service(V2), *services],
@@ -81,6 +83,7 @@ def decided(
         routes=[route_record(each) for each in routes(model_deployment(), gateway, shares, copies)],
         serves_routes=True,
         traffic=Traffic(known, known, compared=compared or Compared()),
+        **seen_besides,
     )
     return decide_model_deployment(seen, at(now), SERVED)
 
@@ -157,6 +160,64 @@ def test_a_version_whose_answers_differ_goes_back_with_the_numbers() -> None:
 def test_a_step_without_weight_is_judged_by_answers_alone_and_then_the_next_one_begins() -> None:
     shift = place_of_2(decided(shifting(), compared=Compared(100, 0.0), now=60))["shift"]
     assert (shift["step"], shift["weight"]) == (2, 50)
+
+
+def comparator_pod(container: ContainerRecord | None = None, of: str = COMPARES, **fields: Any) -> PodRecord:
+    values = {"node": "node-1"} | fields
+    held_labels = labels.of_comparator("digits", "digits", of)
+    records = {} if container is None else {CONTAINER: container}
+    return PodRecord("vision", f"{NAME}-x", "x", held_labels, "Pending", at(0), containers=records, **values)
+
+
+UNREADY = (comparing(ready=0),)
+TAKEN = f"Service vision/{NAME} exists and is owned by ModelDeployment {NAME}: delete it"
+TROUBLE: dict[str, tuple[dict[str, Any], str]] = {
+    "its pods are refused": (
+        {"comparators": (replace(comparing(ready=0), replica_failure="exceeded quota"),)},
+        f"pods of Deployment {NAME} are refused: exceeded quota",
+    ),
+    "it is refused itself": (
+        {"comparators": (), "left_out": {"Deployment": "denied by a policy."}},
+        f"Deployment {NAME} is refused: denied by a policy",
+    ),
+    "another model has its name": (
+        {"services": (), "left_out": {"Service": TAKEN}},
+        f"Service {NAME} is refused: {TAKEN}",
+    ),
+    "its image cannot be pulled": (
+        {"comparators": UNREADY, "pods": [comparator_pod(PULL)]},
+        "the image of comparator cannot be pulled: Back-off pulling image",
+    ),
+    "it ends again and again": (
+        {"comparators": UNREADY, "pods": [comparator_pod(ContainerRecord(last_exit_code=2, last_message="no flag"))]},
+        f"the comparator of pod {NAME}-x ended with 2: no flag",
+    ),
+    "no node takes it": (
+        {"comparators": UNREADY, "pods": [comparator_pod(node="", unschedulable="0/1 nodes are available.")]},
+        f"no node takes pod {NAME}-x: 0/1 nodes are available",
+    ),
+    "it is starting": ({"comparators": UNREADY, "pods": [comparator_pod()]}, ""),
+    "it is yet to be made": ({"comparators": (), "services": ()}, ""),
+    "a pod of the rollout before": ({"comparators": UNREADY, "pods": [comparator_pod(PULL, of="1-a.9-b")]}, ""),
+    "what was refused is there now": ({"left_out": {"Deployment": "denied", "Service": "denied"}}, ""),
+}
+
+
+@pytest.mark.parametrize("sentence", TROUBLE)
+def test_a_rollout_that_waits_for_a_comparator_says_what_is_wrong_with_it(sentence: str) -> None:
+    seen, wrong = TROUBLE[sentence]
+    decision = decided(shifting(), copies=None, now=9999, **seen)
+    said = "100 mirrored requests to versions 1 and 2" + (f", which nothing compares: {wrong}" if wrong else "")
+    assert place_of_2(decision)["shift"]["waitsFor"] == said
+    assert f"the rollout waits for {said}." in (decision.status or {})["message"]
+
+
+def test_a_comparator_that_has_compared_enough_or_decides_nothing_holds_up_nothing() -> None:
+    broken = {"comparators": (replace(comparing(ready=0), replica_failure="exceeded quota"),), "copies": None}
+    assert place_of_2(decided(shifting(), compared=Compared(100, 0.0), now=60, **broken))["shift"]["step"] == 2
+    decides_nothing = ROLLOUT | {"analysis": {"minRequests": 2000}}
+    found = place_of_2(decided(shifting(2, 50), weight=50, rollout=decides_nothing, **broken))
+    assert found["shift"]["waitsFor"] == "2000 requests to version 2"
 
 
 def test_the_status_shows_how_far_answers_are_apart() -> None:

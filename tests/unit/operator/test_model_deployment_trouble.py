@@ -34,6 +34,8 @@ from support.serving_observations import (
     written,
 )
 
+REBOOT: dict[str, Any] = {"exit_code": 255, "terminated_reason": "Unknown", "finished": at(20)}
+REBOOTED = ContainerRecord(running_since=at(21), last_exit_code=255, last_reason="Unknown", last_finished=at(20))
 LOG = "loading\n\n\x1b[31mE:\x1b[0m no graph\n"
 
 
@@ -186,6 +188,31 @@ TABLE: dict[str, Row] = {
         ),
         {"conditions": {"Serving": "False ServerFailed", "Progressing": "True ServerFailed"}},
         f"pod {V1}-abcde was ended from outside: Evicted: the node was low on memory.",
+    ),
+    "a pod whose containers ended with its node starts again, and no server has failed": Row(
+        lambda: serving(
+            model_deployment(held(candidate(1))),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[
+                server_pod(
+                    V1, containers={names.FETCH_MODEL_CONTAINER: REBOOTED, names.MODEL_SERVER_CONTAINER: REBOOTED}
+                )
+            ],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False Starting", "Progressing": "True Starting"}},
+    ),
+    "what the server said before its node has restarted is still known": Row(
+        lambda: serving(
+            model_deployment(held(candidate(1))),
+            version(1),
+            workloads=[workload(V1)],
+            pods=[server_pod(V1, containers={names.MODEL_SERVER_CONTAINER: replace(CRASH, **REBOOT)})],
+            service=service_at(V1),
+        ),
+        {"conditions": {"Serving": "False ServerFailed", "Progressing": "True ServerFailed"}},
+        f"the model server of pod {V1}-abcde ended with 1: no saved_model.pb.",
     ),
     "pods that a quota refuses are reported in the API server's words": Row(
         lambda: serving(

@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from fovea_api.contract import labels
-from fovea_api.contract.report import ProgressAnswer
+from fovea_api.contract import labels, names
+from fovea_api.contract.report import ProgressAnswer, Termination
 from fovea_operator.cluster import records, resources
 from fovea_operator.cluster.cache import Cache
 from fovea_operator.cluster.intake import Intake
@@ -15,7 +15,7 @@ from fovea_operator.cluster.progress import Reports, Sender
 from fovea_operator.desired.batch_job import batch_job
 from fovea_operator.kinds.batch_prediction import BatchPredictions
 from fovea_operator.reconcile.shared.decision import GroupVersionKind
-from fovea_operator.reconcile.shared.observed import PredictionObserved
+from fovea_operator.reconcile.shared.observed import EarlierPods, PredictionObserved
 from fovea_operator.runtime import Operator
 from fovea_operator.settings import Settings
 from support.observations import SETTINGS, at, machine, version
@@ -119,6 +119,66 @@ def test_a_worker_that_ended_and_is_gone_is_observed_until_the_end_is_written() 
     assert (world.kind.decide(SCORES, at(60), SETTINGS, "").status or {})["state"] == "SUCCEEDED"
     world.know(prediction(OVER).dump(), "MODIFIED")
     assert world.observed.pods == {}
+
+
+def failed(number: int, said: Termination | None = None, **status: Any) -> Raw:
+    """A pod of worker 0 that ran out of memory that many minutes after the prediction began."""
+    predict = {"name": names.PREDICT_CONTAINER, "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
+    batch = {
+        "name": names.BATCH_CONTAINER,
+        "state": {"terminated": {"exitCode": 0, "message": said and said.to_json()}},
+    }
+    state = {"phase": "Failed", "containerStatuses": [predict], "initContainerStatuses": [batch] if said else []}
+    raw = pod(f"scores-batch-0-0-{number}", status=state | status)
+    raw["metadata"]["creationTimestamp"] = f"2026-11-21T10:{number:02}:00Z"
+    return raw
+
+
+def test_of_many_pods_of_one_worker_that_failed_and_are_gone_the_newest_are_known_and_all_are_counted() -> None:
+    world = World()
+    world.know(job())
+    world.know(prediction(PINNED, runPolicy={"backoffLimit": 9}).dump(), "MODIFIED")
+    for number in range(30):
+        evicted = {"reason": "Shutdown", "message": "its node is shut down"} if number % 3 else {}
+        world.know(failed(number, **evicted))
+        world.know(failed(number, **evicted), "DELETED")
+    [known] = world.observed.pods.values()
+    assert sorted(each.name for each in known) == ["scores-batch-0-0-27", "scores-batch-0-0-29"]
+    assert world.observed.earlier == {("job-uid", 0): EarlierPods(9, 19)}
+    status = world.kind.decide(SCORES, at(60), SETTINGS, "").status or {}
+    assert (status["failures"], status["workers"]["failed"]) == ({"0": 10}, 30)
+    assert status["conditions"][-1]["reason"] == "BackoffLimitExceeded"
+    assert "Worker 0 failed more than 9 times" in status["message"]
+    world.know(prediction(OVER).dump(), "MODIFIED")
+    assert (world.observed.pods, world.observed.earlier) == ({}, {})
+
+
+def test_a_pod_that_says_where_the_output_is_is_known_whatever_follows_it() -> None:
+    world = World()
+    world.know(job())
+    said = {"name": "batch", "state": {"terminated": {"exitCode": 0, "message": published().termination_message}}}
+    for raw in (failed(1, initContainerStatuses=[said]), failed(2), failed(3)):
+        world.know(raw)
+        world.know(raw, "DELETED")
+    [known] = world.observed.pods.values()
+    assert sorted(each.name for each in known) == ["scores-batch-0-0-1", "scores-batch-0-0-3"]
+    assert (world.kind.decide(SCORES, at(60), SETTINGS, "").status or {})["state"] == "SUCCEEDED"
+
+
+def test_the_last_words_of_a_pod_stay_counted_when_a_newer_one_that_said_less_is_gone_too() -> None:
+    world = World()
+    world.know(job())
+    words = [
+        Termination("Failed", "m", metrics={"records": 300.0, "errors": 1.0, "shards": 3.0}),
+        Termination("Failed", "m", metrics={"records": 100.0, "errors": 0.0, "shards": 1.0}),
+    ]
+    for number, said in enumerate(words):
+        world.know(failed(number, said))
+        world.know(failed(number, said), "DELETED")
+    [[known]] = world.observed.pods.values()
+    assert known.name == "scores-batch-0-0-1"
+    status = world.kind.decide(SCORES, at(60), SETTINGS, "").status or {}
+    assert (status["progress"]["records"], status["progress"]["shards"]["done"]) == (300, 3)
 
 
 def test_what_a_worker_that_is_gone_has_counted_stays_counted() -> None:

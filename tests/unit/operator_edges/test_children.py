@@ -13,6 +13,7 @@ from fovea_operator.cluster.intake import Intake
 from fovea_operator.cluster.kind import Kinds
 from fovea_operator.cluster.metrics import Metrics
 from fovea_operator.cluster.queue import Backoff
+from fovea_operator.desired.routes import Activator, reference_grant
 from fovea_operator.errors import NotOurs, Overtaken, Refused
 from fovea_operator.reconcile.shared.decision import Child, Deletion, Write
 from support.kinds import MODEL_VERSION, POD, SERVICE
@@ -166,6 +167,35 @@ def test_a_service_of_someone_else_is_never_applied_over(world: World) -> None:
     with pytest.raises(NotOurs, match="was not made by Fovea"):
         world.write(Write.APPLY, manifest("Service", "digits", selector={"v": "1"}))
     assert "apply" not in world.server.calls
+
+
+GRANT = reference_grant(Activator("fovea-system", "activator"), "team")
+
+
+def test_what_no_watch_shows_is_looked_at_once_in_a_while_and_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model whose route is refused is decided on each second, maybe for days."""
+    assert world.write(Write.APPLY, GRANT) == ["get", "apply"]
+    assert world.write(Write.APPLY, GRANT) == []
+    other = reference_grant(Activator("fovea-system", "activator"), "other")
+    assert world.write(Write.APPLY, other) == ["get", "apply"]
+    monkeypatch.setattr("fovea_operator.cluster.children.UNSEEN_SECONDS", 0.0)
+    assert world.write(Write.APPLY, GRANT) == ["get"]
+    world.server.put({**GRANT, "spec": {**GRANT["spec"], "to": []}})
+    assert world.write(Write.APPLY, GRANT) == ["get", "apply"]
+    world.server.objects.clear()
+    assert world.write(Write.APPLY, GRANT) == ["get", "apply"]
+
+
+def test_an_object_of_that_name_which_others_made_is_not_changed_unless_it_says_the_same(world: World) -> None:
+    metadata = {**GRANT["metadata"], "labels": {"team": "theirs"}}
+    theirs = world.server.put({**GRANT, "metadata": metadata, "spec": {**GRANT["spec"], "to": []}})
+    with pytest.raises(NotOurs, match="ReferenceGrant fovea-system/activator-team exists and was not made by Fovea"):
+        world.write(Write.APPLY, GRANT)
+    assert "apply" not in world.server.calls
+    world.server.put({**theirs, "spec": GRANT["spec"]})
+    assert world.write(Write.APPLY, GRANT) == ["get"]
 
 
 def test_a_deletion_marks_the_object_at_once(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fovea_operator import errors
 from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.left_out import LeftOut, Named
 from fovea_operator.cluster.queue import Again, Backoff, Schedule
 from fovea_operator.reconcile.shared.decision import Child, Decision, Write
 from fovea_operator.reconcile.shared.observed import JobObserved
@@ -190,42 +191,77 @@ def test_an_object_that_cannot_be_read_gets_a_condition_once_and_keeps_its_pods(
 
 
 @pytest.mark.parametrize(
-    ("code", "seconds", "back", "then"),
-    [(403, 0.0, None, ["create Pod"]), (403, 30.0, None, []), (500, 30.0, Again(), ["create Pod"])],
-    ids=["after a while", "not at each decision", "a webhook that may answer soon"],
+    ("error", "seconds", "looks", "then"),
+    [
+        (errors.Refused("exceeded quota", code=403), 0.0, None, ["create Pod"]),
+        (errors.Refused("exceeded quota", code=403), 30.0, None, []),
+        (errors.NotOurs("another owner has the name"), 30.0, None, []),
+        (errors.Refused("failed calling webhook", code=500), 30.0, 0.5, []),
+        (errors.Transient("no answer in time", code=504), 30.0, 0.5, []),
+        (errors.Transient("too many requests", code=429, retry_after=7), 30.0, 7, []),
+    ],
+    ids=["after a while", "not at each decision", "a name", "a webhook", "no answer", "as the server asks"],
 )
-def test_an_optional_child_is_tried_again_where_its_refusal_may_pass(
-    code: int, seconds: float, back: Again | None, then: list[str], monkeypatch: pytest.MonkeyPatch
+def test_an_optional_child_that_is_refused_has_a_clock_of_its_own_and_its_owner_none(
+    error: errors.ApiError,
+    seconds: float,
+    looks: float | None,
+    then: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fovea_operator.cluster.reconciler.LEFT_OUT_SECONDS", seconds)
+    """Its owner fails for nothing of it: a back-off of the owner would put off a rollback."""
+    monkeypatch.setattr("fovea_operator.cluster.left_out.LASTING_SECONDS", seconds)
     children = (Child(Write.CREATE, pod(), is_optional=True),)
     world = World(lambda *_: Decision(children=children, status={"state": "RUNNING"}))
     world.know(job())
-    world.server.fail = lambda call: errors.Refused("a webhook", code=code) if call == "create Pod" else None
-    assert world.work() == (back, ["create Pod", "patch TrainingJob/status"])
+    world.server.fail = lambda call: error if call == "create Pod" else None
+    assert world.work() == (None, ["create Pod", "patch TrainingJob/status"])
+    assert world.requeued[DIGITS] == (looks and pytest.approx(looks, abs=0.2))
     world.server.fail = None
     assert world.work() == (None, then)
 
 
+def test_an_optional_child_that_a_webhook_holds_up_is_tried_ever_later_until_it_is_there() -> None:
+    left_out, named, error = (
+        LeftOut(Backoff(0.5, 60)),
+        Named("Pod", "team", "one"),
+        errors.Refused("a webhook", code=500),
+    )
+    waits, now = [], 0.0
+    for _ in range(9):
+        left_out.put(named, error, now)
+        waits.append(left_out.again(named, now))
+        assert left_out.is_held(named, now + 0.4)
+        now += 60
+    assert waits == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert (left_out.said(named), left_out.is_held(named, now)) == ("a webhook", False)
+    left_out.drop(named)
+    assert (left_out.said(named), left_out.again(named, now)) == ("", None)
+    left_out.put(named, error, now)
+    left_out.put(Named("Pod", "team", "other"), error, now + 1000)
+    assert left_out.said(named) == "", "what nobody wants any more is forgotten"
+
+
 @pytest.mark.parametrize(
-    ("error", "back"),
+    ("error", "looks"),
     [
         (errors.Gone("no such pod", code=404), None),
         (errors.Conflict("another uid", code=409), None),
         (errors.Refused("may not be changed", code=422), None),
-        (errors.Refused("failed calling webhook", code=500), Again()),
+        (errors.Refused("failed calling webhook", code=500), 0.5),
     ],
     ids=lambda item: str(getattr(item, "code", "")),
 )
-def test_a_pod_that_cannot_be_changed_does_not_hurt_its_job(error: errors.ApiError, back: Again | None) -> None:
+def test_a_pod_that_cannot_be_changed_does_not_hurt_its_job(error: errors.ApiError, looks: float | None) -> None:
     metadata = {"namespace": "team", "name": "digits-chief-0-0", "uid": "pod-uid"}
     patch = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"activeDeadlineSeconds": 60}}
     children = (Child(Write.PATCH, patch, is_optional=True), Child(Write.CREATE, pod("digits-worker-0-0")))
     world = World(lambda *_: Decision(children=children, status={"state": "RUNNING"}))
     world.know(job())
     world.server.fail = lambda call: error if call == "patch Pod" else None
-    assert world.work() == (back, ["patch Pod", "create Pod", "patch TrainingJob/status"])
+    assert world.work() == (None, ["patch Pod", "create Pod", "patch TrainingJob/status"])
     assert world.status["state"] == "RUNNING"
+    assert world.requeued[DIGITS] == (looks and pytest.approx(looks, abs=0.2))
 
 
 def test_what_does_not_need_a_refused_child_is_written_all_the_same() -> None:

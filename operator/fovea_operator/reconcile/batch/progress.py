@@ -67,6 +67,16 @@ def further(one: ProgressReport | None, other: ProgressReport) -> ProgressReport
     return other if one is None else max(one, other, key=lambda report: _counts(_metrics(report)).reach)
 
 
+def with_last_words(known: ProgressReport | None, pod: PodRecord) -> ProgressReport | None:
+    """The furthest report of a worker, after the last words of one of its pods: no operator may have listened before."""
+    said = outcome.said_in(pod.container(names.BATCH_CONTAINER).termination_message)
+    if said is None or said.reason == REASON_PUBLISHED:
+        return known
+    before = _metrics(known) if known is not None else {}
+    total = {SHARDS_TOTAL: before[SHARDS_TOTAL]} if SHARDS_TOTAL in before else {}
+    return further(known, ProgressReport(metrics={**total, **said.metrics}))
+
+
 def final(said: Termination) -> Totals:
     """The totals by the worker that published the output."""
     records, errors, shards = (counted(said.metrics.get(name)) or 0 for name in (RECORDS, ERRORS, SHARDS))
@@ -118,7 +128,8 @@ def workers(view: View) -> WorkersStatus:
     return WorkersStatus(
         active=len({worker_of(pod) for pod in view.live} - succeeded),
         succeeded=len(succeeded),
-        failed=sum(ended(each.pod) for each in view.failed),
+        failed=sum(ended(each.pod) for each in view.failed)
+        + sum(earlier.failures + earlier.disruptions for earlier in view.earlier_pods.values()),
     )
 
 

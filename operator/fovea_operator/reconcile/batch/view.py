@@ -14,7 +14,7 @@ from fovea_api.v1alpha1.batch_prediction_status import BatchPredictionStatus
 from fovea_operator.reconcile.batch import outcome
 from fovea_operator.reconcile.batch.outcome import Failure, Outcome, Success
 from fovea_operator.reconcile.shared import platform, times
-from fovea_operator.reconcile.shared.observed import BatchJobRecord, PodRecord, PredictionObserved
+from fovea_operator.reconcile.shared.observed import BatchJobRecord, EarlierPods, PodRecord, PredictionObserved
 from fovea_operator.reconcile.shared.pods import ended
 from fovea_operator.settings import Settings
 
@@ -145,9 +145,16 @@ class View:
         return tuple(Failed(pod, each) for pod, each in found if isinstance(each, Failure))
 
     @cached_property
+    def earlier_pods(self) -> dict[int, EarlierPods]:
+        """Failed pods of the current Job of which no more is known, by number of the worker."""
+        uid = self.job.uid if self.job is not None else ""
+        return {worker: earlier for (job, worker), earlier in self.observed.earlier.items() if job == uid}
+
+    @cached_property
     def failures(self) -> dict[str, int]:
         """Failed attempts by number of the worker, without disruptions. A count never goes down when a pod is cleaned up."""
         seen = Counter(str(worker_of(each.pod)) for each in self.failed if not each.failure.disruption)
+        seen.update({str(worker): earlier.failures for worker, earlier in self.earlier_pods.items()})
         known = self.status.failures or {}
         counts = {worker: max(seen[worker], known.get(worker, 0)) for worker in {*seen, *known}}
         return dict(sorted(counts.items(), key=lambda item: (len(item[0]), item[0])))

@@ -15,7 +15,7 @@ from fovea_api.v1alpha1.conditions import ServingReason
 from fovea_api.v1alpha1.model_deployment_status import MAX_PLACE_MESSAGE, Place, PlaceRole, PlaceStep, Shift
 from fovea_api.v1alpha1.rollout import CANARY_BAKE_SECONDS, CANARY_STEPS, Analysis, Rollout
 
-from fovea_operator.reconcile.serving import health
+from fovea_operator.reconcile.serving import health, mirror
 from fovea_operator.reconcile.serving import places as move
 from fovea_operator.reconcile.serving.analysis import judge
 from fovea_operator.reconcile.serving.health import Problem
@@ -87,7 +87,7 @@ def advance(view: ServingView, stable: Place, candidate: Place) -> Advanced:
     verdict = judge(rollout.analysis or Analysis(), candidate, stable, traffic, steps[number - 1].weight)
     if verdict.failed is not None:
         return _back(view, stable, candidate, _at(view, steps, number, since), verdict.failed)
-    waits_for = verdict.waits_for
+    waits_for = mirror.waits_for(view, stable, candidate, verdict.waits_for)
     if not view.available(candidate):
         waits_for = _pods(view, candidate)
     held = view.now >= since + timedelta(seconds=steps[number - 1].seconds)

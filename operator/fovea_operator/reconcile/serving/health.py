@@ -1,7 +1,8 @@
 """Why a version's pods do not answer, as the agent, the scheduler, the kubelet and the Deployment report it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from fovea_api.contract import exit_codes, names
 from fovea_api.contract.report import Termination
@@ -11,6 +12,7 @@ from fovea_api.v1alpha1.model_deployment_status import Place
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared import containers, platform, times
 from fovea_operator.reconcile.shared.containers import CONFIG, PULL
+from fovea_operator.reconcile.shared.from_outside import FORGOTTEN
 from fovea_operator.reconcile.shared.observed import ContainerRecord, PodRecord
 from fovea_operator.reconcile.shared.pods import ended, refused_by_node, refused_words
 
@@ -36,11 +38,7 @@ class Problem:
 
 def problem(view: ServingView, place: Place) -> Problem | None:
     """The gravest problem of a version, or None while nothing is known to be wrong."""
-    pods = sorted(view.pods(place), key=lambda pod: pod.created)
-    found = [problem for pod in pods if not ended(pod) for problem in _of_pod(pod)]
-    # A ReplicaSet keeps pods that were evicted or refused, and makes others: only the newest one shows what is wrong now.
-    if pods and ended(pods[-1]):
-        found.append(_of_ended(pods[-1]))
+    found = of_pods(view.pods(place), _of_pod)
     workload = view.workloads.get(place.deployment)
     if workload is not None and workload.replica_failure:
         said = workload.replica_failure
@@ -49,33 +47,74 @@ def problem(view: ServingView, place: Place) -> Problem | None:
     return min(found, key=lambda problem: not problem.final, default=None)
 
 
+def of_pods(pods: Iterable[PodRecord], of: Callable[[PodRecord], Iterator[Problem]]) -> list[Problem]:
+    """What is wrong with the pods of a Deployment now; `of`: with one that has not ended."""
+    known = sorted(pods, key=lambda pod: pod.created)
+    found = [problem for pod in known if not ended(pod) for problem in of(pod)]
+    # A ReplicaSet keeps pods that were evicted or refused, and makes others: only the newest one shows what is wrong now.
+    if known and ended(known[-1]):
+        found.append(_of_ended(known[-1]))
+    return found
+
+
+def of_pod(pod: PodRecord, container: str, what: str) -> Iterator[Problem]:
+    """Why a container that serves does not answer; `what`: the words for it."""
+    yield from _of_start(pod, container)
+    if not pod.ready and (crashed := _of_server(pod, container, what)):
+        yield crashed
+    if pod.unschedulable and not pod.node:
+        yield Problem(ServingReason.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable.rstrip('.')}")
+
+
 def server_ended(view: ServingView, place: Place) -> Problem | None:
     """A model server of the version that has ended by itself since the version is where it is."""
     since = times.parse(place.since)
     for pod in sorted(view.pods(place), key=lambda pod: pod.created):
-        server = pod.container(names.MODEL_SERVER_CONTAINER)
-        ends = [end for end in (server.finished, server.last_finished) if end is not None]
-        # A pod that was evicted has ended as a whole: that says nothing about the version.
-        if since is not None and not ended(pod) and any(end > since for end in ends):
-            return next(_of_server(pod, server), None)
+        ends = _ends(pod.container(names.MODEL_SERVER_CONTAINER))
+        # A pod that was evicted ends as a whole: that says nothing about the version.
+        is_taken_away = ended(pod) or bool(pod.disrupted)
+        if since is not None and not is_taken_away and any(end.time is not None and end.time > since for end in ends):
+            return _of_server(pod, names.MODEL_SERVER_CONTAINER, "model server")
     return None
 
 
+@dataclass(frozen=True)
+class _End:
+    """How a run of a container ended."""
+
+    code: int
+    reason: str
+    said: str
+    time: datetime | None
+
+
+def _ends(record: ContainerRecord) -> list[_End]:
+    """Of the runs that are seen, the newest first. One that ended with its node says nothing: the code is not the program's."""
+    runs = (
+        (record.exit_code, record.terminated_reason, record.termination_message, record.finished),
+        (record.last_exit_code, record.last_reason, record.last_message, record.last_finished),
+    )
+    return [
+        _End(code, reason, said, time)
+        for code, reason, said, time in runs
+        if code is not None and reason not in FORGOTTEN
+    ]
+
+
 def _of_pod(pod: PodRecord) -> Iterator[Problem]:
-    fetch = pod.container(names.FETCH_MODEL_CONTAINER)
-    server = pod.container(names.MODEL_SERVER_CONTAINER)
     if not pod.ready:
-        yield from _of_fetch(fetch)
-    for name, record in ((names.FETCH_MODEL_CONTAINER, fetch), (names.MODEL_SERVER_CONTAINER, server)):
-        said = (record.waiting_message or record.waiting_reason).rstrip(".")
-        if record.waiting_reason in PULL:
-            yield Problem(ServingReason.IMAGE_PULL_FAILED, f"the image of {name} cannot be pulled: {said}")
-        if record.waiting_reason in CONFIG:
-            yield Problem(ServingReason.SERVER_FAILED, f"container {name} cannot be made: {said}")
-    if not pod.ready:
-        yield from _of_server(pod, server)
-    if pod.unschedulable and not pod.node:
-        yield Problem(ServingReason.UNSCHEDULABLE, f"no node takes pod {pod.name}: {pod.unschedulable.rstrip('.')}")
+        yield from _of_fetch(pod.container(names.FETCH_MODEL_CONTAINER))
+    yield from _of_start(pod, names.FETCH_MODEL_CONTAINER)
+    yield from of_pod(pod, names.MODEL_SERVER_CONTAINER, "model server")
+
+
+def _of_start(pod: PodRecord, name: str) -> Iterator[Problem]:
+    record = pod.container(name)
+    said = (record.waiting_message or record.waiting_reason).rstrip(".")
+    if record.waiting_reason in PULL:
+        yield Problem(ServingReason.IMAGE_PULL_FAILED, f"the image of {name} cannot be pulled: {said}")
+    if record.waiting_reason in CONFIG:
+        yield Problem(ServingReason.SERVER_FAILED, f"container {name} cannot be made: {said}")
 
 
 def _of_ended(pod: PodRecord) -> Problem:
@@ -87,20 +126,22 @@ def _of_ended(pod: PodRecord) -> Problem:
 
 def _of_fetch(fetch: ContainerRecord) -> Iterator[Problem]:
     """It is started again and again, so its last run counts too, until one has ended well or, as a sidecar, the pod is ready."""
-    code = fetch.exit_code if fetch.exit_code is not None else fetch.last_exit_code
-    if code in (None, exit_codes.OK):
+    ends = _ends(fetch)
+    code = ends[0].code if ends else exit_codes.OK
+    if code == exit_codes.OK:
         return
-    said = Termination.from_json(fetch.termination_message) or Termination.from_json(fetch.last_message)
+    said = next((said for end in ends if (said := Termination.from_json(end.said))), None)
     message = said.message if said else f"container {names.FETCH_MODEL_CONTAINER} ended with {code}"
-    reason = _FETCH_REASONS.get(code or 0, ServingReason.SERVER_FAILED)
+    reason = _FETCH_REASONS.get(code, ServingReason.SERVER_FAILED)
     yield Problem(reason, message.rstrip("."), final=reason in FINAL)
 
 
-def _of_server(pod: PodRecord, server: ContainerRecord) -> Iterator[Problem]:
-    code = server.exit_code if server.exit_code is not None else server.last_exit_code
-    if code is None:
-        return
-    reason = server.terminated_reason or server.last_reason
-    said = containers.last_words(server.termination_message or server.last_message)
-    message = f"the model server of pod {pod.name} ended with {code}{f' ({reason})' if reason else ''}"
-    yield Problem(ServingReason.SERVER_FAILED, f"{message}: {said}" if said else message)
+def _of_server(pod: PodRecord, container: str, what: str) -> Problem | None:
+    """How the newest run of a server ended; `what`: the words for it."""
+    ends = _ends(pod.container(container))
+    if not ends:
+        return None
+    code, reason = ends[0].code, ends[0].reason
+    said = containers.last_words(next((end.said for end in ends if end.said), ""))
+    message = f"the {what} of pod {pod.name} ended with {code}{f' ({reason})' if reason else ''}"
+    return Problem(ServingReason.SERVER_FAILED, f"{message}: {said}" if said else message)

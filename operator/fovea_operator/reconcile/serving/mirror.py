@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 from fovea_api.contract import labels, names
+from fovea_api.v1alpha1.model_deployment_status import Place
 
 from fovea_operator.desired import comparator as desired
 from fovea_operator.desired import routes
 from fovea_operator.desired.routes import Mirror
+from fovea_operator.reconcile.serving import health
 from fovea_operator.reconcile.serving.places import Places
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Child, Deletion, Write
@@ -30,6 +32,37 @@ def children(view: ServingView, places: Places) -> Iterator[Child]:
         yield Child(Write.CREATE, manifest, is_optional=True)
     if name not in view.services:
         yield Child(Write.CREATE, desired.comparator_service(view.model_deployment), is_optional=True)
+
+
+def waits_for(view: ServingView, stable: Place, candidate: Place, said: str) -> str:
+    """What a rollout waits for (`said`), and what is known to be wrong where that is answers which nothing compares."""
+    analysis, traffic = view.spec.rollout.analysis, view.observed.traffic
+    if not said or analysis is None or analysis.max_drift is None or traffic is None:
+        return said
+    if traffic.compared.total >= analysis.min_requests:
+        return said
+    wrong = _trouble(view, compares(view, Places(stable=stable, candidate=candidate)))
+    return f"{said}, which nothing compares: {wrong}" if wrong else said
+
+
+def _trouble(view: ServingView, wanted: str) -> str:
+    """What keeps the comparator from comparing these two versions; empty: nothing that is known."""
+    model, left_out = view.model_deployment.metadata.name, view.observed.left_out
+    name = names.comparator(model)
+    record = view.workloads.get(name)
+    if not wanted:
+        return ""
+    for kind, known in ((DEPLOYMENT.kind, view.workloads), (SERVICE.kind, view.services)):
+        if name not in known and kind in left_out:
+            return f"{kind} {name} is refused: {left_out[kind].rstrip('.')}"
+    if record is None or record.ready_replicas > 0:
+        return ""
+    if record.replica_failure:
+        return f"pods of Deployment {name} are refused: {record.replica_failure.rstrip('.')}"
+    selector = labels.comparator_selector(model) | {labels.COMPARES: wanted}
+    pods = (pod for pod in view.observed.pods if not pod.deleting and pod.labels.items() >= selector.items())
+    found = health.of_pods(pods, lambda pod: health.of_pod(pod, desired.CONTAINER, "comparator"))
+    return found[0].message if found else ""
 
 
 def of_routes(view: ServingView, places: Places) -> Mirror | None:

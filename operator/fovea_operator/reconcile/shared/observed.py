@@ -357,7 +357,18 @@ class ServingObserved:
     """Names of those nodes of its pods that are cordoned; None: the operator may not see nodes."""
     unreadable_machine_types: Mapping[str, str] = field(default_factory=dict)
     """Those that exist and cannot be read: why not, by name."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Words of the API server against objects of the comparator that are not there, by their kind."""
     refused: str = ""
+
+
+@dataclass(frozen=True)
+class EarlierPods:
+    """Failed pods of one worker that are gone, and of which no more is known: newer ones followed them."""
+
+    failures: int = 0
+    disruptions: int = 0
+    """Those that were ended from outside."""
 
 
 @dataclass(frozen=True)
@@ -372,6 +383,8 @@ class PredictionObserved:
     pods: Mapping[str, tuple[PodRecord, ...]]
     """Its workers by the uid of their Job, those that ended and are gone included; also of Jobs that are gone."""
     machine_types: Mapping[str, MachineType]
+    earlier: Mapping[tuple[str, int], EarlierPods] = field(default_factory=dict)
+    """Those that are gone and not among them, by the uid of their Job and their worker's number."""
     heard: Mapping[str, Heard] = field(default_factory=dict)
     """What the agents of all workers have reported, by the pod's uid. Pods that have not reported are left out."""
     heard_before: Mapping[int, ProgressReport] = field(default_factory=dict)
