@@ -159,6 +159,13 @@ def budget_of(name: str, min_available: int = 0) -> BudgetRecord:
     return BudgetRecord("vision", "digits", "budget-uid", manifest["spec"])
 
 
+def candidate_budget_of(name: str, min_available: int = 0) -> BudgetRecord:
+    """The own PodDisruptionBudget of a candidate with that Deployment."""
+    _, number, revision = name.rsplit("-", 2)
+    manifest = disruption_budget(model_deployment(), int(number[1:]), revision, min_available, named=name)
+    return BudgetRecord("vision", name, "own-uid", manifest["spec"])
+
+
 def _budget_beside(clients: ServiceRecord) -> BudgetRecord:
     return budget_of("digits-v{}-{}".format(*pointed_at(clients)))
 

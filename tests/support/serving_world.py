@@ -182,7 +182,12 @@ class World:
             assert deletion.name != "digits", "the Service of the clients goes with its ModelDeployment only"
             # A version without a place was let go before its pods answered.
             placed = deletion.name in {place.deployment for place in was.places or ()}
-            if placed and deletion.gvk == DEPLOYMENT and self.workloads[deletion.name].ready_replicas and not self.edited:
+            if (
+                placed
+                and deletion.gvk == DEPLOYMENT
+                and self.workloads[deletion.name].ready_replicas
+                and not self.edited
+            ):
                 asked = self.last_asked.get(deletion.name, -1000)
                 assert self.now >= asked + self.of.spec.rollout.drain_seconds, "its requests are not finished"
             del held[deletion.name]

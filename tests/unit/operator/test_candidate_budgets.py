@@ -2,18 +2,10 @@
 
 from typing import Any
 
-from fovea_operator.desired.disruption_budget import disruption_budget
 from fovea_operator.reconcile.shared.decision import DISRUPTION_BUDGET, Decision
-from fovea_operator.reconcile.shared.observed import BudgetRecord
 from support.canary_table import Row, shifting
 from support.rollout_table import V1, V2
-from support.serving_observations import budget_of, model_deployment, server_pod
-
-
-def own_budget(least: int) -> BudgetRecord:
-    _, number, revision = V2.rsplit("-", 2)
-    manifest = disruption_budget(model_deployment(), int(number[1:]), revision, least, named=V2)
-    return BudgetRecord("vision", V2, "own-uid", manifest["spec"])
+from support.serving_observations import budget_of, candidate_budget_of, server_pod
 
 
 def written(decision: Decision) -> list[tuple[str, str, int, str]]:
@@ -39,14 +31,14 @@ SEEN = {"cordoned": frozenset[str](), "budget": budget_of(V1, 1)}
 def test_a_candidate_gets_a_budget_of_its_own_with_its_first_share_and_keeps_it_while_it_bakes() -> None:
     first = Row(shifting(1, 10, None), {V1: 100}, beside=SEEN).decision()
     assert written(first) == [("create", V2, 1, "2")]
-    bakes = SEEN | {"candidate_budgets": [own_budget(1)]}
+    bakes = SEEN | {"candidate_budgets": [candidate_budget_of(V2, 1)]}
     baking = Row(shifting(3, 100), {V2: 100}, now=5, beside=bakes).decision()
     assert (written(baking), deleted(baking)) == ([], [])
 
 
 def test_a_pod_never_has_two_budgets() -> None:
     """An eviction would be an error: so the candidate's own one goes before that of the served version selects its pods."""
-    own = SEEN | {"candidate_budgets": [own_budget(1)]}
+    own = SEEN | {"candidate_budgets": [candidate_budget_of(V2, 1)]}
     promoted = Row(shifting(3, 100), {V2: 100}, now=120, beside=own).decision()
     assert (written(promoted), deleted(promoted)) == ([], [V2])
     after = Row(shifting(3, 100), {V2: 100}, now=120, beside=SEEN).decision()
@@ -54,14 +46,14 @@ def test_a_pod_never_has_two_budgets() -> None:
 
 
 def test_the_budget_of_a_candidate_goes_when_it_goes_back_and_when_no_pod_of_it_answers() -> None:
-    own = SEEN | {"candidate_budgets": [own_budget(1)]}
+    own = SEEN | {"candidate_budgets": [candidate_budget_of(V2, 1)]}
     assert deleted(Row(spec={"abortedVersion": 2}, now=5, beside=own).decision()) == [V2]
     assert deleted(Row(ready=0, now=5, beside=own).decision()) == [V2]
     assert deleted(Row(now=5, beside=own).decision()) == []
 
 
 def test_a_second_pod_of_a_candidate_starts_before_a_drain_evicts_the_first() -> None:
-    there = SEEN | {"cordoned": frozenset({"node-1"}), "candidate_budgets": [own_budget(1)]}
+    there = SEEN | {"cordoned": frozenset({"node-1"}), "candidate_budgets": [candidate_budget_of(V2, 1)]}
     row = Row(now=5, beside=there, pods=[server_pod(V2, ready=True)])
     decision = row.decision()
     [place] = [each for each in (decision.status or {})["places"] if each["version"] == 2]

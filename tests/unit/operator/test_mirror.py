@@ -19,6 +19,7 @@ from support.rollout_table import PULL, V1, V2, held, place, stable
 from support.routes import GATEWAY, SERVED, share, through_gateway
 from support.serving_observations import (
     budget_of,
+    candidate_budget_of,
     model_deployment,
     own_service,
     route_record,
@@ -80,6 +81,7 @@ def decided(
         services=[own_service(V1), own_service(V2), *services],
         service=through_gateway(),
         budget=budget_of(V1),
+        candidate_budgets=[] if candidate is None else [candidate_budget_of(V2)],
         routes=[route_record(each) for each in routes(model_deployment(), gateway, shares, copies)],
         serves_routes=True,
         traffic=Traffic(known, known, compared=compared or Compared()),
