@@ -108,6 +108,11 @@ class TrafficReader:
         """Whether there is a gateway whose proxies show what they count."""
         return bool(self._settings.gateway and self._settings.gateway_statistics_port)
 
+    @property
+    def _stale(self) -> timedelta:
+        """How old a reading is that says nothing of now: one is missed, whatever the pause between them."""
+        return max(_STALE, timedelta(seconds=3 * self._settings.statistics_seconds))
+
     def look(
         self, key: Key, deployments: Iterable[str], since: str | None, comparators: Iterable[str] = ()
     ) -> Traffic | None:
@@ -214,7 +219,7 @@ class TrafficReader:
         ]
         if None in answers:
             self._read_at, self._trouble = now, ""
-        elif self._read_at is None or now > self._read_at + _STALE:
+        elif self._read_at is None or now > self._read_at + self._stale:
             self._say(failures[0] if failures else self._unfound)
         # While it is read, decisions ask for others and forget some.
         there = list(self._watched.items())
@@ -233,7 +238,7 @@ class TrafficReader:
 
     def _lost(self, answers: Mapping[str, str | None], now: datetime) -> set[str]:
         """The proxies that had not answered for a while before now. What was under way there is not counted while they do not."""
-        lost = {at for at in answers if now > self._heard.get(at, now) + _STALE}
+        lost = {at for at in answers if now > self._heard.get(at, now) + self._stale}
         for proxy in lost:
             if answers[proxy] is not None:
                 self._ledger.lose(proxy)
@@ -265,7 +270,7 @@ class TrafficReader:
         """Take in one proxy's counts; what went wrong, else None."""
         address = url(proxy, self._settings.gateway_statistics_port, judged, loaded)
         try:
-            self._ledger.take(proxy, read(await _text(session, address)))
+            self._ledger.take(proxy, read(await _text(session, address)), loaded)
         except (aiohttp.ClientError, TimeoutError, ValueError, ArithmeticError) as error:
             return f"proxy {proxy}: {error or type(error).__name__}"[:_LONGEST_TROUBLE]
         return None

@@ -15,7 +15,7 @@ from fovea_operator.cluster.envoy import Counts, Ledger, Service, read, url
 from fovea_operator.cluster.keys import Key
 from fovea_operator.cluster.traffic import TrafficReader
 from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.traffic import Compared, Load, Requests, Traffic
+from fovea_operator.reconcile.shared.traffic import Compared, Load, Requests, Sample, Traffic
 from fovea_operator.settings import Settings
 from support.kinds import MODEL_DEPLOYMENT
 
@@ -95,6 +95,36 @@ def test_only_differences_count(readings: list[int], sum_: int) -> None:
     assert ledger.of(V1) == Counts(sum_, 0, {10.0: sum_} if sum_ else {})
 
 
+WHOLE, PART = Counts(1_000, 9, {10.0: 1_000}, 2, 1_002), Counts(active=2, begun=1_002)
+
+
+@pytest.mark.parametrize(
+    ("readings", "sum_"),
+    [
+        ([PART, WHOLE], Counts()),
+        ([PART, WHOLE, Counts(1_007, 9, {10.0: 1_007}, 0, 1_007)], Counts(7, 0, {10.0: 7}, 0, 5)),
+        ([WHOLE, PART], Counts()),
+        ([WHOLE, PART, Counts(active=1, begun=1_005)], Counts(begun=3)),
+        ([WHOLE, PART, WHOLE], Counts()),
+        ([WHOLE, Counts(active=1, begun=4)], Counts(begun=4)),
+    ],
+    ids=[
+        "what is asked for from now on is not new",
+        "its next requests are",
+        "what is not asked for any more has not gone back",
+        "and requests that begin are seen as before",
+        "what was not asked for once counts from then",
+        "a proxy that began again meanwhile counts from 0",
+    ],
+)
+def test_of_two_readings_only_those_counters_are_compared_that_both_have(readings: list[Counts], sum_: Counts) -> None:
+    """A version that is scaled by its requests is read in part; while it is judged, wholly."""
+    ledger = Ledger()
+    for seen in readings:
+        ledger.take("10.0.0.1", {V1: seen}, () if seen.total else [V1])
+    assert replace(ledger.of(V1), active=0) == sum_
+
+
 def test_quantiles_and_slow_parts_are_interpolated_within_bounds() -> None:
     requests = Requests(100, 0, {10.0: 50, 20.0: 40, float("inf"): 10})
     assert (requests.quantile(0.5), requests.quantile(0.7), requests.quantile(0.99)) == (10.0, 15.0, 20.0)
@@ -108,15 +138,22 @@ class Proxy:
 
     counts: dict[Service, int] | None = field(default_factory=dict)
     active: int = 0
+    then: Callable[[], object] = lambda: None
+    """What happens while it is asked."""
 
-    async def show(self, _: web.Request) -> web.Response:
+    async def show(self, request: web.Request) -> web.Response:
+        is_judged, then = "upstream_rq_time" in request.query["filter"], self.then
+        self.then = lambda: None
+        then()
         if self.counts is None:
             return web.Response(status=503)
         lines = []
         for of, number in self.counts.items():
             cluster = f'envoy_cluster_name="service/{of.namespace}/{of.name}/8500/grpc"'
-            lines.append(f"envoy_cluster_grpc_PredictionService_Predict_0{{{cluster}}} {number}")
-            lines.append(f'envoy_cluster_upstream_rq_time_bucket{{{cluster},le="10"}} {number}')
+            if is_judged:
+                lines.append(f"envoy_cluster_grpc_PredictionService_Predict_0{{{cluster}}} {number}")
+                lines.append(f'envoy_cluster_upstream_rq_time_bucket{{{cluster},le="10"}} {number}')
+            lines.append(f"envoy_cluster_upstream_rq_total{{{cluster}}} {number}")
             lines.append(f"envoy_cluster_upstream_rq_active{{{cluster}}} {self.active}")
         return web.Response(text="\n".join([*lines, ""]))
 
@@ -255,6 +292,32 @@ def test_a_step_counts_from_when_it_began_and_every_reading_wakes_its_model() ->
     asyncio.run(story())
 
 
+def test_a_step_of_a_model_that_is_scaled_counts_its_own_requests_only() -> None:
+    """Its proxies are read already, in part. The first look at the step comes while they are asked."""
+
+    async def story() -> None:
+        async with watching() as world:
+            world.proxy.counts = {V1: 1_000_000, V2: 500}
+            world.load()
+            await world.until(lambda: world.load().begun is not None)
+            since, looks = datetime.now(UTC), []
+            world.proxy.then = lambda: looks.append(world.look(since))
+            await world.until(lambda: looks != [])
+            await world.until(lambda: totals(world.look(since)) == {V1.name: 0, V2.name: 0})
+            woken = len(world.woken)
+            await world.until(lambda: len(world.woken) > woken + 3)
+            assert totals(world.look(since)) == {V1.name: 0, V2.name: 0}
+            world.proxy.counts = {V1: 1_000_030, V2: 507}
+            await world.until(lambda: totals(world.look(since)) == {V1.name: 30, V2.name: 7})
+            last = world.load().last_request
+            world.reader.forget(DIGITS)
+            samples = len(world.load().samples)
+            await world.until(lambda: len(world.load().samples) > samples + 3)
+            assert (world.load().last_request, world.load().trouble) == (last, ""), "nobody has asked meanwhile"
+
+    asyncio.run(story())
+
+
 def test_an_operator_that_is_new_counts_from_its_first_reading() -> None:
     async def story() -> None:
         async with watching() as world:
@@ -306,6 +369,23 @@ def test_one_proxy_that_is_silent_hides_requests_and_the_others_go_on_counting(m
             world.proxy.active = 5
             await world.until(lambda: world.load().samples[-1].active == 10)
             assert f"proxy {silent}" in world.load().trouble
+
+    asyncio.run(story())
+
+
+def begun(load: Load) -> list[Sample]:
+    """The reading since which nothing is missing."""
+    return [sample for sample in load.samples if sample.time == load.begun]
+
+
+def test_where_readings_are_rare_a_proxy_that_answers_each_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fovea_operator.cluster.traffic._STALE", timedelta(seconds=0.001))
+
+    async def story() -> None:
+        async with watching() as world:
+            world.proxy.counts = {V1: 1, V2: 1}
+            world.load()
+            await world.until(lambda: any(each.time < world.load().samples[-1].time for each in begun(world.load())))
 
     asyncio.run(story())
 
