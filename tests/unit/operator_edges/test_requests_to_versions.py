@@ -1,28 +1,18 @@
 """What proxies count of the requests to versions: as Envoy writes it, over restarts of proxies and operators, and while nobody answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
-from fovea_operator import errors
-from fovea_operator.cluster.envoy import Counts, Ledger, Service, read, url
-from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.envoy import Counts, Ledger, read, url
 from fovea_operator.cluster.traffic import TrafficReader
-from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.traffic import Compared, Load, Requests, Sample, Traffic
+from fovea_operator.reconcile.shared.traffic import Load, Requests, Sample
 from fovea_operator.settings import Settings
-from support.kinds import MODEL_DEPLOYMENT
+from support.counted import DIGITS, NAMES, V1, V2, Api, totals, watching
 
 STATISTICS = Path(__file__).parents[2] / "data/envoy/statistics.txt"
-V1, V2 = Service("vision", "digits-v1-aaaa"), Service("vision", "digits-v2-bbbb")
-DIGITS = Key(MODEL_DEPLOYMENT, "vision", "digits")
-NAMES = (V1.name, V2.name)
 
 
 def test_what_envoy_writes_is_read_by_version() -> None:
@@ -130,144 +120,6 @@ def test_quantiles_and_slow_parts_are_interpolated_within_bounds() -> None:
     assert (requests.quantile(0.5), requests.quantile(0.7), requests.quantile(0.99)) == (10.0, 15.0, 20.0)
     assert (requests.slower_than(0.0), requests.slower_than(15.0), requests.slower_than(20.0)) == (1.0, 0.3, 0.1)
     assert (Requests().quantile(0.5), Requests().slower_than(1.0)) == (None, 0.0)
-
-
-@dataclass
-class Proxy:
-    """What a proxy shows; None: it does not answer well."""
-
-    counts: dict[Service, int] | None = field(default_factory=dict)
-    active: int = 0
-    then: Callable[[], object] = lambda: None
-    """What happens while it is asked."""
-
-    async def show(self, request: web.Request) -> web.Response:
-        is_judged, then = "upstream_rq_time" in request.query["filter"], self.then
-        self.then = lambda: None
-        then()
-        if self.counts is None:
-            return web.Response(status=503)
-        lines = []
-        for of, number in self.counts.items():
-            cluster = f'envoy_cluster_name="service/{of.namespace}/{of.name}/8500/grpc"'
-            if is_judged:
-                lines.append(f"envoy_cluster_grpc_PredictionService_Predict_0{{{cluster}}} {number}")
-                lines.append(f'envoy_cluster_upstream_rq_time_bucket{{{cluster},le="10"}} {number}')
-            lines.append(f"envoy_cluster_upstream_rq_total{{{cluster}}} {number}")
-            lines.append(f"envoy_cluster_upstream_rq_active{{{cluster}}} {self.active}")
-        return web.Response(text="\n".join([*lines, ""]))
-
-
-class Api:
-    """The API server, which knows the proxies' addresses."""
-
-    def __init__(self) -> None:
-        self.addresses = ["127.0.0.1"]
-        self.not_serving: set[str] = set()
-        self.fails = False
-        self.paths: list[str] = []
-
-    async def request(self, _verb: str, _resource: Any, _method: str, path: str) -> dict[str, Any]:
-        self.paths.append(path)
-        if self.fails:
-            raise errors.ApiError("endpointslices is forbidden", code=403)
-        endpoints = [
-            {"addresses": [address], "conditions": {"serving": address not in self.not_serving}}
-            for address in self.addresses
-        ]
-        return {"items": [{"endpoints": endpoints}]}
-
-
-@dataclass
-class Watching:
-    proxy: Proxy
-    api: Api
-    reader: TrafficReader
-    woken: list[Key]
-
-    def look(self, since: datetime | None, comparators: Sequence[str] = ()) -> Traffic:
-        found = self.reader.look(DIGITS, NAMES, None if since is None else times.text(since), comparators)
-        assert found is not None
-        return found
-
-    def load(self) -> Load:
-        found = self.reader.load(DIGITS, NAMES, 60)
-        assert found is not None
-        return found
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not holds():  # noqa: ASYNC110 - the reader notifies the operator's queue, no test
-                await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def watching() -> AsyncIterator[Watching]:
-    proxy, api, woken = Proxy(), Api(), []
-    application = web.Application()
-    application.router.add_get("/stats/prometheus", proxy.show)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    settings = replace(
-        Settings(),
-        gateway="fovea-system/fovea",
-        gateway_proxies="envoy/gateway",
-        gateway_statistics_port=port,
-        statistics_seconds=0.02,
-    )
-    reader = TrafficReader(api, settings, woken.append)  # type: ignore[arg-type]
-    task = asyncio.create_task(reader.run())
-    try:
-        yield Watching(proxy, api, reader, woken)
-    finally:
-        task.cancel()
-        await runner.cleanup()
-
-
-def test_what_comparators_have_counted_is_added_up_and_one_that_is_silent_has_said_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    shown = {"compared": 40, "drift": 2.5, "candidate_failed": 1}
-    lines = (
-        f"# TYPE fovea_comparator_{of}_total counter\nfovea_comparator_{of}_total {n}\n" for of, n in shown.items()
-    )
-    counts = "".join(lines)
-
-    async def story() -> None:
-        async with watching() as world, comparator(counts) as address:
-            monkeypatch.setattr("fovea_operator.cluster.traffic.comparator_url", lambda host: f"http://{host}/metrics")
-            since = datetime.now(UTC)
-            world.proxy.counts = {V1: 1, V2: 1}
-            world.look(since, [address, "127.0.0.1:1"])
-            await world.until(lambda: world.look(since, [address, "127.0.0.1:1"]).compared == Compared(40, 2.5, 1))
-            await world.until(lambda: world.look(since).compared == Compared())
-
-    asyncio.run(story())
-
-
-@asynccontextmanager
-async def comparator(counts: str) -> AsyncIterator[str]:
-    """host:port of one that shows these counts."""
-
-    async def show(_: web.Request) -> web.Response:
-        return web.Response(text=counts)
-
-    application = web.Application()
-    application.router.add_get("/metrics", show)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-def totals(traffic: Traffic) -> dict[str, int]:
-    return {name: requests.total for name, requests in traffic.whole.items()}
 
 
 def test_a_step_counts_from_when_it_began_and_every_reading_wakes_its_model() -> None:
