@@ -35,6 +35,12 @@ def counted(of_2: Requests, of_1: Requests = GOOD, recent: Requests | None = Non
     return Traffic({V2: of_2, V1: of_1}, {V2: of_2 if recent is None else recent, V1: of_1}, trouble)
 
 
+def shown(requests: int, errors: int) -> dict[str, Any]:
+    """A count in the status, of long ago."""
+    ratio = errors / requests
+    return {"time": times.text(at(-999)), "requests": requests, "errors": errors, "errorRatio": ratio}
+
+
 def crashed(name: str, when: float, code: int = 137, reason: str = "OOMKilled", **fields: Any) -> PodRecord:
     """A pod whose model server ended then, and runs again."""
     server = ContainerRecord(
@@ -327,6 +333,60 @@ TABLE: dict[str, Row] = {
         step="Leaving",
         gives={V1: 100},
         reason="TooManyErrors",
+    ),
+    "with nothing to compare it with it says so": Row(
+        shifting(3, 100),
+        {V2: 100},
+        counted(ERRORS, Requests(99, 9)),
+        stable_traffic=shown(99, 9),
+        role="failed",
+        step="Leaving",
+        gives={V1: 100},
+        reason="TooManyErrors",
+        says="(20 %; compared with nothing, since fewer than 100 requests to version 1 were counted; rollout.analysis.maxErrorRatio "
+        "allows 1 %)",
+    ),
+    "what failed on the stable version before, when that had requests, is not its fault then either": Row(
+        shifting(3, 100),
+        {V2: 100},
+        counted(Requests(9_000, 450, {10.0: 9_000}), Requests()),
+        stable_traffic=shown(2_000, 100),
+        step="Baking",
+        shift=(3, 100, 0),
+        reason="Baking",
+    ),
+    "but more than that is": Row(
+        shifting(3, 100),
+        {V2: 100},
+        counted(Requests(9_000, 900, {10.0: 9_000}), Requests()),
+        stable_traffic=shown(2_000, 100),
+        role="failed",
+        step="Leaving",
+        gives={V1: 100},
+        reason="TooManyErrors",
+        says="(10 %; of version 1 5 %;",
+    ),
+    "a hundred requests of the stable version may have gone well by chance, and there are no more of them": Row(
+        shifting(3, 100),
+        {V2: 100},
+        counted(Requests(90_000, 4_500, {10.0: 90_000}), Requests()),
+        now=9999,
+        stable_traffic=shown(100, 2),
+        step="Baking",
+        shift=(3, 100, 0),
+        reason="WaitingForRequests",
+        says="waits for you, since the 100 requests that version 1 had are too few to tell it from chance (rollout.promotedVersion or "
+        "rollout.abortedVersion): 4500 of 90000 requests to version 2 failed (5 %; of version 1 2 %;",
+    ),
+    "at a step where few requests are left for the stable version, it waits for them to compare it with": Row(
+        shifting(1, 95),
+        {V1: 5, V2: 95},
+        counted(Requests(1_000, 50, {10.0: 1_000}), Requests(50, 3)),
+        spec={"steps": [{"weight": 95, "holdSeconds": 60}]},
+        now=9999,
+        shift=(1, 95, 0),
+        reason="WaitingForRequests",
+        says="waits for 100 requests to version 1, to compare with: 50 of 1000 requests to version 2 failed",
     ),
     "its latency is not judged then, since nothing is there to compare it with": Row(
         shifting(3, 100),

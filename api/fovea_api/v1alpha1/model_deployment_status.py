@@ -86,7 +86,10 @@ class Evacuation(Status):
 
 
 class Traffic(Status):
-    """Requests of clients to one version, as the gateway has counted them since the candidate has its present weight."""
+    """Requests of clients to one version, as the gateway has counted them since the candidate has its present weight.
+
+    Of a stable version that has had too few requests since then, as they were counted before.
+    """
 
     time: str | None = None
     """Time of this count."""

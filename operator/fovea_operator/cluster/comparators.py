@@ -5,9 +5,24 @@ import math
 from prometheus_client.parser import text_string_to_metric_families
 
 from fovea_operator.desired.comparator import METRICS_PORT
-from fovea_operator.reconcile.shared.traffic import Compared
+from fovea_operator.reconcile.shared.traffic import NOT_COMPARED, Compared
 
 _TOTAL, _DRIFT, _FAILED = (f"fovea_comparator_{what}_total" for what in ("compared", "drift", "candidate_failed"))
+
+
+class Comparisons:
+    """The sum of what comparators have counted while they were read: it never goes back."""
+
+    def __init__(self) -> None:
+        self.total = NOT_COMPARED
+        self._seen: dict[str, Compared] = {}
+
+    def take(self, address: str, counts: Compared) -> None:
+        """Add what a comparator has counted since it was read last. What it counted before the first reading is nobody's."""
+        before = self._seen.get(address)
+        self._seen[address] = counts
+        if before is not None:
+            self.total = self.total + counts.since(before)
 
 
 def comparator_url(address: str) -> str:

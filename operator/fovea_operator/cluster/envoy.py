@@ -1,7 +1,7 @@
 """Counters of Envoy proxies, by version of a model: how they are asked for, read, and added up over proxies that come and go."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -78,33 +78,59 @@ class Counts:
         )
 
     @property
+    def under_way(self) -> "Counts":
+        """Of these, what is asked for where nobody judges a version: the requests under way, and how many have begun."""
+        return Counts(active=self.active, begun=self.begun)
+
+    @property
     def requests(self) -> Requests:
         """As a decision sees it."""
         return Requests(self.total, self.failed, dict(self.latencies), self.active)
+
+
+class _Seen(NamedTuple):
+    """What a proxy has said last of a Service."""
+
+    counts: Counts
+    is_whole: bool
+    """Whether it was asked for all counters: those that it was not asked for are not 0."""
+
+    def new(self, before: "_Seen") -> Counts:
+        """What was counted between two readings, by the counters that both have."""
+        if self.is_whole and before.is_whole:
+            return self.counts.since(before.counts)
+        return self.counts.under_way.since(before.counts.under_way)
 
 
 class Ledger:
     """The sum of what proxies have counted while they were read: it never goes back."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, Service], Counts] = {}
+        self._seen: dict[tuple[str, Service], _Seen] = {}
         self._sum: dict[Service, Counts] = {}
 
-    def take(self, proxy: str, counts: Mapping[Service, Counts]) -> None:
-        """Add what a proxy has counted since it was read last. What it counted before the first reading is nobody's."""
+    def take(self, proxy: str, counts: Mapping[Service, Counts], loaded: Collection[Service] = ()) -> None:
+        """Add what a proxy has counted since it was read last. What it counted before the first reading is nobody's.
+
+        `loaded`: Services of which it was asked for no more than the requests under way, and how many have begun.
+        """
         self._seen = {key: seen for key, seen in self._seen.items() if key[0] != proxy or key[1] in counts}
-        for service, now in counts.items():
-            before = self._seen.get((proxy, service))
+        for service, found in counts.items():
+            now, before = _Seen(found, service not in loaded), self._seen.get((proxy, service))
             self._seen[proxy, service] = now
             if before is not None:
-                new = now.since(before)
+                new = now.new(before)
                 self._sum[service] = self._sum.get(service, Counts()) + Counts(
                     new.total, new.failed, new.latencies, begun=new.begun
                 )
 
     def lose(self, proxy: str) -> None:
         """What is under way at that proxy is not known any more."""
-        self._seen |= {key: replace(seen, active=0) for key, seen in self._seen.items() if key[0] == proxy}
+        self._seen |= {
+            key: seen._replace(counts=replace(seen.counts, active=0))
+            for key, seen in self._seen.items()
+            if key[0] == proxy
+        }
 
     def counts(self, service: Service) -> bool:
         """Whether any proxy knows a version; it does from its first route."""
@@ -113,13 +139,13 @@ class Ledger:
     def of(self, service: Service) -> Counts:
         """The sum for a version, with the requests that are open now."""
         total = self._sum.get(service, Counts())
-        active = sum(counts.active for (_, of), counts in self._seen.items() if of == service)
+        active = sum(seen.counts.active for (_, of), seen in self._seen.items() if of == service)
         return Counts(total.total, total.failed, dict(total.latencies), active, total.begun)
 
     def keep(self, proxies: Iterable[str], services: Iterable[Service]) -> None:
         """Forget all others."""
         there, wanted = set(proxies), set(services)
-        self._seen = {key: counts for key, counts in self._seen.items() if key[0] in there and key[1] in wanted}
+        self._seen = {key: seen for key, seen in self._seen.items() if key[0] in there and key[1] in wanted}
         self._sum = {service: counts for service, counts in self._sum.items() if service in wanted}
 
 

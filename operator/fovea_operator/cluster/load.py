@@ -19,7 +19,7 @@ class LoadWindow:
 
     services: tuple[Service, ...]
     stabilization: float
-    """Seconds of readings that are kept, beside the window of the first of them."""
+    """Seconds of readings that are kept, beside the window of the first of them, and one more: each holds until the next."""
     asked: float = 0.0
     """When a decision last asked for it: seconds of the event loop's clock."""
     samples: "deque[Sample]" = field(default_factory=deque)
@@ -47,7 +47,7 @@ class LoadWindow:
         self.begun, self._counted = None if is_gap else self.begun or now, counted
         self.samples.append(Sample(now, active))
         oldest = now - WINDOW - timedelta(seconds=self.stabilization)
-        while self.samples[0].time < oldest:
+        while len(self.samples) > 1 and self.samples[1].time <= oldest:
             self.samples.popleft()
 
     @property

@@ -6,29 +6,25 @@ wrongly.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
 
 from fovea_operator.errors import ApiError
-from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.traffic import NOT_COMPARED, Compared, Load, Traffic
+from fovea_operator.reconcile.shared.traffic import Load, Traffic
 from fovea_operator.settings import Settings
 
 from .client import ApiClient
 from .comparators import comparator_url, read_compared
-from .envoy import Counts, Ledger, Service, read, url
+from .envoy import Ledger, Service, read, url
 from .keys import Key
 from .load import LoadWindow
 from .resources import ENDPOINT_SLICE
+from .watched import Watched
 
 log = logging.getLogger(__name__)
 
-RECENT = timedelta(seconds=30)
-"""A version that gets worse late is judged by its requests in this time."""
 _ANSWER_SECONDS = 2.0
 _PROXIES_SECONDS = 10.0
 """How often the proxies' addresses are asked for."""
@@ -41,50 +37,6 @@ _LARGEST_ANSWER = 4 << 20
 _NOT_YET = "no reading yet"
 
 
-@dataclass
-class _Watched:
-    """The versions of a ModelDeployment whose requests are counted."""
-
-    services: tuple[Service, ...]
-    since: str | None = None
-    begin: Mapping[Service, Counts] = field(default_factory=dict)
-    asked: float = 0.0
-    """When a decision last asked for it: seconds of the event loop's clock."""
-    comparators: tuple[str, ...] = ()
-    """Addresses of the pods that compare their answers."""
-    compared: Compared = NOT_COMPARED
-    readings: "deque[tuple[datetime, Mapping[Service, Counts]]]" = field(default_factory=deque)
-
-    def add(self, now: datetime, sums: Mapping[Service, Counts]) -> None:
-        """A reading; those that nobody needs any more go."""
-        self.readings.append((now, sums))
-        if self.since is not None and not self.begin:
-            self.begin = sums
-        while len(self.readings) > 1 and self.readings[1][0] <= now - RECENT:
-            self.readings.popleft()
-
-    def from_(self, since: str | None) -> None:
-        """Count from that time."""
-        self.since = since
-        moment = times.parse(since)
-        before = [sums for at, sums in self.readings if moment is None or at <= moment]
-        # A leader that is new has no reading from before: its first one is the beginning.
-        self.begin = before[-1] if before else self.readings[0][1] if self.readings else {}
-
-    def traffic(self, trouble: str) -> Traffic:
-        """As a decision sees it."""
-        if self.since is None or not self.begin or not self.readings:
-            return Traffic(trouble=trouble)
-        earliest, now = self.readings[0][1], self.readings[-1][1]
-        recent = earliest if all(earliest[of].total >= self.begin[of].total for of in now) else self.begin
-        return Traffic(
-            whole={of.name: counts.since(self.begin[of]).requests for of, counts in now.items()},
-            recent={of.name: counts.since(recent[of]).requests for of, counts in now.items()},
-            compared=self.compared,
-            trouble=trouble,
-        )
-
-
 class TrafficReader:
     """Counts for the decisions that ask for them (`look`), and wakes their objects with every reading."""
 
@@ -92,7 +44,7 @@ class TrafficReader:
         self._client = client
         self._settings = settings
         self._wake = wake
-        self._watched: dict[Key, _Watched] = {}
+        self._watched: dict[Key, Watched] = {}
         self._loads: dict[Key, LoadWindow] = {}
         self._wanted = asyncio.Event()
         self._ledger = Ledger()
@@ -108,25 +60,37 @@ class TrafficReader:
         """Whether there is a gateway whose proxies show what they count."""
         return bool(self._settings.gateway and self._settings.gateway_statistics_port)
 
+    @property
+    def _stale(self) -> timedelta:
+        """How old a reading is that says nothing of now: one is missed, whatever the pause between them."""
+        return max(_STALE, timedelta(seconds=3 * self._settings.statistics_seconds))
+
     def look(
-        self, key: Key, deployments: Iterable[str], since: str | None, comparators: Iterable[str] = ()
+        self,
+        key: Key,
+        deployments: Iterable[str],
+        since: str | None,
+        comparators: Iterable[str] = (),
+        *,
+        has_step: bool = True,
     ) -> Traffic | None:
         """What is known of these versions since then; None where nothing counts. From now on it is read.
 
-        `comparators`: addresses of the pods that compare their answers.
+        `comparators`: addresses of the pods that compare their answers. `has_step`: whether the candidate has one, so that every
+        reading is worth a decision.
         """
         if not self.reads:
             return None
         services = tuple(Service(key.namespace, name) for name in sorted(deployments))
         known = self._watched.get(key)
         if known is None or known.services != services:
-            known = self._watched[key] = _Watched(services)
+            known = self._watched[key] = Watched(services)
             self._wanted.set()
         known.asked = asyncio.get_running_loop().time()
-        known.comparators = tuple(sorted(comparators))
+        known.comparators, known.has_step = tuple(sorted(comparators)), has_step
         if since != known.since:
             known.from_(since)
-        return known.traffic(self._trouble or (self._uncounted(services) if known.readings else ""))
+        return known.traffic(self._trouble or (self._uncounted(services) if known.is_read else ""))
 
     def forget(self, key: Key) -> None:
         """Nobody asks for the requests of that ModelDeployment any more."""
@@ -214,17 +178,16 @@ class TrafficReader:
         ]
         if None in answers:
             self._read_at, self._trouble = now, ""
-        elif self._read_at is None or now > self._read_at + _STALE:
+        elif self._read_at is None or now > self._read_at + self._stale:
             self._say(failures[0] if failures else self._unfound)
         # While it is read, decisions ask for others and forget some.
         there = list(self._watched.items())
-        compared = await asyncio.gather(*(self._compared(session, watched.comparators) for _, watched in there))
-        for (_, watched), counts in zip(there, compared, strict=True):
-            watched.compared = counts
+        await asyncio.gather(*(self._compare(session, watched) for _, watched in there))
         for key, watched in there:
             if None in answers:
                 watched.add(now, {service: self._ledger.of(service) for service in watched.services})
-            self._wake(key)
+            if watched.has_step or watched.asked < late + _FORGOTTEN_SECONDS / 2:
+                self._wake(key)
         if None in answers:
             self._read_loads(now, failures[0] if failures else "", is_gap=any(self._proxies.get(at) for at in lost))
         else:
@@ -233,7 +196,7 @@ class TrafficReader:
 
     def _lost(self, answers: Mapping[str, str | None], now: datetime) -> set[str]:
         """The proxies that had not answered for a while before now. What was under way there is not counted while they do not."""
-        lost = {at for at in answers if now > self._heard.get(at, now) + _STALE}
+        lost = {at for at in answers if now > self._heard.get(at, now) + self._stale}
         for proxy in lost:
             if answers[proxy] is not None:
                 self._ledger.lose(proxy)
@@ -265,20 +228,18 @@ class TrafficReader:
         """Take in one proxy's counts; what went wrong, else None."""
         address = url(proxy, self._settings.gateway_statistics_port, judged, loaded)
         try:
-            self._ledger.take(proxy, read(await _text(session, address)))
+            self._ledger.take(proxy, read(await _text(session, address)), loaded)
         except (aiohttp.ClientError, TimeoutError, ValueError, ArithmeticError) as error:
             return f"proxy {proxy}: {error or type(error).__name__}"[:_LONGEST_TROUBLE]
         return None
 
-    async def _compared(self, session: aiohttp.ClientSession, addresses: Iterable[str]) -> Compared:
-        """What the comparators have counted since they began. One that does not answer has nothing to say yet."""
-        total = NOT_COMPARED
-        for address in addresses:
+    async def _compare(self, session: aiohttp.ClientSession, watched: Watched) -> None:
+        """Take in what the comparators have counted. One that does not answer has nothing new to say."""
+        for address in watched.comparators:
             try:
-                total = total + read_compared(await _text(session, comparator_url(address)))
+                watched.comparisons.take(address, read_compared(await _text(session, comparator_url(address))))
             except (aiohttp.ClientError, TimeoutError, ValueError, ArithmeticError) as error:
                 log.debug("a comparator does not answer", extra={"address": address, "error": str(error)})
-        return total
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from fovea_api.contract import labels, names
 from fovea_api.v1alpha1 import ModelDeployment
 from fovea_api.v1alpha1.conditions import ServingCondition
-from fovea_api.v1alpha1.model_deployment_status import ModelDeploymentStatus, PlaceRole
+from fovea_api.v1alpha1.model_deployment_status import PlaceRole
 
 from fovea_operator.cluster import resources
 from fovea_operator.cluster.cache import BY_LABEL, BY_MODEL, BY_NODE, BY_OWNER, Cache, Change, Entry, Store
@@ -19,6 +19,7 @@ from fovea_operator.cluster.records import Owner
 from fovea_operator.cluster.traffic import TrafficReader
 from fovea_operator.cluster.waiting import Waiting
 from fovea_operator.desired.comparator import compares
+from fovea_operator.reconcile.serving import canary
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared.decision import DEPLOYMENT, SERVICE, Decision, GroupVersionKind
 from fovea_operator.reconcile.shared.observed import BudgetRecord, PodRecord, ServingObserved
@@ -59,8 +60,9 @@ class ModelDeployments(Kind[ModelDeployment]):
     def observe(self, key: Key, refused: str) -> ServingObserved | None:
         """The observed state of a ModelDeployment; None if it does not exist."""
         cache, entry = self._cache, self.store.get(key.namespace, key.name)
-        traffic = self._requests(key, entry.record.status if entry is not None else ModelDeploymentStatus())
         if entry is None:
+            if self._traffic is not None:
+                self._traffic.forget(key)
             return None
         owned = (key.namespace, key.gvk.group_kind, key.name)
         children: tuple[Store[Any], ...] = (cache.workloads, cache.services, cache.budgets, *cache.routes)
@@ -78,7 +80,7 @@ class ModelDeployments(Kind[ModelDeployment]):
             routes=tuple(
                 route for store in cache.routes for route in _of_owner(store.group(BY_OWNER, owned), entry.uid)
             ),
-            traffic=traffic,
+            traffic=self._requests(key, entry.record),
             load=self._load(key, entry.record),
             held=self._waiting.of(key, _seconds()) if self._waiting is not None else None,
             activator_answers=self._waiting.answers(_seconds()) if self._waiting is not None else None,
@@ -111,12 +113,13 @@ class ModelDeployments(Kind[ModelDeployment]):
         candidate = entry.record.status.candidate if entry is not None else None
         return candidate is not None and candidate.shift is not None
 
-    def _requests(self, key: Key, status: ModelDeploymentStatus) -> Traffic | None:
-        """What is counted of the versions between which a candidate's requests are divided. Of others nothing is read."""
-        stable, candidate = status.stable, status.candidate
+    def _requests(self, key: Key, of: ModelDeployment) -> Traffic | None:
+        """What is counted of the versions between which a candidate's requests are, or will be, divided. Of others nothing is read."""
+        stable, candidate = of.status.stable, of.status.candidate
         if self._traffic is None:
             return None
-        if stable is None or candidate is None or candidate.shift is None:
+        # From its start: once it has all requests, the other version has none to compare with.
+        if stable is None or candidate is None or not (candidate.shift or canary.is_judged(of.spec.rollout)):
             self._traffic.forget(key)
             return None
         wanted = labels.comparator_selector(key.name) | {labels.COMPARES: compares(stable, candidate)}
@@ -128,7 +131,8 @@ class ModelDeployments(Kind[ModelDeployment]):
             if item.record.ready and item.record.ip and item.record.labels.items() >= wanted.items()
         ]
         deployments = (stable.deployment, candidate.deployment)
-        return self._traffic.look(key, deployments, candidate.shift.since, comparators)
+        since = candidate.shift.since if candidate.shift is not None else None
+        return self._traffic.look(key, deployments, since, comparators, has_step=candidate.shift is not None)
 
     def _load(self, key: Key, of: ModelDeployment) -> Load | None:
         """Requests under way, where they decide on the number of pods, and while there is a pod that could have one."""

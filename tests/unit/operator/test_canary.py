@@ -7,7 +7,8 @@ import pytest
 from fovea_operator.desired.routes import weights
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.shared import times
-from support.canary_table import TABLE, Row, shifting
+from fovea_operator.reconcile.shared.traffic import Compared, Requests, Traffic
+from support.canary_table import CANARY, GOOD, TABLE, Row, counted, shifting, shown
 from support.observations import SETTINGS, at, version
 from support.rollout_table import V1, V2, V3, held, seconds, stable
 from support.routes import SERVED
@@ -146,6 +147,78 @@ def test_three_versions_wanted_one_after_the_other_leave_one_candidate_and_no_re
         child.manifest["metadata"]["name"] for child in decision.children if child.manifest["kind"] == "Deployment"
     ] == [V3]
     assert decision.deletions == ()
+
+
+def seen(row: Row) -> dict[int, dict[str, Any]]:
+    """The places that are written, by version."""
+    return {each["version"]: each for each in (row.decision().status or {})["places"]}
+
+
+@pytest.mark.parametrize("rollout", [{}, {"strategy": "BlueGreen", "steps": None}])
+def test_what_the_stable_version_had_before_the_first_step_is_kept_to_compare_with(rollout: dict[str, Any]) -> None:
+    before = Traffic(before={V1: Requests(2_000, 100, {10.0: 2_000})})
+    row = replace(TABLE["a candidate that answers, and that the gateway knows, gets the first weight"], spec=rollout)
+    first = seen(replace(row, counts=before))
+    assert ("traffic" in first[2], first[1]["traffic"]["requests"], first[1]["traffic"]["errorRatio"]) == (
+        False,
+        2_000,
+        0.05,
+    )
+    # In its steps the stable version has hardly any, or none.
+    later = seen(replace(row, is_=first[2], stable_traffic=first[1]["traffic"], counts=counted(GOOD, Requests(3, 3))))
+    assert later[1]["traffic"] == first[1]["traffic"]
+
+
+@pytest.mark.parametrize(
+    ("interruptions", "before", "kept"),
+    [(1, 20, 500), (1, 100, 100), (None, 20, 20), (None, 0, None)],
+    ids=["too few since", "enough since", "of another rollout", "of another rollout, and none since"],
+)
+def test_a_candidate_that_begins_again_is_compared_with_what_was_counted_in_its_rollout(
+    interruptions: int | None, before: int, kept: int | None
+) -> None:
+    row = TABLE["a candidate that answers, and that the gateway knows, gets the first weight"]
+    again = row.is_ | ({} if interruptions is None else {"interruptions": interruptions})
+    counts = Traffic(before={V1: Requests(before)})
+    found = seen(replace(row, is_=again, stable_traffic=shown(500, 5), counts=counts))
+    assert found[1].get("traffic", {}).get("requests") == kept
+
+
+DOUBTS = {
+    "a candidate that may be worse by chance": (lambda n: counted(Requests(200 + n, 5, {10.0: 200 + n})), {}),
+    "one whose newest requests alone may be worse": (
+        lambda n: counted(Requests(9_000, 5, {10.0: 9_000}), recent=Requests(200 + n, 5, {10.0: 200 + n})),
+        {},
+    ),
+    "one that failed while nobody is there to go back to": (
+        lambda n: counted(Requests(200 + n, 40, {10.0: 200 + n})),
+        {"workloads": [workload(V1), workload(V2, ready=1)]},
+    ),
+    "one whose answers may differ by chance": (
+        lambda n: replace(counted(Requests(20)), compared=Compared(100 + n, 5.5)),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_the_numbers_of_a_doubt_are_written_every_few_seconds_and_its_words_at_once(doubt: str) -> None:
+    counts, beside = DOUBTS[doubt]
+    drift = {"mirror": {}, "analysis": CANARY["analysis"] | {"maxDrift": 0.05}} if "answers" in doubt else {}
+    old = {"time": times.text(at(-99)), "requests": 800}
+    row = Row(shifting(1, 10, traffic=old), counts=counts(0), spec=drift, beside=beside, now=100)
+    first = seen(row)[2]
+    assert "200" in first["shift"]["waitsFor"] or "100" in first["shift"]["waitsFor"]
+    written = [first]
+    for second in range(1, 12):
+        later = replace(row, is_=written[-1], counts=counts(second), now=100 + second)
+        found = seen(later)[2]
+        if found != written[-1]:
+            written.append(found)
+    assert [seconds(each["traffic"]["time"]) for each in written] == [100, 105, 110]
+    assert len({each["shift"]["waitsFor"] for each in written}) == 3, "the newest numbers"
+    few = seen(replace(row, is_=written[-1], counts=counted(Requests(10)), spec={}, beside={}, now=111))[2]
+    assert few["shift"]["waitsFor"] == "100 requests to version 2"
 
 
 def test_what_was_counted_in_a_rollout_before_says_nothing_about_the_next_one() -> None:

@@ -1,6 +1,6 @@
 """How many pods the requests under way ask for: a table of loads, and what holds for every load."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +26,13 @@ def load(*spans: tuple[int, int], begun: int = NOW - 600, trouble: str = "") -> 
     samples = tuple(Sample(at(first + number), count) for number, count in enumerate(active))
     busy = [sample.time for sample in samples if sample.active]
     return Load(samples, busy[-1] if busy else None, at(begun), trouble)
+
+
+def old(seen: Load, seconds: float) -> Load:
+    """The same, so much earlier."""
+    return replace(
+        seen, samples=tuple(Sample(each.time - timedelta(seconds=seconds), each.active) for each in seen.samples)
+    )
 
 
 @dataclass
@@ -64,6 +71,14 @@ TABLE = {
     "with a stabilization of 0 s pods end with the requests": Row(
         8, load((60, 32), (61, 2)), 1, spec(stabilizationSeconds=0)
     ),
+    "and stay with the requests": Row(8, load((120, 32)), 8, spec(stabilizationSeconds=0)),
+    "and more start with them": Row(1, load((120, 32)), 8, spec(stabilizationSeconds=0)),
+    "a reading holds until the next one, however short the stabilization": Row(
+        8, old(load((120, 32)), 1.2), 8, spec(stabilizationSeconds=1)
+    ),
+    "where readings are rare, the one before the stabilization began counts, too": Row(
+        8, Load((Sample(at(NOW - 90), 32), Sample(at(NOW), 2)), at(NOW), at(0)), 8
+    ),
 }
 
 
@@ -90,17 +105,26 @@ def test_a_change_is_an_event_with_the_number_that_decided() -> None:
     more=st.integers(1, 20),
     held=st.integers(0, 100),
     grows_only=st.booleans(),
+    stabilization=st.integers(0, 120),
+    age=st.floats(0, 30),
 )
 def test_whatever_the_load_the_number_stays_within_the_spec_and_is_enough_for_a_steady_load(
-    spans: list[tuple[int, int]], before: int, least: int, more: int, held: int, grows_only: bool
+    spans: list[tuple[int, int]],
+    before: int,
+    least: int,
+    more: int,
+    held: int,
+    grows_only: bool,
+    stabilization: int,
+    age: float,
 ) -> None:
-    wanted = spec(minReplicas=least, maxReplicas=least + more)
+    wanted = spec(minReplicas=least, maxReplicas=least + more, stabilizationSeconds=stabilization)
     known = Scale(replicas=before, since="2026-01-01T00:00:00Z")
     after = scale(wanted, known, load(*spans), held, at(NOW), grows_only=grows_only)
     assert wanted.least <= after.replicas <= wanted.most
     if grows_only:
         assert after.replicas >= min(before, wanted.most)
-    steady = load(*spans, (120, 20))
+    steady = old(load(*spans, (120, 20)), age)
     assert scale(wanted, known, steady, held, at(NOW), grows_only=grows_only).replicas >= min(5, wanted.most)
 
 
@@ -112,6 +136,7 @@ def test_whatever_the_load_the_number_stays_within_the_spec_and_is_enough_for_a_
         (load((100, 3), (301, 0)), True),
         (load((400, 0), (1, 1)), False),
         (load((200, 0), begun=NOW - 200), False),
+        (replace(old(load((400, 0)), 200), last_request=at(NOW - 400)), False),
         (load((400, 0), trouble="no proxy answers"), False),
         (Load(), False),
         (None, False),
@@ -122,13 +147,14 @@ def test_whatever_the_load_the_number_stays_within_the_spec_and_is_enough_for_a_
         "none within idleSeconds",
         "one that is under way",
         "nothing is known of the time before",
+        "nothing is known of the time since",
         "the gateway cannot be read",
         "no reading yet",
         "nothing counts",
     ],
 )
 def test_a_model_is_idle_only_if_that_is_known(seen: Load | None, idle: bool) -> None:
-    assert is_idle(spec(minReplicas=0, idleSeconds=300), seen, at(NOW)) == idle
+    assert is_idle(spec(minReplicas=0, idleSeconds=300), seen) == idle
 
 
 def test_the_window_of_a_reading_ends_with_it() -> None:

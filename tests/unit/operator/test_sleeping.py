@@ -12,7 +12,7 @@ from fovea_operator.reconcile.serving.sleeping import in_vain
 from fovea_operator.reconcile.shared import times
 from fovea_operator.reconcile.shared.decision import Decision, Write
 from fovea_operator.reconcile.shared.observed import RouteRecord
-from fovea_operator.reconcile.shared.traffic import Held, Load
+from fovea_operator.reconcile.shared.traffic import Held, Load, Sample
 from support.golden import Golden
 from support.observations import at, version
 from support.rollout_table import CORRUPT, V1, V2, candidate, draining, held, place, stable
@@ -107,6 +107,13 @@ TABLE = {
     ),
     "nor when the first look comes after it": Row(asleep("Waking", 998), THROUGH, "Waking", created=100, waiting=1),
     "one that stayed counts": Row(asleep("Waking", 990), THROUGH, "Serving", created=100, waiting=1, through=False),
+    "a reading from before that says nothing of requests that came since": Row(
+        asleep("Idle", 980, end=995),
+        THROUGH,
+        "Idle",
+        load=replace(QUIET, samples=(Sample(at(994), 0),)),
+        serving="True ScaledToZero",
+    ),
     "then it ends": Row(
         asleep("Idle", 980, end=995), THROUGH, "Idle", load=QUIET, scaled=0, serving="True ScaledToZero"
     ),

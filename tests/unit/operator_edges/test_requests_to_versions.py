@@ -1,28 +1,18 @@
 """What proxies count of the requests to versions: as Envoy writes it, over restarts of proxies and operators, and while nobody answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
-from fovea_operator import errors
-from fovea_operator.cluster.envoy import Counts, Ledger, Service, read, url
-from fovea_operator.cluster.keys import Key
+from fovea_operator.cluster.envoy import Counts, Ledger, read, url
 from fovea_operator.cluster.traffic import TrafficReader
-from fovea_operator.reconcile.shared import times
-from fovea_operator.reconcile.shared.traffic import Compared, Load, Requests, Traffic
+from fovea_operator.reconcile.shared.traffic import Load, Requests, Sample
 from fovea_operator.settings import Settings
-from support.kinds import MODEL_DEPLOYMENT
+from support.counted import DIGITS, NAMES, V1, V2, Api, totals, watching
 
 STATISTICS = Path(__file__).parents[2] / "data/envoy/statistics.txt"
-V1, V2 = Service("vision", "digits-v1-aaaa"), Service("vision", "digits-v2-bbbb")
-DIGITS = Key(MODEL_DEPLOYMENT, "vision", "digits")
-NAMES = (V1.name, V2.name)
 
 
 def test_what_envoy_writes_is_read_by_version() -> None:
@@ -95,142 +85,41 @@ def test_only_differences_count(readings: list[int], sum_: int) -> None:
     assert ledger.of(V1) == Counts(sum_, 0, {10.0: sum_} if sum_ else {})
 
 
+WHOLE, PART = Counts(1_000, 9, {10.0: 1_000}, 2, 1_002), Counts(active=2, begun=1_002)
+
+
+@pytest.mark.parametrize(
+    ("readings", "sum_"),
+    [
+        ([PART, WHOLE], Counts()),
+        ([PART, WHOLE, Counts(1_007, 9, {10.0: 1_007}, 0, 1_007)], Counts(7, 0, {10.0: 7}, 0, 5)),
+        ([WHOLE, PART], Counts()),
+        ([WHOLE, PART, Counts(active=1, begun=1_005)], Counts(begun=3)),
+        ([WHOLE, PART, WHOLE], Counts()),
+        ([WHOLE, Counts(active=1, begun=4)], Counts(begun=4)),
+    ],
+    ids=[
+        "what is asked for from now on is not new",
+        "its next requests are",
+        "what is not asked for any more has not gone back",
+        "and requests that begin are seen as before",
+        "what was not asked for once counts from then",
+        "a proxy that began again meanwhile counts from 0",
+    ],
+)
+def test_of_two_readings_only_those_counters_are_compared_that_both_have(readings: list[Counts], sum_: Counts) -> None:
+    """A version that is scaled by its requests is read in part; while it is judged, wholly."""
+    ledger = Ledger()
+    for seen in readings:
+        ledger.take("10.0.0.1", {V1: seen}, () if seen.total else [V1])
+    assert replace(ledger.of(V1), active=0) == sum_
+
+
 def test_quantiles_and_slow_parts_are_interpolated_within_bounds() -> None:
     requests = Requests(100, 0, {10.0: 50, 20.0: 40, float("inf"): 10})
     assert (requests.quantile(0.5), requests.quantile(0.7), requests.quantile(0.99)) == (10.0, 15.0, 20.0)
     assert (requests.slower_than(0.0), requests.slower_than(15.0), requests.slower_than(20.0)) == (1.0, 0.3, 0.1)
     assert (Requests().quantile(0.5), Requests().slower_than(1.0)) == (None, 0.0)
-
-
-@dataclass
-class Proxy:
-    """What a proxy shows; None: it does not answer well."""
-
-    counts: dict[Service, int] | None = field(default_factory=dict)
-    active: int = 0
-
-    async def show(self, _: web.Request) -> web.Response:
-        if self.counts is None:
-            return web.Response(status=503)
-        lines = []
-        for of, number in self.counts.items():
-            cluster = f'envoy_cluster_name="service/{of.namespace}/{of.name}/8500/grpc"'
-            lines.append(f"envoy_cluster_grpc_PredictionService_Predict_0{{{cluster}}} {number}")
-            lines.append(f'envoy_cluster_upstream_rq_time_bucket{{{cluster},le="10"}} {number}')
-            lines.append(f"envoy_cluster_upstream_rq_active{{{cluster}}} {self.active}")
-        return web.Response(text="\n".join([*lines, ""]))
-
-
-class Api:
-    """The API server, which knows the proxies' addresses."""
-
-    def __init__(self) -> None:
-        self.addresses = ["127.0.0.1"]
-        self.not_serving: set[str] = set()
-        self.fails = False
-        self.paths: list[str] = []
-
-    async def request(self, _verb: str, _resource: Any, _method: str, path: str) -> dict[str, Any]:
-        self.paths.append(path)
-        if self.fails:
-            raise errors.ApiError("endpointslices is forbidden", code=403)
-        endpoints = [
-            {"addresses": [address], "conditions": {"serving": address not in self.not_serving}}
-            for address in self.addresses
-        ]
-        return {"items": [{"endpoints": endpoints}]}
-
-
-@dataclass
-class Watching:
-    proxy: Proxy
-    api: Api
-    reader: TrafficReader
-    woken: list[Key]
-
-    def look(self, since: datetime | None, comparators: Sequence[str] = ()) -> Traffic:
-        found = self.reader.look(DIGITS, NAMES, None if since is None else times.text(since), comparators)
-        assert found is not None
-        return found
-
-    def load(self) -> Load:
-        found = self.reader.load(DIGITS, NAMES, 60)
-        assert found is not None
-        return found
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not holds():  # noqa: ASYNC110 - the reader notifies the operator's queue, no test
-                await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def watching() -> AsyncIterator[Watching]:
-    proxy, api, woken = Proxy(), Api(), []
-    application = web.Application()
-    application.router.add_get("/stats/prometheus", proxy.show)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    settings = replace(
-        Settings(),
-        gateway="fovea-system/fovea",
-        gateway_proxies="envoy/gateway",
-        gateway_statistics_port=port,
-        statistics_seconds=0.02,
-    )
-    reader = TrafficReader(api, settings, woken.append)  # type: ignore[arg-type]
-    task = asyncio.create_task(reader.run())
-    try:
-        yield Watching(proxy, api, reader, woken)
-    finally:
-        task.cancel()
-        await runner.cleanup()
-
-
-def test_what_comparators_have_counted_is_added_up_and_one_that_is_silent_has_said_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    shown = {"compared": 40, "drift": 2.5, "candidate_failed": 1}
-    lines = (
-        f"# TYPE fovea_comparator_{of}_total counter\nfovea_comparator_{of}_total {n}\n" for of, n in shown.items()
-    )
-    counts = "".join(lines)
-
-    async def story() -> None:
-        async with watching() as world, comparator(counts) as address:
-            monkeypatch.setattr("fovea_operator.cluster.traffic.comparator_url", lambda host: f"http://{host}/metrics")
-            since = datetime.now(UTC)
-            world.proxy.counts = {V1: 1, V2: 1}
-            world.look(since, [address, "127.0.0.1:1"])
-            await world.until(lambda: world.look(since, [address, "127.0.0.1:1"]).compared == Compared(40, 2.5, 1))
-            await world.until(lambda: world.look(since).compared == Compared())
-
-    asyncio.run(story())
-
-
-@asynccontextmanager
-async def comparator(counts: str) -> AsyncIterator[str]:
-    """host:port of one that shows these counts."""
-
-    async def show(_: web.Request) -> web.Response:
-        return web.Response(text=counts)
-
-    application = web.Application()
-    application.router.add_get("/metrics", show)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-def totals(traffic: Traffic) -> dict[str, int]:
-    return {name: requests.total for name, requests in traffic.whole.items()}
 
 
 def test_a_step_counts_from_when_it_began_and_every_reading_wakes_its_model() -> None:
@@ -251,6 +140,32 @@ def test_a_step_counts_from_when_it_began_and_every_reading_wakes_its_model() ->
             assert set(world.woken) == {DIGITS}
             [path] = set(world.api.paths)
             assert "/namespaces/envoy/endpointslices?labelSelector=kubernetes.io/service-name%3Dgateway" in path
+
+    asyncio.run(story())
+
+
+def test_a_step_of_a_model_that_is_scaled_counts_its_own_requests_only() -> None:
+    """Its proxies are read already, in part. The first look at the step comes while they are asked."""
+
+    async def story() -> None:
+        async with watching() as world:
+            world.proxy.counts = {V1: 1_000_000, V2: 500}
+            world.load()
+            await world.until(lambda: world.load().begun is not None)
+            since, looks = datetime.now(UTC), []
+            world.proxy.then = lambda: looks.append(world.look(since))
+            await world.until(lambda: looks != [])
+            await world.until(lambda: totals(world.look(since)) == {V1.name: 0, V2.name: 0})
+            woken = len(world.woken)
+            await world.until(lambda: len(world.woken) > woken + 3)
+            assert totals(world.look(since)) == {V1.name: 0, V2.name: 0}
+            world.proxy.counts = {V1: 1_000_030, V2: 507}
+            await world.until(lambda: totals(world.look(since)) == {V1.name: 30, V2.name: 7})
+            last = world.load().last_request
+            world.reader.forget(DIGITS)
+            samples = len(world.load().samples)
+            await world.until(lambda: len(world.load().samples) > samples + 3)
+            assert (world.load().last_request, world.load().trouble) == (last, ""), "nobody has asked meanwhile"
 
     asyncio.run(story())
 
@@ -306,6 +221,23 @@ def test_one_proxy_that_is_silent_hides_requests_and_the_others_go_on_counting(m
             world.proxy.active = 5
             await world.until(lambda: world.load().samples[-1].active == 10)
             assert f"proxy {silent}" in world.load().trouble
+
+    asyncio.run(story())
+
+
+def begun(load: Load) -> list[Sample]:
+    """The reading since which nothing is missing."""
+    return [sample for sample in load.samples if sample.time == load.begun]
+
+
+def test_where_readings_are_rare_a_proxy_that_answers_each_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fovea_operator.cluster.traffic._STALE", timedelta(seconds=0.001))
+
+    async def story() -> None:
+        async with watching() as world:
+            world.proxy.counts = {V1: 1, V2: 1}
+            world.load()
+            await world.until(lambda: any(each.time < world.load().samples[-1].time for each in begun(world.load())))
 
     asyncio.run(story())
 

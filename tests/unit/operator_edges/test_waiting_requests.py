@@ -54,6 +54,10 @@ def test_no_more_readings_are_kept_than_the_decision_goes_by() -> None:
         window.add(later(second), {V1: Counts()})
     assert len(window.samples) == 71
     assert window.load("").begun == T0
+    window.add(later(600), {V1: Counts()})
+    assert [sample.time for sample in window.samples] == [later(199), later(600)], (
+        "the last one before holds until then"
+    )
 
 
 def test_a_reading_that_says_nothing_new_is_decided_on_now_and_then() -> None:

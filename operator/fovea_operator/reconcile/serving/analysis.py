@@ -22,6 +22,7 @@ _NOBODY_COUNTS = (
 )
 _CHANCE = 1e-4
 """How probable it may be, at most, that a candidate that is no slower than allowed looks like one that is."""
+_MORE = "more requests, which tell it from chance"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Verdict:
 class _Baseline:
     """What the candidate is compared with."""
 
-    error_ratio: float = 0.0
+    error_ratio: float | None = None
+    """None: too few of its requests are known."""
+    requests: int = 0
     p99: float | None = None
 
 
@@ -47,7 +50,7 @@ def judge(analysis: Analysis, candidate: Place, stable: Place, traffic: Traffic 
     if traffic is None:
         return Verdict(waits_for=_NOBODY_COUNTS)
     answers = _of_answers(analysis, candidate, stable, traffic)
-    requests = _of_requests(analysis, candidate, stable, traffic)
+    requests = _of_requests(analysis, candidate, stable, traffic, weight)
     for verdict in (answers, requests):
         if verdict.failed is not None:
             return verdict
@@ -65,31 +68,33 @@ def _of_answers(analysis: Analysis, candidate: Place, stable: Place, traffic: Tr
         )
     if seen.mean <= analysis.max_drift:
         return Verdict()
-    failed = f"; it failed {seen.failed} of them alone" if seen.failed else ""
+    alone = f"; it failed {seen.failed} of them alone" if seen.failed else ""
     said = (
         f"its answers to {seen.total} mirrored requests differ by {_percent(seen.mean)} from those of version {stable.version}"
-        f"{failed} (rollout.analysis.maxDrift allows {_percent(analysis.max_drift)})"
+        f"{alone} (rollout.analysis.maxDrift allows {_percent(analysis.max_drift)})"
     )
+    if not _is_no_chance(seen.mean, seen.total, analysis.max_drift):
+        return Verdict(waits_for=f"more mirrored requests, which tell it from chance: {said}")
     return Verdict(failed=Problem(ServingReason.DIFFERENT, said))
 
 
-def _of_requests(analysis: Analysis, candidate: Place, stable: Place, traffic: Traffic) -> Verdict:
+def _of_requests(analysis: Analysis, candidate: Place, stable: Place, traffic: Traffic, weight: int) -> Verdict:
     """Of errors and latency."""
     doubt = ""
     for window in (traffic.whole, traffic.recent):
         asked = window.get(candidate.deployment, NO_REQUESTS)
         if asked.total >= analysis.min_requests:
             against = _baseline(analysis, stable, window, traffic.whole)
-            for finding in _findings(analysis, asked, candidate, stable, against):
-                if finding.is_sure:
+            for finding in _findings(analysis, asked, candidate, stable, against, weight):
+                if not finding.lacks:
                     return Verdict(failed=finding.problem)
-                doubt = doubt or finding.problem.message
+                doubt = doubt or f"{finding.lacks}: {finding.problem.message}"
     if traffic.trouble:
         return Verdict(waits_for=f"the gateway's count of requests, which cannot be read: {traffic.trouble}")
     asked = traffic.whole.get(candidate.deployment, NO_REQUESTS)
     if asked.total < analysis.min_requests:
         return Verdict(waits_for=f"{analysis.min_requests} requests to version {candidate.version}")
-    return Verdict(waits_for=f"more requests, which tell it from chance: {doubt}" if doubt else "")
+    return Verdict(waits_for=doubt)
 
 
 def _baseline(
@@ -97,37 +102,37 @@ def _baseline(
 ) -> _Baseline:
     """The stable version in the same time, or since the step began.
 
-    Where it has no requests any more, the errors of when it last had enough: clients go on to send the same. Its latency
-    then says nothing about now, on machines that others use too.
+    Where it has no requests any more, the errors of when it last had enough, be it before the candidate's first step: clients go
+    on to send the same. Its latency then says nothing about now, on machines that others use too.
     """
     for seen in (window, whole):
         asked = seen.get(stable.deployment, NO_REQUESTS)
         if asked.total >= analysis.min_requests:
-            return _Baseline(asked.error_ratio, asked.quantile(_QUANTILE))
+            return _Baseline(asked.error_ratio, asked.total, asked.quantile(_QUANTILE))
     if stable.traffic is not None and stable.traffic.requests >= analysis.min_requests:
-        return _Baseline(stable.traffic.error_ratio)
+        return _Baseline(stable.traffic.error_ratio, stable.traffic.requests)
     return _Baseline()
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """The candidate is beyond a bound; `is_sure`: not by chance."""
+    """The candidate is beyond a bound."""
 
     problem: Problem
-    is_sure: bool
+    lacks: str
+    """What is missing before that is sure; empty: it is."""
 
 
 def _findings(
-    analysis: Analysis, asked: Requests, candidate: Place, stable: Place, against: _Baseline
+    analysis: Analysis, asked: Requests, candidate: Place, stable: Place, against: _Baseline, weight: int
 ) -> Iterator[_Finding]:
-    ratio, allowed = asked.error_ratio, against.error_ratio + analysis.max_error_ratio
+    ratio, allowed = asked.error_ratio, (against.error_ratio or 0.0) + analysis.max_error_ratio
     if ratio > allowed:
         said = (
-            f"{asked.failed} of {asked.total} requests to version {candidate.version} failed ({_percent(ratio)}; of version "
-            f"{stable.version} {_percent(against.error_ratio)}; rollout.analysis.maxErrorRatio allows "
-            f"{_percent(analysis.max_error_ratio)} more)"
+            f"{asked.failed} of {asked.total} requests to version {candidate.version} failed ({_percent(ratio)}; "
+            f"{_compared(analysis, stable, against)})"
         )
-        yield _Finding(Problem(ServingReason.ERRORS, said), _is_no_chance(ratio, asked.total, allowed))
+        yield _Finding(Problem(ServingReason.ERRORS, said), _lacks(analysis, asked, stable, against, weight))
     if not against.p99:
         return
     longest = analysis.max_latency_ratio * against.p99
@@ -140,11 +145,39 @@ def _findings(
             f"(rollout.analysis.maxLatencyRatio: {analysis.max_latency_ratio:g})"
         )
         is_sure = _is_no_chance(slower, sum(asked.latencies.values()), 1 - _QUANTILE)
-        yield _Finding(Problem(ServingReason.SLOW, said), is_sure)
+        yield _Finding(Problem(ServingReason.SLOW, said), "" if is_sure else _MORE)
+
+
+def _compared(analysis: Analysis, stable: Place, against: _Baseline) -> str:
+    """With what, in words."""
+    most = f"rollout.analysis.maxErrorRatio allows {_percent(analysis.max_error_ratio)}"
+    if against.error_ratio is None:
+        few = f"fewer than {analysis.min_requests} requests to version {stable.version} were counted"
+        return f"compared with nothing, since {few}; {most}"
+    return f"of version {stable.version} {_percent(against.error_ratio)}; {most} more"
+
+
+def _lacks(analysis: Analysis, asked: Requests, stable: Place, against: _Baseline, weight: int) -> str:
+    """What is missing before it is sure that the candidate fails more than allowed: neither count may be so by chance."""
+    known = against.error_ratio
+    if known is None and weight < 100:
+        return f"{analysis.min_requests} requests to version {stable.version}, to compare with"
+    if not _is_no_chance(asked.error_ratio, asked.total, (known or 0.0) + analysis.max_error_ratio):
+        return _MORE
+    # By as much as the candidate fails, less what is allowed, so many requests to the stable version would hardly have gone well.
+    if known is None or _is_no_chance(1 - known, against.requests, 1 - (asked.error_ratio - analysis.max_error_ratio)):
+        return ""
+    if weight < 100:
+        return _MORE
+    few = f"the {against.requests} requests that version {stable.version} had are too few to tell it from chance"
+    return f"you, since {few} (rollout.promotedVersion or rollout.abortedVersion)"
 
 
 def _is_no_chance(part: float, measured: int, expected: float) -> bool:
-    """Whether so many of the requests are beyond a bound, of which that part is expected, that it is hardly chance (Chernoff's bound)."""
+    """Whether so many of the requests are beyond a bound, of which that part is expected, that it is hardly chance (Chernoff's bound).
+
+    It holds for the mean of numbers from 0 to 1, too.
+    """
     if part <= expected or not 0 < expected < 1:
         return part > expected
     distance = part * math.log(part / expected)

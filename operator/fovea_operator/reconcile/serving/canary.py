@@ -4,6 +4,7 @@ A step begins when the gateway has taken its weight. It ends when its time is ov
 against it, or at once when they do. Everything follows from the spec, the candidate's place, what is counted, and the time.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,7 +30,8 @@ from fovea_operator.reconcile.shared.traffic import NO_REQUESTS, NOT_COMPARED, C
 
 ABORTED = Problem(ServingReason.ABORTED, "rollout.abortedVersion names it")
 SHOWN_SECONDS = 5
-"""Counts of requests reach the status this often, and whenever a candidate's step changes."""
+"""Counts of requests, and sentences with such counts, reach the status this often, and whenever a candidate's step changes."""
+_NUMBER = re.compile(r"\d[\d.]*(e[-+]?\d+)?")
 
 
 class Step(NamedTuple):
@@ -55,6 +57,11 @@ def plan(rollout: Rollout) -> list[Step]:
     steps = [Step(step.weight, step.hold_seconds) for step in rollout.steps or CANARY_STEPS] if is_canary else []
     bake = rollout.bake_seconds if rollout.bake_seconds is not None else CANARY_BAKE_SECONDS if is_canary else 0
     return [*steps, *([Step(100, bake)] if bake else [])]
+
+
+def is_judged(rollout: Rollout) -> bool:
+    """Whether a candidate has a step in which requests say how good it is."""
+    return bool(plan(rollout)) and (rollout.analysis or Analysis()).min_requests > 0
 
 
 def advance(view: ServingView, stable: Place, candidate: Place) -> Advanced:
@@ -141,25 +148,51 @@ def _at(view: ServingView, steps: list[Step], number: int, since: datetime | Non
 
 def placed(view: ServingView, others: Places, candidate: Place, shift: Shift) -> Places:
     """Both versions at that step, with what is counted of their requests."""
-    stable = others.stable
-    if candidate.shift is None:
-        # What was counted in a rollout before this one says nothing about it.
-        stable = stable and stable.model_copy(update={"traffic": None})
+    stable, was = others.stable, candidate.shift
+    if was is None:
+        stable = stable and stable.model_copy(update={"traffic": _before(view, stable, candidate)})
         candidate = candidate.model_copy(update={"traffic": None})
-    since = candidate.shift.since if candidate.shift is not None else None
     # Of another weight than the one that was counted for, nothing is known yet.
-    fresh = since is not None and since == shift.since
+    fresh = was is not None and was.since is not None and was.since == shift.since
+    if was is not None and fresh and _has_same_words(was, shift) and not _is_due(view, candidate.traffic):
+        shift = shift.model_copy(update={"waits_for": was.waits_for})
+    says_more = was is not None and was.waits_for != shift.waits_for
     return replace(
         others,
         stable=stable and with_traffic(view, stable, counts=fresh),
-        candidate=with_traffic(view, move.shifting(candidate, view.now, shift), counts=fresh),
+        candidate=with_traffic(view, move.shifting(candidate, view.now, shift), counts=fresh, anew=says_more),
     )
 
 
-def with_traffic(view: ServingView, place: Place, *, counts: bool) -> Place:
+def _before(view: ServingView, stable: Place, candidate: Place) -> status.Traffic | None:
+    """What is counted of the stable version until the candidate gets requests: it may have none any more from then.
+
+    What was counted in a rollout before this one says nothing about it.
+    """
+    counted = view.observed.traffic
+    asked = counted.before.get(stable.deployment, NO_REQUESTS) if counted is not None else NO_REQUESTS
+    if candidate.interruptions and asked.total < (view.spec.rollout.analysis or Analysis()).min_requests:
+        return stable.traffic
+    return _shown(asked, NOT_COMPARED, view.now) if asked.total else None
+
+
+def _has_same_words(was: Shift, shift: Shift) -> bool:
+    """Whether a step waits for the same, apart from the numbers in it."""
+    said, says = (_NUMBER.sub("#", each.waits_for or "") for each in (was, shift))
+    return said == says
+
+
+def _is_due(view: ServingView, known: status.Traffic | None) -> bool:
+    """Whether a count was shown long enough for another one."""
+    shown = times.parse(known.time) if known is not None else None
+    return shown is None or view.now >= shown + timedelta(seconds=SHOWN_SECONDS)
+
+
+def with_traffic(view: ServingView, place: Place, *, counts: bool, anew: bool = False) -> Place:
     """A version with the count of its requests.
 
-    An old count stays until there are enough new requests to compare with, and where it is newer than a few seconds.
+    An old count stays until there are enough new requests to compare with, and where it is newer than a few seconds. `anew`: it gets
+    the present time, also if it is the same.
     """
     counted = view.observed.traffic
     if not counts or counted is None:
@@ -167,17 +200,16 @@ def with_traffic(view: ServingView, place: Place, *, counts: bool) -> Place:
     asked = counted.whole.get(place.deployment, NO_REQUESTS)
     known = place.traffic
     least = (view.spec.rollout.analysis or Analysis()).min_requests
-    if known is not None and asked.total < min(least, known.requests):
-        return place
-    shown = times.parse(known.time) if known is not None else None
-    if known is not None and shown is not None and view.now < shown + timedelta(seconds=SHOWN_SECONDS):
-        return place
     compared = counted.compared if place.role == PlaceRole.CANDIDATE else NOT_COMPARED
+    if known is not None and asked.total < min(least, known.requests) and compared.total < least:
+        return place
+    if not _is_due(view, known):
+        return place
     if not (asked.total or compared.total):
         return place
     fresh = _shown(asked, compared, view.now)
     is_same = known is not None and fresh == known.model_copy(update={"time": fresh.time})
-    return place if is_same else place.model_copy(update={"traffic": fresh})
+    return place if is_same and not anew else place.model_copy(update={"traffic": fresh})
 
 
 def _shown(asked: Requests, compared: Compared, now: datetime) -> status.Traffic:

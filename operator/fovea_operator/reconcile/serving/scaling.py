@@ -5,6 +5,7 @@ As in Knative, two windows decide: a minute, and six seconds for a burst. Pods e
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -63,7 +64,7 @@ def scale(
     asked = Recommended(math.ceil(held / spec.target), held)
     if load is not None and load.samples:
         since = now - timedelta(seconds=spec.stabilization)
-        recent = [each for at, each in recommended(load.samples, spec.target) if at > since] or [Recommended(0, 0.0)]
+        recent = _held_since(since, list(recommended(load.samples, spec.target)))
         asked = max(asked, recent[-1])
         # Where something is not known, there may be more requests than were seen, and no fewer.
         covered = load.begun is not None and load.begun <= since and not load.trouble
@@ -77,11 +78,20 @@ def scale(
     return known.model_copy(update=changed)
 
 
-def is_idle(spec: Scaling, load: Load | None, now: datetime) -> bool:
-    """Whether no request has come, or been under way, for as long as the spec says. What is not known is not idle."""
+def _held_since(since: datetime, asked: Sequence[tuple[datetime, Recommended]]) -> list[Recommended]:
+    """What was asked for since then: each number holds until the next reading, so the last one before counts too.
+
+    The newest one always does, however old it is, and however short the time.
+    """
+    before = bisect_right([at for at, _ in asked], since)
+    return [each for _, each in asked[max(0, before - 1) :]]
+
+
+def is_idle(spec: Scaling, load: Load | None) -> bool:
+    """Whether no request had come, or been under way, for as long as the spec says, at the newest reading. What is not known is not idle."""
     if load is None or load.trouble or load.begun is None or not load.samples:
         return False
-    since = now - timedelta(seconds=spec.idle)
+    since = load.samples[-1].time - timedelta(seconds=spec.idle)
     quiet = load.last_request is None or load.last_request <= since
     return load.begun <= since and quiet and load.samples[-1].active == 0
 

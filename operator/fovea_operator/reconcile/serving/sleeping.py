@@ -19,7 +19,7 @@ from fovea_operator.reconcile.shared import times
 SETTLE = timedelta(seconds=10)
 """Pods stay for so long after the gateway has taken the way to the activator: a proxy may go by its old routes for a moment."""
 _UNKNOWN = timedelta(seconds=120)
-"""And for so long where nobody knows whether requests are under way to them."""
+"""And for so long where nobody knows whether requests are under way to them: no reading is from after that."""
 _RECOGNIZED = timedelta(seconds=5)
 """A ready pod that is older than the request which woke the model may be about to end: so long later it would be ending."""
 _MAX_UNAVAILABLE = 1024
@@ -48,7 +48,7 @@ def _may_rest(view: ServingView, stable: Place) -> bool:
     since = (times.parse(stable.since) or view.now) + timedelta(seconds=view.spec.scaling.idle)
     reached = view.reached(stable) and not view.selects_pods
     known = _is_known(view) and view.observed.activator_answers is True
-    return view.now >= since and reached and known and scaling.is_idle(view.spec.scaling, view.observed.load, view.now)
+    return view.now >= since and reached and known and scaling.is_idle(view.spec.scaling, view.observed.load)
 
 
 def _is_known(view: ServingView) -> bool:
@@ -86,7 +86,7 @@ def replicas(view: ServingView, stable: Place) -> int:
     if end is None or view.now < end or not view.through_activator:
         return left
     load = view.observed.load
-    if load is None or load.trouble or not load.samples:
+    if load is None or load.trouble or not load.samples or load.samples[-1].time < end:
         return 0 if view.now >= end + _UNKNOWN else left
     return left if load.samples[-1].active else 0
 

@@ -64,6 +64,12 @@ class Compared:
     def __add__(self, other: "Compared") -> "Compared":
         return Compared(self.total + other.total, self.drift + other.drift, self.failed + other.failed)
 
+    def since(self, before: "Compared") -> "Compared":
+        """What was compared after that. A count that has gone back began again at 0 with its comparator."""
+        if self.total < before.total or self.drift < before.drift or self.failed < before.failed:
+            return self
+        return Compared(self.total - before.total, self.drift - before.drift, self.failed - before.failed)
+
     @property
     def mean(self) -> float:
         """On average; 0 without requests."""
@@ -85,7 +91,9 @@ class Traffic:
     trouble: str = ""
     """Why nothing is known, or nothing new; else empty."""
     compared: Compared = NOT_COMPARED
-    """Since the comparator of these two versions began."""
+    """Since the candidate has its present weight."""
+    before: Mapping[str, Requests] = field(default_factory=dict)
+    """While the candidate has no weight that is taken: since the first reading of these two versions."""
 
 
 class Sample(NamedTuple):
