@@ -1,7 +1,6 @@
 """gRPC at the activator: a call waits until its version has a pod, and is passed on once, with what is left of its deadline."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -10,30 +9,16 @@ from typing import Any, TypeAlias, cast
 import grpc
 from fovea_api.contract import names
 
+from fovea_gateway.messages import AGING, bounded, is_too_large
+
 from .backends import NOT_BY_A_ROUTE, Backend, backend_of
 from .memory import Answers, Full
 from .room import LARGEST, Refused, Room, Ticket
 
-_MESSAGES = (
-    ("grpc.max_receive_message_length", LARGEST),
-    ("grpc.max_send_message_length", -1),
-    # What nobody has read yet takes no more than this of a call. gRPC's own measurement grows it to some megabytes.
-    ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", 64 << 10),
-)
-_OLDEST_MILLISECONDS = 600_000
-OPTIONS = (
-    *_MESSAGES,
-    # A peer that is gone does not answer; one that does nothing else is bounded by its age. Calls may go on meanwhile.
-    ("grpc.keepalive_time_ms", 120_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.max_connection_age_ms", _OLDEST_MILLISECONDS),
-    ("grpc.max_connection_age_grace_ms", _OLDEST_MILLISECONDS + 60_000),
-)
+OPTIONS = (*bounded(LARGEST), *AGING)
 """Of the server."""
 _CHANNEL = (
-    *_MESSAGES,
+    *bounded(LARGEST),
     # A version's Service refuses connections until a pod is ready. Then no second is to be lost.
     *(("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 250)),
     # Also the time that a connection may take: the first pod may be slow when all come at once.
@@ -41,10 +26,6 @@ _CHANNEL = (
     ("grpc.dns_min_time_between_resolutions_ms", 500),
 )
 _OWN = frozenset({names.MODEL_DEPLOYMENT_HEADER, names.BACKEND_HEADER, "user-agent", "content-type", "te"})
-_TOO_LARGE = re.compile(
-    rf"CLIENT: Received message larger than max .* vs\. {LARGEST}\)|^Decompressed message larger than max"
-)
-"""How gRPC says that it does not take an answer. A version that does not take a request says SERVER."""
 ARRIVES_SECONDS = 30.0
 """In which a request comes whole once it is read, and an answer once it has begun: others wait for their turn."""
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
@@ -146,7 +127,7 @@ class _Call:
             await self.context.abort(code.DEADLINE_EXCEEDED, backend.late(front.longest))
         except grpc.aio.AioRpcError as error:
             said, trailing = error.details() or "", tuple(cast("Any", error.trailing_metadata()) or ())
-            if error.code() is code.RESOURCE_EXHAUSTED and _TOO_LARGE.search(said):
+            if is_too_large(error, LARGEST):
                 said = f"{backend.too_large(LARGEST)} (gRPC says: {said})"
             await self.context.abort(error.code(), said, trailing)
         raise AssertionError("abort() raises")
