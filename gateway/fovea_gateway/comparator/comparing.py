@@ -125,10 +125,7 @@ class Comparing:
 
     async def compare(self, question: Question) -> None:
         """Ask both versions, and count."""
-        before, after = await asyncio.gather(question.stable(), question.candidate(), return_exceptions=True)
-        for answer in (before, after):
-            if isinstance(answer, BaseException) and not isinstance(answer, Failed | TooLarge):
-                raise answer
+        before, after = await asyncio.gather(_said(question.stable), _said(question.candidate))
         if isinstance(before, Failed):
             # What clients do wrong says nothing about the new version.
             self._counts.left_out.inc()
@@ -147,6 +144,13 @@ class Comparing:
         self._counts.drift.inc(drift)
         if failed:
             self._counts.failed.inc()
+
+
+async def _said(ask: Ask) -> bytes | Failed | TooLarge:
+    try:
+        return await ask()
+    except (Failed, TooLarge) as error:
+        return error
 
 
 def _compared(before: bytes, after: bytes | Failed | TooLarge, read: Read) -> tuple[float | None, bool]:

@@ -80,9 +80,10 @@ def rest_asker(
     limit = aiohttp.ClientTimeout(total=seconds)
 
     async def ask(path: str, body: bytes, headers: dict[str, str]) -> bytes:
-        given = {"data": body, "headers": headers, "timeout": limit, "allow_redirects": False}
         try:
-            async with session.post(f"http://{address}{path}", **given) as answer:
+            async with session.post(
+                f"http://{address}{path}", data=body, headers=headers, timeout=limit, allow_redirects=False
+            ) as answer:
                 if answer.status != 200:
                     raise Failed(str(answer.status))
                 content = bytearray()
