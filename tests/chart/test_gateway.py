@@ -78,6 +78,20 @@ def test_a_limit_holds_for_each_model_by_itself() -> None:
     assert limit == {"type": "Local", "local": {"rules": [{"limit": {"requests": 500, "unit": "Second"}}]}}
 
 
+def test_a_request_that_does_not_come_whole_and_a_silent_one_end_and_connections_have_a_limit() -> None:
+    def made(**envoy: Any) -> dict[str, Any]:
+        found = helm.one(rendered(className="envoy", envoy={"enabled": True, **envoy}), "ClientTrafficPolicy", "fovea")
+        http, limit = found["spec"]["timeout"]["http"], found["spec"]["connection"]["connectionLimit"]
+        return http | limit
+
+    assert made() == {"requestReceivedTimeout": "120s", "streamIdleTimeout": "3600s", "value": 10000}
+    assert made(requestSeconds=5, idleSeconds=660, maxConnections=7) == {
+        "requestReceivedTimeout": "5s",
+        "streamIdleTimeout": "660s",
+        "value": 7,
+    }
+
+
 def test_the_activator_is_there_where_requests_are_counted(golden: Golden) -> None:
     manifests = rendered(className="envoy", envoy={"enabled": True})
     made = [item for item in manifests if item["metadata"]["name"] == "fovea-activator"]
@@ -142,6 +156,9 @@ def test_a_gateway_that_exists_is_named_to_the_operator_and_none_is_made() -> No
         ),
         ({"tls": {"restPort": 0}}, "gateway/tls/restPort"),
         ({"envoy": {"replicas": 0}}, "gateway/envoy/replicas"),
+        # A request may wait for 600 seconds at the activator.
+        ({"envoy": {"idleSeconds": 600}}, "gateway/envoy/idleSeconds"),
+        ({"envoy": {"requestSeconds": 0}}, "gateway/envoy/requestSeconds"),
     ],
     ids=str,
 )

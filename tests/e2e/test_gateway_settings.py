@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -32,12 +34,15 @@ DOMAIN = "models.test"
 CERTIFICATE = "models-tls"
 PER_SECOND = 40
 PROXIES = 2
+REQUEST_SECONDS = 5
+"""Long enough for all requests of these tests."""
 SETTINGS = (
     f"gateway.domain={DOMAIN}",
     "gateway.tls.enabled=true",
     f"gateway.tls.certificateSecret={CERTIFICATE}",
     f"gateway.envoy.requestsPerSecond={PER_SECOND}",
     "gateway.envoy.maxRequestSize=1Mi",
+    f"gateway.envoy.requestSeconds={REQUEST_SECONDS}",
 )
 MEBIBYTE = 1 << 18
 """In values of four bytes."""
@@ -133,6 +138,53 @@ def test_a_request_beyond_the_limit_is_refused_and_a_large_one_below_it_passes(s
     assert code == 413
     # gRPC has no word for 413, and a client takes each such answer for UNKNOWN.
     assert (said.code(), said.details()) == (grpc.StatusCode.UNKNOWN, "Payload Too Large")  # type: ignore[attr-defined]
+
+
+def test_a_request_that_does_not_come_whole_ends_with_an_error_and_one_that_comes_slowly_is_answered(
+    served: Served,
+) -> None:
+    address, _, port = served.rest.rpartition(":")
+    body = json.dumps({"signature_name": SIGNATURE, "instances": [{"x": 4.0}]}).encode()
+    head = (
+        f"POST /v1/models/{served.name}:predict HTTP/1.1\r\nHost: {served.host}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+
+    def answer(pause: float | None) -> tuple[str, float]:
+        """What comes back when the last ten bytes come after so many seconds, None: never; and when."""
+        begun = time.monotonic()
+        with socket.create_connection((address, int(port)), timeout=6 * REQUEST_SECONDS) as connection:
+            connection.sendall(head.encode() + body[:-10])
+            if pause is not None:
+                time.sleep(pause)
+                connection.sendall(body[-10:])
+            came = b""
+            while part := connection.recv(1 << 16):
+                came += part
+        return came.decode(), time.monotonic() - begun
+
+    said, seconds = answer(None)
+    assert said.startswith("HTTP/1.1 408 "), said
+    assert REQUEST_SECONDS - 1 < seconds < 3 * REQUEST_SECONDS
+    assert answer(REQUEST_SECONDS / 5)[0].startswith("HTTP/1.1 200 ")
+
+    options = [("grpc.default_authority", served.host)]
+    with grpc.insecure_channel(served.grpc, options=options) as channel:
+        stalls = threading.Event()
+
+        def never() -> Iterator[bytes]:
+            stalls.wait(6 * REQUEST_SECONDS)
+            yield b""
+
+        call = channel.stream_unary(methods.PREDICT)
+        try:
+            with pytest.raises(grpc.RpcError) as late:
+                call(never(), timeout=5 * REQUEST_SECONDS)
+        finally:
+            stalls.set()
+    # gRPC has no word for 408, and a client takes it for UNKNOWN. By its own deadline it would be DEADLINE_EXCEEDED.
+    said_by_grpc = late.value
+    assert said_by_grpc.code() is grpc.StatusCode.UNKNOWN, said_by_grpc  # type: ignore[attr-defined]
 
 
 def _burst(served: Served, requests: int) -> tuple[Counter[Any], float]:

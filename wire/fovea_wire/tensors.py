@@ -103,14 +103,16 @@ def decode(tensor: tensor_pb2.TensorProto) -> Tensor:
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     count = math.prod(shape)
     values: Sequence[Any]
-    if tensor.tensor_content:
-        values = _unpack(tensor.dtype, tensor.tensor_content, count)
-    else:
-        values = _listed(tensor)
+    try:
+        values = _unpack(tensor.dtype, tensor.tensor_content, count) if tensor.tensor_content else _listed(tensor)
+    except (struct.error, ValueError) as error:
+        if isinstance(error, TensorError):
+            raise
+        raise TensorError(f"an element is no {_KINDS[tensor.dtype].name}: {error}") from error
+    if not tensor.tensor_content and len(values) < count:
         # A short list stands for its last element repeated; an empty one for zeros (or empty strings).
-        if len(values) < count:
-            last = values[-1] if values else _zero(tensor.dtype)
-            values = [*values, *[last] * (count - len(values))]
+        last = values[-1] if values else _zero(tensor.dtype)
+        values = [*values, *[last] * (count - len(values))]
     if len(values) != count:
         raise TensorError(f"tensor of shape {list(shape)} has {len(values)} elements, not {count}")
     return Tensor(tensor.dtype, shape, values)

@@ -19,6 +19,22 @@ class Backend(NamedTuple):
     model: Name
     host: str
 
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"ModelDeployment {self.model.name}"
+
+    def late(self, seconds: float) -> str:
+        """What a request is answered that has taken so long."""
+        return f"no pod of {self.name} answered within {seconds:g} s"
+
+    def too_large(self, most: int) -> str:
+        """What a request is answered whose answer has more bytes."""
+        return (
+            f"the answer of {self.name} is larger than {most >> 20} MiB, the most that the activator "
+            "passes on. Ask for less at once, or ask again once a pod is ready"
+        )
+
 
 def backend_of(headers: Mapping[str, str], cluster_domain: str = "cluster.local") -> Backend | None:
     """The version for which a request waits; None for a request that came by no route of Fovea.

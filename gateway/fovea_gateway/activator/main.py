@@ -18,10 +18,12 @@ from prometheus_client import generate_latest
 from . import rest_front
 from .grpc_front import OPTIONS, GrpcFront
 from .rest_front import RestFront
-from .room import MOST_REQUESTS, Counts, Report, Room
+from .room import Bounds, Counts, Report, Room
 
 log = logging.getLogger(__name__)
 _REPORT_SECONDS = 5.0
+_MOST_CALLS = 2 * Bounds.requests_in_all
+"""Those that the room refuses included: gRPC's own refusal says neither what is full nor what to do."""
 
 
 def _arguments() -> argparse.Namespace:
@@ -94,7 +96,7 @@ async def _run(given: argparse.Namespace) -> None:
     async with aiohttp.ClientSession() as reporting, rest_front.session() as session:
         room = Room(reporter(reporting, given.operator, given.token), counts)
         alive = asyncio.create_task(room.alive(), name="alive")
-        server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=2 * MOST_REQUESTS)
+        server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
         server.add_generic_rpc_handlers((GrpcFront(room, given.longest, cluster_domain=given.cluster_domain),))
         server.add_insecure_port(f"[::]:{given.grpc_port}")
         await server.start()

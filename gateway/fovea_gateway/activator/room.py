@@ -16,12 +16,19 @@ T = TypeVar("T")
 Report = Callable[[WaitingReport], Awaitable[WaitingAnswer]]
 """Posts a report to the operator. Raises OSError where it does not answer, ValueError for an answer that cannot be read."""
 
-MOST_REQUESTS = 1_000
-"""Of one ModelDeployment at once."""
-MOST_BYTES = 96 << 20
-"""Of all that wait: gRPC has a copy of each, and the pod has 512 MiB."""
 LARGEST = 64 << 20
-"""Of one request."""
+"""Bytes of one request."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much may wait at once. One version has less than all: a model that never starts must leave room for the others."""
+
+    requests_of_version: int = 1_000
+    requests_in_all: int = 2_000
+    bytes_of_version: int = LARGEST
+    bytes_in_all: int = 96 << 20
+    """gRPC has a copy of each that is passed on, and the pod has 512 MiB."""
 
 
 class Name(NamedTuple):
@@ -62,6 +69,8 @@ class _Model:
     """Requests of one ModelDeployment."""
 
     requests: int = 0
+    size: int = 0
+    """Their bytes."""
     unavailable: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Why none is to wait any more."""
     reporting: "asyncio.Task[None] | None" = None
@@ -70,39 +79,53 @@ class _Model:
 class Ticket:
     """The right of one request to wait."""
 
-    def __init__(self, model: _Model) -> None:
-        self._model = model
+    def __init__(self, room: "Room", name: Name, model: _Model) -> None:
+        self._room, self._name, self._model = room, name, model
+        self._size, self._passed_on = 0, False
+
+    def takes(self, size: int) -> None:
+        """The request has so many bytes more. Raises Refused where there is no room for them."""
+        self._room.take_in(self._name, self._model, size)
+        self._size += size
+
+    def leave(self) -> None:
+        """The room is free again."""
+        self._room.take_out(self._model, self._size)
+        self._size = 0
+
+    def pass_on(self) -> None:
+        """The version takes the request now: whatever becomes of the version, this one may be answered, and does not wait any more."""
+        self._passed_on = True
 
     async def unless_refused(self, work: Awaitable[T]) -> T:
-        """The result of the work. Raises Refused as soon as the operator says that waiting is in vain; the work is cancelled."""
+        """The result of the work. Raises Refused as soon as the operator says that waiting is in vain; the work is cancelled.
+
+        Work that has been passed on is not: the pods of a version that is replaced finish what they have.
+        """
         task = asyncio.ensure_future(work)
         try:
             either: set[asyncio.Future[Any]] = {task, self._model.unavailable}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
+            if task.done() or self._passed_on:
+                return await task
             raise Refused(self._model.unavailable.result())
         finally:
             if not task.done():
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            elif not task.cancelled():
+                # Nobody asks for it where the request itself was cancelled.
+                task.exception()
 
 
 class Room:
     """All that wait."""
 
     def __init__(
-        self,
-        report: Report,
-        counts: Counts,
-        *,
-        most_requests: int = MOST_REQUESTS,
-        most_bytes: int = MOST_BYTES,
-        every: float = REPORT_EVERY,
+        self, report: Report, counts: Counts, bounds: Bounds | None = None, *, every: float = REPORT_EVERY
     ) -> None:
-        self._report, self._counts = report, counts
-        self._most_requests, self._most_bytes, self._every = most_requests, most_bytes, every
+        self._report, self._counts, self._bounds, self._every = report, counts, bounds or Bounds(), every
         self._models: dict[Name, _Model] = {}
         self._bytes = 0
 
@@ -112,29 +135,68 @@ class Room:
         return sum(model.requests for model in self._models.values())
 
     @asynccontextmanager
-    async def held(self, name: Name, size: int) -> AsyncIterator[Ticket]:
-        """While a request of so many bytes waits, or is passed on. Raises Refused when there are too many."""
+    async def held(self, name: Name, size: int = 0) -> AsyncIterator[Ticket]:
+        """While a request waits, or is passed on. `size`: its bytes, as far as they are known. Raises Refused when there are too many."""
         model = self._models.get(name) or _Model()
-        if model.requests >= self._most_requests or self._bytes + size > self._most_bytes:
-            self._counts.refused.labels("full").inc()
-            raise Refused(f"too many requests wait for ModelDeployment {name.name}", is_full=True)
-        self._models[name] = model
-        self._bytes += size
-        model.requests += 1
-        self._counts.held.inc()
-        if model.reporting is None:
-            model.reporting = asyncio.create_task(self._reporting(name, model), name=f"reports on {name.name}")
-        begun = asyncio.get_running_loop().time()
+        ticket, begun = Ticket(self, name, model), asyncio.get_running_loop().time()
         try:
-            yield Ticket(model)
-        except Refused:
-            self._counts.refused.labels("unavailable").inc()
+            self._admit(name, model)
+            ticket.takes(size)
+            self._models[name] = model
+            model.requests += 1
+            self._counts.held.inc()
+            if model.reporting is None:
+                model.reporting = asyncio.create_task(self._reporting(name, model), name=f"reports on {name.name}")
+            try:
+                yield ticket
+            finally:
+                ticket.leave()
+                model.requests -= 1
+                self._counts.held.dec()
+                self._counts.seconds.observe(asyncio.get_running_loop().time() - begun)
+        except Refused as refused:
+            self._counts.refused.labels("full" if refused.is_full else "unavailable").inc()
             raise
-        finally:
-            self._bytes -= size
-            model.requests -= 1
-            self._counts.held.dec()
-            self._counts.seconds.observe(asyncio.get_running_loop().time() - begun)
+
+    def _admit(self, name: Name, model: _Model) -> None:
+        bounds = self._bounds
+        if model.requests >= bounds.requests_of_version:
+            raise Refused(
+                f"too many requests wait for ModelDeployment {name.name} in {name.namespace}: {model.requests} of at most "
+                f"{bounds.requests_of_version} at this activator. Send this one again once a pod is ready",
+                is_full=True,
+            )
+        if self.requests >= bounds.requests_in_all:
+            raise Refused(
+                f"the activator is full: {self.requests} of at most {bounds.requests_in_all} requests wait for the pods of "
+                f"all models, {model.requests} of them for ModelDeployment {name.name} in {name.namespace}. {_LATER}",
+                is_full=True,
+            )
+
+    def take_in(self, name: Name, model: _Model, size: int) -> None:
+        """So many bytes more wait for a version. Raises Refused where that is too much."""
+        bounds = self._bounds
+        if model.size + size > bounds.bytes_of_version:
+            raise Refused(
+                f"too many requests wait for ModelDeployment {name.name} in {name.namespace}: they have {_mib(model.size)} "
+                f"without {_mib(size)} of this one, and at most {_mib(bounds.bytes_of_version)} may wait for one version at this activator. "
+                "Send this one again once a pod is ready, or send smaller ones",
+                is_full=True,
+            )
+        if self._bytes + size > bounds.bytes_in_all:
+            raise Refused(
+                f"the activator is full: the requests for all models that have no pod have {_mib(self._bytes)} without "
+                f"{_mib(size)} of this one, and at most {_mib(bounds.bytes_in_all)} may wait. {_mib(model.size)} of them are "
+                f"for ModelDeployment {name.name} in {name.namespace}. {_LATER}",
+                is_full=True,
+            )
+        model.size += size
+        self._bytes += size
+
+    def take_out(self, model: _Model, size: int) -> None:
+        """So many bytes wait no longer."""
+        model.size -= size
+        self._bytes -= size
 
     async def alive(self, every: float = ALIVE_EVERY) -> None:
         """Show the operator that this activator is there, until it is cancelled: without one no model goes without a pod."""
@@ -165,3 +227,12 @@ class Room:
             model.unavailable.set_result(answer.unavailable)
         elif not answer.unavailable and model.unavailable.done():
             model.unavailable = asyncio.get_running_loop().create_future()
+
+
+_LATER = (
+    "Send this one again in some seconds. The platform team can add pods to the activator (gateway.activator.replicas)"
+)
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"

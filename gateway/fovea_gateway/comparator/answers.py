@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,10 @@ Outputs = Mapping[str, Tensor]
 _KINDS = {str: types_pb2.DT_STRING, bool: types_pb2.DT_BOOL, int: types_pb2.DT_INT64, float: types_pb2.DT_DOUBLE}
 
 
+MOST_VALUES = 2 << 20
+"""Of an answer: a few bytes may stand for any number of them."""
+
+
 class Unreadable(ValueError):
     """An answer, or a request, that says nothing."""
 
@@ -21,6 +26,9 @@ def of_grpc(answer: bytes) -> Outputs:
     """A PredictResponse. Raises Unreadable."""
     try:
         read = predict_pb2.PredictResponse.FromString(answer)
+        values = sum(abs(math.prod(dim.size for dim in each.tensor_shape.dim)) for each in read.outputs.values())
+        if values > MOST_VALUES:
+            raise Unreadable(f"{values} values in {len(answer)} bytes, more than {MOST_VALUES}")
         return {name: tensors.decode(output) for name, output in read.outputs.items()}
     except (DecodeError, TensorError) as error:
         raise Unreadable(str(error)) from error
@@ -30,7 +38,7 @@ def of_rest(answer: bytes) -> Outputs:
     """The body of a REST answer: by rows, or by outputs. A single output has no name there. Raises Unreadable."""
     try:
         document = json.loads(answer)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable(str(error)) from error
     if isinstance(document, dict) and isinstance(rows := document.get("predictions"), list):
         if not rows or not all(map(_is_named, rows)):
@@ -61,6 +69,14 @@ def _tensor(value: Any) -> Tensor:
     kinds = set(map(type, values)) or {float}
     if kinds == {int, float}:
         kinds = {float}
+        values = _floats(values)
     if len(kinds) != 1 or not kinds <= _KINDS.keys():
         raise Unreadable(f"values of {', '.join(sorted(kind.__name__ for kind in kinds))}")
     return Tensor(_KINDS[kinds.pop()], tuple(shape), values)
+
+
+def _floats(values: list[int | float]) -> list[float]:
+    try:
+        return [float(value) for value in values]
+    except OverflowError as error:
+        raise Unreadable(f"a number beyond all floats: {error}") from error

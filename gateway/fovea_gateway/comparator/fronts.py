@@ -1,12 +1,13 @@
 """Where the gateway sends copies of requests, by gRPC and by REST, and how the versions are asked the same."""
 
 import asyncio
+import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import grpc
@@ -14,13 +15,27 @@ from aiohttp import web
 from fovea_wire import methods, predict_pb2
 from google.protobuf.message import DecodeError
 
-from .answers import Outputs, Unreadable, of_grpc, of_rest
-from .comparing import Ask, Failed, Question
+from fovea_gateway.messages import AGING, bounded, is_too_large
 
-_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-_LARGEST = 64 << 20
+from .answers import Unreadable, of_grpc, of_rest
+from .comparing import (
+    LARGEST_ANSWER,
+    LARGEST_OTHER,
+    LARGEST_REQUEST,
+    WAITING,
+    Ask,
+    Comparing,
+    Failed,
+    Question,
+    TooLarge,
+)
+
+log = logging.getLogger(__name__)
+
 _PREDICT = re.compile(r"(?P<model>/v1/models/[^/:]+)(/(versions|labels)/[^/:]+)?:predict")
-Take = Callable[[Question], None]
+_ARRIVES_SECONDS = 10.0
+"""In which a request comes whole: others wait for their turn."""
+_MOST_CALLS = 4 * WAITING
 
 
 class Version(NamedTuple):
@@ -41,59 +56,107 @@ def _for_any_version(request: bytes) -> bytes:
     return read.SerializeToString()
 
 
-def grpc_asker(address: str, seconds: float) -> Callable[[bytes], Ask]:
-    """Asks the servers at host:port, each request for so many seconds."""
-    channel = grpc.aio.insecure_channel(address, options=_UNLIMITED)
+def grpc_asker(address: str, seconds: float, largest: int) -> Callable[[bytes], Ask]:
+    """Asks the servers at host:port, each request for so many seconds, and takes answers of so many bytes."""
+    channel = grpc.aio.insecure_channel(address, options=bounded(largest))
     call = channel.unary_unary(methods.PREDICT, request_serializer=None, response_deserializer=None)
 
-    async def ask(request: bytes) -> Outputs:
+    async def ask(request: bytes) -> bytes:
         try:
-            answer: bytes = await call(_for_any_version(request), timeout=seconds)
-        except grpc.RpcError as error:
+            answer: bytes = await call(request, timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            if is_too_large(error, largest):
+                raise TooLarge from error
             raise Failed(str(error)) from error
-        return of_grpc(answer)
+        return answer
 
     return lambda request: partial(ask, request)
 
 
 def rest_asker(
-    session: aiohttp.ClientSession, address: str, seconds: float
+    session: aiohttp.ClientSession, address: str, seconds: float, largest: int
 ) -> Callable[[str, bytes, dict[str, str]], Ask]:
     """Asks the servers at host:port: path, body and headers of a request."""
     limit = aiohttp.ClientTimeout(total=seconds)
 
-    async def ask(path: str, body: bytes, headers: dict[str, str]) -> Outputs:
+    async def ask(path: str, body: bytes, headers: dict[str, str]) -> bytes:
         try:
-            async with session.post(f"http://{address}{path}", data=body, headers=headers, timeout=limit) as answer:
+            async with session.post(
+                f"http://{address}{path}", data=body, headers=headers, timeout=limit, allow_redirects=False
+            ) as answer:
                 if answer.status != 200:
                     raise Failed(str(answer.status))
-                return of_rest(await answer.read())
+                content = bytearray()
+                async for part in answer.content.iter_any():
+                    content += part
+                    if len(content) > largest:
+                        raise TooLarge
+                return bytes(content)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Failed(str(error) or type(error).__name__) from error
 
     return lambda path, body, headers: partial(ask, path, body, headers)
 
 
-class GrpcMirror(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    """Predictions are compared; all else is answered with nothing."""
+class Intake:
+    """Reads mirrored requests, one at a time, as long as there is room for them. All others are dropped unread."""
 
-    def __init__(self, take: Take, stable: Callable[[bytes], Ask], candidate: Callable[[bytes], Ask]) -> None:
-        self._take, self._stable, self._candidate = take, stable, candidate
+    def __init__(self, comparing: Comparing) -> None:
+        self.comparing = comparing
+        self._turn = asyncio.Lock()
+
+    async def read(self, size: int | None, read: Callable[[], Awaitable[Any]]) -> bytes | None:
+        """A request of so many bytes, None: of any number; None if it is dropped."""
+        size = LARGEST_REQUEST if size is None else size
+        if self.comparing.has_room(size):
+            async with self._turn:
+                # Again: those before it are there now.
+                if self.comparing.has_room(size) and isinstance(request := await _whole(read), bytes):
+                    return request
+        self.comparing.drop()
+        return None
+
+
+async def _whole(read: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        async with asyncio.timeout(_ARRIVES_SECONDS):
+            return await read()
+    except (TimeoutError, web.HTTPRequestEntityTooLarge):
+        return None
+
+
+class GrpcMirror(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Predictions are compared; all else is answered with nothing. They are streams here, since of these nothing is read unasked."""
+
+    def __init__(self, intake: Intake, stable: Callable[[bytes], Ask], candidate: Callable[[bytes], Ask]) -> None:
+        self._intake, self._stable, self._candidate = intake, stable, candidate
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         """Of any method."""
         is_prediction = handler_call_details.method == methods.PREDICT
 
-        async def answer(request: bytes, _context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+        async def answer(_: Any, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
             if is_prediction:
-                self._take(Question(len(request), self._stable(request), self._candidate(request)))
-            return b""
+                request = await self._intake.read(None, context.read)
+                if request is not None:
+                    self._take(request)
+            await context.write(b"")
 
-        return grpc.unary_unary_rpc_method_handler(answer)
+        return grpc.stream_stream_rpc_method_handler(answer)
+
+    def _take(self, request: bytes) -> None:
+        comparing = self._intake.comparing
+        try:
+            asked = _for_any_version(request)
+        except Unreadable as error:
+            log.warning("a request cannot be read: %s", error)
+            comparing.leave_out()
+        else:
+            comparing.take(Question(len(asked), self._stable(asked), self._candidate(asked), of_grpc))
 
 
 def rest_mirror(
-    take: Take,
+    intake: Intake,
     stable: Callable[[str, bytes, dict[str, str]], Ask],
     candidate: Callable[[str, bytes, dict[str, str]], Ask],
 ) -> web.AppRunner:
@@ -101,16 +164,18 @@ def rest_mirror(
 
     async def answer(request: web.Request) -> web.Response:
         asked = _PREDICT.fullmatch(request.rel_url.raw_path)
-        body = await request.read()
-        if asked is not None and request.method == "POST":
+        if asked is None or request.method != "POST":
+            return web.Response()
+        body = await intake.read(request.content_length, request.read)
+        if body is not None:
             kept = {
                 name: request.headers[name] for name in ("Content-Type", "Content-Encoding") if name in request.headers
             }
             given = (f"{asked['model']}:predict", body, kept)
-            take(Question(len(body), stable(*given), candidate(*given)))
+            intake.comparing.take(Question(len(body), stable(*given), candidate(*given), of_rest))
         return web.Response()
 
-    application = web.Application(client_max_size=_LARGEST)
+    application = web.Application(client_max_size=LARGEST_REQUEST)
     application.router.add_route("*", "/{path:.*}", answer)
     return web.AppRunner(application, auto_decompress=False)
 
@@ -131,16 +196,19 @@ class Ports(NamedTuple):
 
 @asynccontextmanager
 async def serving(
-    take: Take, stable: Version, candidate: Version, ports: Ports, seconds: float
+    comparing: Comparing, stable: Version, candidate: Version, ports: Ports, seconds: float
 ) -> AsyncIterator[Ports]:
     """Take requests meanwhile; the ports that they come to. `seconds`: how long an answer may take."""
-    async with aiohttp.ClientSession() as session:
-        server = grpc.aio.server(options=_UNLIMITED)
-        by_grpc = GrpcMirror(take, *(grpc_asker(each.grpc, seconds) for each in (stable, candidate)))
+    versions = ((stable, LARGEST_ANSWER), (candidate, LARGEST_OTHER))
+    # Versions share no cookies.
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        intake = Intake(comparing)
+        server = grpc.aio.server(options=(*bounded(LARGEST_REQUEST), *AGING), maximum_concurrent_rpcs=_MOST_CALLS)
+        by_grpc = GrpcMirror(intake, *(grpc_asker(each.grpc, seconds, most) for each, most in versions))
         server.add_generic_rpc_handlers((by_grpc,))
         taken = server.add_insecure_port(f"[::]:{ports.grpc}")
         await server.start()
-        runner = rest_mirror(take, *(rest_asker(session, each.rest, seconds) for each in (stable, candidate)))
+        runner = rest_mirror(intake, *(rest_asker(session, each.rest, seconds, most) for each, most in versions))
         await runner.setup()
         await web.SockSite(runner, _listening(ports.rest)).start()
         try:

@@ -39,7 +39,7 @@ async def _run(given: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     logging.getLogger(__name__).info("comparing %s with %s", given.candidate, given.stable)
-    async with serving(comparing.take, stable, candidate, ports, given.seconds), asyncio.TaskGroup() as tasks:
+    async with serving(comparing, stable, candidate, ports, given.seconds), asyncio.TaskGroup() as tasks:
         working = tasks.create_task(comparing.run())
         await stop.wait()
         working.cancel()

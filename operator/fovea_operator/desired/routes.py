@@ -5,6 +5,7 @@ version, and it keeps the version's backend known while its weight is 0. A proxy
 when the weight comes back.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ _GRPC_METHODS: tuple[dict[str, str], ...] = (
 TLS = "-tls"
 """After the name of a listener: the one for TLS."""
 _COPIES = "comparator"
-"""Instead of a version: where copies of requests go. It answers nothing."""
+"""Where copies of requests go, instead of a version. It answers nothing."""
 _REST_PREFIX = "/v1/models"
 
 
@@ -253,14 +254,21 @@ class _Rules:
                 pins[pinned if number in pins else number] = own
         if copies is not None:
             # Envoy Gateway 1.9 finds the Service of a GRPCRoute's mirror only where a rule has it as a backend as well.
-            pins[_COPIES] = {"backendRefs": [_backend(copies.service, self.port, 1)]}
+            pins[self._unguessable(_COPIES)] = {"backendRefs": [_backend(copies.service, self.port, 1)]}
         if self.activator is not None and shares:
-            pins[names.ACTIVATOR] = self._waiting(self.activator, shares[0])
+            pins[self._unguessable(names.ACTIVATOR)] = self._waiting(self.activator, shares[0])
         # In an order that stays when a version takes another one's place: nothing is written for that alone.
         for value, way in sorted(pins.items(), key=lambda pin: (pin[1]["backendRefs"][0]["name"], pin[0])):
             header = {"type": "Exact", "name": names.VERSION_HEADER, "value": value}
             yield {"matches": [{**match, "headers": [header]} for match in self.matches], **way}
         yield from self._weighted(shares, copies)
+
+    def _unguessable(self, value: str) -> str:
+        """Of a pin that is there for the gateway's sake: a client that sent it would get an answer of no version, or wait without need.
+
+        It knows the object's name, not its uid, and this does not tell the uid to who reads routes.
+        """
+        return f"{value}-{hashlib.sha256(f'{value}/{self.model_deployment.metadata.uid}'.encode()).hexdigest()[:32]}"
 
     def _weighted(self, shares: Sequence[Share], copies: Mirror | None) -> Iterator[dict[str, Any]]:
         served = sorted((share for share in shares if share.weight), key=lambda share: share.service)

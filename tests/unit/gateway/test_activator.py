@@ -4,8 +4,6 @@ import asyncio
 import gzip
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -13,57 +11,27 @@ import grpc
 import pytest
 from aiohttp import web
 from fovea_api.contract import names
-from fovea_api.contract.waiting import WaitingAnswer, WaitingReport
+from fovea_api.contract.waiting import WaitingReport
 from fovea_gateway.activator import rest_front
 from fovea_gateway.activator.backends import backend_of
-from fovea_gateway.activator.grpc_front import GrpcFront
 from fovea_gateway.activator.rest_front import RestFront
-from fovea_gateway.activator.room import Counts, Name, Refused, Room
+from fovea_gateway.activator.room import Refused
 from fovea_wire import methods
-
-HOST = "digits-v1-0a1b2c3d.vision.svc.cluster.local"
-DIGITS, PETS = Name("vision", "digits", "digits-v1-0a1b2c3d"), Name("vision", "pets", "pets-v1-0a1b2c3d")
-HEADERS = {names.MODEL_DEPLOYMENT_HEADER: "vision/digits", names.BACKEND_HEADER: HOST}
-LONGEST = 20.0
-
-
-class Operator:
-    """Remembers how many requests wait, and answers."""
-
-    def __init__(self) -> None:
-        self.heard: list[int] = []
-        self.unavailable = ""
-        self.away = False
-
-    async def report(self, said: WaitingReport) -> WaitingAnswer:
-        if self.away:
-            raise OSError("connection refused")
-        self.heard.append(said.requests)
-        return WaitingAnswer(self.unavailable)
-
-    def room(self, **bounds: int) -> Room:
-        return Room(self.report, Counts(), every=0.02, **bounds)
-
-
-def run(story: Coroutine[Any, Any, None]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(3 * LONGEST):
-            await story
-
-    asyncio.run(bounded())
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONGEST):
-        while not holds():  # noqa: ASYNC110 - what is waited for is seen, not signalled
-            await asyncio.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
+from support.activator import (
+    DIGITS,
+    HEADERS,
+    HOST,
+    LONGEST,
+    PETS,
+    Operator,
+    free_port,
+    front,
+    rest_activator,
+    run,
+    serving,
+    site,
+    until,
+)
 
 # -- the room ----------------------------------------------------------------------------------------------------------
 
@@ -84,7 +52,7 @@ def test_the_operator_hears_of_a_request_at_once_and_when_there_is_none_any_more
 
 def test_no_more_wait_than_there_is_room_for() -> None:
     async def story() -> None:
-        room = Operator().room(most_requests=2, most_bytes=100)
+        room = Operator().room(requests_of_version=2, bytes_in_all=100)
         async with room.held(DIGITS, 10), room.held(DIGITS, 10):
             with pytest.raises(Refused, match="too many requests wait for ModelDeployment digits") as refused:
                 async with room.held(DIGITS, 10):
@@ -165,59 +133,6 @@ def test_nothing_but_a_version_of_the_named_model_is_reached(headers: dict[str, 
 # -- gRPC --------------------------------------------------------------------------------------------------------------
 
 
-class Version(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    """Answers with what it was asked, or fails."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.fails = False
-
-    def service(self, details: grpc.HandlerCallDetails) -> Any:
-        async def answer(request: bytes, context: Any) -> bytes:
-            self.asked.append((details.method, dict(context.invocation_metadata())))
-            if self.fails:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a picture")
-            return b"answer to " + request
-
-        return grpc.unary_unary_rpc_method_handler(answer)
-
-
-@asynccontextmanager
-async def serving(port: int) -> AsyncIterator[Version]:
-    version = Version()
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((version,))
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    try:
-        yield version
-    finally:
-        await server.stop(grace=None)
-
-
-@asynccontextmanager
-async def front(operator: Operator, port: int, **bounds: int) -> AsyncIterator[Any]:
-    """A function that calls the activator, whose versions are at that port."""
-    room = operator.room(**bounds)
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((GrpcFront(room, LONGEST, lambda _: f"127.0.0.1:{port}"),))
-    taken = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{taken}") as channel:
-        call = channel.unary_unary(methods.PREDICT)
-
-        async def ask(seconds: float | None = None, **more: str) -> bytes:
-            metadata = {**HEADERS, "x-request-id": "7"} | {key.replace("_", "-"): value for key, value in more.items()}
-            answer: bytes = await call(b"a picture", timeout=seconds, metadata=tuple(metadata.items()))
-            return answer
-
-        try:
-            yield ask
-        finally:
-            await server.stop(grace=None)
-    assert room.requests == 0
-
-
 def test_calls_wait_for_the_version_and_are_passed_on_once_with_what_the_client_said() -> None:
     async def story() -> None:
         port, operator = free_port(), Operator()
@@ -230,6 +145,42 @@ def test_calls_wait_for_the_version_and_are_passed_on_once_with_what_the_client_
             method, metadata = version.asked[0]
             assert (method, metadata["x-request-id"]) == (methods.PREDICT, "7")
             assert not HEADERS.keys() & metadata.keys()
+
+    run(story())
+
+
+async def _goes_on_after_the_operator_says_no(operator: Operator, asked: "asyncio.Task[Any]") -> None:
+    operator.unavailable = "the version for which this request waited is not served any more"
+    before = len(operator.heard)
+    await until(lambda: len(operator.heard) > before + 3)
+    assert not asked.done()
+
+
+def test_a_call_that_was_passed_on_gets_its_answer_whatever_becomes_of_its_version() -> None:
+    """The version is replaced, and its pods drain: they finish what they have."""
+
+    async def story() -> None:
+        port, operator = free_port(), Operator()
+        async with front(operator, port) as ask, serving(port) as version:
+            version.answers.clear()
+            asked = asyncio.create_task(ask())
+            await until(lambda: version.asked != [])
+            await _goes_on_after_the_operator_says_no(operator, asked)
+            version.answers.set()
+            assert await asked == b"answer to a picture"
+
+    run(story())
+
+
+def test_a_call_without_a_deadline_hears_as_by_rest_for_what_it_waited_and_how_long() -> None:
+    async def story() -> None:
+        async with front(Operator(), free_port(), 0.3) as ask:
+            with pytest.raises(grpc.aio.AioRpcError) as late:
+                await ask()
+            assert (late.value.code(), late.value.details()) == (
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                "no pod of ModelDeployment digits answered within 0.3 s",
+            )
 
     run(story())
 
@@ -257,7 +208,7 @@ def test_a_call_ends_with_its_deadline_and_one_that_the_version_refuses_with_its
 def test_calls_that_wait_in_vain_are_unavailable_with_the_reason_and_too_many_are_refused() -> None:
     async def story() -> None:
         operator = Operator()
-        async with front(operator, free_port(), most_requests=1) as ask:
+        async with front(operator, free_port(), requests_of_version=1) as ask:
             first = asyncio.create_task(ask())
             await until(lambda: operator.heard != [])
             with pytest.raises(grpc.aio.AioRpcError) as full:
@@ -290,16 +241,6 @@ def test_a_client_that_leaves_is_not_waited_for() -> None:
 
 
 # -- REST --------------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def site(runner: web.AppRunner, port: int) -> AsyncIterator[None]:
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield
-    finally:
-        await runner.cleanup()
 
 
 def test_rest_waits_too_and_every_end_has_its_code() -> None:
@@ -335,6 +276,42 @@ def test_rest_waits_too_and_every_end_has_its_code() -> None:
                 await until(lambda: 1 in operator.heard[-3:])
                 leaves.cancel()
                 await until(lambda: operator.heard[-1] == 0)
+
+    run(story())
+
+
+def test_a_request_by_rest_that_was_passed_on_gets_its_answer_whatever_becomes_of_its_version() -> None:
+    async def story() -> None:
+        port, operator, reached, answers = free_port(), Operator(), asyncio.Event(), asyncio.Event()
+
+        async def predict(_: web.Request) -> web.Response:
+            reached.set()
+            await answers.wait()
+            return web.Response(text="an answer")
+
+        model = web.Application()
+        model.router.add_post("/predict", predict)
+
+        async def post() -> str:
+            async with client.post(f"{url}/predict", data=b"a picture", headers=HEADERS) as answer:
+                return await answer.text()
+
+        async with (
+            aiohttp.ClientSession() as client,
+            rest_activator(operator, port) as url,
+            site(web.AppRunner(model), port),
+        ):
+            # The second one by the connection of the first.
+            for _ in range(2):
+                operator.unavailable = ""
+                await until(lambda: operator.heard == [] or operator.heard[-1] == 0)
+                asked = asyncio.create_task(post())
+                await reached.wait()
+                await _goes_on_after_the_operator_says_no(operator, asked)
+                answers.set()
+                assert await asked == "an answer"
+                reached.clear()
+                answers.clear()
 
     run(story())
 

@@ -1,10 +1,11 @@
 """ModelDeployments behind a gateway: their routes, and what is decided by what the gateway says of them."""
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from fovea_operator.desired.routes import MAX_RULES, Mirror, Share, backends, mirror, routes, weights
+from fovea_operator.desired.routes import MAX_RULES, Activator, Mirror, Share, backends, mirror, routes, weights
 from fovea_operator.reconcile.serving.decide import decide_model_deployment
 from fovea_operator.reconcile.serving.view import ServingView
 from fovea_operator.reconcile.shared.decision import Decision, Write
@@ -74,6 +75,29 @@ def test_a_route_has_no_more_rules_than_the_gateway_api_allows_and_always_the_we
         assert weights(manifest["spec"]) == {"digits-v1-aaaa": 100}
     assert (mirror(grpc["spec"]), mirror(rest["spec"])) == (copies, copies)
     assert copies is None or copies.service in backends(grpc["spec"]), "Envoy Gateway finds it only as a backend"
+
+
+def test_no_client_knows_how_to_ask_the_comparator_or_the_activator() -> None:
+    """The comparator would answer with nothing and OK, and its counts would be of what nobody mirrored."""
+
+    def pins(uid: str) -> dict[str, str]:
+        of = model_deployment()
+        of = of.model_copy(update={"metadata": of.metadata.model_copy(update={"uid": uid})})
+        gateway = replace(GATEWAY, activator=Activator("fovea-system", "fovea-activator"))
+        given: list[dict[str, str]] = []
+        for manifest in routes(of, gateway, [share(V1, 100)], Mirror("digits-comparator", 10), activates=True):
+            pinned = [rule for rule in manifest["spec"]["rules"] if "headers" in rule["matches"][0]]
+            given.append({r["backendRefs"][0]["name"]: r["matches"][0]["headers"][0]["value"] for r in pinned})
+        assert given[0] == given[1]
+        return given[0]
+
+    one, again, other = (pins(uid) for uid in ("uid-1", "uid-1", "uid-2"))
+    assert one == again, "the same for as long as the object is there: nothing is written for it"
+    assert one[V1] == other[V1] == "1"
+    for service, guess in (("digits-comparator", "comparator"), ("fovea-activator", "activator")):
+        assert one[service] != other[service]
+        assert re.fullmatch(rf"{guess}-[0-9a-f]{{32}}", one[service])
+        assert "uid-1" not in one[service]
 
 
 def test_weights_are_read_as_percentages_whoever_has_written_them() -> None:

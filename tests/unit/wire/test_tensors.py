@@ -155,3 +155,19 @@ def test_strings_are_read_from_packed_content() -> None:
 def test_packed_strings_that_do_not_add_up_are_refused(content: bytes, text: str) -> None:
     with pytest.raises(TensorError, match=text):
         decode(packed(content, 2))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"dtype": types_pb2.DT_HALF, "half_val": [1 << 20]},
+        {"dtype": types_pb2.DT_BFLOAT16, "half_val": [1 << 20]},
+        {"dtype": types_pb2.DT_COMPLEX64, "tensor_content": b"1234"},
+    ],
+    ids=str,
+)
+def test_a_damaged_element_is_an_error_in_words(fields: dict[str, Any]) -> None:
+    dims = [tensor_pb2.TensorShapeProto.Dim(size=1)]
+    damaged = tensor_pb2.TensorProto(tensor_shape=tensor_pb2.TensorShapeProto(dim=dims), **fields)
+    with pytest.raises(TensorError, match="an element is no"):
+        decode(damaged)
