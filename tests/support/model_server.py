@@ -23,7 +23,8 @@ import pytest
 from fovea_dev.ports import free_ports
 from support.polling import until
 
-START_SECONDS = 120
+START_SECONDS = 400
+"""The import of TensorFlow takes minutes where nothing is compiled yet, beside other work."""
 MODEL = "tiny"
 
 
