@@ -153,7 +153,9 @@ def test_the_model_server_answers_with_what_was_evaluated(tmp_path, made, traine
                 assert (pixels(io.BytesIO(mask)) == np.where(drawn, 0, 255)).all()
                 assert box == [0, 0, SIDE, SIDE]
         (tmp_path / "cells").symlink_to(made)
-        asked = BLOCKS["python"][0].replace('Predictor("cells")', f'Predictor("cells", endpoint="{server.address}")')
+        named = 'fovea.Client(namespace="vision").predictor("cells")'
+        assert named in BLOCKS["python"][0]
+        asked = BLOCKS["python"][0].replace(named, f'fovea.Predictor("cells", endpoint="{server.address}")')
         subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, check=True, timeout=60)
         assert pixels(tmp_path / "mask.png").shape == (64, 64)
     evaluated = np.array(training.evaluation(trained)["sets"]["val"]["confusionMatrix"]["counts"])
