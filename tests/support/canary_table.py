@@ -131,6 +131,13 @@ TABLE: dict[str, Row] = {
         now=59, shift=(1, 10, 0), reason="Shifting", wakes=60
     ),
     "then the next one begins": Row(shift=(2, 50, None), gives={V1: 50, V2: 50}, reason="RoutePending"),
+    "a candidate waits while the stable version has too few requests to compare it with": Row(
+        counts=counted(GOOD, Requests(99, 0, {10.0: 99})),
+        now=9999,
+        shift=(1, 10, 0),
+        reason="WaitingForRequests",
+        says="the rollout waits for 100 requests to version 1, to compare with",
+    ),
     "a candidate with fewer requests than it needs waits, and says so": Row(
         counts=counted(Requests(99, 9)),
         now=9999,
@@ -183,6 +190,9 @@ TABLE: dict[str, Row] = {
     "also from the beginning": Row(candidate(2), {V1: 100}, None, beside=ALONE, shift=(1, 10, None), gives={V2: 100}),
     "and goes on by its steps": Row(
         shifting(1, 10, None), {V2: 100}, now=30, beside=ALONE, shift=(1, 10, 30), reason="Shifting"
+    ),
+    "also when nothing is there to compare it with": Row(
+        taken={V2: 100}, counts=counted(GOOD, Requests()), beside=ALONE, shift=(2, 50, None), gives=None
     ),
     "until the other one answers again": Row(taken={V2: 100}, now=5, shift=(1, 10, 0), gives={V1: 90, V2: 10}),
     "one that alone answers stays, although it is aborted": Row(

@@ -94,6 +94,8 @@ def _of_requests(analysis: Analysis, candidate: Place, stable: Place, traffic: T
     asked = traffic.whole.get(candidate.deployment, NO_REQUESTS)
     if asked.total < analysis.min_requests:
         return Verdict(waits_for=f"{analysis.min_requests} requests to version {candidate.version}")
+    if not doubt and weight < 100 and traffic.whole.get(stable.deployment, NO_REQUESTS).total < analysis.min_requests:
+        return Verdict(waits_for=f"{analysis.min_requests} requests to version {stable.version}, to compare with")
     return Verdict(waits_for=doubt)
 
 

@@ -86,12 +86,13 @@ def advance(view: ServingView, stable: Place, candidate: Place) -> Advanced:
         steps[number - 1] = steps[number - 1]._replace(weight=min(steps[number - 1].weight, shift.weight))
     since = times.parse(shift.since) if steps[number - 1].weight == shift.weight else None
     traffic = view.observed.traffic
+    alone = is_alone(view, stable, candidate)
     if since is None:
-        alone = is_alone(view, stable, candidate)
         if not view.has_taken(move.shares(stable, candidate, steps[number - 1].weight, alone=alone)):
             return Advanced(_at(view, steps, number, None))
         since, traffic = view.now, traffic and Traffic()
-    verdict = judge(rollout.analysis or Analysis(), candidate, stable, traffic, steps[number - 1].weight)
+    share = 100 if alone else steps[number - 1].weight
+    verdict = judge(rollout.analysis or Analysis(), candidate, stable, traffic, share)
     if verdict.failed is not None:
         return _back(view, stable, candidate, _at(view, steps, number, since), verdict.failed)
     waits_for = mirror.waits_for(view, stable, candidate, verdict.waits_for)
