@@ -266,7 +266,7 @@ class _Rules:
     def _unguessable(self, value: str) -> str:
         """Of a pin that is there for the gateway's sake: a client that sent it would get an answer of no version, or wait without need.
 
-        It knows the object's name, not its uid, and this does not tell the uid to who reads routes.
+        A client knows the object's name, not its uid. The hash keeps the uid from those who may read routes.
         """
         return f"{value}-{hashlib.sha256(f'{value}/{self.model_deployment.metadata.uid}'.encode()).hexdigest()[:32]}"
 

@@ -2,9 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,6 +14,7 @@ from fovea.sdk.rest import classify
 from support.command_line import fovea
 from support.one_deployment import OneDeployment
 from support.prediction_server import PredictionServer, classifier
+from support.rest_recorder import rest_recorder
 
 
 @pytest.fixture
@@ -42,26 +41,10 @@ def test_a_call_names_the_model_s_host_and_a_version_that_was_asked_for(server: 
 
 
 def test_over_rest_too() -> None:
-    heard: list[tuple[str | None, str | None]] = []
-
-    class Server(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.append((self.headers["Host"], self.headers["x-fovea-version"]))
-            body = b'{"predictions": [{"label": "dog"}]}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Server) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        where = f"127.0.0.1:{server.server_port}"
-        classify("pets", [b"a picture"], endpoint=where, host="pets.vision.svc", version=3)
-        server.shutdown()
-    assert heard == [("pets.vision.svc", "3")]
+    with rest_recorder() as server:
+        classify("pets", [b"a picture"], endpoint=server.address, host="pets.vision.svc", version=3)
+    [asked] = server.asked
+    assert (asked.headers["Host"], asked.headers["x-fovea-version"]) == ("pets.vision.svc", "3")
 
 
 def test_a_host_without_an_address_is_refused_with_what_it_is_for() -> None:

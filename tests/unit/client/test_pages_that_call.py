@@ -4,9 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from fovea_wire.tensors import encode
 from support.one_deployment import OneDeployment
 from support.page_commands import ROOT, blocks, commands
 from support.prediction_server import PredictionServer
+from support.rest_recorder import rest_recorder
 
 TUTORIAL = ROOT / "docs/tutorial/first-model.md"
 CELLS = ROOT / "docs/tutorial/cells.md"
@@ -32,26 +31,10 @@ def server() -> Iterator[PredictionServer]:
 
 def sent_by_the_client() -> tuple[str, Any]:
     """Path and body of the request for a picture."""
-    heard: list[tuple[str, Any]] = []
-
-    class Server(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            body = b'{"predictions": [{"label": "dog"}]}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Server) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        classify("my-model", [PICTURE], endpoint=f"127.0.0.1:{server.server_port}")
-        server.shutdown()
-    [request] = heard
-    return request
+    with rest_recorder() as server:
+        classify("my-model", [PICTURE], endpoint=server.address)
+    [request] = server.asked
+    return request.path, request.body
 
 
 def test_the_tutorial_s_curl_sends_what_the_client_sends(tmp_path: Path) -> None:

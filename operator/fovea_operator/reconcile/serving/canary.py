@@ -161,7 +161,7 @@ def placed(view: ServingView, others: Places, candidate: Place, shift: Shift) ->
     return replace(
         others,
         stable=stable and with_traffic(view, stable, counts=fresh),
-        candidate=with_traffic(view, move.shifting(candidate, view.now, shift), counts=fresh, anew=says_more),
+        candidate=with_traffic(view, move.shifting(candidate, view.now, shift), counts=fresh, renews=says_more),
     )
 
 
@@ -189,11 +189,11 @@ def _is_due(view: ServingView, known: status.Traffic | None) -> bool:
     return shown is None or view.now >= shown + timedelta(seconds=SHOWN_SECONDS)
 
 
-def with_traffic(view: ServingView, place: Place, *, counts: bool, anew: bool = False) -> Place:
+def with_traffic(view: ServingView, place: Place, *, counts: bool, renews: bool = False) -> Place:
     """A version with the count of its requests.
 
-    An old count stays until there are enough new requests to compare with, and where it is newer than a few seconds. `anew`: it gets
-    the present time, also if it is the same.
+    An old count stays until there are enough new requests to compare with, and where it is newer than a few seconds. `renews`: it
+    gets the present time, also if it is the same.
     """
     counted = view.observed.traffic
     if not counts or counted is None:
@@ -210,7 +210,7 @@ def with_traffic(view: ServingView, place: Place, *, counts: bool, anew: bool = 
         return place
     fresh = _shown(asked, compared, view.now)
     is_same = known is not None and fresh == known.model_copy(update={"time": fresh.time})
-    return place if is_same and not anew else place.model_copy(update={"traffic": fresh})
+    return place if is_same and not renews else place.model_copy(update={"traffic": fresh})
 
 
 def _shown(asked: Requests, compared: Compared, now: datetime) -> status.Traffic:
